@@ -1,0 +1,1 @@
+"""Benchmarks: what was measured, against whom, and how to repeat it."""

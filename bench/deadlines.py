@@ -1,0 +1,130 @@
+"""Deadlines: a million armed, a hundred thousand at once, and how late they are noticed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import func, select
+
+from bench import workload
+from bench.latency import percentile
+from bench.stage import GIVE_UP_S, LOOK_S, Stage, drained, earnest, stage
+from models.book import Book
+from models.events import Event
+from models.hear import hear
+from models.order import Order
+from models.parse import parse
+from models.policy import Policy
+from scheduler.ticks import wake_overdue
+from workers import bulk, rows, tables
+from workers.client import Client
+from workers.clock import SECOND_US
+from workers.database import reading, writing
+from workers.store import Store
+from workers.wire import COMMANDS, Keys
+
+CHUNK = 10_000
+TICKS = 200
+
+
+def idle_tick_ms(database: str, armed: int) -> float:
+    """Return the median cost of a tick that finds nothing, with so many deadlines armed."""
+    with stage(database) as here:
+        arm(here, armed, iter(lambda: timedelta(hours=20), None))
+        took = []
+        for _ in range(TICKS):
+            began = time.perf_counter()
+            wake_overdue(here.engine, here.redis)
+            took.append(1000 * (time.perf_counter() - began))
+        return sorted(took)[TICKS // 2]
+
+
+def storm(database: str, at_once: int, people_per_s: int) -> dict[str, float]:
+    """Let many offers lapse in one second while people send; return rates and their latency."""
+    with stage(database) as here:
+        lead = timedelta(seconds=20)
+        arm(here, at_once, iter(lambda: lead, None))
+        client = Client(here.redis)
+        client.submit(workload.registration())
+        programs = [earnest(word) for word in ("worker", "worker", "relay", "scheduler")]
+        with here.running(*programs):
+            drained(lambda: int(here.redis.hlen(Keys(COMMANDS).messages)))
+            while _count(here, "expired") == 0:
+                time.sleep(LOOK_S)
+            began, sent, until = time.monotonic(), 0, time.monotonic() + GIVE_UP_S
+            while (done := _count(here, "expired")) < at_once and time.monotonic() < until:
+                for _ in range(max(1, people_per_s // 10)):
+                    client.submit(workload.place(10_000_000 + sent))
+                    sent += 1
+                time.sleep(0.1)
+            took = time.monotonic() - began
+        waits = _waits(here)
+    return {
+        "storm_per_s": round(done / took),
+        "people": float(len(waits)),
+        "people_p99_ms": round(percentile(waits, 99), 1) if waits else 0.0,
+    }
+
+
+def lateness(database: str, armed: int, per_second: int, seconds: int) -> list[float]:
+    """Return how late deadlines are recorded, sorted, in seconds, in steady state."""
+    with stage(database) as here:
+        arm(here, armed, iter(lambda: timedelta(hours=20), None))
+        due = per_second * seconds
+        spread = (timedelta(seconds=15 + n / per_second) for n in range(due))
+        arm(here, due, spread, prefix="due")
+        with here.running(*map(earnest, ("worker", "relay", "scheduler"))):
+            until = time.monotonic() + 15 + seconds + 30
+            while _count(here, "expired") < due and time.monotonic() < until:
+                time.sleep(0.2)
+        table = tables.events
+        query = select(table.c.recorded_at - table.c.at).where(table.c.type == "order.expired")
+        with reading(here.engine) as connection:
+            return sorted(late / SECOND_US for late in connection.execute(query).scalars())
+
+
+def arm(here: Stage, count: int, leads: Iterator[timedelta], prefix: str = "armed") -> None:
+    """Write offered orders straight into the table, each with its deadline so far ahead."""
+    policy = Policy()
+    Store(here.engine, policy).adopt_policy()
+    order, placed = offered(policy)
+    now = datetime.now(UTC)
+    for first in range(0, count, CHUNK):
+        made = []
+        for number in range(first, min(first + CHUNK, count)):
+            due_at = now + next(leads)
+            one = replace(order, order_id=f"{prefix}{number:08}", due_at=due_at, reminded=LAST)
+            made.append(rows.new_order_row(one, placed))
+        with writing(here.engine) as connection:
+            bulk.insert(connection, tables.orders, made)
+
+
+LAST = timedelta(hours=1)
+"""The lead of the last reminder: these orders want nothing more before they lapse."""
+
+
+def offered(policy: Policy) -> tuple[Order, Any]:
+    book, at = Book(policy=policy), datetime.now(UTC)
+    events: list[Event] = []
+    for text in (workload.registration(), workload.place(0), workload.pay(0)):
+        events += hear(book, parse(text), at).events
+    (order,) = book.orders.values()
+    return order, events[1].fact
+
+
+def _count(here: Stage, state: str) -> int:
+    table = tables.events
+    query = select(func.count()).where(table.c.type == f"order.{state}")
+    with reading(here.engine) as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def _waits(here: Stage) -> list[float]:
+    table = tables.events
+    query = select(table.c.recorded_at - table.c.at).where(table.c.type == "order.placed")
+    with reading(here.engine) as connection:
+        return sorted(late / 1000 for late in connection.execute(query).scalars())

@@ -1,0 +1,121 @@
+"""Latency: from handing in a command to its published outcome, by an open loop."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench import workload
+from bench.stage import Stage, earnest, stage
+from workers.client import Client
+from workers.relay import EVENTS
+
+WARM_S = 2.0
+
+
+@dataclass(slots=True)
+class Clocked:
+    """When each command was to be sent, and when its outcome was seen."""
+
+    due: dict[str, float] = field(default_factory=dict)
+    seen: dict[str, float] = field(default_factory=dict)
+
+    def milliseconds(self) -> list[float]:
+        """Return every latency; one never seen counts as infinite."""
+        missing = float("inf")
+        return sorted(1000 * (self.seen.get(key, missing) - at) for key, at in self.due.items())
+
+
+def open_loop(database: str, per_second: float, seconds: float) -> list[float]:
+    """Send at fixed instants whatever happens, and return sorted latencies in ms.
+
+    Each is counted from the instant at which the command was due to be sent, so a stall is paid
+    for by everyone who would have come during it.
+    """
+    with stage(database) as here, here.running(*map(earnest, ("worker", "relay", "scheduler"))):
+        client = Client(here.redis)
+        client.submit(workload.registration())
+        time.sleep(WARM_S)
+        clocked, stop = Clocked(), threading.Event()
+        reader = threading.Thread(target=_watch, args=(here, clocked, stop))
+        reader.start()
+        for number, at in enumerate(_instants(per_second, seconds)):
+            time.sleep(max(0.0, at - time.monotonic()))
+            clocked.due[f"place_{number:08}"] = at
+            client.submit(workload.place(number))
+        _wait(clocked)
+        stop.set()
+        reader.join()
+        return clocked.milliseconds()
+
+
+def full_load(database: str, commands: int) -> float:
+    """Return the commands a second from one sender to the stream when nobody waits for anybody.
+
+    Everything is counted that a machine does for a command: the sender, the worker, the relay.
+    """
+    with stage(database) as here, here.running(*map(earnest, ("worker", "relay", "scheduler"))):
+        client = Client(here.redis)
+        client.submit(workload.registration())
+        time.sleep(WARM_S)
+        clocked, stop = Clocked(), threading.Event()
+        reader = threading.Thread(target=_watch, args=(here, clocked, stop))
+        reader.start()
+        began = time.monotonic()
+        for number in range(commands):
+            clocked.due[f"place_{number:08}"] = began
+            client.submit(workload.place(number))
+        _wait(clocked)
+        stop.set()
+        reader.join()
+        return 1000 * commands / clocked.milliseconds()[-1]
+
+
+def after_idleness(database: str, seconds: float) -> float:
+    """Return the latency in ms of the first command after a silence."""
+    with stage(database) as here, here.running(*map(earnest, ("worker", "relay", "scheduler"))):
+        client = Client(here.redis)
+        client.submit(workload.registration())
+        time.sleep(WARM_S + seconds)
+        clocked, stop = Clocked(), threading.Event()
+        reader = threading.Thread(target=_watch, args=(here, clocked, stop))
+        reader.start()
+        clocked.due["place_00000000"] = time.monotonic()
+        client.submit(workload.place(0))
+        _wait(clocked)
+        stop.set()
+        reader.join()
+        return clocked.milliseconds()[0]
+
+
+def _instants(per_second: float, seconds: float) -> Iterator[float]:
+    begin = time.monotonic()
+    yield from (begin + n / per_second for n in range(int(per_second * seconds)))
+
+
+def _watch(here: Stage, clocked: Clocked, stop: threading.Event) -> None:
+    last: Any = b"0"
+    while not stop.is_set():
+        found: Any = here.redis.xread({EVENTS: last}, count=1_000, block=100)
+        now = time.monotonic()
+        for _, entries in found or ():
+            last = entries[-1][0]
+            for _, entry in entries:
+                event = json.loads(entry[b"event"])
+                if event["type"] == "command.settled":
+                    clocked.seen[event["data"]["command_id"]] = now
+
+
+def _wait(clocked: Clocked) -> None:
+    until = time.monotonic() + 30
+    while clocked.due.keys() - clocked.seen.keys() and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def percentile(values: list[float], percent: float) -> float:
+    """Return the value that so many percent of sorted values do not exceed."""
+    return values[min(len(values) - 1, int(len(values) * percent / 100))]

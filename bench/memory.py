@@ -1,0 +1,51 @@
+"""Memory: what a worker process holds while it settles more and more."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bench import workload
+from bench.stage import drained, earnest, stage
+from workers.client import Client
+from workers.wire import COMMANDS, Keys
+
+STEP = 4_000
+"""Orders between two looks; each is three commands."""
+
+
+def growth(commands: int) -> list[tuple[int, int]]:
+    """Settle so many commands in one worker; return (settled, resident KiB) along the way."""
+    with stage("sqlite") as here:
+        client = Client(here.redis)
+        client.submit(workload.registration())
+        seen = []
+        with here.running(earnest("worker"), earnest("relay")) as (worker, _):
+            for first in range(0, max(1, commands // 3), STEP):
+                client.submit_many(workload.orders(STEP, first=first))
+                drained(lambda: int(here.redis.hlen(Keys(COMMANDS).messages)))
+                seen.append(((first + STEP) * 3, resident_kib(worker.pid)))
+        return seen
+
+
+def flatness(seen: list[tuple[int, int]]) -> dict[str, float]:
+    """Compare the last figure with the one at a tenth of the way, when caches have filled."""
+    first = seen[len(seen) // 10]
+    return {
+        "commands": seen[-1][0],
+        "early_mib": round(first[1] / 1024, 1),
+        "late_mib": round(seen[-1][1] / 1024, 1),
+        "ratio": round(seen[-1][1] / first[1], 3),
+    }
+
+
+def resident_kib(pid: int) -> int:
+    """Read a process's resident memory from Linux."""
+    return status_kib(pid, "VmRSS")
+
+
+def status_kib(pid: int, name: str) -> int:
+    """Read a line of a process's status; 0 of one that has ended."""
+    for line in Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{name}:"):
+            return int(line.split()[1])
+    return 0

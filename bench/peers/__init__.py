@@ -1,0 +1,4 @@
+"""Peers: the same three steps as others would write them, each in an environment of its own.
+
+These programs run without a line of ours; `bench/against.py` installs and starts them.
+"""

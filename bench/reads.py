@@ -1,0 +1,143 @@
+"""Reads: how long a page of a task list takes, whoever asks and whatever for."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from itertools import product
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+
+from bench import crowd
+from bench.latency import percentile
+from bench.stage import stage
+from models.public import PublicStatus
+from workers.clock import from_us
+from workers.database import reading
+from workers.pages import write_cursor
+from workers.tasks import tasks
+from workers.wanted import Wanted
+
+WHOSE = {
+    "everybody": Wanted(),
+    "a star": Wanted(creator="cr_1"),
+    "a creator": Wanted(creator="cr_77"),
+    "large agency": Wanted(mcn="mcn_large"),
+    "small agency": Wanted(mcn="mcn_small"),
+    "former agency": Wanted(mcn="mcn_former"),
+}
+STATUSES = (None, *PublicStatus)
+WHEN = ("ever", "a month", "long ago")
+NAMED = (None, "whole", "few", "many", "many old", "all", "none")
+WHERE = ("first", "later")
+
+LIMIT = 50
+
+Question = tuple[str, PublicStatus | None, str, str | None, str]
+
+
+@dataclass(slots=True)
+class Taken:
+    """What the pages of one kind of reader took: real time and processors' time, in ms."""
+
+    real: list[float] = field(default_factory=list)
+    work: list[tuple[float, str]] = field(default_factory=list)
+    short: int = 0
+
+    def summed(self) -> dict[str, float]:
+        """Say how long pages took, and how many were shorter than they might have been."""
+        real, work = sorted(self.real), sorted(ms for ms, _ in self.work)
+        found = {"pages": float(len(real)), "short": float(self.short)}
+        found |= {f"p{percent}_ms": percentile(real, percent) for percent in (50, 99)}
+        found |= {f"work_p{percent}_ms": percentile(work, percent) for percent in (50, 99)}
+        return {name: round(value, 2) for name, value in found.items()}
+
+    def slowest(self) -> str:
+        """Name the question that took most work."""
+        ms, question = max(self.work)
+        return f"{question}: {ms:.1f} ms"
+
+
+SAID = ("pages", "short", "p50_ms", "p99_ms", "work_p50_ms", "work_p99_ms")
+
+
+def told(found: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
+    """Say it in a table, a line for each kind of reader."""
+    return [(whose, *(f"{one[name]:g}" for name in SAID)) for whose, one in found.items()]
+
+
+def pages(database: str, orders: int, times: int) -> dict[str, dict[str, float]]:
+    """Return, by who asks, how long pages take, over every combination of filters."""
+    with stage(database) as here:
+        crowd.gather(here.engine, orders)
+        return measured(here.engine, orders, times)
+
+
+def measured(engine: Engine, orders: int, times: int) -> dict[str, dict[str, float]]:
+    """Ask everything so many times, after a first time in which statements are prepared."""
+    found = {whose: Taken() for whose in WHOSE}
+    chance, worked = random.Random(orders), _work(engine)  # noqa: S311 - the same every time
+    for turn in range(1 + times):
+        for question in _questions():
+            wanted, cursor = _asked(question, orders, chance)
+            began, had = time.perf_counter(), worked()
+            page = tasks(engine, wanted, cursor=cursor, limit=LIMIT)
+            real, work = time.perf_counter() - began, worked() - had
+            if turn:
+                taken = found[question[0]]
+                taken.real.append(1000 * real)
+                taken.work.append((1000 * work, ", ".join(map(str, question))))
+                taken.short += page.cursor is not None and len(page.tasks) < LIMIT
+    for whose, taken in found.items():
+        print(f"  most work for {whose}: {taken.slowest()}", file=sys.stderr)
+    return {whose: taken.summed() for whose, taken in found.items()}
+
+
+def _work(engine: Engine) -> Callable[[], float]:
+    """Return what tells the processors' time used so far, ours and the server's for us, in s.
+
+    On a machine that others use too, real time tells as much about them.
+    """
+    if engine.dialect.name == "sqlite":
+        return time.thread_time
+    with reading(engine) as connection:
+        pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+    account = Path(f"/proc/{pid}/schedstat")
+    return lambda: time.thread_time() + int(account.read_text().split()[0]) / 1e9
+
+
+def _questions() -> Iterator[Question]:
+    return product(WHOSE, STATUSES, WHEN, NAMED, WHERE)
+
+
+def _asked(question: Question, orders: int, chance: random.Random) -> tuple[Wanted, str | None]:
+    """Make one question of its kind, about orders that chance chooses."""
+    whose, status, when, named, where = question
+    number = chance.randrange(orders)
+    wanted = replace(WHOSE[whose], status=status, prefix=_prefix(named, number, orders))
+    if when != "ever":
+        past = number if when == "a month" else orders // 20
+        begin = from_us(crowd.placed_at(past))
+        wanted = replace(wanted, placed_after=begin, placed_before=begin + timedelta(days=30))
+    place = (crowd.placed_at(chance.randrange(orders)), "ord_9") if where == "later" else None
+    return wanted, write_cursor(place)
+
+
+def _prefix(named: str | None, number: int, orders: int) -> str | None:
+    """Return the beginning of an id, shared by one order, by some, or by very many."""
+    tenth = len(str(max(1, orders // 10))) - 1
+    whole, oldest = f"ord_{crowd.FIRST_ID + number}", f"ord_{crowd.FIRST_ID}"
+    names = {
+        "whole": whole,
+        "few": whole[:-2],
+        "many": whole[:-tenth],
+        "many old": oldest[:-tenth],
+        "all": "ord_",
+        "none": "ord_9",
+    }
+    return None if named is None else names[named]

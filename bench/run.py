@@ -1,0 +1,234 @@
+"""Run: the benchmark, as tables for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench import against, deadlines, export, latency, memory, reads, throughput
+from bench.latency import percentile
+from ops import tables
+from tests.servers import postgres_binaries
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is measured: numbers of things, and seconds."""
+
+    orders: int = 12_000
+    naive_orders: int = 800
+    peer_orders: int = 2_000
+    processes: tuple[int, ...] = (1, 2, 3, 4)
+    load_s: float = 30
+    idle_s: float = 60
+    armed: int = 1_000_000
+    at_once: int = 100_000
+    late_s: int = 60
+    memory: int = 1_000_000
+    grown: tuple[int, int] = (10_000, 5_000_000)
+    exported: int = 1_000_000
+    listed: int = 1_000_000
+    readings: int = 3
+
+
+WHOLE = Size()
+QUICK = replace(
+    Size(4_000, 150, 400, (1, 2), 5, 2, 100_000, 10_000, 10, 12_000, (10_000, 100_000), 30_000),
+    listed=100_000,
+    readings=2,
+)
+TINY = replace(
+    Size(200, 10, 20, (1,), 1, 1, 1_000, 500, 2, 600, (100, 1_000), 600), listed=2_000, readings=1
+)
+
+PARTS = ("throughput", "peers", "latency", "deadlines", "memory", "growth", "export", "reads")
+
+
+def main() -> int:
+    """Measure, print, and return 0."""
+    parser = argparse.ArgumentParser(prog="earnest bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="in three minutes, less exact")
+    parser.add_argument("--tiny", action="store_true", help="only to see that it works")
+    parser.add_argument("--only", choices=PARTS, action="append", help="may be given again")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--plots", metavar="FOLDER", type=Path, help="draw SVG files there")
+    options = parser.parse_args()
+    figures = measure(
+        options.only or PARTS, QUICK if options.quick else TINY if options.tiny else WHOLE
+    )
+    if options.plots:
+        against.draw(figures, options.plots.resolve())
+    if options.json:
+        print(json.dumps(figures, indent=2))
+    else:
+        show(figures)
+    return 0
+
+
+def measure(parts: Sequence[str], size: Size) -> Figures:
+    """Take the measurements one after the other, with nothing beside them."""
+    rates: dict[str, float] = {}
+    taken: dict[str, Callable[[], Figures]] = {
+        "latency": lambda: delays(size),
+        "deadlines": lambda: due(size),
+        "memory": lambda: memory.flatness(memory.growth(size.memory)),
+        "growth": lambda: growth(size),
+        "export": lambda: {one: export.figures(one, size.exported) for one in databases()},
+        "reads": lambda: {one: reads.pages(one, size.listed, size.readings) for one in databases()},
+    }
+    if "throughput" in parts:
+        rates |= rates_of_ours(size)
+    if "peers" in parts:
+        rates |= rates_of_peers(size)
+    figures: Figures = {"machine": machine(), "rates": rates, "ratios": ratios(rates)}
+    for name, take in taken.items():
+        if name in parts:
+            figures[name] = tell(name, take())
+    return figures
+
+
+def databases() -> list[str]:
+    """Return the databases that can be measured here."""
+    if postgres_binaries() is None:
+        print("PostgreSQL is not installed: only SQLite is measured", file=sys.stderr)
+        return ["sqlite"]
+    return ["sqlite", "postgresql"]
+
+
+def rates_of_ours(size: Size) -> dict[str, float]:
+    """Measure the yardstick, ours, and the naive actor: what a second settles."""
+    rates: dict[str, float] = {}
+
+    def take(name: str, rate: float) -> None:
+        rates[name] = tell(name, round(rate))
+
+    for processes in size.processes[:2]:
+        take(f"empty actor ×{processes}", throughput.empty_actor(3 * size.orders, processes))
+    for database in databases():
+        for per_message in (1, 10, 100):
+            for processes in size.processes:
+                name = f"{database}, {per_message} a message ×{processes}"
+                rate = throughput.settled(database, size.orders, per_message, processes)
+                take(name, rate)
+        naive = throughput.naive(database, size.naive_orders, 2)
+        take(f"{database}, one transaction each ×2", naive)
+    return rates
+
+
+def rates_of_peers(size: Size) -> dict[str, float]:
+    """Measure the same three steps an order as others would take them, on PostgreSQL."""
+    if "postgresql" not in databases():
+        return {}
+    rates = {}
+    for peer in (against.CELERY, against.DBOS, against.PROCRASTINATE):
+        version, rate = against.measure(peer, size.peer_orders)
+        rates[version] = tell(version, round(rate))
+    return rates
+
+
+def ratios(rates: dict[str, float]) -> dict[str, float]:
+    """Compare with the better of the empty actor's processes, and ours with the peers."""
+    found = {}
+    for key, name in {
+        "single_sqlite": "sqlite, 1 a message",
+        "single_postgresql": "postgresql, 1 a message",
+        "bulk100_sqlite": "sqlite, 100 a message",
+        "bulk100_postgresql": "postgresql, 100 a message",
+        "naive_sqlite": "sqlite, one transaction each",
+        "naive_postgresql": "postgresql, one transaction each",
+    }.items():
+        found[key] = compared(best(rates, name), best(rates, "empty actor"))
+    for peer in ("celery", "dbos", "procrastinate"):
+        found[peer] = compared(best(rates, "postgresql, 1 a message"), best(rates, peer))
+    return {key: ratio for key, ratio in found.items() if ratio}
+
+
+def compared(rate: float, yardstick: float) -> float:
+    """Divide, or return 0 where one of the two was not measured."""
+    return round(rate / yardstick, 2) if yardstick else 0.0
+
+
+def best(rates: dict[str, float], name: str) -> float:
+    """Return the best rate of what begins with a name, whatever the number of processes."""
+    return max((rate for key, rate in rates.items() if key.startswith(f"{name} ")), default=0.0)
+
+
+def delays(size: Size) -> Figures:
+    """Measure how long a sender waits for a published outcome, in ms, at half the full load."""
+    found: Figures = {}
+    for database in databases():
+        full = latency.full_load(database, size.orders)
+        waits = latency.open_loop(database, full / 2, size.load_s)
+        shown = {f"p{percent:g}": percentile(waits, percent) for percent in (50, 90, 99, 99.9)}
+        shown |= {"max": waits[-1], "per_s": full / 2}
+        shown["after_idleness"] = latency.after_idleness(database, size.idle_s)
+        found[database] = {key: round(value, 1) for key, value in shown.items()}
+    return found
+
+
+def due(size: Size) -> Figures:
+    """Measure the clock's side: an idle tick, a storm, and lateness with many armed."""
+    late = deadlines.lateness("sqlite", size.armed, 20, size.late_s)
+    return {
+        "armed": size.armed,
+        "idle_tick_ms": round(deadlines.idle_tick_ms("sqlite", size.armed), 2),
+        **deadlines.storm("sqlite", size.at_once, 50),
+        "lateness_p50_s": round(percentile(late, 50), 3),
+        "lateness_p99_s": round(percentile(late, 99), 3),
+    }
+
+
+def growth(size: Size) -> Figures:
+    """Measure commands a second with few and with many orders in the database already."""
+    few, many = (throughput.grown("sqlite", already, size.orders) for already in size.grown)
+    names = [f"per_s_at_{already}" for already in size.grown]
+    rates = dict(zip(names, (round(few), round(many)), strict=True))
+    return rates | {"cost_ratio": round(few / many, 2)}
+
+
+def machine() -> dict[str, object]:
+    """Say what it was measured on, as far as it matters."""
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "cores": os.cpu_count(),
+    }
+
+
+def tell(name: str, found: Any) -> Any:  # noqa: ANN401 - a figure, or several
+    """Show progress: what was just measured."""
+    print(f"{name}: {found:,}" if isinstance(found, int) else f"{name}: {found}", file=sys.stderr)
+    return found
+
+
+def show(figures: Figures) -> None:
+    """Print tables."""
+    rows = [(name, int(rate)) for name, rate in figures["rates"].items()]
+    print(tables.draw("Throughput", ("what", "commands/s"), rows))
+    names = [(name, f"{ratio:.2f}") for name, ratio in figures["ratios"].items()]
+    print(tables.draw("Ratios", ("what", "×"), names))
+    for part, title in (("latency", "Latency, ms,"), ("export", "Export")):
+        for database, found in figures.get(part, {}).items():
+            told = [(name, f"{value:,}") for name, value in found.items()]
+            print(tables.draw(f"{title} on {database}", ("what", "value"), told))
+    for part in ("deadlines", "memory", "growth"):
+        if part in figures:
+            told = [(name, f"{value:,}") for name, value in figures[part].items()]
+            print(tables.draw(part.capitalize(), ("what", "value"), told))
+    for database, found in figures.get("reads", {}).items():
+        print(
+            tables.draw(f"Task lists on {database}", ("who asks", *reads.SAID), reads.told(found))
+        )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

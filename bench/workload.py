@@ -1,0 +1,96 @@
+"""Workload: the commands that the benchmark settles, three steps an order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+CREATOR = "k1"
+AMOUNT_FEN, DEPOSIT_FEN = 100_000, 10_500
+LONG_AGO = "2026-01-01T00:00:00Z"
+
+
+def registration() -> str:
+    """Admit the one creator who takes every order."""
+    return _text(
+        id="bench_register",
+        kind="register_creator",
+        by={"role": "platform", "id": "bench"},
+        creator_id=CREATOR,
+        name="基准达人",
+        contract="direct",
+    )
+
+
+def orders(count: int, *, first: int = 0) -> Iterator[str]:
+    """Place orders, pay their deposits, accept them: in three waves, so that any may go first."""
+    numbers = range(first, first + count)
+    yield from map(place, numbers)
+    yield from map(pay, numbers)
+    yield from map(accept, numbers)
+
+
+def place(number: int) -> str:
+    """Place one order."""
+    return _text(
+        id=f"place_{number:08}",
+        kind="place_order",
+        by={"role": "client", "id": f"c{number % 100}"},
+        order_id=f"o{number:08}",
+        creator_id=CREATOR,
+        name="春季新品推广",
+        task_type="douyin_video",
+        industry="美妆",
+        brief="15秒以上,露出产品,口播一次品牌名",
+        amount_fen=AMOUNT_FEN,
+        prepay_deposit=True,
+    )
+
+
+def pay(number: int) -> str:
+    """Pay one order's deposit."""
+    share = {"order_id": f"o{number:08}", "amount_fen": DEPOSIT_FEN}
+    return _text(
+        id=f"pay_{number:08}",
+        kind="confirm_payment",
+        by={"role": "payments", "id": "psp"},
+        payment_id=f"d{number:08}",
+        paid_at=LONG_AGO,
+        amount_fen=DEPOSIT_FEN,
+        shares=[share],
+    )
+
+
+def accept(number: int) -> str:
+    """Accept one order."""
+    return _text(
+        id=f"accept_{number:08}",
+        kind="accept_order",
+        by={"role": "creator", "id": CREATOR},
+        order_id=f"o{number:08}",
+    )
+
+
+def decline(number: int) -> str:
+    """Decline one order."""
+    return _text(
+        id=f"decline_{number:08}",
+        kind="decline_order",
+        by={"role": "creator", "id": CREATOR},
+        order_id=f"o{number:08}",
+    )
+
+
+def refunded(number: int) -> str:
+    """Confirm that one order's deposit has gone back."""
+    return _text(
+        id=f"refunded_{number:08}",
+        kind="confirm_refund",
+        by={"role": "payments", "id": "psp"},
+        refund_id=f"rf_d{number:08}_o{number:08}",
+    )
+
+
+def _text(**fields: Any) -> str:  # noqa: ANN401 - a command's fields are of many types
+    return json.dumps(fields, ensure_ascii=False)

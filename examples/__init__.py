@@ -1,0 +1,1 @@
+"""Examples: a campaign to play, and what writes it."""

@@ -1,0 +1,81 @@
+"""Producer: hand in commands and learn their outcomes, with redis-py and nothing of Earnest.
+
+    python examples/producer.py redis://localhost:6379 < commands.jsonl
+
+Prints one outcome a line. Whatever has none after a while is sent again under the same id, which
+does no harm: a command takes effect once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+import redis
+
+ENQUEUE = Path(__file__).parents[1] / "workers" / "lua" / "enqueue.lua"
+KEYS = [f"dramatiq:commands{part}" for part in ("", ".msgs", ".pending", ".bell", ".stamp")]
+EVENTS = "earnest:events"
+
+MOST_WAITING = 1_000_000
+PER_MESSAGE = 100
+PATIENCE_S = 10.0
+PAUSE_S = 0.5
+
+
+def message(texts: list[str]) -> list[str]:
+    """Write one message of up to 100 commands, with room for the server's stamp."""
+    body: dict[str, Any] = {"queue_name": "commands", "actor_name": "settle_commands"}
+    text = json.dumps(body | {"kwargs": {"commands": texts}})
+    return [str(uuid.uuid4()), str(len(texts)), text[:-2] + ',"received_at":', "}}"]
+
+
+def hand_in(client: redis.Redis, texts: list[str]) -> None:
+    """Enqueue commands; wait while the queue is full."""
+    enqueue = client.register_script(ENQUEUE.read_text("utf-8"))
+    for n in range(0, len(texts), PER_MESSAGE):
+        arguments = [str(MOST_WAITING), *message(texts[n : n + PER_MESSAGE])]
+        while int(enqueue(keys=KEYS, args=arguments)) == 0:
+            time.sleep(PAUSE_S)
+
+
+def newest(client: redis.Redis) -> str:
+    """Return where the stream of events ends now."""
+    found: Any = client.xrevrange(EVENTS, count=1)
+    return found[0][0].decode() if found else "0"
+
+
+def collect(client: redis.Redis, waiting: dict[str, str], start: str) -> None:
+    """Print the outcomes of `waiting`, and take them out, until all are known or time is up."""
+    last, until = start, time.monotonic() + PATIENCE_S
+    while waiting and time.monotonic() < until:
+        found: Any = client.xread({EVENTS: last}, count=1_000, block=1_000)
+        for last, fields in found[0][1] if found else ():  # noqa: B007 - it is where to go on
+            event = json.loads(fields[b"event"])
+            settled = event["data"]
+            if event["type"] == "command.settled" and waiting.pop(settled["command_id"], None):
+                print(json.dumps(settled, ensure_ascii=False), flush=True)
+
+
+def main(url: str) -> None:
+    """Hand in what standard input has, until every command has its outcome."""
+    # A repeat that redis-py decides on would be another message: ours are enough.
+    client = redis.Redis.from_url(url, socket_timeout=5, retry=None)
+    lines = [line.strip() for line in sys.stdin if line.strip()]
+    waiting = {json.loads(line)["id"]: line for line in lines}
+    while waiting:
+        try:
+            start = newest(client)
+            hand_in(client, list(waiting.values()))
+            collect(client, waiting, start)
+        except redis.RedisError as error:
+            print(f"trying again: {error}", file=sys.stderr)
+            time.sleep(PAUSE_S)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "redis://localhost:6379")

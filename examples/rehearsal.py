@@ -1,0 +1,86 @@
+"""Rehearsal: a story played through the rules while it is being written.
+
+So its author need not say what is due, until when, and what it costs: the rules do.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from copy import copy
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from examples.stage import Body, instant, seconds
+from models.book import Book
+from models.creator import Creator
+from models.fields import parse_instant
+from models.order import Order
+from ops.simulate import INSTANT, Line, Step, World
+
+MOMENTS = {
+    "order.placed": "placed",
+    "order.offered": "offered",
+    "order.accepted": "accepted",
+    "order.balance_overdue": "overdue",
+    "order.forfeited": "forfeited",
+    "order.funded": "funded",
+    "order.completed": "completed",
+}
+"""Events that scripts refer to, and what they call them."""
+
+
+@dataclass
+class Rehearsal:
+    """A world of its own for one story, and when what happened in it."""
+
+    world: World
+    moments: defaultdict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
+
+    @classmethod
+    def of(cls, book: Book, moments: dict[str, dict[str, float]] | None = None) -> Rehearsal:
+        """Begin with what a book holds, leaving the book alone."""
+        copied: dict[str, Any] = {one.name: copy(getattr(book, one.name)) for one in fields(book)}
+        told = {order_id: dict(known) for order_id, known in (moments or {}).items()}
+        return cls(World(Book(**copied)), defaultdict(dict, told))
+
+    def fork(self) -> Rehearsal:
+        """Go on alone: what is played from now on is no news to the others."""
+        other = Rehearsal.of(self.world.book, self.moments)
+        other.world.alarms.extend(self.world.alarms)
+        return other
+
+    def hear(self, at: float, body: Body) -> None:
+        """Play one command."""
+        self._note(self.world.play(Step(instant(at), json.dumps(body))))
+
+    def wait(self, at: float) -> None:
+        """Let time pass."""
+        self._note(self.world.advance(instant(at)))
+
+    def order(self, order_id: str) -> Order:
+        return self.world.book.orders[order_id]
+
+    def creator(self, creator_id: str) -> Creator:
+        return self.world.book.creators[creator_id]
+
+    def moment(self, order_id: str, name: str) -> float:
+        """Return when something happened to an order, or will by the clock alone."""
+        while name not in self.moments[order_id]:
+            self.lapse(order_id)
+        return self.moments[order_id][name]
+
+    def lapse(self, order_id: str) -> None:
+        """Let the order's present wait end."""
+        ends_at = self.order(order_id).lapses_at
+        if ends_at is None:
+            raise LookupError(f"{order_id} waits for nobody")
+        self._note(self.world.advance(ends_at + INSTANT))
+
+    def _note(self, lines: Iterable[Line]) -> None:
+        for line in lines:
+            for event in line["events"]:
+                name = MOMENTS.get(event["type"])
+                if name:
+                    self.moments[event["order_id"]][name] = seconds(parse_instant(event["at"]))

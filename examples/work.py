@@ -1,0 +1,96 @@
+"""Work: what can be said of scripts, contents and publications, and of what they were worth."""
+
+from __future__ import annotations
+
+from examples import talk
+from examples.plot import How, Plot, Verb
+from examples.stage import told
+from models.lifecycle import State
+
+PAGES = {
+    "douyin_video": "https://www.douyin.example/video/{number}",
+    "douyin_live": "https://live.douyin.example/replay/{number}",
+    "huoshan": "https://www.huoshan.example/s/{number}",
+    "xigua": "https://www.ixigua.example/{number}",
+    "toutiao": "https://www.toutiao.example/article/{number}",
+}
+"""Where works of each type are published."""
+
+FILES = "https://pan.example/{order}/{what}-v{version}.{kind}"
+LONGEST_FILM = 3
+"""How many files a work may come in."""
+
+
+def script(plot: Plot, at: float, how: How) -> None:
+    """Hand in the next version of the script."""
+    number = plot.order(at).scripts + 1
+    links = [FILES.format(order=plot.order_id, what="script", version=number, kind="docx")]
+    note = plot.pick(talk.SCRIPT_NOTES)
+    plot.ask(at, "submit_script", plot.for_creator(how), links=links, note=note)
+
+
+def content(plot: Plot, at: float, how: How) -> None:
+    """Hand in the next version of the work."""
+    number = plot.order(at).contents + 1
+    parts = plot.stage.chance.randint(1, LONGEST_FILM)
+    kind = "html" if plot.terms["task_type"] == "toutiao" else "mp4"
+    links = [
+        FILES.format(order=plot.order_id, what=f"part{n}", version=number, kind=kind)
+        for n in range(1, parts + 1)
+    ]
+    note = plot.pick(talk.CONTENT_NOTES)
+    plot.ask(at, "submit_content", plot.for_creator(how), links=links, note=note)
+
+
+def approve(plot: Plot, at: float, how: How) -> None:
+    plot.ask(at, f"approve_{_reviewed(plot, at)}", plot.for_client(how))
+
+
+def reject(plot: Plot, at: float, how: How) -> None:
+    what = _reviewed(plot, at)
+    comment = plot.pick(talk.REJECTED[what])
+    plot.ask(at, f"reject_{what}", plot.for_client(how), comment=comment)
+
+
+def _reviewed(plot: Plot, at: float) -> str:
+    """Say what is being reviewed, or was last."""
+    order = plot.order(at)
+    early = (State.SCRIPT_REVIEW, State.SCRIPT_REVISION)
+    return "script" if order.state in early or not order.contents else "content"
+
+
+def publish(plot: Plot, at: float, how: How) -> None:
+    number = 7_360_000_000_000_000_000 + plot.stage.chance.randrange(10**15)
+    url = PAGES[plot.terms["task_type"]].format(number=number)
+    out = told(at - plot.stage.between(0.1, 0.4))
+    plot.ask(at, "publish_work", plot.for_creator(how), url=url, published_at=out)
+
+
+def confirm(plot: Plot, at: float, how: How) -> None:
+    plot.ask(at, "confirm_delivery", plot.for_client(how))
+
+
+def dispute(plot: Plot, at: float, how: How) -> None:
+    """Ask an operator to decide, as the client unless the script says who."""
+    client = how.get("by", "client") == "client"
+    by = plot.for_client({}) if client else plot.for_creator(how)
+    reason = plot.pick(talk.DISPUTED["client" if client else "creator"])
+    plot.ask(at, "dispute_order", by, reason=reason)
+
+
+def rate(plot: Plot, at: float, _: How) -> None:
+    stars = plot.stage.chance.choices((5, 4, 3, 2, 1), (12, 6, 3, 1, 1))[0]
+    comment = plot.pick(talk.RATED[stars])
+    plot.ask(at, "rate_order", plot.for_client({}), rating=stars, comment=comment)
+
+
+VERBS: dict[str, Verb] = {
+    "script": script,
+    "content": content,
+    "approve": approve,
+    "reject": reject,
+    "publish": publish,
+    "confirm": confirm,
+    "dispute": dispute,
+    "rate": rate,
+}

@@ -1,0 +1,184 @@
+"""Book: everything known that a command may concern, and the writing down of what follows.
+
+The same book serves `simulate`, where it holds the whole world, and `settle`, where it holds
+what one batch needs.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from models import penalties
+from models.answer import Receipt
+from models.creator import Creator, Turn, evolve_creator
+from models.decide import Verdict, elapse, heeding, wake
+from models.events import Event, Fact
+from models.evolve import begin
+from models.kept import Kept
+from models.order import Order
+from models.order_events import OrderPlaced
+from models.parties import Client, Mcn, Provider, Report
+from models.payments import Payment
+from models.policy import Policy
+from models.till import Till
+
+Events = tuple[Event, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Book(Till):
+    """The orders, parties, payments, debts and receipts at hand, and the policy in force."""
+
+    policy: Policy
+    orders: Kept[Order] = field(default_factory=Kept)
+    creators: Kept[Creator] = field(default_factory=Kept)
+    mcns: Kept[Mcn] = field(default_factory=Kept)
+    clients: Kept[Client] = field(default_factory=Kept)
+    providers: Kept[Provider] = field(default_factory=Kept)
+    violations: Kept[Report] = field(default_factory=Kept)
+    payments: Kept[Payment] = field(default_factory=Kept)
+    receipts: Kept[Receipt] = field(default_factory=Kept)
+    posted: int = 0
+
+    def begin(self, order_id: str, fact: OrderPlaced, at: datetime, why: str) -> Events:
+        """Write down a new order."""
+        event = Event(f"order:{order_id}", 1, at, why, fact)
+        self.orders[order_id] = begin(event, self.policy)
+        return (event,)
+
+    def adopt(self, verdict: Verdict) -> Events:
+        """Write down what became of an order; return the events, refunds named."""
+        if verdict.events:
+            self.orders[verdict.order.order_id] = verdict.order
+        return tuple(map(self.enter, verdict.events))
+
+    def tell(self, subject: str, sequence: int, at: datetime, why: str, fact: Fact) -> Event:
+        """Write down a fact that is about no order; `sequence` counts the subject's facts."""
+        return self.enter(Event(subject, sequence, at, why, fact))
+
+    def tell_creator(
+        self, creator_id: str, facts: tuple[Fact, ...], at: datetime, why: str
+    ) -> Events:
+        """Write down facts about a creator."""
+        told: Events = ()
+        for fact in facts:
+            known = self.creators.get(creator_id)
+            number = known.sequence + 1 if known else 1
+            event = Event(f"creator:{creator_id}", number, at, why, fact)
+            self.creators[creator_id] = evolve_creator(known, event)
+            told += (self.enter(event),)
+        return told
+
+    def tell_payment(
+        self, payment_id: str, facts: tuple[Fact, ...], at: datetime, why: str
+    ) -> Events:
+        """Write down facts about a payment that belong to no order."""
+        payment = self.payments[payment_id]
+        numbers = range(payment.sequence + 1, payment.sequence + 1 + len(facts))
+        self.payments[payment_id] = replace(payment, sequence=payment.sequence + len(facts))
+        subject = f"payment:{payment_id}"
+        return tuple(
+            self.tell(subject, number, at, why, fact)
+            for number, fact in zip(numbers, facts, strict=True)
+        )
+
+    def mark(self) -> None:
+        """Remember how everything stands, before a command is heard."""
+        for shelf in self.shelves():
+            shelf.mark()
+        self.posted = len(self.postings)
+
+    def back(self) -> None:
+        """Forget whatever was written down since the mark: the command is to be heard again."""
+        for shelf in self.shelves():
+            shelf.back()
+        del self.postings[self.posted :]
+
+    def shelves(self) -> tuple[Kept[Any], ...]:
+        """Return everything that a command may change, but for the postings."""
+        return (
+            *(self.orders, self.creators, self.mcns, self.clients, self.providers),
+            *(self.violations, self.payments, self.receipts),
+            *(self.refunds, self.payouts, self.suspended),
+        )
+
+    def turns(self, order: Order, until: datetime) -> tuple[Turn, ...]:
+        """Return what time changes in the standing of an order's creator before `until`."""
+        creator = self.creators.get(order.creator_id)
+        return creator.turns(until) if creator else ()
+
+    def elapsed(self, order: Order, until: datetime) -> Verdict:
+        """Let time pass for one order."""
+        return elapse(order, until, self.turns(order, until))
+
+    def heeding(self, verdict: Verdict, at: datetime) -> Verdict:
+        """Let an order that has moved learn what its creator's standing means for it now."""
+        creator = self.creators.get(verdict.order.creator_id)
+        return heeding(verdict, creator.at(at), at) if creator else verdict
+
+    def elapse_creator(self, creator_id: str, until: datetime) -> Events:
+        """Let bans that end before `until` do so, and every order of the creator learn of it."""
+        told: Events = ()
+        for turn in self.creators[creator_id].turns(until):
+            creator = self.creators[creator_id]
+            over, follows = creator.bans[0], len(creator.bans) > 1
+            fact = penalties.lifted(creator, over, still_banned=follows)
+            told += self.tell_creator(creator_id, (fact,), turn.at, "deadline:ban")
+            told += self._pass_on(creator_id, turn)
+        return told
+
+    def spread(self, creator_id: str, turn: Turn, *, begins: bool) -> Events:
+        """Let every open order of a creator learn of a change; `begins`: a ban does, just now."""
+        told: Events = ()
+        for order in self._roster(creator_id):
+            # Deadlines that passed before the change come first, as they would have alone.
+            passed = elapse(order, turn.at)
+            # What somebody received later has moved already learns of it where it is now.
+            at = max(turn.at, passed.order.entered_at)
+            told += self.adopt(heeding(passed, turn.standing, at, begins=begins))
+        return told
+
+    def _pass_on(self, creator_id: str, turn: Turn) -> Events:
+        """Let open orders learn of what time has changed, those to whom it is news."""
+        told: Events = ()
+        for order in self._roster(creator_id):
+            told += self.adopt(elapse(order, turn.at, (turn,)))
+        return told
+
+    def _roster(self, creator_id: str) -> list[Order]:
+        found = (one for one in self.orders.values() if one.creator_id == creator_id)
+        return [one for one in found if not one.is_final]
+
+    def wake(self, subject: str, now: datetime) -> Events:
+        """Tell an order, or `creator:`, `refund:` or `payout:` and its id, that time has passed."""
+        kind, _, name = subject.rpartition(":")
+        if kind == "creator":
+            return self.elapse_creator(name, now) if name in self.creators else ()
+        if kind in ("refund", "payout"):
+            return self.complain(kind, name, now)
+        order = self.orders.get(name)
+        return () if order is None else self.adopt(wake(order, now, self.turns(order, now)))
+
+    def alarm(self, subject: str) -> tuple[datetime, bool] | None:
+        """Return when something next wants attention, and whether a wait ends then.
+
+        What ends a wait takes effect just after that instant, all else at it.
+        """
+        kind, _, name = subject.rpartition(":")
+        if kind in ("refund", "payout"):
+            debt = self.refunds.get(name) if kind == "refund" else self.payouts.get(name)
+            return None if debt is None or debt.wake_at is None else (debt.wake_at, False)
+        if kind == "creator":
+            ends_at = self.creators[name].wake_at
+            return None if ends_at is None else (ends_at, True)
+        order = self.orders.get(name) if kind in ("", "order") else None
+        if order is None or order.wake_at is None:
+            return None
+        return order.wake_at, order.wake_at == order.lapses_at
+
+    def patience(self, event: Event) -> timedelta:
+        """Return how long what an event owes may stay unconfirmed: the order's policy says."""
+        order = self.orders.get(event.order_id or "")
+        return (order.policy if order else self.policy).unconfirmed_window

@@ -1,0 +1,111 @@
+"""Clocks: when a state's time is up, in elapsed time or in civil days."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Literal
+
+from models import civil
+from models.civil import UnknownYear
+from models.lifecycle import State
+from models.policy import Policy
+
+Counted = Literal["elapsed", "civil_cn", "unknown_year"]
+"""How a deadline was counted; `unknown_year`: in elapsed time, as the calendar does not go on."""
+
+IN_HOURS = frozenset({State.AWAITING_DEPOSIT, State.OFFERED, State.BALANCE_OVERDUE})
+"""States whose windows are lengths of time by nature: they run from the moment, always."""
+
+FIRST_PASS = (
+    *(State.AWAITING_BALANCE, State.IN_FULFILMENT, State.SCRIPT_REVIEW, State.PRODUCING),
+    *(State.CONTENT_REVIEW, State.READY_TO_PUBLISH, State.PUBLISHED, State.ACCEPTED_DELIVERY),
+)
+"""The longest way of an order that nobody sends back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """Until when a state waits, and how that was counted."""
+
+    due_at: datetime
+    counted: Counted = "elapsed"
+
+
+def deadline(
+    policy: Policy, state: State, entered_at: datetime, expected_at: datetime | None
+) -> Deadline | None:
+    """Return the deadline of a state, None where it has none.
+
+    Where the calendar does not go on, time is counted as it elapses; whoever asks must tell an
+    operator, who may extend it.
+    """
+    if state not in policy.windows:
+        return None
+    plain = elapsed(policy, state, entered_at, expected_at)
+    if policy.day_count == "elapsed" or state in IN_HOURS or not _whole(policy.windows[state]):
+        return Deadline(plain)
+    try:
+        return Deadline(_civil(policy, state, entered_at, expected_at), "civil_cn")
+    except UnknownYear:
+        return Deadline(plain, "unknown_year")
+
+
+def elapsed(
+    policy: Policy, state: State, entered_at: datetime, expected_at: datetime | None
+) -> datetime:
+    """Return a state's deadline in elapsed time."""
+    window, expected = policy.windows[state], expected_at or entered_at
+    if state is State.PRODUCING:
+        return max(expected, entered_at + window) + policy.production_grace
+    if state is State.READY_TO_PUBLISH:
+        return max(expected, entered_at) + window
+    return entered_at + window
+
+
+def _civil(
+    policy: Policy, state: State, entered_at: datetime, expected_at: datetime | None
+) -> datetime:
+    days, first = policy.windows[state].days, civil.day_ended(entered_at)
+    if state is State.READY_TO_PUBLISH:
+        first = _later(first, expected_at, entered_at)
+    last = civil.last_day(first, days)
+    if state is not State.PRODUCING:
+        return civil.end_of(last)
+    grace, base = policy.production_grace, civil.end_of(last)
+    if _whole(grace):
+        return civil.end_of(civil.last_day(_later(last, expected_at, base), grace.days))
+    return max(expected_at or base, base) + grace
+
+
+def _later(day: date, expected_at: datetime | None, than: datetime) -> date:
+    """Return the day of the expected publication if that is later, else the day at hand."""
+    return civil.day_of(expected_at) if expected_at and expected_at > than else day
+
+
+def _whole(window: timedelta) -> bool:
+    return window > timedelta(0) and not window % timedelta(days=1)
+
+
+def is_known(policy: Policy, at: datetime, expected_at: datetime | None) -> bool:
+    """Tell whether the calendar reaches as far as an order placed now may go, if nothing returns.
+
+    A deadline that nobody can compute should be an error while there is no order yet.
+    """
+    if policy.day_count == "elapsed":
+        return True
+    entered = at + policy.deposit_window + policy.payment_notice_grace + policy.accept_window
+    for state in FIRST_PASS:
+        found = deadline(policy, state, entered, expected_at)
+        if found is None or found.counted == "unknown_year":
+            return False
+        entered = found.due_at
+    return _year_known(at) and _year_known(entered)
+
+
+def _year_known(at: datetime) -> bool:
+    try:
+        civil.is_working_day(civil.day_of(at))
+    except UnknownYear:
+        return False
+    return True

@@ -1,0 +1,185 @@
+"""Creator: what is known of one creator, how events change it, and what it means for orders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from models import party_events as happened
+from models.errors import BrokenInvariant
+from models.events import Event
+from models.party_events import Ban
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One advertisement outside the platform; `stands` until it is overturned."""
+
+    violation_id: str
+    reported_at: datetime
+    stands: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a creator may do: banned, and for good; admitted, that is, under contract.
+
+    `violation_id` names the violation that the present ban, or the last one, is for.
+    """
+
+    banned: bool = False
+    for_good: bool = False
+    admitted: bool = True
+    violation_id: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name the standing, for people and for queries."""
+        if self.banned:
+            return "banned_for_good" if self.for_good else "banned"
+        return "free" if self.admitted else "left"
+
+    @property
+    def why(self) -> str:
+        """Name the ban as the cause of what follows from it, or from its end."""
+        return f"ban:{self.violation_id}"
+
+
+FREE = Standing()
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A creator's standing from just after an instant."""
+
+    at: datetime
+    standing: Standing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Creator:
+    """A creator between two events; `mcn_id` is None for a direct contract.
+
+    `bans` are the present one and those that follow it, each beginning where the one before ends.
+    """
+
+    creator_id: str
+    name: str
+    mcn_id: str | None
+    sequence: int
+    mcn_share_bps: int = 0
+    admitted: bool = True
+    violations: tuple[Violation, ...] = ()
+    bans: tuple[Ban, ...] = ()
+
+    @property
+    def agency(self) -> str | None:
+        """Return the agency that may act for the creator now."""
+        return self.mcn_id if self.admitted else None
+
+    @property
+    def standing(self) -> Standing:
+        """Return what the creator may do, as far as time has been told."""
+        return self._under(self.bans)
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """Return when the present ban ends; like every deadline, it is over just after that."""
+        return self.bans[0].until if self.bans else None
+
+    def turns(self, until: datetime) -> tuple[Turn, ...]:
+        """Return every change that bans' ends before `until` bring, in turn."""
+        found, bans = [], self.bans
+        while bans and (ends_at := bans[0].until) is not None and ends_at < until:
+            over, bans = bans[0], bans[1:]
+            standing = self._under(bans)
+            if not bans:
+                standing = replace(standing, violation_id=over.violation_id)
+            found.append(Turn(ends_at, standing))
+        return tuple(found)
+
+    def at(self, until: datetime) -> Standing:
+        """Return what the creator may do at an instant to come."""
+        turns = self.turns(until)
+        return turns[-1].standing if turns else self.standing
+
+    def _under(self, bans: tuple[Ban, ...]) -> Standing:
+        if not bans:
+            return Standing(admitted=self.admitted)
+        return Standing(
+            banned=True,
+            for_good=bans[0].until is None,
+            admitted=self.admitted,
+            violation_id=bans[0].violation_id,
+        )
+
+
+CREATORS: TypeAdapter[Creator] = TypeAdapter(Creator)
+"""Writes a creator as JSON and reads it again."""
+
+
+def evolve_creator(creator: Creator | None, event: Event) -> Creator:
+    """Return the creator after one more event; raise `BrokenInvariant` on a gap."""
+    fact = event.fact
+    if isinstance(fact, happened.CreatorRegistered) and creator is None:
+        known = Creator(creator_id=fact.creator_id, name=fact.name, mcn_id=None, sequence=0)
+    elif creator is None:
+        raise BrokenInvariant(f"{event.id}: a creator begins with creator.registered")
+    else:
+        known = creator
+    if event.subject != f"creator:{known.creator_id}" or event.sequence != known.sequence + 1:
+        raise BrokenInvariant(f"{event.id} does not follow creator:{known.creator_id}")
+    return replace(known, sequence=event.sequence, **_CHANGES[type(fact)](known, event, fact))
+
+
+Changes = dict[str, Any]
+
+
+def _registered(_: Creator, __: Event, fact: happened.CreatorRegistered) -> Changes:
+    terms = {"mcn_id": fact.mcn_id, "mcn_share_bps": fact.mcn_share_bps}
+    return {"name": fact.name, "admitted": True} | terms
+
+
+def _left(*_: object) -> Changes:
+    return {"admitted": False}
+
+
+def _reported(creator: Creator, event: Event, fact: happened.ViolationReported) -> Changes:
+    return {"violations": (*creator.violations, Violation(fact.violation_id, event.at))}
+
+
+def _banned(creator: Creator, _: Event, fact: happened.CreatorBanned) -> Changes:
+    ban = Ban(fact.violation_id, fact.step, fact.since, fact.until)
+    return {"bans": (*creator.bans, ban)}
+
+
+def _lifted(creator: Creator, *_: object) -> Changes:
+    return {"bans": creator.bans[1:]}
+
+
+def _overturned(creator: Creator, _: Event, fact: happened.ViolationOverturned) -> Changes:
+    left = tuple(
+        replace(one, stands=False) if one.violation_id == fact.violation_id else one
+        for one in creator.violations
+    )
+    return {"violations": left, "bans": fact.bans}
+
+
+def _unchanged(*_: object) -> Changes:
+    return {}
+
+
+_CHANGES: dict[type, Callable[[Creator, Event, Any], Changes]] = {
+    happened.CreatorRegistered: _registered,
+    happened.ContractEnded: _left,
+    happened.ViolationReported: _reported,
+    happened.PostRemovalRequested: _unchanged,
+    happened.CreatorBanned: _banned,
+    happened.CreatorBanLifted: _lifted,
+    happened.ViolationOverturned: _overturned,
+    happened.OperatorActed: _unchanged,
+}

@@ -1,0 +1,29 @@
+"""Errors: what is not the asker's doing, told apart by whether trying again will help."""
+
+
+class EarnestError(Exception):
+    """Root of every error that Earnest raises on purpose."""
+
+
+class TransientError(EarnestError):
+    """Something that a later attempt may find mended."""
+
+
+class Conflict(TransientError):
+    """Another process wrote first: load again and judge again."""
+
+
+class Unavailable(TransientError):
+    """A server is away or cannot take writes now."""
+
+
+class PermanentError(EarnestError):
+    """Something that no repetition will mend: nothing was written, a human looks."""
+
+
+class BrokenInvariant(PermanentError):
+    """The code contradicted the table, the books or itself."""
+
+
+class InvalidPolicy(PermanentError):
+    """A policy that cannot be built: names the setting and what is wrong with it."""

@@ -1,0 +1,139 @@
+"""Hear: judge any command against the book, once for each id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from models import cashier, clocks, placing, registry
+from models.answer import Receipt, Settlement, applied, refused, why
+from models.book import Book
+from models.command import OrderCommand
+from models.commands import (
+    AnyCommand,
+    AppointProvider,
+    ConfirmPayment,
+    ConfirmPayout,
+    ConfirmRefund,
+    EndContract,
+    OperatorAct,
+    OverturnViolation,
+    PlaceOrder,
+    RegisterClient,
+    RegisterCreator,
+    RegisterMcn,
+    RegisterProvider,
+    ReportViolation,
+    ResolveSuspense,
+)
+from models.decide import decide
+from models.notices import CommandSettled
+from models.reasons import Reason
+
+
+def hear(book: Book, command: AnyCommand, at: datetime) -> Settlement:
+    """Judge a command received at `at` and write down everything that follows in the book.
+
+    A command id is judged once: a repeat gets the first outcome and changes nothing.
+    """
+    earlier = book.receipts.get(command.id)
+    if earlier is not None and earlier.fingerprint == command.fingerprint():
+        return Settlement(outcome="duplicate", reason=earlier.reason, cost_fen=earlier.cost_fen)
+    if isinstance(command, PlaceOrder):
+        fault = placing.fault(command, book.policy, at)
+        if fault is not None:
+            return refused(Reason.MALFORMED, detail=fault)
+    if earlier is not None:
+        return refused(Reason.ID_REUSED)
+    settlement = _HANDLERS.get(type(command), _about_order)(book, command, at)
+    book.receipts[command.id] = Receipt(
+        command_id=command.id,
+        fingerprint=command.fingerprint(),
+        outcome=settlement.outcome,
+        reason=settlement.reason,
+        received_at=at,
+        about=about(command),
+        cost_fen=settlement.cost_fen,
+    )
+    return settlement
+
+
+def about(command: AnyCommand) -> str | None:
+    """Return the order that a command is about, if it is about one."""
+    return command.order_id if isinstance(command, OrderCommand | OperatorAct) else None
+
+
+def settled(
+    command_id: str | None, command: AnyCommand | None, settlement: Settlement
+) -> CommandSettled:
+    """Describe an outcome for the sender: the fact that is published for every command."""
+    return CommandSettled(
+        command_id=command_id,
+        kind=command.kind if command else None,
+        outcome=settlement.outcome,
+        reason=settlement.reason,
+        detail=settlement.detail,
+        about=about(command) if command else None,
+        cost_fen=settlement.cost_fen,
+    )
+
+
+def _about_order(book: Book, command: OrderCommand | OperatorAct, at: datetime) -> Settlement:
+    order = book.orders.get(command.order_id)
+    if order is None:
+        return refused(Reason.UNKNOWN_ORDER)
+    creator = book.creators.get(order.creator_id)
+    verdict = decide(order, command, at, creator, _unknown(book, command))
+    events = book.adopt(verdict)
+    if verdict.reason is None:
+        return applied(events)
+    return refused(verdict.reason, events, cost_fen=verdict.cost_fen)
+
+
+def _unknown(book: Book, command: OrderCommand | OperatorAct) -> Reason | None:
+    """Say whom a command names that nobody knows."""
+    asked = command.command if isinstance(command, OperatorAct) else command
+    named = asked.provider_id if isinstance(asked, AppointProvider) else None
+    return Reason.UNKNOWN_PROVIDER if named and named not in book.providers else None
+
+
+def _place(book: Book, command: PlaceOrder, at: datetime) -> Settlement:
+    fault = _misplaced(book, command, at)
+    if fault is not None:
+        return refused(fault)
+    fact = placing.place(command, book.policy, at)
+    return applied(book.begin(command.order_id, fact, at, why(command)))
+
+
+def _misplaced(book: Book, command: PlaceOrder, at: datetime) -> Reason | None:
+    """Say why an order cannot be placed, in order of precedence."""
+    if command.order_id in book.orders:
+        return Reason.ORDER_EXISTS
+    if command.by.role not in command.roles:
+        return Reason.NOT_ALLOWED
+    if book.policy.require_registered_clients and command.by.id not in book.clients:
+        return Reason.UNKNOWN_CLIENT
+    if command.creator_id not in book.creators:
+        return Reason.UNKNOWN_CREATOR
+    standing = book.creators[command.creator_id].at(at)
+    if not standing.admitted or standing.banned:
+        return Reason.CREATOR_BANNED if standing.admitted else Reason.CREATOR_NOT_ADMITTED
+    known = clocks.is_known(book.policy, at, command.expected_publish_at)
+    return None if known else Reason.CALENDAR_UNKNOWN
+
+
+_HANDLERS: dict[type, Callable[[Book, Any, datetime], Settlement]] = {
+    RegisterMcn: registry.register_mcn,
+    RegisterCreator: registry.register_creator,
+    RegisterClient: registry.register_client,
+    RegisterProvider: registry.register_provider,
+    EndContract: registry.end_contract,
+    ReportViolation: registry.report_violation,
+    OverturnViolation: registry.overturn_violation,
+    PlaceOrder: _place,
+    ConfirmPayment: cashier.confirm_payment,
+    ConfirmRefund: cashier.confirm_refund,
+    ConfirmPayout: cashier.confirm_payout,
+    ResolveSuspense: cashier.resolve_suspense,
+}

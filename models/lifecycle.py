@@ -1,0 +1,230 @@
+"""Lifecycle: the table of who may ask what, while an order is where, and what it may become.
+
+Everything else is drawn from this table: the judges are checked against it at run time, and the
+diagram, the verdict table and the exhaustive refusal tests are generated from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where an order can be. The names are a storage format."""
+
+    AWAITING_DEPOSIT = "awaiting_deposit"
+    OFFERED = "offered"
+    AWAITING_BALANCE = "awaiting_balance"
+    BALANCE_OVERDUE = "balance_overdue"
+    IN_FULFILMENT = "in_fulfilment"
+    SCRIPT_REVIEW = "script_review"
+    SCRIPT_REVISION = "script_revision"
+    PRODUCING = "producing"
+    CONTENT_REVIEW = "content_review"
+    READY_TO_PUBLISH = "ready_to_publish"
+    PUBLISHED = "published"
+    ACCEPTED_DELIVERY = "accepted_delivery"
+    IN_ARBITRATION = "in_arbitration"
+    EXPIRED = "expired"
+    DECLINED = "declined"
+    CANCELLED = "cancelled"
+    FORFEITED = "forfeited"
+    COMPLETED = "completed"
+
+
+class Role(StrEnum):
+    """Who asks. The clock is nobody that a sender can be."""
+
+    CLIENT = "client"
+    CREATOR = "creator"
+    MCN = "mcn"
+    OPERATOR = "operator"
+    PAYMENTS = "payments"
+    PLATFORM = "platform"
+    PROVIDER = "provider"
+    CLOCK = "clock"
+
+
+S, R = State, Role
+
+FINAL = frozenset({S.EXPIRED, S.DECLINED, S.CANCELLED, S.FORFEITED, S.COMPLETED})
+"""States that wait for nobody and hold no money."""
+
+REASONED = frozenset({*FINAL, S.IN_ARBITRATION})
+"""States that an order is in for a reason of its own."""
+
+ENDINGS = {
+    S.EXPIRED: ("deposit_not_paid", "not_accepted"),
+    S.DECLINED: ("creator_declined", "creator_banned", "creator_left"),
+    S.CANCELLED: (
+        *("client_cancelled", "operator_cancelled", "creator_withdrew"),
+        *("creator_banned", "creator_left", "no_work", "arbitrated"),
+    ),
+    S.FORFEITED: ("balance_not_paid", "client_cancelled"),
+    S.COMPLETED: ("settled",),
+}
+"""Every reason with which an order can end, by final state."""
+
+DISPUTES = ("script_overdue", "content_overdue", "not_published", "disputed", "creator_banned")
+"""Every reason for which an order can be in arbitration."""
+
+ENFORCE_DEADLINE = "enforce_deadline"
+"""The clock's own request. No command of this kind exists, so no sender can make it."""
+
+END_PAUSE = "end_pause"
+BAN, BAN_FOR_GOOD, LIFT_BAN = "ban", "ban_for_good", "lift_ban"
+CONTRACT_ENDED = "contract_ended"
+NOT_ASKED = (ENFORCE_DEADLINE, END_PAUSE, BAN, BAN_FOR_GOOD, LIFT_BAN, CONTRACT_ENDED)
+"""What happens to an order without anybody asking for it: nor are these kinds of command."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """One row: while `source`, any of `roles` may ask `command`, and the order becomes a target."""
+
+    source: State
+    command: str
+    roles: frozenset[Role]
+    targets: frozenset[State]
+
+
+def row(source: State, command: str, roles: set[Role], *targets: State) -> Transition:
+    """Write one row of the table."""
+    return Transition(source, command, frozenset(roles), frozenset(targets))
+
+
+CLIENT, CREATOR, OPERATOR, MONEY = {R.CLIENT}, {R.CREATOR, R.MCN}, {R.OPERATOR}, {R.PAYMENTS}
+WORKER, REVIEWER, EITHER = CREATOR | {R.PROVIDER}, CLIENT | {R.PROVIDER}, CLIENT | CREATOR
+TIME = {R.CLOCK}
+
+REVIEWS = frozenset(
+    {
+        *("approve_script", "reject_script", "approve_content", "reject_content"),
+        "confirm_delivery",
+    }
+)
+"""What a service provider of the client's side may ask; the creator's side has the work."""
+
+BEFORE_PUBLICATION = (
+    *(S.SCRIPT_REVIEW, S.SCRIPT_REVISION, S.PRODUCING),
+    *(S.CONTENT_REVIEW, S.READY_TO_PUBLISH),
+)
+"""Where work has begun and nothing is out yet: to walk away has its price."""
+
+LAPSING = (
+    *(S.AWAITING_DEPOSIT, S.OFFERED, S.AWAITING_BALANCE, S.IN_FULFILMENT),
+    *(*BEFORE_PUBLICATION, S.PUBLISHED, S.ACCEPTED_DELIVERY),
+)
+"""States whose clock an operator may move or stop: all that lapse, but for the bare grace."""
+
+LIFE = (
+    # while it is           may ask             who         and it becomes
+    row(S.AWAITING_DEPOSIT, "confirm_payment", MONEY, S.AWAITING_DEPOSIT, S.OFFERED),
+    row(S.AWAITING_DEPOSIT, "cancel_order", CLIENT | OPERATOR, S.CANCELLED),
+    row(S.AWAITING_DEPOSIT, ENFORCE_DEADLINE, TIME, S.EXPIRED),
+    row(S.AWAITING_DEPOSIT, BAN, TIME, S.CANCELLED),
+    row(S.AWAITING_DEPOSIT, BAN_FOR_GOOD, TIME, S.CANCELLED),
+    row(S.AWAITING_DEPOSIT, CONTRACT_ENDED, TIME, S.CANCELLED),
+    row(S.OFFERED, "accept_order", CREATOR, S.AWAITING_BALANCE, S.IN_FULFILMENT),
+    row(S.OFFERED, "decline_order", CREATOR, S.DECLINED),
+    row(S.OFFERED, "cancel_order", CLIENT | OPERATOR, S.CANCELLED),
+    row(S.OFFERED, "nudge_creator", CLIENT, S.OFFERED),
+    row(S.OFFERED, "confirm_payment", MONEY, S.OFFERED),
+    row(S.OFFERED, ENFORCE_DEADLINE, TIME, S.EXPIRED),
+    row(S.OFFERED, BAN, TIME, S.DECLINED),
+    row(S.OFFERED, BAN_FOR_GOOD, TIME, S.DECLINED),
+    row(S.OFFERED, CONTRACT_ENDED, TIME, S.DECLINED),
+    row(S.AWAITING_BALANCE, "confirm_payment", MONEY, S.AWAITING_BALANCE, S.IN_FULFILMENT),
+    row(S.AWAITING_BALANCE, "revise_quote", CREATOR, S.AWAITING_BALANCE),
+    row(S.AWAITING_BALANCE, "restore_quote", CLIENT, S.AWAITING_BALANCE),
+    row(S.AWAITING_BALANCE, "cancel_order", CLIENT | OPERATOR, S.FORFEITED, S.CANCELLED),
+    row(S.AWAITING_BALANCE, "withdraw_order", CREATOR, S.CANCELLED),
+    row(S.AWAITING_BALANCE, ENFORCE_DEADLINE, TIME, S.BALANCE_OVERDUE),
+    row(S.AWAITING_BALANCE, BAN, TIME, S.AWAITING_BALANCE),
+    row(S.AWAITING_BALANCE, LIFT_BAN, TIME, S.AWAITING_BALANCE),
+    row(S.AWAITING_BALANCE, BAN_FOR_GOOD, TIME, S.CANCELLED),
+    row(S.BALANCE_OVERDUE, "confirm_payment", MONEY, S.BALANCE_OVERDUE, S.IN_FULFILMENT),
+    row(S.BALANCE_OVERDUE, "confirm_unpaid", MONEY, S.FORFEITED),
+    row(S.BALANCE_OVERDUE, ENFORCE_DEADLINE, TIME, S.FORFEITED),
+    row(S.IN_FULFILMENT, "submit_script", WORKER, S.SCRIPT_REVIEW),
+    row(S.IN_FULFILMENT, "submit_content", WORKER, S.CONTENT_REVIEW),
+    row(S.IN_FULFILMENT, "cancel_order", CLIENT | OPERATOR, S.CANCELLED),
+    row(S.IN_FULFILMENT, "withdraw_order", CREATOR, S.CANCELLED),
+    row(S.IN_FULFILMENT, ENFORCE_DEADLINE, TIME, S.CANCELLED),
+    row(S.IN_FULFILMENT, BAN_FOR_GOOD, TIME, S.CANCELLED),
+    row(S.SCRIPT_REVIEW, "approve_script", REVIEWER, S.PRODUCING, S.READY_TO_PUBLISH),
+    row(S.SCRIPT_REVIEW, "reject_script", REVIEWER, S.SCRIPT_REVISION),
+    # Silence approves.
+    row(S.SCRIPT_REVIEW, ENFORCE_DEADLINE, TIME, S.PRODUCING, S.READY_TO_PUBLISH),
+    row(S.SCRIPT_REVISION, "submit_script", WORKER, S.SCRIPT_REVIEW),
+    row(S.SCRIPT_REVISION, ENFORCE_DEADLINE, TIME, S.IN_ARBITRATION),
+    row(S.PRODUCING, "submit_content", WORKER, S.CONTENT_REVIEW),
+    row(S.PRODUCING, ENFORCE_DEADLINE, TIME, S.IN_ARBITRATION),
+    row(S.CONTENT_REVIEW, "approve_content", REVIEWER, S.READY_TO_PUBLISH),
+    row(S.CONTENT_REVIEW, "reject_content", REVIEWER, S.PRODUCING),
+    row(S.CONTENT_REVIEW, ENFORCE_DEADLINE, TIME, S.READY_TO_PUBLISH),
+    row(S.READY_TO_PUBLISH, "publish_work", WORKER, S.PUBLISHED),
+    row(S.READY_TO_PUBLISH, ENFORCE_DEADLINE, TIME, S.IN_ARBITRATION),
+    *(row(one, "cancel_order", CLIENT, S.CANCELLED) for one in BEFORE_PUBLICATION),
+    *(row(one, "withdraw_order", CREATOR, S.CANCELLED) for one in BEFORE_PUBLICATION),
+    *(row(one, "dispute_order", EITHER, S.IN_ARBITRATION) for one in BEFORE_PUBLICATION),
+    *(row(one, BAN_FOR_GOOD, TIME, S.IN_ARBITRATION) for one in BEFORE_PUBLICATION),
+    row(S.PUBLISHED, "confirm_delivery", REVIEWER, S.ACCEPTED_DELIVERY),
+    row(S.PUBLISHED, "dispute_order", EITHER, S.IN_ARBITRATION),
+    row(S.PUBLISHED, ENFORCE_DEADLINE, TIME, S.ACCEPTED_DELIVERY),
+    row(S.ACCEPTED_DELIVERY, "dispute_order", EITHER, S.IN_ARBITRATION),
+    row(S.ACCEPTED_DELIVERY, ENFORCE_DEADLINE, TIME, S.COMPLETED),
+    row(
+        S.IN_ARBITRATION,
+        "resolve_dispute",
+        OPERATOR,
+        *(*BEFORE_PUBLICATION, S.PUBLISHED, S.ACCEPTED_DELIVERY, S.CANCELLED),
+    ),
+    row(S.IN_ARBITRATION, "cancel_order", CLIENT, S.CANCELLED),
+    row(S.IN_ARBITRATION, "withdraw_order", CREATOR, S.CANCELLED),
+    # A payment made in time whose notice came after the forfeiture reinstates the order.
+    row(S.FORFEITED, "confirm_payment", MONEY, S.FORFEITED, S.IN_FULFILMENT),
+    row(S.FORFEITED, "reinstate_order", OPERATOR, S.AWAITING_BALANCE),
+    row(S.FORFEITED, "release_forfeit", OPERATOR, S.FORFEITED),
+    row(S.COMPLETED, "rate_order", CLIENT, S.COMPLETED),
+)
+
+# Money that arrives when nothing is due is a fact too: recorded, and sent back.
+_PAID = {one.source for one in LIFE if one.command == "confirm_payment"}
+_OPEN = tuple(one for one in S if one not in FINAL)
+
+TRANSITIONS = (
+    *LIFE,
+    *(row(one, "confirm_payment", MONEY, one) for one in S if one not in _PAID),
+    *(row(one, "extend_deadline", OPERATOR, one) for one in LAPSING),
+    *(row(one, "pause_clock", OPERATOR, one) for one in LAPSING),
+    *(row(one, "resume_clock", OPERATOR, one) for one in LAPSING),
+    *(row(one, END_PAUSE, TIME, one) for one in LAPSING),
+    *(row(one, "appoint_provider", EITHER, one) for one in _OPEN),
+)
+
+WAITING = frozenset(one.source for one in TRANSITIONS if one.command == ENFORCE_DEADLINE)
+"""A state waits for somebody exactly when the clock may end the wait."""
+
+_BY_SOURCE = {(one.source, one.command): one for one in TRANSITIONS}
+
+CLOSED = FINAL - {one.source for one in TRANSITIONS if one.command != "confirm_payment"}
+"""States in which nobody can ask anything of an order any more."""
+
+MEANT_FOR = {
+    command: frozenset(one.source for one in TRANSITIONS if one.command == command)
+    for command in {one.command for one in TRANSITIONS}
+}
+"""The states a command is meant for: if time ended one of them, the command is `late`."""
+
+ROLES = {
+    command: frozenset[Role]().union(*(one.roles for one in TRANSITIONS if one.command == command))
+    for command in {one.command for one in TRANSITIONS}
+}
+"""Who may ever ask a command about an order, whatever its state."""
+
+
+def find(source: State, command: str) -> Transition | None:
+    """Return the row for a command in a state, or None where the table has none."""
+    return _BY_SOURCE.get((source, command))

@@ -1,0 +1,168 @@
+"""Payments: money that has arrived is a fact; each share is applied, sent back or kept waiting."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+
+from models import judges
+from models.commands import ConfirmPayment, Share
+from models.events import Fact
+from models.lifecycle import State
+from models.money_events import PaymentApplied, PaymentUnapplied, RefundRequested
+from models.notices import OperatorAlerted
+from models.order import Order
+from models.order_events import OrderOffered, OrderReinstated
+from models.reasons import Alert, Unusable
+from models.refunds import base_id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """A payment as first reported; `sequence` counts the events about the payment itself."""
+
+    payment_id: str
+    content: bytes
+    amount_fen: int
+    paid_at: datetime
+    received_at: datetime
+    command_id: str
+    sequence: int = 0
+
+
+def whole_fault(command: ConfirmPayment, known: list[Order], limit: int) -> Unusable | None:
+    """Say why a payment must go back whole, if so. `known` are the orders in it that exist."""
+    orders = Counter(share.order_id for share in command.shares)
+    adds_up = sum(share.amount_fen for share in command.shares) == command.amount_fen
+    if not 1 <= len(command.shares) <= limit or not adds_up or len(orders) != len(command.shares):
+        return Unusable.SHARES_MISMATCH
+    return Unusable.MIXED_CLIENTS if len({one.client_id for one in known}) > 1 else None
+
+
+def send_back_whole(command: ConfirmPayment, why: Unusable, client_id: str) -> tuple[Fact, ...]:
+    """Owe the whole payment to the client of the first order that anyone knows."""
+    refund = RefundRequested(
+        refund_id=base_id(command.payment_id, None),
+        payment_id=command.payment_id,
+        client_id=client_id,
+        amount_fen=command.amount_fen,
+        source="unapplied",
+    )
+    return (_unapplied(command, command.amount_fen, why, client_id), refund)
+
+
+def keep_in_suspense(command: ConfirmPayment, share: Share) -> tuple[Fact, ...]:
+    """Keep a share for an order that nobody knows, and tell an operator."""
+    why, meant = Unusable.UNKNOWN_ORDER, share.order_id
+    return (
+        _unapplied(command, share.amount_fen, why, None, meant),
+        _alert(Alert.UNKNOWN_ORDER, command, share.amount_fen, meant),
+    )
+
+
+def judge_share(
+    order: Order, command: ConfirmPayment, share: Share, at: datetime
+) -> tuple[Fact, ...]:
+    """Apply a share if it is exactly what the order waits for; otherwise it alone goes back.
+
+    `at` is when the notice was received. The client is judged by `paid_at`, which is never later.
+    """
+    paid_at = min(command.paid_at, at)
+    why = unusable(order, share.amount_fen, paid_at, at)
+    if why is None:
+        return _apply(order, command, share, at)
+    refund = RefundRequested(
+        refund_id=base_id(command.payment_id, order.order_id),
+        payment_id=command.payment_id,
+        client_id=order.client_id,
+        amount_fen=share.amount_fen,
+        source="unapplied",
+    )
+    alert = _worry(order, paid_at, at)
+    told = () if alert is None else (_alert(alert, command, share.amount_fen),)
+    return (_unapplied(command, share.amount_fen, why, order.client_id), refund, *told)
+
+
+def unusable(order: Order, amount_fen: int, paid_at: datetime, at: datetime) -> Unusable | None:
+    """Say why the order has no use for a payment, in order of precedence, or None."""
+    if reinstates(order, amount_fen, paid_at, at):
+        return None
+    waits_or_waited = order.state in (State.AWAITING_DEPOSIT, State.BALANCE_OVERDUE)
+    # A stopped clock has no deadline, so nothing is late.
+    waits_or_waited &= not order.stoppers
+    unpaid = order.reason in ("deposit_not_paid", "balance_not_paid")
+    if (waits_or_waited or unpaid) and paid_at > order.pay_by:
+        return Unusable.LATE
+    if order.is_final:
+        return Unusable.ORDER_CLOSED
+    if order.balance_due_fen == 0:
+        return Unusable.NOTHING_DUE
+    return None if amount_fen == order.balance_due_fen else Unusable.AMOUNT_MISMATCH
+
+
+def reinstates(order: Order, amount_fen: int, paid_at: datetime, at: datetime) -> bool:
+    """Tell whether a payment, made in time and noticed after the forfeiture, undoes it."""
+    if order.reason != "balance_not_paid" or paid_at > order.pay_by:
+        return False
+    kept = sum(one.amount_fen for one in order.forfeited)
+    noticed_by = order.entered_at + order.policy.late_notice_window
+    return at <= noticed_by and kept > 0 and amount_fen == order.total_fen - kept
+
+
+def _apply(order: Order, command: ConfirmPayment, share: Share, at: datetime) -> tuple[Fact, ...]:
+    both = judges.parties(order)
+    applied = PaymentApplied(
+        payment_id=command.payment_id, client_id=order.client_id, amount_fen=share.amount_fen
+    )
+    funded = judges.fund(order, order.total_fen, at)
+    if order.state is State.AWAITING_DEPOSIT:
+        # The offer begins when we hear of the money: the creator loses nothing to a slow notice.
+        return (applied, OrderOffered(due_at=at + order.policy.accept_window, **both))
+    if order.state is State.OFFERED:
+        return (applied,)
+    if order.state is State.FORFEITED:
+        kept = sum(one.amount_fen for one in order.forfeited)
+        return (OrderReinstated(amount_fen=kept, **both), applied, funded)
+    return (applied, funded)
+
+
+def _worry(order: Order, paid_at: datetime, at: datetime) -> Alert | None:
+    """Say what an operator should know of money that came for a forfeited order in good faith."""
+    if order.state is not State.FORFEITED:
+        return None
+    noticed_by = order.entered_at + order.policy.late_notice_window
+    if order.reason == "balance_not_paid" and paid_at <= order.pay_by and at > noticed_by:
+        return Alert.NOTICE_TOO_LATE
+    client_left = order.reason == "client_cancelled" and paid_at <= order.entered_at
+    return Alert.PAID_BEFORE_FORFEIT if client_left else None
+
+
+def conflict(command: ConfirmPayment) -> OperatorAlerted:
+    """Tell an operator that one payment id was reported with two contents."""
+    return _alert(Alert.PAYMENT_CONFLICT, command, command.amount_fen)
+
+
+def _alert(
+    alert: Alert, command: ConfirmPayment, amount_fen: int, meant: str | None = None
+) -> OperatorAlerted:
+    payment_id = command.payment_id
+    return OperatorAlerted(
+        alert=alert, payment_id=payment_id, amount_fen=amount_fen, for_order_id=meant
+    )
+
+
+def _unapplied(
+    command: ConfirmPayment,
+    amount_fen: int,
+    why: Unusable,
+    client_id: str | None,
+    meant: str | None = None,
+) -> PaymentUnapplied:
+    return PaymentUnapplied(
+        payment_id=command.payment_id,
+        client_id=client_id,
+        amount_fen=amount_fen,
+        reason=why,
+        for_order_id=meant,
+    )

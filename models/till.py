@@ -1,0 +1,125 @@
+"""Till: the postings, what is owed to whom, what has left, and what nobody claims."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from models import debts
+from models.debts import Payout, Suspended, share_id
+from models.errors import BrokenInvariant
+from models.events import Event
+from models.kept import Kept
+from models.ledger import Posting, postings
+from models.money_events import (
+    PaymentUnapplied,
+    PayoutConfirmed,
+    PayoutRequested,
+    RefundConfirmed,
+    RefundRequested,
+    SuspenseResolved,
+)
+from models.refunds import Refund, base_id
+
+
+@dataclass(slots=True, kw_only=True)
+class Till:
+    """Every debt at hand, and every posting made; an event is entered once."""
+
+    refunds: Kept[Refund] = field(default_factory=Kept)
+    payouts: Kept[Payout] = field(default_factory=Kept)
+    suspended: Kept[Suspended] = field(default_factory=Kept)
+    postings: list[tuple[Event, Posting]] = field(default_factory=list)
+
+    def patience(self, event: Event) -> timedelta:
+        """Return how long a debt may stay unconfirmed before an operator is told."""
+        raise NotImplementedError(event.id)
+
+    def enter(self, event: Event) -> Event:
+        """Enter an event: name the refund it asks for, note the debt, post the money."""
+        fact = event.fact
+        if isinstance(fact, RefundRequested):
+            fact = replace(fact, refund_id=self._name(fact, event.order_id))
+            event = replace(event, fact=fact)
+        self._note(event)
+        self.postings.extend((event, one) for one in postings(event))
+        return event
+
+    def complain(self, kind: str, name: str, now: datetime) -> tuple[Event, ...]:
+        """Tell an operator, once, of money owed that has not left in time."""
+        debt = (self.refunds if kind == "refund" else self.payouts).get(name)
+        if debt is None or debt.wake_at is None or now < debt.wake_at:
+            return ()
+        fact = debts.overdue(debt)
+        if isinstance(debt, Payout):
+            self.payouts[name] = replace(debt, wake_at=None)
+        else:
+            self.refunds[name] = replace(debt, wake_at=None)
+        return (self.enter(Event(f"{kind}:{name}", 1, now, f"reminder:{kind}", fact)),)
+
+    def _note(self, event: Event) -> None:
+        match event.fact:
+            case RefundRequested() as fact:
+                self._owe(event, fact)
+            case PayoutRequested() as fact:
+                self._promise(event, fact)
+            case RefundConfirmed(refund_id=name):
+                refund = self.refunds[name]
+                self.refunds[name] = replace(refund, confirmed_at=event.at, wake_at=None)
+            case PayoutConfirmed(payout_id=name):
+                payout = self.payouts[name]
+                self.payouts[name] = replace(payout, confirmed_at=event.at, wake_at=None)
+            case PaymentUnapplied(client_id=None, for_order_id=str(meant)) as fact:
+                self._suspend(event, fact, meant)
+            case SuspenseResolved(payment_id=payment_id, for_order_id=meant):
+                key = share_id(payment_id, meant)
+                self.suspended[key] = replace(self.suspended[key], resolved_at=event.at)
+            case _:
+                pass
+
+    def _owe(self, event: Event, fact: RefundRequested) -> None:
+        self.refunds[fact.refund_id] = Refund(
+            refund_id=fact.refund_id,
+            payment_id=fact.payment_id,
+            order_id=event.order_id,
+            client_id=fact.client_id,
+            amount_fen=fact.amount_fen,
+            requested_at=event.at,
+            for_order_id=fact.for_order_id,
+            wake_at=event.at + self.patience(event),
+        )
+
+    def _promise(self, event: Event, fact: PayoutRequested) -> None:
+        if fact.payout_id in self.payouts or event.order_id is None:
+            raise BrokenInvariant(f"{fact.payout_id} would be owed twice")
+        self.payouts[fact.payout_id] = Payout(
+            payout_id=fact.payout_id,
+            order_id=event.order_id,
+            party=fact.party,
+            amount_fen=fact.amount_fen,
+            requested_at=event.at,
+            wake_at=event.at + self.patience(event),
+        )
+
+    def _suspend(self, event: Event, fact: PaymentUnapplied, meant: str) -> None:
+        key = share_id(fact.payment_id, meant)
+        self.suspended[key] = Suspended(
+            share_id=key,
+            payment_id=fact.payment_id,
+            order_id=meant,
+            amount_fen=fact.amount_fen,
+            suspended_at=event.at,
+        )
+
+    def _name(self, fact: RefundRequested, order_id: str | None) -> str:
+        """Name a refund; where another pair spells the same, the later one ends in a number."""
+        pair = (fact.payment_id, order_id, fact.for_order_id)
+        base = name = base_id(fact.payment_id, order_id or fact.for_order_id)
+        number = 1
+        while (other := self.refunds.get(name)) is not None:
+            if (other.payment_id, other.order_id, other.for_order_id) == pair:
+                message = f"{name} would be owed twice"
+                raise BrokenInvariant(message)
+            number += 1
+            name = f"{base}~{number}"
+        return name

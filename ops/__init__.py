@@ -1,0 +1,1 @@
+"""Operations: what people run, watch and repair Earnest with."""

@@ -1,0 +1,125 @@
+"""Contract: the message contract on disk, written from the models and held against the last one.
+
+What is promised to others is what stands in `docs/contract/released/`; it may grow, and nothing
+in it may be taken back.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ops import asyncapi, published, schemas
+from ops.compatibility import breaks
+from ops.refused import Refused
+from workers.settings import project_root
+
+FOLDER = project_root() / "docs" / "contract"
+RELEASED = FOLDER / "released"
+
+
+def version() -> str:
+    """Return the version that the next release will have."""
+    text = (project_root() / "pyproject.toml").read_text("utf-8")
+    found: str = tomllib.loads(text)["project"]["version"]
+    return found
+
+
+def documents() -> dict[str, Any]:
+    """Return every generated document by its path in the folder."""
+    made: dict[str, Any] = {"asyncapi.json": asyncapi.document(version())}
+    made["message.json"] = schemas.message()
+    made |= {f"commands/{kind}.json": one for kind, one in schemas.commands().items()}
+    return made | {f"events/{name}.json": one for name, one in published.events().items()}
+
+
+def text(document: object) -> str:
+    """Write a document as it stands on disk."""
+    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+
+
+def write(folder: Path = FOLDER) -> int:
+    """Write the contract, and remove what no longer belongs to it; return how many files."""
+    made = documents()
+    for path in set(_on_disk(folder)) - made.keys():
+        (folder / path).unlink()
+    for path, document in made.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text(document), "utf-8")
+    return len(made)
+
+
+def faults(folder: Path = FOLDER) -> list[str]:
+    """Say what is stale on disk, and what breaks a promise; nothing is what is wanted."""
+    return [*_stale(folder), *broken_promises()]
+
+
+def _stale(folder: Path) -> Iterator[str]:
+    made, found = documents(), set(_on_disk(folder))
+    yield from (f"{path}: no longer generated" for path in sorted(found - made.keys()))
+    for path, document in made.items():
+        if path not in found:
+            yield f"{path}: missing"
+        elif (folder / path).read_text("utf-8") != text(document):
+            yield f"{path}: stale"
+
+
+def _on_disk(folder: Path) -> list[str]:
+    places = (folder, folder / "commands", folder / "events")
+    return [str(one.relative_to(folder)) for place in places for one in place.glob("*.json")]
+
+
+def broken_promises(released: Path = RELEASED) -> list[str]:
+    """Say what the models no longer keep of the contract that was released last."""
+    last = last_release(released)
+    if last is None:
+        return []
+    promised = json.loads(last.read_text("utf-8"))
+    return [
+        *breaks(promised["commands"], schemas.commands(), "us"),
+        *breaks(promised["events"], published.events(), "others"),
+        *breaks({"message": promised["message"]}, {"message": schemas.message()}, "us"),
+    ]
+
+
+def last_release(released: Path = RELEASED) -> Path | None:
+    """Find the contract that was released last, or None before the first."""
+    return max(released.glob("*.json"), key=_number, default=None)
+
+
+def _number(path: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in path.stem.split("."))
+
+
+def release(released: Path = RELEASED) -> Path:
+    """Promise the contract as it is now, under the project's version; a promise is made once."""
+    path = released / f"{version()}.json"
+    if path.exists():
+        raise Refused(f"{path.name} was released before: raise the version in pyproject.toml")
+    broken = broken_promises(released)
+    if broken:
+        raise Refused("the last release would be broken: " + "; ".join(broken))
+    released.mkdir(parents=True, exist_ok=True)
+    promised = {"commands": schemas.commands(), "events": published.events()}
+    path.write_text(text(promised | {"message": schemas.message()}), "utf-8")
+    return path
+
+
+def contract(action: str, *, as_json: bool) -> int:
+    """Do what the command line asks; return 1 if `check` finds a fault."""
+    if action == "write":
+        print(f"{write()} files written under {FOLDER.relative_to(project_root())}/")
+        return 0
+    if action == "release":
+        print(f"released: {release().relative_to(project_root())}")
+        return 0
+    found, last = faults(), last_release()
+    against = last.stem if last else None
+    if as_json:
+        print(json.dumps({"ok": not found, "against": against, "faults": found}))
+    else:
+        print("\n".join(found) or f"The contract is up to date and keeps what {against} promised.")
+    return 1 if found else 0

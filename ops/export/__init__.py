@@ -1,0 +1,1 @@
+"""Export: orders, events and postings, written for other programs, in pieces that survive."""

@@ -1,0 +1,96 @@
+"""Run: one export, from the database to wherever it is wanted."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import Protocol
+
+from models.errors import Unavailable
+from ops import opened
+from ops.export.lines import File, Stream
+from ops.export.mark import Mark
+from ops.progress import Progress
+from ops.refused import Refused
+from workers.exports import EXPORTS, BadCursor, Export, Page, pages
+from workers.settings import Settings
+from workers.store import Store
+
+
+class Sink(Protocol):
+    """Where an export goes: `mark` is how far it has come."""
+
+    mark: Mark
+
+    def add(self, page: Page) -> None:
+        """Write a page."""
+
+    def end(self, *, complete: bool) -> None:
+        """Write what is left, durably where that is promised."""
+
+
+def export(settings: Settings, options: Namespace) -> int:
+    """Export, or go on with an export; return 0."""
+    kind = EXPORTS[options.what]
+    if options.limit is not None and options.limit < 1:
+        raise Refused("--limit: 1 or more is wanted")
+    try:
+        kind.place(options.after)
+        with opened.books(settings) as source:
+            mark = _carry(source.store, kind, options)
+    except BadCursor as error:
+        raise Refused(f"--after: {error}") from None
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise Unavailable(f"{options.output or 'standard output'}: {error}") from None
+    _tell(mark, options)
+    return 0
+
+
+def _carry(store: Store, kind: Export, options: Namespace) -> Mark:
+    with _sink(kind, options) as out:
+        began, limit = out.mark, options.limit
+        if began.complete and not kind.lasting:
+            where, what = options.output, kind.name
+            raise Refused(f"{where} is complete, and {what} change: export them anew, elsewhere")
+        with _progress(kind, options) as progress:
+            for page in pages(store, kind, began.cursor or began.after, limit):
+                out.add(page)
+                if progress:
+                    progress.add(len(page.records))
+            out.end(complete=limit is None or out.mark.rows - began.rows < limit)
+        return out.mark
+
+
+def _sink(kind: Export, options: Namespace) -> AbstractContextManager[Sink]:
+    mark = Mark(export=kind.name, format=options.format, after=options.after)
+    if options.format == "parquet":
+        if options.output is None:
+            raise Refused("parquet: --output FOLDER is wanted, since it is written in parts")
+        from ops.export.parts import Folder
+
+        return Folder(kind.columns, mark, Path(options.output))
+    if options.output is None:
+        return nullcontext(Stream(kind.columns, mark))
+    return File(kind.columns, mark, Path(options.output))
+
+
+def _progress(kind: Export, options: Namespace) -> AbstractContextManager[Progress | None]:
+    # On a terminal the rows themselves show how far it is.
+    shown = options.output is not None or not sys.stdout.isatty()
+    return Progress(f"{kind.name} exported") if shown else nullcontext()
+
+
+def _tell(mark: Mark, options: Namespace) -> None:
+    """Say where it ended: on standard output, unless that is where the rows went."""
+    out = sys.stderr if options.output is None else sys.stdout
+    if options.json:
+        print(json.dumps(asdict(mark) | {"output": options.output}), file=out)
+        return
+    more = "complete" if mark.complete else "there may be more"
+    print(f"{mark.rows} {mark.export}, {more}; cursor {mark.cursor}", file=out)

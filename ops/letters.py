@@ -1,0 +1,131 @@
+"""Letters: what an operator does with commands that could not be settled."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import redis
+
+from models.fields import instant_text
+from models.text import read_loosely
+from ops import tables
+from ops.opened import books
+from ops.refused import Refused
+from workers import dead_letters
+from workers.clock import from_us
+from workers.door import RedisDoor
+from workers.process import configure_logs
+from workers.reading import Reader
+from workers.relay import ring
+from workers.settings import Settings
+from workers.settle import Settler
+from workers.wire import connect
+
+HEADS = ("letter", "command", "kind", "received", "died", "replayed", "error")
+
+
+def list_letters(settings: Settings, *, as_json: bool) -> int:
+    """List all letters, oldest first."""
+    with books(settings) as source:
+        found = dead_letters.listed(source.store.engine)
+    if as_json:
+        print(json.dumps({"dead_letters": [described(one) for one in found]}, ensure_ascii=False))
+        return 0
+    rows = [_row(described(one)) for one in found]
+    print(tables.draw("Dead letters", HEADS, rows) if rows else "No dead letters.")
+    return 0
+
+
+def show(settings: Settings, letter_id: int, *, as_json: bool) -> int:
+    """Show one letter, with the command's text as it came in."""
+    with books(settings) as source:
+        (letter,) = _find(source, [letter_id])
+    shown = described(letter) | {"text": letter.command}
+    if as_json:
+        print(json.dumps(shown, ensure_ascii=False))
+        return 0
+    for name, value in shown.items():
+        # JSON, because a text may contain what a terminal obeys.
+        print(f"{name:<12}{json.dumps(value) if value is not None else '-'}")
+    return 0
+
+
+def replay(settings: Settings, letter_ids: Sequence[int], *, as_json: bool) -> int:
+    """Settle letters again, all that wait where none is named; 1 if any is still unsettled.
+
+    Here, and not by way of Redis: the door would stamp them anew, and a command received in time
+    would be late. So they are judged under their first receipt and stamp; doing it twice, or
+    beside a worker that still has the command, changes nothing, for the receipts are asked first.
+    """
+    with books(settings) as source, connect(settings.redis_url) as client:
+        engine = source.store.engine
+        letters = _find(source, letter_ids) if letter_ids else []
+        letters = letters or list(dead_letters.listed(engine, replayed=False))
+        configure_logs("replay")
+        done = settled_again(source, client, letters)
+    if as_json:
+        print(json.dumps({"replayed": done}, ensure_ascii=False))
+    else:
+        rows = [(one["letter"], one["command"], one["outcome"], one["reason"]) for one in done]
+        heads = ("letter", "command", "outcome", "reason")
+        print(tables.draw("Replayed", heads, rows) if rows else "No dead letters wait.")
+    return 1 if any(one["outcome"] is None for one in done) else 0
+
+
+def settled_again(
+    source: Reader, client: redis.Redis, letters: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """Settle letters again and say what became of each; one that fails as before has no outcome."""
+    source.store.adopt_policy()
+    settler = Settler(source.store, RedisDoor(client, source.store.engine), partial(ring, client))
+    return [_replayed(settler, source, letter) for letter in letters]
+
+
+def _replayed(settler: Settler, source: Reader, letter: Any) -> dict[str, Any]:  # noqa: ANN401
+    received, name = dead_letters.read(letter), command_of(letter).get("id")
+    held = settler.settle([received])
+    key = (f"command:{name or '-'}", letter.stamp)
+    answer = source.answers([key]).get(key)
+    said = {"letter": letter.letter_id, "command": name}
+    if answer is None:
+        why = "commands before it are still being settled: try again" if held else "fails as before"
+        return said | {"outcome": None, "reason": why}
+    dead_letters.mark_replayed(source.store.engine, letter.letter_id)
+    return said | {"outcome": answer["outcome"], "reason": answer["reason"]}
+
+
+def _find(source: Reader, letter_ids: Sequence[int]) -> list[Any]:
+    found = dead_letters.found(source.store.engine, letter_ids)
+    for letter_id in letter_ids:
+        if letter_id not in found:
+            raise Refused(f"no letter {letter_id}: `earnest dead-letters` lists those there are")
+    return [found[letter_id] for letter_id in sorted(found)]
+
+
+def described(letter: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
+    """Describe a letter without its text: that may hold a brief."""
+    command = command_of(letter)
+    return {
+        "letter": letter.letter_id,
+        "command": command.get("id"),
+        "kind": command.get("kind"),
+        "received_at": instant_text(from_us(letter.received_at)),
+        "died_at": instant_text(from_us(letter.died_at)),
+        "replayed_at": instant_text(from_us(letter.replayed_at)) if letter.replayed_at else None,
+        "error": letter.error,
+    }
+
+
+def command_of(letter: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
+    """Read what the command calls itself, where that can be read."""
+    found = read_loosely(letter.command)
+    fields = found if isinstance(found, dict) else {}
+    return {key: one for key, one in fields.items() if isinstance(one, str)}
+
+
+def _row(letter: dict[str, Any]) -> tuple[tables.Cell, ...]:
+    *cells, error = letter.values()
+    return (*cells, tables.fit(error, 60))

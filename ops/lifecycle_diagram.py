@@ -1,0 +1,83 @@
+"""Lifecycle diagram: the moves of an order, drawn from the table that the code obeys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from models.lifecycle import (
+    BEFORE_PUBLICATION,
+    ENFORCE_DEADLINE,
+    FINAL,
+    LIFE,
+    State,
+    Transition,
+    find,
+)
+from models.policy import WINDOWS, Policy
+
+WORK = "work"
+"""The name of the states between first work and publication, where much is alike."""
+
+Move = tuple[str, str]
+
+
+def lifecycle_diagram() -> str:
+    """Draw the life of an order for Mermaid, as Markdown shows it; what stays is left out."""
+    outside, inside = _moves()
+    # What is inside must be known before anything outside leads there.
+    lines = ["```mermaid", "stateDiagram-v2", f"    state {WORK} {{", *_lines(inside, "        ")]
+    lines += ["    }", f"    [*] --> {State.AWAITING_DEPOSIT}: place_order"]
+    lines += _lines(outside, "    ")
+    reached = {target for _, target in outside}
+    lines += [f"    {one} --> [*]" for one in in_order(FINAL & reached)]
+    return "\n".join([*lines, "```", ""])
+
+
+def _lines(moves: dict[Move, list[str]], indent: str) -> Iterator[str]:
+    for (source, target), labels in moves.items():
+        yield f"{indent}{source} --> {target}: {', '.join(labels)}"
+
+
+def _moves() -> tuple[dict[Move, list[str]], dict[Move, list[str]]]:
+    """Collect the moves with their labels, outside the work and inside it, in order of states."""
+    outside: dict[Move, list[str]] = {}
+    inside: dict[Move, list[str]] = {}
+    for one in sorted(LIFE, key=lambda row: list(State).index(row.source)):
+        for source, target in _ends(one):
+            within = {source, target} <= set(BEFORE_PUBLICATION)
+            labels = (inside if within else outside).setdefault((source, target), [])
+            if label(one) not in labels:
+                labels.append(label(one))
+    return outside, inside
+
+
+def _ends(one: Transition) -> Iterator[Move]:
+    """Give a row's moves; what all the work has in common goes out from the work as a whole."""
+    source = WORK if _alike(one) else one.source
+    into_work = set(BEFORE_PUBLICATION) <= one.targets
+    if into_work:
+        yield source, WORK
+    for target in in_order(one.targets - {one.source}):
+        if not (into_work and target in BEFORE_PUBLICATION):
+            yield source, target
+
+
+def _alike(one: Transition) -> bool:
+    """Tell whether every state of the work has this row, with the same end."""
+    if one.source not in BEFORE_PUBLICATION:
+        return False
+    rows = (find(state, one.command) for state in BEFORE_PUBLICATION)
+    return all(row is not None and row.targets == one.targets for row in rows)
+
+
+def label(one: Transition) -> str:
+    """Name what moves an order: a command, or the window that is over."""
+    if one.command != ENFORCE_DEADLINE:
+        return one.command
+    graced = Policy().grace(one.source)
+    return WINDOWS[one.source] + (" and its grace are over" if graced else " is over")
+
+
+def in_order(states: Iterable[State]) -> list[State]:
+    """Sort states along an order's life."""
+    return sorted(states, key=list(State).index)

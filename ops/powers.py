@@ -1,0 +1,107 @@
+"""Powers: everything an operator may ask, in its own name or in somebody's stead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from models.command import Command, OrderCommand
+from models.commands import AnyCommand, OperatorAct
+from models.lifecycle import FINAL, ROLES, Role, State, find
+from models.operator_commands import Acted
+from ops.forms import Entry, entries
+
+HEAD = ("kind", "id", "by")
+WHY = "reason"
+
+IN_BULK = frozenset(
+    {"extend_deadline", "pause_clock", "resume_clock", "cancel_order", "reinstate_order"}
+)
+"""What makes sense for many orders at once; all else names amounts or decides one case."""
+
+IDLE = {"cancel_order": ("accept_forfeit", "accept_cost_fen")}
+"""Fields that mean nothing from an operator, who cancels free of cost."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Power:
+    """One command: what must be said beside the reason, and whether it is about one order.
+
+    `lent` is a party's command that an operator asks in that party's stead.
+    """
+
+    kind: str
+    about: str
+    entries: tuple[Entry, ...]
+    of_an_order: bool
+    lent: bool
+
+    @property
+    def in_bulk(self) -> bool:
+        """Tell whether it may be asked for many orders at once."""
+        return self.kind in IN_BULK and not self.lent
+
+    def command(
+        self, said: Mapping[str, Any], *, order_id: str | None, reason: str, head: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Write the command; `head` is its id and who asks."""
+        about = {} if order_id is None else {"order_id": order_id}
+        if not self.lent:
+            return {**head, "kind": self.kind, **about, **said, WHY: reason}
+        inner = {"kind": self.kind, **about, **said}
+        return {**head, "kind": LEND, "command": inner, WHY: reason}
+
+
+def _own() -> Iterator[Power]:
+    for model in get_args(AnyCommand):
+        kind = kind_of(model)
+        roles = getattr(model, "roles", ROLES.get(kind, frozenset()))
+        if Role.OPERATOR in roles:
+            yield _power(kind, model, (WHY, *IDLE.get(kind, ())), lent=False)
+
+
+def _lent() -> Iterator[Power]:
+    for model in get_args(get_args(Acted)[0]):
+        yield _power(kind_of(model), model, (), lent=True)
+
+
+def _power(kind: str, model: type[Command], without: tuple[str, ...], *, lent: bool) -> Power:
+    of_an_order = issubclass(model, OrderCommand)
+    hidden = (*HEAD, *without, *(("order_id",) if of_an_order else ()))
+    return Power(
+        kind=kind,
+        about=(model.__doc__ or "").partition("\n")[0],
+        entries=entries(model, hidden),
+        of_an_order=of_an_order,
+        lent=lent,
+    )
+
+
+def kind_of(model: type[Command]) -> str:
+    """Return the kind that a command's class is for."""
+    return str(get_args(model.model_fields["kind"].annotation)[0])
+
+
+OWN: dict[str, Power] = {one.kind: one for one in _own()}
+LENT: dict[str, Power] = {one.kind: one for one in _lent()}
+LEND = kind_of(OperatorAct)
+
+
+def open_in(state: State) -> list[Power]:
+    """Return what the table allows an operator in a state, its own powers first.
+
+    When all is over nobody's part is played any more.
+    """
+    own = [one for one in OWN.values() if _is_listed(state, one.kind, {Role.OPERATOR})]
+    lent = [] if state in FINAL else list(LENT.values())
+    return own + [one for one in lent if _is_listed(state, one.kind, SIDES)]
+
+
+SIDES = {Role.CLIENT, Role.CREATOR}
+"""In whose stead an operator may ask."""
+
+
+def _is_listed(state: State, kind: str, roles: set[Role]) -> bool:
+    transition = find(state, kind)
+    return transition is not None and not transition.roles.isdisjoint(roles)

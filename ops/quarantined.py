@@ -1,0 +1,87 @@
+"""Quarantined: what an operator does with what came in and was for nobody."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from models.fields import instant_text
+from ops import tables
+from ops.opened import books
+from ops.refused import Refused
+from workers import quarantine
+from workers.clock import from_us
+from workers.settings import Settings
+
+HEADS = ("item", "queue", "message", "reason", "bytes", "at", "begins with")
+GLIMPSE = 200
+NONE = "`earnest quarantine` lists those there are"
+
+
+def list_items(settings: Settings, *, as_json: bool) -> int:
+    """List all items, oldest first."""
+    with books(settings) as source:
+        found = quarantine.listed(source.store.engine)
+    if as_json:
+        print(json.dumps({"quarantine": [described(one) for one in found]}))
+        return 0
+    rows = [(*_head(one).values(), tables.fit(_text(one), 40)) for one in found]
+    print(tables.draw("Quarantine", HEADS, rows) if rows else "The quarantine is empty.")
+    return 0
+
+
+def show(settings: Settings, item_id: int, *, as_json: bool) -> int:
+    """Show one item with what was kept of its bytes."""
+    with books(settings) as source:
+        item = quarantine.shown(source.store.engine, item_id)
+    if item is None:
+        raise Refused(f"no item {item_id}: {NONE}")
+    if as_json:
+        print(json.dumps(described(item)))
+        return 0
+    for name, value in _head(item).items():
+        print(f"{name:<12}{value}")
+    print(f"{'kept':<12}{len(item.payload)} bytes\n\n{_text(item)}")
+    return 0
+
+
+def drop(settings: Settings, item_ids: Sequence[int], *, as_json: bool) -> int:
+    """Forget items that somebody has looked at."""
+    with books(settings) as source:
+        dropped = [one for one in item_ids if quarantine.drop(source.store.engine, one)]
+    missing = sorted(set(item_ids) - set(dropped))
+    if as_json:
+        print(json.dumps({"dropped": dropped, "missing": missing}))
+    else:
+        print(f"{len(dropped)} dropped")
+    if missing:
+        raise Refused(f"no item {', '.join(map(str, missing))}: {NONE}")
+    return 0
+
+
+def described(item: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
+    """Describe an item; its bytes may be anything, so they come as base64."""
+    return _head(item) | {"payload_base64": base64.b64encode(item.payload).decode()}
+
+
+def glimpsed(item: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
+    """Describe an item with a readable beginning, for a list."""
+    return _head(item) | {"beginning": tables.fit(_text(item), GLIMPSE)}
+
+
+def _head(item: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
+    return {
+        "item": item.item_id,
+        "queue": item.queue,
+        "message": item.message_id,
+        "reason": item.reason,
+        "bytes": item.size,
+        "at": instant_text(from_us(item.quarantined_at)),
+    }
+
+
+def _text(item: Any) -> str:  # noqa: ANN401 - a row of the table
+    # Escaped: what somebody sent must not steer an operator's terminal.
+    return ascii(bytes(item.payload).decode("utf-8", "replace"))[1:-1]

@@ -1,0 +1,141 @@
+"""Show: orders and money, as tables for people and as JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from models.fields import duration_text, instant_text
+from models.lifecycle import State
+from models.order import Order
+from ops import tables
+from ops.refused import Refused
+from ops.simulate import describe
+from ops.waits import WAITS_FOR
+from workers.database import open_database
+from workers.migrate import is_current
+from workers.process import policy_in_force
+from workers.reading import Reader
+from workers.settings import Settings
+from workers.store import Store
+
+MOST_SHOWN = 200
+"""Rows of a table for people; `--json` lists everything."""
+
+HEADS = ("order", "status", "reason", "client", "creator", "total", "held", "due now", "until")
+
+
+def reader(settings: Settings) -> Reader:
+    """Open the database for reading; refuse one that was never prepared."""
+    engine = open_database(settings.database_url)
+    file = engine.url.database or ""
+    # Looking must not create what it looks for.
+    if settings.embedded_database and not Path(file).exists():
+        raise Refused(f"no database at {file} yet: `earnest up` or `earnest demo` begins")
+    if not is_current(engine):
+        raise Refused("the database is not prepared: `earnest migrate` does it, `earnest up` too")
+    return Reader(Store(engine, policy_in_force(settings)))
+
+
+def orders(settings: Settings, state: str | None, *, as_json: bool) -> int:
+    """List orders by id."""
+    if state is not None and state not in set(State):
+        raise Refused(f"--status {state}: known are {', '.join(State)}")
+    found = reader(settings).orders(state=state)
+    if as_json:
+        _print_json_orders(found)
+        return 0
+    shown = list(islice(found, MOST_SHOWN + 1))
+    rows = [_row(one) for one in shown[:MOST_SHOWN]]
+    print(tables.draw("Orders (amounts in fen)", HEADS, rows) if rows else "No orders.")
+    if len(shown) > MOST_SHOWN:
+        print(f"… and more: only the first {MOST_SHOWN} are shown; --json lists all")
+    return 0
+
+
+def _print_json_orders(found: Any) -> None:  # noqa: ANN401 - an iterator of orders
+    # One object, written as it is read: a million orders need no memory.
+    print('{"orders": {', end="")
+    for number, order in enumerate(found):
+        print(", " if number else "", end="")
+        print(f"{json.dumps(order.order_id)}: {json.dumps(describe(order))}", end="")
+    print("}}")
+
+
+def _row(order: Order) -> tuple[tables.Cell, ...]:
+    return (
+        order.order_id,
+        order.state.value,
+        order.reason,
+        order.client_id,
+        order.creator_id,
+        order.total_fen,
+        order.held_fen,
+        order.balance_due_fen,
+        instant_text(order.due_at) if order.due_at else None,
+    )
+
+
+def order(settings: Settings, order_id: str, *, as_json: bool) -> int:
+    """Show one order: where it is, why, and what happens next."""
+    source = reader(settings)
+    found = source.order(order_id)
+    if found is None:
+        raise Refused(f"no order {order_id}: `earnest orders list` shows those there are")
+    events = [one.published() for one in source.timeline(order_id)]
+    if as_json:
+        shown = {"orders": {order_id: describe(found)}, "events": events}
+        print(json.dumps(shown, ensure_ascii=False))
+        return 0
+    print(tables.draw(f"Order {order_id} (amounts in fen)", HEADS, [_row(found)]))
+    print(f"\nNext: {next_step(found)}\n")
+    rows = [(one["at"], one["type"], one["caused_by"], details(one)) for one in events]
+    print(tables.draw("History", ("at", "event", "because of", "details"), rows))
+    return 0
+
+
+def next_step(found: Order) -> str:
+    """Say in a sentence what the order waits for and what ends the wait."""
+    if found.is_final:
+        return f"nothing; it ended as {found.state} ({found.reason})"
+    due = f" ({found.balance_due_fen} fen)" if found.balance_due_fen else ""
+    waits = f"it waits for {WAITS_FOR[found.state]}{due}"
+    if found.stoppers:
+        left = duration_text(found.left) if found.left is not None else "no time"
+        return f"{waits}; its clock is stopped by {' and '.join(found.stoppers)}, {left} is left"
+    if found.due_at is None or found.lapses_at is None:
+        return f"{waits}; no time ends that"
+    until = instant_text(found.due_at)
+    grace = (
+        "" if found.lapses_at == found.due_at else f", in effect {instant_text(found.lapses_at)}"
+    )
+    return f"{waits}, until {until}{grace}"
+
+
+_HEAD = {"type", "order_id", "at", "sequence", "caused_by", "brief", "name", "industry"}
+
+
+def details(event: dict[str, Any]) -> str:
+    """Say in one line what an event tells beyond its place."""
+    kept = {key: value for key, value in event.items() if key not in _HEAD and value is not None}
+    return tables.fit(" ".join(f"{key}={value}" for key, value in kept.items()), 100)
+
+
+def books(settings: Settings, *, as_json: bool) -> int:
+    """Show balances and audit the books; returns 1 if anything is wrong with them."""
+    source = reader(settings)
+    ledger, report = source.balances(), source.audit()
+    if as_json:
+        findings = [asdict(one) for one in report.findings]
+        verdict = {"ok": not findings, "orders": report.orders, "findings": findings}
+        print(json.dumps({"ledger": ledger, "audit": verdict}, ensure_ascii=False))
+        return 1 if report.findings else 0
+    print(tables.draw("Money (fen)", ("account", "balance"), list(ledger.items())))
+    print(f"\nSum {sum(ledger.values())}. Audited {report.orders} orders: ", end="")
+    print("the books are right." if not report.findings else f"{len(report.findings)} findings:")
+    for one in report.findings:
+        print(f"  {one.law}, {one.where}: {one.detail}")
+    return 1 if report.findings else 0

@@ -1,0 +1,190 @@
+"""Steps: an order's life folded again, each step a command, time or the creator's standing."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from itertools import groupby
+from typing import Any
+
+from models.events import Event
+from models.evolve import begin, evolve
+from models.fields import duration_text, instant_text
+from models.lifecycle import Role, State
+from models.order import Order
+from models.policy import WINDOWS
+from ops.numbers import numbers
+from ops.told import told
+from ops.told_parties import told_party
+from ops.waits import WAITS_FOR
+from ops.wording import fen
+from workers.history import History
+
+Account = dict[str, Any]
+
+NONE = timedelta(0)
+
+HEAD = ("order_id", "at", "sequence", "caused_by")
+"""What every event carries; in a chain it is said once, for the step."""
+
+
+def chain(found: History) -> list[Account]:
+    """Fold the events again, step by step: what caused each, and what it did."""
+    order: Order | None = None
+    steps = []
+    for why, group in groupby(found.events, key=lambda pair: (pair[0].caused_by, pair[0].at)):
+        pairs, before = list(group), order
+        for event, _ in pairs:
+            order = begin(event, found.order.policy) if order is None else evolve(order, event)
+        if order is None:
+            break
+        step = _step(found, [event for event, _ in pairs], before, order)
+        steps.append({"at": instant_text(why[1]), "recorded_at": text(pairs[-1][1])} | step)
+    return steps
+
+
+def _step(found: History, events: list[Event], before: Order | None, after: Order) -> Account:
+    due_at = before.due_at if before else None
+    ahead = due_at - events[0].at if due_at else None
+    return {
+        "cause": _cause(found, events),
+        "from": before.state.value if before else None,
+        "to": after.state.value,
+        "deadline": text(due_at),
+        "margin_seconds": ahead.total_seconds() if ahead is not None else None,
+        "margin": duration_text(ahead) if ahead is not None and ahead >= NONE else None,
+        "told": [told(one.fact) for one in events],
+        "events": [_body(event) for event in events],
+        "numbers": numbers(events, before, after),
+    }
+
+
+def _body(event: Event) -> Account:
+    return {key: one for key, one in json.loads(event.text()).items() if key not in HEAD}
+
+
+def _cause(found: History, events: list[Event]) -> Account:
+    kind, _, name = events[0].caused_by.partition(":")
+    if kind in ("deadline", "reminder"):
+        return {"kind": kind, "state": name, "by": Role.CLOCK.value}
+    if kind != "command":
+        standing = _standing(found, kind, name, events[0].at)
+        return {"kind": kind, "name": name, "by": Role.PLATFORM.value, "told": standing}
+    receipt = found.receipts.get(name)
+    received_at = receipt.received_at if receipt else None
+    asker = found.asked_by.get(name) or _asker(events)
+    return {"kind": kind, "id": name, "by": asker, "received_at": text(received_at)}
+
+
+def _standing(found: History, kind: str, name: str, at: datetime) -> str | None:
+    """Say what had been told of the creator when an order learned of it."""
+    wanted = ENDED if kind == "contract" else BANS
+    said = [
+        one
+        for one in found.standing
+        if one.fact.type in wanted
+        and one.at <= at
+        and getattr(one.fact, "violation_id", name) == name
+    ]
+    if not said:
+        return None
+    earlier = "" if said[-1].at == at else f" (told at {instant_text(said[-1].at)})"
+    return told_party(said[-1].fact) + earlier
+
+
+BANS = ("creator.banned", "creator.ban_lifted", "violation.overturned")
+ENDED = ("contract.ended",)
+
+
+def _asker(events: list[Event]) -> str:
+    """Say who asked: the event does where several may, else its kind tells."""
+    said = [str(one.fact.by) for one in events if hasattr(one.fact, "by")]
+    known = [ASKERS[one.fact.type] for one in events if one.fact.type in ASKERS]
+    ended = {getattr(one.fact, "reason", None) for one in events}
+    if "client_cancelled" in ended:
+        known.append(Role.CLIENT.value)
+    return next(iter(said + known), Role.PAYMENTS.value)
+
+
+ASKERS = {
+    "order.placed": "client",
+    "quote.revised": "creator or mcn",
+    "quote.restored": "client",
+    "creator.reminded": "client",
+}
+
+
+def why(steps: list[Account]) -> str:
+    """Say what brought the order to its present state, as far back as only time had moved it."""
+    moves = [one for one in steps if one["from"] != one["to"]]
+    said = [f"{because(moves[-1])}: {'; '.join(shown(moves[-1]))}"]
+    for step in reversed(moves[:-1]):
+        if step["cause"]["kind"] != "deadline":
+            break
+        said.append(f"Before that, {because(step)}: {'; '.join(shown(step))}")
+    return ". ".join(said)
+
+
+def since(steps: list[Account]) -> list[Account]:
+    """Return the steps after the one that brought the order to its present state."""
+    last = max(n for n, one in enumerate(steps) if one["from"] != one["to"])
+    return steps[last + 1 :]
+
+
+def shown(step: Account) -> list[str]:
+    """Return what a step did: debts as one sum, and nothing said twice."""
+    events, kinds = step["events"], {one["type"] for one in step["events"]}
+    notes = {one.get("note") for one in events if one["type"] != "operator.acted"}
+    twice = {
+        n
+        for n, one in enumerate(events)
+        if one["type"] == "operator.acted" and one["note"] in notes
+    }
+    debts = {n for n, one in enumerate(events) if one["type"] in DEBTS}
+    said = [words for n, words in enumerate(step["told"]) if n not in twice | debts]
+    back = sum(one["amount_fen"] for one in events if one["type"] == "refund.requested")
+    return said + ([] if not back or kinds & SUMMED else [f"{fen(back)} go back"])
+
+
+DEBTS = ("refund.requested", "payout.requested")
+SUMMED = {"order.cancelled", "forfeit.released", "payment.unapplied"}
+"""Events that say themselves what goes back."""
+
+
+def because(step: Account) -> str:
+    """Name the cause of a step: who asked, whose time was over, or what befell the creator."""
+    cause, at = step["cause"], step["at"]
+    if (
+        cause["kind"] == "command"
+        and step["to"] == "forfeited"
+        and step["from"] == "balance_overdue"
+    ):
+        return f"{cause['by']} confirmed, by command {cause['id']}, at {at}, that nothing is paid"
+    if cause["kind"] == "command":
+        return f"{cause['by']} asked, by command {cause['id']}, at {at}"
+    if cause["kind"] == "deadline":
+        return _lapsed(cause["state"], step)
+    if cause["kind"] == "reminder":
+        return f"a reminder was due at {at}"
+    if cause["kind"] == "upgrade":
+        return (
+            f"version {cause['name']} of the database gave what waited for nobody its time, at {at}"
+        )
+    return f"{cause['told'] or cause['kind'] + ' ' + cause['name']}, at {at}"
+
+
+def _lapsed(state: str, step: Account) -> str:
+    window = WINDOWS[State(state)]
+    length = step["numbers"].get(window)
+    if step["from"] == step["to"]:
+        return f"the pause could last no longer, at {step['at']}"
+    over = f"the time for {WAITS_FOR[State(state)]}{f' ({window} {length})' if length else ''}"
+    grace = step["numbers"].get("payment_notice_grace")
+    told_at = f" (people were told {step['deadline']})" if step["deadline"] != step["at"] else ""
+    more = f", and {grace} more for notices under way," if told_at and grace else ""
+    return f"{over}{more} was over at {step['at']}{told_at}"
+
+
+def text(at: datetime | None) -> str | None:
+    """Write an instant, or None."""
+    return None if at is None else instant_text(at)

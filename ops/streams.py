@@ -1,0 +1,143 @@
+"""Streams: the published events, followed, sent again, and who reads them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from dataclasses import asdict
+from datetime import datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+import redis
+
+from models.errors import Unavailable
+from models.fields import parse_instant
+from ops import show, tables
+from ops.refused import Refused
+from workers import groups as registry
+from workers.resend import recorded
+from workers.retention import EVENTS
+from workers.settings import Settings
+from workers.streams import publish
+from workers.wire import connect
+
+LISTEN_MS = 1_000
+"""How long one call listens; below the socket's own patience."""
+
+PAGE = 500
+HEADS = ("stream", "group", "consumers", "not taken", "not settled", "oldest", "")
+
+
+def tail(settings: Settings, options: argparse.Namespace) -> int:
+    """Print events as they come, until interrupted or `--count` of them were printed."""
+    client, printed = connect(settings.redis_url), 0
+    # Asked in any case: a server that is away from the start is nobody's to wait for.
+    newest = _newest(client)
+    last = newest if options.start == "$" else options.start
+    while options.count is None or printed < options.count:
+        for entry_id, fields in _read(client, last):
+            last = entry_id
+            event = json.loads(fields[b"event"])
+            if _wanted(event, options) and (options.count is None or printed < options.count):
+                print(json.dumps(event, ensure_ascii=False) if options.json else _line(event))
+                printed += 1
+        # What is read through a pipe should come as it happens.
+        print(end="", flush=True)
+    return 0
+
+
+def _newest(client: redis.Redis) -> str:
+    """Return where the stream ends now: `$` would mean another place after each interruption."""
+    try:
+        found: Any = client.xrevrange(EVENTS, count=1)
+    except redis.RedisError as error:
+        raise Unavailable(f"Redis does not answer: {error}") from error
+    return str(found[0][0].decode()) if found else "0"
+
+
+def _read(client: redis.Redis, last: str) -> list[Any]:
+    try:
+        found: Any = client.xread({EVENTS: last}, count=PAGE, block=LISTEN_MS)
+    except redis.ResponseError as error:
+        raise Refused(f"--from {last}: {error}") from None
+    except redis.RedisError:
+        # It may be restarting; whoever follows wants to see what comes after that.
+        time.sleep(LISTEN_MS / 1_000)
+        return []
+    return list(found[0][1]) if found else []
+
+
+def _wanted(event: dict[str, Any], options: argparse.Namespace) -> bool:
+    if options.order and event["data"].get("order_id") != options.order:
+        return False
+    patterns = options.type or ["*"]
+    return any(fnmatchcase(event["type"], pattern) for pattern in patterns)
+
+
+def _line(event: dict[str, Any]) -> str:
+    shown = (event["time"], event["type"], event["subject"], show.details(event["data"]))
+    return tables.plain("  ".join(shown))
+
+
+def replay(settings: Settings, since: str, until: str | None, *, as_json: bool) -> int:
+    """Publish again what was recorded from one instant to another, under the same ids."""
+    reader, client = show.reader(settings), connect(settings.redis_url)
+    first, last = _instant("--since", since), _instant("--until", until) if until else None
+    carried = 0
+    for page in recorded(reader.store.engine, first, last):
+        publish(client, page)
+        carried += len(page)
+    said = f"{carried} events published again; consumers know a repeat by its id."
+    print(json.dumps({"events": carried}) if as_json else said)
+    return 0
+
+
+def _instant(option: str, given: str) -> datetime:
+    try:
+        return parse_instant(given)
+    except ValueError as error:
+        raise Refused(f"{option}: {error}") from None
+
+
+def groups(settings: Settings, options: argparse.Namespace) -> int:
+    """List, create or delete consumer groups."""
+    client, name = connect(settings.redis_url), options.name
+    stream = f"earnest:{options.stream}"
+    if options.change == "list":
+        return _list(client, settings, as_json=options.json)
+    if not name:
+        raise Refused(f"events groups {options.change}: which one? Give its name")
+    if options.change == "create":
+        try:
+            done = registry.create(client, stream, name, start=options.start)
+        except redis.ResponseError as error:
+            raise Refused(f"--from {options.start}: {error}") from None
+        said = f"{name} reads {stream} from now on" if done else f"{stream} has a group {name}"
+    else:
+        done = registry.delete(client, stream, name)
+        said = f"nothing is kept for {name} any more" if done else f"{stream} has no group {name}"
+    print(json.dumps({"stream": stream, "group": name, "done": done}) if options.json else said)
+    return 0 if done else 1
+
+
+def _list(client: redis.Redis, settings: Settings, *, as_json: bool) -> int:
+    found = registry.groups(client, settings.retention)
+    if as_json:
+        print(json.dumps({"groups": [asdict(one) for one in found]}))
+        return 0
+    rows = [
+        (
+            one.stream,
+            one.name,
+            one.consumers,
+            one.lag,
+            one.pending,
+            None if one.oldest_s is None else f"{one.oldest_s:.0f} s",
+            "TOO FAR BEHIND" if one.behind else "",
+        )
+        for one in found
+    ]
+    print(tables.draw("Consumer groups", HEADS, rows) if rows else "No consumer groups.")
+    return 0

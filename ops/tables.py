@@ -1,0 +1,74 @@
+"""Tables: plain text in columns that line up, whatever script it is in."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+Cell = str | int | None
+GAP = "  "
+WIDE = "WF"
+"""The classes of East Asian width that take two columns of a terminal."""
+
+UNSEEN = ("Mn", "Me", "Cf", "Cc")
+"""The categories of characters that take none."""
+
+
+STEERING = ("Cc", "Zl", "Zp")
+"""The categories of characters that end a line or command a terminal."""
+
+
+def width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in UNSEEN:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in WIDE else 1
+
+
+def fit(text: str, columns: int) -> str:
+    """Shorten a text to so many columns, with an ellipsis where something is missing."""
+    if width(text) <= columns:
+        return text
+    kept = ""
+    for character in text:
+        if width(kept + character) >= columns:
+            break
+        kept += character
+    return kept + "…"
+
+
+def draw(title: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """Draw a table; columns of numbers stand flush right, None is a dash."""
+    given = [tuple(row) for row in rows]
+    right = [
+        all(isinstance(row[n], int | None) for row in given) and bool(given)
+        for n in range(len(heads))
+    ]
+    cells = [tuple(map(_text, row)) for row in given]
+    widths = [max(map(width, column)) for column in zip(heads, *cells, strict=True)]
+    lines = [_line(row, widths, right) for row in (heads, *cells)]
+    rule = GAP.join("-" * one for one in widths)
+    return "\n".join((title, lines[0], rule, *lines[1:]))
+
+
+def _text(cell: Cell) -> str:
+    if cell is None:
+        return "-"
+    return plain(f"{cell:,}" if isinstance(cell, int) else cell)
+
+
+def plain(text: str) -> str:
+    """Take from a text what would break its line or steer the terminal."""
+    return "".join(one if unicodedata.category(one) not in STEERING else " " for one in text)
+
+
+def _line(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+    padded = [
+        " " * (wide - width(cell)) + cell if flush else cell + " " * (wide - width(cell))
+        for cell, wide, flush in zip(row, widths, right, strict=True)
+    ]
+    return GAP.join(padded).rstrip()

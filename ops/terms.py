@@ -1,0 +1,137 @@
+"""Terms: within what limits a command would be granted: amounts, instants, how often."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from models import civil, settlement
+from models.creator import Creator
+from models.fields import instant_text
+from models.lifecycle import BEFORE_PUBLICATION, Role, State
+from models.order import Order
+from ops.numbers import quote_range
+from ops.trials import attempt
+
+Terms = dict[str, Any]
+
+
+def terms(order: Order, creator: Creator, at: datetime, kind: str) -> Terms:
+    """Return the limits of a command, by the names of what it says or of what limits it."""
+    tell = _TERMS.get(kind)
+    return tell(order, creator, at) if tell else {}
+
+
+def _accept(order: Order, creator: Creator, at: datetime) -> Terms:
+    least, most = quote_range(order)
+    by = (Role.CREATOR, order.creator_id)
+    moved = attempt(order, creator, at, "accept_order", by, revised_amount_fen=least)
+    if moved.reason is not None or least == most:
+        return {}
+    return {"revised_amount_fen": [least, most]}
+
+
+def _revise(order: Order, _: Creator, __: datetime) -> Terms:
+    return {"amount_fen": list(quote_range(order)), "not_after": instant_text(order.accept_by)}
+
+
+def _nudge(order: Order, _: Creator, __: datetime) -> Terms:
+    left = order.policy.nudge_limit - order.nudges
+    if order.nudged_at is None:
+        return {"left": left}
+    return {"left": left, "not_before": instant_text(order.nudged_at + order.policy.nudge_interval)}
+
+
+def _reject_script(order: Order, _: Creator, __: datetime) -> Terms:
+    return {"left": order.policy.script_rejections - order.scripts_rejected}
+
+
+def _reject_content(order: Order, _: Creator, __: datetime) -> Terms:
+    return {"left": order.policy.content_rejections - order.contents_rejected}
+
+
+def _extend(order: Order, _: Creator, at: datetime) -> Terms:
+    due_at = order.due_at or at
+    most = due_at + order.policy.longest_extension
+    return {"until": [instant_text(max(at, due_at)), instant_text(most)]}
+
+
+def _reinstate(order: Order, _: Creator, at: datetime) -> Terms:
+    return {"until": [instant_text(at), instant_text(at + order.policy.longest_extension)]}
+
+
+def _pause(order: Order, _: Creator, at: datetime) -> Terms:
+    return {"no_longer_than": instant_text(at + order.policy.longest_pause)}
+
+
+def _release(order: Order, _: Creator, __: datetime) -> Terms:
+    if order.released:
+        return {}
+    kept = {"parts_fen": sum(one.amount_fen for one in order.forfeited)}
+    if order.reason != "balance_not_paid":
+        return kept
+    # A payment that was made in time may still be noticed, and undoes the forfeiture.
+    noticed_by = order.entered_at + order.policy.late_notice_window
+    return kept | {"not_before": instant_text(noticed_by)}
+
+
+def _resolve(order: Order, creator: Creator, at: datetime) -> Terms:
+    by = (Role.OPERATOR, "-")
+    asked: dict[str, Terms] = {
+        "approve": {"creator_bps": None},
+        "cancel": {},
+        "extend": {"creator_bps": None, "until": at + order.policy.longest_extension},
+    }
+    found: Terms = {}
+    for outcome, more in asked.items():
+        verdict = attempt(
+            order, creator, at, "resolve_dispute", by, **({"outcome": outcome} | more)
+        )
+        if verdict.reason is None:
+            found[outcome] = verdict.order.state.value
+    most = instant_text(at + order.policy.longest_extension)
+    return {"outcomes": found, "creator_bps": [0, 10_000], "until": [instant_text(at), most]}
+
+
+def _cancel(order: Order, _: Creator, at: datetime) -> Terms:
+    """Tell the tier of the price now, and those still ahead."""
+    if order.state not in (State.IN_FULFILMENT, *BEFORE_PUBLICATION, State.IN_ARBITRATION):
+        return {}
+    bps = settlement.tier(order, at)
+    ahead = {} if order.state is State.IN_ARBITRATION else _tiers(order)
+    rises = {when: one for when, one in ahead.items() if one > bps}
+    return {"cost_bps": bps} | ({"rises": rises} if rises else {})
+
+
+def _tiers(order: Order) -> dict[str, int]:
+    """Name every tier of an order's kind, in basis points, by what it takes to reach it."""
+    policy = order.policy
+    found = {"once a script is handed in": policy.script_cost_bps} if order.needs_script else {}
+    if order.is_live:
+        found["once the script is approved"] = policy.live_approved_cost_bps
+        if order.expected_publish_at is not None:
+            day = civil.start_of(civil.day_of(order.expected_publish_at))
+            when = f"with an approved script from {instant_text(day)}"
+            found[when] = policy.live_day_cost_bps
+        return found
+    sent_back = f"once the content is sent back {policy.rejected_cost_from} times"
+    return found | {
+        "once the content is handed in": policy.content_cost_bps,
+        sent_back: policy.rejected_cost_bps,
+    }
+
+
+_TERMS: dict[str, Callable[[Order, Creator, datetime], Terms]] = {
+    "accept_order": _accept,
+    "cancel_order": _cancel,
+    "revise_quote": _revise,
+    "nudge_creator": _nudge,
+    "reject_script": _reject_script,
+    "reject_content": _reject_content,
+    "extend_deadline": _extend,
+    "reinstate_order": _reinstate,
+    "pause_clock": _pause,
+    "release_forfeit": _release,
+    "resolve_dispute": _resolve,
+}

@@ -1,0 +1,196 @@
+"""Told: each event that can happen to an order, as a clause for people to read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from models import money_events as money
+from models import notices
+from models import order_events as happened
+from models.events import Fact
+from models.fields import duration_text, instant_text
+from models.party_events import OperatorActed
+from ops.told_work import WORK
+from ops.wording import counted, fen, said, share, who
+
+
+def told(fact: Fact) -> str:
+    """Say what happened, without saying when, or because of what."""
+    return TOLD[type(fact)](fact)
+
+
+def _placed(fact: happened.OrderPlaced) -> str:
+    first = "a deposit" if fact.prepay_deposit else "all"
+    return (
+        f"placed with creator {fact.creator_id} at {fen(fact.amount_fen)}, "
+        f"{fen(fact.total_fen)} with the fee; {first} of {fen(fact.due_fen)} is due until "
+        f"{instant_text(fact.due_at)}"
+    )
+
+
+def _offered(fact: happened.OrderOffered) -> str:
+    return f"offered: creator {fact.creator_id} may answer until {instant_text(fact.due_at)}"
+
+
+def _accepted(fact: happened.OrderAccepted) -> str:
+    part = f"; of it {share(fact.mcn_share_bps)} goes to agency {fact.mcn_id}"
+    agency = part if fact.mcn_share_bps else ""
+    left = "nothing is left to pay"
+    if fact.due_at is not None:
+        left = f"{fen(fact.balance_due_fen)} are due until {_due(fact, fact.due_at)}"
+    return f"accepted by {fact.by} at {fen(fact.amount_fen)}{agency}; {left}"
+
+
+def _due(fact: Any, due_at: datetime) -> str:  # noqa: ANN401 - any fact that arms a deadline
+    return instant_text(due_at) + counted(fact.counted)
+
+
+def _declined(fact: happened.OrderDeclined) -> str:
+    return f"declined by {who(fact.by)} ({fact.reason}){said(fact.note)}"
+
+
+def _expired(fact: happened.OrderExpired) -> str:
+    what = {
+        "deposit_not_paid": "nobody had paid",
+        "not_accepted": f"creator {fact.creator_id} had not answered",
+    }[fact.reason]
+    return f"expired: {what}"
+
+
+def _cancelled(fact: happened.OrderCancelled) -> str:
+    head = f"cancelled by {who(fact.by)} ({fact.reason}){said(fact.note)}"
+    if not fact.cost_fen:
+        held = (
+            f"{fen(fact.refund_fen)}, everything, go back"
+            if fact.refund_fen
+            else "nothing was held"
+        )
+        return f"{head}; {held}"
+    return (
+        f"{head} at a cost of {fen(fact.cost_fen)}: {fen(fact.creator_part_fen)} to the creator's "
+        f"side, {fen(fact.fee_part_fen)} to the platform; {fen(fact.refund_fen)} go back"
+    )
+
+
+def _overdue(fact: happened.OrderBalanceOverdue) -> str:
+    return (
+        f"the balance of {fen(fact.balance_due_fen)} had not come; notices of a payment made in "
+        f"time count until {instant_text(fact.due_at)}"
+    )
+
+
+def _forfeited(fact: happened.OrderForfeited) -> str:
+    why = {
+        "balance_not_paid": "the balance was not paid in time",
+        "client_cancelled": "the client left after the creator had accepted",
+    }[fact.reason]
+    return f"the deposit of {fen(fact.amount_fen)} is forfeited: {why}"
+
+
+def _reinstated(fact: happened.OrderReinstated) -> str:
+    how = "the balance had been paid in time"
+    if fact.due_at is not None:
+        how = f"the balance may be paid until {instant_text(fact.due_at)}"
+    return f"reinstated, the deposit of {fen(fact.amount_fen)} is held again: {how}"
+
+
+def _funded(fact: happened.OrderFunded) -> str:
+    until = (
+        "" if fact.due_at is None else f", the first work is wanted until {_due(fact, fact.due_at)}"
+    )
+    return f"everything is paid, {fen(fact.held_fen)} are held{until}"
+
+
+def _quoted(fact: happened.QuoteRevised | happened.QuoteRestored) -> str:
+    how = "moved" if isinstance(fact, happened.QuoteRevised) else "back"
+    return f"the quote is {how} to {fen(fact.amount_fen)}, {fen(fact.balance_due_fen)} are due"
+
+
+def _completed(fact: happened.OrderCompleted) -> str:
+    agency = f"{fen(fact.mcn_fen)} to agency {fact.mcn_id}, " if fact.mcn_fen else ""
+    return (
+        f"completed and settled: {agency}{fen(fact.creator_fen)} to creator {fact.creator_id}, "
+        f"{fen(fact.fee_fen)} to the platform"
+    )
+
+
+def _released(fact: happened.ForfeitReleased) -> str:
+    parts = {
+        "the platform": fact.platform_fen,
+        f"agency {fact.mcn_id}": fact.mcn_fen,
+        f"creator {fact.creator_id}": fact.creator_fen,
+        f"client {fact.client_id}": fact.client_fen,
+    }
+    shown = ", ".join(f"{fen(part)} to {payee}" for payee, part in parts.items() if part)
+    return f"the forfeited deposit is released by {fact.by}{said(fact.note)}: {shown}"
+
+
+def _applied(fact: money.PaymentApplied) -> str:
+    return f"payment {fact.payment_id} of {fen(fact.amount_fen)} is held"
+
+
+def _unapplied(fact: money.PaymentUnapplied) -> str:
+    return f"payment {fact.payment_id} of {fen(fact.amount_fen)} is not used ({fact.reason})"
+
+
+def _refund(fact: money.RefundRequested) -> str:
+    return f"refund {fact.refund_id} of {fen(fact.amount_fen)} is owed to client {fact.client_id}"
+
+
+def _refunded(fact: money.RefundConfirmed) -> str:
+    return f"refund {fact.refund_id} of {fen(fact.amount_fen)} has left"
+
+
+def _payout(fact: money.PayoutRequested) -> str:
+    return f"payout {fact.payout_id} of {fen(fact.amount_fen)} is owed to {fact.party}"
+
+
+def _paid_out(fact: money.PayoutConfirmed) -> str:
+    return f"payout {fact.payout_id} of {fen(fact.amount_fen)} has left"
+
+
+def _reminded(fact: notices.CreatorReminded | notices.ClientReminded) -> str:
+    side = "creator" if isinstance(fact, notices.CreatorReminded) else "client"
+    if fact.lead is None:
+        return f"{side} {fact.recipient_id} is nudged"
+    return f"{side} {fact.recipient_id} is reminded, {duration_text(fact.lead)} ahead"
+
+
+def _alerted(fact: notices.OperatorAlerted) -> str:
+    return f"an operator is told: {fact.alert}, {fen(fact.amount_fen)} at stake"
+
+
+def _acted(fact: OperatorActed) -> str:
+    return f"done with an operator's power, {fact.act}{said(fact.note)}"
+
+
+TOLD: dict[type[Fact], Callable[[Any], str]] = {
+    happened.OrderPlaced: _placed,
+    happened.OrderOffered: _offered,
+    happened.OrderAccepted: _accepted,
+    happened.OrderDeclined: _declined,
+    happened.OrderExpired: _expired,
+    happened.OrderCancelled: _cancelled,
+    happened.OrderBalanceOverdue: _overdue,
+    happened.OrderForfeited: _forfeited,
+    happened.OrderReinstated: _reinstated,
+    happened.OrderFunded: _funded,
+    happened.QuoteRevised: _quoted,
+    happened.QuoteRestored: _quoted,
+    happened.OrderCompleted: _completed,
+    happened.ForfeitReleased: _released,
+    money.PaymentApplied: _applied,
+    money.PaymentUnapplied: _unapplied,
+    money.RefundRequested: _refund,
+    money.RefundConfirmed: _refunded,
+    money.PayoutRequested: _payout,
+    money.PayoutConfirmed: _paid_out,
+    notices.CreatorReminded: _reminded,
+    notices.ClientReminded: _reminded,
+    notices.OperatorAlerted: _alerted,
+    OperatorActed: _acted,
+    **WORK,
+}
+"""How each event of an order is told."""

@@ -1,0 +1,66 @@
+"""Told of parties: what befalls a creator, as clauses to read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from models import party_events as party
+from models.events import Fact
+from models.fields import instant_text
+from ops.wording import said
+
+
+def told_party(fact: Fact) -> str:
+    """Say what happened to a creator, without saying when."""
+    return PARTIES[type(fact)](fact)
+
+
+def _registered(fact: party.CreatorRegistered) -> str:
+    where = "directly" if fact.mcn_id is None else f"with agency {fact.mcn_id}"
+    return f"creator {fact.creator_id} is signed {where}"
+
+
+def _left(fact: party.ContractEnded) -> str:
+    return f"the contract of creator {fact.creator_id} is ended by {fact.by}{said(fact.note)}"
+
+
+def _reported(fact: party.ViolationReported) -> str:
+    return (
+        f"violation {fact.violation_id} is reported, number {fact.step} that counts: "
+        f"{fact.url}, seen {instant_text(fact.seen_at)}{said(fact.evidence)}"
+    )
+
+
+def _banned(fact: party.CreatorBanned) -> str:
+    how = _until(fact.until)
+    return (
+        f"creator {fact.creator_id} is banned from {instant_text(fact.since)} {how}, "
+        f"for violation {fact.violation_id}, number {fact.step}"
+    )
+
+
+def _until(until: datetime | None) -> str:
+    return "for good" if until is None else f"until {instant_text(until)}"
+
+
+def _lifted(fact: party.CreatorBanLifted) -> str:
+    more = ", and the next one begins" if fact.still_banned else ""
+    return f"the ban of creator {fact.creator_id} for violation {fact.violation_id} is over{more}"
+
+
+def _overturned(fact: party.ViolationOverturned) -> str:
+    left = f"{len(fact.bans)} bans stand" if fact.bans else "no ban stands"
+    return f"violation {fact.violation_id} is void, by {fact.by}{said(fact.note)}: {left}"
+
+
+PARTIES: dict[type[Fact], Callable[[Any], str]] = {
+    party.CreatorRegistered: _registered,
+    party.ContractEnded: _left,
+    party.ViolationReported: _reported,
+    party.CreatorBanned: _banned,
+    party.CreatorBanLifted: _lifted,
+    party.ViolationOverturned: _overturned,
+}
+"""How each event of a creator's standing is told."""

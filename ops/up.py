@@ -1,0 +1,171 @@
+"""Up: every process of Earnest on one machine, as one thing to start and stop."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Self
+
+from ops import notify
+from ops.children import Program, StartupError
+from ops.echo import Echo
+from ops.preflight import preflight
+from ops.servers import redis_program
+from ops.supervisor import StoppedEarlyError, Supervisor
+from workers.settings import PREFIX, Settings
+
+START_SECONDS = 60.0
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class AlreadyUpError(StartupError):
+    """Another `up` serves this state folder."""
+
+
+class Formation:
+    """A supervisor in a thread, so that a test, the demo and `earnest up` can share it.
+
+    All children belong to that one thread: the kernel ties a child to the *thread*
+    that started it, so a thread that came and went would take its children along.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        workers: int = 2,
+        quiet: bool = False,
+        programs: Sequence[Program] | None = None,
+        start_timeout: float = START_SECONDS,
+    ) -> None:
+        self.settings = settings
+        self._is_earnest = programs is None
+        self._programs = earnest_programs(workers) if programs is None else list(programs)
+        self._start_timeout = start_timeout
+        self._echo = Echo(quiet=quiet)
+        self._stopping = threading.Event()
+        self._settled = threading.Event()
+        self._supervisor: Supervisor | None = None
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._live, name="up", daemon=True)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def pids(self) -> dict[str, int]:
+        """Name the running children and their process ids."""
+        return self._supervisor.pids() if self._supervisor else {}
+
+    def start(self) -> None:
+        """Bring everything up; return when all of it is ready. A formation starts once.
+
+        Raise `StartupError`, with the last words of what failed, after taking down again
+        what had started; `AlreadyUpError` if the state folder is taken.
+        """
+        self._thread.start()
+        try:
+            self._settled.wait()
+        except BaseException:
+            self.stop()
+            raise
+        if self._failure:
+            self.stop()
+            raise self._failure
+
+    def stop(self) -> None:
+        """Take everything down in order; return when nothing is left running."""
+        self._stopping.set()
+        if self._thread.ident:
+            self._thread.join()
+
+    def run_until_stopped(self) -> None:
+        """Run in the foreground until SIGINT, SIGTERM or SIGHUP, then stop in order."""
+        with until_signalled(self._stopping):
+            try:
+                self.start()
+            except StoppedEarlyError:
+                return
+            notify.ready()  # To systemd, if that is who started us.
+            self._thread.join()
+        if self._failure:
+            raise self._failure
+
+    def _live(self) -> None:
+        try:
+            with held(self.settings.var):
+                if self._is_earnest:
+                    preflight(self.settings)
+                self._supervisor = Supervisor(
+                    self._plan(), var=self.settings.var, environ=self._environ(), echo=self._echo
+                )
+                self._supervisor.live(
+                    settled=self._settled, stopping=self._stopping, patience=self._start_timeout
+                )
+        except BaseException as error:  # noqa: BLE001
+            # Raised again in the thread that asked for all this.
+            self._failure = error
+        finally:
+            self._settled.set()
+
+    def _plan(self) -> list[Program]:
+        embedded = [redis_program(self.settings.var)] if self.settings.embedded_redis else []
+        return embedded + self._programs
+
+    def _environ(self) -> dict[str, str]:
+        """Pass our settings on, whether they came from the environment or from arguments."""
+        ours = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        return ours | self.settings.environ()
+
+
+def earnest_programs(workers: int) -> list[Program]:
+    """List what Earnest consists of, besides Redis, in the order of starting."""
+    numbered = [f"worker.{n}" for n in range(1, workers + 1)]
+    names = ["migrate", *numbered, "relay", "scheduler", "web"]
+    return [command(name) for name in names]
+
+
+def command(name: str) -> Program:
+    kind = name.partition(".")[0]
+    # -P, because the folder the user stands in may hold a `models` of its own.
+    argv = (sys.executable, "-P", "-m", "ops.cli", kind)
+    return Program(name, argv, once=kind == "migrate")
+
+
+@contextmanager
+def held(var: Path) -> Iterator[None]:
+    """Claim a state folder for one supervisor; the claim ends with the process at latest."""
+    var.mkdir(parents=True, exist_ok=True)
+    with (var / "up.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise AlreadyUpError(f"Earnest is already up on {var}; stop that first.") from None
+        yield
+
+
+@contextmanager
+def until_signalled(event: threading.Event) -> Iterator[None]:
+    """Let the signals that mean "stop" set an event instead of breaking in anywhere."""
+
+    def note(_number: int, _frame: FrameType | None) -> None:
+        event.set()
+
+    # What somebody chose to ignore stays ignored: that is how `nohup` works.
+    heeded = [one for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
+    before = {one: signal.signal(one, note) for one in heeded}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

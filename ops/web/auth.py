@@ -1,0 +1,159 @@
+"""Auth: who is asking, by bearer token, and what each may say and see."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from models.commands import Party
+from models.fields import SenderRole
+from models.order import Order
+from ops.web.problems import Problem
+from workers.settings import Settings, SettingsError
+
+ROLES = frozenset(get_args(SenderRole))
+STAFF = frozenset({"operator", "platform"})
+"""Roles that look after the whole, and so may look at all of it."""
+
+SHORTEST = 16
+"""Characters of a token that is not to be guessed."""
+
+LOOPBACK = ("127.", "localhost:", "[::1]:")
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """The right to speak in a role: as one of that role, or, without an id, as any of them."""
+
+    role: str
+    id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Whoever sent a request. `trusted` is a caller on this machine where no tokens are kept."""
+
+    grants: tuple[Grant, ...] = ()
+    trusted: bool = False
+
+    def may_say(self, by: Party) -> bool:
+        """Tell whether a command may claim to come from `by`.
+
+        An operator's word is never taken without a token, not even on this machine.
+        """
+        if self.trusted and by.role != "operator":
+            return True
+        return any(one.role == by.role and one.id in (None, by.id) for one in self.grants)
+
+    def is_staff(self) -> bool:
+        """Tell whether everything may be looked at."""
+        return self.trusted or any(one.role in STAFF for one in self.grants)
+
+    def operator_id(self) -> str | None:
+        """Return the name under which this caller operates, or None for somebody who may not."""
+        found = [one.id or "operator" for one in self.grants if one.role == "operator"]
+        return found[0] if found else None
+
+    def sees_all(self) -> bool:
+        """Tell whether no order is hidden: for the staff, and for systems that serve everybody."""
+        return self.is_staff() or any(
+            one.id is None or one.role == "payments" for one in self.grants
+        )
+
+    def sees(self, order: Order, mcn_id: str | None) -> bool:
+        """Tell whether an order is this caller's business; `mcn_id` is its creator's agency."""
+        mine = {("client", order.client_id), ("creator", order.creator_id), ("mcn", mcn_id)}
+        mine |= {("provider", one) for one in (order.client_provider, order.creator_provider)}
+        return self.sees_all() or any((one.role, one.id) in mine for one in self.grants)
+
+
+class Tokens:
+    """The tokens that are good here. What is kept in memory are their digests."""
+
+    def __init__(self, entries: list[tuple[bytes, Grant]], *, required: bool) -> None:
+        """Keep digests and what each grants; `required` where nobody is trusted without."""
+        self.entries, self.required = entries, required
+
+    def caller(self, header: str | None) -> Caller:
+        """Find out who asks; raise `Problem` 401 for a wrong token, and for none where needed."""
+        if header is None and not self.required:
+            return Caller(trusted=True)
+        scheme, _, token = (header or "").partition(" ")
+        grants = self._grants(token.strip()) if scheme.lower() == "bearer" else ()
+        if not grants:
+            said = "a bearer token is wanted" if header is None else "no such token"
+            raise Problem(401, said, headers={"WWW-Authenticate": 'Bearer realm="earnest"'})
+        return Caller(grants, trusted=not self.required)
+
+    def _grants(self, token: str) -> tuple[Grant, ...]:
+        given = digest(token)
+        # Every entry is compared, to the last byte: time tells nothing about where it matched.
+        return tuple([one for known, one in self.entries if hmac.compare_digest(known, given)])
+
+
+def open_tokens(settings: Settings) -> Tokens:
+    """Read the tokens, or on this machine alone make do with an operator's of our own.
+
+    Raise `SettingsError` for a file that cannot be used, and for a door open to the world.
+    """
+    if settings.tokens is not None:
+        return Tokens(read_tokens(settings.tokens), required=True)
+    if not is_loopback(settings.web_bind):
+        raise SettingsError(
+            f"EARNEST_WEB_BIND {settings.web_bind} is open to others: EARNEST_TOKENS must name a "
+            "file of tokens, a line `role[/id] token` each"
+        )
+    return Tokens([(digest(own_token(settings.var)), Grant("operator", None))], required=False)
+
+
+def is_loopback(bind: str) -> bool:
+    """Tell whether an address is reached from this machine alone."""
+    return bind.startswith(LOOPBACK)
+
+
+def own_token(var: Path) -> str:
+    """Return the operator's token of a state folder, made the first time, readable by its owner."""
+    var.mkdir(parents=True, exist_ok=True)
+    path = var / "operator-token"
+    try:
+        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        return path.read_text().strip()
+    with os.fdopen(made, "w") as file:
+        token = secrets.token_urlsafe(24)
+        file.write(token + "\n")
+    return token
+
+
+def read_tokens(path: Path) -> list[tuple[bytes, Grant]]:
+    """Read a file of tokens; raise `SettingsError` that names the line, never the token."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise SettingsError(f"EARNEST_TOKENS {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"EARNEST_TOKENS {path}: not a text in UTF-8") from None
+    entries = []
+    for number, line in enumerate(lines, start=1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        who, _, token = line.strip().partition(" ")
+        role, _, name = who.partition("/")
+        if role not in ROLES or len(words) != len(("who", "token")):
+            raise SettingsError(f"EARNEST_TOKENS line {number}: `role[/id] token` is wanted")
+        if len(token.strip()) < SHORTEST:
+            raise SettingsError(f"EARNEST_TOKENS line {number}: {SHORTEST} characters at least")
+        entries.append((digest(token.strip()), Grant(role, name or None)))
+    if not entries:
+        raise SettingsError(f"EARNEST_TOKENS {path}: no token in it")
+    return entries
+
+
+def digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

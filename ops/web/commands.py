@@ -1,0 +1,140 @@
+"""Commands: handing them in over HTTP, and asking what became of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from anyio import to_thread
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from ops.web.auth import Caller
+from ops.web.bodies import Body, read_body, read_bytes
+from ops.web.desk import Asking, AtDesk, Desk
+from ops.web.openapi import COMMANDS_BODY
+from ops.web.outcomes import Standing
+from ops.web.problems import Fault, Problem, documented
+from workers.clock import instant
+from workers.envelope import traceparent
+from workers.pages import agency
+from workers.reading import Reader
+from workers.tracing import span
+
+LONGEST_WAIT_S = 30.0
+BUSY_S = 5
+
+router = APIRouter(tags=["commands"])
+
+
+class Accepted(BaseModel):
+    """A command that is durably kept: it will be settled, whatever happens to Redis or to us."""
+
+    id: str
+    received_at: str
+    status: Literal["accepted"] = "accepted"
+    outcome_at: str
+
+
+class AcceptedMany(BaseModel):
+    """A list of commands that are durably kept, in the order in which they were sent."""
+
+    accepted: list[Accepted]
+
+
+class StandingShown(BaseModel):
+    """Where a command stands; `outcome` is null until it is settled."""
+
+    id: str
+    status: Literal["pending", "settled"]
+    received_at: str
+    outcome: Literal["applied", "rejected", "duplicate"] | None
+    reason: str | None
+    detail: str | None
+    about: str | None
+
+
+@router.post(
+    "/commands",
+    status_code=202,
+    response_model=Accepted | AcceptedMany,
+    responses=documented(400, 401, 403, 409, 413, 415, 422, 429, 503),
+    openapi_extra={"requestBody": COMMANDS_BODY},
+    operation_id="submit_commands",
+)
+async def submit(request: Request, desk: AtDesk, caller: Asking) -> JSONResponse:
+    """Hand in one command, or a list of up to 500: all are kept, or none.
+
+    202 comes after the commit: from then on the command is settled exactly once, at the instant
+    that `received_at` names. Sending it again under the same id is always safe.
+    """
+    if desk.intake.is_full():
+        busy = "so much is waiting that nothing more is taken in"
+        raise Problem(429, busy, headers={"Retry-After": str(BUSY_S)})
+    raw = await read_bytes(request)
+    body = await to_thread.run_sync(read_body, raw, caller, desk.store.policy, desk.now)
+    given, facts = traceparent(request.headers.get("traceparent")), {"commands": len(body.knocks)}
+    with span("submit", parent=given, facts=facts) as trace:
+        admission = await desk.intake.admit([replace(one, trace=trace) for one in body.knocks])
+    if admission.reused:
+        raise _reused(body, admission.reused)
+    pairs = zip(body.knocks, admission.received_at, strict=True)
+    accepted = [_accepted(one.command_id, at) for one, at in pairs]
+    if body.listed:
+        return JSONResponse({"accepted": accepted}, 202)
+    return JSONResponse(accepted[0], 202, headers={"Location": accepted[0]["outcome_at"]})
+
+
+def _accepted(command_id: str, received_at: int) -> dict[str, Any]:
+    return {
+        "id": command_id,
+        "received_at": instant(received_at),
+        "status": "accepted",
+        "outcome_at": f"/commands/{command_id}",
+    }
+
+
+def _reused(body: Body, places: list[int]) -> Problem:
+    faults = [
+        Fault(
+            field="id",
+            detail="used before for another command",
+            index=place if body.listed else None,
+            id=body.knocks[place].command_id,
+        )
+        for place in places
+    ]
+    return Problem(409, f"{len(faults)} id(s) were used before for another command", errors=faults)
+
+
+@router.get(
+    "/commands/{command_id}",
+    response_model=StandingShown,
+    responses=documented(401, 404, 422, 503),
+    operation_id="get_command",
+)
+async def standing(
+    desk: AtDesk,
+    caller: Asking,
+    command_id: Annotated[
+        str, Path(pattern=r"^[A-Za-z0-9_-]{8,64}$", examples=["place-20260302-0001"])
+    ],
+    wait: Annotated[
+        float, Query(ge=0, le=LONGEST_WAIT_S, description="Seconds to wait for the outcome.")
+    ] = 0.0,
+) -> Standing:
+    """Say where a command stands; with `wait`, not before it is settled or the time is over."""
+    found = await desk.lookout.standing(command_id, wait)
+    if found is None:
+        raise Problem(404, "no such command: it never arrived, or under another id")
+    if not await to_thread.run_sync(_may_see, desk, caller, found["about"]):
+        return found | {"about": None}
+    return found
+
+
+def _may_see(desk: Desk, caller: Caller, order_id: str | None) -> bool:
+    if order_id is None or caller.sees_all():
+        return True
+    order = Reader(desk.store).order(order_id)
+    return order is not None and caller.sees(order, agency(desk.store, order.creator_id))

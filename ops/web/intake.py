@@ -1,0 +1,189 @@
+"""Intake: one thread that commits whatever requests have gathered, one that hands it on.
+
+A commit costs the same for one command as for a thousand, so requests that come together are kept
+together. Whoever is answered is in the inbox; Redis only makes it quick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+import redis
+import structlog
+from sqlalchemy import Engine, func, select
+
+from models.errors import TransientError
+from workers import redrive
+from workers.database import reading
+from workers.door import DoorClock
+from workers.door_tables import inbox as inbox_table
+from workers.envelope import UNSIGNED
+from workers.inbox import Admission, Knock, Row, admit
+from workers.signing import Keyring
+from workers.wire import COMMANDS, Keys
+
+TOGETHER = 5_000
+"""Commands kept in one commit."""
+
+LOOK_S = 0.25
+"""How often the door's clock is compared with, and the load measured."""
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may wait before senders are told to come back: unsettled, queued, in hand."""
+
+    unsettled: int = 100_000
+    queued: int = 200_000
+    in_hand: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The commands of one request, and the promise of their fate."""
+
+    knocks: Sequence[Knock]
+    fate: Future[Admission] = field(default_factory=Future)
+
+
+class Intake:
+    """Takes commands in. `admit` may be called by any number of requests at once."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        client: redis.Redis,
+        limits: Limits | None = None,
+        keys: Keyring = UNSIGNED,
+    ) -> None:
+        """Prepare; raise `Unavailable` while the door's clock cannot be read.
+
+        What is carried is signed with `keys`: who asks was checked at the door.
+        """
+        self.keys = keys
+        self.engine, self.client, self.limits = engine, client, limits or Limits()
+        self.clock = DoorClock(client)
+        self.unsettled = self.queued = self.in_hand = 0
+        self.busy_since: float | None = None
+        self._requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._kept: queue.SimpleQueue[list[Row] | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._keep, name="keep", daemon=True),
+            threading.Thread(target=self._carry, name="carry", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Begin to keep and to carry."""
+        self._look()
+        for one in self._threads:
+            one.start()
+
+    def stop(self) -> None:
+        """Finish what is in hand; what was kept and not carried, the scheduler's sweep carries."""
+        self._requests.put(None)
+        for one in self._threads:
+            one.join(timeout=10)
+
+    def alive(self) -> bool:
+        """Tell whether both threads live, and no commit has been under way for long."""
+        since = self.busy_since
+        stuck = since is not None and time.monotonic() - since > STUCK_S
+        return not stuck and all(one.is_alive() for one in self._threads)
+
+    def is_full(self) -> bool:
+        """Tell whether so much waits that more would only wait longer."""
+        limits = self.limits
+        return (
+            self.unsettled > limits.unsettled
+            or self.queued > limits.queued
+            or self.in_hand > limits.in_hand
+        )
+
+    async def admit(self, knocks: Sequence[Knock]) -> Admission:
+        """Keep commands, all or none; raise `Unavailable` when nothing was kept."""
+        request = Request(knocks)
+        self.in_hand += len(knocks)
+        try:
+            self._requests.put(request)
+            # Shielded: a request that is given up would take its promise back from the thread
+            # that is about to keep it, and that thread from everybody else.
+            return await asyncio.shield(asyncio.wrap_future(request.fate))
+        finally:
+            self.in_hand -= len(knocks)
+
+    def _keep(self) -> None:
+        while (first := self._requests.get()) is not None:
+            group, size = [first], len(first.knocks)
+            while size < TOGETHER and not self._requests.empty():
+                more = self._requests.get()
+                if more is None:
+                    self._requests.put(None)
+                    break
+                group.append(more)
+                size += len(more.knocks)
+            self.busy_since = time.monotonic()
+            self._settle(group)
+            self.busy_since = None
+        self._kept.put(None)
+
+    def _settle(self, group: list[Request]) -> None:
+        try:
+            fates, rows = admit(self.engine, self.clock.take, [one.knocks for one in group])
+        except TransientError as error:
+            self._refuse(group, error)
+        except Exception as error:  # noqa: BLE001 - one request's fault is not its neighbours'
+            if len(group) == 1:
+                self._refuse(group, error)
+            else:
+                for one in group:
+                    self._settle([one])
+        else:
+            self._kept.put(rows)
+            self.unsettled += len(rows)
+            for one, fate in zip(group, fates, strict=True):
+                one.fate.set_result(fate)
+
+    def _refuse(self, group: list[Request], error: Exception) -> None:
+        log.warning("intake.failed", requests=len(group), error=str(error)[:300])
+        for one in group:
+            one.fate.set_exception(error)
+
+    def _carry(self) -> None:
+        looked = time.monotonic()
+        while True:
+            try:
+                rows = self._kept.get(timeout=LOOK_S)
+            except queue.Empty:
+                rows = []
+            if rows is None:
+                return
+            try:
+                redrive.hand_in(self.client, rows, self.keys)
+            except TransientError as error:
+                # They are safe where they are: the scheduler's sweep hands them in later.
+                log.warning("intake.not_carried", commands=len(rows), error=str(error)[:300])
+            if time.monotonic() - looked >= LOOK_S:
+                self._look()
+                looked = time.monotonic()
+
+    def _look(self) -> None:
+        try:
+            if self.clock.look():
+                self.queued = int(self.client.llen(Keys(COMMANDS).waiting))
+            with reading(self.engine) as connection:
+                query = select(func.count()).select_from(inbox_table)
+                self.unsettled = int(connection.execute(query).scalar_one())
+        except (redis.RedisError, TransientError) as error:
+            log.warning("intake.blind", error=str(error)[:300])
+
+
+STUCK_S = 30.0
+"""A commit that takes longer than this is not coming back."""

@@ -1,0 +1,110 @@
+"""Tasks over HTTP: the list that creators, agencies and operators read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.lifecycle import State
+from models.public import PublicStatus
+from ops.tasks import described
+from ops.web.auth import Caller
+from ops.web.desk import Asking, AtDesk
+from ops.web.orders import IDS, Moment
+from ops.web.problems import Fault, Problem, documented
+from workers import tasks
+from workers.pages import BadCursor
+from workers.wanted import Wanted
+
+router = APIRouter(tags=["tasks"])
+
+
+class TaskShown(BaseModel):
+    """A task. `status` is what people are shown, `state` and `reason` are precise."""
+
+    task_id: str
+    name: str
+    client_id: str
+    client_name: Annotated[str | None, Field(description="Of a registered client, else null.")]
+    creator_id: str
+    industry: str
+    amount_fen: Annotated[int, Field(description="The present quote.")]
+    created_at: str
+    expected_publish_at: str | None
+    status: PublicStatus
+    state: State
+    reason: str | None
+
+
+class TaskPage(BaseModel):
+    """Tasks, the latest first. A page may be short, even empty: only without `next` it ends."""
+
+    tasks: list[TaskShown]
+    next: Annotated[str | None, Field(description="The `cursor` of the page after, or null.")]
+
+
+class TaskFilters(BaseModel):
+    """What tasks are wanted; everything that is given must fit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    creator: Annotated[str | None, Field(pattern=IDS)] = None
+    mcn: Annotated[
+        str | None, Field(pattern=IDS, description="Of all creators signed with it now.")
+    ] = None
+    status: PublicStatus | None = None
+    created_after: Annotated[Moment | None, Field(description="Later than this.")] = None
+    created_before: Annotated[Moment | None, Field(description="Earlier than this.")] = None
+    id: Annotated[str | None, Field(pattern=IDS, description="How ids begin.")] = None
+    cursor: Annotated[str | None, Field(max_length=200, description="`next` before.")] = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+@router.get(
+    "/tasks",
+    response_model=TaskPage,
+    responses=documented(401, 403, 422, 503),
+    operation_id="list_tasks",
+)
+def list_tasks(
+    desk: AtDesk, caller: Asking, wanted: Annotated[TaskFilters, Query()]
+) -> dict[str, Any]:
+    """List tasks, a page at a time: a creator's own, or those of an agency's creators.
+
+    Each task keeps its place, so page after page brings every one that was there at the first,
+    once; what is placed meanwhile stands before it.
+    """
+    asked = _within(caller, wanted)
+    if asked is None:
+        return {"tasks": [], "next": None}
+    try:
+        page = tasks.tasks(desk.engine, asked, cursor=wanted.cursor, limit=wanted.limit)
+    except BadCursor as error:
+        fault = Fault(field="cursor", detail="`next` of a page is wanted")
+        raise Problem(422, str(error), errors=[fault]) from None
+    return {"tasks": [described(one) for one in page.tasks], "next": page.cursor}
+
+
+def _within(caller: Caller, wanted: TaskFilters) -> Wanted | None:
+    """Narrow what is wanted to what the caller may see; None where that is nothing."""
+    asked = Wanted(
+        creator=wanted.creator,
+        mcn=wanted.mcn,
+        status=wanted.status,
+        placed_after=wanted.created_after,
+        placed_before=wanted.created_before,
+        prefix=wanted.id,
+    )
+    if caller.sees_all():
+        return asked
+    mine = caller.grants[0]
+    if mine.role == "creator" and asked.creator in (None, mine.id):
+        return replace(asked, creator=mine.id)
+    if mine.role == "mcn" and asked.mcn in (None, mine.id):
+        return replace(asked, mcn=mine.id)
+    if mine.role not in ("creator", "mcn"):
+        raise Problem(403, "task lists are for creators, agencies, operators and the platform")
+    return None

@@ -1,0 +1,1 @@
+"""Scheduler: makes time pass. It decides nothing; it says that it is time to look."""

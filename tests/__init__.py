@@ -1,0 +1,1 @@
+"""Tests: what must stay true, from single decisions to whole formations."""

@@ -1,0 +1,1 @@
+"""Browser tests: the ops page as an operator sees it, in a real browser."""

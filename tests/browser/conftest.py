@@ -1,0 +1,69 @@
+"""Fixtures: the whole pipeline, and a browser that looks at it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from ops.up import Formation
+from tests.servers import missing
+from workers.settings import Settings
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def chromium() -> Path:
+    """Find a browser; skip at home if there is none, fail in CI."""
+    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    return Path(found) if found else missing("Chromium is not installed")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Run one browser for all tests; without its sandbox, which root cannot have."""
+    path = chromium()
+    with sync_playwright() as play:
+        made = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield made
+        made.close()
+
+
+@pytest.fixture(scope="session")
+def up(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Formation]:
+    """Run the pipeline, with the web process on any free port."""
+    assert browser.is_connected()
+    settings = Settings.read({"EARNEST_WEB_BIND": "127.0.0.1:0"}, var=tmp_path_factory.mktemp("up"))
+    with Formation(settings, quiet=True, workers=1) as formation:
+        yield formation
+
+
+@pytest.fixture
+def address(up: Formation) -> str:
+    """Give the web process's address."""
+    found: str = json.loads((up.settings.var / "web.json").read_text())["url"]
+    return found
+
+
+@pytest.fixture
+def heard() -> list[str]:
+    """Collect what a page complained of, and whatever it asked of others."""
+    return []
+
+
+@pytest.fixture
+def page(browser: Browser, address: str, heard: list[str]) -> Iterator[Page]:
+    """Give a fresh page; nothing may be complained of and nobody else be asked."""
+    context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900})
+    made = context.new_page()
+    made.on("console", lambda one: heard.append(one.text) if one.type == "error" else None)
+    made.on("pageerror", lambda one: heard.append(str(one)))
+    made.on("dialog", lambda one: heard.append(f"dialog {one.message}"))
+    made.on("request", lambda one: None if one.url.startswith(address) else heard.append(one.url))
+    yield made
+    context.close()
+    assert heard == []

@@ -1,0 +1,112 @@
+"""Ops page: what an operator sees moves, is true, and cannot be made to do anything else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from ops.up import Formation
+from tests.integration import letters
+from workers.clock import from_us, now_us
+from workers.database import open_database
+from workers.dead_letters import bury
+from workers.turns import Received
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
+
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}} \u202egnp.exe"
+
+
+def hand_in(address: str, *commands: dict[str, Any]) -> None:
+    """Hand commands in over HTTP and wait until the last is settled."""
+    for one in commands:
+        assert httpx2.post(f"{address}/commands", json=one).status_code == 202
+        place = f"{address}/commands/{one['id']}"
+        found = httpx2.get(place, params={"wait": 20}, timeout=30).json()
+        assert found["status"] == "settled"
+
+
+@pytest.fixture(scope="module")
+def played(up: Formation) -> None:
+    """Let an order be placed, paid for and accepted, and another with a hostile name."""
+    address = (up.settings.var / "web.json").read_text().split('"')[3]
+    deposit = letters.pay("pay_1", {"o1": 10_500})
+    orders = (letters.place("o1"), deposit, letters.accept("o1"), letters.accept("o1"))
+    hand_in(address, *letters.admit(), *orders, letters.place("o2", name=HOSTILE, brief=HOSTILE))
+
+
+def test_numbers_move_while_commands_come_in(page: Page, address: str) -> None:
+    page.goto(f"{address}/ops")
+    settled = page.locator(".tile").filter(has_text="Settled per second").locator(".under")
+    expect(settled).to_contain_text("in all")
+    before = settled.inner_text()
+    hand_in(address, *letters.admit())
+    expect(settled).not_to_have_text(before, timeout=10_000)
+    expect(page.locator("#health")).to_contain_text("All is well")
+    expect(page.locator(".chart")).to_be_visible()
+
+
+@pytest.mark.usefixtures("played")
+def test_an_order_is_found_and_its_history_is_right(page: Page, address: str) -> None:
+    page.goto(f"{address}/ops")
+    page.get_by_role("searchbox").fill("c1")
+    page.get_by_role("searchbox").press("Enter")
+    page.get_by_role("link", name="o1").click()
+    expect(page.locator("#status")).to_have_text("awaiting balance")
+    what = page.locator(".timeline .what")
+    expect(what).to_have_text(
+        [
+            "Order placed",
+            "Payment applied · Order offered  → offered",
+            "Order accepted  → awaiting balance",
+            "Refused: wrong state",
+        ]
+    )
+    expect(page.locator(".next .big")).to_contain_text("It waits for the client to pay the balance")
+    expect(page.locator(".next")).to_contain_text("then it becomes balance overdue")
+    expect(page.locator(".card").filter(has_text="Due now")).to_contain_text("¥945.00")
+
+
+@pytest.mark.usefixtures("played")
+def test_a_hostile_name_is_only_a_name(page: Page, address: str) -> None:
+    page.goto(f"{address}/ops/orders/o2")
+    expect(page.locator("h1")).to_have_text(HOSTILE)
+    assert page.locator("main img, main script").count() == 0
+
+
+def test_a_dead_letter_is_replayed_with_a_token_and_a_reason(
+    page: Page, address: str, up: Formation
+) -> None:
+    engine = open_database(up.settings.database_url)
+    text = '{"id":"dead-letter-1","kind":"register_mcn","by":{"role":"platform","id":"p"},'
+    received = Received(text + '"mcn_id":"m9","name":"M"}', from_us(now_us()), now_us(), "m")
+    bury(engine, received, ValueError("a fault of ours"))
+    engine.dispose()
+    page.goto(f"{address}/ops")
+    page.get_by_role("button", name="Replay").click()
+    page.get_by_label("Reason").fill("the fault is mended")
+    page.get_by_label("Operator token").fill(
+        (up.settings.var / "operator-token").read_text().strip()
+    )
+    page.get_by_role("button", name="Do it").click()
+    expect(page.get_by_text("Nothing was set aside.")).to_be_visible(timeout=15_000)
+    found = httpx2.get(f"{address}/commands/dead-letter-1", params={"wait": 20}, timeout=30)
+    assert found.json()["outcome"] == "applied"
+
+
+@pytest.mark.usefixtures("played")
+@pytest.mark.parametrize("path", ["/ops", "/ops?q=", "/ops/orders/o1", "/ops/orders/o2"])
+@pytest.mark.parametrize("width", [360, 768, 1280])
+def test_it_fits_every_screen_in_chinese(
+    browser: Browser, address: str, path: str, width: int
+) -> None:
+    context = browser.new_context(locale="zh-CN", viewport={"width": width, "height": 800})
+    page = context.new_page()
+    page.goto(address + path)
+    expect(page.locator("main .card").first).to_be_visible()
+    expect(page.locator("#health")).to_contain_text("一切正常")
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    context.close()

@@ -1,0 +1,1 @@
+"""End-to-end tests: what the README starts, fed with real input."""

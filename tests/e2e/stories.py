@@ -1,0 +1,89 @@
+"""Stories: what clients, creators and payments do with an order, one step after another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tests.integration import letters
+from tests.integration.letters import Letter
+from tests.unit.controls import BALANCE, DEPOSIT, TOTAL
+
+REVISED = 120_000
+
+PLOTS = {
+    "everything is paid": "place pay accept balance",
+    "nothing is paid": "place",
+    "nobody accepts": "place pay nudge",
+    "declined": "place pay decline refund",
+    "the balance is not paid": "place pay accept",
+    "revised and restored": "place pay revise restore balance",
+    "the client walks away": "place pay cancel refund",
+    "paid before it is accepted": "place pay balance accept",
+    "a wrong amount": "place wrong pay accept wrong balance",
+    "without a deposit": "place_full total accept",
+    "the agency accepts too late to matter": "place pay accept accept_mcn balance",
+    "a stranger asks": "place pay stranger accept forfeit",
+}
+
+
+def letter(step: str, order_id: str) -> Letter:
+    """Write one step of a plot."""
+    payment = f"{step}_{order_id}"
+    return {
+        "place": lambda: letters.place(order_id),
+        "place_full": lambda: letters.place(order_id, prepay_deposit=False),
+        "pay": lambda: letters.pay(payment, {order_id: DEPOSIT}),
+        "total": lambda: letters.pay(payment, {order_id: TOTAL}),
+        "balance": lambda: letters.pay(payment, {order_id: BALANCE}),
+        "wrong": lambda: letters.pay(letters.fresh(), {order_id: 7}),
+        "accept": lambda: letters.accept(order_id),
+        "accept_mcn": lambda: letters.accept(order_id, "mcn"),
+        "revise": lambda: letters.accept(order_id) | {"revised_amount_fen": REVISED},
+        "restore": lambda: letters.ask("restore_quote", "client", order_id),
+        "decline": lambda: letters.ask("decline_order", "creator", order_id),
+        "nudge": lambda: letters.ask("nudge_creator", "client", order_id),
+        "cancel": lambda: letters.ask("cancel_order", "client", order_id),
+        "forfeit": lambda: letters.ask("cancel_order", "client", order_id, accept_forfeit=True),
+        "stranger": lambda: letters.ask("cancel_order", "client:c2", order_id),
+        "refund": lambda: letters.ask(
+            "confirm_refund", "payments", refund_id=f"rf_pay_{order_id}_{order_id}"
+        ),
+    }[step]()
+
+
+@dataclass
+class Stories:
+    """Many orders, each at some step of its plot; a step is taken when the last is settled."""
+
+    steps: dict[str, Iterator[Letter]]
+    waiting: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, number: int) -> Stories:
+        """Begin a number of orders, of every plot in turn."""
+        plots = list(PLOTS.values())
+        orders = {f"e{n:03}": plots[n % len(plots)].split() for n in range(number)}
+        return cls({name: iter([letter(s, name) for s in plot]) for name, plot in orders.items()})
+
+    def begin(self) -> list[str]:
+        """Return the first commands: who orders are about, and every order."""
+        first = {one["id"]: json.dumps(one) for one in letters.admit()}
+        self.texts |= first
+        return [*first.values(), *(text for name in self.steps if (text := self._next(name)))]
+
+    def go_on(self, settled: set[str]) -> list[str]:
+        """Return the commands that follow those which are settled."""
+        done = [command_id for command_id in self.waiting if command_id in settled]
+        names = [self.waiting.pop(command_id) for command_id in done]
+        return [text for name in names if (text := self._next(name))]
+
+    def _next(self, name: str) -> str | None:
+        found = next(self.steps[name], None)
+        if found is None:
+            return None
+        self.waiting[found["id"]] = name
+        self.texts[found["id"]] = json.dumps(found)
+        return self.texts[found["id"]]

@@ -1,0 +1,150 @@
+"""Gateway: the whole pipeline behind HTTP, under a fuzzer and under the loss of Redis."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import redis
+from sqlalchemy import func, select
+
+from ops.up import Formation
+from tests.patience import eventually
+from workers import tables
+from workers.database import open_database, reading
+from workers.door_tables import inbox
+from workers.settings import Settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+TEN_THOUSAND = 10_000
+BATCH = 250
+
+CHECKS = (
+    "not_a_server_error,status_code_conformance,content_type_conformance,"
+    "response_headers_conformance,response_schema_conformance,negative_data_rejection,"
+    "unsupported_method,ignored_auth"
+)
+"""All but the acceptance of whatever fits the schema: to JSON Schema 1.0 is an integer."""
+
+
+CONFIG = """
+[checks]
+# As the defaults, and 413: a list of more than 500 is too large.
+negative_data_rejection.expected-statuses = ["4xx"]
+
+[[operations]]
+# Waiting for a command that never comes is right, and would take the whole night.
+include-path = "/commands/{command_id}"
+parameters = { "query.wait" = 0.05 }
+"""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Formation]:
+    """Run everything, the web process on any free port."""
+    environ = {"EARNEST_WEB_BIND": "127.0.0.1:0"}
+    with Formation(Settings.read(environ, var=tmp_path_factory.mktemp("served")), quiet=True) as up:
+        yield up
+
+
+def address(up: Formation) -> str:
+    found: dict[str, str] = json.loads((up.settings.var / "web.json").read_text())
+    return found["url"]
+
+
+def test_a_fuzzer_finds_no_server_error_and_no_broken_promise(
+    served: Formation, tmp_path: Path
+) -> None:
+    (tmp_path / "schemathesis.toml").write_text(CONFIG)
+    command = [
+        *(sys.executable, "-m", "schemathesis.cli", "run", f"{address(served)}/openapi.json"),
+        *("--checks", CHECKS, "--max-examples", "100", "--seed", "7", "--no-color"),
+        "--suppress-health-check=all",
+    ]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
+
+
+def commands() -> list[dict[str, Any]]:
+    """Write ten thousand commands: some creators, and many orders, half of them cancelled."""
+    platform = {"role": "platform", "id": "p"}
+    client = {"role": "client", "id": "c1"}
+    creators = [
+        {"kind": "register_creator", "by": platform, "creator_id": f"k{n}", "name": f"K{n}"}
+        | {"contract": "direct"}
+        for n in range(200)
+    ]
+    task = {"name": "N", "task_type": "xigua", "industry": "I", "brief": "B"}
+    orders = [
+        {"kind": "place_order", "by": client, "order_id": f"o{n}", "creator_id": f"k{n % 200}"}
+        | task
+        | {"amount_fen": 1_000 + n, "prepay_deposit": True}
+        for n in range(4_900)
+    ]
+    ends = [{"kind": "cancel_order", "by": client, "order_id": f"o{n}"} for n in range(4_900)]
+    found: list[dict[str, Any]] = [*creators, *orders, *ends]
+    assert len(found) == TEN_THOUSAND
+    return [body | {"id": f"command-{n:05}"} for n, body in enumerate(found)]
+
+
+def test_ten_thousand_commands_are_settled_once_each_though_redis_is_wiped(
+    served: Formation,
+) -> None:
+    asked = commands()
+    batches = [asked[n : n + BATCH] for n in range(0, len(asked), BATCH)]
+    taken = threading.Semaphore(0)
+
+    def send(batch: list[dict[str, Any]]) -> None:
+        answer = httpx2.post(f"{address(served)}/commands", json=batch, timeout=60)
+        assert answer.status_code == 202, answer.text
+        taken.release()
+
+    def wipe() -> None:
+        for _ in range(len(batches) // 2):
+            assert taken.acquire(timeout=60)
+        with redis.Redis.from_url(served.settings.redis_url) as client:
+            client.flushall()
+
+    # The creators first: who is unknown when an order is placed is refused, as it must be.
+    send(batches[0])
+    last = f"{address(served)}/commands/{batches[0][199]['id']}"
+    assert httpx2.get(last, params={"wait": 20}, timeout=30).json()["outcome"] == "applied"
+    wiping = threading.Thread(target=wipe)
+    wiping.start()
+    with ThreadPoolExecutor(4) as senders:
+        list(senders.map(send, batches[1:]))
+    wiping.join(60)
+    check_each_settled_once(served)
+
+
+def check_each_settled_once(up: Formation) -> None:
+    engine = open_database(up.settings.database_url)
+
+    def unsettled() -> int:
+        with reading(engine) as connection:
+            return int(connection.execute(select(func.count()).select_from(inbox)).scalar_one())
+
+    eventually(lambda: unsettled() == 0, within=120)
+    ours = tables.receipts.c.command_id.like("command-%")
+    with reading(engine) as connection:
+        query = select(tables.receipts.c.outcome, tables.receipts.c.reason).where(ours)
+        outcomes = Counter(tuple(row) for row in connection.execute(query))
+        bodies = select(tables.events.c.body).where(
+            tables.events.c.subject.like("command:command-%")
+        )
+        told = [json.loads(body) for body in connection.execute(bodies).scalars()]
+    engine.dispose()
+    assert outcomes == {("applied", None): TEN_THOUSAND}, outcomes
+    first = Counter(one["command_id"] for one in told if one["outcome"] != "duplicate")
+    assert set(first.values()) == {1}
+    assert len(first) == TEN_THOUSAND

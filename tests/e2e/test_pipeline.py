@@ -1,0 +1,208 @@
+"""Pipeline: everything that runs, broken on purpose while it works, comes out as if it had not."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import func, select
+
+from models.errors import TransientError
+from models.policy import Policy, read_policy
+from ops.play import foresee
+from ops.simulate import Step
+from ops.up import Formation
+from tests.e2e.stories import PLOTS, Stories
+from tests.patience import eventually
+from workers import audit, tables
+from workers.client import Client
+from workers.clock import from_us
+from workers.database import open_database, reading
+from workers.reading import Reader
+from workers.relay import EVENTS
+from workers.settings import Settings
+from workers.store import Store
+from workers.wire import connect
+
+ORDERS = 8 * len(PLOTS)
+
+POLICY = {
+    "deposit_window": "PT8S",
+    "accept_window": "PT8S",
+    "balance_window": "PT8S",
+    "payment_notice_grace": "PT1S",
+    "late_notice_window": "PT2S",
+    "accept_reminders": ["PT4S", "PT1S"],
+    "balance_reminders": ["PT4S", "PT1S"],
+    "nudge_interval": "PT0S",
+}
+
+# A sender that has seen no outcome for so long sends again; a dead worker is noticed later.
+RESEND_SECONDS = 3.0
+LOOK_SECONDS = 0.05
+MOST_SECONDS = 60.0
+
+pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(240)]
+
+
+@dataclass
+class Run:
+    """A formation at work, what is sent to it, and what was in its streams when they were wiped."""
+
+    formation: Formation
+    wire: redis.Redis
+    reader: Reader
+    stories: Stories = field(default_factory=lambda: Stories.of(ORDERS))
+    sent_at: dict[str, float] = field(default_factory=dict)
+    told: list[dict[str, Any]] = field(default_factory=list)
+    pids: set[int] = field(default_factory=set)
+
+    def play(self, faults: list[tuple[float, Callable[[], object]]]) -> None:
+        """Send every story to its end; let faults happen when so much of it is settled."""
+        most = 2 + sum(len(plot.split()) for plot in PLOTS.values()) * ORDERS // len(PLOTS)
+        self._send(self.stories.begin())
+        give_up = time.monotonic() + MOST_SECONDS
+        while self.sent_at:
+            assert time.monotonic() < give_up, f"no outcome for {sorted(self.sent_at)[:5]}"
+            settled = set(self.reader.outcomes(list(self.sent_at)))
+            for command_id in settled:
+                del self.sent_at[command_id]
+            self._send(self.stories.go_on(settled))
+            self._send_again()
+            done = (len(self.stories.texts) - len(self.sent_at)) / most
+            while faults and done >= faults[0][0]:
+                self.pids |= set(self.formation.pids().values())
+                faults.pop(0)[1]()
+            time.sleep(LOOK_SECONDS)
+        assert faults == []
+
+    def kill(self, name: str) -> None:
+        os.kill(self.formation.pids()[name], signal.SIGKILL)
+
+    def wipe(self) -> None:
+        """Empty Redis, keeping what consumers could have read until that instant."""
+        with self.wire.pipeline(transaction=True) as pipe:
+            pipe.xrange(EVENTS)
+            pipe.flushall()
+            self.told += published(pipe.execute()[0])
+
+    def _send(self, texts: list[str]) -> None:
+        if not texts:
+            return
+        for text in texts:
+            self.sent_at[json.loads(text)["id"]] = time.monotonic()
+        try:
+            Client(self.wire).submit_many(texts, per_message=5)
+        except TransientError:
+            return  # They are sent again.
+
+    def _send_again(self) -> None:
+        before = time.monotonic() - RESEND_SECONDS
+        self._send([self.stories.texts[name] for name, at in self.sent_at.items() if at < before])
+
+
+def published(entries: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - what Redis returns
+    return [json.loads(fields[b"event"]) for _, fields in entries]
+
+
+def is_running(pid: int) -> bool:
+    """Tell whether a process lives; one that only waits to be collected does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
+def test_what_is_killed_and_wiped_on_the_way_changes_nothing_in_the_end(
+    database_url: str, tmp_path: Path
+) -> None:
+    rules = tmp_path / "policy.json"
+    rules.write_text(json.dumps(POLICY))
+    anywhere = {"EARNEST_WEB_BIND": "127.0.0.1:0"}
+    settings = Settings.read(
+        anywhere, var=tmp_path / "var", database_url=database_url, policy=rules
+    )
+    policy = read_policy(rules.read_bytes())
+    engine = open_database(settings.database_url)
+    with Formation(settings, workers=2, quiet=True) as formation:
+        wire = connect(settings.redis_url)
+        run = Run(formation, wire, Reader(Store(engine, policy)))
+        run.play(
+            [
+                (0.2, lambda: run.kill("worker.1")),
+                (0.4, lambda: run.kill("scheduler")),
+                (0.4, lambda: run.kill("relay")),
+                (0.6, run.wipe),
+                (0.8, lambda: run.kill("worker.2")),
+            ]
+        )
+        eventually(lambda: nothing_waits(run), within=MOST_SECONDS)
+        eventually(lambda: everything_is_published(run), within=MOST_SECONDS)
+        run.told += published(wire.xrange(EVENTS))
+        run.pids |= set(formation.pids().values())
+        wire.close()
+    assert [pid for pid in run.pids if is_running(pid)] == []
+    assert len(run.pids) >= 5 + 4
+    check_outcomes(run)
+    check_events(run)
+    check_endings(run, policy)
+    engine.dispose()
+
+
+def nothing_waits(run: Run) -> bool:
+    column = tables.orders.c.wake_at
+    with reading(run.reader.store.engine) as connection:
+        return connection.execute(select(column).where(column.is_not(None))).first() is None
+
+
+def everything_is_published(run: Run) -> bool:
+    table = tables.events
+    with reading(run.reader.store.engine) as connection:
+        query = select(func.count()).where(table.c.published_at.is_(None))
+        return connection.execute(query).scalar() == 0
+
+
+def rows(run: Run, name: str) -> list[Any]:
+    with reading(run.reader.store.engine) as connection:
+        return list(connection.execute(select(tables.metadata.tables[name])))
+
+
+def check_outcomes(run: Run) -> None:
+    """Hold that every command was settled once, and every repeat is told so."""
+    receipts = {row.command_id: row for row in rows(run, "receipts")}
+    assert receipts.keys() == run.stories.texts.keys()
+    said = [json.loads(row.body) for row in rows(run, "events") if row.type == "command.settled"]
+    first = Counter(one["command_id"] for one in said if one["outcome"] != "duplicate")
+    assert first == Counter(list(receipts))
+    assert rows(run, "dead_letters") == rows(run, "quarantine") == []
+
+
+def check_events(run: Run) -> None:
+    """Hold that everything recorded was told, and told as it was recorded."""
+    recorded = {f"{row.subject}/{row.sequence}": row.body for row in rows(run, "events")}
+    told = {one["id"]: one["data"] for one in run.told}
+    assert told == {name: json.loads(body) for name, body in recorded.items()}
+
+
+def check_endings(run: Run, policy: Policy) -> None:
+    """Hold the books to what the rules alone make of the same commands at the same instants."""
+    receipts = sorted(rows(run, "receipts"), key=lambda row: (row.received_at, row.stamp))
+    steps = [Step(from_us(row.received_at), run.stories.texts[row.command_id]) for row in receipts]
+    forecast = foresee(steps, policy)
+    assert {row.command_id: (row.outcome, row.reason) for row in receipts} == forecast.outcomes
+    orders = {one.order_id: (one.state.value, one.reason) for one in run.reader.orders()}
+    assert orders == forecast.orders
+    with reading(run.reader.store.engine) as connection:
+        assert audit.balances(connection) == {a: f for a, f in forecast.balances.items() if f}
+    assert run.reader.audit().findings == []
+    assert len(forecast.endings) >= 6, "the stories were to end in many ways"

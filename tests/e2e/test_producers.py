@@ -1,0 +1,55 @@
+"""Producers: senders in other languages, against the real pipeline."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from ops.up import Formation
+from tests.e2e.strangers import EXAMPLES, node, python, run, shell
+from tests.integration import letters
+from tests.unit.controls import DEPOSIT
+
+PRODUCERS = {"py": python, "mjs": node}
+
+
+def story(tag: str) -> list[dict[str, Any]]:
+    """Tell the beginning of an order, with one refusal and names that are hard to carry."""
+    order, payment = f"order_{tag}", f"pay_{tag}"
+    return [
+        *letters.admit(),
+        letters.place(order, name='"春季"\\新品 \u2028'),
+        letters.pay(payment, {order: DEPOSIT}),
+        letters.accept(order),
+        letters.ask("restore_quote", "client", order),
+    ]
+
+
+OUTCOMES = [("applied", None)] * 5 + [("rejected", "nothing_to_restore")]
+
+
+@pytest.mark.parametrize("language", PRODUCERS)
+def test_a_sender_in_another_language_learns_every_outcome(
+    pipeline: Formation, language: str
+) -> None:
+    told = story(language)
+    producer = str(EXAMPLES / f"producer.{language}")
+    command = [*PRODUCERS[language](), producer, pipeline.settings.redis_url]
+    found = {one["command_id"]: (one["outcome"], one["reason"]) for one in run(command, told)}
+    assert [found[one["id"]] for one in told] == OUTCOMES
+    again = run(command, told)
+    assert {one["outcome"] for one in again} == {"duplicate"}
+
+
+def test_a_shell_learns_the_outcome_of_its_command(pipeline: Formation) -> None:
+    socket = unquote(pipeline.settings.redis_url.removeprefix("unix://"))
+    command = [*shell(), str(EXAMPLES / "producer.sh")]
+    for one, (outcome, reason) in zip(story("sh"), OUTCOMES, strict=True):
+        for expected in (outcome, "duplicate"):
+            text = json.dumps(one, ensure_ascii=False)
+            (settled,) = run([*command, text, "-s", socket])
+            assert (settled["outcome"], settled["reason"]) == (expected, reason)
+            assert settled["command_id"] == one["id"]

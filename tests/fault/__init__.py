@@ -1,0 +1,1 @@
+"""Fault tests: what survives when processes and connections break."""

@@ -1,0 +1,253 @@
+"""Arena: all of Earnest in real processes, with traffic, for faults to be let loose on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import func, select
+
+from ops.children import Program
+from ops.servers import redis_program
+from ops.up import Formation, command
+from tests import servers
+from tests.fault.corpus import FORGED, forged
+from tests.fault.crowd import gather
+from tests.fault.evidence import Evidence, Submission, read_evidence
+from tests.fault.plots import POLICY
+from tests.fault.proxy import Proxy
+from tests.fault.traffic import Consumer, Habits, Sender
+from tests.patience import eventually
+from workers import tables
+from workers.client import Client
+from workers.clock import now_us
+from workers.database import open_database, reading
+from workers.door import GRACE
+from workers.reading import Reader
+from workers.settings import Settings, redis_socket, redis_url
+from workers.store import Store
+from workers.wire import connect
+
+REST_S = 60.0
+"""How long after the last blow everything may take to come to rest."""
+
+LOOK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an arena consists of."""
+
+    workers: int = 2
+    schedulers: int = 1
+    relays: int = 1
+    proxied: bool = False
+    skewed: bool = False
+    crowd: int = 0
+    resend_us: int = 0
+    copies: int = 1
+    backwards: bool = False
+    swap: Callable[[Program], Program] = field(default=lambda one: one)
+
+
+class Arena:
+    """Formation, servers, sender and consumer; enter it, strike, come to rest, look."""
+
+    def __init__(self, folder: Path, database: str, plan: Plan, seed: int) -> None:
+        """Keep where to live, `sqlite` or `postgresql`, and what to start."""
+        self.folder, self.database, self.plan, self.seed = folder, database, plan, seed
+        self.stack = ExitStack()
+        self.postgres: servers.Postgres | None = None
+        self.proxies: dict[str, Proxy] = {}
+        self.wiped_us: list[int] = []
+        self.rubbish = 0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._start(stack)
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    def _start(self, stack: ExitStack) -> None:
+        (self.folder / "policy.json").write_text(POLICY.model_dump_json())
+        direct = Settings.read({}, var=self.folder, database_url=self._database(stack))
+        wire, database_url = direct.redis_url, direct.database_url
+        if self.plan.proxied:
+            wire, database_url = self._proxied(stack, direct)
+        policy = self.folder / "policy.json"
+        self.settings = Settings(database_url, wire, self.folder, policy, web_bind="127.0.0.1:0")
+        self.engine = open_database(direct.database_url)
+        stack.callback(self.engine.dispose)
+        self.crowd = gather(self.engine, self.plan.crowd) if self.plan.crowd else []
+        self.formation = Formation(self.settings, quiet=True, programs=self._programs())
+        stack.enter_context(self.formation)
+        self.wire = connect(direct.redis_url)
+        stack.callback(self.wire.close)
+        if self.plan.crowd:
+            # Orders and an empty wire look like a wipe: deadlines are held back until it is over.
+            threading.Event().wait(GRACE.total_seconds())
+        self._start_traffic(stack)
+
+    def _start_traffic(self, stack: ExitStack) -> None:
+        habits = Habits(
+            seed=self.seed,
+            resend_us=self.plan.resend_us,
+            copies=self.plan.copies,
+            backwards=self.plan.backwards,
+        )
+        client = Client(connect(self.settings.redis_url))
+        reader = Reader(Store(self.engine, POLICY))
+        submit = partial(client.submit_many, per_message=1)
+        self.sender = Sender(submit, reader.outcomes, habits)
+        self.sender.log.extend(self.crowd)
+        self.consumer = Consumer(connect(redis_url(self.folder)))
+        for thread in (self.sender, self.consumer):
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(thread.stopping.set)
+
+    def _database(self, stack: ExitStack) -> str | None:
+        if self.database == "sqlite":
+            return None
+        self.postgres = stack.enter_context(servers.running_postgres())
+        return stack.enter_context(dropped_with_the_server(self.postgres))
+
+    def _proxied(self, stack: ExitStack, direct: Settings) -> tuple[str, str]:
+        self.proxies["redis"] = stack.enter_context(Proxy(str(redis_socket(self.folder))))
+        wire = f"redis://127.0.0.1:{self.proxies['redis'].port}/0"
+        if self.postgres is None:
+            return wire, direct.database_url
+        socket = self.postgres.folder / ".s.PGSQL.5432"
+        proxy = self.proxies["postgresql"] = stack.enter_context(Proxy(str(socket)))
+        where = f"{servers.SUPERUSER}@127.0.0.1:{proxy.port}"
+        return wire, f"postgresql+psycopg://{where}/arena"
+
+    def _programs(self) -> list[Program]:
+        names = ["migrate"]
+        for kind in ("worker", "relay", "scheduler"):
+            names += [f"{kind}.{n}" for n in range(1, getattr(self.plan, f"{kind}s") + 1)]
+        ours = [self.plan.swap(command(name)) for name in names]
+        # Behind a proxy Redis is not at its usual address, and nobody else would start it.
+        return [redis_program(self.folder), *ours] if self.plan.proxied else ours
+
+    def pid(self, name: str) -> int | None:
+        """Return the process id of a child, or None while it is down."""
+        return self.formation.pids().get(name)
+
+    def strike(self, name: str, blow: signal.Signals = signal.SIGKILL) -> bool:
+        """Send a signal to a child; tell whether there was one."""
+        pid = self.pid(name)
+        if pid is None:
+            return False
+        try:
+            os.kill(pid, blow)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def settle_down(self) -> None:
+        """Begin no more orders, and wait until all there are have come to their ends."""
+        self.sender.no_more.set()
+        give_up = time.monotonic() + REST_S
+        while time.monotonic() < give_up:
+            if self.sender.idle.is_set() and self._at_rest():
+                return
+            self.sender.stopping.wait(LOOK_S)
+
+    def _at_rest(self) -> bool:
+        """Tell whether nothing waits for time to pass, and everything has been read."""
+        orders, events = tables.orders, tables.events
+        try:
+            with reading(self.engine) as connection:
+                waiting = select(func.count()).where(orders.c.wake_at.is_not(None))
+                if connection.execute(waiting).scalar_one():
+                    return False
+                names = select(events.c.subject, events.c.sequence)
+                committed = {f"{s}/{n}" for s, n in connection.execute(names)}
+        except Exception:  # noqa: BLE001 - whatever is down now is looked at again
+            return False
+        return committed <= self.consumer.seen
+
+    def evidence(self) -> Evidence:
+        """Collect what everybody says, after stopping the traffic."""
+        for thread in (self.sender, self.consumer):
+            thread.stopping.set()
+            thread.join()
+        found = read_evidence(self.engine, self.sender.log, self.consumer.log, now_us())
+        found.wiped_us = self.wiped_us
+        if self.rubbish:
+            # That it stands there is the point; what became of it is the corpus' own test.
+            found.set_aside = [one for one in found.set_aside if "bad-" not in one]
+            found.sent = [*found.sent, Submission(FORGED, forged(), 0, None)]
+        return by_the_wire(found) if self.plan.skewed else found
+
+
+def by_the_wire(evidence: Evidence) -> Evidence:
+    """Believe the wire's clock, where a host's is wrong on purpose: it knows when it was read."""
+    read: dict[str, int] = {}
+    for one in evidence.delivered:
+        read.setdefault(one.event_id, one.read_ms * 1000 + 999)
+    evidence.happenings = [
+        replace(one, recorded_us=read.get(one.event_id, one.recorded_us))
+        for one in evidence.happenings
+    ]
+    return evidence
+
+
+@contextmanager
+def dropped_with_the_server(postgres: servers.Postgres) -> Iterator[str]:
+    """Create a database that needs no dropping: its server may not be there to ask."""
+    postgres.execute("CREATE DATABASE {}", "arena")
+    yield postgres.url("arena")
+
+
+def kill_postgres(postgres: servers.Postgres) -> None:
+    """Kill the whole server without a word, and start it again."""
+    data = postgres.folder / "data"
+    pid = int((data / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not alive(pid))
+    start_postgres(postgres)
+
+
+def start_postgres(postgres: servers.Postgres) -> None:
+    """Start a server that was killed; its last processes may take a moment to notice."""
+    binaries = servers.postgres_binaries() or servers.missing("PostgreSQL is not installed")
+    options = f"-c listen_addresses='' -c unix_socket_directories='{postgres.folder}' -c fsync=on"
+    start = [str(binaries / "pg_ctl"), "-D", str(postgres.folder / "data"), "-w"]
+    start += ["-l", str(postgres.folder / "log"), "-o", options, "start"]
+
+    def started() -> bool:
+        try:
+            servers.run_as(servers.server_user(), postgres.folder, start)
+        except AssertionError:
+            return False
+        return True
+
+    eventually(started)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def empty_redis(arena: Arena) -> None:
+    """Kill Redis and let it begin with nothing."""
+    shutil.rmtree(arena.folder / "redis" / "appendonlydir", ignore_errors=True)
+    arena.strike("redis")

@@ -1,0 +1,40 @@
+"""Fixtures: how much the fault suite tries, and what chance begins with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from tests.fault.run import QUIET, SEED
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let whoever has more time try more; this works where `tests/fault` is named."""
+    parser.addoption("--trials", type=int, help="blows of each kind of fault")
+    parser.addoption("--seed", type=int, help="what chance begins with")
+
+
+@pytest.fixture
+def trials(pytestconfig: pytest.Config) -> int | None:
+    """Give the number of blows that was asked for, or None."""
+    asked: int | None = pytestconfig.getoption("--trials", default=None)
+    return asked
+
+
+@pytest.fixture
+def seed(pytestconfig: pytest.Config) -> int:
+    """Give what chance begins with; printed, so that a failure can be repeated."""
+    chosen: int = pytestconfig.getoption("--seed", default=None) or SEED
+    print(f"--seed {chosen}")  # noqa: T201
+    return chosen
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> Iterator[None]:
+    """Keep what our own parts log out of the way of what went wrong."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(QUIET))
+    yield
+    structlog.configure(**before)

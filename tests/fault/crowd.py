@@ -1,0 +1,60 @@
+"""Crowd: many orders placed beforehand, whose deadlines all fall in the same second."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+
+from sqlalchemy import Engine
+
+from models.policy import Policy
+from tests.doors import FixedDoor
+from tests.fault.evidence import Submission
+from tests.fault.plots import POLICY, Author, Life
+from workers.clock import MICROSECOND, from_us, now_us, to_us
+from workers.migrate import migrate
+from workers.settle import Settler
+from workers.store import Store
+from workers.turns import Received
+
+BATCH = 500
+SETTLED_A_SECOND = 2_000
+"""How fast orders are placed here, at least: they must not be due before all are there."""
+
+START_UP = timedelta(seconds=20)
+"""Until the processes are up, and trust a wire that has just begun to remember."""
+
+
+def gather(engine: Engine, number: int) -> list[Submission]:
+    """Settle `number` orders that wait for a deposit; all are overdue within one second.
+
+    They stand under a policy of their own, whose window ends when the processes are up.
+    """
+    migrate(engine)
+    lead = START_UP + timedelta(seconds=number // SETTLED_A_SECOND)
+    patient = POLICY.model_copy(update={"deposit_window": lead})
+    policy = Policy.model_validate(patient.model_dump())
+    began = from_us(now_us())
+    store = Store(engine, policy)
+    store.adopt_policy()
+    settler = Settler(store, FixedDoor(began), lambda: None)
+    author = Author(Random(number), "crowd")  # noqa: S311
+    admitted = next(author.admit())
+    asks = [admitted, *(Life(author, f"crowd-{n}").place() for n in range(number))]
+    # A name of its own: the arena's sender admits the creator again.
+    asks[0] = replace(admitted, command_id="cmd-crowd")
+    asks[0] = replace(asks[0], text=admitted.text.replace(admitted.command_id, "cmd-crowd"))
+    at = to_us(began)
+    sent = [
+        Submission(ask.command_id, ask.text, at, at + n * 9 * 100_000 // (number + 1))
+        for n, ask in enumerate(asks)
+    ]
+    for n in range(0, len(sent), BATCH):
+        settler.settle([_received(one) for one in sent[n : n + BATCH]])
+    return sent
+
+
+def _received(one: Submission) -> Received:
+    assert one.stamp is not None
+    return Received(one.text, from_us(0) + one.stamp * MICROSECOND, one.stamp, one.command_id or "")

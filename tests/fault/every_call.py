@@ -1,0 +1,120 @@
+"""Every call: each call to the database and to Redis fails in turn, and nothing may come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+from tests import servers
+from tests.fault.journey import (
+    NAMES,
+    Moment,
+    Pipeline,
+    State,
+    differences,
+    event_ids,
+    moments,
+    unpublished,
+)
+from tests.fault.tripwire import Mode
+from workers import consumer
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was tried, and what came out otherwise than undisturbed."""
+
+    trials: int = 0
+    moments: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def ground(database: str) -> Iterator[tuple[str, str]]:
+    """Give an empty database of a kind and an empty Redis, as URLs."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="earnest-calls-")))
+        redis_url = stack.enter_context(servers.running_redis(folder))
+        # A consumer that met trouble rests for a moment: here nobody mends anything meanwhile.
+        stack.callback(setattr, consumer, "IDLE_S", consumer.IDLE_S)
+        setattr(consumer, "IDLE_S", 0.01)  # noqa: B010 - a constant, but for us
+        if database == "sqlite":
+            yield f"sqlite:///{folder / 'earnest.db'}", redis_url
+        else:
+            postgres = stack.enter_context(servers.running_postgres())
+            yield stack.enter_context(postgres.database()), redis_url
+
+
+def worth_trying(seed: int, limit: int | None) -> dict[str, set[int]]:
+    """Choose the moments to disturb: all, or of those alike by the rules one, or fewer."""
+    known: dict[tuple[object, ...], tuple[str, int]] = {}
+    everything = [(name, n, one) for name in NAMES for n, one in enumerate(moments(name)[1])]
+    Random(seed).shuffle(everything)  # noqa: S311 - which example stands for its like
+    for name, n, one in everything:
+        known.setdefault(one.signature, (name, n))
+    if limit is None:
+        chosen = [(name, n) for name, n, _ in everything]
+    else:
+        chosen = list(known.values())[:limit]
+    found: dict[str, set[int]] = {}
+    for name, n in chosen:
+        found.setdefault(name, set()).add(n)
+    return found
+
+
+def disturb(database_url: str, redis_url: str, name: str, chosen: set[int]) -> Tally:
+    """Play one worked example; at the chosen moments let every call fail, each in every way.
+
+    Each moment begins with the database as the undisturbed run left it, and must end as that
+    run ended it: so the whole journey does.
+    """
+    policy, story = moments(name)
+    pipeline, tally = Pipeline(database_url, redis_url, policy), Tally()
+    try:
+        empty: State = {table: [] for table in pipeline.save()}
+        pipeline.restore(empty)
+        pipeline.settler.store.adopt_policy()
+        for n, moment in enumerate(story[: max(chosen) + 1]):
+            before = pipeline.save()
+            pipeline.tripwire.set(0, Mode.ERROR_BEFORE)
+            pipeline.play(moment)
+            after = pipeline.save()
+            if n in chosen:
+                tally.moments += 1
+                _fail_each_call(pipeline, moment, (before, after), tally)
+                pipeline.restore(after)
+    finally:
+        pipeline.close()
+    return tally
+
+
+def _fail_each_call(
+    pipeline: Pipeline, moment: Moment, states: tuple[State, State], tally: Tally
+) -> None:
+    before, after = states
+    for mode in Mode:
+        at = 0
+        while True:
+            at += 1
+            pipeline.restore(before)
+            pipeline.tripwire.set(at, mode)
+            pipeline.play(moment)
+            if not pipeline.tripwire.tripped:
+                break
+            tally.trials += 1
+            where = f"{moment.signature} call {at} ({pipeline.tripwire.tripped}), {mode}"
+            tally.wrong += [f"{where}: {what}" for what in _wrong(pipeline, before, after)]
+
+
+def _wrong(pipeline: Pipeline, before: State, wanted: State) -> Iterator[str]:
+    got = pipeline.save()
+    yield from differences(wanted, got)
+    if unpublished(got):
+        yield f"not published: {unpublished(got)}"
+    unsent = event_ids(got) - event_ids(before) - pipeline.streamed()
+    if unsent:
+        yield f"not on the stream: {sorted(unsent)}"

@@ -1,0 +1,113 @@
+"""Oracle: the rules alone, told what was received and when, must come to the same books."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Engine, select
+
+from models.book import Book
+from models.needs import concerned
+from models.parse import Malformed, parse
+from models.policy import Policy
+from ops.simulate import Step, World
+from tests.fault.checker import Fault, Kind
+from tests.fault.evidence import Evidence
+from workers import tables
+from workers.audit import audit
+from workers.clock import MICROSECOND, from_us
+from workers.database import reading
+from workers.store import Store
+from workers.turns import PATIENCE
+
+# Short of the fortnight in which a first work is due: nobody works in these trials.
+LONG_AFTER = timedelta(days=12)
+
+Told = dict[str, list[tuple[Any, ...]]]
+
+
+def books(engine: Engine, policy: Policy) -> Iterator[Fault]:
+    """Let the production audit have its say: it replays every order from its events."""
+    for found in audit(Store(engine, policy)).findings:
+        yield Fault("wrong", f"books.{found.law}", found.where, found.detail)
+
+
+def replayed(engine: Engine, evidence: Evidence, policy: Policy) -> Iterator[Fault]:
+    """Play what was received, at the instants of the receipts, through the rules alone.
+
+    Whatever was killed, stalled or doubled: rights may depend on nothing but those instants. What
+    was in time and came out late is counted as a deadline that took effect too early.
+    """
+    texts = {one.command_id: one.text for one in evidence.sent if one.command_id}
+    with reading(engine) as connection:
+        table = tables.receipts
+        query = select(table).order_by(table.c.received_at, table.c.stamp)
+        receipts = [row for row in connection.execute(query) if row.command_id in texts]
+        orders = connection.execute(
+            select(tables.orders.c.order_id, tables.orders.c.policy_version)
+        ).all()
+    known = Store(engine, policy).known_policies()
+    policies = {one.order_id: known[one.policy_version] for one in orders}
+    world, unsure = World(Book(policy=policy)), _overtaken(receipts, texts)
+    told: Told = defaultdict(list)
+    for row in receipts:
+        # Each was placed under the policy in force where it was settled.
+        world.book.policy = policies.get(row.about, policy)
+        for line in world.play(Step(from_us(row.received_at), texts[row.command_id])):
+            _note(line, told)
+            if line.get("id") != row.command_id or _subject(texts[row.command_id]) & unsure:
+                continue
+            if (line["outcome"], line["reason"]) != (row.outcome, row.reason):
+                kind: Kind = "early" if row.reason == "late" else "wrong"
+                detail = f"{row.outcome} {row.reason}, not {line['outcome']} {line['reason']}"
+                yield Fault(kind, "rules", row.command_id, detail)
+    for line in world.advance(from_us(evidence.until_us) + LONG_AFTER):
+        _note(line, told)
+    yield from _compared(evidence, told, unsure)
+
+
+def _note(line: dict[str, Any], told: Told) -> None:
+    for event in line["events"]:
+        if "order_id" in event and not event["type"].endswith(".reminded"):
+            told[event["order_id"]].append((event["type"], event["at"], event["caused_by"]))
+
+
+def _compared(evidence: Evidence, told: Told, unsure: set[str]) -> Iterator[Fault]:
+    """Compare what happened to each order, but for reminders: those bear the instant of sending."""
+    found: Told = defaultdict(list)
+    for one in evidence.happenings:
+        if one.subject.startswith("order:") and not one.type.endswith(".reminded"):
+            what = (one.type, one.body["at"], one.caused_by)
+            found[one.subject.removeprefix("order:")].append(what)
+    for order_id in (told.keys() | found.keys()) - unsure:
+        if told[order_id] != found[order_id]:
+            detail = f"{found[order_id]}, not {told[order_id]}"
+            yield Fault("wrong", "rules", f"order:{order_id}", detail)
+
+
+def _overtaken(receipts: Any, texts: dict[str, str]) -> set[str]:  # noqa: ANN401 - rows
+    """Name orders spoken of shortly before they were placed: patience decides there, not order."""
+    placed, spoken = {}, defaultdict(list)
+    for row in receipts:
+        command = parse(texts[row.command_id])
+        if command.kind == "place_order":
+            placed[command.order_id] = row.received_at, row.stamp
+        else:
+            for order_id in concerned(command):
+                spoken[order_id].append((row.received_at, row.stamp))
+    slack = 2 * PATIENCE // MICROSECOND
+    return {
+        one
+        for one, mine in placed.items()
+        if any(other < mine and mine[0] - slack <= other[0] for other in spoken[one])
+    }
+
+
+def _subject(text: str) -> set[str]:
+    try:
+        return set(concerned(parse(text)))
+    except Malformed:
+        return set()

@@ -1,0 +1,177 @@
+"""Run: every fault, one table."""
+
+# ruff: noqa: T201 - this program talks to people, through the terminal.
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import structlog
+
+from ops.tables import draw
+from tests import servers
+from tests.fault import control, every_call
+from tests.fault.checker import Fault, Kind
+from tests.fault.faults import BOTH, TROUBLES, Trouble
+from tests.fault.trial import Verdict, endure
+from workers.database import open_database
+from workers.migrate import migrate
+
+HEADS = ("fault", "database", "trials", "lost", "twice", "early", "wrong", "late s", "recovery s")
+KINDS: tuple[Kind, ...] = ("lost", "twice", "early", "wrong")
+EVERY_CALL = "each call fails in turn"
+SEED = 20_260_302
+QUIET = 50
+SHOWN = 5
+MOMENTS = 20
+"""Kinds of moments at which every call fails; there are about 65, and `--trials 100` tries all."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table; return 1 if anything at all went wrong, or the control did not."""
+    options = _parser().parse_args(arguments)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(QUIET))
+    print(f"seed {options.seed}", file=sys.stderr)
+    with ThreadPoolExecutor(options.jobs) as pool, nothing_more(pool):
+        verdicts = [] if options.control else [one.result() for one in _verdicts(options, pool)]
+        bitten = _controls(options, pool) if options.control or not options.only else {}
+    if options.json:
+        shown = [asdict(one) for one in verdicts]
+        print(json.dumps({"seed": options.seed, "rows": shown, "control": bitten}, indent=2))
+    elif options.markdown:
+        print("\n".join(markdown(verdicts)))
+    else:
+        print(draw("FAULTS", HEADS, [row(one) for one in verdicts]))
+        for name, laws in bitten.items():
+            print(f"control, {name}: {', '.join(laws) or 'survived'}")
+    wrong = any(one.faults for one in verdicts)
+    blunt = any(not laws for name, laws in bitten.items() if name != control.NOTHING)
+    return 1 if wrong or blunt else 0
+
+
+@contextmanager
+def nothing_more(pool: ThreadPoolExecutor) -> Iterator[None]:
+    """When somebody has seen enough, end what runs in good order, and begin nothing else."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="earnest faults", description=__doc__)
+    parser.add_argument("--trials", type=int, metavar="N", help="blows of each kind of fault")
+    parser.add_argument("--seed", type=int, default=SEED, help="default: %(default)s")
+    parser.add_argument("--only", metavar="TEXT", help="only faults with this in their names")
+    parser.add_argument("--database", choices=BOTH, help="only on this one")
+    parser.add_argument("--crowd", type=int, metavar="N", help="deadlines due at once")
+    parser.add_argument("--control", action="store_true", help="only the naive build")
+    parser.add_argument("--jobs", type=int, default=3, metavar="N", help="runs at a time")
+    parser.add_argument("--markdown", action="store_true", help="the README's table")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    return parser
+
+
+def markdown(verdicts: Sequence[Verdict]) -> Iterator[str]:
+    """Write the table for the README: a row for each fault, both databases added up."""
+    heads = ("fault", "trials", "lost", "twice", "early", "wrong", "late, s", "recovery, s")
+    yield f"| {' | '.join(heads)} |"
+    yield f"|---|{'---:|' * (len(heads) - 1)}"
+    for fault in dict.fromkeys(one.fault for one in verdicts):
+        both = [one for one in verdicts if one.fault == fault]
+        whole = Verdict(fault, "", sum(one.trials for one in both))
+        whole.faults = [each for one in both for each in one.faults]
+        whole.lateness_s = max(one.lateness_s for one in both)
+        whole.recovery_s = max(one.recovery_s for one in both)
+        name, _, *cells = row(whole)
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def row(verdict: Verdict) -> tuple[str, ...]:
+    """Write one row; a zero bears the bound that so many trials without a failure give."""
+    counts = (shown(verdict, kind) for kind in KINDS)
+    figures = f"{verdict.lateness_s:.1f}", f"{verdict.recovery_s:.1f}"
+    return verdict.fault, verdict.database, f"{verdict.trials:,}", *counts, *figures
+
+
+def shown(verdict: Verdict, kind: Kind) -> str:
+    """Write a count; for none the rule of three: with 95 % certainty there are fewer."""
+    count, bound = verdict.count(kind), 100 * min(1.0, 3 / max(1, verdict.trials))
+    return str(count) if count else f"0 (<{bound:.0f}%)" if bound >= 1 else f"0 (<{bound:.2g}%)"
+
+
+def _verdicts(options: argparse.Namespace, pool: ThreadPoolExecutor) -> list[Future[Verdict]]:
+    """Try everything, a few runs at a time; the order is that of the table."""
+    databases = [options.database] if options.database else list(BOTH)
+    if "postgresql" in databases and servers.postgres_binaries() is None:
+        print("PostgreSQL is not installed: only SQLite is tried", file=sys.stderr)
+        databases.remove("postgresql")
+    chosen: list[Future[Verdict]] = []
+    if not options.only or options.only in EVERY_CALL:
+        chosen = [
+            pool.submit(fail_every_call, one, options.seed, options.trials or MOMENTS)
+            for one in databases
+        ]
+    for trouble in TROUBLES:
+        if not options.only or options.only in trouble.name:
+            fit = [one for one in databases if one in trouble.databases]
+            chosen += [pool.submit(_tried, trouble, one, options) for one in fit]
+    return chosen
+
+
+def _tried(trouble: Trouble, database: str, options: argparse.Namespace) -> Verdict:
+    folder = Path(tempfile.mkdtemp(prefix="earnest-fault-"))
+    trouble = trouble.of(options.crowd) if options.crowd else trouble
+    verdict = endure(trouble, database, options.trials or trouble.trials, options.seed, folder)
+    if verdict.faults:
+        print(f"{trouble.name}: its state is kept in {folder}", file=sys.stderr)
+    else:
+        shutil.rmtree(folder)
+    return _told(verdict)
+
+
+def _told(verdict: Verdict) -> Verdict:
+    print("  ".join(row(verdict)), file=sys.stderr)
+    for fault in verdict.faults[:SHOWN]:
+        print(f"    {fault.kind} {fault.law} {fault.where}: {fault.detail}", file=sys.stderr)
+    return verdict
+
+
+def fail_every_call(database: str, seed: int, limit: int | None) -> Verdict:
+    """Let every call fail, at one of all moments that are alike, in all the worked examples."""
+    verdict = Verdict(EVERY_CALL, database, 0)
+    with every_call.ground(database) as (database_url, redis_url):
+        engine = open_database(database_url)
+        migrate(engine)
+        engine.dispose()
+        for name, chosen in every_call.worth_trying(seed, limit).items():
+            tally = every_call.disturb(database_url, redis_url, name, chosen)
+            verdict.trials += tally.trials
+            verdict.faults += [Fault("wrong", "undisturbed", name, one) for one in tally.wrong]
+    return _told(verdict)
+
+
+def _controls(options: argparse.Namespace, pool: ThreadPoolExecutor) -> dict[str, list[str]]:
+    """Let the faults loose on the naive build; return the laws that it broke."""
+
+    def suffered(name: str) -> list[str]:
+        with TemporaryDirectory(prefix="earnest-control-") as folder:
+            faults = control.suffer(name, Path(folder), options.seed)
+        return sorted({f"{one.kind}: {one.law}" for one in faults})
+
+    return dict(zip(control.CONTROLS, pool.map(suffered, control.CONTROLS), strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Shifted: `python -m tests.fault.shifted SECONDS WORD` runs a process by a wrong wall clock."""
+
+from __future__ import annotations
+
+import datetime  # noqa: ICN001 - the module itself is what is changed here
+import sys
+import time
+from typing import Any
+
+REAL = datetime.datetime
+
+
+class _Kind(type):
+    """Lets every real instant count as one of the wrong clock's."""
+
+    def __instancecheck__(cls, one: object) -> bool:
+        return isinstance(one, REAL)
+
+
+def shift(seconds: int) -> None:
+    """Move this process's wall clock, before anything else has looked at it."""
+    by, real_time, real_ns = datetime.timedelta(seconds=seconds), time.time, time.time_ns
+    world: Any = time
+    world.time = lambda: real_time() + seconds
+    world.time_ns = lambda: real_ns() + seconds * 1_000_000_000
+
+    class Shifted(REAL, metaclass=_Kind):
+        """The calendar as this process sees it."""
+
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Any:  # noqa: ANN401 - real, not shifted
+            return REAL.now(tz) + by
+
+        @classmethod
+        def utcnow(cls) -> Any:  # noqa: ANN401 - real, not shifted
+            return REAL.now(datetime.UTC).replace(tzinfo=None) + by
+
+    calendar: Any = datetime
+    calendar.datetime = Shifted
+
+
+if __name__ == "__main__":
+    shift(int(sys.argv.pop(1)))
+    from ops.cli import main
+
+    sys.exit(main())

@@ -1,0 +1,284 @@
+"""Checker tests: a good run has no fault, and every corruption planted in it is named."""
+
+# ruff: noqa: S608 - the statements here are ours, and corrupt a database on purpose.
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine, text
+
+from models.parse import parse
+from models.policy import Policy
+from ops.play import read_steps, shifted
+from ops.simulate import Step
+from tests.doors import FixedDoor
+from tests.fault.checker import Fault, check
+from tests.fault.evidence import Delivery, Submission, read_evidence
+from tests.fault.journey import SCENARIOS
+from tests.fault.oracle import books, replayed
+from tests.waking import pass_time
+from workers.clock import MICROSECOND, to_us
+from workers.database import open_database
+from workers.migrate import migrate
+from workers.settle import Settler
+from workers.store import Store
+from workers.turns import PATIENCE, Received
+
+pytestmark = pytest.mark.fault
+
+POLICY = Policy()
+LONG_AGO = datetime.now(UTC) - timedelta(days=90)
+STORIES = (
+    *("merged_one_forfeited", "reinstated", "nobody_accepts", "declined"),
+    "settled_with_agency",
+)
+
+
+@dataclass
+class Case:
+    """A run on record: a database, what was sent, what was read."""
+
+    engine: Engine
+    sent: list[Submission]
+    delivered: list[Delivery]
+
+    def faults(self) -> list[Fault]:
+        until = to_us(datetime.now(UTC))
+        evidence = read_evidence(self.engine, self.sent, self.delivered, until)
+        found = [*check(evidence), *books(self.engine, POLICY)]
+        return [*found, *replayed(self.engine, evidence, POLICY)]
+
+    def sql(self, *statements: str) -> None:
+        """Change the database behind everybody's back, constraints or not."""
+        with self.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
+            for one in statements:
+                assert connection.execute(text(one)).rowcount, one
+            connection.commit()
+
+
+def run_story(engine: Engine, name: str, number: int) -> list[Submission]:
+    """Settle a worked example in the past; its ids get a number of their own."""
+    lines = (SCENARIOS / f"{name}.steps.jsonl").read_text("utf-8")
+    lines = re.sub(r'"(id|(?:order|payment|creator|mcn)_id)": "(cmd_)?', rf"\g<0>s{number}-", lines)
+    steps = shifted(read_steps(lines.splitlines()), LONG_AGO + timedelta(days=12 * number))
+    door = FixedDoor(steps[0].at)
+    store = Store(engine, POLICY)
+    store.adopt_policy()
+    settler = Settler(store, door, lambda: None)
+    sent = []
+    for n, step in enumerate([*steps, Step(steps[-1].at + timedelta(days=11), None)]):
+        pass_time(settler, door, step.at)
+        door.present = step.at + MICROSECOND
+        if step.command is not None:
+            received = Received(step.command, step.at, to_us(step.at) + n, f"m{number}-{n}")
+            if settler.settle([received]):
+                door.present = step.at + PATIENCE
+                assert settler.settle([received]) == []
+            command_id = parse(step.command).id
+            sent.append(Submission(command_id, step.command, received.stamp, received.stamp))
+    return sent
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a database in which five stories have come to their ends."""
+    file = tmp_path_factory.mktemp("good") / "earnest.db"
+    engine = open_database(f"sqlite:///{file}")
+    migrate(engine)
+    sent = [one for n, name in enumerate(STORIES) for one in run_story(engine, name, n)]
+    SENT[file] = sent
+    engine.dispose()
+    return file
+
+
+SENT: dict[Path, list[Submission]] = {}
+
+
+@pytest.fixture
+def case(good: Path, tmp_path: Path) -> Iterator[Case]:
+    """Give a copy of the good run, its events delivered."""
+    copy = tmp_path / "earnest.db"
+    shutil.copy(good, copy)
+    engine = open_database(f"sqlite:///{copy}")
+    evidence = read_evidence(engine, (), (), 0)
+    delivered = [Delivery(one.recorded_us // 1000, one.sent_as) for one in evidence.happenings]
+    yield Case(engine, list(SENT[good]), delivered)
+    engine.dispose()
+
+
+Corruption = Callable[[Case], object]
+
+ONE_ORDER = "(SELECT order_id FROM orders ORDER BY order_id LIMIT 1)"
+FORFEIT = "(SELECT position FROM events WHERE type = 'order.forfeited' ORDER BY position LIMIT 1)"
+DEADLINE = "caused_by LIKE 'deadline:%' AND type = 'order.expired'"
+
+
+def again(where: str, *changes: str) -> str:
+    """Write an event a second time, as the next of its subject."""
+    columns = "subject, sequence, type, at, recorded_at, caused_by, body, published_at"
+    chosen = columns.replace(
+        "sequence", "(SELECT max(sequence) + 1 FROM events o WHERE o.subject = e.subject)"
+    )
+    for change in changes:
+        name, value = change.split("=", 1)
+        chosen = chosen.replace(name, value)
+    return f"INSERT INTO events ({columns}) SELECT {chosen} FROM events e WHERE {where} LIMIT 1"
+
+
+def swap(case: Case) -> None:
+    """Let a consumer read an order's second event before its first."""
+    first, second = (
+        next(
+            n
+            for n, one in enumerate(case.delivered)
+            if one.event_id.startswith("order:") and one.event_id.endswith(f"/{number}")
+        )
+        for number in (1, 2)
+    )
+    case.delivered[first], case.delivered[second] = case.delivered[second], case.delivered[first]
+
+
+def forged(one: Delivery) -> dict[str, object]:
+    return one.event | {"type": "order.paid"}
+
+
+CORRUPTIONS: dict[str, tuple[Corruption, str]] = {
+    "an outcome is lost": (
+        lambda c: c.sql("DELETE FROM receipts WHERE command_id LIKE 'cmd_s0-%3'"),
+        "receipted",
+    ),
+    "an answer is lost": (
+        lambda c: c.sql(
+            "DELETE FROM events WHERE position = (SELECT min(position) FROM events"
+            " WHERE type = 'command.settled')"
+        ),
+        "answered",
+    ),
+    "an answer says something else": (
+        lambda c: c.sql(
+            "UPDATE receipts SET outcome = 'rejected', reason = 'late'"
+            " WHERE rowid = (SELECT min(rowid) FROM receipts)"
+        ),
+        "same_answer",
+    ),
+    "a command is answered as new again": (
+        lambda c: c.sql(again("type = 'command.settled'")),
+        "judged_once",
+    ),
+    "an outcome has no sender": (lambda c: c.sent.pop(0), "invented"),
+    "an event is lost": (
+        lambda c: c.sql(
+            "DELETE FROM events WHERE type = 'order.accepted' AND position ="
+            " (SELECT min(position) FROM events WHERE type = 'order.accepted')"
+        ),
+        "contiguous",
+    ),
+    "a deadline takes effect again": (lambda c: c.sql(again(DEADLINE)), "deadline_once"),
+    "an acceptance takes effect again": (
+        lambda c: c.sql(again("type = 'order.accepted'", "at=at + 1")),
+        "effect_once",
+    ),
+    "a refusal has an effect": (
+        lambda c: c.sql(
+            "UPDATE receipts SET outcome = 'rejected', reason = 'late' WHERE"
+            " command_id = (SELECT substr(caused_by, 9) FROM events WHERE"
+            " type = 'order.accepted' LIMIT 1)"
+        ),
+        "caused",
+    ),
+    "a deadline is early": (
+        lambda c: c.sql(f"UPDATE events SET recorded_at = at - 1 WHERE {DEADLINE}"),
+        "not_early",
+    ),
+    "an event is never delivered": (lambda c: c.delivered.pop(), "delivered"),
+    "an event is delivered and not committed": (
+        lambda c: c.delivered.append(Delivery(0, {"id": "order:x/1"})),
+        "phantom",
+    ),
+    "an event is delivered otherwise": (
+        lambda c: c.delivered.insert(0, replace(c.delivered[0], event=forged(c.delivered[0]))),
+        "altered",
+    ),
+    "events are delivered out of order": (swap, "ordered"),
+    "a posting is lost": (
+        lambda c: c.sql(
+            "DELETE FROM postings WHERE rowid = (SELECT min(rowid) FROM postings"
+            " WHERE target LIKE 'escrow:%')"
+        ),
+        "escrow",
+    ),
+    "a posting has no event": (
+        lambda c: c.sql(
+            "UPDATE postings SET sequence = 99 WHERE rowid = (SELECT min(rowid) FROM postings)"
+        ),
+        "balanced",
+    ),
+    "an order is stuck": (
+        lambda c: c.sql(
+            f"UPDATE orders SET document = json_set(document, '$.due_at', '2026-01-01T00:00:00Z',"
+            f" '$.state', 'offered'), state = 'offered', reason = NULL, due_at = 1, wake_at = 1"
+            f" WHERE order_id = {ONE_ORDER}"
+        ),
+        "stuck",
+    ),
+    "an order waits and nobody will wake it": (
+        lambda c: c.sql(
+            f"UPDATE orders SET document = json_set(document, '$.due_at', '2026-01-01T00:00:00Z',"
+            f" '$.state', 'offered') WHERE order_id = {ONE_ORDER}"
+        ),
+        "armed",
+    ),
+    "an order is not what its events say": (
+        lambda c: c.sql(
+            f"UPDATE orders SET document = json_set(document, '$.nudges', 7)"
+            f" WHERE order_id = {ONE_ORDER}"
+        ),
+        "books.replay",
+    ),
+    "a payout is not what is owed": (
+        lambda c: c.sql("UPDATE payouts SET amount_fen = amount_fen + 1"),
+        "books.payouts",
+    ),
+    "a payout is forgotten": (
+        lambda c: c.sql("DELETE FROM payouts WHERE party LIKE 'mcn:%'"),
+        "books.payouts",
+    ),
+    "a creator is not what the events say": (
+        lambda c: c.sql("UPDATE creators SET document = json_set(document, '$.mcn_share_bps', 1)"),
+        "books.replay",
+    ),
+    "somebody in time was called late": (
+        lambda c: c.sql(
+            "UPDATE receipts SET outcome = 'rejected', reason = 'late' WHERE"
+            " command_id = (SELECT substr(caused_by, 9) FROM events WHERE"
+            " type = 'order.accepted' LIMIT 1)"
+        ),
+        "rules",
+    ),
+    "a command was dead-lettered": (
+        lambda c: c.sql(
+            "INSERT INTO dead_letters (command, received_at, stamp, error, died_at)"
+            " VALUES ('{}', 1, 1, 'x', 1)"
+        ),
+        "set_aside",
+    ),
+}
+
+
+def test_a_good_run_has_no_fault(case: Case) -> None:
+    assert case.faults() == []
+
+
+@pytest.mark.parametrize("corruption", CORRUPTIONS)
+def test_a_planted_corruption_is_named(case: Case, corruption: str) -> None:
+    plant, law = CORRUPTIONS[corruption]
+    plant(case)
+    assert law in {one.law for one in case.faults()}

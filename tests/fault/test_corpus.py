@@ -1,0 +1,76 @@
+"""Corpus tests: whatever stands in Redis hurts nobody, and a person can see it afterwards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from models.policy import Policy
+from tests.fault import every_call
+from tests.fault.corpus import Bad, corpus
+from tests.fault.journey import Moment, Pipeline, State
+from workers.clock import from_us, now_us
+from workers.database import open_database
+from workers.migrate import migrate
+from workers.wire import COMMANDS, Keys
+
+pytestmark = pytest.mark.fault
+
+CORPUS = list(corpus())
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Iterator[Pipeline]:
+    """Give a whole pipeline in this one thread, with an order in it that everybody is after."""
+    with every_call.ground("sqlite") as (database_url, redis_url):
+        engine = open_database(database_url)
+        migrate(engine)
+        engine.dispose()
+        made = Pipeline(database_url, redis_url, Policy())
+        made.settler.store.adopt_policy()
+        yield made
+        made.close()
+
+
+def ask(pipeline: Pipeline, number: int) -> bool:
+    """Hand in an honest command; tell whether it was settled."""
+    body = {
+        "id": f"cmd-honest-{number}",
+        "kind": "register_mcn",
+        "by": {"role": "platform", "id": "plat"},
+        "mcn_id": f"m{number}",
+        "name": "M",
+    }
+    pipeline.play(Moment(from_us(now_us()), json.dumps(body), ()))
+    return any(row[0] == body["id"] for row in pipeline.save()["receipts"])
+
+
+def set_aside(state: State) -> int:
+    """Count what stands in the quarantine, and what was refused and is nobody's of ours."""
+    told = [row for row in state["events"] if "command.settled" in row]
+    strange = [row for row in told if not any("cmd-honest" in str(one) for one in row)]
+    assert all('"outcome":"rejected"' in str(row) for row in strange)
+    return len(state["quarantine"]) + len(strange)
+
+
+def test_the_corpus_is_large_and_every_item_is_another() -> None:
+    assert len({one.name for one in CORPUS}) == len(CORPUS) >= 60
+
+
+@pytest.mark.parametrize("stamped", [True, False], ids=["stamped", "unstamped"])
+@pytest.mark.parametrize("bad", CORPUS, ids=lambda one: one.name.replace(" ", "_"))
+def test_a_bad_message_is_set_aside_and_its_neighbours_are_served(
+    pipeline: Pipeline, bad: Bad, *, stamped: bool
+) -> None:
+    number = 2 * CORPUS.index(bad) + stamped
+    before = pipeline.save()
+    bad.send(pipeline.wire, number, stamped=stamped)
+    assert ask(pipeline, number)
+    after = pipeline.save()
+    # An empty message is no message: it goes, and there is nothing to be shown of it.
+    assert set_aside(after) > set_aside(before) or not bad.payload
+    assert not pipeline.wire.hlen(Keys(COMMANDS).messages)
+    assert after["orders"] == after["payments"] == [], "it took effect"
+    assert after["dead_letters"] == before["dead_letters"]

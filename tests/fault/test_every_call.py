@@ -1,0 +1,65 @@
+"""Every-call tests: whichever call fails, and however, the end is the undisturbed one."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.policy import Policy
+from tests.fault.every_call import Tally, disturb, ground, worth_trying
+from tests.fault.faults import BOTH
+from tests.fault.journey import NAMES, Pipeline, moments
+from tests.fault.tripwire import Mode
+from workers.database import open_database
+from workers.migrate import migrate
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+
+MOMENTS = 10
+"""How many kinds of moments are disturbed here; `python -m tests.fault.run` disturbs all."""
+
+DATABASES = [
+    pytest.param(one, marks=[pytest.mark.postgres] if one == "postgresql" else []) for one in BOTH
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("database", DATABASES)
+def test_any_call_may_fail_in_any_way(database: str, trials: int | None, seed: int) -> None:
+    total = Tally()
+    with ground(database) as (database_url, redis_url):
+        engine = open_database(database_url)
+        migrate(engine)
+        engine.dispose()
+        for name, chosen in worth_trying(seed, trials or MOMENTS).items():
+            tally = disturb(database_url, redis_url, name, chosen)
+            total.trials += tally.trials
+            total.wrong += tally.wrong
+    assert total.wrong == []
+    assert total.trials > 20 * min(trials or MOMENTS, MOMENTS)
+
+
+def test_every_kind_of_moment_is_worth_trying_once() -> None:
+    chosen = worth_trying(1, None)
+    assert set(chosen) == set(NAMES)
+    fewer = worth_trying(1, 10_000)
+    assert 50 < sum(map(len, fewer.values())) < sum(map(len, chosen.values()))
+
+
+def test_a_pipeline_that_forgets_something_would_be_found_out() -> None:
+    with ground("sqlite") as (database_url, redis_url):
+        engine = open_database(database_url)
+        migrate(engine)
+        engine.dispose()
+        pipeline = Pipeline(database_url, redis_url, Policy())
+        pipeline.settler.store.adopt_policy()
+        first = moments("declined")[1][0]
+        pipeline.tripwire.set(1, Mode.ERROR_BEFORE)
+        with pytest.raises(AssertionError, match="no end of it"):
+            pipeline.play(first, attempts=1)
+        assert pipeline.tripwire.tripped
+        pipeline.tripwire.set(0, Mode.ERROR_BEFORE)
+        pipeline.play(first)
+        said = " ".join(pipeline.tripwire.said)
+        for call in ("EVALSHA", "BEGIN", "INSERT", "COMMIT", "XADD", "UPDATE"):
+            assert call in said, f"{call} went past the tripwire"
+        pipeline.close()

@@ -1,0 +1,66 @@
+"""Under-fire tests: real processes, real traffic, and whatever can go wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.fault import faults
+from tests.fault.arena import Plan
+from tests.fault.faults import PROXIED, WIPED, Trouble, any_of, crowded, kill, skewed, storm
+from tests.fault.proxy import Weather
+from tests.fault.trial import endure
+
+pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(240)]
+
+RECOVERY_S = 30.0
+
+KILLS = tuple(map(kill, ("worker", "relay", "scheduler", "redis")))
+STORMS = (storm(Weather.STALL, 2.0), storm(Weather.DEAF, 0.6), storm(Weather.CUT, 0.5))
+LITE, FULL = ("sqlite",), ("postgresql",)
+
+# Several kinds of fault in one run: less time, and more that can coincide.
+CAMPAIGNS = (
+    Trouble("kills", any_of(*KILLS), databases=LITE, trials=12),
+    Trouble("kills", any_of(*KILLS, faults.kill_database), databases=FULL, trials=12),
+    Trouble("storms", any_of(*STORMS), PROXIED, trials=12),
+    Trouble("wipes", any_of(faults.flush, faults.begin_empty), WIPED, (0.5, 2.0), FULL, 5),
+    Trouble("copies", faults.repeat_everything, Plan(copies=5), (5, 5), LITE, 1),
+    Trouble("any order", faults.nothing, Plan(backwards=True), (6, 6), FULL, 1),
+    Trouble("bad messages", faults.send_rubbish, Plan(), (0, 0.05), LITE, 151),
+    Trouble("freeze", faults.freeze_worker, databases=FULL, trials=1),
+    Trouble("outage", faults.outage, databases=LITE, trials=1),
+    Trouble("disk full", faults.fill_disk, databases=LITE, trials=4),
+    crowded(5),
+    skewed("worker.1", 3_600),
+    skewed("scheduler.1", -3_600),
+)
+
+# What depends on the database least is tried on one of them.
+ONCE = {
+    crowded(5).name: FULL,
+    skewed("worker.1", 3_600).name: FULL,
+    skewed("scheduler.1", -3_600).name: LITE,
+}
+
+RUNS = [
+    pytest.param(
+        one,
+        database,
+        marks=[pytest.mark.postgres] if database == "postgresql" else [],
+        id=f"{one.name}-{database}".replace(" ", "_"),
+    )
+    for one in CAMPAIGNS
+    for database in ONCE.get(one.name, one.databases)
+]
+
+
+@pytest.mark.parametrize(("trouble", "database"), RUNS)
+def test_nothing_is_lost_nothing_twice_and_nothing_early(
+    trouble: Trouble, database: str, trials: int | None, seed: int, tmp_path: Path
+) -> None:
+    verdict = endure(trouble, database, trials or trouble.trials, seed, tmp_path)
+    assert verdict.faults == []
+    assert verdict.trials > 0
+    assert verdict.recovery_s < RECOVERY_S

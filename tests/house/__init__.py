@@ -1,0 +1,1 @@
+"""House tests: the rules of this codebase, checked on the codebase itself."""

@@ -1,0 +1,80 @@
+"""Sizes: everything here can be read in one sitting, and keeps to it."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from tests.house.project import ROOT, files, functions, named, sources, tree
+
+FUNCTION_LINES = 40
+FILE_LINES = 250
+TEST_FILE_LINES = 350
+PARAMETERS = 6
+COLUMNS = 100
+
+# Names that say nothing, and so attract everything.
+EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "core", "manager"}
+
+
+def test_no_function_is_longer_than_a_screen() -> None:
+    long = [
+        f"{named(path, node)} {node.name}"
+        for path in sources()
+        for node in functions(path)
+        if (node.end_lineno or 0) - node.lineno + 1 > FUNCTION_LINES
+    ]
+    assert long == []
+
+
+def test_no_file_is_longer_than_a_short_read() -> None:
+    assert [named(path) for path in sources() if lines(path) > limit(path)] == []
+
+
+def lines(path: Path) -> int:
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+def limit(path: Path) -> int:
+    return TEST_FILE_LINES if path.is_relative_to(ROOT / "tests") else FILE_LINES
+
+
+def test_no_function_asks_for_more_than_can_be_remembered() -> None:
+    greedy = [
+        f"{named(path, node)} {node.name}"
+        for path in sources()
+        for node in functions(path)
+        if parameters(node) > PARAMETERS
+    ]
+    assert greedy == []
+
+
+def parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Count what a caller must think of; `self` and `cls` come by themselves."""
+    given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return len([one for one in given if one.arg not in {"self", "cls"}])
+
+
+def test_no_line_is_wider_than_the_page() -> None:
+    wide = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in sources()
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        # A remark to the linter is not reading matter; ruff counts as this does.
+        if len(line.partition("  # noqa:")[0].partition("  # type:")[0]) > COLUMNS
+    ]
+    assert wide == []
+
+
+def test_no_file_has_a_name_that_says_nothing() -> None:
+    assert [named(path) for path in files(".py") if EMPTY_NAMES & set(path.parts)] == []
+    assert [named(path) for path in files(".py") if path.stem in EMPTY_NAMES] == []
+
+
+def test_every_module_says_what_it_is_in_a_noun_and_a_sentence() -> None:
+    silent = [named(path) for path in sources() if ":" not in first_line(path)]
+    assert silent == []
+
+
+def first_line(path: Path) -> str:
+    return (ast.get_docstring(tree(path)) or "").partition("\n")[0]

@@ -1,0 +1,79 @@
+"""Tools: what the linters, the type checker and the import contracts say is: nothing."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.project import ROOT, files
+
+LINT_IMPORTS = "import sys; from importlinter.cli import lint_imports_command as main; main()"
+
+TOOLS = {
+    "ruff check": ["-m", "ruff", "check"],
+    "ruff format": ["-m", "ruff", "format", "--check"],
+    "mypy": ["-m", "mypy"],
+    "import-linter": ["-c", LINT_IMPORTS, "--no-cache"],
+    "honcho": ["-m", "honcho", "check"],
+}
+
+# A lock file is for everybody: it must not remember where one of us fetched from.
+SOURCES_OF_PACKAGES = re.compile(r"index[-_]url|find[-_]links|trusted[-_]host", re.IGNORECASE)
+HASH = re.compile(r"^\s*--hash=sha256:[0-9a-f]{64}", re.MULTILINE)
+ADDRESS = re.compile(r"://|^\s*-|\sfile:|\s@\s", re.MULTILINE)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("tool", TOOLS)
+def test_the_tool_has_nothing_to_say(tool: str) -> None:
+    command = [sys.executable, *TOOLS[tool]]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+LOCKED = {
+    "requirements.lock": ("requirements.in", "requirements-dev.in"),
+    "requirements-analysts.lock": ("requirements-analysts.in",),
+}
+
+
+@pytest.mark.parametrize("name", [*LOCKED, *(one for asked in LOCKED.values() for one in asked)])
+def test_requirements_name_packages_and_hashes_and_no_address(name: str) -> None:
+    text = (ROOT / name).read_text()
+    assert ADDRESS.findall(HASH.sub("", text)) == []
+
+
+@pytest.mark.parametrize("name", LOCKED)
+def test_every_locked_package_has_a_hash(name: str) -> None:
+    lock = (ROOT / name).read_text()
+    entries = re.split(r"^(?=[a-z])", lock, flags=re.MULTILINE)
+    assert [one.split()[0] for one in entries[1:] if "--hash=sha256:" not in one] == []
+
+
+@pytest.mark.parametrize("name", LOCKED)
+def test_everything_asked_for_is_locked(name: str) -> None:
+    asked = {package for one in LOCKED[name] for package in packages(one)}
+    assert sorted(asked - packages(name)) == []
+
+
+def test_analysts_read_with_the_arrow_that_we_write_with() -> None:
+    ours, theirs = ((ROOT / name).read_text() for name in LOCKED)
+    (version,) = re.findall(r"^pyarrow==\S+", ours, flags=re.MULTILINE)
+    assert version in theirs
+
+
+def packages(name: str) -> set[str]:
+    return set(re.findall(r"^[a-z][\w-]*", (ROOT / name).read_text(), flags=re.MULTILINE))
+
+
+def test_no_file_says_where_packages_come_from() -> None:
+    telling = [path for path in files() if path != Path(__file__) and tells(path)]
+    assert telling == []
+
+
+def tells(path: Path) -> bool:
+    return bool(SOURCES_OF_PACKAGES.search(path.read_text(encoding="utf-8", errors="ignore")))

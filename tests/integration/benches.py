@@ -1,0 +1,86 @@
+"""Benches: one process's broker at a real wire, whose bundles a test settles by hand."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+
+import redis
+from dramatiq.broker import MessageProxy
+
+from models.errors import Unavailable
+from tests.integration.rosters import registration
+from workers.broker import EarnestBroker
+from workers.consumer import BundleConsumer
+from workers.envelope import Bundle, Delivery, Refused
+from workers.wire import COMMANDS, Keys
+
+KEYS = Keys(COMMANDS)
+
+
+@dataclass
+class Bench:
+    """One process's broker at a wire; `refused` is what it quarantined."""
+
+    wire: redis.Redis
+    refused: list[Refused] = field(default_factory=list)
+    away: bool = False
+    broker: EarnestBroker = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.broker = EarnestBroker(self.wire, self.keep)
+
+    def keep(self, refused: Refused) -> None:
+        if self.away:
+            raise Unavailable("the database is away")
+        self.refused.append(refused)
+
+    @property
+    def consumer(self) -> BundleConsumer:
+        return self.broker.consume(COMMANDS)
+
+    def take(self) -> MessageProxy | None:
+        return next(self.consumer)
+
+    def settle(self, message: MessageProxy) -> list[str]:
+        """Settle a bundle and acknowledge it; return the texts of its commands."""
+        bundle: Bundle = message.kwargs["bundle"]
+        bundle.settled = {one.message_id for one in bundle.deliveries}
+        self.consumer.ack(message)
+        return [command.text for one in bundle.deliveries for command in one.commands]
+
+    def drain(self) -> list[str]:
+        """Settle until the queue is empty; return the texts of the commands, in order."""
+        found: list[str] = []
+        while self.wire.hlen(KEYS.messages):
+            message = self.take()
+            found += self.settle(message) if message else []
+        return found
+
+
+def deliveries_of(message: MessageProxy | None) -> list[Delivery]:
+    return list(present(message).kwargs["bundle"].deliveries)
+
+
+def present(message: MessageProxy | None) -> MessageProxy:
+    assert message is not None
+    return message
+
+
+def raw(wire: redis.Redis, name: str | bytes, payload: str | bytes) -> None:
+    """Write a message past the door, as anybody could who reaches Redis."""
+    now, message_id = wire.time(), name if isinstance(name, bytes) else name.encode()
+    wire.hset(KEYS.messages, message_id, payload)
+    wire.zadd(KEYS.pending, {message_id: now[0] * 1_000_000 + now[1]})
+    wire.rpush(KEYS.waiting, message_id)
+
+
+def message(**changes: object) -> str:
+    """Write a message as our client does, with some of its fields replaced."""
+    kwargs = {"commands": [registration(1)], "received_at": 5, "stamp": 5}
+    honest = {"queue_name": COMMANDS, "actor_name": "settle_commands", "args": [], "options": {}}
+    return json.dumps(honest | {"message_id": "m", "kwargs": kwargs} | changes)
+
+
+def kwargs(**changes: object) -> str:
+    return message(kwargs={"commands": ["x"], "received_at": 5, "stamp": 5} | changes)

@@ -1,0 +1,53 @@
+"""Fixtures: prepared databases, a desk at each, and a connection to the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import redis
+import structlog
+from sqlalchemy import Engine
+
+from tests.integration.desk import Desk
+from workers.database import open_database
+from workers.migrate import migrate
+from workers.wire import connect
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _short_logs() -> None:
+    """Log a line for a fault, not a picture of it."""
+    structlog.configure(processors=[structlog.processors.JSONRenderer()])
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """Give a migrated database, once of each kind."""
+    made = open_database(database_url)
+    migrate(made)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def sqlite_engine(sqlite_url: str) -> Iterator[Engine]:
+    """Give a migrated SQLite database, where the kind of database is not the question."""
+    made = open_database(sqlite_url)
+    migrate(made)
+    yield made
+    made.dispose()
+
+
+@pytest.fixture
+def desk(engine: Engine) -> Desk:
+    """Give a desk with an empty database behind it."""
+    return Desk(engine=engine)
+
+
+@pytest.fixture
+def wire(redis_url: str) -> Iterator[redis.Redis]:
+    """Give a connection to an empty Redis."""
+    client = connect(redis_url)
+    yield client
+    client.close()

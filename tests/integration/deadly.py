@@ -1,0 +1,39 @@
+"""Deadly: a real worker process that dies, at once and silently, of one particular command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from ops import notify
+from workers import main, settle, sitting
+from workers.process import configure_logs, stop_on_signals
+from workers.settings import Settings
+from workers.sitting import Asked
+from workers.turns import Received
+
+MARK = "deadly"
+"""What the deadly command's text contains."""
+
+STATUS = 9
+
+
+def run(deaths: Path, most: int) -> None:
+    """Run a worker; each death is noted in a file, and after `most` of them nothing kills."""
+
+    def read(received: Received) -> Asked:
+        if MARK in received.text and len(deaths.read_text()) < most:
+            with deaths.open("a") as file:
+                file.write("x")
+            os._exit(STATUS)
+        return sitting.read(received)
+
+    vars(settle)["read"] = read
+    stopping = stop_on_signals()
+    configure_logs("deadly")
+    main.run(Settings.read(os.environ), stopping, notify.ready)
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), int(sys.argv[2]))

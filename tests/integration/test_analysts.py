@@ -1,0 +1,100 @@
+"""Analysts: pandas and DuckDB open the Parquet, with proper types and the totals of the books."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.desk import Desk
+from tests.integration.terminal import earnest
+from tests.servers import missing
+from tests.unit.controls import BALANCE, place
+from workers.clock import to_us
+from workers.settings import project_root
+
+FEN = (
+    *("original_amount_fen", "amount_fen", "fee_fen", "total_fen", "deposit_fen"),
+    *("held_fen", "balance_due_fen", "forfeited_fen"),
+)
+COLUMNS = {
+    "orders": {
+        "whole": (*FEN, "mcn_share_bps", "revisions", "sequence"),
+        "name": ("task_type", "public_status", "state", "reason", "policy_version"),
+        "instant": (
+            *("placed_at", "offered_at", "entered_at", "due_at", "ended_at"),
+            "expected_publish_at",
+        ),
+        "flag": ("prepay_deposit", "released", "rated"),
+        "text": ("order_id", "client_id", "creator_id", "mcn_id", "name", "industry"),
+    },
+    "events": {
+        "whole": ("position", "sequence"),
+        "name": ("type",),
+        "instant": ("happened_at", "recorded_at"),
+        "text": ("subject", "order_id", "caused_by", "body"),
+    },
+    "postings": {
+        "whole": ("position", "ordinal", "sequence", "amount_fen"),
+        "name": ("type", "source_family", "target_family"),
+        "instant": ("happened_at",),
+        "text": ("subject", "order_id", "source", "target"),
+    },
+}
+TYPES = {
+    "pandas": {
+        "whole": "int64",
+        "name": "category",
+        "instant": "datetime64[us, UTC]",
+        "flag": "bool",
+        "text": "str",
+    },
+    "duckdb": {
+        "whole": "BIGINT",
+        "name": "VARCHAR",
+        "instant": "TIMESTAMP WITH TIME ZONE",
+        "flag": "BOOLEAN",
+        "text": "VARCHAR",
+    },
+}
+
+
+@pytest.fixture
+def found(desk: Desk, tmp_path: Path) -> dict[str, Any]:
+    """Give what analysts find of orders in several situations."""
+    python = project_root() / "var" / "analysts" / "bin" / "python"
+    if not python.exists():
+        missing("pandas and DuckDB are not installed: see requirements-analysts.in")
+    url = desk.engine.url.render_as_string(hide_password=False)
+    desk.bring("forfeited_late")
+    desk.offer("o2", "o3", "o4")
+    place(desk, "o5")
+    desk.ask("accept_order", "creator", order_id="o2")
+    desk.pay("balance_of_o2", {"o2": BALANCE})
+    desk.ask("decline_order", "creator", order_id="o3")
+    for what in COLUMNS:
+        to = ("--format", "parquet", "--output", tmp_path / what)
+        said = earnest("export", what, *to, EARNEST_DATABASE_URL=url)
+        assert said.status == 0, said.err
+    script = project_root() / "tests" / "analyst.py"
+    done = subprocess.run(
+        [str(python), str(script), str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def test_types_and_totals_are_those_of_the_books(desk: Desk, found: dict[str, Any]) -> None:
+    balances = {name: fen for name, fen in desk.reader.balances().items() if fen}
+    held = sum(one.held_fen for one in desk.book.orders.values())
+    for reader, types in TYPES.items():
+        for what, kinds in COLUMNS.items():
+            wanted = {name: types[kind] for kind, names in kinds.items() for name in names}
+            assert found[reader]["types"][what] == wanted, (reader, what)
+        assert {name: fen for name, fen in found[reader]["balances"].items() if fen} == balances
+        assert found[reader]["held_fen"] == held == balances["escrow"]
+        assert found[reader]["latest_us"] == max(row.at for row in desk.rows("events"))
+    assert to_us(desk.now) >= found["duckdb"]["latest_us"]

@@ -1,0 +1,199 @@
+"""Archive races: putting away while somebody is about to name the very order."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select
+
+from scheduler.ticks import Archiver
+from tests.filled import fill
+from tests.integration.races import at_once, engines_for
+from tests.integration.rest import Resting, halves
+from tests.integration.terminal import EARNEST, earnest, environ
+from tests.unit.controls import DEPOSIT
+from workers import archive, recall, tables
+from workers.database import open_database, writing
+from workers.settle import Settler
+from workers.store import Store
+from workers.turns import Received
+
+ROUNDS = 8
+"""Orders raced for: in some rounds one comes first, in some the other."""
+
+
+@pytest.fixture
+def desk(engine: Engine) -> Resting:
+    return Resting(engine=engine)
+
+
+def others(desk: Resting, number: int) -> list[Settler]:
+    """Stand for other processes at the same database."""
+    url = desk.engine.url.render_as_string(hide_password=False)
+    stores = (Store(open_database(url), desk.policy) for _ in range(number))
+    return [Settler(store, desk.door, desk.ring) for store in stores]
+
+
+def payment(desk: Resting, payment_id: str, order_id: str = "o1") -> Received:
+    """Write a payment that comes long after everything has ended."""
+    share = {"order_id": order_id, "amount_fen": DEPOSIT}
+    body: dict[str, Any] = {"id": f"late_pay_{payment_id}", "kind": "confirm_payment"}
+    body["payment_id"] = payment_id
+    body |= {"by": {"role": "payments", "id": "psp"}, "amount_fen": DEPOSIT, "shares": [share]}
+    body |= {"paid_at": "2026-03-02T02:00:00Z"}
+    return desk.receive(json.dumps(body))
+
+
+def fates(desk: Resting) -> list[tuple[str, str]]:
+    """Say what became of each late payment: of which subject, and why."""
+    told = [json.loads(row.body) for row in desk.rows("events") if row.type == "payment.unapplied"]
+    return [(one.get("order_id", "nobody"), one["reason"]) for one in told]
+
+
+def test_a_late_payment_and_the_archiver_come_at_once(desk: Resting) -> None:
+    desk.admit()
+    names = [f"o{number}" for number in range(ROUNDS)]
+    for name in names:
+        desk.offer(name)
+        desk.ask("decline_order", "creator", order_id=name)
+    desk.settle_debts()
+    desk.publish()
+    (settler,) = others(desk, 1)
+    for name in names:
+        late = payment(desk, f"late_{name}", name)
+        due = archive.Due(desk.order(name).entered_at, desk.now)
+        at_once(
+            partial(settler.settle, [late]),
+            partial(archive.archive, desk.store, due, limit=1),
+        )
+    assert fates(desk) == [(name, "order_closed") for name in names]
+    assert sum(halves(desk.engine)) == ROUNDS
+    assert sum(halves(desk.engine, "refunds")) == 2 * ROUNDS
+    assert desk.reader.audit().findings == []
+    settler.store.engine.dispose()
+
+
+def test_two_who_need_the_same_order_bring_it_back_once(desk: Resting) -> None:
+    desk.bring("declined")
+    desk.rest()
+    first, second = others(desk, 2)
+    one, two = payment(desk, "p1"), payment(desk, "p2")
+    at_once(lambda: first.settle([one]), lambda: second.settle([two]))
+    assert fates(desk) == [("o1", "order_closed")] * 2
+    assert halves(desk.engine) == (1, 0)
+    assert desk.reader.audit().findings == []
+    for settler in (first, second):
+        settler.store.engine.dispose()
+
+
+def while_open(desk: Resting, change: Callable[[Any], object]) -> None:
+    """Let a payment come while a change of the archive is not committed yet."""
+    (settler,) = others(desk, 1)
+    late = payment(desk, "p1")
+    with writing(desk.engine) as connection:
+        change(connection)
+        paying = threading.Thread(target=lambda: settler.settle([late]))
+        paying.start()
+        paying.join(0.3)
+        assert paying.is_alive()
+    paying.join()
+    assert fates(desk) == [("o1", "order_closed")]
+    assert halves(desk.engine) == (1, 0)
+    assert desk.reader.audit().findings == []
+    settler.store.engine.dispose()
+
+
+def test_a_payment_that_waits_for_the_archiver_finds_the_order_where_it_went(
+    desk: Resting,
+) -> None:
+    desk.bring("declined")
+    desk.settle_debts()
+    desk.publish()
+    while_open(
+        desk,
+        lambda connection: archive.put_away(
+            connection, connection.execute(select(tables.orders)).all()
+        ),
+    )
+
+
+def test_a_payment_that_waits_for_another_who_needs_the_order_finds_it_back(desk: Resting) -> None:
+    desk.bring("declined")
+    desk.rest()
+    while_open(desk, lambda connection: recall.bring_back(connection, ["o1"]))
+
+
+def test_two_archivers_share_the_work(desk: Resting) -> None:
+    fill(desk.engine, 120, ended=True)
+    desk.publish()
+    due = archive.Due(desk.now.replace(year=2100), desk.now.replace(year=2100))
+    with engines_for(desk.engine, 2) as engines:
+        stores = [Store(one, desk.policy) for one in engines]
+
+        def work(store: Store) -> int:
+            return sum(iter(lambda: archive.archive(store, due, limit=7), 0))
+
+        shares = at_once(*(lambda store=store: work(store) for store in stores))
+    rest = sum(iter(lambda: archive.archive(desk.store, due), 0))
+    assert sum(shares) + rest == 120
+    assert halves(desk.engine) == (0, 120)
+    assert desk.reader.audit().findings == []
+
+
+def test_the_scheduler_puts_away_what_ended_long_enough_ago(desk: Resting) -> None:
+    fill(desk.engine, 3, ended=True)
+    desk.publish()
+    assert Archiver(desk.store, None).run_once() == 0
+    assert Archiver(desk.store, timedelta(days=365_00)).run_once() == 0
+    archiver = Archiver(desk.store, timedelta(0))
+    assert archiver.run_once() == 3
+    assert archiver.run_once() == 0
+    assert halves(desk.engine) == (0, 3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_kill_9_between_two_batches_leaves_books_that_are_right(desk: Resting) -> None:
+    fill(desk.engine, COUNT, ended=True)
+    desk.publish()
+    url = desk.engine.url.render_as_string(hide_password=False)
+    words = ("archive", "--older-than", "PT0S")
+    assert f"{COUNT} orders that ended before" in earnest(*words, EARNEST_DATABASE_URL=url).out
+    assert halves(desk.engine) == (COUNT, 0)
+    killed = subprocess.Popen(
+        [*EARNEST, *words, "--yes"],
+        env=environ(EARNEST_DATABASE_URL=url),
+        stderr=subprocess.DEVNULL,
+    )
+    for _, archived in looks(desk.engine, killed):
+        if archived:
+            killed.kill()
+            break
+    assert killed.wait() == -9
+    left, archived = halves(desk.engine)
+    assert left + archived == COUNT
+    assert left > 0
+    assert archived > 0
+    assert desk.reader.audit().findings == []
+    done = earnest(*words, "--yes", "--json", EARNEST_DATABASE_URL=url)
+    assert done.lines() == [{"archived": left}]
+    assert halves(desk.engine) == (0, COUNT)
+    assert desk.reader.audit().findings == []
+
+
+COUNT = 3_000
+
+
+def looks(engine: Engine, worker: subprocess.Popen[bytes]) -> Iterator[tuple[int, int]]:
+    """Count both halves for as long as somebody is at work."""
+    while worker.poll() is None:
+        yield halves(engine)
+        time.sleep(0.005)

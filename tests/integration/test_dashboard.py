@@ -1,0 +1,41 @@
+"""Dashboard: every number that deploy/ shows or alerts on is one that the pipeline gives."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from ops.web.desk import open_desk
+from ops.web.metrics import Pipeline
+from tests.integration.desk import Desk
+from tests.unit.test_deploy import asked_of_metrics
+from workers import groups
+from workers.audit import AuditTick
+from workers.relay import Relay
+from workers.retention import EVENTS
+from workers.settings import Settings
+from workers.wire import connect
+
+# How a counter and a histogram are spelt in queries.
+SUFFIX = re.compile(r"_(bucket|sum|count)$")
+
+
+def test_every_metric_of_the_dashboard_and_the_alerts_is_there(
+    tmp_path: Path, desk: Desk, redis_url: str
+) -> None:
+    desk.bring("cancelled_at_work")
+    wire = connect(redis_url)
+    groups.create(wire, EVENTS, "mail", start="0")
+    Relay(desk.engine, wire).run_once()
+    AuditTick(desk.store).run_once()
+    url = desk.engine.url.render_as_string(hide_password=False)
+    environ = {"EARNEST_DATABASE_URL": url, "EARNEST_REDIS_URL": redis_url}
+    registry, opened = CollectorRegistry(), open_desk(Settings.read(environ, var=tmp_path))
+    registry.register(Pipeline(opened))
+    text = generate_latest(registry).decode()
+    opened.engine.dispose()
+    given = {SUFFIX.sub("", one) for one in re.findall(r"^(earnest_\w+)", text, re.MULTILINE)}
+    given |= set(re.findall(r"^# TYPE (earnest_\w+)", text, re.MULTILINE))
+    assert {SUFFIX.sub("", one) for one in asked_of_metrics()} - given == set()

@@ -1,0 +1,183 @@
+"""Delivery: what an operator sees and does with what could not be settled, or was for nobody."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import Engine, text
+
+from models.policy import Policy
+from ops.cli import main
+from tests.integration.desk import Desk
+from tests.integration.rosters import registration
+from tests.integration.terminal import earnest
+from workers import dead_letters, tables
+from workers.clock import from_us, now_us
+from workers.database import open_database, writing
+from workers.envelope import Refused
+from workers.migrate import migrate
+from workers.quarantine import MOST_KEPT, quarantine
+from workers.reading import Reader
+from workers.settings import Settings
+from workers.store import Store
+from workers.turns import Received
+
+HOSTILE = b'\x1b[2J\x00\xff"} \xe2\x80\xa8'
+HOUR_US = 3_600_000_000
+
+
+@dataclass
+class Desktop:
+    """An operator's terminal, and the database behind it."""
+
+    settings: Settings
+    engine: Engine
+    said: Callable[[], str]
+
+    def run(self, *words: str) -> tuple[int, Any]:
+        # What the preparations logged is not what is looked at here.
+        self.said()
+        status = main([*words, "--json", *self.options()])
+        return status, json.loads(self.said())
+
+    def replay(self, *words: str) -> tuple[int, Any]:
+        """Replay in a process of its own, which settles and writes logs."""
+        said = earnest("dead-letters", "replay", *words, "--json", *self.options())
+        return said.status, json.loads(said.out)["replayed"]
+
+    def read(self, *words: str) -> str:
+        self.said()
+        main([*words, *self.options()])
+        return self.said()
+
+    def options(self) -> list[str]:
+        """Say where everything is, to any word."""
+        where = ["--database-url", self.settings.database_url, "--var", str(self.settings.var)]
+        return [*where, "--redis-url", self.settings.redis_url]
+
+    def bury(self, command: str, stamp: int = 5, at: int = HOUR_US) -> None:
+        error = RuntimeError("the disk said no")
+        dead_letters.bury(self.engine, Received(command, from_us(at), stamp, "m"), error)
+
+
+@pytest.fixture
+def desktop(
+    tmp_path: Path, database_url: str, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Desktop]:
+    """Give a terminal at a prepared database."""
+    settings = Settings.read({}, var=tmp_path, database_url=database_url, redis_url=redis_url)
+    engine = open_database(settings.database_url)
+    migrate(engine)
+    yield Desktop(settings, engine, lambda: capsys.readouterr().out)
+    engine.dispose()
+
+
+def test_a_replayed_command_is_judged_as_of_its_first_receipt_and_once(desktop: Desktop) -> None:
+    desktop.bury(registration(1), stamp=77)
+    _, listed = desktop.run("dead-letters")
+    (letter,) = listed["dead_letters"]
+    assert letter["command"] == "register_000001"
+    assert letter["received_at"] == "1970-01-01T01:00:00Z"
+    assert letter["replayed_at"] is None
+    for outcome in ("applied", "applied"):
+        status, done = desktop.replay(str(letter["letter"]))
+        assert status == 0
+        assert [one["outcome"] for one in done] == [outcome]
+    receipt = Reader(Store(desktop.engine, Policy())).outcomes(["register_000001"])
+    assert receipt["register_000001"].received_at == from_us(HOUR_US)
+    with desktop.engine.connect() as connection:
+        events = connection.execute(text("SELECT count(*) FROM events")).scalar_one()
+    assert events == 2
+    assert dead_letters.listed(desktop.engine, replayed=False) == []
+
+
+def test_replay_all_takes_those_that_wait(desktop: Desktop) -> None:
+    for number in range(3):
+        desktop.bury(registration(number), stamp=number + 1)
+    desktop.replay("2")
+    _, done = desktop.replay("--all")
+    assert [one["command"] for one in done] == ["register_000000", "register_000002"]
+
+
+def test_a_letter_that_fails_again_stays(desktop: Desktop) -> None:
+    order = {"id": "accept_0001", "kind": "accept_order", "by": {"role": "creator", "id": "k1"}}
+    desktop.bury(json.dumps(order | {"order_id": "o1"}))
+    with writing(desktop.engine) as connection:
+        connection.execute(text("ALTER TABLE receipts RENAME TO receipts_elsewhere"))
+    said = earnest("dead-letters", "replay", "--all", *desktop.options())
+    assert said.status == 1
+    assert len(dead_letters.listed(desktop.engine, replayed=False)) == 1
+
+
+@pytest.mark.parametrize("words", [["show"], ["show", "1", "2"], ["replay"], ["replay", "9"]])
+def test_a_letter_must_be_named(desktop: Desktop, words: list[str]) -> None:
+    assert main(["dead-letters", *words, *desktop.options()]) == 2
+
+
+def test_text_that_no_database_keeps_is_kept_visibly(desktop: Desktop) -> None:
+    desktop.bury("\x00\ud800三")
+    (letter,) = dead_letters.listed(desktop.engine)
+    assert letter.command == "\\u0000\\ud800三"
+    assert "\x00" not in desktop.read("dead-letters", "show", "1")
+
+
+def test_quarantined_bytes_are_shown_whole_and_steer_no_terminal(desktop: Desktop) -> None:
+    payload = HOSTILE + b"x" * 10_000
+    quarantine(desktop.engine, Refused("commands", "m\x1b", payload, "not JSON", len(payload)))
+    _, found = desktop.run("quarantine")
+    (item,) = found["quarantine"]
+    assert base64.b64decode(item["payload_base64"]) == payload[:MOST_KEPT]
+    assert item["bytes"] == len(payload)
+    for words in (["quarantine"], ["quarantine", "show", "1"]):
+        shown = desktop.read(*words)
+        assert shown.replace("…", "").isascii()
+        assert "\x1b" not in shown
+        assert "not JSON" in shown
+    assert desktop.run("quarantine", "drop", "1") == (0, {"dropped": [1], "missing": []})
+    assert desktop.run("quarantine") == (0, {"quarantine": []})
+
+
+def test_an_audit_of_nothing_is_right(desktop: Desktop) -> None:
+    status, found = desktop.run("audit")
+    assert (status, found["ok"], found["findings"]) == (0, True, [])
+
+
+def test_an_audit_names_all_that_needs_somebody(desktop: Desktop) -> None:
+    desktop.bury(registration(1))
+    quarantine(desktop.engine, Refused("commands", "m", b"}{", "not JSON", 2))
+    receipt = {"command_id": "c1", "fingerprint": b"f", "outcome": "applied", "reason": None}
+    event = {"subject": "s", "sequence": 1, "type": "t", "caused_by": "c", "body": "{}"}
+    hour_ago = now_us() - HOUR_US
+    with writing(desktop.engine) as connection:
+        row = receipt | {"received_at": 1, "stamp": 1, "about": None}
+        connection.execute(tables.receipts.insert(), [row])
+        told = event | {"at": hour_ago, "recorded_at": hour_ago}
+        connection.execute(tables.events.insert(), [told])
+    status, found = desktop.run("audit")
+    laws = {one["law"] for one in found["findings"]}
+    assert status == 1
+    assert laws >= {"answered", "published", "settled", "understood"}
+    delivery = found["delivery"]
+    assert [delivery["unanswered"], delivery["dead_letters"], delivery["quarantined"]] == [1, 1, 1]
+    assert 3_500 < delivery["outbox_age_s"] < 3_700
+    assert "findings" in desktop.read("audit")
+
+
+def test_an_audit_names_an_order_that_time_forgot(desktop: Desktop) -> None:
+    Desk(engine=desktop.engine).admit().offer("o1")
+    _, found = desktop.run("audit")
+    stuck = [one["where"] for one in found["findings"] if one["law"] == "timely"]
+    assert stuck == ["order:o1"]
+
+
+def test_the_wire_is_not_needed_to_look(desktop: Desktop, wire: redis.Redis) -> None:
+    desktop.bury(registration(1))
+    wire.execute_command("CLIENT", "PAUSE", "300")  # type: ignore[no-untyped-call]
+    assert "register_000001" in desktop.read("dead-letters")

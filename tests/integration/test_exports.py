@@ -1,0 +1,168 @@
+"""Exports: every row once, whatever is written meanwhile."""
+
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select
+
+from models.policy import Policy
+from tests.filled import fill
+from tests.integration.rest import halves
+from workers import archive, tables
+from workers.clock import instant
+from workers.database import open_database, reading, writing
+from workers.exports import EXPORTS, PAGE, BadCursor, pages
+from workers.migrate import migrate
+from workers.store import Store
+
+COUNT = 2 * PAGE + 10
+"""Orders enough for several pages."""
+
+KEYS = {
+    "orders": ("order_id",),
+    "events": ("subject", "sequence"),
+    "postings": ("subject", "sequence", "ordinal"),
+}
+WHATS = tuple(KEYS)
+
+
+@pytest.fixture
+def store(engine: Engine) -> Store:
+    return Store(engine, Policy())
+
+
+def exported(store: Store, what: str, **options: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+    """Export in this process; return records by column."""
+    kind = EXPORTS[what]
+    names = [one.name for one in kind.columns]
+    found = pages(store, kind, **options)
+    return [dict(zip(names, one, strict=True)) for page in found for one in page.records]
+
+
+def keys(what: str, records: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [tuple(one[name] for name in KEYS[what]) for one in records]
+
+
+def on_record(engine: Engine, what: str) -> set[tuple[Any, ...]]:
+    table = tables.metadata.tables[what]
+    with reading(engine) as connection:
+        return {tuple(row) for row in connection.execute(select(*(table.c[n] for n in KEYS[what])))}
+
+
+@pytest.mark.parametrize("what", WHATS)
+def test_every_row_comes_once(store: Store, what: str) -> None:
+    fill(store.engine, COUNT)
+    found = keys(what, exported(store, what))
+    assert len(found) == len(set(found))
+    assert set(found) == on_record(store.engine, what)
+
+
+@pytest.mark.parametrize("what", WHATS)
+def test_pieces_of_any_size_make_up_the_whole(store: Store, what: str) -> None:
+    fill(store.engine, 8)
+    whole, pieces, cursor = exported(store, what), [], None
+    for limit in (1, 2, 1, 3, 100):
+        (page,) = pages(store, EXPORTS[what], cursor, limit)
+        cursor = page.cursor
+        pieces += page.records
+    assert pieces == [tuple(one.values()) for one in whole]
+    assert list(pages(store, EXPORTS[what], cursor)) == []
+
+
+@pytest.mark.parametrize("what", WHATS)
+def test_orders_placed_meanwhile_make_nothing_come_twice_or_not_at_all(
+    store: Store, what: str
+) -> None:
+    fill(store.engine, COUNT, first=COUNT)
+    before, found = on_record(store.engine, what), []
+    names = [one.name for one in EXPORTS[what].columns]
+    for number, page in enumerate(pages(store, EXPORTS[what])):
+        found += [dict(zip(names, one, strict=True)) for one in page.records]
+        # Some are older than what was read already, some are younger than all.
+        fill(store.engine, 20, first=20 * number)
+        fill(store.engine, 20, first=2 * COUNT + 20 * number)
+    seen = keys(what, found)
+    assert len(seen) == len(set(seen))
+    assert set(seen) >= before
+
+
+@pytest.mark.parametrize("what", WHATS)
+def test_orders_archived_meanwhile_make_nothing_come_twice_or_not_at_all(
+    store: Store, what: str
+) -> None:
+    fill(store.engine, COUNT, ended=True)
+    fill(store.engine, 1, first=COUNT)
+    before, found, now = on_record(store.engine, what), [], datetime(2100, 1, 1, tzinfo=UTC)
+    names = [one.name for one in EXPORTS[what].columns]
+    for page in pages(store, EXPORTS[what]):
+        found += [dict(zip(names, one, strict=True)) for one in page.records]
+        archive.archive(store, archive.Due(now, now), limit=PAGE)
+    seen = keys(what, found)
+    assert len(seen) == len(set(seen))
+    assert set(seen) == before
+    assert halves(store.engine) == (1, COUNT)
+
+
+@pytest.mark.parametrize("what", ["events", "postings"])
+def test_facts_written_since_come_behind_the_cursor(store: Store, what: str) -> None:
+    fill(store.engine, 5)
+    *_, page = pages(store, EXPORTS[what])
+    # Older by their own instants: what counts is when they were written down.
+    fill(store.engine, 5, first=-10)
+    later = exported(store, what, after=page.cursor)
+    assert {one["order_id"] for one in later} == {f"o{n:08}" for n in range(-10, -5)}
+
+
+@pytest.mark.postgres
+def test_a_smaller_number_that_is_committed_later_is_waited_for(postgresql_url: str) -> None:
+    """Hold back a writer that took its number first; nobody may pass its place until it ends."""
+    engine = open_database(postgresql_url)
+    migrate(engine)
+    store, found = Store(engine, Policy()), []
+    with writing(engine) as early:
+        early.execute(tables.events.insert(), event("early"))
+        with writing(engine) as late:
+            late.execute(tables.events.insert(), event("late"))
+        reader = threading.Thread(target=lambda: found.extend(exported(store, "events")))
+        reader.start()
+        reader.join(0.5)
+        waited = reader.is_alive()
+        # Nobody is kept from writing meanwhile, nor waited for.
+        with writing(engine) as third:
+            third.execute(tables.events.insert(), event("third"))
+    reader.join()
+    assert waited
+    assert [one["subject"] for one in found] == ["order:early", "order:late"]
+    assert len(exported(store, "events")) == 3
+    engine.dispose()
+
+
+def event(order_id: str) -> dict[str, Any]:
+    facts = {"subject": f"order:{order_id}", "sequence": 1, "type": "order.placed"}
+    return facts | {"at": 1, "recorded_at": 1, "caused_by": "command:c", "body": "{}"}
+
+
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "1:2:3", "-1", "\u0661", "2026-03-02T02:00:00Z", "1" * 30]
+)
+@pytest.mark.parametrize("what", WHATS)
+def test_what_is_no_cursor_is_refused(what: str, cursor: str) -> None:
+    with pytest.raises(BadCursor, match="one is like"):
+        EXPORTS[what].place(cursor)
+
+
+@pytest.mark.parametrize("what", WHATS)
+def test_the_cursor_of_a_row_is_made_of_its_columns(store: Store, what: str) -> None:
+    fill(store.engine, 3)
+    (page,) = pages(store, EXPORTS[what], limit=2)
+    last = exported(store, what, limit=2)[-1]
+    made = {
+        "orders": f"{instant(last.get('placed_at'))}/{last['order_id']}",
+        "events": f"{last.get('position')}",
+        "postings": f"{last.get('position')}:{last.get('ordinal')}",
+    }
+    assert made[what] == page.cursor

@@ -1,0 +1,168 @@
+"""Foresight: what is shown before is what happens after, and showing it changes nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from models.commands import AnyCommand
+from models.hear import hear
+from models.lifecycle import State
+from models.parse import parse
+from ops.foresight import Forecast, foresee
+from ops.powers import OWN, Power, open_in
+from tests.integration.desk import Desk
+from tests.integration.rest import Resting, halves
+from tests.unit.controls import DEPOSIT, START, place, span
+from tests.unit.needed import needed
+from workers import tables
+from workers.database import writing
+
+SITUATIONS = (
+    *("awaiting_deposit", "offered", "awaiting_balance", "balance_banned", "in_fulfilment"),
+    *("script_review", "content_review", "published", "disputed_script", "forfeited_asked"),
+)
+
+
+def asked(desk: Desk, power: Power, number: int = 1) -> AnyCommand:
+    """Write what a power asks of order `o1` just now."""
+    said = needed(power.kind, desk.order(), desk.now)
+    if not power.lent:
+        said.pop("reason", None)
+    given = {"id": f"asked-{number:04}", "by": {"role": "operator", "id": "ann"}}
+    return parse(json.dumps(power.command(said, order_id="o1", reason="why", head=given)))
+
+
+def written(desk: Desk) -> dict[str, list[Any]]:
+    return {name: desk.rows(name) for name in tables.metadata.tables}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_every_power_is_foreseen_as_the_rules_judge_it_and_nothing_is_written(
+    desk: Desk, situation: str
+) -> None:
+    desk.bring(situation)
+    commands = [asked(desk, one, n) for n, one in enumerate(open_in(desk.order().state))]
+    before, at = written(desk), desk.now + timedelta(minutes=1)
+    found = foresee(desk.store, commands, at)
+    assert len(found) == len(commands) > 0
+    for one in found:
+        desk.book.mark()
+        assert hear(desk.book, one.command, at) == one.settlement
+        assert desk.order() == one.after
+        desk.book.back()
+        assert desk.order() == one.before
+    assert any(one.is_applied for one in found)
+    assert written(desk) == before
+
+
+@pytest.mark.parametrize(
+    ("situation", "kind"),
+    [
+        ("offered", "extend_deadline"),
+        ("offered_paused", "extend_deadline"),
+        ("awaiting_balance", "cancel_order"),
+        ("disputed_script", "resolve_dispute"),
+        ("forfeited_asked", "release_forfeit"),
+    ],
+)
+def test_what_is_foreseen_is_what_then_happens(desk: Desk, situation: str, kind: str) -> None:
+    desk.bring(situation)
+    (power,) = (one for one in open_in(desk.order().state) if one.kind == kind and not one.lent)
+    command = asked(desk, power)
+    (foreseen,) = foresee(desk.store, [command], desk.now)
+    told = desk.tell(json.loads(command.model_dump_json(exclude_none=True)), desk.now)
+    assert foreseen.settlement == told
+    assert foreseen.after == desk.order()
+    desk.check()
+
+
+def test_time_that_has_passed_unnoticed_is_foreseen_too(desk: Desk) -> None:
+    desk.bring("offered")
+    (power,) = (one for one in open_in(State.OFFERED) if one.kind == "pause_clock")
+    (found,) = foresee(desk.store, [asked(desk, power)], START + span("25h"))
+    assert (found.settlement.outcome, found.settlement.reason) == ("rejected", "late")
+    assert found.before is not None
+    assert found.after is not None
+    assert (found.before.state, found.after.state) == (State.OFFERED, State.EXPIRED)
+    assert found.moves != ()
+
+
+def test_a_command_that_was_asked_already_is_a_repeat(desk: Desk) -> None:
+    desk.bring("offered")
+    (power,) = (one for one in open_in(State.OFFERED) if one.kind == "pause_clock")
+    body = json.loads(asked(desk, power).model_dump_json())
+    desk.tell(body, desk.now)
+    (found,) = foresee(desk.store, [asked(desk, power)], desk.now)
+    assert found.settlement.outcome == "duplicate"
+
+
+def test_whoever_only_looks_waits_for_nobody(desk: Desk) -> None:
+    desk.bring("offered")
+    (power,) = (one for one in open_in(State.OFFERED) if one.kind == "pause_clock")
+    looked = threading.Event()
+
+    def look() -> None:
+        foresee(desk.store, [asked(desk, power)], desk.now)
+        looked.set()
+
+    with writing(desk.engine) as connection:
+        connection.execute(text("UPDATE orders SET name = 'held' WHERE order_id = 'o1'"))
+        looking = threading.Thread(target=look, daemon=True)
+        looking.start()
+        assert looked.wait(timeout=4)
+    looking.join()
+
+
+def test_many_are_added_up_by_state_reason_and_money(desk: Desk) -> None:
+    desk.admit().offer("o1", "o2", "o3")
+    desk.ask("accept_order", "creator", order_id="o2")
+    desk.ask("decline_order", "creator", order_id="o3")
+    found = Forecast()
+    (power,) = (
+        one for one in open_in(State.OFFERED) if one.kind == "cancel_order" and not one.lent
+    )
+    head = {"id": "asked-0001", "by": {"role": "operator", "id": "ann"}}
+    bodies = [
+        power.command({}, order_id=name, reason="why", head=head | {"id": f"asked-{name}"})
+        for name in ("o1", "o2", "o3", "nobody")
+    ]
+    for one in foresee(desk.store, [parse(json.dumps(body)) for body in bodies], desk.now):
+        found.add(one)
+    shown = found.shown()
+    assert shown["by_state"] == {
+        "awaiting_balance": 1,
+        "declined": 1,
+        "offered": 1,
+        "unknown": 1,
+    }
+    assert (shown["asked"], shown["applied"]) == (4, 2)
+    assert shown["refused"] == {"unknown_order": 1, "wrong_state": 1}
+    assert shown["held_fen"] == 2 * DEPOSIT
+    assert shown["moves"] == [
+        {"from": "escrow", "to": "refunds_payable", "amount_fen": 2 * DEPOSIT}
+    ]
+    assert [one["order_id"] for one in shown["examples"]] == ["o1", "o2"]
+
+
+@pytest.mark.parametrize("kind", ["release_forfeit", "cancel_order"])
+def test_an_order_at_rest_is_judged_where_it_rests_and_stays_there(
+    engine: Engine, kind: str
+) -> None:
+    desk = Resting(engine=engine)
+    desk.bring("forfeited_asked")
+    place(desk, "o2")
+    desk.rest()
+    before = halves(engine)
+    assert before[1] > 0
+    power, at = OWN[kind], desk.now + timedelta(days=500)
+    (found,) = foresee(desk.store, [asked(desk, power)], at)
+    desk.book.mark()
+    assert hear(desk.book, found.command, at) == found.settlement
+    desk.book.back()
+    assert halves(engine) == before

@@ -1,0 +1,235 @@
+"""Races: whoever comes first, the books come out as if one had waited for the other."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
+
+import pytest
+from sqlalchemy import Engine
+
+from tests.integration import letters
+from tests.integration.desk import Desk
+from tests.integration.races import at_once, engines_for
+from tests.unit.controls import BALANCE, DEPOSIT, MICRO, span
+from workers.settle import Settler
+from workers.store import Store
+from workers.turns import Received
+
+ROUNDS = 40
+ORDERS = [f"o{number:02}" for number in range(ROUNDS)]
+
+Settle = Callable[..., list[Received]]
+
+
+@pytest.fixture
+def table(engine: Engine) -> Iterator[tuple[Desk, list[Settle]]]:
+    """Give a desk with forty orders on offer, and ten settlers that know nothing of each other."""
+    desk = Desk(engine=engine).admit()
+    desk.offer(*ORDERS)
+    with engines_for(engine, 10) as engines:
+        stores = [Store(one, desk.policy) for one in engines]
+        yield desk, [Settler(store, desk.door, lambda: None).settle for store in stores]
+
+
+Table = tuple[Desk, list[Settle]]
+
+
+def accepted(desk: Desk) -> None:
+    """Let the creator accept every order, in one batch."""
+    desk.settle(*(desk.receive(letters.accept(order_id)) for order_id in ORDERS))
+
+
+def rush(settlers: list[Settle], *received: Received, wakes: Collection[str] = ()) -> None:
+    """Let each command, and each wake-up, come to a settler of its own at the same instant."""
+    calls = [partial(settle, [one]) for settle, one in zip(settlers, received, strict=False)]
+    calls += [partial(settlers[-1], (), [order_id]) for order_id in wakes]
+    assert [one for held in at_once(*calls) for one in held] == []
+
+
+def outcomes(desk: Desk, *received: Received) -> list[tuple[str, str | None]]:
+    """Return what became of commands, sorted: which of them came first is not the question."""
+    told = {one["sequence"]: one for one in desk.published("command.settled")}
+    found = [(told[one.stamp]["outcome"], told[one.stamp]["reason"]) for one in received]
+    return sorted(found, key=str)
+
+
+def states(desk: Desk) -> Counter[str]:
+    """Audit the books, and count where the orders are."""
+    assert desk.reader.audit().findings == []
+    return Counter(row.state for row in desk.rows("orders"))
+
+
+def types(desk: Desk) -> Counter[str]:
+    return Counter(one["type"] for one in desk.published())
+
+
+def test_an_acceptance_in_time_wins_against_its_expiry(table: Table) -> None:
+    desk, settlers = table
+    due = desk.order("o00").due_at
+    assert due
+    desk.door.present = due + span("1h")
+    for order_id in ORDERS:
+        received = desk.receive(letters.accept(order_id), due)
+        desk.door.waiting = {received.message_id: due}
+        rush(settlers, received, wakes=[order_id])
+        assert outcomes(desk, received) == [("applied", None)]
+    assert states(desk) == {"awaiting_balance": ROUNDS}
+
+
+def test_an_acceptance_too_late_loses_whoever_notices_first(table: Table) -> None:
+    desk, settlers = table
+    due = desk.order("o00").due_at
+    assert due
+    desk.door.present = due + span("1h")
+    for order_id in ORDERS:
+        received = desk.receive(letters.accept(order_id), due + MICRO)
+        desk.door.waiting = {received.message_id: received.at}
+        rush(settlers, received, wakes=[order_id] * 2)
+        assert outcomes(desk, received) == [("rejected", "late")]
+    assert states(desk) == {"expired": ROUNDS}
+    assert types(desk)["order.expired"] == types(desk)["refund.requested"] == ROUNDS
+
+
+def test_of_the_creator_and_the_agency_one_accepts_and_the_other_is_told(table: Table) -> None:
+    desk, settlers = table
+    for order_id in ORDERS:
+        pair = [desk.receive(letters.accept(order_id, by)) for by in ("creator", "mcn")]
+        rush(settlers, *pair)
+        assert outcomes(desk, *pair) == [("applied", None), ("rejected", "wrong_state")]
+    assert states(desk) == {"awaiting_balance": ROUNDS}
+    assert len(desk.rows("receipts")) == desk.asked + 2 * ROUNDS
+
+
+def test_batches_that_want_the_same_orders_the_other_way_round_both_get_through(
+    table: Table,
+) -> None:
+    desk, settlers = table
+    batches = [
+        [desk.receive(letters.accept(order_id, by)) for order_id in order]
+        for by, order in (("creator", ORDERS), ("mcn", ORDERS[::-1]))
+    ]
+    merged = [desk.receive(letters.pay(f"m{n}", dict.fromkeys(ORDERS, BALANCE))) for n in (1, 2)]
+    batches = [[*batch, payment] for batch, payment in zip(batches, merged, strict=True)]
+    at_once(*(partial(settle, one) for settle, one in zip(settlers, batches, strict=False)))
+    found = Counter(outcomes(desk, *batches[0], *batches[1]))
+    assert found == {("applied", None): ROUNDS + 2, ("rejected", "wrong_state"): ROUNDS}
+    assert states(desk) == {"in_fulfilment": ROUNDS}
+    assert types(desk)["order.funded"] == types(desk)["payment.unapplied"] == ROUNDS
+
+
+NOTICES = {
+    # A notice that comes within the grace, one after it, and one of a payment made too late.
+    "in_grace": ("7d10m", "7d", "in_fulfilment", 0),
+    "after_forfeiture": ("7d10m+1us", "7d", "in_fulfilment", ROUNDS),
+    "paid_too_late": ("7d10m", "7d+1us", "forfeited", 0),
+}
+
+
+@pytest.mark.parametrize("kind", NOTICES)
+def test_a_payment_and_its_forfeiture_come_out_the_same_either_way(table: Table, kind: str) -> None:
+    desk, settlers = table
+    noticed, paid, state, reinstated = NOTICES[kind]
+    accepted(desk)
+    start = desk.now
+    desk.door.present = start + span("8d")
+    for order_id in ORDERS:
+        letter = letters.pay(f"b_{order_id}", {order_id: BALANCE}, start + span(paid))
+        received = desk.receive(letter, start + span(noticed))
+        desk.door.waiting = {received.message_id: received.at}
+        rush(settlers, received, wakes=[order_id] * 2)
+        assert outcomes(desk, received) == [("applied", None)]
+    desk.door.waiting = {}
+    desk.settle(wakes=ORDERS)
+    assert states(desk) == {state: ROUNDS}
+    assert types(desk)["order.reinstated"] == reinstated
+
+
+def test_one_delivery_that_comes_ten_times_at_once_has_one_effect_and_one_answer(
+    table: Table,
+) -> None:
+    desk, settlers = table
+    for order_id in ORDERS:
+        rush(settlers, *[desk.receive(letters.accept(order_id))] * 10)
+    assert states(desk) == {"awaiting_balance": ROUNDS}
+    assert types(desk)["order.accepted"] == ROUNDS
+    assert types(desk)["command.settled"] == desk.asked + ROUNDS
+
+
+def test_a_sender_that_asks_ten_times_at_once_is_heard_once_and_answered_ten_times(
+    table: Table,
+) -> None:
+    desk, settlers = table
+    for order_id in ORDERS[:10]:
+        letter = letters.accept(order_id)
+        received = [desk.receive(letter) for _ in range(10)]
+        rush(settlers, *received)
+        assert outcomes(desk, *received) == [("applied", None), *[("duplicate", None)] * 9]
+    assert states(desk) == {"awaiting_balance": 10, "offered": ROUNDS - 10}
+
+
+def test_one_payment_under_ten_ids_is_recorded_once(table: Table) -> None:
+    desk, settlers = table
+    accepted(desk)
+    for order_id in ORDERS[:10]:
+        shares = {order_id: BALANCE}
+        received = [desk.receive(letters.pay(f"b_{order_id}", shares)) for _ in range(10)]
+        rush(settlers, *received)
+        assert outcomes(desk, *received) == [("applied", None), *[("duplicate", None)] * 9]
+    assert states(desk) == {"in_fulfilment": 10, "awaiting_balance": ROUNDS - 10}
+    assert desk.reader.balances()["psp"] == -(10 * BALANCE + ROUNDS * DEPOSIT)
+
+
+def test_different_payments_for_one_order_are_used_once_and_sent_back_otherwise(
+    table: Table,
+) -> None:
+    desk, settlers = table
+    accepted(desk)
+    for order_id in ORDERS[:10]:
+        rush(
+            settlers,
+            *(desk.receive(letters.pay(f"b{n}_{order_id}", {order_id: BALANCE})) for n in "1234"),
+        )
+    assert states(desk)["in_fulfilment"] == 10
+    assert types(desk)["payment.unapplied"] == types(desk)["refund.requested"] == 30
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_refund_leaves_once_however_many_confirm_it(table: Table, whole: bool) -> None:  # noqa: FBT001
+    desk, settlers = table
+    for number, order_id in enumerate(ORDERS[:20]):
+        letter = letters.pay(f"x{number}", {order_id: 1})
+        desk.settle(desk.receive(letter | {"amount_fen": 2} if whole else letter))
+        refund_id = f"rf_x{number}" if whole else f"rf_x{number}_{order_id}"
+        confirm = partial(letters.ask, "confirm_refund", "payments", refund_id=refund_id)
+        pair = [desk.receive(confirm()) for _ in range(3)]
+        rush(settlers, *pair)
+        done = [("applied", None), *[("rejected", "already_confirmed")] * 2]
+        assert outcomes(desk, *pair) == done
+    assert states(desk) == {"offered": ROUNDS}
+    assert types(desk)["refund.confirmed"] == 20
+
+
+def test_an_order_id_belongs_to_the_client_who_was_written_down_first(table: Table) -> None:
+    desk, settlers = table
+    for order_id in ORDERS:
+        name = f"n{order_id}"
+        pair = [desk.receive(letters.place(name, f"client:{who}")) for who in ("c1", "c2")]
+        rush(settlers, *pair)
+        assert outcomes(desk, *pair) == [("applied", None), ("rejected", "order_exists")]
+    assert states(desk) == {"offered": ROUNDS, "awaiting_deposit": ROUNDS}
+
+
+def test_a_creator_who_is_registered_from_all_sides_has_a_history_without_gaps(
+    table: Table,
+) -> None:
+    desk, settlers = table
+    for number in range(5):
+        register = partial(letters.ask, "register_creator", "platform", creator_id=f"n{number}")
+        rush(settlers, *(desk.receive(register(name=n, contract="direct")) for n in "abcdefghij"))
+    told = [one for one in desk.published("creator.registered") if one["creator_id"] == "n0"]
+    assert sorted(one["sequence"] for one in told) == list(range(1, 11))
+    last = {row.creator_id: row.name for row in desk.rows("creators")}["n0"]
+    assert [one["name"] for one in told if one["sequence"] == 10] == [last]
+    assert desk.rows("dead_letters") == []

@@ -1,0 +1,284 @@
+"""Reports: what the databases add up is what the events, the postings and the books say."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from models.civil import SHANGHAI
+from models.fields import instant_text
+from models.ledger import by_family
+from models.order import Order
+from models.order_events import OrderPlaced
+from tests.integration.rest import halves, publish
+from tests.integration.world import world, write
+from tests.unit.controls import Story
+from workers import archive, audit
+from workers.database import reading
+from workers.reading import Reader
+from workers.reports import endings, forecast, funnel, money
+from workers.reports.breakdown import By
+from workers.store import Store
+
+Row = dict[str, Any]
+Key = Callable[[Order], str]
+
+
+@pytest.fixture(params=["at hand", "at rest"])
+def store(engine: Engine, request: pytest.FixtureRequest) -> Store:
+    """Give a database in which everything has happened, before and after all that may rest does."""
+    made = write(engine, world())
+    if request.param == "at rest":
+        publish(engine)
+        late = world().now + timedelta(days=1_000)
+        while archive.archive(made, archive.Due(ended_before=late, at=late)):
+            continue
+        assert min(halves(engine)) > 10
+    return made
+
+
+def month(at: datetime) -> str:
+    return at.astimezone(SHANGHAI).strftime("%Y-%m")
+
+
+def keys(story: Story) -> dict[By | None, Key]:
+    """Say what an order counts under, with the agency that its creator is signed with now."""
+    return {
+        None: lambda _: "",
+        By.CLIENT: lambda order: order.client_id,
+        By.CREATOR: lambda order: order.creator_id,
+        By.MCN: lambda order: story.book.creators[order.creator_id].agency or "",
+        By.TASK_TYPE: lambda order: order.task_type,
+        By.MONTH: lambda order: month(order.placed_at),
+        By.STATE: lambda order: order.state.value,
+        By.HOUR: lambda order: instant_text(whole_hour(order)),
+    }
+
+
+def whole_hour(order: Order) -> datetime:
+    assert order.due_at is not None
+    return order.due_at.replace(minute=0, second=0, microsecond=0)
+
+
+def grouped(orders: Iterable[Order], key: Key) -> list[tuple[str, list[Order]]]:
+    found: dict[str, list[Order]] = defaultdict(list)
+    for order in orders:
+        found[key(order)].append(order)
+    return sorted(found.items())
+
+
+def head(by: By | None, name: str) -> Row:
+    return {} if by is None else {by.value: name or None}
+
+
+# ---------------------------------------------------------------- funnel
+
+
+def reached(story: Story) -> dict[str, dict[str, datetime]]:
+    """Find when each order first reached a stage."""
+    found: dict[str, dict[str, datetime]] = defaultdict(dict)
+    stages = {kind: stage for stage, kind in funnel.STAGES.items()}
+    for event in story.events:
+        if event.fact.type in stages:
+            first = found[event.order_id or ""]
+            stage = stages[event.fact.type]
+            first[stage] = min(event.at, first.get(stage, event.at))
+    return found
+
+
+def stages(by: By | None, name: str, times: list[dict[str, datetime]]) -> list[Row]:
+    rows = []
+    counts = {stage: sum(stage in one for one in times) for stage in funnel.STAGES}
+    for before, stage in [("placed", "placed"), *pairwise(funnel.STAGES)]:
+        took = [one[stage] - one[before] for one in times if stage in one and before in one]
+        seconds = [one.total_seconds() for one in took] if stage != "placed" else []
+        share = round(counts[stage] / counts[before], 4) if counts[before] else None
+        rows.append(
+            head(by, name)
+            | {
+                "stage": stage,
+                "orders": counts[stage],
+                "of_placed": round(counts[stage] / counts["placed"], 4),
+                "of_previous": share,
+                "median_seconds": median(seconds) if seconds else None,
+            }
+        )
+    return rows
+
+
+@pytest.mark.parametrize("by", [None, *funnel.BREAKDOWNS])
+def test_a_funnel_counts_who_came_how_far_and_how_long_it_took(store: Store, by: By | None) -> None:
+    story = world()
+    times, expected = reached(story), []
+    for name, orders in grouped(story.book.orders.values(), keys(story)[by]):
+        expected += stages(by, name, [times[one.order_id] for one in orders])
+    found = list(funnel.funnel(store.engine, by))
+    assert found == [
+        one | {"median_seconds": pytest.approx(one["median_seconds"], abs=1e-6)} for one in expected
+    ]
+    assert len({one["orders"] for one in found}) > 2
+
+
+# --------------------------------------------------------------- endings
+
+
+@pytest.mark.parametrize("by", [None, *endings.BREAKDOWNS])
+def test_endings_are_counted_by_state_and_reason(store: Store, by: By | None) -> None:
+    story = world()
+    ended = [one for one in story.book.orders.values() if one.is_final]
+    expected = []
+    for name, orders in grouped(ended, keys(story)[by]):
+        for why, alike in grouped(orders, lambda one: f"{one.state}/{one.reason}"):
+            state, _, reason = why.partition("/")
+            worth = sum(one.total_fen for one in alike)
+            row = {"state": state, "reason": reason, "orders": len(alike), "total_fen": worth}
+            expected.append(head(by, name) | row)
+    assert list(endings.endings(store.engine, by)) == expected
+
+
+# ----------------------------------------------------------------- money
+
+
+def flow(source: str, target: str, fen: int) -> dict[str, int]:
+    """Say what one posting means."""
+    found: dict[str, int] = defaultdict(int)
+    went, came = source.partition(":")[0], target.partition(":")[0]
+    into = {"refunds_payable": "refund_requested", "service_fees": "fees", "payable": "payable"}
+    into |= {"platform_income": "income"}
+    out = {"psp": "received", "refunds_payable": "refund_confirmed", "payable": "paid_out"}
+    stays = {"escrow": "held", "suspense": "suspense"}
+    for names, family, sign in (
+        (into, came, 1),
+        (out, went, 1),
+        (stays, came, 1),
+        (stays, went, -1),
+    ):
+        if family in names:
+            found[f"{names[family]}_fen"] += sign * fen
+    if came == "forfeited_deposits":
+        found["forfeited_fen"] += fen
+    if went == "forfeited_deposits":
+        back = came == "escrow"
+        found["forfeited_fen" if back else "released_fen"] += -fen if back else fen
+    return found
+
+
+def owner(story: Story, subject: str) -> Order | None:
+    kind, _, name = subject.partition(":")
+    if kind == "order":
+        return story.book.orders[name]
+    debts: Any = {"refund": story.book.refunds, "payout": story.book.payouts}.get(kind)
+    order_id = debts[name].order_id if debts else None
+    return None if order_id is None else story.book.orders[order_id]
+
+
+def summed(story: Story, by: By | None) -> list[Row]:
+    sums: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(money.COLUMNS, 0))
+    own = keys(story) | {By.MCN: lambda order: order.mcn_id or ""}
+    for event, posting in story.book.postings:
+        order = owner(story, event.subject)
+        name = "" if order is None else own[by](order)
+        name = month(event.at) if by is By.MONTH else name
+        for column, fen in flow(posting.source, posting.target, posting.amount_fen).items():
+            sums[name][column] += fen
+    return [head(by, name) | found for name, found in sorted(sums.items())]
+
+
+@pytest.mark.parametrize("by", [None, *money.BREAKDOWNS])
+def test_money_is_what_the_postings_say(store: Store, by: By | None) -> None:
+    found = list(money.money(store.engine, by))
+    assert found == summed(world(), by)
+    assert all(any(one[column] for one in found) for column in money.COLUMNS if column != INCOME)
+
+
+INCOME = "income_fen"
+"""No history here gives a forfeited deposit to the platform."""
+
+
+@pytest.mark.parametrize("by", [None, *money.BREAKDOWNS])
+def test_money_agrees_with_the_books_however_it_is_broken_down(store: Store, by: By | None) -> None:
+    rows = list(money.money(store.engine, by))
+    total = {column: sum(one[column] for one in rows) for column in money.COLUMNS}
+    left = {
+        "psp": total["refund_confirmed_fen"] + total["paid_out_fen"] - total["received_fen"],
+        "escrow": total["held_fen"],
+        "suspense": total["suspense_fen"],
+        "refunds_payable": total["refund_requested_fen"] - total["refund_confirmed_fen"],
+        "forfeited_deposits": total["forfeited_fen"] - total["released_fen"],
+        "service_fees": total["fees_fen"],
+        "platform_income": total["income_fen"],
+        "payable": total["payable_fen"] - total["paid_out_fen"],
+    }
+    assert left == Reader(store).balances()
+    with reading(store.engine) as connection:
+        assert left == by_family(audit.balances(connection))
+
+
+# -------------------------------------------------------------- forecast
+
+
+@pytest.mark.parametrize("by", forecast.BREAKDOWNS)
+@pytest.mark.parametrize("hours", [6, 24 * 30])
+def test_a_forecast_says_what_falls_due_and_what_hangs_on_it(
+    store: Store, by: By, hours: int
+) -> None:
+    story, within = world(), timedelta(hours=hours)
+    dues = sorted(one.due_at for one in story.book.orders.values() if one.due_at is not None)
+    at = dues[len(dues) // 2] + timedelta(seconds=1)
+    until = at + within
+    soon = [one for one in story.book.orders.values() if one.due_at and one.due_at <= until]
+    expected = [
+        {
+            by.value: name or None,
+            "deadlines": len(orders),
+            "overdue": sum(one.due_at < at for one in orders if one.due_at),
+            "first_due_at": instant_text(min(one.due_at for one in orders if one.due_at)),
+            "held_fen": sum(one.held_fen for one in orders),
+            "total_fen": sum(one.total_fen for one in orders),
+        }
+        for name, orders in grouped(soon, keys(story)[by])
+    ]
+    found = list(forecast.forecast(store.engine, by, at=at, within=within))
+    assert found == expected
+    assert sum(one["overdue"] for one in found) == len(dues) // 2 + 1
+
+
+def test_a_month_is_one_of_shanghai(store: Store) -> None:
+    edge = datetime(2026, 1, 31, 16, tzinfo=UTC)
+    placed = [one for one in world().events if isinstance(one.fact, OrderPlaced)]
+    evening = [one for one in placed if timedelta(0) <= one.at - edge < timedelta(hours=8)]
+    assert evening, "somebody orders when it is February in Shanghai and January in Greenwich"
+    february = sum(month(one.at) == "2026-02" for one in placed)
+    rows = [one for one in funnel.funnel(store.engine, By.MONTH) if one["stage"] == "placed"]
+    assert {one["month"]: one["orders"] for one in rows}["2026-02"] == february
+
+
+def test_an_empty_database_has_empty_reports(engine: Engine) -> None:
+    now = datetime.now(UTC)
+    assert [one["orders"] for one in funnel.funnel(engine, None)] == []
+    assert list(endings.endings(engine, None)) == []
+    assert [set(one.values()) for one in money.money(engine, None)] == []
+    assert list(forecast.forecast(engine, By.STATE, at=now, within=timedelta(1))) == []
+
+
+def test_a_report_leaves_its_connection_as_it_found_it(sqlite_engine: Engine) -> None:
+    def told() -> list[int]:
+        with reading(sqlite_engine) as connection:
+            names = ("temp_store", "cache_size")
+            ask = connection.exec_driver_sql
+            return [int(ask(f"PRAGMA {one}").scalar_one()) for one in names]
+
+    before = told()
+    assert list(funnel.funnel(sqlite_engine, None)) == []
+    rows = funnel.funnel(write(sqlite_engine, world()).engine, By.CREATOR)
+    next(iter(rows))
+    # Whoever has read enough of it leaves it so too.
+    del rows
+    assert told() == before

@@ -1,0 +1,32 @@
+"""Tallies: what metrics say of deadlines, counted from the events that they brought."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from tests.integration.desk import Desk
+from workers import tables, tallies
+from workers.clock import to_us
+from workers.database import writing
+
+DEADLINES = {
+    "producing_silent": {"script_review": 1},
+    "expired_offer": {"offered": 1},
+    "forfeited_late": {"awaiting_balance": 1, "balance_overdue": 1},
+    "completed_agency": {"published": 1, "accepted_delivery": 1},
+    "content_overdue": {"producing": 1},
+}
+
+
+@pytest.mark.parametrize("situation", DEADLINES)
+def test_every_deadline_counts_once_whatever_follows_from_it(desk: Desk, situation: str) -> None:
+    desk.bring(situation)
+    events = tables.events
+    with writing(desk.engine) as connection:
+        found = connection.execute(select(events).order_by(events.c.position)).all()
+        tallies.tally(connection, found, to_us(desk.now))
+        counted = tallies.read(connection)
+    assert counted["deadlines"] == DEADLINES[situation]
+    late = sum(counted["deadline_lateness_le"].values())
+    assert late == sum(DEADLINES[situation].values())

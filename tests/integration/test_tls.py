@@ -1,0 +1,110 @@
+"""TLS: what a URL asks for is what happens, to Redis through a real handshake."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import socket
+import ssl
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+import redis
+from sqlalchemy.engine import make_url
+
+from tests.integration.rosters import registration
+from tests.servers import missing
+from workers.client import Client
+from workers.database import open_database
+from workers.settings import Settings
+from workers.wire import connect
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder with a certificate for `localhost` that only its own file vouches for."""
+    openssl = shutil.which("openssl") or str(missing("openssl is not installed"))
+    folder = tmp_path_factory.mktemp("tls")
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    made = ["-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem"]
+    command = [openssl, "req", "-x509", "-days", "2", *made, *names]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@pytest.fixture
+def port(certificate: Path, redis_url: str) -> Iterator[int]:
+    """Run a TLS front for the embedded server, which has none; give its port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    with socket.create_server(("127.0.0.1", 0)) as front:
+        path = unquote(redis_url.removeprefix("unix://"))
+        threading.Thread(target=serve, args=(front, context, path), daemon=True).start()
+        yield front.getsockname()[1]
+
+
+def serve(front: socket.socket, context: ssl.SSLContext, path: str) -> None:
+    """Accept until the front is closed; a handshake that fails ends one connection."""
+    while True:
+        try:
+            plain, _ = front.accept()
+        except OSError:
+            return
+        try:
+            outer = context.wrap_socket(plain, server_side=True)
+        except (ssl.SSLError, OSError):
+            plain.close()
+            continue
+        inner = socket.socket(socket.AF_UNIX)
+        inner.connect(path)
+        for one, other in ((outer, inner), (inner, outer)):
+            threading.Thread(target=pump, args=(one, other), daemon=True).start()
+
+
+def pump(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+    for one in (source, target):
+        with contextlib.suppress(OSError):
+            one.shutdown(socket.SHUT_RDWR)
+
+
+def url(port: int, *, host: str = "localhost", ca: Path | None) -> str:
+    asked = f"?ssl_ca_certs={ca}" if ca else ""
+    settings = Settings.read({}, redis_url=f"rediss://{host}:{port}/0{asked}")
+    return settings.redis_url
+
+
+def test_a_server_with_the_right_certificate_is_spoken_to(port: int, certificate: Path) -> None:
+    with connect(url(port, ca=certificate / "cert.pem")) as client:
+        assert Client(client).submit(registration(1)) > 0
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(port: int) -> None:
+    with connect(url(port, ca=None)) as client, pytest.raises(redis.ConnectionError):
+        client.ping()
+
+
+def test_a_certificate_of_another_host_is_refused(port: int, certificate: Path) -> None:
+    where = url(port, host="127.0.0.1", ca=certificate / "cert.pem")
+    with connect(where) as client, pytest.raises(redis.ConnectionError):
+        client.ping()
+
+
+def test_a_plain_connection_gets_no_answer(port: int) -> None:
+    with connect(f"redis://localhost:{port}/0") as client, pytest.raises(redis.ConnectionError):
+        client.ping()
+
+
+def test_what_a_database_url_says_of_tls_reaches_the_driver() -> None:
+    asked = "sslmode=verify-full&sslrootcert=/etc/earnest/ca.pem"
+    settings = Settings.read({}, database_url=f"postgresql://user@db.internal/earnest?{asked}")
+    engine = open_database(settings.database_url)
+    _, given = engine.dialect.create_connect_args(make_url(settings.database_url))
+    assert given["sslmode"] == "verify-full"
+    assert given["sslrootcert"] == "/etc/earnest/ca.pem"

@@ -1,0 +1,68 @@
+"""Tracing: a provider of spans is given some; without one, contexts travel all the same."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from workers.settings import project_root
+from workers.tracing import span
+
+SENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+# A provider can be set once in a process, so this one is another.
+TRACED = """
+from datetime import timedelta
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from dataclasses import replace
+from tests.integration.desk import Desk
+from tests.integration.letters import admit
+from tests.unit.controls import START
+from workers.database import open_database
+from workers.migrate import migrate
+from workers.tracing import span
+import sys, pathlib, tempfile
+
+kept, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(kept))
+trace.set_tracer_provider(provider)
+with span("submit", parent=sys.argv[1], facts={"commands": 1}) as followed:
+    pass
+with tempfile.TemporaryDirectory() as folder:
+    engine = open_database(f"sqlite:///{folder}/earnest.db")
+    migrate(engine)
+    desk = Desk(engine=engine)
+    desk.settle(replace(desk.receive(admit()[0], START), trace=followed))
+    (event,) = [one for one in desk.rows("events") if one.type == "command.settled"]
+submitted, settled = kept.get_finished_spans()
+assert (submitted.name, settled.name) == ("submit", "settle")
+assert f"{submitted.context.trace_id:032x}" == sys.argv[1].split("-")[1]
+assert f"{submitted.parent.span_id:016x}" == sys.argv[1].split("-")[2]
+assert [one.context.span_id for one in settled.links] == [submitted.context.span_id]
+assert dict(settled.attributes) == {"commands": 1, "orders": 0}
+assert event.trace == followed != sys.argv[1]
+print("traced")
+"""
+
+
+def test_a_request_is_a_span_and_a_commit_one_that_is_linked_to_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TRACED, SENT],
+        cwd=project_root(),
+        env=os.environ | {"PYTHONPATH": str(project_root())},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.stdout.endswith("traced\n"), done.stderr
+
+
+def test_without_a_provider_what_follows_bears_what_was_given() -> None:
+    for given in (SENT, None):
+        with span("submit", parent=given, links=[SENT]) as followed:
+            assert followed == given

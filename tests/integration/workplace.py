@@ -1,0 +1,93 @@
+"""Workplace: a real Dramatiq worker over our broker, in threads of the test's own process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import redis
+from dramatiq import Worker
+from sqlalchemy import Engine, select
+
+from models.policy import Policy
+from workers import tables
+from workers.actors import declare_actors
+from workers.broker import EarnestBroker
+from workers.client import Client
+from workers.database import reading
+from workers.door import RedisDoor
+from workers.quarantine import quarantine
+from workers.reading import Reader
+from workers.relay import ring
+from workers.settle import Settler
+from workers.store import Store
+from workers.wire import HEARTBEATS, QUEUES, Keys
+
+STOP_MS = 10_000
+
+
+@dataclass
+class Workplace:
+    """A worker, what it works on, and what can be seen of it from outside."""
+
+    worker: Worker
+    engine: Engine
+    wire: redis.Redis
+    reader: Reader
+
+    @property
+    def client(self) -> Client:
+        return Client(self.wire)
+
+    def settled(self, *command_ids: str) -> bool:
+        """Tell whether all of these commands have an outcome."""
+        return self.reader.outcomes(command_ids).keys() == set(command_ids)
+
+    def rows(self, name: str) -> list[Any]:
+        with reading(self.engine) as connection:
+            return list(connection.execute(select(tables.metadata.tables[name])))
+
+    def alive(self) -> bool:
+        """Tell whether no thread has died."""
+        threads = (*self.worker.workers, *self.worker.consumers.values())
+        return len(threads) >= 2 + len(QUEUES) and all(one.is_alive() for one in threads)
+
+    def idle(self) -> bool:
+        """Tell whether nothing waits, nothing is in anybody's hands, nothing is left over."""
+        return all(not found for found in left(self.wire).values())
+
+
+def left(wire: redis.Redis) -> dict[str, int]:
+    """Count what the queues hold: waiting, stored, pending, and taken by somebody."""
+    found = {}
+    for queue in QUEUES:
+        keys = Keys(queue)
+        found[f"{queue} waiting"] = wire.llen(keys.waiting)
+        found[f"{queue} stored"] = wire.hlen(keys.messages)
+        found[f"{queue} pending"] = wire.zcard(keys.pending)
+        found[f"{queue} attempts"] = wire.hlen(keys.attempts)
+        consumers: list[Any] = wire.zrange(HEARTBEATS, 0, -1)
+        found[f"{queue} taken"] = sum(wire.scard(keys.taken(n.decode())) for n in consumers)
+    return found
+
+
+@contextmanager
+def working(engine: Engine, wire: redis.Redis, policy: Policy | None = None) -> Iterator[Workplace]:
+    """Let a worker work until the end of the block, then stop it in good order."""
+    store, stopping = Store(engine, policy or Policy()), threading.Event()
+    store.adopt_policy()
+    broker = EarnestBroker(wire, partial(quarantine, engine))
+    settler = Settler(store, RedisDoor(wire, engine), partial(ring, wire))
+    declare_actors(broker, settler, stopping)
+    worker = Worker(broker, worker_threads=2, worker_timeout=100)
+    worker.start()
+    try:
+        yield Workplace(worker, engine, wire, Reader(store))
+    finally:
+        stopping.set()
+        worker.stop(timeout=STOP_MS)
+        broker.release_all()

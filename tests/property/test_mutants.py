@@ -1,0 +1,281 @@
+"""Mutants: faults planted in the rules, each of which somebody must notice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from models import book, changes, decide, evolve, judges, ledger, money, payments, quotes
+from models.book import Book
+from models.creator import Turn
+from models.decide import Verdict
+from models.events import Event
+from models.judges import Judgement
+from models.ledger import Posting
+from models.lifecycle import State
+from models.order import Order
+from models.order_events import OrderForfeited, QuoteRevised
+from models.policy import Policy
+from models.reasons import Unusable
+from tests.property.test_life import LIMITS, Life
+from tests.unit import test_decide as decisions
+from tests.unit import test_exhaustive as exhaustive
+from tests.unit import test_naive_cases as naive_cases
+from tests.unit import test_payments as shares
+from tests.unit import test_refunds as refunds
+from tests.unit import test_reminders as reminders
+from tests.unit import test_scenarios as scenarios
+from tests.unit.controls import MICRO
+
+pytestmark = pytest.mark.slow
+
+
+def checks() -> Iterator[Callable[[], object]]:
+    """Give every table row and example that could notice, in the order of how many there are."""
+    for row in decisions.DECISIONS:
+        yield partial(decisions.test_a_decision_falls_as_the_table_says, row)
+    for row in shares.SHARES:
+        yield partial(shares.test_a_share_is_applied_or_goes_back_as_the_table_says, row)
+    for situation in exhaustive.SITUATIONS:
+        yield partial(exhaustive.test_everybody_is_answered_as_the_domain_says, situation)
+    for module in (naive_cases, refunds, reminders):
+        yield from examples(module)
+    for name in scenarios.NAMES:
+        yield partial(scenarios.test_a_worked_example_comes_out_as_it_must, name)
+
+
+def examples(module: ModuleType) -> Iterator[Callable[[], object]]:
+    """Give the tests of a module that want nothing, and the rows of those that have a table."""
+    for name, found in vars(module).items():
+        if not name.startswith("test_"):
+            continue
+        tables = [one.args for one in getattr(found, "pytestmark", [])]
+        if not tables:
+            yield found
+        for names, rows in tables:
+            several = not isinstance(names, str)
+            yield from (partial(found, *row) if several else partial(found, row) for row in rows)
+
+
+def noticed() -> bool:
+    """Tell whether any example fails: by an assertion, or because the code caught itself."""
+    exhaustive.order_in.cache_clear()
+    try:
+        for check in checks():
+            check()
+    except Exception:  # noqa: BLE001 - however a fault shows, it shows
+        return True
+    finally:
+        exhaustive.order_in.cache_clear()
+    return False
+
+
+def noticed_in_life() -> bool:
+    """Tell whether a few random lives break a law, or are told apart by a wake-up."""
+    some = settings(LIMITS, phases=[Phase.generate], report_multiple_bugs=False)
+    try:
+        run_state_machine_as_test(Life, settings=some)
+    except Exception:  # noqa: BLE001 - as above
+        return True
+    return False
+
+
+Patch = pytest.MonkeyPatch
+Mutant = Callable[[Patch], None]
+
+
+def rounds_to_even(patch: Patch) -> None:
+    patch.setattr(money, "half_up", lambda numerator, denominator: round(numerator / denominator))
+
+
+def rounds_the_deposit_up(patch: Patch) -> None:
+    patch.setattr(money, "deposit", lambda total, bps: max(1, -(-total * bps // 10_000)))
+
+
+def lets_the_quote_move_anywhere(patch: Patch) -> None:
+    patch.setattr(quotes, "_may_not_move", lambda *_: None)
+
+
+def hears_everybody_in_the_grace(patch: Patch) -> None:
+    patch.setattr(decide, "hears_only_payments", lambda *_: False)
+
+
+def ends_a_wait_at_its_deadline(patch: Patch) -> None:
+    def lapses_at(order: Order) -> datetime | None:
+        due_at = order.due_at
+        return due_at and due_at + order.policy.grace(order.state) - MICRO
+
+    patch.setattr(Order, "lapses_at", property(lapses_at))
+
+
+def forgets_the_grace(patch: Patch) -> None:
+    patch.setattr(Policy, "grace", lambda *_: timedelta(0))
+
+
+def notices_at_its_leisure(patch: Patch) -> None:
+    """Let deadlines take effect when they are noticed, not when they passed."""
+    real = decide.elapse
+
+    def elapse(order: Order, until: datetime, turns: tuple[Turn, ...] = ()) -> Verdict:
+        verdict = real(order, until, turns)
+        if not verdict.events:
+            return verdict
+        late = tuple(replace(one, at=until) for one in verdict.events)
+        told = order
+        for event in late:
+            told = evolve.evolve(told, event)
+        return Verdict(told, late)
+
+    for module in (decide, book):
+        patch.setattr(module, "elapse", elapse)
+
+
+def buys_time_by_revising(patch: Patch) -> None:
+    def revised(order: Order, event: Event, fact: QuoteRevised) -> dict[str, Any]:
+        more = {"amount_fen": fact.amount_fen, "revisions": order.revisions + 1}
+        return more | {"due_at": event.at + order.policy.balance_window}
+
+    patch.setitem(evolve._CHANGES, QuoteRevised, revised)  # noqa: SLF001
+
+
+def keeps_the_last_payment(patch: Patch) -> None:
+    real = judges.give_back
+    patch.setattr(judges, "give_back", lambda order: real(order)[:1])
+
+
+def never_gives_back(patch: Patch) -> None:
+    patch.setattr(judges, "give_back", lambda _: ())
+
+
+def forfeits_to_the_client(patch: Patch) -> None:
+    def rule(order_id: str, fact: OrderForfeited) -> tuple[Posting, ...]:
+        return (
+            Posting(f"escrow:{order_id}", f"refunds_payable:{fact.client_id}", fact.amount_fen),
+        )
+
+    patch.setitem(ledger._RULES, OrderForfeited, rule)  # noqa: SLF001
+
+
+def forfeits_too_much(patch: Patch) -> None:
+    real = judges.forfeit
+
+    def forfeit(order: Order, reason: str) -> OrderForfeited:
+        fact = real(order, reason)
+        return replace(fact, amount_fen=fact.amount_fen + 1)
+
+    patch.setattr(judges, "forfeit", forfeit)
+
+
+def forgets_a_posting(patch: Patch) -> None:
+    patch.delitem(ledger._RULES, OrderForfeited)  # noqa: SLF001
+
+
+def judges_payments_by_their_notice(patch: Patch) -> None:
+    real = payments.unusable
+
+    def unusable(order: Order, amount_fen: int, _: datetime, at: datetime) -> Unusable | None:
+        return real(order, amount_fen, at, at)
+
+    patch.setattr(payments, "unusable", unusable)
+
+
+def reinstates_for_ever(patch: Patch) -> None:
+    late = timedelta(days=365)
+    real = payments.reinstates
+    patch.setattr(
+        payments,
+        "reinstates",
+        lambda order, fen, paid, _: real(order, fen, paid, order.entered_at) and late > MICRO,
+    )
+
+
+def listens_to_strangers(patch: Patch) -> None:
+    patch.setattr(decide, "is_party", lambda *_: True)
+
+
+def calls_everybody_late(patch: Patch) -> None:
+    real = changes.enter
+
+    def enter(order: Order, event: Event, state: State, **more: object) -> dict[str, Any]:
+        return real(order, event, state, **more) | {"lapsed": (*order.lapsed, order.state)}
+
+    patch.setattr(evolve, "_enter", enter)
+
+
+def nudges_without_end(patch: Patch) -> None:
+    real = judges.ORDER_COMMANDS["nudge_creator"]
+
+    def nudge(order: Order, command: object, at: datetime) -> Judgement:
+        return real(replace(order, nudges=0, nudged_at=None), command, at)
+
+    patch.setitem(judges.ORDER_COMMANDS, "nudge_creator", nudge)
+
+
+def reminds_of_the_first_missed(patch: Patch) -> None:
+    """Send the first reminder that was missed, so that the others follow when they are stale."""
+    real = judges.remind
+    patch.setattr(judges, "remind", lambda order, due, _: real(order, due, order.leads_left()[0]))
+
+
+def names_two_refunds_alike(patch: Patch) -> None:
+    patch.setattr(Book, "_name", lambda _, fact, __: fact.refund_id)
+
+
+MUTANTS: list[Mutant] = [
+    rounds_to_even,
+    rounds_the_deposit_up,
+    lets_the_quote_move_anywhere,
+    hears_everybody_in_the_grace,
+    ends_a_wait_at_its_deadline,
+    forgets_the_grace,
+    notices_at_its_leisure,
+    buys_time_by_revising,
+    keeps_the_last_payment,
+    never_gives_back,
+    forfeits_to_the_client,
+    forfeits_too_much,
+    forgets_a_posting,
+    judges_payments_by_their_notice,
+    reinstates_for_ever,
+    listens_to_strangers,
+    calls_everybody_late,
+    nudges_without_end,
+    reminds_of_the_first_missed,
+    names_two_refunds_alike,
+]
+
+# Those that break a law of the books, or make an answer hang on the scheduler.
+LAWLESS: list[Mutant] = [
+    notices_at_its_leisure,
+    keeps_the_last_payment,
+    never_gives_back,
+    forfeits_to_the_client,
+    forfeits_too_much,
+    forgets_a_posting,
+    rounds_the_deposit_up,
+]
+
+
+def test_nobody_cries_wolf() -> None:
+    assert not noticed()
+    assert not noticed_in_life()
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda one: one.__name__)
+def test_an_example_notices_a_mutant(mutant: Mutant, monkeypatch: Patch) -> None:
+    mutant(monkeypatch)
+    assert noticed()
+
+
+@pytest.mark.parametrize("mutant", LAWLESS, ids=lambda one: one.__name__)
+def test_a_life_notices_a_mutant_that_breaks_a_law(mutant: Mutant, monkeypatch: Patch) -> None:
+    mutant(monkeypatch)
+    assert noticed_in_life()

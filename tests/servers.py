@@ -1,0 +1,137 @@
+"""Servers: the real Redis and PostgreSQL that tests run against, each in a folder of its own."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psycopg
+import pytest
+import redis
+from psycopg import sql
+
+from ops.servers import start_redis
+from workers.settings import redis_url
+
+SUPERUSER = "earnest"
+
+
+@contextmanager
+def running_redis(var: Path) -> Iterator[str]:
+    """Run the embedded server under a folder; give its URL."""
+    server = start_redis(var)
+    try:
+        yield redis_url(var)
+    finally:
+        server.stop()
+
+
+def emptied(url: str) -> str:
+    with redis.Redis.from_url(url) as client:
+        client.flushall()
+    return url
+
+
+@dataclass
+class Postgres:
+    """A PostgreSQL server that hands out fresh databases."""
+
+    folder: Path
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+
+    @contextmanager
+    def database(self, encoding: str = "UTF8") -> Iterator[str]:
+        """Create a database for one test and give its URL; drop it afterwards."""
+        name = f"test_{next(self.numbers)}"
+        self.execute(f"CREATE DATABASE {{}} TEMPLATE template0 ENCODING '{encoding}'", name)
+        try:
+            yield self.url(name)
+        finally:
+            self.execute("DROP DATABASE {} WITH (FORCE)", name)
+
+    def url(self, name: str) -> str:
+        return f"postgresql+psycopg://{SUPERUSER}@/{name}?host={self.folder}"
+
+    def execute(self, statement: str, name: str) -> None:
+        where = f"host={self.folder} user={SUPERUSER} dbname=postgres"
+        with psycopg.connect(where, autocommit=True) as connection:
+            connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
+
+
+@contextmanager
+def running_postgres() -> Iterator[Postgres]:
+    """Run a server of our own on a socket of its own, with every safety it has left on."""
+    binaries = postgres_binaries() or missing("PostgreSQL (initdb, pg_ctl) is not installed")
+    # Not below pytest's folder: that is closed to the user the server must run as.
+    folder = Path(tempfile.mkdtemp(prefix="earnest-postgres-"))
+    user = server_user()
+    shutil.chown(folder, user)
+    data = str(folder / "data")
+    pg_ctl = [str(binaries / "pg_ctl"), "-D", data, "-w"]
+    options = f"-c listen_addresses='' -c unix_socket_directories='{folder}' -c fsync=on"
+    initdb = [str(binaries / "initdb"), "-D", data, "-U", SUPERUSER, "-A", "trust"]
+    try:
+        run_as(user, folder, [*initdb, "-E", "UTF8", "--locale=C", "--no-sync"])
+        run_as(user, folder, [*pg_ctl, "-l", str(folder / "log"), "-o", options, "start"])
+        try:
+            yield Postgres(folder)
+        finally:
+            run_as(user, folder, [*pg_ctl, "-m", "fast", "stop"])
+    finally:
+        shutil.rmtree(folder)
+
+
+def postgres_binaries() -> Path | None:
+    """Find the newest PostgreSQL; Debian keeps its programs off PATH."""
+    packaged = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    found = sorted(packaged, key=lambda path: int(path.parent.parent.name))
+    if found:
+        return found[-1].parent
+    on_path = shutil.which("initdb")
+    return Path(on_path).resolve().parent if on_path else None
+
+
+def missing(what: str) -> Path:
+    """Skip at home, where a server is a favour; fail in CI, where it is the point."""
+    if os.environ.get("CI"):
+        pytest.fail(what)
+    pytest.skip(what)
+
+
+def server_user() -> str:
+    """Choose who runs PostgreSQL, which refuses to run as root."""
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    known = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in known else "nobody"
+
+
+def run_as(user: str, folder: Path, command: list[str]) -> None:
+    """Run one of PostgreSQL's tools, and show what it said if it fails.
+
+    Its output goes to a file: the server inherits it, and would keep a pipe open.
+    """
+    known = pwd.getpwnam(user)
+    changed = known.pw_uid != os.geteuid()
+    with (folder / "tools.log").open("a+b") as out:
+        done = subprocess.run(
+            command,
+            cwd=folder,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            check=False,
+            user=known.pw_uid if changed else None,
+            group=known.pw_gid if changed else None,
+            extra_groups=[] if changed else None,
+        )
+        out.seek(0)
+        said = out.read().decode(errors="replace")
+    assert done.returncode == 0, f"{command[0]} failed:\n{said}"

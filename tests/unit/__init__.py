@@ -1,0 +1,1 @@
+"""Unit tests: decisions without a world around them."""

@@ -1,0 +1,95 @@
+"""Needed: what each kind of command must say besides the order it is about."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from models.fields import instant_text
+from models.order import Order
+
+HOUR = timedelta(hours=1)
+LINK = "https://pan.example/draft"
+WHY = "as agreed by telephone"
+
+
+def needed(kind: str, order: Order, now: datetime, given: str = "") -> dict[str, Any]:
+    """Return fields with which a command of some kind makes sense; `given` says what else."""
+    make = _NEEDED.get(kind)
+    found: dict[str, Any] = make(order, now, given) if make else {}
+    return found
+
+
+def _cancel(_: Order, __: datetime, given: str) -> dict[str, Any]:
+    if given.isdecimal():
+        return {"accept_cost_fen": int(given)}
+    return {"accept_forfeit": True} if given == "forfeit" else {}
+
+
+def _resolve(_: Order, now: datetime, given: str) -> dict[str, Any]:
+    outcome, *bps = (given or "approve").split("=")
+    more: dict[str, dict[str, Any]] = {"cancel": {"creator_bps": int("".join(bps) or 0)}}
+    more["extend"] = {"until": instant_text(now + HOUR)}
+    said: dict[str, Any] = {"outcome": outcome, "reason": WHY}
+    return said | more.get(outcome, {})
+
+
+def _later(order: Order, now: datetime, _: str) -> dict[str, Any]:
+    return {"until": instant_text(max(now, order.due_at or now) + HOUR), "reason": WHY}
+
+
+def _release(order: Order, _: datetime, given: str) -> dict[str, Any]:
+    kept = sum(one.amount_fen for one in order.forfeited) or 1
+    return {
+        "parts": [{"to": given.removeprefix("to=") or "client", "amount_fen": kept}],
+        "reason": WHY,
+    }
+
+
+PLACED: dict[str, dict[str, object]] = {
+    "": {},
+    "full": {"prepay_deposit": False},
+    "live": {"task_type": "douyin_live", "expected_publish_at": "2026-03-20T20:00:00+08:00"},
+    "unscripted": {"needs_script": False},
+}
+
+ABOUT_THE_CREATOR = ("violation", "overturn", "leave", "provider", "contract")
+
+Asked = tuple[str, str, dict[str, Any]]
+
+
+def about_the_creator(what: str, given: str, number: int, now: datetime) -> Asked:
+    """Return a command that concerns the creator `k1`, or who serves it, and so its orders."""
+    if what == "violation":
+        fields = {"violation_id": given or f"x{number}", "creator_id": "k1"}
+        fields |= {"url": "https://elsewhere.example/ad", "evidence": "a screenshot"}
+        return "report_violation", "platform", fields | {"seen_at": instant_text(now)}
+    if what == "overturn":
+        return "overturn_violation", "operator", {"violation_id": given, "reason": WHY}
+    if what == "leave":
+        return "end_contract", "creator", {"creator_id": "k1"}
+    if what == "contract":
+        signed = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m1"}
+        return "register_creator", "platform", signed | {"mcn_share_bps": int(given)}
+    return "register_provider", "platform", {"provider_id": given, "name": given}
+
+
+_NEEDED: dict[str, Any] = {
+    "accept_order": lambda *a: {"revised_amount_fen": int(a[2])} if a[2].isdecimal() else {},
+    "revise_quote": lambda *a: {"amount_fen": int(a[2] or 110_000)},
+    "cancel_order": _cancel,
+    "submit_script": lambda *_: {"links": [LINK]},
+    "submit_content": lambda *_: {"links": [LINK], "note": "final cut"},
+    "reject_script": lambda *_: {"comment": "too long"},
+    "reject_content": lambda *_: {"comment": "too dark"},
+    "publish_work": lambda _, now, __: {"url": LINK, "published_at": instant_text(now)},
+    "dispute_order": lambda *_: {"reason": "not what was agreed"},
+    "resolve_dispute": _resolve,
+    "extend_deadline": _later,
+    "reinstate_order": _later,
+    "pause_clock": lambda *_: {"reason": WHY},
+    "resume_clock": lambda *_: {"reason": WHY},
+    "release_forfeit": _release,
+    "rate_order": lambda *_: {"rating": 5},
+    "appoint_provider": lambda *a: {"provider_id": a[2] or "v1"},
+}

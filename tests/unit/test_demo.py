@@ -1,0 +1,159 @@
+"""Demo: it says that all is right exactly when it is."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+
+import pytest
+
+from examples.stage import POLICY, START
+from models.answer import Receipt
+from models.book import Book
+from models.laws import Finding
+from models.ledger import Posting
+from models.order import Order
+from ops import verdict
+from ops.demo import left_running
+from ops.performance import Clock, Pipeline, Programme, perform, prepare
+from ops.play import Ending, ending, reminder
+from ops.simulate import Step, World
+from ops.verdict import quantile
+from workers.audit import Report
+
+
+class Hands(Clock):
+    """A clock whose waiting costs nothing."""
+
+    def __init__(self) -> None:
+        self._now = START
+
+    def now(self) -> datetime:
+        return self._now
+
+    def wait(self, seconds: float) -> None:
+        self._now += timedelta(seconds=seconds)
+
+
+@dataclass
+class Stand:
+    """A pipeline in memory, which may be told to go wrong."""
+
+    clock: Clock
+    world: World = field(default_factory=lambda: World(Book(policy=POLICY)))
+    reminders: Counter[Ending] = field(default_factory=Counter)
+    told: Counter[Ending] = field(default_factory=Counter)
+    spoil: Callable[[str], str] = lambda text: text
+    complaint: tuple[str, ...] = ()
+
+    def submit(self, texts: Sequence[str]) -> None:
+        for text in texts:
+            self._count(Step(self.clock.now(), self.spoil(text)))
+
+    def _count(self, step: Step) -> None:
+        for line in self.world.play(step):
+            sent = (one for one in line["events"] if "reminded" in one["type"])
+            self.reminders.update(reminder(one["type"], one["caused_by"]) for one in sent)
+            if "outcome" in line:
+                self.told[line["outcome"], line["reason"]] += 1
+
+    def settled(self) -> int:
+        return len(self.world.book.receipts)
+
+    def endings(self) -> Counter[Ending]:
+        return Counter(map(ending, self.orders()))
+
+    def outcomes(self, command_ids: Collection[str]) -> Mapping[str, Receipt]:
+        kept = self.world.book.receipts
+        return {one: kept[one] for one in command_ids if one in kept}
+
+    def orders(self) -> Iterator[Order]:
+        self._count(Step(self.clock.now(), None))
+        return iter(list(self.world.book.orders.values()))
+
+    def answered(self) -> Counter[Ending]:
+        return self.told
+
+    def moved(self) -> Sequence[Posting]:
+        return [one for _, one in self.world.book.postings]
+
+    def reminded(self) -> Counter[Ending]:
+        return self.reminders
+
+    def lateness(self) -> Sequence[float]:
+        return [0.01, 0.02]
+
+    def audit(self) -> Report:
+        return Report(findings=[Finding("no_debts", one, "-5 fen") for one in self.complaint])
+
+
+@cache
+def programme() -> Programme:
+    return prepare()
+
+
+def verdict_on(stand: Stand) -> tuple[set[str], str]:
+    running = Pipeline(stand.submit, stand, dict)
+    show, found = perform(programme(), running, stand.clock)
+    checks = verdict.check(show.forecast, found)
+    report = verdict.report(show.forecast, found, show.steps)
+    return {one.what for one in checks if one.faults}, report
+
+
+def test_all_is_right_when_the_pipeline_obeys_the_rules() -> None:
+    wrong, report = verdict_on(Stand(Hands()))
+    assert wrong == set()
+    assert "settled" in report
+    assert "·" in report
+    assert "NO," not in report
+
+
+def test_a_changed_command_is_noticed() -> None:
+    stand = Stand(Hands(), spoil=lambda text: text.replace('"decline_order"', '"nudge_creator"'))
+    wrong, report = verdict_on(stand)
+    assert "every command has the outcome foreseen" in wrong
+    assert "every order came to the ending foreseen" in wrong
+    assert "NO," in report
+
+
+def test_a_lost_command_is_noticed() -> None:
+    stand = Stand(Hands(), spoil=lambda text: "{}" if '"confirm_refund-' in text else text)
+    wrong, _ = verdict_on(stand)
+    assert wrong == {
+        "every message was answered, bad ones too",
+        "every command has the outcome foreseen",
+        "every account holds the money foreseen",
+        "every fen went where it should",
+    }
+
+
+def test_a_finding_of_the_audit_is_noticed() -> None:
+    wrong, _ = verdict_on(Stand(Hands(), complaint=("escrow:ord-1",)))
+    assert wrong == {"the audit finds nothing wrong"}
+
+
+def test_a_process_left_running_is_noticed() -> None:
+    code = "import time; time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as sleeper:
+        assert left_running({"sleeper": sleeper.pid}) == [f"sleeper ({sleeper.pid})"]
+        sleeper.kill()
+        sleeper.wait()
+        assert left_running({"sleeper": sleeper.pid}) == []
+    assert os.getpgrp() != sleeper.pid
+
+
+@pytest.mark.parametrize(
+    ("rank", "value"), [(0.0, 1.0), (0.5, 2.0), (0.51, 3.0), (0.99, 4.0), (1.0, 4.0)]
+)
+def test_a_quantile_is_a_value_that_was_measured(rank: float, value: float) -> None:
+    assert quantile([4.0, 1.0, 3.0, 2.0], rank) == value
+
+
+def test_nothing_measured_is_no_lateness() -> None:
+    assert quantile([], 0.99) == 0.0

@@ -1,0 +1,120 @@
+"""Deploy: what stands in deploy/ fits the processes, settings and numbers that there are."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from ops.commands import PROCESSES
+from ops.up import earnest_programs
+from workers.settings import NAMES, project_root
+
+DEPLOY = project_root() / "deploy"
+UNITS = sorted((DEPLOY / "systemd").iterdir())
+SERVICES = [one for one in UNITS if one.suffix == ".service"]
+KINDS = {one.kind for one in earnest_programs(workers=1)}
+
+
+def load(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    return yaml.safe_load(path.read_text("utf-8"))
+
+
+def asked_of_metrics() -> set[str]:
+    """Collect the names of metrics that the dashboard and the alerts speak of."""
+    board = json.loads((DEPLOY / "grafana" / "earnest.json").read_text("utf-8"))
+    shown = [one["expr"] for panel in board["panels"] for one in panel["targets"]]
+    groups = load(DEPLOY / "prometheus" / "alerts.yml")["groups"]
+    told = [rule["expr"] for group in groups for rule in group["rules"]]
+    return {name for expr in shown + told for name in re.findall(r"earnest_\w+", expr)}
+
+
+def test_every_kind_of_process_has_a_unit_and_each_is_notified_when_it_works() -> None:
+    words = {}
+    for unit in SERVICES:
+        text = unit.read_text("utf-8")
+        word = re.findall(r"^ExecStart=\S+ -P -m ops\.cli (\w+)$", text, re.MULTILINE)[0]
+        words[word] = "Type=notify" in text
+    assert words.keys() == KINDS == PROCESSES.keys()
+    assert [word for word, notified in words.items() if not notified] == ["migrate"]
+
+
+def test_every_unit_is_hardened_alike() -> None:
+    hardened = {
+        unit.read_text("utf-8").split("User=")[1].partition("\n\n[")[0] for unit in SERVICES
+    }
+    assert len({one.strip() for one in hardened}) == 1
+    assert "ProtectSystem=strict" in hardened.pop()
+
+
+def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not installed")
+    for unit in UNITS:
+        text = unit.read_text("utf-8").replace("/opt/earnest/.venv/bin/python", sys.executable)
+        (tmp_path / unit.name).write_text(text, "utf-8")
+    command = [program, "verify", "--man=no", *map(str, sorted(tmp_path.iterdir()))]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # What else is installed on this machine is not ours to judge.
+    ours = [line for line in done.stderr.splitlines() if "earnest" in line]
+    assert ours == []
+
+
+def test_compose_runs_every_kind_of_process_with_settings_that_exist() -> None:
+    services = load(DEPLOY / "compose.yaml")["services"]
+    run = {words[0] for one in services.values() if isinstance(words := one.get("command"), list)}
+    assert run == KINDS
+    told = {name for one in services.values() for name in one.get("environment", {})}
+    assert {one for one in told if one.startswith("EARNEST_")} <= set(NAMES)
+    names = set(services)
+    for one in services.values():
+        assert set(one.get("depends_on", {})) <= names
+
+
+def test_compose_files_that_are_mounted_exist() -> None:
+    services = load(DEPLOY / "compose.yaml")["services"]
+    mounts = [one for service in services.values() for one in service.get("volumes", ())]
+    local = [one.partition(":")[0] for one in mounts if one.startswith(".")]
+    assert [one for one in local if not (DEPLOY / one).exists()] == []
+
+
+def test_the_image_copies_every_package_and_nothing_that_is_not_there() -> None:
+    text = (DEPLOY / "Dockerfile").read_text("utf-8")
+    copied = set(re.findall(r"^COPY (\S+)", text, re.MULTILINE))
+    assert copied == {"requirements.lock", "models", "workers", "scheduler", "ops", "migrations"}
+
+
+def test_the_example_of_settings_names_settings_that_exist() -> None:
+    text = (DEPLOY / "earnest.env.example").read_text("utf-8")
+    assert set(re.findall(r"EARNEST_\w+", text)) <= set(NAMES)
+
+
+@pytest.mark.parametrize("path", sorted(DEPLOY.rglob("*.y*ml")), ids=lambda path: path.name)
+def test_every_yaml_file_can_be_read(path: Path) -> None:
+    assert load(path)
+
+
+def test_every_alert_says_what_is_wrong_and_how_grave_it_is() -> None:
+    (group,) = load(DEPLOY / "prometheus" / "alerts.yml")["groups"]
+    for rule in group["rules"]:
+        assert rule["labels"]["severity"] in {"page", "warn"}
+        assert rule["annotations"]["summary"]
+
+
+def test_panels_do_not_overlap() -> None:
+    board = json.loads((DEPLOY / "grafana" / "earnest.json").read_text("utf-8"))
+    taken: set[tuple[int, int]] = set()
+    for place in (panel["gridPos"] for panel in board["panels"]):
+        columns = range(place["x"], place["x"] + place["w"])
+        cells = {(x, y) for x in columns for y in range(place["y"], place["y"] + place["h"])}
+        assert max(columns) < 24
+        assert not cells & taken
+        taken |= cells

@@ -1,0 +1,67 @@
+"""Lifecycle document: what is drawn is what the code obeys."""
+
+from __future__ import annotations
+
+from models.events import FACTS
+from models.lifecycle import ENDINGS, FINAL, State
+from models.reasons import Reason
+from ops.lifecycle_diagram import lifecycle_diagram
+from ops.lifecycle_doc import FILE, README, lifecycle_markdown, readme_with_diagram
+
+
+def test_the_document_on_disk_is_not_stale() -> None:
+    assert FILE.read_text("utf-8") == lifecycle_markdown(), "run python -m ops.lifecycle_doc"
+
+
+def test_the_readme_shows_the_present_diagram() -> None:
+    text = README.read_text("utf-8")
+    assert readme_with_diagram(text) == text, "run python -m ops.lifecycle_doc"
+
+
+def test_the_diagram_draws_every_state_that_can_be_reached() -> None:
+    drawn = lifecycle_diagram()
+    missing = {one for one in State if f"--> {one}: " not in drawn}
+    assert missing == set()
+    assert {one for one in State if f"    {one} --> [*]" in drawn} == FINAL - missing
+
+
+def test_what_all_the_work_has_in_common_is_drawn_once() -> None:
+    drawn = lifecycle_diagram()
+    assert drawn.count("--> cancelled: cancel_order, withdraw_order\n") == 1
+    assert "    work --> in_arbitration: dispute_order, ban_for_good\n" in drawn
+    assert "    in_arbitration --> work: resolve_dispute\n" in drawn
+
+
+def test_every_state_has_a_section_that_says_how_it_is_entered_and_left() -> None:
+    for state in State:
+        section = lifecycle_markdown().split(f"### `{state}`\n")[1].split("### ")[0]
+        assert "Entered by " in section
+        assert ("It waits for " in section) is (state not in FINAL)
+
+
+def test_the_diagram_names_the_windows_by_their_settings() -> None:
+    drawn = lifecycle_diagram()
+    assert "    offered --> expired: accept_window is over\n" in drawn
+    assert "balance_overdue --> forfeited: confirm_unpaid, payment_notice_grace is over\n" in drawn
+
+
+def test_every_command_in_every_state_has_a_verdict() -> None:
+    section = lifecycle_markdown().split("## Every verdict")[1]
+    lines = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("|")]
+    head, _, *rows = [[cell.strip() for cell in line] for line in lines]
+    assert head[1:] == [f"`{one}`" for one in State]
+    verdicts = {row[0].strip("`"): dict(zip(State, row[1:], strict=True)) for row in rows}
+    assert len(verdicts) == 26
+    assert verdicts["cancel_order"][State.AWAITING_BALANCE] == (
+        "client, operator → cancelled, forfeited"
+    )
+    assert verdicts["cancel_order"][State.EXPIRED] == "late?"
+    assert verdicts["accept_order"][State.FORFEITED] == "wrong_state"
+    assert verdicts["accept_order"][State.BALANCE_OVERDUE] == "late"
+    assert verdicts["withdraw_order"][State.FORFEITED] == "late?"
+
+
+def test_every_published_name_is_listed() -> None:
+    text = lifecycle_markdown()
+    names = [*FACTS, *Reason, *(reason for some in ENDINGS.values() for reason in some)]
+    assert [name for name in names if f"`{name}`" not in text] == []

@@ -1,0 +1,174 @@
+"""Policy: the numbers are the published ones, and a wrong one is refused by name."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from models.errors import InvalidPolicy
+from models.fields import duration_text, parse_duration
+from models.lifecycle import WAITING, State
+from models.policy import INTRODUCED, Policy, read_policy, recall_policy
+
+DEFAULTS = {
+    "service_fee_bps": 500,
+    "deposit_bps": 1000,
+    "quote_swing_percent": 20,
+    "quote_revisions": 1,
+    "deposit_window": "PT30M",
+    "accept_window": "P1D",
+    "balance_window": "P7D",
+    "payment_notice_grace": "PT10M",
+    "late_notice_window": "P2D",
+    "accept_reminders": ["PT12H", "PT4H", "PT1H"],
+    "balance_reminders": ["P3D", "P1D", "PT2H"],
+    "nudge_interval": "PT2H",
+    "nudge_limit": 3,
+    "merged_payment_limit": 50,
+    **INTRODUCED,
+}
+
+
+def test_the_defaults_are_the_published_ones() -> None:
+    assert json.loads(Policy().model_dump_json()) == DEFAULTS
+
+
+def test_a_policy_survives_being_written_and_read() -> None:
+    policy = Policy(balance_window=timedelta(days=3, seconds=1.5), nudge_limit=0)
+    assert read_policy(policy.model_dump_json()) == policy
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("service_fee_bps", "500"),
+        ("service_fee_bps", 500.0),
+        ("service_fee_bps", True),
+        ("service_fee_bps", -1),
+        ("deposit_bps", 10_001),
+        ("deposit_bps", 8_000),
+        ("quote_swing_percent", 100),
+        ("accept_window", "24h"),
+        ("accept_window", "PT0S"),
+        ("accept_window", "-PT1H"),
+        ("accept_window", 86_400),
+        ("accept_window", "P1M"),
+        ("accept_window", "P1Y"),
+        ("accept_window", "P4000D"),
+        ("accept_window", "P" + "9" * 30 + "D"),
+        ("accept_window", "P"),
+        ("accept_window", "PT"),
+        ("accept_window", "PT\u0663H"),
+        ("accept_window", None),
+        ("balance_reminders", "P1D"),
+        ("balance_reminders", ["P1D", 7]),
+        ("balance_reminders", ["PT1H"] * 21),
+        ("nudge_limit", -1),
+        ("merged_payment_limit", 0),
+        ("grace_of_god", 1),
+        ("version", "mine"),
+    ],
+)
+def test_a_wrong_setting_is_refused_by_name(setting: str, value: object) -> None:
+    with pytest.raises(InvalidPolicy, match=setting):
+        read_policy(json.dumps({setting: value}))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "null", "7", "{", '{"nudge_limit": NaN}', b"\xff"])
+def test_what_is_no_policy_at_all_is_refused(text: str | bytes) -> None:
+    with pytest.raises(InvalidPolicy):
+        read_policy(text)
+
+
+@pytest.mark.parametrize(("swing", "deposit", "fits"), [(20, 7_999, True), (20, 8_000, False)])
+def test_a_quote_cut_by_the_full_swing_must_exceed_the_deposit(
+    swing: int, deposit: int, *, fits: bool
+) -> None:
+    text = json.dumps({"quote_swing_percent": swing, "deposit_bps": deposit})
+    if fits:
+        assert read_policy(text).deposit_bps == deposit
+    else:
+        with pytest.raises(InvalidPolicy, match="deposit"):
+            read_policy(text)
+
+
+def test_every_state_that_waits_has_a_window() -> None:
+    assert set(Policy().windows) == WAITING | {State.IN_ARBITRATION}
+
+
+def test_a_lead_not_shorter_than_the_window_is_skipped() -> None:
+    policy = read_policy('{"accept_window": "PT4H"}')
+    assert policy.leads(State.OFFERED) == (timedelta(hours=1),)
+
+
+def test_leads_are_told_longest_first_and_once_each() -> None:
+    policy = read_policy('{"accept_reminders": ["PT1H", "PT3H", "PT60M", "PT2H"]}')
+    assert policy.leads(State.OFFERED) == tuple(timedelta(hours=n) for n in (3, 2, 1))
+
+
+def test_states_that_wait_for_no_person_have_no_reminders() -> None:
+    assert [Policy().leads(one) for one in (State.AWAITING_DEPOSIT, State.FORFEITED)] == [(), ()]
+
+
+def test_a_version_is_the_same_for_the_same_numbers_only() -> None:
+    assert (
+        Policy().version == read_policy("{}").version == read_policy(json.dumps(DEFAULTS)).version
+    )
+    assert Policy().version != Policy(nudge_limit=4).version
+
+
+def test_a_copy_with_another_number_has_another_version() -> None:
+    policy = Policy()
+    name = policy.version
+    assert policy.model_copy(update={"nudge_limit": 4}).version != name
+
+
+@pytest.mark.parametrize("text", ["PT30M", "P1D", "P7D", "P1DT2H3M4.5S", "PT0.000001S", "PT0S"])
+def test_a_duration_is_written_as_it_was_read(text: str) -> None:
+    assert duration_text(parse_duration(text)) == text
+
+
+def test_a_day_is_always_24_hours() -> None:
+    assert parse_duration("P1W") == parse_duration("P7D") == parse_duration("PT168H")
+
+
+# A policy as the first version of this program kept it, and the name it kept it under.
+KEPT = {name: value for name, value in DEFAULTS.items() if name not in INTRODUCED}
+KEPT_AS = "p546777df3957"
+
+
+def test_a_policy_kept_by_the_first_version_is_still_called_what_it_was() -> None:
+    assert recall_policy(json.dumps(KEPT)).version == Policy().version == KEPT_AS
+
+
+def test_what_a_kept_policy_does_not_say_is_as_when_it_was_introduced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As if a later version had changed its mind about the default.
+    monkeypatch.setitem(INTRODUCED, "review_window", "P5D")
+    assert recall_policy(json.dumps(KEPT)).review_window == timedelta(days=5)
+    assert read_policy(json.dumps(KEPT)).review_window == timedelta(days=3)
+
+
+def test_what_a_kept_policy_says_is_what_it_means() -> None:
+    said = json.dumps(KEPT | {"review_window": "P9D"})
+    assert recall_policy(said).review_window == timedelta(days=9)
+    assert recall_policy(said).version != KEPT_AS
+    assert recall_policy(recall_policy(said).model_dump_json()) == recall_policy(said)
+
+
+@pytest.mark.parametrize("name", sorted(INTRODUCED))
+def test_every_later_number_changes_the_version_when_it_changes(name: str) -> None:
+    value = INTRODUCED[name]
+    other: object = value
+    if isinstance(value, bool):
+        other = not value
+    elif isinstance(value, int):
+        other = value + 1 if value < 10_000 else value - 1
+    elif isinstance(value, list):
+        other = ["PT2H"]
+    else:
+        other = {"elapsed": "civil_cn"}.get(value, "P1DT1H")
+    assert read_policy(json.dumps({name: other})).version != Policy().version

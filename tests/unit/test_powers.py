@@ -1,0 +1,173 @@
+"""Powers: every operator's command has its word and its form, drawn from the command alone."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from datetime import UTC, datetime, timedelta
+from typing import Any, get_args
+
+import pytest
+
+from models.commands import KINDS, AnyCommand
+from models.fields import instant_text
+from models.lifecycle import FINAL, ROLES, TRANSITIONS, Role, State
+from models.parse import parse
+from ops.cli import build_parser
+from ops.forms import Entry
+from ops.powers import LENT, OWN, Power, kind_of, open_in
+from ops.refused import Refused
+from ops.using import read_intent
+
+ALL = [*OWN.values(), *LENT.values()]
+NOW = datetime(2026, 3, 2, 2, tzinfo=UTC)
+
+BESIDE_THE_TYPE = {
+    "url": "https://example.com/v",
+    "links": ["https://example.com/a", "https://example.com/b"],
+    "rating": 5,
+}
+"""What fields want that is more than a type; everything else is made up from that."""
+
+
+def sample(entry: Entry) -> Any:  # noqa: ANN401 - whatever the field takes
+    """Make up a value."""
+    if entry.takes == "records":
+        return [{one.name: sample(one) for one in entry.entries}]
+    made = {
+        "flag": True,
+        "number": 7,
+        "instant": "2026-03-09T02:00:00Z",
+        "choice": entry.choices[-1] if entry.choices else None,
+        "text": "x1",
+        "texts": ["x1", "x2"],
+    }
+    return BESIDE_THE_TYPE.get(entry.name, made[entry.takes])
+
+
+def said(power: Power) -> dict[str, Any]:
+    return {one.name: sample(one) for one in power.entries if one.name != "creator_bps"}
+
+
+def words(power: Power) -> list[str]:
+    """Say the same on the command line."""
+    given = []
+    for name, value in said(power).items():
+        flag = "--their-reason" if name == "reason" else f"--{name.replace('_', '-')}"
+        values = value if isinstance(value, list) else [] if value is True else [value]
+        given += [flag, *map(written, values)]
+    path = ["act", power.kind] if power.lent else [power.kind]
+    about = ["o1"] if power.of_an_order else []
+    return ["operate", *path, *about, *given, "--reason", "why", "--as", "ann"]
+
+
+def written(value: Any) -> str:  # noqa: ANN401 - a value, or a record
+    if isinstance(value, dict):
+        return ",".join(f"{name}={one}" for name, one in value.items())
+    return str(value)
+
+
+def spoken(*given: str) -> Namespace:
+    return build_parser().parse_args(given)
+
+
+def test_every_command_that_an_operator_may_ask_is_a_power() -> None:
+    models = {kind_of(one): one for one in get_args(AnyCommand)}
+    told = {kind: getattr(one, "roles", ROLES.get(kind, ())) for kind, one in models.items()}
+    mine = {kind for kind in KINDS if Role.OPERATOR in told[kind]}
+    assert OWN.keys() == mine
+    parties = {Role.CLIENT, Role.CREATOR}
+    theirs = {one.command for one in TRANSITIONS if not one.roles.isdisjoint(parties)}
+    assert LENT.keys() == theirs & KINDS
+
+
+@pytest.mark.parametrize("power", ALL, ids=lambda one: f"{'act ' * one.lent}{one.kind}")
+def test_what_a_form_asks_for_is_all_that_its_command_wants(power: Power) -> None:
+    head = {"id": "command-1", "by": {"role": "operator", "id": "ann"}}
+    order_id = "o1" if power.of_an_order else None
+    body = power.command(said(power), order_id=order_id, reason="why", head=head)
+    command: Any = parse(json.dumps(body))
+    assert (command.reason, command.by.id) == ("why", "ann")
+    asked = command.command if power.lent else command
+    assert asked.kind == power.kind
+    assert getattr(asked, "order_id", None) in ("o1", "x1", None)
+
+
+@pytest.mark.parametrize("power", ALL, ids=lambda one: f"{'act ' * one.lent}{one.kind}")
+def test_a_word_says_what_a_form_does(power: Power) -> None:
+    intent = read_intent(spoken(*words(power)))
+    assert (intent.power, intent.operator, intent.reason) == (power, "ann", "why")
+    assert intent.said == said(power)
+
+
+@pytest.mark.parametrize("power", ALL, ids=lambda one: f"{'act ' * one.lent}{one.kind}")
+def test_no_word_is_spoken_without_a_reason(
+    power: Power, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = words(power)
+    place = given.index("--reason")
+    with pytest.raises(SystemExit):
+        spoken(*given[:place], *given[place + 2 :])
+    assert "--reason" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_page_offers_what_the_table_allows_and_nothing_else(state: State) -> None:
+    rows = [one for one in TRANSITIONS if one.source is state]
+    own = {one.command for one in rows if Role.OPERATOR in one.roles}
+    parties = {one.command for one in rows if one.roles & {Role.CLIENT, Role.CREATOR}}
+    found = open_in(state)
+    assert {one.kind for one in found if not one.lent} == own
+    assert {one.kind for one in found if one.lent} == (set() if state in FINAL else parties)
+
+
+def test_only_what_makes_sense_for_many_is_asked_of_many() -> None:
+    bulk = {one.kind for one in ALL if one.in_bulk}
+    assert bulk == {
+        *("extend_deadline", "pause_clock", "resume_clock", "cancel_order", "reinstate_order")
+    }
+    assert not LENT["cancel_order"].in_bulk
+
+
+def test_short_words_stand_for_long_ones_and_extend_stands_alone() -> None:
+    for short, kind in (("extend", "extend_deadline"), ("pause", "pause_clock")):
+        said_by = ["--by", "PT3H"] if short == "extend" else []
+        options = spoken("operate", short, "o1", *said_by, "--reason", "why")
+        assert options.power is OWN[kind]
+    assert spoken("extend", "o1", "--by", "PT3H", "--reason", "w").power is OWN["extend_deadline"]
+
+
+def test_more_time_is_measured_from_each_orders_own_deadline() -> None:
+    intent = read_intent(spoken("extend", "o1", "--by", "PT3H", "--reason", "w", "--as", "ann"))
+    due = NOW + timedelta(days=1)
+    body = intent.command("command-1", "o1", due)
+    assert body["until"] == instant_text(due + timedelta(hours=3))
+    assert parse(json.dumps(body)).kind == "extend_deadline"
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        (["--by", "3h"], "a duration like"),
+        (["--by", "PT0S"], "more than nothing"),
+        (["--by", "P9999D"], "at most 10 years"),
+        (["--by", "PT3H", "--as", "no name"], "--as: "),
+    ],
+)
+def test_what_makes_no_sense_is_said_in_a_line(given: list[str], complaint: str) -> None:
+    with pytest.raises(Refused, match=complaint):
+        read_intent(spoken("extend", "o1", "--reason", "w", *given))
+
+
+def test_a_part_that_is_no_number_is_refused() -> None:
+    given = ("operate", "release", "o1", "--reason", "w", "--parts", "to=client,amount_fen=1e3")
+    with pytest.raises(Refused, match="amount_fen must be a whole number"):
+        read_intent(spoken(*given))
+
+
+def test_who_acts_for_a_side_is_dismissed_in_so_many_words() -> None:
+    given = ("operate", "act", "appoint_provider", "o1", "--reason", "w", "--as", "ann")
+    assert read_intent(spoken(*given, "--provider-id", "")).said == {"provider_id": None}
+    assert read_intent(spoken(*given, "--provider-id", "sp1")).said == {"provider_id": "sp1"}
+    with pytest.raises(SystemExit):
+        spoken(*given)

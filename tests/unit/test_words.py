@@ -1,0 +1,87 @@
+"""Words: the ops page has a word for everything the pipeline names, in English and in Chinese."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, get_args
+
+import pytest
+
+from models.clocks import Counted
+from models.commands import KINDS
+from models.events import FACTS
+from models.ledger import FAMILIES
+from models.lifecycle import DISPUTES, ENDINGS, NOT_ASKED, Role, State
+from models.order import Stopper
+from models.reasons import Alert, Reason, Unusable
+from ops.waits import WAITS_FOR
+from ops.web.app import STATIC
+
+PAIR = re.compile(r'  "?([\w.]+)"?: \["([^"]+)", "([^"]+)"\],')
+CHINESE = re.compile("[\u4e00-\u9fff]")
+
+Pairs = dict[str, tuple[str, str]]
+
+
+def pairs(const: str) -> Pairs:
+    """Read one table of names.js; every line of it is a comment or a name with two words."""
+    text = (STATIC / "names.js").read_text("utf-8")
+    inside = text.split(f"const {const} = {{\n")[1].split("\n};\n")[0].splitlines()
+    lines = [one for one in inside if one and not one.startswith("  //")]
+    found = [PAIR.fullmatch(one) for one in lines]
+    assert [line for line, match in zip(lines, found, strict=True) if match is None] == []
+    keys = [match[1] for match in found if match]
+    assert sorted(keys) == sorted(set(keys))
+    return {match[1]: (match[2], match[3]) for match in found if match}
+
+
+NAMED: dict[str, set[Any]] = {
+    "states": set(State),
+    "endings": {one for reasons in ENDINGS.values() for one in reasons},
+    "disputes": set(DISPUTES),
+    "commands": set(KINDS),
+    "what nobody asks": set(NOT_ASKED),
+    "events": set(FACTS),
+    "refusals": set(Reason),
+    "unusable money": set(Unusable),
+    "alerts": set(Alert),
+    "accounts": set(FAMILIES),
+    "ways to count days": set(get_args(Counted)),
+}
+
+
+@pytest.mark.parametrize("what", NAMED)
+def test_nothing_that_the_models_name_lacks_a_word(what: str) -> None:
+    known = pairs("PAIRS")
+    assert {str(one) for one in NAMED[what]} - known.keys() == set()
+
+
+def test_every_word_is_a_word_of_its_language() -> None:
+    for english, chinese in (pairs("PAIRS") | pairs("WAITS")).values():
+        assert english.isascii(), english
+        assert "_" not in english
+        assert CHINESE.search(chinese), chinese
+
+
+def test_the_page_says_of_every_wait_what_the_command_line_says() -> None:
+    said = {state: english for state, (english, _) in pairs("WAITS").items()}
+    assert said == {state.value: what for state, what in WAITS_FOR.items()}
+
+
+def labels(language: str) -> set[str]:
+    """Return the labels that words.js has in one language."""
+    text = (STATIC / "words.js").read_text("utf-8")
+    inside = text.split(f"const {language} = {{\n")[1].split("\n};\n")[0]
+    without_words = re.sub(r'"[^"]*"|`[^`]*`', "", inside)
+    return set(re.findall(r"(\w+):", without_words))
+
+
+def test_both_languages_have_the_same_labels() -> None:
+    assert labels("EN") == labels("ZH")
+
+
+def test_the_page_says_nothing_that_has_no_label() -> None:
+    source = "".join(one.read_text("utf-8") for one in sorted(STATIC.glob("*.js")))
+    asked = set(re.findall(r'\bt\("(\w+)"', source))
+    roles = {role.value for role in Role}
+    assert (asked | roles | set(get_args(Stopper)) | {"silence"}) - labels("EN") == set()

@@ -1,0 +1,1 @@
+"""Web tests: the HTTP gateway and the ops page against real servers."""

@@ -1,0 +1,114 @@
+"""Fixtures: a web process's application over real servers, and a worker that settles on demand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import Engine, select
+from starlette.testclient import TestClient
+
+from ops.web.app import create_app
+from ops.web.desk import open_desk
+from ops.web.intake import Limits
+from tests.patience import eventually
+from workers.database import open_database, reading
+from workers.door import RedisDoor
+from workers.door_tables import inbox
+from workers.intake import sort
+from workers.migrate import migrate
+from workers.process import policy_in_force
+from workers.relay import Relay
+from workers.settings import Settings
+from workers.settle import Settler
+from workers.store import Store
+from workers.wire import COMMANDS, Keys, Scripts, Taking, connect
+
+TOKENS = """
+# who, and what only they know
+operator/ann       operator-token-0001
+client/c1          client-token-000001
+creator/k1         creator-token-00001
+mcn/m1             agency-token-000001
+provider/m1        provider-token-0001
+client             every-client-token-1
+platform           platform-token-0001
+payments           payments-token-0001
+"""
+
+LOCAL = "http://127.0.0.1:8000"
+
+
+@dataclass(kw_only=True)
+class House:
+    """An application and what stands behind it; `settle` does a worker's work, once."""
+
+    settings: Settings
+    engine: Engine
+    wire: redis.Redis
+    stack: ExitStack = field(default_factory=ExitStack)
+
+    def open(self, *, limits: Limits | None = None, **changes: Any) -> TestClient:  # noqa: ANN401
+        """Serve, with settings changed."""
+        desk = open_desk(replace(self.settings, **changes), limits)
+        self.stack.callback(desk.engine.dispose)
+        return self.stack.enter_context(
+            TestClient(create_app(desk), LOCAL, raise_server_exceptions=False)
+        )
+
+    def tokens(self) -> Path:
+        """Write a file of tokens."""
+        path = self.settings.var / "tokens"
+        path.write_text(TOKENS)
+        return path
+
+    def is_carried(self) -> bool:
+        """Tell whether everything accepted has come to the queue."""
+        with reading(self.engine) as connection:
+            ids = set(connection.execute(select(inbox.c.message_id)).scalars())
+        return all(self.wire.hexists(Keys(COMMANDS).messages, one) for one in ids)
+
+    def settle(self) -> int:
+        """Settle whatever was accepted and publish it; return how many commands."""
+        eventually(self.is_carried)
+        catch = Scripts(self.wire).fetch(Keys(COMMANDS), "tester", Taking(1_000))
+        found = [sort(COMMANDS, one, self.settings.keyring) for one in catch.found]
+        received = [one for delivery in found for one in delivery.commands]
+        store = Store(self.engine, policy_in_force(self.settings))
+        store.adopt_policy()
+        held = Settler(store, RedisDoor(self.wire, self.engine), lambda: None).settle(received)
+        settled = {one.message_id for one in found} - {one.message_id for one in held}
+        Scripts(self.wire).ack(Keys(COMMANDS), "tester", sorted(settled))
+        while Relay(self.engine, self.wire).run_once():
+            continue
+        return len(received) - len(held)
+
+    def settle_soon(self) -> None:
+        """Settle in another thread, as soon as there is something; the house waits for its end."""
+
+        def run() -> None:
+            while not self.settle():
+                self.wire.blpop([Keys(COMMANDS).bell], timeout=5)
+
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        self.stack.callback(thread.join, timeout=30)
+
+
+@pytest.fixture
+def house(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[House]:
+    """Give prepared servers, and nothing served yet."""
+    settings = Settings.read({}, var=tmp_path, database_url=database_url, redis_url=redis_url)
+    engine, wire = open_database(database_url), connect(redis_url)
+    migrate(engine)
+    made = House(settings=settings, engine=engine, wire=wire)
+    with made.stack:
+        yield made
+    engine.dispose()
+    wire.close()

@@ -1,0 +1,231 @@
+"""Commands over HTTP: what is taken in is kept, what is not is told why, field by field."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from starlette.testclient import TestClient
+
+from ops.web.examples import EXAMPLES, example
+from ops.web.intake import Limits
+from tests.patience import eventually
+from tests.web.conftest import House
+from workers import redrive, tables
+from workers.clock import SECOND_US, now_us
+from workers.database import reading
+
+Body = dict[str, Any]
+
+
+def mcn(command_id: str = "register-1", **changes: object) -> Body:
+    by = {"role": "platform", "id": "p"}
+    return {
+        "id": command_id,
+        "kind": "register_mcn",
+        "by": by,
+        "mcn_id": "m1",
+        "name": "M",
+    } | changes
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def post(web: TestClient, body: object, token: str | None = None) -> Any:  # noqa: ANN401
+    return web.post("/commands", json=body, headers=bearer(token) if token else {})
+
+
+def test_a_command_is_accepted_settled_and_its_outcome_told(house: House) -> None:
+    web = house.open()
+    answer = post(web, mcn())
+    assert answer.status_code == 202
+    assert answer.headers["location"] == "/commands/register-1"
+    assert web.get("/commands/register-1").json()["status"] == "pending"
+    house.settle_soon()
+    found = web.get("/commands/register-1", params={"wait": 10}).json()
+    assert (found["status"], found["outcome"], found["reason"]) == ("settled", "applied", None)
+    assert found["received_at"] == answer.json()["received_at"]
+
+
+def test_said_again_it_is_the_same_command(house: House) -> None:
+    web = house.open()
+    first = post(web, mcn()).json()
+    assert post(web, mcn()).json() == first
+    house.settle()
+    assert post(web, mcn()).json() == first
+    assert house.settle() == 0
+
+
+def test_a_list_is_taken_whole_in_its_order(house: House) -> None:
+    web = house.open()
+    answer = post(web, [mcn(f"register-{n}", mcn_id=f"m{n}") for n in range(500)])
+    assert [one["id"] for one in answer.json()["accepted"]] == [f"register-{n}" for n in range(500)]
+    assert house.settle() == 500
+
+
+def test_a_trace_context_is_kept_with_the_command(house: House) -> None:
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    web = house.open()
+    for n, given in enumerate((trace, "no trace at all")):
+        body = mcn(f"register-{n}", mcn_id=f"m{n}")
+        assert web.post("/commands", json=body, headers={"traceparent": given}).status_code == 202
+        house.settle()
+    with reading(house.engine) as connection:
+        found = connection.execute(select(tables.events.c.trace)).scalars().all()
+    assert found == [trace, trace, None, None]
+
+
+def test_a_list_that_is_too_long_is_refused_whole(house: House) -> None:
+    web = house.open()
+    answer = post(web, [mcn(f"register-{n}", mcn_id=f"m{n}") for n in range(501)])
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (413, "commands")
+    assert web.get("/commands/register-0").status_code == 404
+
+
+def test_a_list_with_one_fault_is_refused_whole_and_the_fault_is_named(house: House) -> None:
+    web = house.open()
+    answer = post(web, [mcn(), mcn("register-2", name=7, extra=1)])
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert {(one["index"], one["field"]) for one in answer.json()["errors"]} == {
+        (1, "name"),
+        (1, "extra"),
+    }
+    assert web.get("/commands/register-1").status_code == 404
+
+
+def test_an_order_that_cannot_be_is_refused_at_the_door(house: House) -> None:
+    body = example("place_order") | {"expected_publish_at": "2020-01-01T00:00:00Z"}
+    answer = post(house.open(), body)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == "expected_publish_at"
+
+
+def test_an_id_cannot_be_used_for_something_else(house: House) -> None:
+    web = house.open()
+    post(web, mcn())
+    assert post(web, mcn(name="other")).status_code == 409
+    house.settle()
+    answer = post(web, [mcn("register-2"), mcn(name="other")])
+    assert answer.status_code == 409
+    assert answer.json()["errors"] == [
+        {"index": 1, "field": "id", "detail": "used before for another command", "id": "register-1"}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"{} {}", 400),
+        (b"[", 400),
+        (b"[1", 400),
+        (b"[1,]", 400),
+        (b"[1] 2", 400),
+        (b"\xff", 400),
+        (b"[" * 100_000, 400),
+        (b'{"a":' * 100_000, 400),
+        (b"[]", 422),
+        (b"7", 422),
+        (b"null", 422),
+        (b"[1e999, NaN, " + b"9" * 10_000 + b"]", 422),
+        (b'"' + b"\\\\" * 10_000 + b'"', 422),
+        (b"[" + b"1," * 500 + b"1]", 413),
+        (b'{"id":"' + b"x" * 300_000 + b'"}', 413),
+        (b" " * (4 * 1024 * 1024 + 1), 413),
+    ],
+)
+def test_what_is_no_command_is_refused_and_costs_nothing(
+    house: House, body: bytes, status: int
+) -> None:
+    answer = house.open().post(
+        "/commands", content=body, headers={"Content-Type": "application/json"}
+    )
+    assert answer.status_code == status
+    assert answer.json()["status"] == status
+
+
+def test_a_form_from_elsewhere_is_not_heard(house: House) -> None:
+    web = house.open()
+    assert web.post("/commands", content=json.dumps(mcn())).status_code == 415
+    plain = {"Content-Type": "text/plain"}
+    assert web.post("/commands", content="{}", headers=plain).status_code == 415
+    other = {"Origin": "https://elsewhere.example"}
+    assert web.post("/commands", json=mcn(), headers=other).status_code == 403
+    assert web.get("/orders", headers={"Host": "elsewhere.example"}).status_code == 421
+
+
+def test_too_much_waiting_is_said_with_when_to_come_back(house: House) -> None:
+    web = house.open(limits=Limits(unsettled=1))
+    assert post(web, [mcn(), mcn("register-2")]).status_code == 202
+    answer = post(web, mcn("register-3"))
+    assert answer.status_code == 429
+    assert int(answer.headers["retry-after"]) > 0
+    assert web.get("/readyz").json()["checks"]["room"] == "full"
+
+
+@pytest.mark.parametrize(
+    ("token", "by", "status"),
+    [
+        (None, ("platform", "p"), 401),
+        ("no-such-token-0001", ("platform", "p"), 401),
+        ("platform-token-0001", ("platform", "anybody"), 202),
+        ("client-token-000001", ("platform", "p"), 403),
+        ("client-token-000001", ("client", "c1"), 202),
+        ("client-token-000001", ("client", "c2"), 403),
+        ("every-client-token-1", ("client", "c2"), 202),
+        ("operator-token-0001", ("operator", "bob"), 403),
+        ("operator-token-0001", ("operator", "ann"), 202),
+    ],
+)
+def test_who_asks_is_checked_and_never_believed(
+    house: House, token: str | None, by: tuple[str, str], status: int
+) -> None:
+    web = house.open(tokens=house.tokens())
+    body = example("cancel_order") | {"by": {"role": by[0], "id": by[1]}}
+    assert post(web, body, token).status_code == status
+
+
+def test_an_operator_is_not_believed_without_a_token_even_here(house: House) -> None:
+    body = example("cancel_order") | {"by": {"role": "operator", "id": "o"}}
+    web = house.open()
+    assert post(web, body).status_code == 403
+    own = (house.settings.var / "operator-token").read_text().strip()
+    assert post(web, body, own).status_code == 202
+
+
+@pytest.mark.parametrize("kind", EXAMPLES)
+def test_every_example_is_a_command(house: House, kind: str) -> None:
+    web = house.open()
+    own = (house.settings.var / "operator-token").read_text().strip()
+    assert post(web, example(kind), own).status_code == 202
+
+
+def test_every_command_is_believed_of_its_own_sender_only(house: House) -> None:
+    senders = {(one["by"]["role"], one["by"]["id"]) for one in EXAMPLES.values()}
+    tokens = {role: f"{role}-has-this-token" for role, _ in senders}
+    path = house.settings.var / "tokens"
+    path.write_text("".join(f"{role}/{who} {tokens[role]}\n" for role, who in senders))
+    web = house.open(tokens=path)
+    for kind, body in EXAMPLES.items():
+        mine = body["by"]["role"]
+        for role in sorted(tokens):
+            answer = post(web, example(kind) | {"id": f"{kind}-{role}"}, tokens[role])
+            assert answer.status_code == (202 if role == mine else 403), (kind, role)
+        other = example(kind) | {"by": body["by"] | {"id": "somebody-else"}}
+        assert post(web, other, tokens[mine]).status_code == 403, kind
+
+
+def test_what_was_accepted_survives_the_loss_of_redis(house: House) -> None:
+    web = house.open()
+    post(web, mcn())
+    eventually(house.is_carried)
+    house.wire.flushall()
+    assert web.get("/commands/register-1").json()["status"] == "pending"
+    redrive.sweep(house.engine, house.wire, now_us() + SECOND_US)
+    assert house.settle() == 1

@@ -1,0 +1,81 @@
+"""In time: what was accepted before a deadline counts, although Redis lost it and time went on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from scheduler.ticks import sweep_inbox, wake_overdue
+from tests.integration import letters
+from tests.patience import eventually
+from tests.web.conftest import House
+from tests.web.test_commands import post
+from workers.door import RedisDoor
+from workers.intake import sort
+from workers.process import policy_in_force
+from workers.reading import Reader
+from workers.settle import Settler
+from workers.store import Store
+from workers.wire import WAKEUPS, Keys, Scripts, Taking
+
+
+def wake(house: House) -> None:
+    """Let the scheduler tick, and a worker do what it is told."""
+    wake_overdue(house.engine, house.wire)
+    catch = Scripts(house.wire).fetch(Keys(WAKEUPS), "tester", Taking(100))
+    found = [sort(WAKEUPS, one, house.settings.keyring) for one in catch.found]
+    named = [order_id for one in found for order_id in one.orders]
+    door = RedisDoor(house.wire, house.engine)
+    Settler(Store(house.engine, policy_in_force(house.settings)), door, lambda: None).settle(
+        [], named or ["o1"]
+    )
+
+
+def test_an_acceptance_in_time_wins_though_redis_lost_it_and_the_deadline_has_passed(
+    house: House,
+) -> None:
+    policy = house.settings.var / "policy.json"
+    policy.write_text('{"accept_window": "PT2S", "accept_reminders": []}')
+    house.settings = replace(house.settings, policy=policy)
+    web = house.open()
+    post(web, letters.admit())
+    house.settle()
+    post(web, letters.place("o1"))
+    house.settle()
+    post(web, letters.pay("pay_1", {"o1": 10_500}))
+    house.settle()
+    reader = Reader(Store(house.engine, policy_in_force(house.settings)))
+
+    accepted = post(web, letters.accept("o1")).json()
+    eventually(house.is_carried)
+    house.wire.flushall()
+    offered = reader.order("o1")
+    assert offered is not None
+    assert offered.due_at is not None
+    due_at, door = offered.due_at, RedisDoor(house.wire, house.engine)
+    eventually(lambda: door.now() > due_at)
+    wake(house)
+    assert reader.order("o1") == offered
+    assert sweep_inbox(house.engine, house.wire) == 1
+    house.settle()
+    found = web.get(accepted["outcome_at"]).json()
+    assert (found["outcome"], found["received_at"]) == ("applied", accepted["received_at"])
+    assert reader.order("o1") != offered
+
+
+def test_an_offer_that_nobody_answered_ends_all_the_same(house: House) -> None:
+    policy = house.settings.var / "policy.json"
+    policy.write_text('{"accept_window": "PT1S", "accept_reminders": []}')
+    house.settings = replace(house.settings, policy=policy)
+    web = house.open()
+    for one in (*letters.admit(), letters.place("o1"), letters.pay("pay_1", {"o1": 10_500})):
+        post(web, one)
+        house.settle()
+
+    def has_expired() -> bool:
+        wake(house)
+        return bool(web.get("/orders/o1").json()["reason"] == "not_accepted")
+
+    eventually(has_expired)
+    late = post(web, letters.accept("o1")).json()
+    house.settle()
+    assert web.get(late["outcome_at"]).json()["reason"] == "late"

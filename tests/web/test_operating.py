@@ -1,0 +1,103 @@
+"""Operating: acting wants the operator, a reason and our own page, and leaves as a command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.integration import letters
+from tests.web.conftest import House
+from tests.web.test_commands import bearer, post
+from workers import dead_letters, quarantine
+from workers.clock import from_us, now_us
+from workers.envelope import Refused
+from workers.turns import Received
+
+ACT = {"X-Earnest-Action": "1"}
+ANN = ACT | bearer("operator-token-0001")
+WHY = {"reason": "the sender asked"}
+
+
+@pytest.fixture
+def web(house: House) -> TestClient:
+    """Serve one order, a dead letter and something in quarantine."""
+    made = house.open(tokens=house.tokens())
+    post(made, letters.admit(), "platform-token-0001")
+    house.settle()
+    post(made, letters.place("o1"), "every-client-token-1")
+    house.settle()
+    quarantine.quarantine(house.engine, Refused("commands", "m1", b"\xff<b>", "not JSON", 4))
+    text = '{"id":"dead-letter-1","kind":"nudge_creator","by":{"role":"client","id":"c1"},'
+    received = Received(text + '"order_id":"o1"}', from_us(now_us()), now_us(), "m2")
+    dead_letters.bury(house.engine, received, ValueError("a fault of ours"))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        (ACT, WHY, 401),
+        (ACT | bearer("platform-token-0001"), WHY, 403),
+        (bearer("operator-token-0001"), WHY, 403),
+        (ANN | {"Origin": "https://elsewhere.example"}, WHY, 403),
+        (ANN, {}, 422),
+        (ANN, {"reason": "no"}, 422),
+        (ANN, {"reason": "yes", "and": "more"}, 422),
+    ],
+)
+@pytest.mark.parametrize("path", ["dead-letters/1/replay", "quarantine/1/drop"])
+def test_nobody_acts_without_the_right_a_reason_and_our_page(
+    web: TestClient, path: str, headers: dict[str, str], body: dict[str, Any], status: int
+) -> None:
+    answer = web.post(f"/ops/api/{path}", json=body, headers=headers)
+    assert answer.status_code == status
+    found = web.get("/ops/api/asides", headers=ANN).json()
+    assert (len(found["dead_letters"]), len(found["quarantine"])) == (1, 1)
+
+
+def test_a_dead_letter_is_replayed_once(web: TestClient) -> None:
+    path = "/ops/api/dead-letters/1/replay"
+    answer = web.post(path, json=WHY, headers=ANN)
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "rejected")
+    assert web.post(path, json=WHY, headers=ANN).status_code == 404
+    assert web.get("/commands/dead-letter-1", headers=ANN).json()["outcome"] == "rejected"
+    assert web.get("/ops/api/asides", headers=ANN).json()["dead_letters"] == []
+
+
+def test_a_dead_letter_that_fails_as_before_waits_on(
+    web: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("a fault of ours")
+
+    monkeypatch.setattr("workers.store.Store.record", fail)
+    answer = web.post("/ops/api/dead-letters/1/replay", json=WHY, headers=ANN)
+    assert answer.status_code == 409
+    assert len(web.get("/ops/api/asides", headers=ANN).json()["dead_letters"]) == 1
+
+
+def test_what_is_in_quarantine_is_dropped_once(web: TestClient) -> None:
+    path = "/ops/api/quarantine/1/drop"
+    assert web.post(path, json=WHY, headers=ANN).status_code == 200
+    assert web.post(path, json=WHY, headers=ANN).status_code == 404
+
+
+def test_orders_are_found_by_their_own_name_and_by_their_parties(web: TestClient) -> None:
+    for words in ("o1", "c1", "k1", " o1 ", ""):
+        found = web.get("/ops/api/search", params={"q": words}, headers=ANN).json()["orders"]
+        assert [one["order_id"] for one in found] == ["o1"], words
+    assert web.get("/ops/api/search", params={"q": "x\0"}, headers=ANN).json() == {"orders": []}
+
+
+@pytest.mark.parametrize("path", ["/ops", "/ops/orders/o1", "/ops/static/ops.js"])
+def test_the_page_itself_holds_nothing_and_runs_nothing_from_elsewhere(
+    web: TestClient, path: str
+) -> None:
+    answer = web.get(path)
+    assert answer.status_code == 200
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert "://" not in answer.text.replace("http://www.w3.org/2000/svg", "")

@@ -1,0 +1,137 @@
+"""Task lists over HTTP: everybody reads their own, in pages that neither skip nor repeat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from tests.integration import letters
+from tests.web.conftest import House
+from tests.web.test_commands import bearer, post
+
+ANN, CREATOR, AGENCY = "operator-token-0001", "creator-token-00001", "agency-token-000001"
+SHOWN = {
+    "task_id": "t1_3",
+    "name": "春季新品推广",
+    "client_id": "c1",
+    "client_name": "极光",
+    "creator_id": "k1",
+    "industry": "美妆",
+    "amount_fen": 100_000,
+    "expected_publish_at": None,
+    "status": "pending_payment",
+    "state": "awaiting_deposit",
+    "reason": None,
+}
+
+
+@pytest.fixture
+def web(house: House) -> TestClient:
+    """Serve four orders for a creator who is signed with an agency, and one for another's."""
+    made = house.open(tokens=house.tokens())
+    other = {"creator_id": "k2", "name": "K2", "contract": "direct"}
+    known = [letters.ask("register_client", "platform", client_id="c1", name="极光")]
+    known += [*letters.admit(), letters.ask("register_creator", "platform", **other)]
+    post(made, known, "platform-token-0001")
+    house.settle()
+    for n in range(4):
+        post(made, letters.place(f"t{n % 2}_{n}"), "every-client-token-1")
+        house.settle()
+    post(made, letters.place("t9", "client:c2", creator_id="k2"), "every-client-token-1")
+    house.settle()
+    return made
+
+
+def found(web: TestClient, token: str = ANN, **wanted: Any) -> list[str]:  # noqa: ANN401
+    answer = web.get("/tasks", params=wanted, headers=bearer(token))
+    assert answer.status_code == 200, answer.text
+    return [one["task_id"] for one in answer.json()["tasks"]]
+
+
+def test_a_creator_sees_its_own_list_and_an_agency_its_creators(web: TestClient) -> None:
+    own = ["t1_3", "t0_2", "t1_1", "t0_0"]
+    assert found(web, CREATOR) == found(web, AGENCY) == own
+    assert found(web, CREATOR, creator="k1") == found(web, AGENCY, creator="k1") == own
+    assert found(web, CREATOR, creator="k2") == found(web, AGENCY, creator="k2") == []
+    assert found(web, AGENCY, mcn="m2") == []
+    assert found(web, CREATOR, mcn="m1") == own
+
+
+def test_operators_see_everybodys_and_may_choose(web: TestClient) -> None:
+    assert found(web)[0] == "t9"
+    assert found(web, "platform-token-0001", creator="k2") == ["t9"]
+    assert len(found(web, mcn="m1")) == 4
+    assert found(web, mcn="m2") == []
+
+
+def test_a_list_is_filtered_by_status_id_and_time(web: TestClient) -> None:
+    assert found(web, CREATOR, id="t1") == ["t1_3", "t1_1"]
+    assert found(web, CREATOR, status="pending_payment", id="t0_") == ["t0_2", "t0_0"]
+    assert found(web, CREATOR, status="finished") == []
+    assert found(web, CREATOR, created_after="2100-01-01T00:00:00Z") == []
+    assert len(found(web, CREATOR, created_before="2100-01-01T00:00:00+08:00")) == 4
+
+
+def test_a_task_says_all_that_a_creator_asks(web: TestClient) -> None:
+    answer = web.get("/tasks", params={"limit": 1}, headers=bearer(CREATOR)).json()
+    (task,) = answer["tasks"]
+    assert task.pop("created_at").endswith("Z")
+    assert task == SHOWN
+    assert answer["next"]
+
+
+def test_pages_neither_skip_nor_repeat(web: TestClient) -> None:
+    names, cursor = [], None
+    while True:
+        params = {"limit": 1} | ({"cursor": cursor} if cursor else {})
+        page = web.get("/tasks", params=params, headers=bearer(AGENCY)).json()
+        names += [one["task_id"] for one in page["tasks"]]
+        cursor = page["next"]
+        if cursor is None:
+            break
+    assert names == ["t1_3", "t0_2", "t1_1", "t0_0"]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"status": "offered"},
+        {"cursor": "bm8"},
+        {"cursor": "%"},
+        {"limit": 0},
+        {"limit": 201},
+        {"id": "no/id"},
+        {"id": ""},
+        {"created_after": "2026-01-01T00:00:00"},
+        {"color": "red"},
+    ],
+)
+def test_a_question_that_makes_no_sense_is_refused(web: TestClient, wanted: dict[str, Any]) -> None:
+    answer = web.get("/tasks", params=wanted, headers=bearer(ANN))
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [one["field"] for one in answer.json()["errors"]] == list(wanted)
+
+
+def test_clients_have_no_task_list(web: TestClient) -> None:
+    assert web.get("/tasks", headers=bearer("client-token-000001")).status_code == 403
+    assert web.get("/tasks").status_code == 401
+
+
+def test_the_document_tells_of_lists_and_reports(web: TestClient) -> None:
+    document = web.get("/openapi.json").json()
+    listed = document["paths"]["/tasks"]["get"]
+    names = {one["name"] for one in listed["parameters"]}
+    assert names == {
+        *("creator", "mcn", "status", "created_after", "created_before", "id", "cursor", "limit")
+    }
+    assert listed["responses"].keys() == {"200", "401", "403", "422", "503"}
+    page = document["components"]["schemas"]["TaskPage"]
+    assert page["required"] == ["tasks", "next"]
+    assert document["components"]["schemas"]["TaskShown"]["properties"].keys() >= SHOWN.keys()
+    for name in ("funnel", "endings", "money", "forecast"):
+        report = document["paths"][f"/reports/{name}"]["get"]
+        assert report["responses"].keys() == {"200", "401", "403", "422", "429", "503"}
+        assert report["responses"]["429"]["content"].keys() == {"application/problem+json"}

@@ -1,0 +1,1 @@
+"""Workers: the only package that talks to the database and to Redis."""

@@ -1,0 +1,90 @@
+"""Archive tables: what has come to rest, in tables like those that it came from.
+
+An order rests whole: its row, its debts, its events and postings, the outcomes of its commands.
+Its row and its debts come back when somebody needs it again; facts stay where they are, since
+nothing changes them. Whoever reads takes both halves as one, by `whole`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Index,
+    Subquery,
+    Table,
+    Text,
+    UniqueConstraint,
+    select,
+    union_all,
+)
+
+from workers import tables
+from workers.schema import Whole, partial, strict
+
+PREFIX = "archived_"
+
+
+def archive_of(table: Table, at_rest: str = "") -> Table:
+    """Declare a table once more: the same columns, keys and constraints, and `at_rest`."""
+    columns = [
+        Column(one.name, one.type, primary_key=one.primary_key, nullable=one.nullable)
+        for one in table.columns
+    ]
+    if table.primary_key.columns.keys() == ["position"]:
+        # Numbers are given where events are written down, and kept here.
+        columns[0].autoincrement = False
+    own = f"ck_{table.name}_"
+    checks = [
+        CheckConstraint(str(one.sqltext), name=str(one.name).removeprefix(own))
+        for one in sorted(table.constraints, key=lambda one: str(one.name))
+        if isinstance(one, CheckConstraint)
+    ]
+    if at_rest:
+        checks.append(CheckConstraint(at_rest, name="at_rest"))
+    uniques = [
+        UniqueConstraint(*one.columns.keys())
+        for one in table.constraints
+        if isinstance(one, UniqueConstraint)
+    ]
+    return strict(f"{PREFIX}{table.name}", *columns, *checks, *uniques)
+
+
+orders = archive_of(tables.orders, "ended_at IS NOT NULL")
+events = archive_of(tables.events, "published_at IS NOT NULL")
+postings = archive_of(tables.postings)
+refunds = archive_of(tables.refunds, "confirmed_at IS NOT NULL")
+payouts = archive_of(tables.payouts, "confirmed_at IS NOT NULL")
+
+for _name, _columns in tables.PAGES.items():
+    Index(f"ix_archived_orders_{_name}", *(orders.c[one] for one in _columns))
+Index("ix_archived_refunds_order_id", refunds.c.order_id)
+Index("ix_archived_payouts_order_id", payouts.c.order_id)
+partial("ix_archived_events_acted", events.c.position, tables.ACTED)
+partial("ix_orders_ended_at", tables.orders.c.ended_at, "ended_at IS NOT NULL")
+
+totals = strict(
+    "archive_totals",
+    Column("name", Text, primary_key=True),
+    Column("value", Whole, nullable=False),
+)
+"""What the archive adds up to, so that nobody need read all of it to know."""
+
+ARCHIVED = {
+    one: orders.metadata.tables[f"{PREFIX}{one.name}"]
+    for one in (tables.orders, tables.events, tables.postings, tables.refunds, tables.payouts)
+}
+
+_WHOLE = {
+    one: union_all(select(one), select(other)).subquery(f"all_{one.name}")
+    for one, other in ARCHIVED.items()
+}
+
+
+def whole(table: Table) -> Subquery:
+    """Return both halves of a table as one, to be read.
+
+    What is filtered or sorted by an index goes through the index of each half, as long as the
+    columns that it is sorted by are selected too.
+    """
+    return _WHOLE[table]

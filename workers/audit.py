@@ -1,0 +1,244 @@
+"""Audit: the books in the database, recomputed order by order in flat memory."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Engine, func, select, union_all
+
+from models.audit import (
+    Finding,
+    Sums,
+    audit_creator,
+    audit_order,
+    audit_payment,
+    audit_totals,
+)
+from models.debts import Payout
+from models.errors import BrokenInvariant
+from models.ledger import Posting
+from models.order import Order
+from models.policy import Policy
+from models.refunds import Refund
+from workers import archive_totals, rows, tables
+from workers.archive_tables import ARCHIVED, whole
+from workers.clock import now_us
+from workers.database import reading, writing
+from workers.door_tables import audits
+from workers.shelves import CREATORS, PAYMENTS, PAYOUTS, REFUNDS, SUSPENDED, Shelf
+from workers.store import Store
+
+CHUNK = 500
+"""Orders held in memory at a time."""
+
+MOST_FINDINGS = 100
+"""Findings worth listing: whoever sees a hundred knows enough."""
+
+SHARE = 20
+"""The scheduler's audit rests this many times as long as it ran: it may cost a twentieth."""
+
+VERDICTS_KEPT = 100
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Report:
+    """What an audit looked at and what it found."""
+
+    orders: int = 0
+    payments: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, found: Sequence[Finding]) -> None:
+        """Keep findings, up to a number that a person would read."""
+        self.findings.extend(found[: MOST_FINDINGS - len(self.findings)])
+
+
+def audit(store: Store, *, everything: bool = True) -> Report:
+    """Recompute everything from the events, on one snapshot, and hold it against the tables.
+
+    Without `everything` what rests in the archive is taken for what it adds up to.
+    """
+    report, sums = Report(), Sums()
+    policies = store.known_policies()
+    with reading(store.engine) as connection:
+        totals = archive_totals.read(connection)
+        if everything:
+            report.add(archive_totals.findings(totals, archive_totals.recomputed(connection)))
+        else:
+            _count_archive(sums, totals)
+        orders_table = whole(tables.orders) if everything else tables.orders
+        for chunk in _chunks(connection, orders_table, "order_id"):
+            orders = _readable(chunk, policies, report)
+            material = _material(connection, [f"order:{one.order_id}" for one in orders])
+            ids = [one.order_id for one in orders]
+            owed = _debts(connection, REFUNDS, "order_id", ids)
+            payable = _debts(connection, PAYOUTS, "order_id", ids)
+            for order in orders:
+                events, posted = material[f"order:{order.order_id}"]
+                debts = owed[order.order_id], payable[order.order_id]
+                report.add(audit_order(order, events, posted, *debts))
+                _count(sums, order, *debts)
+            report.orders += len(chunk)
+        _audit_payments(connection, report, sums)
+        _audit_creators(connection, report)
+        report.add(audit_totals(balances(connection).items(), sums))
+    return report
+
+
+def _readable(chunk: Sequence[Any], policies: dict[str, Policy], report: Report) -> list[Order]:
+    """Read orders; one that cannot be read is a finding, and hides no other."""
+    found = []
+    for row in chunk:
+        try:
+            found.append(rows.read_order(row.document, policies))
+        except BrokenInvariant as error:
+            report.add([Finding("readable", f"order:{row.order_id}", str(error))])
+    return found
+
+
+def _count(sums: Sums, order: Order, refunds: Sequence[Refund], payouts: Sequence[Payout]) -> None:
+    sums.count_order(order)
+    for refund in refunds:
+        sums.count_refund(refund)
+    for payout in payouts:
+        sums.count_payout(payout)
+
+
+def _count_archive(sums: Sums, totals: Mapping[str, int]) -> None:
+    sums.forfeited_fen += totals.get(archive_totals.FORFEITED, 0)
+    sums.returned_fen += totals.get(archive_totals.RETURNED, 0)
+    sums.paid_out_fen += totals.get(archive_totals.PAID_OUT, 0)
+
+
+def _audit_creators(connection: Connection, report: Report) -> None:
+    for chunk in _chunks(connection, tables.creators, "creator_id"):
+        creators = [CREATORS.read(row) for row in chunk]
+        material = _material(connection, [f"creator:{one.creator_id}" for one in creators])
+        for creator in creators:
+            events, _ = material[f"creator:{creator.creator_id}"]
+            report.add(audit_creator(creator, events))
+
+
+def _audit_payments(connection: Connection, report: Report, sums: Sums) -> None:
+    for chunk in _chunks(connection, tables.payments, "payment_id"):
+        payments = [PAYMENTS.read(row) for row in chunk]
+        material = _material(connection, [f"payment:{one.payment_id}" for one in payments])
+        ids = [one.payment_id for one in payments]
+        owed = _debts(connection, REFUNDS, "payment_id", ids)
+        strays = _debts(connection, SUSPENDED, "payment_id", ids)
+        for payment in payments:
+            events, posted = material[f"payment:{payment.payment_id}"]
+            whole = [one for one in owed[payment.payment_id] if one.order_id is None]
+            report.add(audit_payment(payment, events, posted, whole))
+            sums.count_payment(payment)
+            for refund in whole:
+                sums.count_refund(refund)
+            for share in strays[payment.payment_id]:
+                sums.count_suspended(share)
+        report.payments += len(payments)
+
+
+def balances(connection: Connection) -> dict[str, int]:
+    """Add up every account's postings, in fen; accounts that come to 0 are left out."""
+    table = tables.postings
+    moved = union_all(
+        select(table.c.source.label("account"), (-table.c.amount_fen).label("amount")),
+        select(table.c.target.label("account"), table.c.amount_fen.label("amount")),
+    ).subquery()
+    total = func.sum(moved.c.amount)
+    query = select(moved.c.account, total).group_by(moved.c.account).having(total != 0)
+    found = Counter({account: int(amount) for account, amount in connection.execute(query)})
+    found.update(archive_totals.accounts(archive_totals.read(connection)))
+    return {account: amount for account, amount in found.items() if amount}
+
+
+def _chunks(connection: Connection, table: Any, key: str) -> Iterator[Sequence[Any]]:  # noqa: ANN401
+    after = ""
+    while True:
+        query = select(table).where(table.c[key] > after).order_by(table.c[key]).limit(CHUNK)
+        chunk = connection.execute(query).all()
+        if not chunk:
+            return
+        yield chunk
+        after = getattr(chunk[-1], key)
+
+
+def _material(
+    connection: Connection, subjects: list[str]
+) -> dict[str, tuple[list[Any], list[Any]]]:
+    """Load the events and postings of some subjects, in order."""
+    found: dict[str, tuple[list[Any], list[Any]]] = defaultdict(lambda: ([], []))
+    table = whole(tables.events)
+    query = select(table).where(table.c.subject.in_(subjects)).order_by(table.c.sequence)
+    for row in connection.execute(query):
+        found[row.subject][0].append(rows.read_event(row))
+    table = whole(tables.postings)
+    query = select(table).where(table.c.subject.in_(subjects))
+    for row in connection.execute(query.order_by(table.c.sequence, table.c.ordinal)):
+        posting = Posting(row.source, row.target, row.amount_fen)
+        found[row.subject][1].append((f"{row.subject}/{row.sequence}", posting))
+    return found
+
+
+def _debts(connection: Connection, shelf: Shelf, key: str, ids: list[str]) -> dict[str, list[Any]]:
+    """Load what is owed, or claimed by nobody, by the order or payment that it came from."""
+    table = whole(shelf.table) if shelf.table in ARCHIVED else shelf.table
+    columns = table.c
+    found: dict[str, list[Any]] = defaultdict(list)
+    query = select(table).where(columns[key].in_(ids)).order_by(columns[shelf.key])
+    for row in connection.execute(query):
+        found[getattr(row, key)].append(shelf.read(row))
+    return found
+
+
+def keep_verdict(engine: Engine, report: Report, took_s: float) -> None:
+    """Keep what an audit found, for those who watch; only the latest are kept."""
+    findings = [[one.law, one.where, one.detail] for one in report.findings]
+    row = {
+        "audited_at": now_us(),
+        "orders": report.orders,
+        "payments": report.payments,
+        "took_ms": round(1000 * took_s),
+        "findings": json.dumps(findings, ensure_ascii=False),
+    }
+    with writing(engine) as connection:
+        connection.execute(audits.insert(), row)
+        last = select(func.max(audits.c.audit_id)).scalar_subquery()
+        connection.execute(audits.delete().where(audits.c.audit_id <= last - VERDICTS_KEPT))
+
+
+class AuditTick:
+    """The scheduler's audit: whole each time, and rare enough to cost next to nothing."""
+
+    def __init__(self, store: Store) -> None:
+        """Begin at the first tick."""
+        self.store = store
+        self.not_before = 0.0
+
+    def run_once(self) -> Report | None:
+        """Audit the books, unless the last audit was long and not long ago."""
+        began = time.monotonic()
+        if began < self.not_before:
+            return None
+        report = audit(self.store, everything=False)
+        took = time.monotonic() - began
+        self.not_before = time.monotonic() + SHARE * took
+        keep_verdict(self.store.engine, report, took)
+        say = log.error if report.findings else log.info
+        laws = sorted({one.law for one in report.findings})
+        say(
+            "books.audited",
+            orders=report.orders,
+            findings=len(report.findings),
+            laws=laws,
+            took_ms=round(1000 * took),
+        )
+        return report

@@ -1,0 +1,136 @@
+"""Checkup: whether delivery keeps its promises, as far as the database shows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Select, and_, exists, func, literal, select
+
+from models.audit import Finding
+from models.errors import BrokenInvariant
+from models.policy import Policy
+from workers import rows, tables
+from workers.archive_tables import ARCHIVED
+from workers.audit import SHARE
+from workers.clock import SECOND_US, from_us, now_us
+from workers.database import reading
+from workers.store import Store
+from workers.wakeups import LEASE_US
+
+STUCK_US = 60 * SECOND_US
+"""How long after its deadline took effect an order may read as if it had not: twice what a killed
+worker's messages need to be settled by another."""
+
+OLD_S = 60.0
+"""How long an event may wait for the relay."""
+
+MOST = 100
+"""Findings of one kind worth listing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What the database says of delivery; everything but `outbox` should be 0."""
+
+    stuck: int
+    unanswered: int
+    outbox: int
+    outbox_age_s: float
+    dead_letters: int
+    quarantined: int
+
+
+log = structlog.get_logger()
+
+
+def checkup(store: Store) -> tuple[Delivery, list[Finding]]:
+    """Look for orders past their deadline, answers never given, and what waits for somebody."""
+    now, policies = now_us(), store.known_policies()
+    with reading(store.engine) as connection:
+        stuck = list(_stuck(connection, policies, now))
+        unanswered = list(_unanswered(connection))
+        outbox, oldest = _outbox(connection)
+        waiting = tables.dead_letters.c.replayed_at.is_(None)
+        letters = _count(connection, select(tables.dead_letters).where(waiting))
+        quarantined = _count(connection, select(tables.quarantine))
+    age_s = max(0, now - oldest) / SECOND_US if outbox else 0.0
+    found = Delivery(len(stuck), len(unanswered), outbox, age_s, letters, quarantined)
+    return found, [*stuck, *unanswered, *_complaints(found)]
+
+
+def _stuck(connection: Connection, policies: dict[str, Policy], now: int) -> Iterator[Finding]:
+    """Find orders that time should have ended a while ago."""
+    table, limit = tables.orders, now - STUCK_US
+    # Whoever was claimed wakes within a lease: so the index on `wake_at` finds all of them.
+    query = select(table.c.order_id, table.c.document).where(
+        table.c.wake_at <= now + LEASE_US, table.c.due_at < limit
+    )
+    for row in connection.execute(query.order_by(table.c.wake_at).limit(MOST)):
+        try:
+            order = rows.read_order(row.document, policies)
+        except BrokenInvariant:
+            continue
+        if order.lapses_at is not None and order.lapses_at < from_us(limit):
+            detail = f"still {order.state}, though its time ended at {order.lapses_at}"
+            yield Finding("timely", f"order:{row.order_id}", detail)
+
+
+def _unanswered(connection: Connection) -> Iterator[Finding]:
+    """Find receipts whose outcome was never told."""
+    receipts = tables.receipts
+    subject = literal("command:").concat(receipts.c.command_id)
+    told, put_away = (
+        exists().where(and_(one.c.subject == subject, one.c.sequence == receipts.c.stamp))
+        for one in (tables.events, ARCHIVED[tables.events])
+    )
+    query = select(receipts.c.command_id).where(~told, ~put_away).limit(MOST)
+    for command_id in connection.execute(query).scalars():
+        yield Finding("answered", f"command:{command_id}", "has a receipt, and no outcome event")
+
+
+def _outbox(connection: Connection) -> tuple[int, int]:
+    events = tables.events
+    query = select(func.count(), func.min(events.c.recorded_at))
+    count, oldest = connection.execute(query.where(events.c.published_at.is_(None))).one()
+    return int(count), int(oldest or 0)
+
+
+def _count(connection: Connection, query: Select[Any]) -> int:
+    counted = select(func.count()).select_from(query.subquery())
+    return int(connection.execute(counted).scalar_one())
+
+
+def _complaints(found: Delivery) -> Iterator[Finding]:
+    """Say what waits for somebody who should have come by now."""
+    if found.outbox_age_s > OLD_S:
+        detail = f"{found.outbox} events wait, the oldest for {found.outbox_age_s:.0f} s"
+        yield Finding("published", "outbox", detail)
+    if found.dead_letters:
+        detail = f"{found.dead_letters} wait for an operator: `earnest dead-letters`"
+        yield Finding("settled", "dead letters", detail)
+    if found.quarantined:
+        detail = f"{found.quarantined} items wait to be looked at: `earnest quarantine`"
+        yield Finding("understood", "quarantine", detail)
+
+
+class Checkup:
+    """The scheduler's checkup: rests long after a long one, like its audit of the books."""
+
+    def __init__(self, store: Store) -> None:
+        """Begin at the first tick."""
+        self.store = store
+        self.not_before = 0.0
+
+    def run_once(self) -> None:
+        """Check delivery, unless the last checkup was long and not long ago."""
+        began = time.monotonic()
+        if began < self.not_before:
+            return
+        delivery, findings = checkup(self.store)
+        self.not_before = time.monotonic() + SHARE * (time.monotonic() - began)
+        say = log.error if findings else log.info
+        say("delivery.checked", laws=sorted({one.law for one in findings}), **asdict(delivery))

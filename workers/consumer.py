@@ -1,0 +1,223 @@
+"""Consumer: takes messages from a queue for Dramatiq, and cannot be hurt by any of them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import redis
+import structlog
+from dramatiq import Message
+from dramatiq.broker import Consumer, MessageProxy
+from dramatiq.errors import ConnectionClosed
+
+from models.errors import TransientError
+from workers import envelope, intake
+from workers.crew import Crew
+from workers.envelope import ACTORS, Bundle, Delivery
+from workers.hands import FEW, HELD_S, TAKEN, Hands, company
+from workers.wire import Keys, Taking
+
+BUNDLE = 256
+"""Messages settled in one commit: beyond it the cost per command no longer falls."""
+
+IDLE_S = 1.0
+"""How long an idle consumer listens for the bell before it shows again that it lives."""
+
+DOUBT_S = 10.0
+"""How often a consumer compares what it has with what Redis believes that it has."""
+
+log = structlog.get_logger()
+
+
+class BundleConsumer(Consumer):
+    """Takes messages many at a time, quarantines what is none, and never lets go by accident."""
+
+    def __init__(self, crew: Crew, queue: str) -> None:
+        """Start with empty hands."""
+        self.crew, self.queue, self.keys = crew, queue, Keys(queue)
+        self.scripts = crew.scripts
+        self.hands = Hands()
+        self.unclean: list[Delivery] = []
+        self.failed, self.more = False, False
+        self.compared_at = self.clean_at = 0.0
+        self.room = threading.Event()
+        crew.join(self, queue)
+
+    def __next__(self) -> MessageProxy | None:
+        """Return the next bundle, or None after a while without one. Never raise."""
+        try:
+            self.room.clear()
+            if self.hands.full():
+                # Not for long: whoever asks for nothing would count as dead.
+                self.room.wait(IDLE_S / 2)
+            # Not in turn: a slow database must not keep the other queue from showing life.
+            deliveries = self._cleaned()
+            with self.crew.turn:
+                self._settle_doubts()
+                deliveries = self._taken(deliveries)
+            if deliveries:
+                return self._bundle(deliveries)
+            self._wait()
+        except (redis.RedisError, TransientError) as error:
+            # Timeout, read-only, out of memory, loading: whatever it is, we wait and ask again.
+            log.warning("consumer.waiting", queue=self.queue, error=str(error)[:300])
+            self._fail()
+        except Exception:
+            log.exception("consumer.failed", queue=self.queue)
+            self._fail()
+        return None
+
+    def _fail(self) -> None:
+        # Nothing is handed out now: what was taken for it is taken up again later.
+        self.hands.rest(but=[one.message_id for one in self.unclean])
+        self.failed = True
+        self.room.clear()
+        self.room.wait(IDLE_S)
+
+    def ack(self, message: MessageProxy) -> None:
+        """Forget what the bundle's commit has settled; the rest is judged again in a moment."""
+        bundle: Bundle = message.kwargs["bundle"]
+        settled = [one.message_id for one in bundle.deliveries if one.message_id in bundle.settled]
+        try:
+            self.scripts.ack(self.keys, self.crew.name, settled)
+        except redis.RedisError as error:
+            # Dramatiq calls again until this works; nothing is judged twice by that.
+            raise ConnectionClosed(str(error)) from None  # type: ignore[no-untyped-call]
+        self.hands.put_down(bundle)
+        self.crew.make_room()
+
+    def nack(self, message: MessageProxy) -> None:
+        """Treat a failure like an unsettled bundle: nothing is lost, it comes again."""
+        self.ack(message)
+
+    def requeue(self, messages: Iterable[MessageProxy]) -> None:
+        """Do nothing: `release` gives back everything at once, in order."""
+
+    def release(self) -> None:
+        """Give back whatever was taken and not settled."""
+        try:
+            self.scripts.release(self.keys, self.crew.name)
+        except redis.RedisError as error:
+            log.warning("release.failed", queue=self.queue, error=str(error))
+
+    def restore(self) -> None:
+        """Tell Redis what we have: it may have been wiped, or have forgotten its last second."""
+        held = [(one.message_id, one.payload, one.score, one.attempts) for one in self.hands.all()]
+        self.scripts.restore(self.keys, self.crew.name, held)
+
+    def give_back(self, deliveries: Sequence[Delivery], *, behind: bool = False) -> None:
+        """Put messages that nobody works on back into the queue."""
+        ids = [one.message_id for one in deliveries]
+        self.scripts.give_back(self.keys, self.crew.name, ids, behind=behind)
+        self.hands.drop(ids)
+
+    def _settle_doubts(self) -> None:
+        if not self.failed and time.monotonic() - self.compared_at < DOUBT_S:
+            return
+        if self.failed:
+            self.restore()
+        # A reply that was lost may have taken messages that we do not know of: give them back.
+        known = [one.message_id for one in self.hands.all()]
+        self.scripts.release(self.keys, self.crew.name, but=known)
+        self.failed, self.compared_at = False, time.monotonic()
+
+    def _taken(self, found: list[Delivery]) -> list[Delivery]:
+        """Take up what has rested, then take what waits, as much as may be worked on at once."""
+        at_work = [one for each in self.crew.everyone() for one in each.hands.at_work()]
+        hands = len(at_work)
+        most = min((company(one.attempts) for one in [*at_work, *found]), default=company(0))
+        wanted = 0 if self.hands.full() else BUNDLE - len(found)
+        found += self.hands.pick_up(hands + len(found), most, wanted)
+        most = min((company(one.attempts) for one in found), default=most)
+        room = min(wanted, BUNDLE - len(found), TAKEN - len(self.hands))
+        found += self._fetch(room, hands + len(found), most)
+        self._make_way(found)
+        return found
+
+    def _fetch(self, room: int, at_work: int, most: int) -> list[Delivery]:
+        taking = self.taking(room, at_work, most)
+        catch = self.scripts.fetch(self.keys, self.crew.name, taking)
+        self.crew.remember(catch.epoch)
+        self.more = catch.more
+        found = [intake.sort(self.queue, one, self.crew.signing) for one in catch.found]
+        self.hands.take(found)
+        self.unclean += [one for one in found if one.refused]
+        return [one for one in found if not one.refused and not self._split(one)]
+
+    def taking(self, room: int, at_work: int, most: int) -> Taking:
+        """Say how much may be taken where `at_work` are worked on and `most` may be."""
+        longest, epoch = envelope.MAX_MESSAGE_BYTES, self.crew.epoch
+        return Taking(room, at_work, most, FEW, longest=longest, epoch=epoch)
+
+    def _split(self, delivery: Delivery) -> bool:
+        """Take a message apart whose taker has died twice, so that its neighbours live."""
+        if delivery.attempts < intake.MOST_DEATHS - 1:
+            return False
+        parts = envelope.parts(self.queue, delivery)
+        if len(parts) > 1:
+            name = delivery.message_id
+            self.scripts.split(self.keys, self.crew.name, name, parts)
+            self.hands.drop([name])
+        return len(parts) > 1
+
+    def _make_way(self, found: list[Delivery]) -> None:
+        """Give back what rests where it could be blamed for a death, or is too much."""
+        suspicious = any(one.attempts for one in found)
+        for consumer in self.crew.everyone():
+            resting = consumer.hands.resting()
+            blamed = [one for one in resting if found and (suspicious or one.attempts)]
+            consumer.give_back(blamed)
+        # All of them wait for somebody older, who must be able to get in.
+        resting = self.hands.resting()
+        if len(resting) > TAKEN // 2:
+            self.give_back(resting, behind=True)
+
+    def _cleaned(self) -> list[Delivery]:
+        """Quarantine what is for nobody; return what is left of the messages it was in.
+
+        What cannot be kept now stays taken, is in nobody's way, and is tried again.
+        """
+        if time.monotonic() < self.clean_at:
+            return []
+        waiting, self.unclean, clean = self.unclean, [], []
+        for delivery in waiting:
+            if not self._clean(delivery):
+                self.unclean.append(delivery)
+                self.clean_at = time.monotonic() + IDLE_S
+            elif delivery.commands or delivery.orders:
+                clean.append(delivery)
+        return clean
+
+    def _clean(self, delivery: Delivery) -> bool:
+        try:
+            while delivery.refused:
+                self.crew.quarantine(delivery.refused[-1])
+                delivery.refused.pop()
+            if not (delivery.commands or delivery.orders):
+                self.scripts.ack(self.keys, self.crew.name, [delivery.message_id])
+                self.hands.drop([delivery.message_id])
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others are served
+            kind = type(error).__name__
+            log.warning("quarantine.waiting", queue=self.queue, error=kind)
+            return False
+        return True
+
+    def _bundle(self, deliveries: list[Delivery]) -> MessageProxy:
+        self.hands.hand_out(deliveries)
+        kwargs = {"bundle": Bundle(deliveries)}
+        actor = ACTORS[self.queue]
+        message: Message[Any] = Message(
+            queue_name=self.queue, actor_name=actor, args=(), kwargs=kwargs, options={}
+        )
+        return MessageProxy(message)
+
+    def _wait(self) -> None:
+        if self.more or self.hands.full() or len(self.hands) >= TAKEN:
+            self.room.wait(IDLE_S / 2)
+        elif self.hands.resting():
+            self.room.wait(HELD_S)
+        else:
+            self.crew.client.blpop([self.keys.bell], timeout=IDLE_S)

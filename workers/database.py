@@ -1,0 +1,204 @@
+"""Database: SQLite under var/ or PostgreSQL, opened so that a commit is a promise."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import IO, Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from models.errors import BrokenInvariant, Conflict, Unavailable
+from workers.settings import SettingsError
+
+CONNECTIONS = 3
+"""Connections a process may hold: the one that settles, one that reads, one to spare."""
+
+# PostgreSQL: serialization_failure, deadlock_detected, unique_violation;
+# and the names of what SQLite finds when another writer came first.
+_CONFLICTS = {"40001", "40P01", "23505"} | {
+    "SQLITE_CONSTRAINT_UNIQUE",
+    "SQLITE_CONSTRAINT_PRIMARYKEY",
+}
+
+# PostgreSQL: read_only_sql_transaction, which is a standby until it is promoted; and
+# lock_not_available, where somebody who has fallen silent holds what we need.
+_AWAY = {"25006", "55P03"}
+
+PATIENCE_S = 15.0
+"""How long a writer waits for SQLite's turn; whoever holds it for longer is stopped or stuck."""
+
+LOOK_AGAIN_S = 0.001
+
+
+def open_database(url: str, connections: int = CONNECTIONS) -> Engine:
+    """Return an engine whose commits are durable; connects only when first used."""
+    if make_url(url).get_backend_name() == "sqlite":
+        engine = create_engine(
+            url, pool_size=connections, max_overflow=0, pool_timeout=30, hide_parameters=True
+        )
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=30,
+        pool_pre_ping=False,
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": 5,
+            # Whatever PGCLIENTENCODING says: what people write must fit.
+            "client_encoding": "utf8",
+            # Nobody waits for ever: not for a lock, not for a server that has gone silent.
+            "options": "-c lock_timeout=5s -c idle_in_transaction_session_timeout=60s",
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 15_000,
+        },
+    )
+
+
+def _prepare_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's own type
+    # The driver's implicit BEGIN would come too late to be IMMEDIATE.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "busy_timeout = 15000",
+        "cache_size = -65536",
+        "temp_store = MEMORY",
+        "wal_autocheckpoint = 4000",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE takes the write lock at once: what is read is still true when it is written.
+    connection.exec_driver_sql("BEGIN" if only_reads(connection) else "BEGIN IMMEDIATE")
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, passing over those whose key is there already."""
+    if not rows:
+        return
+    if connection.dialect.name == "sqlite":
+        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), rows)
+    else:
+        connection.execute(postgresql.insert(table).on_conflict_do_nothing(), rows)
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction that commits at the end, or leaves no trace.
+
+    Raise `Conflict` where another writer came first, `Unavailable` where the server is away.
+    """
+    try:
+        with _turn(engine), engine.begin() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise _translated(error) from error
+
+
+@contextmanager
+def _turn(engine: Engine) -> Iterator[None]:
+    """Queue for SQLite's only writer: it would poll for its lock, sleeping up to 100 ms a time."""
+    file = engine.url.database
+    if engine.dialect.name != "sqlite" or file is None:
+        yield
+        return
+    with open(f"{file}.turn", "wb") as turn:  # noqa: PTH123 - as cheap as it gets, per commit
+        until = time.monotonic() + PATIENCE_S
+        while not _taken(turn):
+            if time.monotonic() > until:
+                raise Unavailable(f"a process holds the database for over {PATIENCE_S:.0f} s")
+            time.sleep(LOOK_AGAIN_S)
+        yield
+
+
+def _taken(turn: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction that sees one state of the database and changes nothing."""
+    try:
+        options: dict[str, Any] = {"reading": True}
+        if engine.dialect.name == "postgresql":
+            options["isolation_level"] = "REPEATABLE READ"
+        with engine.connect() as connection:
+            yield connection.execution_options(**options)
+    except SQLAlchemyError as error:
+        raise _translated(error) from error
+
+
+def only_reads(connection: Connection) -> bool:
+    """Tell whether a connection is one of `reading`: whoever has it locks and moves nothing."""
+    return bool(connection.get_execution_options().get("reading"))
+
+
+def _translated(error: SQLAlchemyError) -> Exception:
+    """Say in our words whether trying again will help."""
+    if isinstance(error, PoolTimeout):
+        return Unavailable(str(error))
+    if isinstance(error, DBAPIError):
+        code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", "")
+        if code in _CONFLICTS:
+            return Conflict(_said(error))
+        if isinstance(error, IntegrityError):
+            return BrokenInvariant(_said(error))
+        away = error.connection_invalidated or code in _AWAY
+        if away or isinstance(error, OperationalError | InterfaceError):
+            return Unavailable(_said(error))
+    return error
+
+
+def _said(error: DBAPIError) -> str:
+    """Return what the database said, in a line, without the rows it spoke of."""
+    report = getattr(error.orig, "diag", None)
+    primary = report.message_primary if report else None
+    return str(primary or " ".join(str(error.orig).split()))
+
+
+def refuse_unsafe(engine: Engine) -> None:
+    """Refuse a PostgreSQL that acknowledges commits too early, or cannot keep every text."""
+    if engine.dialect.name != "postgresql":
+        return
+    with reading(engine) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            value = connection.execute(text(f"SHOW {setting}")).scalar_one()
+            if value == "off":
+                message = f"PostgreSQL has {setting} off: a commit could be lost; turn it on"
+                raise SettingsError(message)
+        encoding = connection.execute(text("SHOW server_encoding")).scalar_one()
+        if encoding != "UTF8":
+            message = f"The database's encoding is {encoding}: create it with ENCODING 'UTF8'"
+            raise SettingsError(message)
+        number = int(connection.execute(text("SHOW server_version_num")).scalar_one())
+        if number < OLDEST_POSTGRESQL:
+            message = f"PostgreSQL {number // 10_000} is too old: 15 or later is needed"
+            raise SettingsError(message)
+
+
+OLDEST_POSTGRESQL = 150_000

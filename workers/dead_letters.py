@@ -1,0 +1,100 @@
+"""Dead letters: commands that no repetition settles, kept until an operator acts."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, func, select
+
+from models.parse import Malformed, parse
+from workers import inbox, tables
+from workers.clock import from_us, now_us, to_us
+from workers.database import insert_new, reading, writing
+from workers.rows import Row
+from workers.turns import Received
+
+LONGEST_ERROR = 2_000
+"""Characters of an error worth keeping: its name and message, never the command's text."""
+
+
+def bury(engine: Engine, received: Received, error: Exception) -> None:
+    """Keep a command that could not be settled; burying it twice changes nothing."""
+    with writing(engine) as connection:
+        letter = row(received, f"{type(error).__name__}: {error}")
+        insert_new(connection, tables.dead_letters, [letter])
+        inbox.forget(connection, names([received]))
+
+
+def names(commands: Collection[Received]) -> list[tuple[str, int]]:
+    """Name commands as the inbox does, by id and stamp, those that have an id."""
+    found = ((_command_id(one.text), one.stamp) for one in commands)
+    return [(name, stamp) for name, stamp in found if name]
+
+
+def _command_id(text: str) -> str | None:
+    try:
+        return parse(text).id
+    except Malformed as fault:
+        return fault.command_id
+
+
+def row(received: Received, error: str) -> Row:
+    """Write a letter. NUL and lone surrogates, which no database keeps, become visible."""
+    return {
+        "command": _writable(received.text),
+        "received_at": to_us(received.at),
+        "stamp": received.stamp,
+        "error": _writable(error)[:LONGEST_ERROR],
+        "died_at": now_us(),
+    }
+
+
+def _writable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\u0000")
+
+
+def read(letter: Any) -> Received:  # noqa: ANN401 - a row of the table
+    """Read the command of a letter as it came through the door: same instant, same stamp."""
+    name = f"letter:{letter.letter_id}"
+    return Received(letter.command, from_us(letter.received_at), letter.stamp, name)
+
+
+def listed(engine: Engine, *, replayed: bool = True) -> Sequence[Any]:
+    """Return all letters, oldest first, or those that still wait for somebody to act."""
+    table = tables.dead_letters
+    query = select(table).order_by(table.c.letter_id)
+    query = query if replayed else query.where(table.c.replayed_at.is_(None))
+    with reading(engine) as connection:
+        return connection.execute(query).all()
+
+
+def latest(engine: Engine, limit: int) -> Sequence[Any]:
+    """Return some letters that wait for somebody to act, latest first."""
+    table = tables.dead_letters
+    query = select(table).where(table.c.replayed_at.is_(None))
+    with reading(engine) as connection:
+        return connection.execute(query.order_by(table.c.letter_id.desc()).limit(limit)).all()
+
+
+def count(connection: Connection) -> int:
+    """Count the letters that wait for somebody to act."""
+    table = tables.dead_letters
+    query = select(func.count()).where(table.c.replayed_at.is_(None))
+    return int(connection.execute(query).scalar_one())
+
+
+def found(engine: Engine, letter_ids: Collection[int]) -> dict[int, Any]:
+    """Return some letters by their ids; ids of none are missing from the answer."""
+    table = tables.dead_letters
+    query = select(table).where(table.c.letter_id.in_(sorted(letter_ids)))
+    with reading(engine) as connection:
+        return {letter.letter_id: letter for letter in connection.execute(query)}
+
+
+def mark_replayed(engine: Engine, letter_id: int) -> None:
+    """Note that a letter's command has been settled; the first time counts."""
+    table = tables.dead_letters
+    which = (table.c.letter_id == letter_id) & table.c.replayed_at.is_(None)
+    with writing(engine) as connection:
+        connection.execute(table.update().where(which).values(replayed_at=now_us()))

@@ -1,0 +1,109 @@
+"""Groups: who reads the streams, how far each has come, and who is too far behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from models.errors import Unavailable
+from workers.clock import SECOND_US
+from workers.retention import STREAMS, Limits
+
+MOST_COUNTED = 10_000
+"""Unread entries counted one by one where an old server does not know their number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """One consumer group: `pending` was taken and not acknowledged, `lag` was never taken.
+
+    `oldest_s` is the age of the oldest entry that it has yet to settle, None if it has settled
+    all. `behind` tells that retention waits for it, which it does not do for ever.
+    """
+
+    stream: str
+    name: str
+    consumers: int
+    pending: int
+    lag: int
+    oldest_s: float | None
+    behind: bool
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except redis.ResponseError:
+        raise
+    except redis.RedisError as error:
+        raise Unavailable(f"Redis does not answer: {error}") from error
+
+
+def groups(client: redis.Redis, limits: Limits) -> list[Group]:
+    """Describe every registered group; raise `Unavailable` while Redis is away."""
+    with _answering():
+        return [
+            _group(client, limits, stream, info)
+            for stream in STREAMS
+            if client.exists(stream)
+            for info in client.xinfo_groups(stream)
+        ]
+
+
+def _group(client: redis.Redis, limits: Limits, stream: str, info: dict[str, Any]) -> Group:
+    last, pending = info["last-delivered-id"].decode(), int(info["pending"])
+    lag = info.get("lag")
+    if lag is None:
+        lag = len(_entries(client, stream, f"({last}", MOST_COUNTED))
+    # By now the last of them may have been acknowledged; then there is no oldest.
+    oldest = client.xpending(stream, info["name"])["min"] if pending else None
+    first = oldest.decode() if oldest else f"({last}"
+    found = _entries(client, stream, first, 1)
+    oldest_s = _age_s(client, found[0][0]) if found else None
+    late = oldest_s is not None and oldest_s > limits.age.total_seconds()
+    return Group(
+        stream=stream,
+        name=info["name"].decode(),
+        consumers=int(info["consumers"]),
+        pending=pending,
+        lag=int(lag),
+        oldest_s=oldest_s,
+        behind=late or pending + int(lag) > limits.kept,
+    )
+
+
+def _entries(client: redis.Redis, stream: str, first: str, most: int) -> list[Any]:
+    found: Any = client.xrange(stream, min=first, count=most)
+    return list(found)
+
+
+def _age_s(client: redis.Redis, entry_id: bytes) -> float:
+    seconds, micros = client.time()
+    written_ms = int(entry_id.partition(b"-")[0])
+    return max(0.0, seconds + micros / SECOND_US - written_ms / 1_000)
+
+
+def create(client: redis.Redis, stream: str, name: str, *, start: str) -> bool:
+    """Register a group that reads from `start` on: `0` for everything kept, `$` for what is new.
+
+    Return False if there is one of that name. Raise `Unavailable` while Redis is away.
+    """
+    try:
+        with _answering():
+            client.xgroup_create(stream, name, id=start, mkstream=True)
+    except redis.ResponseError as error:
+        if "BUSYGROUP" not in str(error):
+            raise
+        return False
+    return True
+
+
+def delete(client: redis.Redis, stream: str, name: str) -> bool:
+    """Forget a group, so that nothing is kept for it; return False if there was none."""
+    with _answering():
+        return bool(client.exists(stream)) and bool(client.xgroup_destroy(stream, name))

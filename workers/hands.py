@@ -1,0 +1,112 @@
+"""Hands: what a consumer has taken and not settled, at work or at rest."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Iterable
+
+from workers.envelope import Bundle, Delivery
+
+TAKEN = 768
+"""Messages a process may have taken from a queue: a bundle at work, and two that rest."""
+
+AHEAD = 1
+"""Bundles of a queue that a process has at work: what comes in meanwhile makes one commit, and is
+judged after what it may depend on, where more bundles would be small ones, and overtake."""
+
+FEW = 8
+"""Company of a message whose worker died once: so few are suspects after a second death."""
+
+HELD_S = 0.05
+"""How long a message that was held back rests before it is judged again."""
+
+
+def company(attempts: int) -> int:
+    """Return how many messages a process may work on at once with one of so many deaths."""
+    return 1 if attempts > 1 else FEW if attempts else 1_000_000
+
+
+class Hands:
+    """One queue's messages in this process; its threads share them."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._lock = threading.Lock()
+        self._taken: dict[str, Delivery] = {}
+        self._resting: dict[str, float] = {}
+        self._given: set[str] = set()
+        self._bundles = 0
+
+    def take(self, deliveries: Iterable[Delivery]) -> None:
+        """Note what was taken from Redis."""
+        with self._lock:
+            self._taken.update((one.message_id, one) for one in deliveries)
+
+    def drop(self, message_ids: Iterable[str]) -> None:
+        """Forget what is settled, or was given back."""
+        with self._lock:
+            for message_id in message_ids:
+                self._taken.pop(message_id, None)
+                self._resting.pop(message_id, None)
+                self._given.discard(message_id)
+
+    def hand_out(self, deliveries: Iterable[Delivery]) -> None:
+        """Note what somebody works on from now on."""
+        with self._lock:
+            self._bundles += 1
+            self._given.update(one.message_id for one in deliveries)
+
+    def full(self) -> bool:
+        """Tell whether there is work enough."""
+        return self._bundles >= AHEAD
+
+    def put_down(self, bundle: Bundle) -> None:
+        """Forget what a bundle settled, and let the rest of it rest for a moment."""
+        self.drop(one.message_id for one in bundle.deliveries if one.message_id in bundle.settled)
+        until, names = time.monotonic() + HELD_S, [one.message_id for one in bundle.deliveries]
+        with self._lock:
+            self._bundles -= 1
+            self._given.difference_update(names)
+            self._resting.update((one, until) for one in names if one in self._taken)
+
+    def rest(self, *, but: Collection[str]) -> None:
+        """Put down what was taken and not handed out."""
+        now = time.monotonic()
+        with self._lock:
+            idle = self._taken.keys() - self._given - self._resting.keys() - set(but)
+            self._resting.update((one, now) for one in idle)
+
+    def pick_up(self, at_work: int, allowed: int, most: int) -> list[Delivery]:
+        """Take up again what has rested enough, `most` of it, where `at_work` are worked on.
+
+        There may be `allowed` at work at once, and fewer for the sake of some.
+        """
+        now, chosen = time.monotonic(), list[Delivery]()
+        with self._lock:
+            for message_id in [one for one, until in self._resting.items() if until <= now]:
+                delivery = self._taken[message_id]
+                allowed = min(allowed, company(delivery.attempts))
+                if len(chosen) >= most or at_work + len(chosen) >= allowed:
+                    break
+                chosen.append(delivery)
+                del self._resting[message_id]
+        return chosen
+
+    def resting(self) -> list[Delivery]:
+        """Return what is held back."""
+        with self._lock:
+            return [self._taken[one] for one in self._resting]
+
+    def at_work(self) -> list[Delivery]:
+        """Return what was handed out and is neither settled nor put down."""
+        with self._lock:
+            return [self._taken[one] for one in self._given if one in self._taken]
+
+    def all(self) -> Collection[Delivery]:
+        """Return everything taken."""
+        with self._lock:
+            return list(self._taken.values())
+
+    def __len__(self) -> int:
+        return len(self._taken)

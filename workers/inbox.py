@@ -1,0 +1,199 @@
+"""Inbox: commands accepted over HTTP, durably kept until their outcome is on record.
+
+A row counts as received at its instant: while it is unsettled, no deadline after that instant is
+enforced, wherever its message may have got to. That holds without gaps, because a row is stamped
+behind a fence: whoever asks for the oldest row waits first for those being written. SQLite's only
+writer is such a fence by itself; on PostgreSQL it is an advisory lock, shared by those who write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+from sqlalchemy import Connection, Engine, text
+
+from models.errors import Conflict, TransientError, Unavailable
+from workers import bulk, tables
+from workers.database import reading, writing
+from workers.door_tables import inbox
+
+PREFIX = "inbox-"
+"""How the ids of messages that carry rows of the inbox begin."""
+
+PER_MESSAGE = 100
+"""Commands in one message, as in `workers.client`."""
+
+LONGEST_MESSAGE = 400_000
+"""Characters of commands in one message: escaped to the last they still fit the wire's limit."""
+
+ATTEMPTS = 5
+"""How often a group is written anew when another door took in the same id at that moment."""
+
+FENCE = 7_310_580
+"""The advisory lock: any number that other users of the database are unlikely to have chosen."""
+
+Row = dict[str, Any]
+Take = Callable[[int], int]
+"""Gives the first of so many stamps, all of one instant of receipt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """A command at the door: well formed, its asker known."""
+
+    command_id: str
+    fingerprint: bytes
+    text: str
+    trace: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """What became of one request: when each command was received, or which ids were reused.
+
+    A request is admitted whole or not at all; `reused` are the places of the offending commands.
+    """
+
+    received_at: list[int]
+    reused: list[int]
+
+
+def admit(
+    engine: Engine, take: Take, requests: Sequence[Sequence[Knock]]
+) -> tuple[list[Admission], list[Row]]:
+    """Keep the commands of some requests in one commit; return their fates and the new rows.
+
+    A command that is known already, settled or not, is not kept again: its sender only did not
+    hear us. Raise `Unavailable` when the database is away: nothing was kept then.
+    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            return _admit(engine, take, requests)
+        except Conflict:
+            continue
+    return _admit(engine, take, requests)
+
+
+def _admit(
+    engine: Engine, take: Take, requests: Sequence[Sequence[Knock]]
+) -> tuple[list[Admission], list[Row]]:
+    ids = {one.command_id for request in requests for one in request}
+    with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_xact_lock_shared({FENCE})"))
+        desk = _Desk(_known(connection, ids), take(len(ids)))
+        admissions = [desk.hear(request) for request in requests]
+        bulk.insert(connection, inbox, desk.rows)
+    return admissions, desk.rows
+
+
+def _known(connection: Connection, ids: Collection[str]) -> dict[str, tuple[bytes, int]]:
+    found = {}
+    for table in (inbox.c, tables.receipts.c):
+        columns = (table.command_id, table.fingerprint, table.received_at)
+        for row in bulk.fetch(connection, columns, table.command_id, ids):
+            found[row.command_id] = bytes(row.fingerprint), row.received_at
+    return found
+
+
+@dataclass(slots=True)
+class _Desk:
+    """One group being written down, at one instant."""
+
+    known: dict[str, tuple[bytes, int]]
+    now: int
+    rows: list[Row] = field(default_factory=list)
+    message_id: str = ""
+    carried: int = 0
+    length: int = 0
+
+    def hear(self, request: Sequence[Knock]) -> Admission:
+        """Write a request down, unless it reuses an id for something else."""
+        mine: dict[str, Knock] = {}
+        reused = []
+        for place, one in enumerate(request):
+            before = self.known.get(one.command_id, (one.fingerprint, 0))[0]
+            first = mine.setdefault(one.command_id, one)
+            if one.fingerprint != before or first.fingerprint != one.fingerprint:
+                reused.append(place)
+        if reused:
+            return Admission([], reused)
+        for one in mine.values():
+            if one.command_id not in self.known:
+                self._keep(one)
+        return Admission([self.known[one.command_id][1] for one in request], [])
+
+    def _keep(self, one: Knock) -> None:
+        full = self.carried == PER_MESSAGE or self.length + len(one.text) > LONGEST_MESSAGE
+        if full or not self.message_id:
+            self.message_id, self.carried, self.length = PREFIX + uuid4().hex, 0, 0
+        self.carried, self.length = self.carried + 1, self.length + len(one.text)
+        self.known[one.command_id] = one.fingerprint, self.now
+        self.rows.append(
+            {
+                "command_id": one.command_id,
+                "fingerprint": one.fingerprint,
+                "command": one.text,
+                "received_at": self.now,
+                "stamp": self.now + len(self.rows),
+                "message_id": self.message_id,
+                "excused": 0,
+                "trace": one.trace,
+            }
+        )
+
+
+def forget(connection: Connection, settled: Sequence[tuple[str, int]]) -> None:
+    """Remove what was settled, or buried, given as ids and stamps, in the commit that did it."""
+    if not settled:
+        return
+    if connection.dialect.name == "sqlite":
+        statement = "DELETE FROM inbox WHERE command_id = ? AND stamp = ?"
+        connection.exec_driver_sql(statement, list(settled))
+        return
+    statement = (
+        "DELETE FROM inbox USING unnest(%s::text[], %s::bigint[]) AS gone(id, stamp)"
+        " WHERE inbox.command_id = gone.id AND inbox.stamp = gone.stamp"
+    )
+    connection.exec_driver_sql(statement, tuple(map(list, zip(*settled, strict=True))))
+
+
+def excuse(engine: Engine, message_ids: Collection[str]) -> None:
+    """Let these messages' commands hold no deadline back: they concern no order that exists."""
+    ours = sorted(one for one in message_ids if one.startswith(PREFIX))
+    with reading(engine) as connection:
+        waiting = inbox.select().where(inbox.c.message_id.in_(ours), inbox.c.excused == 0)
+        if not ours or connection.execute(waiting.limit(1)).first() is None:
+            return
+    with writing(engine) as connection:
+        connection.execute(inbox.update().where(inbox.c.message_id.in_(ours)).values(excused=1))
+
+
+def oldest(engine: Engine, without: Collection[str] = ()) -> int | None:
+    """Return when the oldest unsettled command was received, but for those of some messages.
+
+    Everything stamped before this call is seen: whoever is being written down is waited for.
+    Raise `Unavailable` where that takes too long.
+    """
+    if engine.dialect.name == "postgresql":
+        _wait_for_writers(engine)
+    ours = sorted(one for one in without if one.startswith(PREFIX))
+    query = inbox.select().with_only_columns(inbox.c.received_at).where(inbox.c.excused == 0)
+    query = query.where(inbox.c.message_id.not_in(ours)) if ours else query
+    with reading(engine) as connection:
+        found = connection.execute(query.order_by(inbox.c.received_at, inbox.c.stamp).limit(1))
+        received_at: int | None = found.scalar()
+    return received_at
+
+
+def _wait_for_writers(engine: Engine) -> None:
+    try:
+        with writing(engine) as connection:
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({FENCE})"))
+    except TransientError as error:
+        # A door has stopped in the middle of writing: no command is at fault, so nobody judges
+        # until it goes on, or PostgreSQL ends its transaction.
+        raise Unavailable(f"the inbox is being written: {error}") from error

@@ -1,0 +1,90 @@
+"""Redrive: carries rows of the inbox to the workers, at once, and again where Redis lost them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import redis
+from sqlalchemy import Engine, select, tuple_
+
+from models.errors import Unavailable
+from workers import bulk
+from workers.database import reading
+from workers.door_tables import inbox
+from workers.envelope import UNSIGNED, wrap_stamped
+from workers.signing import Keyring
+from workers.wire import COMMANDS, Keys, Scripts
+
+PAGE = 5_000
+"""Rows looked at in one go."""
+
+PER_CALL = 50
+"""Messages in one call to Redis, which does nothing else meanwhile."""
+
+
+def hand_in(
+    client: redis.Redis, rows: Sequence[Any], keys: Keyring = UNSIGNED, *, front: bool = False
+) -> int:
+    """Send rows to the workers; return how many messages were not there already.
+
+    Rows of one message stand together. Raise `Unavailable` when Redis is away.
+    """
+    by_message = groupby(rows, key=lambda row: (row["message_id"], row["received_at"]))
+    messages = []
+    for (message_id, received_at), group in by_message:
+        carried = [(row["command"], row["stamp"], row["trace"]) for row in group]
+        text = wrap_stamped(message_id, received_at, carried, keys)
+        messages.append((message_id, received_at, text))
+    # What goes in front goes in backwards: the oldest last, so that it ends up first.
+    messages = messages[::-1] if front else messages
+    scripts, handed = Scripts(client), 0
+    try:
+        for n in range(0, len(messages), PER_CALL):
+            part = messages[n : n + PER_CALL]
+            handed += scripts.hand_in(Keys(COMMANDS), part, front=front)
+    except redis.RedisError as error:
+        raise Unavailable(f"Redis did not answer: {error}") from error
+    return handed
+
+
+def sweep(engine: Engine, client: redis.Redis, before: int, keys: Keyring = UNSIGNED) -> int:
+    """Hand in again what was accepted before an instant and is neither settled nor in Redis."""
+    handed, after = 0, (0, 0)
+    while page := _page(engine, before, after):
+        after = page[-1].received_at, page[-1].stamp
+        lost = _lost(client, sorted({row.message_id for row in page}))
+        # One that killed its worker twice was taken apart: each part goes by its own name.
+        parts = {f"{row.message_id}.{row.stamp}": row for row in page if row.message_id in lost}
+        gone = [parts[name].command_id for name in sorted(_lost(client, sorted(parts)))]
+        if gone:
+            handed += hand_in(client, _rows(engine, gone), keys, front=True)
+    return handed
+
+
+def _page(engine: Engine, before: int, after: tuple[int, int]) -> Sequence[Any]:
+    table = inbox.c
+    query = select(table.command_id, table.message_id, table.received_at, table.stamp)
+    query = query.where(table.received_at < before, tuple_(table.received_at, table.stamp) > after)
+    with reading(engine) as connection:
+        return connection.execute(query.order_by(table.received_at, table.stamp).limit(PAGE)).all()
+
+
+def _lost(client: redis.Redis, message_ids: Sequence[str]) -> set[str]:
+    try:
+        with client.pipeline(transaction=False) as pipe:
+            for message_id in message_ids:
+                pipe.hexists(Keys(COMMANDS).messages, message_id)
+            present = pipe.execute()
+    except redis.RedisError as error:
+        raise Unavailable(str(error)) from error
+    return {one for one, there in zip(message_ids, present, strict=True) if not there}
+
+
+def _rows(engine: Engine, command_ids: Sequence[str]) -> list[dict[str, Any]]:
+    table = inbox.c
+    with reading(engine) as connection:
+        found = bulk.fetch(connection, table, table.command_id, command_ids)
+    rows = [dict(row._mapping) for row in found]  # noqa: SLF001 - SQLAlchemy's public name for it
+    return sorted(rows, key=lambda row: (row["received_at"], row["stamp"]))

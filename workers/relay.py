@@ -1,0 +1,137 @@
+"""Relay: carries recorded events to Redis Streams, at least once, in order for each subject."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+from uuid import uuid4
+
+import redis
+import structlog
+from sqlalchemy import Engine, bindparam, select
+
+from models.errors import TransientError, Unavailable
+from workers import bulk, tables
+from workers.clock import SECOND_US, now_us
+from workers.database import open_database, reading, writing
+from workers.leases import hold, let_go
+from workers.process import check_servers
+from workers.resend import Memory
+from workers.retention import EVENTS, REMINDERS, Limits, Retention
+from workers.settings import Settings
+from workers.streams import REMINDING, cloud_event, publish
+from workers.tallies import tally
+from workers.wire import connect
+
+__all__ = ["BELL", "EVENTS", "REMINDERS", "REMINDING", "Relay", "cloud_event", "publish", "ring"]
+
+BELL = "earnest:events.bell"
+
+BATCH = 1_000
+"""Events carried in one round: a round costs two transactions, however many it carries."""
+
+LEASE_US = 10 * SECOND_US
+"""How long a relay that fell silent keeps the others waiting."""
+
+IDLE_S = 1.0
+
+UNMARKED = (tables.events.c.position, tables.events.c.published_at)
+
+log = structlog.get_logger()
+
+
+def ring(client: redis.Redis) -> None:
+    """Tell the relay that there is something to carry; a strike that is lost costs a second."""
+    try:
+        with client.pipeline(transaction=False) as pipe:
+            pipe.rpush(BELL, "1")
+            pipe.ltrim(BELL, 0, 3)
+            pipe.execute()
+    except redis.RedisError as error:
+        log.warning("bell.unheard", error=str(error))
+
+
+class Relay:
+    """Publishes what is not yet published. Several may run: one works, the others stand by.
+
+    Rows are found by being unpublished, never by a number larger than the last: numbers are
+    given before commits, so a smaller one may appear later.
+    """
+
+    def __init__(self, engine: Engine, client: redis.Redis, limits: Limits | None = None) -> None:
+        """Keep both ends."""
+        self.engine, self.client = engine, client
+        self.retention = Retention(client, limits or Limits())
+        self.memory = Memory(engine, client)
+        self.name = f"{socket.gethostname()}:{uuid4().hex[:8]}"
+
+    def run(self, stopping: threading.Event) -> None:
+        """Carry events until told to stop; wait where a server is away."""
+        while not stopping.is_set():
+            try:
+                if not hold(self.engine, "relay", self.name, LEASE_US):
+                    stopping.wait(IDLE_S)
+                elif not self._carry():
+                    self.client.blpop([BELL], timeout=IDLE_S)
+            except (TransientError, redis.RedisError) as error:
+                log.warning("relay.waiting", error=str(error)[:300])
+                stopping.wait(IDLE_S)
+        with suppress(TransientError):
+            let_go(self.engine, "relay", self.name)
+
+    def _carry(self) -> int:
+        """Do one round, and what keeps the streams small."""
+        carried = self.run_once()
+        self.retention.run_sometimes()
+        return carried
+
+    def run_once(self) -> int:
+        """Publish one batch; return how many events it carried.
+
+        What Redis has forgotten comes first: a consumer must not read what came after a gap
+        before it has read what was in it.
+        """
+        memory = self.memory.refresh()
+        found = self._unpublished()
+        if found:
+            told = publish(self.client, found, memory)
+            if not told and not publish(self.client, found, self.memory.refresh()):
+                raise Unavailable("Redis forgets what it is told")
+            self._mark(found)
+            log.info("events.published", events=len(found), lag_ms=_lag_ms(found))
+        return len(found)
+
+    def _unpublished(self) -> Sequence[Any]:
+        table = tables.events
+        query = select(table).where(table.c.published_at.is_(None))
+        with reading(self.engine) as connection:
+            return connection.execute(query.order_by(table.c.position).limit(BATCH)).all()
+
+    def _mark(self, found: Sequence[Any]) -> None:
+        table = tables.events
+        statement = table.update().where(table.c.position == bindparam("this"))
+        now = now_us()
+        rows = [{"this": row.position, "published_at": now} for row in found]
+        with writing(self.engine) as connection:
+            # A relay that slept through its lease may come second: it must not count again.
+            mine = bulk.fetch(
+                connection, UNMARKED, table.c.position, [one["this"] for one in rows], "FOR UPDATE"
+            )
+            fresh = {row.position for row in mine if row.published_at is None}
+            connection.execute(statement.values(published_at=bindparam("published_at")), rows)
+            tally(connection, [row for row in found if row.position in fresh], now)
+
+
+def _lag_ms(found: Sequence[Any]) -> int:
+    return int(now_us() - found[0].recorded_at) // 1_000
+
+
+def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]) -> None:
+    """Carry events until told to stop."""
+    engine, client = open_database(settings.database_url), connect(settings.redis_url)
+    check_servers(engine, client)
+    ready()
+    Relay(engine, client, settings.retention).run(stopping)

@@ -1,0 +1,121 @@
+"""Funnel: how many orders come how far, and how long each step takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    Connection,
+    Engine,
+    Select,
+    case,
+    func,
+    literal,
+    literal_column,
+    select,
+    union_all,
+)
+
+from models.order_events import (
+    OrderAccepted,
+    OrderCompleted,
+    OrderFunded,
+    OrderOffered,
+    OrderPlaced,
+)
+from models.work_events import WorkPublished
+from workers import tables
+from workers.archive_tables import whole
+from workers.clock import SECOND_US
+from workers.reports.breakdown import PARTIES, By, Row, owned, reporting
+
+BREAKDOWNS = (*PARTIES, By.MONTH)
+COLUMNS = ("stage", "orders", "of_placed", "of_previous", "median_seconds")
+
+STAGES = {
+    "placed": OrderPlaced.type,
+    "offered": OrderOffered.type,
+    "accepted": OrderAccepted.type,
+    "funded": OrderFunded.type,
+    "published": WorkPublished.type,
+    "completed": OrderCompleted.type,
+}
+"""How far an order can come, and the event that says so; the first of its kind counts."""
+
+
+def funnel(engine: Engine, by: By | None) -> Iterator[Row]:
+    """Count the orders that reached each stage; times are medians since the stage before."""
+    with reporting(engine) as connection:
+        reached = _reached(connection, by)
+        counts = _counts(reached).subquery()
+        times = _medians(reached).subquery()
+        both = counts.outerjoin(times, times.c.key == counts.c.key)
+        query = select(counts, *(one for one in times.c if one.name != "key"))
+        for row in connection.execute(query.select_from(both).order_by(counts.c.key)):
+            yield from _stages(by, row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+def _reached(connection: Connection, by: By | None) -> CTE:
+    """Find, for each order, the instants at which it reached the stages."""
+    event = whole(tables.events)
+    first = (
+        func.min(case((event.c.type == kind, event.c.at))).label(stage)
+        for stage, kind in STAGES.items()
+    )
+    told = select(event.c.subject, *first).where(event.c.type.in_(list(STAGES.values())))
+    steps = told.group_by(event.c.subject).cte("steps")
+    times = (steps.c[stage] for stage in STAGES)
+    if by is None:
+        return select(literal_column("''").label("key"), *times).cte("reached")
+    order_id = func.substr(steps.c.subject, len("order:") + 1)
+    rows, key = owned(steps, order_id).key(connection, by)
+    return select(key.label("key"), *times).select_from(rows).cte("reached")
+
+
+def _counts(reached: CTE) -> Select[Any]:
+    counts = (func.count(reached.c[stage]).label(stage) for stage in STAGES)
+    return select(reached.c.key, *counts).group_by(reached.c.key)
+
+
+def _medians(reached: CTE) -> Select[Any]:
+    """Sort the times of each step, and take the one or two in the middle."""
+    steps = union_all(*(_step(reached, *one) for one in pairwise(STAGES))).subquery()
+    alike = (steps.c.key, steps.c.step)
+    place = func.row_number().over(partition_by=alike, order_by=steps.c.took).label("place")
+    many = func.count().over(partition_by=alike).label("many")
+    ranked = select(steps, place, many).where(steps.c.took.is_not(None)).subquery()
+    middle = (ranked.c.place * 2).between(ranked.c.many, ranked.c.many + 2)
+    ends = (
+        end(case((ranked.c.step == stage, ranked.c.took))).label(f"{name}_{stage}")
+        for stage in STAGES
+        for name, end in (("low", func.min), ("high", func.max))
+    )
+    return select(ranked.c.key, *ends).where(middle).group_by(ranked.c.key)
+
+
+def _step(reached: CTE, earlier: str, later: str) -> Select[Any]:
+    took = (reached.c[later] - reached.c[earlier]).label("took")
+    return select(reached.c.key, literal(later).label("step"), took)
+
+
+def _stages(by: By | None, found: Any) -> Iterator[Row]:  # noqa: ANN401 - a row
+    before = placed = found["placed"]
+    for stage in STAGES:
+        count, low = found[stage], found[f"low_{stage}"]
+        middle = None if low is None else (low + found[f"high_{stage}"]) / 2 / SECOND_US
+        head = {} if by is None else {by.value: found["key"] or None}
+        yield head | {
+            "stage": stage,
+            "orders": count,
+            "of_placed": _share(count, placed),
+            "of_previous": _share(count, before),
+            "median_seconds": middle,
+        }
+        before = count
+
+
+def _share(part: int, whole: int) -> float | None:
+    return round(part / whole, 4) if whole else None

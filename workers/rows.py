@@ -1,0 +1,140 @@
+"""Rows: orders, events and the rest as the tables hold them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from models.answer import Receipt
+from models.book import Book
+from models.errors import BrokenInvariant
+from models.events import Event, read_fact
+from models.order import ORDERS, Order
+from models.order_events import OrderPlaced
+from models.policy import Policy
+from models.public import public_status
+from workers.clock import from_us, optional_us, to_us
+
+Row = dict[str, Any]
+
+
+def order_row(order: Order) -> Row:
+    """Write an order: its document and what queries and constraints need of it."""
+    return {
+        "order_id": order.order_id,
+        "client_id": order.client_id,
+        "creator_id": order.creator_id,
+        "state": order.state.value,
+        "reason": order.reason,
+        "policy_version": order.policy.version,
+        "original_amount_fen": order.original_amount_fen,
+        "amount_fen": order.amount_fen,
+        "total_fen": order.total_fen,
+        "deposit_fen": order.deposit_fen,
+        "held_fen": order.held_fen,
+        "balance_due_fen": order.balance_due_fen,
+        "placed_at": to_us(order.placed_at),
+        "sequence": order.sequence,
+        "due_at": optional_us(order.due_at),
+        "wake_at": optional_us(order.wake_at),
+        "document": ORDERS.dump_json(order).decode(),
+        "public_status": public_status(order.state, rated=order.rated).value,
+        "expected_publish_at": optional_us(order.expected_publish_at),
+        "ended_at": to_us(order.entered_at) if order.is_final else None,
+    }
+
+
+def new_order_row(order: Order, placed: OrderPlaced) -> Row:
+    """Write an order for the first time, with the texts that no judge needs."""
+    texts = {
+        "name": placed.name,
+        "task_type": placed.task_type,
+        "industry": placed.industry,
+        "brief": placed.brief,
+    }
+    return order_row(order) | texts
+
+
+def read_order(document: str, policies: dict[str, Policy]) -> Order:
+    """Read an order; raise `BrokenInvariant` where that is not possible."""
+    try:
+        return ORDERS.validate_json(document, context=policies)
+    except KeyError as missing:
+        message = f"an order names policy version {missing}, which the policies table lacks"
+        raise BrokenInvariant(message) from None
+    except ValidationError as error:
+        message = f"an order's document cannot be read: {error.error_count()} faults"
+        raise BrokenInvariant(message) from None
+
+
+def event_row(event: Event, recorded_at: int, traces: Mapping[str, str]) -> Row:
+    """Write an event; it is published from what stands here. `traces` are by what caused it."""
+    return {
+        "subject": event.subject,
+        "sequence": event.sequence,
+        "type": event.fact.type,
+        "at": to_us(event.at),
+        "recorded_at": recorded_at,
+        "caused_by": event.caused_by,
+        "body": event.text(),
+        "trace": traces.get(event.caused_by),
+    }
+
+
+def read_event(row: Any) -> Event:  # noqa: ANN401 - a row of any statement over events
+    """Read an event."""
+    fact = read_fact(row.type, json.loads(row.body))
+    return Event(row.subject, row.sequence, from_us(row.at), row.caused_by, fact)
+
+
+def posting_rows(book: Book) -> list[Row]:
+    """Write the money that moved, in the order in which each event moved it."""
+    counts: dict[str, int] = {}
+    rows = []
+    for event, posting in book.postings:
+        ordinal = counts[event.id] = counts.get(event.id, 0) + 1
+        rows.append(
+            {
+                "subject": event.subject,
+                "sequence": event.sequence,
+                "ordinal": ordinal,
+                "source": posting.source,
+                "target": posting.target,
+                "amount_fen": posting.amount_fen,
+            }
+        )
+    return rows
+
+
+def receipt_row(receipt: Receipt, stamp: int, asked_by: str | None) -> Row:
+    """Write an outcome; `stamp` tells a redelivery from a sender that asks again.
+
+    `asked_by` is for people who look at it later, like `creator:k1`.
+    """
+    return {
+        "command_id": receipt.command_id,
+        "fingerprint": receipt.fingerprint,
+        "outcome": receipt.outcome,
+        "reason": receipt.reason,
+        "received_at": to_us(receipt.received_at),
+        "stamp": stamp,
+        "about": receipt.about,
+        "asked_by": asked_by,
+        "cost_fen": receipt.cost_fen,
+    }
+
+
+def read_receipt(row: Any) -> Receipt:  # noqa: ANN401 - a row of any statement over receipts
+    """Read an outcome."""
+    return Receipt(
+        command_id=row.command_id,
+        fingerprint=bytes(row.fingerprint),
+        outcome=row.outcome,
+        reason=row.reason,
+        received_at=from_us(row.received_at),
+        about=row.about,
+        cost_fen=row.cost_fen,
+    )

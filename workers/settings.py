@@ -1,0 +1,175 @@
+"""Settings: where the database, Redis, the state folder and the policy are."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Self
+from urllib.parse import quote
+
+from models.fields import duration_text
+from workers.checked import (
+    ARCHIVE_AFTER,
+    NEVER,
+    SettingsError,
+    checked_archive,
+    checked_bind,
+    checked_database,
+    checked_keys,
+    checked_redis,
+    retention,
+)
+from workers.retention import Limits
+from workers.signing import Keyring
+
+__all__ = ["NAMES", "Settings", "SettingsError"]
+
+PREFIX = "EARNEST_"
+NAMES = (
+    "EARNEST_DATABASE_URL",
+    "EARNEST_REDIS_URL",
+    "EARNEST_VAR",
+    "EARNEST_POLICY",
+    "EARNEST_SIGNING_KEYS",
+    "EARNEST_EVENTS_KEPT",
+    "EARNEST_EVENTS_AGE",
+    "EARNEST_WEB_BIND",
+    "EARNEST_TOKENS",
+    "EARNEST_ARCHIVE_AFTER",
+)
+
+WEB_BIND = "127.0.0.1:8000"
+"""Where the web process listens unless told otherwise: for this machine alone."""
+
+
+# A unix socket's address holds 104 bytes on macOS and 108 on Linux, with an end mark.
+LONGEST_SOCKET = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a process must know before it starts; built once in each `main`, passed down."""
+
+    database_url: str
+    redis_url: str
+    var: Path
+    policy: Path | None = None
+    # The only secret that is never an option: other users of a machine can read its command lines.
+    signing_keys: str = field(default="", repr=False)
+    retention: Limits = field(default_factory=Limits)
+    web_bind: str = WEB_BIND
+    tokens: Path | None = None
+    archive_after: timedelta | None = ARCHIVE_AFTER
+    """How long after it has ended an order goes into the archive; None: never by itself."""
+
+    @classmethod
+    def read(
+        cls,
+        environ: Mapping[str, str],
+        *,
+        database_url: str | None = None,
+        redis_url: str | None = None,
+        var: Path | str | None = None,
+        policy: Path | str | None = None,
+    ) -> Self:
+        """Combine what the command line gave, the environment, and the embedded defaults.
+
+        Empty means absent. Raise `SettingsError` for unknown `EARNEST_*` names, since
+        a misspelt setting would otherwise silently become a default.
+        """
+        refuse_unknown(environ)
+        folder = absolute(var or environ.get("EARNEST_VAR") or project_root() / "var")
+        database = database_url or environ.get("EARNEST_DATABASE_URL") or sqlite_url(folder)
+        redis = redis_url or environ.get("EARNEST_REDIS_URL") or default_redis_url(folder)
+        rules = policy or environ.get("EARNEST_POLICY")
+        return cls(
+            database_url=checked_database(database),
+            redis_url=checked_redis(redis),
+            var=folder,
+            policy=absolute(rules) if rules else None,
+            signing_keys=checked_keys(environ.get("EARNEST_SIGNING_KEYS") or ""),
+            retention=retention(environ),
+            web_bind=checked_bind(environ.get("EARNEST_WEB_BIND") or WEB_BIND),
+            tokens=absolute(tokens) if (tokens := environ.get("EARNEST_TOKENS")) else None,
+            archive_after=checked_archive(environ.get("EARNEST_ARCHIVE_AFTER") or ""),
+        )
+
+    @property
+    def embedded_database(self) -> bool:
+        """Tell whether the truth is a SQLite file, which needs no server."""
+        return self.database_url.startswith("sqlite:")
+
+    @property
+    def embedded_redis(self) -> bool:
+        """Tell whether Redis is ours to start, under `var`."""
+        return self.redis_url == default_redis_url(self.var)
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keys that commands are signed with; empty where nobody asked for signatures."""
+        return Keyring.parse(self.signing_keys)
+
+    def environ(self) -> dict[str, str]:
+        """Name these settings for a child process: `Settings.read` gives them back."""
+        policy = str(self.policy or "")
+        given = (self.database_url, self.redis_url, str(self.var), policy, self.signing_keys)
+        kept, age = str(self.retention.kept), duration_text(self.retention.age)
+        web = self.web_bind, str(self.tokens or "")
+        archive = NEVER if self.archive_after is None else duration_text(self.archive_after)
+        return dict(zip(NAMES, (*given, kept, age, *web, archive), strict=True))
+
+
+def redis_url(var: Path) -> str:
+    """Say where the embedded Redis-protocol server of this state folder listens."""
+    return "unix://" + quote(str(redis_socket(var)))
+
+
+# Inside `Settings.read` the name `redis_url` is the caller's choice.
+default_redis_url = redis_url
+
+
+def redis_socket(var: Path) -> Path:
+    """Choose the socket: beside the data, or under a short name when that is too long."""
+    beside = absolute(var) / "redis" / "redis.sock"
+    if len(os.fsencode(beside)) <= LONGEST_SOCKET:
+        return beside
+    digest = hashlib.sha256(os.fsencode(os.path.realpath(var))).hexdigest()[:16]
+    return short_folder() / f"earnest-{digest}" / "redis.sock"
+
+
+def short_folder() -> Path:
+    """Find a folder for sockets whose own name leaves room for theirs."""
+    folder = Path(tempfile.gettempdir())
+    return folder if len(os.fsencode(folder)) <= LONGEST_SOCKET // 2 else Path("/tmp")  # noqa: S108
+
+
+def project_root() -> Path:
+    return Path(__file__).resolve().parent.parent
+
+
+def absolute(path: Path | str) -> Path:
+    # Not resolve(): a state folder behind a symbolic link keeps the name it was given.
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def sqlite_url(var: Path) -> str:
+    return f"sqlite:///{var / 'earnest.db'}"
+
+
+def refuse_unknown(environ: Mapping[str, str]) -> None:
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in NAMES:
+            raise SettingsError(f"{name} is not a setting; {hint(name)}")
+
+
+def hint(name: str) -> str:
+    """Guess what was meant, by the part in which names differ."""
+    known = [one.removeprefix(PREFIX) for one in NAMES]
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=0.5)
+    return f"did you mean {PREFIX}{near[0]}?" if near else f"known are {', '.join(NAMES)}."

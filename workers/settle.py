@@ -1,0 +1,120 @@
+"""Settle: judge commands and write down, at once, everything that follows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TypeVar
+
+import structlog
+
+from models.errors import Conflict, Unavailable
+from workers.database import writing
+from workers.dead_letters import bury
+from workers.recall import Recalled
+from workers.sitting import Asked, Sitting, read
+from workers.store import Store
+from workers.tracing import span
+from workers.turns import Door, Held, Received, Turns
+
+ATTEMPTS = 5
+"""How often a batch is judged anew when another writer came first."""
+
+MOST = 500
+"""Commands, or orders to wake, in one transaction: locks are held for tens of milliseconds."""
+
+PAUSE_S = 0.02
+
+log = structlog.get_logger()
+
+
+class Settler:
+    """Judges batches against the store. A command ends settled, dead-lettered or held back."""
+
+    def __init__(self, store: Store, door: Door, ring: Callable[[], None]) -> None:
+        """Keep where orders are written, where time is read, and whom to tell of new events."""
+        self.store = store
+        self.door = door
+        self.ring = ring
+
+    def settle(self, received: Sequence[Received], wakes: Collection[str] = ()) -> list[Received]:
+        """Settle commands and wake orders; return the commands that must wait a moment.
+
+        A message may come twice and a worker may die between any two lines. Both are harmless:
+        one transaction holds every write, and the receipts in it turn a second delivery into a
+        read. Raise `Unavailable` while the database is away: nothing was written then.
+        """
+        asked = sorted(map(read, received), key=lambda one: (one.received.at, one.received.stamp))
+        turns = Turns(self.door, {one.message_id for one in received})
+        for batch in _batches(asked):
+            turns.held.add(self._settle_safely(batch, (), turns))
+        for orders in _batches(sorted(wakes)):
+            self._settle_safely([], orders, turns)
+        # At the end, when nothing of these messages is still to be judged.
+        self.door.excuse(turns.held.excused())
+        return turns.held.everything()
+
+    def _settle_safely(self, asked: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
+        try:
+            return self._settle_together(asked, wakes, turns)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - one command's fault is not its neighbours'
+            log.warning("batch.divided", commands=len(asked), orders=len(wakes), error=str(error))
+        held = Held()
+        for one in asked:
+            behind = Turns(self.door, turns.messages)
+            behind.held.add(turns.held)
+            behind.held.add(held)
+            held.add(self._settle_alone([one], (), behind))
+        for order_id in wakes:
+            self._settle_alone([], [order_id], turns)
+        return held
+
+    def _settle_together(self, asked: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return self._attempt(asked, wakes, turns)
+            except Conflict as conflict:
+                log.info("batch.retried", commands=len(asked), because=str(conflict)[:200])
+                if isinstance(conflict, Recalled):
+                    self.store.bring_back(conflict.order_ids)
+                # Whoever came first is about to commit; a little later there is no conflict.
+                time.sleep(attempt * PAUSE_S)
+        return self._attempt(asked, wakes, turns)
+
+    def _settle_alone(self, asked: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
+        try:
+            return self._settle_together(asked, wakes, turns)
+        except Unavailable:
+            raise
+        except Exception as error:
+            for one in asked:
+                log.exception("command.dead_lettered", stamp=one.received.stamp)
+                bury(self.store.engine, one.received, error)
+            for order_id in wakes:
+                log.exception("wake.failed", order_id=order_id)
+            return Held()
+
+    def _attempt(self, asked: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
+        began = time.monotonic()
+        commands = [one.command for one in asked if one.command is not None]
+        traces = [one.received.trace for one in asked if one.received.trace]
+        facts = {"commands": len(asked), "orders": len(wakes)}
+        with span("settle", links=traces, facts=facts), writing(self.store.engine) as connection:
+            sitting = Sitting(self.store.load(connection, commands, wakes), turns)
+            for one in asked:
+                sitting.judge(one)
+            sitting.wake(wakes)
+            self.store.record(connection, sitting.page)
+        self.ring()
+        took_ms = round(1000 * (time.monotonic() - began), 1)
+        log.info("batch.settled", **sitting.counts(), woken=len(wakes), took_ms=took_ms)
+        return sitting.held
+
+
+T = TypeVar("T")
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[first : first + MOST] for first in range(0, len(items), MOST))

@@ -1,0 +1,111 @@
+"""Shelves: where the book's lesser things stand in the database, and how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from sqlalchemy import Table
+
+from models.creator import CREATORS as DOCUMENTS
+from models.creator import Creator
+from models.debts import Payout, Suspended
+from models.parties import Client, Mcn, Provider, Report
+from models.payments import Payment
+from models.refunds import Refund, base_of
+from workers import tables
+from workers.clock import from_us, optional_us, to_us
+from workers.rows import Row
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """One table of one kind of thing: `name` is the book's attribute, `key` the id's column.
+
+    `alarm` is what wake-ups put before the id, where the kind has deadlines of its own.
+    """
+
+    name: str
+    table: Table
+    key: str
+    read: Callable[[Any], Any]
+    write: Callable[[Any], Row]
+    alarm: str | None = None
+
+
+def plain(kind: type[T], row: Any) -> T:  # noqa: ANN401 - a row of any statement over its table
+    """Read what stands in columns of the same names; those that end in `_at` are instants."""
+    return _made(kind, row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+def _made(kind: type[T], found: Mapping[str, Any]) -> T:
+    body: Any = kind
+    return kind(**{one.name: _value(one.name, found[one.name]) for one in fields(body)})
+
+
+def _value(name: str, found: Any) -> Any:  # noqa: ANN401 - of any column
+    return from_us(found) if name.endswith("_at") and found is not None else found
+
+
+def flat(one: Any) -> Row:  # noqa: ANN401 - anything with fields
+    """Write each field into the column of its name."""
+    values = ((field.name, getattr(one, field.name)) for field in fields(one))
+    return {name: to_us(value) if isinstance(value, datetime) else value for name, value in values}
+
+
+def _debt(kind: type[T], row: Any) -> T:  # noqa: ANN401 - a row of refunds or payouts
+    # While a wake-up is under way the column `wake_at` runs ahead of what the rules know.
+    found = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
+    return _made(kind, {**found, "wake_at": found["due_at"]})
+
+
+def _debt_row(debt: Refund | Payout) -> Row:
+    return flat(debt) | {"due_at": optional_us(debt.wake_at)}
+
+
+def _refund_row(refund: Refund) -> Row:
+    return _debt_row(refund) | {"base_id": base_of(refund.refund_id)}
+
+
+def _creator(row: Any) -> Creator:  # noqa: ANN401 - a row of any statement over creators
+    return DOCUMENTS.validate_json(row.document)
+
+
+def _creator_row(creator: Creator) -> Row:
+    return {
+        "creator_id": creator.creator_id,
+        "name": creator.name,
+        "mcn_id": creator.agency,
+        "sequence": creator.sequence,
+        "standing": creator.standing.name,
+        "wake_at": optional_us(creator.wake_at),
+        "document": DOCUMENTS.dump_json(creator).decode(),
+    }
+
+
+def _shelf(name: str, key: str, kind: type[Any]) -> Shelf:
+    return Shelf(name, tables.metadata.tables[name], key, partial(plain, kind), flat)
+
+
+CREATORS = Shelf("creators", tables.creators, "creator_id", _creator, _creator_row, "creator")
+MCNS = _shelf("mcns", "mcn_id", Mcn)
+CLIENTS = _shelf("clients", "client_id", Client)
+PROVIDERS = _shelf("providers", "provider_id", Provider)
+VIOLATIONS = _shelf("violations", "violation_id", Report)
+PAYMENTS = _shelf("payments", "payment_id", Payment)
+SUSPENDED = _shelf("suspended", "share_id", Suspended)
+REFUNDS = Shelf(
+    "refunds", tables.refunds, "refund_id", partial(_debt, Refund), _refund_row, "refund"
+)
+PAYOUTS = Shelf("payouts", tables.payouts, "payout_id", partial(_debt, Payout), _debt_row, "payout")
+
+PARTIES = (MCNS, CLIENTS, PROVIDERS)
+"""Read as they stand: which of two racing commands came first is anyone's guess."""
+
+SHELVES = (CREATORS, *PARTIES, VIOLATIONS, PAYMENTS, REFUNDS, PAYOUTS, SUSPENDED)
+"""Everything but orders and receipts, which are more than their shelf."""

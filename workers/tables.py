@@ -1,0 +1,202 @@
+"""Tables: the schema, with constraints that make bad states unwritable.
+
+Instants are microseconds since 1970 UTC, amounts whole fen. An order's `document` is all that the
+rules know of it; the other columns are projections for constraints, queries and people.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import CheckConstraint, Column, Index, LargeBinary, Text, UniqueConstraint
+
+from models.lifecycle import FINAL, REASONED, State
+from models.public import COVERED, PublicStatus
+from workers.debt_tables import payouts, refunds, suspended
+from workers.party_tables import clients, creators, mcns, providers, violations
+from workers.schema import Key, Whole, listed, metadata, partial, strict
+
+
+def _shown() -> str:
+    """Say that what people are shown of an order fits its state."""
+    alike = {
+        states: [s for s in PublicStatus if COVERED[s] == states] for states in COVERED.values()
+    }
+    fitting = (
+        f"(state NOT IN ({listed(states)}) OR public_status IN ({listed(statuses)}))"
+        for states, statuses in alike.items()
+    )
+    return " AND ".join((f"public_status IN ({listed(PublicStatus)})", *fitting))
+
+
+orders = strict(
+    "orders",
+    Column("order_id", Key, primary_key=True),
+    Column("client_id", Text, nullable=False),
+    Column("creator_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("task_type", Text, nullable=False),
+    Column("industry", Text, nullable=False),
+    Column("brief", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("policy_version", Text, nullable=False),
+    Column("original_amount_fen", Whole, nullable=False),
+    Column("amount_fen", Whole, nullable=False),
+    Column("total_fen", Whole, nullable=False),
+    Column("deposit_fen", Whole, nullable=False),
+    Column("held_fen", Whole, nullable=False),
+    Column("balance_due_fen", Whole, nullable=False),
+    Column("placed_at", Whole, nullable=False),
+    Column("sequence", Whole, nullable=False),
+    Column("due_at", Whole),
+    Column("wake_at", Whole),
+    Column("document", Text, nullable=False),
+    Column("public_status", Text, nullable=False),
+    Column("expected_publish_at", Whole),
+    Column("ended_at", Whole),
+    CheckConstraint(f"state IN ({listed(State)})", name="state_known"),
+    CheckConstraint(f"(state IN ({listed(REASONED)})) = (reason IS NOT NULL)", name="ended"),
+    CheckConstraint(f"state NOT IN ({listed(FINAL)}) OR held_fen = 0", name="final_holds_nothing"),
+    CheckConstraint(_shown(), name="shown_as_it_is"),
+    # While its clock is stopped an order has no deadline, and may still want attention.
+    CheckConstraint("due_at IS NULL OR wake_at IS NOT NULL", name="waits_and_wakes"),
+    CheckConstraint(
+        "amount_fen > 0 AND original_amount_fen > 0 AND total_fen >= amount_fen"
+        " AND deposit_fen BETWEEN 0 AND total_fen AND held_fen BETWEEN 0 AND total_fen"
+        " AND balance_due_fen BETWEEN 0 AND total_fen",
+        name="money_in_range",
+    ),
+)
+partial("ix_orders_wake_at", orders.c.wake_at, "wake_at IS NOT NULL")
+
+PAGES = {
+    "newest": ("placed_at", "order_id", "creator_id"),
+    "by_status": ("public_status", "placed_at", "order_id", "creator_id", "state"),
+    "by_creator": ("creator_id", "public_status", "placed_at", "order_id"),
+    "by_client": ("client_id", "placed_at", "order_id"),
+}
+"""The indexes of lists. Place and name of an order never change, so a cursor stays true; what else
+a list may be asked each index answers by itself, without a look at the orders."""
+for _name, _columns in PAGES.items():
+    Index(f"ix_orders_{_name}", *(orders.c[one] for one in _columns))
+
+receipts = strict(
+    "receipts",
+    Column("command_id", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text),
+    Column("received_at", Whole, nullable=False),
+    Column("stamp", Whole, nullable=False),
+    Column("about", Text),
+    Column("asked_by", Text),
+    Column("cost_fen", Whole),
+    CheckConstraint("outcome IN ('applied', 'rejected', 'duplicate')", name="outcome_known"),
+    CheckConstraint(
+        "(outcome = 'rejected') = (reason IS NOT NULL) OR outcome = 'duplicate'",
+        name="refusal_says_why",
+    ),
+)
+
+events = strict(
+    "events",
+    Column("position", Whole, primary_key=True, autoincrement=True),
+    Column("subject", Key, nullable=False),
+    Column("sequence", Whole, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("at", Whole, nullable=False),
+    Column("recorded_at", Whole, nullable=False),
+    Column("caused_by", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("published_at", Whole),
+    Column("trace", Text),
+    UniqueConstraint("subject", "sequence"),
+    CheckConstraint("sequence > 0", name="sequence_counts"),
+)
+partial("ix_events_unpublished", events.c.position, "published_at IS NULL")
+
+ACTED = "type = 'operator.acted'"
+"""What operators did. Whoever seeks it says so in these words, or the index is not used."""
+
+partial("ix_events_acted", events.c.position, ACTED)
+
+postings = strict(
+    "postings",
+    Column("subject", Key, primary_key=True),
+    Column("sequence", Whole, primary_key=True),
+    Column("ordinal", Whole, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("amount_fen", Whole, nullable=False),
+    CheckConstraint("amount_fen > 0", name="moves_something"),
+    CheckConstraint("source <> target", name="moves_somewhere"),
+)
+
+payments = strict(
+    "payments",
+    Column("payment_id", Text, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+    Column("amount_fen", Whole, nullable=False),
+    Column("paid_at", Whole, nullable=False),
+    Column("received_at", Whole, nullable=False),
+    Column("command_id", Text, nullable=False),
+    Column("sequence", Whole, nullable=False),
+    CheckConstraint("amount_fen > 0", name="some_money"),
+    CheckConstraint("paid_at <= received_at", name="no_foresight"),
+)
+
+policies = strict(
+    "policies",
+    Column("version", Text, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("adopted_at", Whole, nullable=False),
+)
+
+dead_letters = strict(
+    "dead_letters",
+    Column("letter_id", Whole, primary_key=True, autoincrement=True),
+    Column("command", Text, nullable=False),
+    Column("received_at", Whole, nullable=False),
+    Column("stamp", Whole, nullable=False, unique=True),
+    Column("error", Text, nullable=False),
+    Column("died_at", Whole, nullable=False),
+    Column("replayed_at", Whole),
+)
+
+quarantine = strict(
+    "quarantine",
+    Column("item_id", Whole, primary_key=True, autoincrement=True),
+    Column("queue", Text, nullable=False),
+    Column("message_id", Text, nullable=False, unique=True),
+    Column("reason", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("size", Whole, nullable=False),
+    Column("quarantined_at", Whole, nullable=False),
+)
+
+leases = strict(
+    "leases",
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("until", Whole, nullable=False),
+)
+
+__all__ = [
+    "clients",
+    "creators",
+    "dead_letters",
+    "events",
+    "leases",
+    "mcns",
+    "metadata",
+    "orders",
+    "payments",
+    "payouts",
+    "policies",
+    "postings",
+    "providers",
+    "quarantine",
+    "receipts",
+    "refunds",
+    "suspended",
+    "violations",
+]

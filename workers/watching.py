@@ -1,0 +1,208 @@
+"""Watching: how much waits where, and since when; for operators, metrics and the command line."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import redis
+from sqlalchemy import ColumnElement, Connection, Engine, and_, false, func, or_, select
+
+from models.ledger import by_family
+from models.lifecycle import WAITING, State
+from models.policy import Policy
+from workers import archive_totals, audit, dead_letters, tables
+from workers.clock import MICROSECOND, SECOND_US, instant, now_us, to_us
+from workers.database import reading
+from workers.door_tables import audits, inbox
+from workers.store import Store
+from workers.wire import COMMANDS, HEARTBEATS, QUEUES, Keys
+
+ALIVE_MS = 15_000
+"""A consumer that fetched within this time is alive: idle ones ask every second."""
+
+HOUR = timedelta(hours=1)
+
+LEASES = tables.leases.select()
+
+Shown = dict[str, Any]
+
+
+def queues(engine: Engine, client: redis.Redis) -> Shown:
+    """Say what waits between the doors and the settled outcome, and who is there to work."""
+    wire = _wire(client)
+    now = wire.pop("now_us", None) or now_us()
+    with reading(engine) as connection:
+        kept, first = _kept(connection)
+        unpublished, recorded = _unpublished(connection)
+        leases = {row.name: row.until > now_us() for row in connection.execute(LEASES)}
+        asides = {
+            "quarantine": _count(connection, tables.quarantine),
+            "dead_letters": dead_letters.count(connection),
+        }
+    pending = wire.pop("pending_us", None)
+    oldest = min((at for at in (first, pending) if at is not None), default=None)
+    return wire | {
+        "inbox": {"commands": kept, "oldest_seconds": _age(first, now)},
+        "oldest_seconds": _age(oldest, now),
+        "outbox": {"events": unpublished, "lag_seconds": _age(recorded, now_us())},
+        "relay": leases.get("relay", False),
+        "scheduler": leases.get("scheduler", False),
+        **asides,
+    }
+
+
+def _wire(client: redis.Redis) -> Shown:
+    try:
+        with client.pipeline(transaction=True) as pipe:
+            pipe.time()
+            pipe.zrange(Keys(COMMANDS).pending, 0, 0, withscores=True)
+            for queue in QUEUES:
+                pipe.llen(Keys(queue).waiting)
+                pipe.hlen(Keys(queue).messages)
+            pipe.zrange(HEARTBEATS, 0, -1, withscores=True)
+            (seconds, micros), oldest, *sizes, beats = pipe.execute()
+    except redis.RedisError:
+        return {"redis": "away", "queues": {}, "workers_alive": 0}
+    now_ms = seconds * 1_000 + micros // 1_000
+    pairs = zip(sizes[::2], sizes[1::2], strict=True)
+    held = {
+        queue: {"waiting": waiting, "in_flight": max(0, known - waiting)}
+        for queue, (waiting, known) in zip(QUEUES, pairs, strict=True)
+    }
+    return {
+        "redis": "up",
+        "queues": held,
+        "workers_alive": sum(now_ms - at < ALIVE_MS for _, at in beats),
+        "now_us": seconds * SECOND_US + micros,
+        "pending_us": int(oldest[0][1]) if oldest else None,
+    }
+
+
+def _kept(connection: Connection) -> tuple[int, int | None]:
+    query = select(func.count(), func.min(inbox.c.received_at))
+    count, first = connection.execute(query).one()
+    return int(count), first
+
+
+def _unpublished(connection: Connection) -> tuple[int, int | None]:
+    table = tables.events.c
+    query = select(func.count()).where(table.published_at.is_(None))
+    first = select(table.recorded_at).where(table.published_at.is_(None))
+    first = first.order_by(table.position).limit(1)
+    return int(connection.execute(query).scalar_one()), connection.execute(first).scalar()
+
+
+def _count(connection: Connection, table: Any) -> int:  # noqa: ANN401 - a table
+    return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def _age(since: int | None, now: int) -> float:
+    return 0.0 if since is None else max(0, now - since) / SECOND_US
+
+
+def deadlines(store: Store, at: datetime, *, within: timedelta = HOUR, limit: int = 100) -> Shown:
+    """Say which deadlines are armed, which come within a while, and which are overdue at `at`."""
+    table, now = tables.orders, to_us(at)
+    overdue = _overdue(now, store.known_policies())
+    soon = and_(table.c.due_at <= now + within // MICROSECOND, ~overdue)
+    with reading(store.engine) as connection:
+        by_state = select(table.c.state, func.count()).where(table.c.due_at.is_not(None))
+        armed = {row[0]: row[1] for row in connection.execute(by_state.group_by(table.c.state))}
+        late, worst = connection.execute(
+            select(func.count(), func.min(table.c.due_at)).where(overdue)
+        ).one()
+        due = connection.execute(select(func.count()).where(soon)).scalar_one()
+        query = select(table).where(or_(soon, overdue)).order_by(table.c.due_at, table.c.order_id)
+        found = connection.execute(query.limit(limit)).all()
+    return {
+        "at": instant(now),
+        "armed": armed,
+        "due_within": int(due),
+        "overdue": int(late),
+        "worst_overdue_seconds": _age(worst, now),
+        "next": [_deadline(row, now) for row in found],
+    }
+
+
+def _overdue(now: int, policies: Mapping[str, Policy]) -> ColumnElement[bool]:
+    """Tell deadlines that have passed from those whose grace still runs.
+
+    In arbitration nothing lapses: whoever is late there is a person.
+    """
+    table = tables.orders.c
+    kinds = []
+    for version, policy in policies.items():
+        for state in WAITING:
+            grace = policy.grace(state) // MICROSECOND
+            mine = and_(table.policy_version == version, table.state == state.value)
+            kinds.append(and_(mine, table.due_at < now - grace))
+    return or_(false(), *kinds)
+
+
+def _deadline(row: Any, now: int) -> Shown:  # noqa: ANN401 - a row of orders
+    return {
+        "order_id": row.order_id,
+        "state": row.state,
+        "due_at": instant(row.due_at),
+        "wake_at": instant(row.wake_at),
+        "seconds": (row.due_at - now) / SECOND_US,
+        "client_id": row.client_id,
+        "creator_id": row.creator_id,
+    }
+
+
+def states(engine: Engine) -> dict[str, int]:
+    """Count orders by state, all states named."""
+    table = tables.orders.c
+    with reading(engine) as connection:
+        query = select(table.state, func.count()).group_by(table.state)
+        found = Counter({state: int(n) for state, n in connection.execute(query)})
+        for (state, _), n in archive_totals.endings(archive_totals.read(connection)).items():
+            found[state] += n
+    return {state.value: found[state.value] for state in State}
+
+
+def last_audit(engine: Engine) -> Shown | None:
+    """Return the latest verdict on the books, or None before the first."""
+    with reading(engine) as connection:
+        row = connection.execute(audits.select().order_by(audits.c.audit_id.desc())).first()
+    if row is None:
+        return None
+    names = ("law", "where", "detail")
+    findings = [dict(zip(names, one, strict=True)) for one in json.loads(row.findings)]
+    return {
+        "audited_at": instant(row.audited_at),
+        "age_seconds": _age(row.audited_at, now_us()),
+        "orders": row.orders,
+        "payments": row.payments,
+        "took_ms": row.took_ms,
+        "ok": not findings,
+        "findings": findings,
+    }
+
+
+class Balances:
+    """Money by account family; added up no more often than a twentieth of the time."""
+
+    SHARE = 20
+
+    def __init__(self, engine: Engine) -> None:
+        """Add up at the first question."""
+        self.engine = engine
+        self.found: dict[str, int] = {}
+        self.good_until = 0.0
+
+    def read(self) -> dict[str, int]:
+        """Return the sums, in fen, seconds old at most on books of ordinary size."""
+        began = time.monotonic()
+        if began >= self.good_until:
+            with reading(self.engine) as connection:
+                self.found = by_family(audit.balances(connection))
+            ended = time.monotonic()
+            self.good_until = ended + max(1.0, self.SHARE * (ended - began))
+        return self.found
