@@ -6,11 +6,21 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from models.fields import instant_text
 from tests.integration import letters
 from tests.integration.letters import Letter
 from tests.unit.controls import BALANCE, DEPOSIT, TOTAL
 
 REVISED = 120_000
+COST = 10_500
+LINKS = ["https://studio.example/v/1"]
+PUBLISHED = {
+    "url": "https://douyin.example/v/1",
+    "published_at": instant_text(letters.LONG_AGO),
+}
+DECIDED = {"outcome": "cancel", "creator_bps": 2_500, "reason": "half of it was good"}
+
+AT_WORK = "place pay accept balance"
 
 PLOTS = {
     "everything is paid": "place pay accept balance",
@@ -25,6 +35,11 @@ PLOTS = {
     "without a deposit": "place_full total accept",
     "the agency accepts too late to matter": "place pay accept accept_mcn balance",
     "a stranger asks": "place pay stranger accept forfeit",
+    "delivered": f"{AT_WORK} script agree content approve publish deliver",
+    "nobody looks": f"{AT_WORK} script",
+    "sent back": f"{AT_WORK} script return script agree content reject content approve publish",
+    "left at a cost": f"{AT_WORK} script agree leave",
+    "disputed": f"{AT_WORK} script agree content dispute resolve",
 }
 
 
@@ -46,10 +61,21 @@ def letter(step: str, order_id: str) -> Letter:
         "nudge": lambda: letters.ask("nudge_creator", "client", order_id),
         "cancel": lambda: letters.ask("cancel_order", "client", order_id),
         "forfeit": lambda: letters.ask("cancel_order", "client", order_id, accept_forfeit=True),
+        "leave": lambda: letters.ask("cancel_order", "client", order_id, accept_cost_fen=COST),
         "stranger": lambda: letters.ask("cancel_order", "client:c2", order_id),
         "refund": lambda: letters.ask(
             "confirm_refund", "payments", refund_id=f"rf_pay_{order_id}_{order_id}"
         ),
+        "script": lambda: letters.ask("submit_script", "creator", order_id, links=LINKS),
+        "content": lambda: letters.ask("submit_content", "creator", order_id, links=LINKS),
+        "agree": lambda: letters.ask("approve_script", "client", order_id),
+        "return": lambda: letters.ask("reject_script", "client", order_id, comment="太长"),
+        "approve": lambda: letters.ask("approve_content", "client", order_id),
+        "reject": lambda: letters.ask("reject_content", "client", order_id, comment="太暗"),
+        "publish": lambda: letters.ask("publish_work", "creator", order_id, **PUBLISHED),
+        "deliver": lambda: letters.ask("confirm_delivery", "client", order_id),
+        "dispute": lambda: letters.ask("dispute_order", "client", order_id, reason="不是我要的"),
+        "resolve": lambda: letters.ask("resolve_dispute", "operator", order_id, **DECIDED),
     }[step]()
 
 

@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,14 @@ from sqlalchemy import func, select
 
 from models.errors import TransientError
 from models.policy import Policy, read_policy
-from ops.play import foresee
+from ops.play import LONG_AFTER, foresee
 from ops.simulate import Step
 from ops.up import Formation
 from tests.e2e.stories import PLOTS, Stories
 from tests.patience import eventually
 from workers import audit, tables
 from workers.client import Client
-from workers.clock import from_us
+from workers.clock import from_us, to_us
 from workers.database import open_database, reading
 from workers.reading import Reader
 from workers.relay import EVENTS
@@ -33,9 +34,25 @@ from workers.settings import Settings
 from workers.store import Store
 from workers.wire import connect
 
-ORDERS = 8 * len(PLOTS)
+ORDERS = 6 * len(PLOTS)
 
+WINDOWS = dict.fromkeys(
+    (
+        "first_work_window",
+        "review_window",
+        "revision_window",
+        "production_window",
+        "publication_window",
+    ),
+    "PT8S",
+)
 POLICY = {
+    **WINDOWS,
+    "production_grace": "PT1S",
+    "acceptance_window": "PT4S",
+    "settlement_delay": "PT2S",
+    "work_reminders": ["PT4S", "PT1S"],
+    "review_reminders": ["PT4S", "PT1S"],
     "deposit_window": "PT8S",
     "accept_window": "PT8S",
     "balance_window": "PT8S",
@@ -160,9 +177,10 @@ def test_what_is_killed_and_wiped_on_the_way_changes_nothing_in_the_end(
 
 
 def nothing_waits(run: Run) -> bool:
-    column = tables.orders.c.wake_at
+    """Tell whether time will soon change no order; an arbitrator may still take a month."""
+    column, soon = tables.orders.c.wake_at, to_us(datetime.now(UTC) + LONG_AFTER)
     with reading(run.reader.store.engine) as connection:
-        return connection.execute(select(column).where(column.is_not(None))).first() is None
+        return connection.execute(select(column).where(column < soon)).first() is None
 
 
 def everything_is_published(run: Run) -> bool:
