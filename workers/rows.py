@@ -22,40 +22,45 @@ Row = dict[str, Any]
 
 
 def order_row(order: Order) -> Row:
-    """Write an order: its document and what queries and constraints need of it."""
+    """Write what may change of an order: its document and what queries and constraints need.
+
+    The rest is left alone: whoever writes a column rewrites every index that it stands in.
+    """
     return {
         "order_id": order.order_id,
-        "client_id": order.client_id,
-        "creator_id": order.creator_id,
         "state": order.state.value,
         "reason": order.reason,
-        "policy_version": order.policy.version,
-        "original_amount_fen": order.original_amount_fen,
         "amount_fen": order.amount_fen,
         "total_fen": order.total_fen,
-        "deposit_fen": order.deposit_fen,
         "held_fen": order.held_fen,
         "balance_due_fen": order.balance_due_fen,
-        "placed_at": to_us(order.placed_at),
         "sequence": order.sequence,
         "due_at": optional_us(order.due_at),
         "wake_at": optional_us(order.wake_at),
-        "document": ORDERS.dump_json(order).decode(),
+        "document": ORDERS.dump_json(order, exclude_defaults=True).decode(),
         "public_status": public_status(order.state, rated=order.rated).value,
-        "expected_publish_at": optional_us(order.expected_publish_at),
         "ended_at": to_us(order.entered_at) if order.is_final else None,
     }
 
 
 def new_order_row(order: Order, placed: OrderPlaced) -> Row:
-    """Write an order for the first time, with the texts that no judge needs."""
+    """Write an order for the first time, with what never changes and texts that no judge needs."""
+    fixed = {
+        "client_id": order.client_id,
+        "creator_id": order.creator_id,
+        "policy_version": order.policy.version,
+        "original_amount_fen": order.original_amount_fen,
+        "deposit_fen": order.deposit_fen,
+        "placed_at": to_us(order.placed_at),
+        "expected_publish_at": optional_us(order.expected_publish_at),
+    }
     texts = {
         "name": placed.name,
         "task_type": placed.task_type,
         "industry": placed.industry,
         "brief": placed.brief,
     }
-    return order_row(order) | texts
+    return order_row(order) | fixed | texts
 
 
 def read_order(document: str, policies: dict[str, Policy]) -> Order:
