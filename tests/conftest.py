@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests import servers
+from workers.database import open_database
+from workers.migrate import migrate
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +53,51 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """Give an empty database, once of each kind: what holds must hold on both."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
+
+
+@pytest.fixture(scope="session")
+def sqlite_blueprint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Migrate one SQLite database; whoever needs one like it takes a copy."""
+    path = tmp_path_factory.mktemp("blueprint") / "earnest.db"
+    prepare(f"sqlite:///{path}")
+    with closing(sqlite3.connect(path)) as connection:
+        # A copy of the file alone is a copy of the database.
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return path
+
+
+@pytest.fixture
+def migrated_sqlite_url(sqlite_blueprint: Path, tmp_path: Path) -> str:
+    """Give a SQLite database with tables, and nothing in them."""
+    path = shutil.copy(sqlite_blueprint, tmp_path / "earnest.db")
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def postgresql_blueprint(postgres_server: servers.Postgres) -> Iterator[str]:
+    """Migrate one PostgreSQL database; name it for whoever needs one like it."""
+    with postgres_server.database() as url:
+        prepare(url)
+        yield postgres_server.name(url)
+
+
+@pytest.fixture
+def migrated_postgresql_url(
+    postgres_server: servers.Postgres, postgresql_blueprint: str
+) -> Iterator[str]:
+    """Give a PostgreSQL database with tables, and nothing in them."""
+    with postgres_server.database(like=postgresql_blueprint) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def migrated_url(request: pytest.FixtureRequest) -> str:
+    """Give a migrated database, once of each kind; migrating costs more than most tests."""
+    url: str = request.getfixturevalue(f"migrated_{request.param}_url")
+    return url
+
+
+def prepare(url: str) -> None:
+    engine = open_database(url)
+    migrate(engine)
+    engine.dispose()

@@ -17,6 +17,7 @@ import psycopg
 import pytest
 import redis
 from psycopg import sql
+from sqlalchemy import make_url
 
 from ops.servers import start_redis
 from workers.settings import redis_url
@@ -48,14 +49,21 @@ class Postgres:
     numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @contextmanager
-    def database(self, encoding: str = "UTF8") -> Iterator[str]:
-        """Create a database for one test and give its URL; drop it afterwards."""
+    def database(self, encoding: str = "UTF8", like: str = "template0") -> Iterator[str]:
+        """Create a database for one test and give its URL; drop it afterwards.
+
+        It is a copy of the one called `like`, to which nobody may be connected.
+        """
         name = f"test_{next(self.numbers)}"
-        self.execute(f"CREATE DATABASE {{}} TEMPLATE template0 ENCODING '{encoding}'", name)
+        self.execute(f"CREATE DATABASE {{}} TEMPLATE {like} ENCODING '{encoding}'", name)
         try:
             yield self.url(name)
         finally:
             self.execute("DROP DATABASE {} WITH (FORCE)", name)
+
+    @staticmethod
+    def name(url: str) -> str:
+        return make_url(url).database or ""
 
     def url(self, name: str) -> str:
         return f"postgresql+psycopg://{SUPERUSER}@/{name}?host={self.folder}"

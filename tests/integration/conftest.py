@@ -11,7 +11,6 @@ from sqlalchemy import Engine
 
 from tests.integration.desk import Desk
 from workers.database import open_database
-from workers.migrate import migrate
 from workers.wire import connect
 
 
@@ -22,19 +21,17 @@ def _short_logs() -> None:
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
+def engine(migrated_url: str) -> Iterator[Engine]:
     """Give a migrated database, once of each kind."""
-    made = open_database(database_url)
-    migrate(made)
+    made = open_database(migrated_url)
     yield made
     made.dispose()
 
 
 @pytest.fixture
-def sqlite_engine(sqlite_url: str) -> Iterator[Engine]:
+def sqlite_engine(migrated_sqlite_url: str) -> Iterator[Engine]:
     """Give a migrated SQLite database, where the kind of database is not the question."""
-    made = open_database(sqlite_url)
-    migrate(made)
+    made = open_database(migrated_sqlite_url)
     yield made
     made.dispose()
 

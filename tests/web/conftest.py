@@ -22,7 +22,6 @@ from workers.database import open_database, reading
 from workers.door import RedisDoor
 from workers.door_tables import inbox
 from workers.intake import sort
-from workers.migrate import migrate
 from workers.process import policy_in_force
 from workers.relay import Relay
 from workers.settings import Settings
@@ -102,11 +101,10 @@ class House:
 
 
 @pytest.fixture
-def house(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[House]:
+def house(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[House]:
     """Give prepared servers, and nothing served yet."""
-    settings = Settings.read({}, var=tmp_path, database_url=database_url, redis_url=redis_url)
-    engine, wire = open_database(database_url), connect(redis_url)
-    migrate(engine)
+    settings = Settings.read({}, var=tmp_path, database_url=migrated_url, redis_url=redis_url)
+    engine, wire = open_database(migrated_url), connect(redis_url)
     made = House(settings=settings, engine=engine, wire=wire)
     with made.stack:
         yield made
