@@ -11,6 +11,9 @@ from typing import Any
 
 from workers.settings import PREFIX, Settings, project_root
 
+MOST_AT_ONCE = 8
+"""Processes that run tests: each has a Redis server and a PostgreSQL server of its own."""
+
 Run = Callable[[Settings, argparse.Namespace], int]
 
 
@@ -27,8 +30,13 @@ def register(words: Any) -> None:  # noqa: ANN401 - argparse hides the type
 
 
 def test(_: Settings, options: argparse.Namespace) -> int:
-    """Run pytest on the project; without arguments, everything but the slow suites."""
-    return _run("pytest", options.arguments or ["-m", "not slow"], dict(os.environ))
+    """Run pytest on the project; without arguments, everything but the slow suites.
+
+    Most tests wait for servers most of the time, so more of them run at once than there are cores.
+    """
+    at_once = min(MOST_AT_ONCE, 1 + (os.cpu_count() or 1))
+    usual = ["-m", "not slow", "--numprocesses", str(at_once), "--dist", "loadfile"]
+    return _run("pytest", options.arguments or usual, dict(os.environ))
 
 
 def module(name: str) -> Run:

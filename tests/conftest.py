@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -13,6 +14,19 @@ import pytest
 from tests import servers
 from workers.database import open_database
 from workers.migrate import migrate
+
+
+def pytest_configure() -> None:
+    """Heed the signals that whoever started the tests in the background ignores.
+
+    What is ignored here every child would ignore, and some tests are about being told to stop.
+    """
+    for one, usual in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(one) is signal.SIG_IGN:
+            signal.signal(one, usual)
 
 
 @pytest.fixture(scope="session")

@@ -16,14 +16,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--seed", type=int, help="what chance begins with")
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def trials(pytestconfig: pytest.Config) -> int | None:
     """Give the number of blows that was asked for, or None."""
     asked: int | None = pytestconfig.getoption("--trials", default=None)
     return asked
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def seed(pytestconfig: pytest.Config) -> int:
     """Give what chance begins with; printed, so that a failure can be repeated."""
     chosen: int = pytestconfig.getoption("--seed", default=None) or SEED

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -10,11 +12,12 @@ from tests.fault import faults
 from tests.fault.arena import Plan
 from tests.fault.faults import PROXIED, WIPED, Trouble, any_of, crowded, kill, skewed, storm
 from tests.fault.proxy import Weather
-from tests.fault.trial import endure
+from tests.fault.trial import Verdict, endure
 
-pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(400)]
 
 RECOVERY_S = 30.0
+AT_ONCE = 3
 
 KILLS = tuple(map(kill, ("worker", "relay", "scheduler", "redis")))
 STORMS = (storm(Weather.STALL, 2.0), storm(Weather.DEAF, 0.6), storm(Weather.CUT, 0.5))
@@ -56,11 +59,36 @@ RUNS = [
 ]
 
 
+@pytest.fixture(scope="module")
+def campaigns(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    trials: int | None,
+    seed: int,
+) -> Iterator[dict[str, Future[Verdict]]]:
+    """Begin every campaign that was asked for, a few at a time: most of each is waiting."""
+    begun: dict[str, Future[Verdict]] = {}
+    pool = ThreadPoolExecutor(AT_ONCE)
+    for item in request.session.items:
+        if isinstance(item, pytest.Function) and item.module is request.module:
+            given: dict[str, Any] = item.callspec.params
+            trouble, database = given["trouble"], given["database"]
+            folder, many = tmp_path_factory.mktemp("campaign"), trials or trouble.trials
+            begun[item.name] = pool.submit(endure, trouble, database, many, seed, folder)
+    yield begun
+    pool.shutdown(cancel_futures=True)
+
+
 @pytest.mark.parametrize(("trouble", "database"), RUNS)
 def test_nothing_is_lost_nothing_twice_and_nothing_early(
-    trouble: Trouble, database: str, trials: int | None, seed: int, tmp_path: Path
+    trouble: Trouble,
+    database: str,
+    seed: int,
+    campaigns: dict[str, Future[Verdict]],
+    request: pytest.FixtureRequest,
 ) -> None:
-    verdict = endure(trouble, database, trials or trouble.trials, seed, tmp_path)
-    assert verdict.faults == []
+    verdict = campaigns[request.node.name].result()
+    assert (verdict.fault, verdict.database) == (trouble.name, database)
+    assert verdict.faults == [], f"--seed {seed}"
     assert verdict.trials > 0
     assert verdict.recovery_s < RECOVERY_S
