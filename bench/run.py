@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import against, deadlines, export, latency, memory, reads, throughput
+from bench import against, deadlines, export, extend, latency, memory, path, reads, throughput
 from bench.latency import percentile
 from ops import tables
 from tests.servers import postgres_binaries
@@ -37,6 +37,7 @@ class Size:
     grown: tuple[int, int] = (10_000, 5_000_000)
     exported: int = 1_000_000
     listed: int = 1_000_000
+    extended: int = 100_000
     readings: int = 3
 
 
@@ -44,13 +45,37 @@ WHOLE = Size()
 QUICK = replace(
     Size(4_000, 150, 400, (1, 2), 5, 2, 100_000, 10_000, 10, 12_000, (10_000, 100_000), 30_000),
     listed=100_000,
+    extended=5_000,
     readings=2,
 )
 TINY = replace(
-    Size(200, 10, 20, (1,), 1, 1, 1_000, 500, 2, 600, (100, 1_000), 600), listed=2_000, readings=1
+    Size(200, 10, 20, (1,), 1, 1, 1_000, 500, 2, 600, (100, 1_000), 600),
+    listed=2_000,
+    extended=100,
+    readings=1,
 )
 
-PARTS = ("throughput", "peers", "latency", "deadlines", "memory", "growth", "export", "reads")
+PARTS = (
+    "throughput",
+    "path",
+    "peers",
+    "latency",
+    "deadlines",
+    "memory",
+    "growth",
+    "export",
+    "reads",
+    "extend",
+)
+
+
+TITLES = {
+    "path": "Time of one command",
+    "latency": "Latency, ms,",
+    "export": "Export",
+    "extend": "More time",
+}
+"""What is a table of its own for each database."""
 
 
 def main() -> int:
@@ -78,11 +103,13 @@ def measure(parts: Sequence[str], size: Size) -> Figures:
     """Take the measurements one after the other, with nothing beside them."""
     rates: dict[str, float] = {}
     taken: dict[str, Callable[[], Figures]] = {
+        "path": lambda: {one: path.figures(one, size.orders) for one in databases()},
         "latency": lambda: delays(size),
         "deadlines": lambda: due(size),
         "memory": lambda: memory.flatness(memory.growth(size.memory)),
         "growth": lambda: growth(size),
         "export": lambda: {one: export.figures(one, size.exported) for one in databases()},
+        "extend": lambda: {one: extend.figures(one, size.extended) for one in databases()},
         "reads": lambda: {one: reads.pages(one, size.listed, size.readings) for one in databases()},
     }
     if "throughput" in parts:
@@ -216,7 +243,7 @@ def show(figures: Figures) -> None:
     print(tables.draw("Throughput", ("what", "commands/s"), rows))
     names = [(name, f"{ratio:.2f}") for name, ratio in figures["ratios"].items()]
     print(tables.draw("Ratios", ("what", "×"), names))
-    for part, title in (("latency", "Latency, ms,"), ("export", "Export")):
+    for part, title in TITLES.items():
         for database, found in figures.get(part, {}).items():
             told = [(name, f"{value:,}") for name, value in found.items()]
             print(tables.draw(f"{title} on {database}", ("what", "value"), told))

@@ -8,13 +8,14 @@ import sys
 
 import pytest
 
+from bench.run import PARTS
 from workers.settings import project_root
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 def test_every_part_but_the_peers_is_measured() -> None:
-    parts = ("throughput", "latency", "deadlines", "memory", "growth", "export", "reads")
+    parts = [one for one in PARTS if one != "peers"]
     chosen = [argument for part in parts for argument in ("--only", part)]
     command = [sys.executable, "-m", "bench.run", "--tiny", "--json", *chosen]
     done = subprocess.run(command, cwd=project_root(), capture_output=True, text=True, check=False)
@@ -22,8 +23,10 @@ def test_every_part_but_the_peers_is_measured() -> None:
     found = json.loads(done.stdout)
     assert found["ratios"].keys() >= {"single_sqlite", "bulk100_sqlite"}
     assert found["deadlines"].keys() >= {"idle_tick_ms", "storm_per_s", "lateness_p99_s"}
+    assert found["path"]["sqlite"]["settle_us"] > found["path"]["sqlite"]["engine_us"] > 0
     assert found["latency"]["sqlite"]["p99"] < float("inf")
     assert found["memory"]["commands"] > 0
     assert found["growth"]["cost_ratio"] > 0
     assert found["export"]["sqlite"]["orders_parquet_per_s"] > 0
+    assert found["extend"]["sqlite"]["orders"] == 100
     assert found["reads"]["sqlite"]["large agency"]["pages"] > 0

@@ -1,0 +1,105 @@
+"""Path: where the time of one command goes, and what the database alone would take.
+
+The same commands are settled in this process, without a broker, and the statements that this took
+are then carried out once more by themselves, in the same transactions: that is the floor.
+"""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine, event
+
+from bench import workload
+from bench.stage import Stage, stage
+from models.policy import Policy
+from workers.database import writing
+from workers.door import RedisDoor
+from workers.settle import MOST, Settler
+from workers.sitting import read
+from workers.store import Store
+from workers.turns import Received
+
+WRITES = ("INSERT", "UPDATE", "DELETE")
+QUIET = 50
+
+Transaction = list[tuple[str, Any]]
+
+
+def figures(database: str, orders: int) -> dict[str, float]:
+    """Settle orders in full batches; return microseconds a command, and commands a second.
+
+    `settle_us` is everything but the broker, of which `parse_us` happens before a transaction
+    begins and `engine_us` is what the written statements and their commits take by themselves.
+    """
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(QUIET))
+    texts = [workload.registration(), *workload.orders(orders)]
+    batches = [_received(texts[first : first + MOST]) for first in range(0, len(texts), MOST)]
+    written: list[Transaction] = []
+    with stage(database) as here:
+        settler = _settler(here)
+        with recorded(here.engine, written):
+            settle_us = _timed([lambda one=one: settler.settle(one) for one in batches])
+    parse_us = _timed([lambda one=one: [read(each) for each in one] for one in batches])
+    with stage(database) as here:
+        engine_us = _timed([lambda one=one: _carry_out(here.engine, one) for one in written])
+    per_command = {"settle": settle_us, "parse": parse_us, "engine": engine_us}
+    found = {f"{name}_us": round(took / len(texts), 1) for name, took in per_command.items()}
+    return found | {"engine_per_s": round(1e6 * len(texts) / engine_us)}
+
+
+def _settler(here: Stage) -> Settler:
+    store = Store(here.engine, Policy())
+    store.adopt_policy()
+    return Settler(store, RedisDoor(here.redis, here.engine), lambda: None)
+
+
+def _received(texts: Sequence[str]) -> list[Received]:
+    now = datetime.now(UTC)
+    stamps = range(time.monotonic_ns(), time.monotonic_ns() + len(texts))
+    return [Received(text, now, stamp, "bench") for text, stamp in zip(texts, stamps, strict=False)]
+
+
+def _timed(steps: Sequence[Any]) -> float:
+    """Take steps one after the other; return the microseconds of all, garbage left alone."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+    began = time.perf_counter()
+    for step in steps:
+        step()
+    took = time.perf_counter() - began
+    gc.enable()
+    gc.unfreeze()
+    return took * 1e6
+
+
+@contextmanager
+def recorded(engine: Engine, written: list[Transaction]) -> Iterator[None]:
+    """Keep what is written through an engine, transaction by transaction."""
+
+    def begin(_: object) -> None:
+        written.append([])
+
+    def note(*told: Any) -> None:  # noqa: ANN401 - what SQLAlchemy says of a statement
+        _, __, statement, parameters, *___ = told
+        if statement.startswith(WRITES):
+            written[-1].append((statement, parameters))
+
+    event.listen(engine, "begin", begin)
+    event.listen(engine, "before_cursor_execute", note)
+    yield
+    event.remove(engine, "begin", begin)
+    event.remove(engine, "before_cursor_execute", note)
+
+
+def _carry_out(engine: Engine, transaction: Transaction) -> None:
+    with writing(engine) as connection:
+        for statement, parameters in transaction:
+            connection.exec_driver_sql(statement, parameters)
