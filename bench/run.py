@@ -12,7 +12,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from bench import against, deadlines, export, extend, latency, memory, path, reads, throughput
+from bench import (
+    against,
+    deadlines,
+    export,
+    extend,
+    latency,
+    memory,
+    path,
+    reads,
+    sizes,
+    throughput,
+)
 from bench.latency import percentile
 from ops import tables
 from tests.servers import postgres_binaries
@@ -58,6 +69,7 @@ TINY = replace(
 PARTS = (
     "throughput",
     "path",
+    "sizes",
     "peers",
     "latency",
     "deadlines",
@@ -71,6 +83,7 @@ PARTS = (
 
 TITLES = {
     "path": "Time of one command",
+    "sizes": "Sizes",
     "latency": "Latency, ms,",
     "export": "Export",
     "extend": "More time",
@@ -104,6 +117,7 @@ def measure(parts: Sequence[str], size: Size) -> Figures:
     rates: dict[str, float] = {}
     taken: dict[str, Callable[[], Figures]] = {
         "path": lambda: {one: path.figures(one, size.orders) for one in databases()},
+        "sizes": lambda: {one: sizes.figures(one, size.orders) for one in databases()},
         "latency": lambda: delays(size),
         "deadlines": lambda: due(size),
         "memory": lambda: memory.flatness(memory.growth(size.memory)),

@@ -24,6 +24,7 @@ def test_every_part_but_the_peers_is_measured() -> None:
     assert found["ratios"].keys() >= {"single_sqlite", "bulk100_sqlite"}
     assert found["deadlines"].keys() >= {"idle_tick_ms", "storm_per_s", "lateness_p99_s"}
     assert found["path"]["sqlite"]["settle_us"] > found["path"]["sqlite"]["engine_us"] > 0
+    assert found["sizes"]["sqlite"]["bytes_an_order"] > found["sizes"]["sqlite"]["stream_bytes"] > 0
     assert found["latency"]["sqlite"]["p99"] < float("inf")
     assert found["memory"]["commands"] > 0
     assert found["growth"]["cost_ratio"] > 0

@@ -1,0 +1,83 @@
+"""Sizes: what an order takes on disk and in the streams, and how many commits a disk makes durable.
+
+Orders are as far as their acceptance: three commands, eight events or so, one posting.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from sqlalchemy import Engine, func, select, text
+
+from bench import workload
+from bench.stage import Stage, drained, earnest, stage
+from workers import tables
+from workers.client import Client
+from workers.database import reading, writing
+from workers.relay import EVENTS
+from workers.wire import COMMANDS, Keys
+
+COMMITS = 300
+
+
+def figures(database: str, orders: int) -> dict[str, float]:
+    """Settle and publish orders; bytes an order, a row and an event, and commits a second."""
+    with stage(database) as here:
+        client = Client(here.redis)
+        client.submit(workload.registration())
+        empty = _stored(here.engine)
+        client.submit_many(workload.orders(orders))
+        with here.running(*map(earnest, ("worker", "relay"))):
+            drained(lambda: int(here.redis.hlen(Keys(COMMANDS).messages)))
+            drained(lambda: _unpublished(here.engine))
+        return {
+            "bytes_an_order": round((_stored(here.engine) - empty) / orders),
+            **_rows(here.engine, orders),
+            **_streamed(here, orders),
+            "commits_per_s": _commits_per_s(here.engine),
+        }
+
+
+def _rows(engine: Engine, orders: int) -> dict[str, float]:
+    """Tell the table of orders from its indexes, where the database can."""
+    if engine.dialect.name == "sqlite":
+        return {}
+    with reading(engine) as connection:
+        query = "SELECT pg_indexes_size('orders'), pg_table_size('orders')"
+        indexes, rows = connection.execute(text(query)).one()
+    return {"order_row_bytes": round(rows / orders), "order_index_bytes": round(indexes / orders)}
+
+
+def _stored(engine: Engine) -> int:
+    """Return the bytes that a database takes, without what PostgreSQL would clear up by itself."""
+    if engine.dialect.name == "sqlite":
+        size = "page_count * page_size FROM pragma_page_count, pragma_page_size"
+        with reading(engine) as connection:
+            return int(connection.execute(text(f"SELECT {size}")).scalar_one())
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("VACUUM FULL"))
+        size = "pg_database_size(current_database())"
+        return int(connection.execute(text(f"SELECT {size}")).scalar_one())
+
+
+def _unpublished(engine: Engine) -> int:
+    query = select(func.count()).where(tables.events.c.published_at.is_(None))
+    with reading(engine) as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def _streamed(here: Stage, orders: int) -> dict[str, float]:
+    wire: Any = here.redis
+    length, size = wire.xlen(EVENTS), wire.memory_usage(EVENTS, samples=0)
+    return {"events_an_order": round(length / orders, 1), "stream_bytes": round(size / length)}
+
+
+def _commits_per_s(engine: Engine) -> int:
+    """Make one small row after another durable."""
+    statement = text("UPDATE tallies SET value = value + 1 WHERE name = 'events'")
+    began = time.perf_counter()
+    for _ in range(COMMITS):
+        with writing(engine) as connection:
+            connection.execute(statement)
+    return round(COMMITS / (time.perf_counter() - began))
