@@ -16,7 +16,7 @@ from models.creator import Creator, Turn, evolve_creator
 from models.decide import Verdict, elapse, heeding, wake
 from models.events import Event, Fact
 from models.evolve import begin
-from models.kept import Kept
+from models.kept import Journal, Kept
 from models.order import Order
 from models.order_events import OrderPlaced
 from models.parties import Client, Mcn, Provider, Report
@@ -40,6 +40,7 @@ class Book(Till):
     violations: Kept[Report] = field(default_factory=Kept)
     payments: Kept[Payment] = field(default_factory=Kept)
     receipts: Kept[Receipt] = field(default_factory=Kept)
+    journal: Journal | None = None
     posted: int = 0
 
     def begin(self, order_id: str, fact: OrderPlaced, at: datetime, why: str) -> Events:
@@ -86,15 +87,19 @@ class Book(Till):
 
     def mark(self) -> None:
         """Remember how everything stands, before a command is heard."""
-        for shelf in self.shelves():
-            shelf.mark()
+        if self.journal is None:
+            self.journal = []
+            for shelf in self.shelves():
+                shelf.note(self.journal)
+        self.journal.clear()
         self.posted = len(self.postings)
 
     def back(self) -> None:
         """Forget whatever was written down since the mark: the command is to be heard again."""
-        for shelf in self.shelves():
-            shelf.back()
+        for shelf, key, before in reversed(self.journal or []):
+            shelf.put_back(key, before)
         del self.postings[self.posted :]
+        self.mark()
 
     def shelves(self) -> tuple[Kept[Any], ...]:
         """Return everything that a command may change, but for the postings."""

@@ -34,10 +34,12 @@ class Command(Strict):
 
         Receipts outlive versions: what was sent before a field existed is still the same command.
         """
-        fields = type(self).model_fields
-        absent = {one for one in self.later if getattr(self, one) == fields[one].default}
-        body = self.model_dump_json(exclude=absent)
-        return hashlib.blake2b(body.encode(), digest_size=16).digest()
+        absent = None
+        if self.later:
+            fields = type(self).model_fields
+            absent = {one for one in self.later if getattr(self, one) == fields[one].default}
+        body = self.__pydantic_serializer__.to_json(self, exclude=absent)
+        return hashlib.blake2b(body, digest_size=16).digest()
 
 
 class OrderCommand(Command):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
+from json.encoder import encode_basestring_ascii as quoted
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 from pydantic import TypeAdapter
@@ -80,12 +81,12 @@ class Event:
     def text(self) -> str:
         """Return the event as consumers see it: the text of one flat JSON object."""
         order_id = self.order_id
-        about = "" if order_id is None else f'"order_id":{json.dumps(order_id)},'
+        about = "" if order_id is None else f'"order_id":{quoted(order_id)},'
         head = (
             f'{{"type":"{self.fact.type}",{about}"at":"{instant_text(self.at)}",'
-            f'"sequence":{self.sequence},"caused_by":{json.dumps(self.caused_by)},'
+            f'"sequence":{self.sequence},"caused_by":{quoted(self.caused_by)},'
         )
-        body = reader(self.fact.type).dump_json(self.fact).decode()
+        body = reader(self.fact.type).serializer.to_json(self.fact).decode()
         return head + body[1:]
 
     def published(self) -> dict[str, Any]:

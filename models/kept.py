@@ -3,39 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 V = TypeVar("V")
 
 
 class Kept(dict[str, V]):
-    """A dictionary of immutable values that remembers, once marked, what each key held before.
+    """A dictionary of immutable values that can write down what each key held before.
 
     Assignment of items is all that is remembered: the book changes its shelves in no other way.
     """
 
-    __slots__ = ("_before",)
+    __slots__ = ("_journal",)
 
     def __init__(self, held: Mapping[str, V] | None = None) -> None:
         """Begin with what is held already."""
         super().__init__(held or {})
-        self._before: dict[str, V | None] | None = None
+        self._journal: Journal | None = None
 
-    def mark(self) -> None:
-        """Begin to remember; what was remembered so far is forgotten."""
-        if self._before or self._before is None:
-            self._before = {}
+    def note(self, journal: Journal) -> None:
+        """Write every change from now on into a journal, which other shelves may share."""
+        self._journal = journal
 
-    def back(self) -> None:
-        """Hold again what was held at the mark."""
-        for key, value in (self._before or {}).items():
-            if value is None:
-                self.pop(key, None)
-            else:
-                super().__setitem__(key, value)
-        self._before = {}
+    def put_back(self, key: str, value: V | None) -> None:
+        """Hold what was held before, None for nothing."""
+        if value is None:
+            self.pop(key, None)
+        else:
+            super().__setitem__(key, value)
 
     def __setitem__(self, key: str, value: V) -> None:
-        if self._before is not None:
-            self._before.setdefault(key, self.get(key))
+        if self._journal is not None:
+            self._journal.append((self, key, self.get(key)))
         super().__setitem__(key, value)
+
+
+Journal = list[tuple[Kept[Any], str, Any]]
+"""What shelves held before each change, in the order of the changes."""

@@ -21,6 +21,12 @@ from models.money_events import (
 )
 from models.refunds import Refund, base_id
 
+OF_DEBTS = (
+    *(RefundRequested, RefundConfirmed, PayoutRequested, PayoutConfirmed),
+    *(PaymentUnapplied, SuspenseResolved),
+)
+"""What changes something that is owed, or that nobody claims."""
+
 
 @dataclass(slots=True, kw_only=True)
 class Till:
@@ -41,8 +47,10 @@ class Till:
         if isinstance(fact, RefundRequested):
             fact = replace(fact, refund_id=self._name(fact, event.order_id))
             event = replace(event, fact=fact)
-        self._note(event)
-        self.postings.extend((event, one) for one in postings(event))
+        if isinstance(fact, OF_DEBTS):
+            self._note(event)
+        for one in postings(event):
+            self.postings.append((event, one))
         return event
 
     def complain(self, kind: str, name: str, now: datetime) -> tuple[Event, ...]:

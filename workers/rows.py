@@ -37,7 +37,7 @@ def order_row(order: Order) -> Row:
         "sequence": order.sequence,
         "due_at": optional_us(order.due_at),
         "wake_at": optional_us(order.wake_at),
-        "document": ORDERS.dump_json(order, exclude_defaults=True).decode(),
+        "document": ORDERS.serializer.to_json(order, exclude_defaults=True).decode(),
         "public_status": public_status(order.state, rated=order.rated).value,
         "ended_at": to_us(order.entered_at) if order.is_final else None,
     }
