@@ -103,6 +103,11 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
         connection.execute(postgresql.insert(table).on_conflict_do_nothing(), rows)
 
 
+def has_one_writer(engine: Engine) -> bool:
+    """Tell whether whoever writes keeps all others from writing anything: SQLite does."""
+    return engine.dialect.name == "sqlite"
+
+
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """Open a transaction that commits at the end, or leaves no trace.

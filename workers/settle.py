@@ -7,13 +7,15 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
 from models.errors import Conflict, Unavailable
-from workers.database import writing
+from workers.database import has_one_writer, reading, writing
 from workers.dead_letters import bury
+from workers.draft import Step, draft
 from workers.recall import Recalled
 from workers.sitting import Asked, Sitting, read
-from workers.store import Store
+from workers.store import Page, Store
 from workers.tracing import span
 from workers.turns import Door, Held, Received, Turns
 
@@ -98,19 +100,46 @@ class Settler:
 
     def _attempt(self, asked: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
         began = time.monotonic()
-        commands = [one.command for one in asked if one.command is not None]
         traces = [one.received.trace for one in asked if one.received.trace]
         facts = {"commands": len(asked), "orders": len(wakes)}
-        with span("settle", links=traces, facts=facts), writing(self.store.engine) as connection:
-            sitting = Sitting(self.store.load(connection, commands, wakes), turns)
-            for one in asked:
-                sitting.judge(one)
-            sitting.wake(wakes)
-            self.store.record(connection, sitting.page)
+        with span("settle", links=traces, facts=facts):
+            sitting, steps = self._foresee(asked, wakes, turns)
+            with writing(self.store.engine) as connection:
+                page = self._load(connection, asked, wakes)
+                if sitting is None or not sitting.page.stands_on(page):
+                    sitting, steps = self._judge(page, asked, wakes, turns)
+                for step in steps:
+                    step(connection)
         self.ring()
         took_ms = round(1000 * (time.monotonic() - began), 1)
         log.info("batch.settled", **sitting.counts(), woken=len(wakes), took_ms=took_ms)
         return sitting.held
+
+    def _foresee(
+        self, asked: Sequence[Asked], wakes: Sequence[str], turns: Turns
+    ) -> tuple[Sitting | None, list[Step]]:
+        """Judge before it is our turn to write, where everybody else would wait meanwhile.
+
+        What was judged holds only if, when our turn has come, all that was read still stands.
+        """
+        if not has_one_writer(self.store.engine):
+            return None, []
+        with reading(self.store.engine) as connection:
+            page = self._load(connection, asked, wakes)
+        return self._judge(page, asked, wakes, turns)
+
+    def _load(self, connection: Connection, asked: Sequence[Asked], wakes: Sequence[str]) -> Page:
+        commands = [one.command for one in asked if one.command is not None]
+        return self.store.load(connection, commands, wakes)
+
+    def _judge(
+        self, page: Page, asked: Sequence[Asked], wakes: Sequence[str], turns: Turns
+    ) -> tuple[Sitting, list[Step]]:
+        sitting = Sitting(page, turns)
+        for one in asked:
+            sitting.judge(one)
+        sitting.wake(wakes)
+        return sitting, draft(page)
 
 
 T = TypeVar("T")

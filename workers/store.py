@@ -1,8 +1,8 @@
-"""Store: the book's page for one batch, loaded with locks and written back in bulk."""
+"""Store: the book's page for one batch, loaded with locks."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +14,9 @@ from models.events import Event
 from models.kept import Kept
 from models.needs import needs
 from models.order import Order
-from models.order_events import OrderPlaced
 from models.policy import Policy, recall_policy
 from models.public import OPEN
-from workers import bulk, inbox, recall, rows, tables
+from workers import bulk, recall, rows, tables
 from workers.clock import now_us
 from workers.database import insert_new, only_reads, reading, writing
 from workers.rows import Row
@@ -27,7 +26,6 @@ from workers.shelves import (
     PAYMENTS,
     PAYOUTS,
     REFUNDS,
-    SHELVES,
     SUSPENDED,
     VIOLATIONS,
     Shelf,
@@ -57,9 +55,14 @@ class Page:
     asked_by: dict[str, str] = field(default_factory=dict)
     traces: dict[str, str] = field(default_factory=dict)
 
+    def stands_on(self, fresh: Page) -> bool:
+        """Tell whether all that was loaded here is still so on a page that was loaded later."""
+        loaded = {one: stamp for one, stamp in self.stamps.items() if one not in self.new_stamps}
+        return loaded == fresh.stamps and self.before == fresh.before
+
 
 class Store:
-    """The database seen as a book: `load` a page, judge, `record` what changed."""
+    """The database seen as a book: `load` a page, judge, write down the `draft.draft` of it."""
 
     def __init__(self, engine: Engine, policy: Policy) -> None:
         """Keep the engine and the policy in force; nothing is opened yet."""
@@ -112,27 +115,6 @@ class Store:
             _load(connection, page, shelf, getattr(wanted, shelf.name), "")
         return page
 
-    def record(self, connection: Connection, page: Page) -> None:
-        """Write down everything that changed on the page, in a handful of statements."""
-        now = now_us()
-        owed = page.book.refunds.keys() - page.before[REFUNDS.name].keys()
-        recall.refuse_taken(connection, owed)
-        receipts = [
-            rows.receipt_row(page.book.receipts[key], stamp, page.asked_by.get(key))
-            for key, stamp in page.new_stamps.items()
-        ]
-        bulk.insert(connection, tables.receipts, receipts)
-        self._record_orders(connection, page)
-        for shelf in SHELVES:
-            _record_shelf(connection, page, shelf)
-        events = [rows.event_row(event, now, page.traces) for event in page.events]
-        bulk.insert(connection, tables.events, events)
-        # A redelivered refusal says again what its sender may have been told before.
-        outcomes = [rows.event_row(event, now, page.traces) for event in page.outcomes]
-        bulk.insert(connection, tables.events, outcomes, pass_over=True)
-        bulk.insert(connection, tables.postings, rows.posting_rows(page.book))
-        inbox.forget(connection, page.answered)
-
     def read_orders(self, connection: Connection, found: Sequence[Any]) -> list[Order]:
         """Read rows of orders, also those whose policy was adopted since we looked."""
         if not {row.policy_version for row in found} <= self.policies.keys():
@@ -159,17 +141,6 @@ class Store:
     def _read_policies(self, connection: Connection) -> None:
         for row in connection.execute(select(tables.policies)):
             self.policies.setdefault(row.version, recall_policy(row.document))
-
-    def _record_orders(self, connection: Connection, page: Page) -> None:
-        placed = {
-            event.order_id: event.fact
-            for event in page.events
-            if isinstance(event.fact, OrderPlaced)
-        }
-        new, changed = _differences(page.before["orders"], page.book.orders, page.touched)
-        fresh = [rows.new_order_row(order, placed[order.order_id]) for order in new]
-        bulk.insert(connection, tables.orders, fresh)
-        bulk.update(connection, tables.orders, "order_id", [rows.order_row(one) for one in changed])
 
 
 def _rosters(connection: Connection, creator_ids: Collection[str]) -> set[str]:
@@ -210,26 +181,3 @@ def _load(
     before = page.before.setdefault(shelf.name, {})
     before |= loaded
     setattr(page.book, shelf.name, Kept(before))
-
-
-def _record_shelf(connection: Connection, page: Page, shelf: Shelf) -> None:
-    after = getattr(page.book, shelf.name)
-    new, changed = _differences(page.before[shelf.name], after, _touched(page, shelf))
-    bulk.insert(connection, shelf.table, [shelf.write(one) for one in new])
-    bulk.update(connection, shelf.table, shelf.key, [shelf.write(one) for one in changed])
-
-
-def _touched(page: Page, shelf: Shelf) -> Collection[str]:
-    """Name what of a shelf was told that time has passed."""
-    if shelf.alarm is None:
-        return ()
-    prefix = f"{shelf.alarm}:"
-    return {one.removeprefix(prefix) for one in page.touched if one.startswith(prefix)}
-
-
-def _differences(
-    before: Mapping[str, Any], after: Mapping[str, Any], touched: Collection[str] = ()
-) -> tuple[list[Any], list[Any]]:
-    new = [one for key, one in after.items() if key not in before]
-    changed = [after[key] for key, one in before.items() if after[key] is not one or key in touched]
-    return new, changed
