@@ -23,6 +23,9 @@ from workers.wire import Keys, Taking
 BUNDLE = 256
 """Messages settled in one commit: beyond it the cost per command no longer falls."""
 
+MOST_BYTES = 512 * 1024
+"""Bytes taken at once, of long messages: more would leave other workers with nothing to do."""
+
 IDLE_S = 1.0
 """How long an idle consumer listens for the bell before it shows again that it lives."""
 
@@ -150,7 +153,7 @@ class BundleConsumer(Consumer):
     def taking(self, room: int, at_work: int, most: int) -> Taking:
         """Say how much may be taken where `at_work` are worked on and `most` may be."""
         longest, epoch = envelope.MAX_MESSAGE_BYTES, self.crew.epoch
-        return Taking(room, at_work, most, FEW, longest=longest, epoch=epoch)
+        return Taking(room, at_work, most, FEW, longest, MOST_BYTES, epoch)
 
     def _split(self, delivery: Delivery) -> bool:
         """Take a message apart whose taker has died twice, so that its neighbours live."""
