@@ -89,15 +89,16 @@ class Book(Till):
         """Remember how everything stands, before a command is heard."""
         if self.journal is None:
             self.journal = []
-            for shelf in self.shelves():
-                shelf.note(self.journal)
+            for number, shelf in enumerate(self.shelves()):
+                shelf.note(self.journal, number)
         self.journal.clear()
         self.posted = len(self.postings)
 
     def back(self) -> None:
         """Forget whatever was written down since the mark: the command is to be heard again."""
-        for shelf, key, before in reversed(self.journal or []):
-            shelf.put_back(key, before)
+        shelves = self.shelves()
+        for number, key, before in reversed(self.journal or []):
+            shelves[number].put_back(key, before)
         del self.postings[self.posted :]
         self.mark()
 

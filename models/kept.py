@@ -14,16 +14,17 @@ class Kept(dict[str, V]):
     Assignment of items is all that is remembered: the book changes its shelves in no other way.
     """
 
-    __slots__ = ("_journal",)
+    __slots__ = ("_journal", "_number")
 
     def __init__(self, held: Mapping[str, V] | None = None) -> None:
         """Begin with what is held already."""
         super().__init__(held or {})
         self._journal: Journal | None = None
+        self._number = 0
 
-    def note(self, journal: Journal) -> None:
-        """Write every change from now on into a journal, which other shelves may share."""
-        self._journal = journal
+    def note(self, journal: Journal, number: int) -> None:
+        """Write every change from now on into a journal, under a number: others may share it."""
+        self._journal, self._number = journal, number
 
     def put_back(self, key: str, value: V | None) -> None:
         """Hold what was held before, None for nothing."""
@@ -34,9 +35,9 @@ class Kept(dict[str, V]):
 
     def __setitem__(self, key: str, value: V) -> None:
         if self._journal is not None:
-            self._journal.append((self, key, self.get(key)))
+            self._journal.append((self._number, key, self.get(key)))
         super().__setitem__(key, value)
 
 
-Journal = list[tuple[Kept[Any], str, Any]]
-"""What shelves held before each change, in the order of the changes."""
+Journal = list[tuple[int, str, Any]]
+"""What shelves held before each change, by their numbers, in the order of the changes."""

@@ -46,6 +46,8 @@ class Order:
     names the states that time has ended since anything but time moved the order. While anybody
     in `stoppers` stops its clock there is no deadline: `left` is what remains of the time.
     `heeded_at` is when it last took note of its creator's standing.
+
+    Orders are stored without the fields that have their defaults, so a default never changes.
     """
 
     order_id: str

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 import redis
 import structlog
-from sqlalchemy import Engine, bindparam, select
+from sqlalchemy import Engine, select
 
 from models.errors import TransientError, Unavailable
 from workers import bulk, tables
@@ -111,17 +111,14 @@ class Relay:
             return connection.execute(query.order_by(table.c.position).limit(BATCH)).all()
 
     def _mark(self, found: Sequence[Any]) -> None:
-        table = tables.events
-        statement = table.update().where(table.c.position == bindparam("this"))
-        now = now_us()
-        rows = [{"this": row.position, "published_at": now} for row in found]
+        table, now = tables.events, now_us()
+        rows = [{"position": row.position, "published_at": now} for row in found]
+        positions = [row.position for row in found]
         with writing(self.engine) as connection:
             # A relay that slept through its lease may come second: it must not count again.
-            mine = bulk.fetch(
-                connection, UNMARKED, table.c.position, [one["this"] for one in rows], "FOR UPDATE"
-            )
+            mine = bulk.fetch(connection, UNMARKED, table.c.position, positions, "FOR UPDATE")
             fresh = {row.position for row in mine if row.published_at is None}
-            connection.execute(statement.values(published_at=bindparam("published_at")), rows)
+            bulk.update(connection, table, "position", rows)
             tally(connection, [row for row in found if row.position in fresh], now)
 
 

@@ -10,12 +10,13 @@ import json
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Insert, select
+from sqlalchemy.dialects import postgresql, sqlite
 
 from workers.clock import SECOND_US
-from workers.database import insert_new
 from workers.door_tables import tallies
 
 EDGES_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
@@ -35,11 +36,21 @@ def tally(connection: Connection, found: Sequence[Any], published_at: int) -> No
     for row in found:
         for key, amount in _worth(row, published_at):
             totals[key] += amount
-    keys = [{"name": name, "labels": labels, "value": 0} for name, labels in sorted(totals)]
-    insert_new(connection, tallies, keys)
-    for (name, labels), amount in sorted(totals.items()):
-        mine = tallies.update().where(tallies.c.name == name, tallies.c.labels == labels)
-        connection.execute(mine.values(value=tallies.c.value + amount))
+    if totals:
+        rows = [
+            {"name": name, "labels": labels, "value": amount}
+            for (name, labels), amount in sorted(totals.items())
+        ]
+        connection.execute(_adding(connection.dialect.name), rows)
+
+
+@cache
+def _adding(dialect: str) -> Insert:
+    """Return the statement that adds to a total, or begins it."""
+    made: Any = (sqlite if dialect == "sqlite" else postgresql).insert(tallies)
+    more = {"value": tallies.c.value + made.excluded.value}
+    added: Insert = made.on_conflict_do_update(index_elements=["name", "labels"], set_=more)
+    return added
 
 
 def _worth(row: Any, published_at: int) -> Iterator[tuple[Key, int]]:  # noqa: ANN401 - a row
