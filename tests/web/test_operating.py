@@ -72,7 +72,7 @@ def test_a_dead_letter_that_fails_as_before_waits_on(
     def fail(*_: object) -> None:
         raise ValueError("a fault of ours")
 
-    monkeypatch.setattr("workers.store.Store.record", fail)
+    monkeypatch.setattr("workers.settle.draft", fail)
     answer = web.post("/ops/api/dead-letters/1/replay", json=WHY, headers=ANN)
     assert answer.status_code == 409
     assert len(web.get("/ops/api/asides", headers=ANN).json()["dead_letters"]) == 1
