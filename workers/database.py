@@ -64,7 +64,9 @@ def open_database(url: str, connections: int = CONNECTIONS) -> Engine:
             # Whatever PGCLIENTENCODING says: what people write must fit.
             "client_encoding": "utf8",
             # Nobody waits for ever: not for a lock, not for a server that has gone silent.
-            "options": "-c lock_timeout=5s -c idle_in_transaction_session_timeout=60s",
+            # And nobody keeps the plan of a table that was empty when it was made.
+            "options": "-c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
+            " -c plan_cache_mode=force_custom_plan",
             "keepalives_idle": 5,
             "keepalives_interval": 2,
             "keepalives_count": 3,
