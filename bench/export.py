@@ -6,12 +6,11 @@ import json
 import shutil
 import subprocess
 import sys
-import time
 from itertools import product
 from pathlib import Path
 
-from bench.memory import status_kib
-from bench.stage import LOOK_S, Stage, stage
+from bench.memory import watched
+from bench.stage import Stage, stage
 from tests.filled import fill
 
 FORMATS = ("jsonl", "csv", "parquet")
@@ -45,13 +44,7 @@ def exported(here: Stage, what: str, form: str, limit: int | None) -> dict[str, 
     output, report = here.settings.var / f"{what}.{form}", here.settings.var / "report"
     words = [sys.executable, "-m", "ops.cli", "export", what, "--format", form, "--json"]
     words += ["--output", str(output), *(("--limit", str(limit)) if limit else ())]
-    began, peak_kib = time.monotonic(), 0
-    with report.open("wb") as out:
-        child = subprocess.Popen(words, env=here.environ(), stdout=out, stderr=subprocess.DEVNULL)
-        while child.poll() is None:
-            peak_kib = max(peak_kib, status_kib(child.pid, "VmHWM"))
-            time.sleep(LOOK_S)
-    took_s = time.monotonic() - began
+    took_s, peak_kib = watched(here, words, report, subprocess.DEVNULL)
     told = json.loads(report.read_bytes())
     _remove(output)
     return {"rows": told["rows"], "took_s": took_s, "peak_kib": peak_kib}

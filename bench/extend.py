@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import time
 from datetime import timedelta
 
 from sqlalchemy import func, select
 
 from bench.deadlines import arm
-from bench.memory import status_kib
-from bench.stage import LOOK_S, earnest, stage
+from bench.memory import watched
+from bench.stage import earnest, stage
 from workers import tables
+from workers.clock import now_us
 from workers.database import reading
 
 AHEAD = timedelta(hours=20)
@@ -31,13 +30,9 @@ def figures(database: str, count: int) -> dict[str, float]:
         first = select(func.min(tables.events.c.recorded_at)).where(kind)
         report = here.settings.var / "report"
         words = [sys.executable, "-m", "ops.cli", "extend", "--state", "offered", *WHAT, "--json"]
-        with here.running(*map(earnest, ("worker", "worker", "relay"))), report.open("wb") as out:
-            began, began_us, peak_kib = time.monotonic(), time.time_ns() // 1_000, 0
-            child = subprocess.Popen(words, env=here.environ(), stdout=out)
-            while child.poll() is None:
-                peak_kib = max(peak_kib, status_kib(child.pid, "VmHWM"))
-                time.sleep(LOOK_S)
-            took_s = time.monotonic() - began
+        with here.running(*map(earnest, ("worker", "worker", "relay"))):
+            began_us = now_us()
+            took_s, peak_kib = watched(here, words, report)
         with reading(here.engine) as connection:
             first_us = connection.execute(first).scalar_one()
         told = json.loads(report.read_text().splitlines()[-1])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from bench import workload
-from bench.stage import drained, earnest, stage
+from bench.stage import LOOK_S, Stage, drained, earnest, stage
 from workers.client import Client
 from workers.wire import COMMANDS, Keys
 
@@ -36,6 +39,22 @@ def flatness(seen: list[tuple[int, int]]) -> dict[str, float]:
         "late_mib": round(seen[-1][1] / 1024, 1),
         "ratio": round(seen[-1][1] / first[1], 3),
     }
+
+
+def watched(
+    here: Stage, words: Sequence[str], report: Path, errors: int | None = None
+) -> tuple[float, int]:
+    """Run a program to its end, what it says going to a file; return seconds and peak KiB.
+
+    `errors` is where its complaints and progress go, as `Popen` has it; by default, to ours.
+    """
+    began, peak_kib = time.monotonic(), 0
+    with report.open("wb") as out:
+        child = subprocess.Popen(words, env=here.environ(), stdout=out, stderr=errors)
+        while child.poll() is None:
+            peak_kib = max(peak_kib, status_kib(child.pid, "VmHWM"))
+            time.sleep(LOOK_S)
+    return time.monotonic() - began, peak_kib
 
 
 def resident_kib(pid: int) -> int:

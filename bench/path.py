@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import structlog
 from sqlalchemy import Engine, event
@@ -29,6 +30,8 @@ from workers.turns import Received
 WRITES = ("INSERT", "UPDATE", "DELETE")
 QUIET = 50
 
+T = TypeVar("T")
+
 Transaction = list[tuple[str, Any]]
 
 
@@ -40,15 +43,17 @@ def figures(database: str, orders: int) -> dict[str, float]:
     """
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(QUIET))
     texts = [workload.registration(), *workload.orders(orders)]
-    batches = [_received(texts[first : first + MOST]) for first in range(0, len(texts), MOST)]
+    now = datetime.now(UTC)
+    received = [Received(text, now, stamp, "bench") for stamp, text in enumerate(texts, 1)]
+    batches = [received[first : first + MOST] for first in range(0, len(received), MOST)]
     written: list[Transaction] = []
     with stage(database) as here:
         settler = _settler(here)
         with recorded(here.engine, written):
-            settle_us = _timed([lambda one=one: settler.settle(one) for one in batches])
-    parse_us = _timed([lambda one=one: [read(each) for each in one] for one in batches])
+            settle_us = _timed(settler.settle, batches)
+    parse_us = _timed(lambda batch: [read(one) for one in batch], batches)
     with stage(database) as here:
-        engine_us = _timed([lambda one=one: _carry_out(here.engine, one) for one in written])
+        engine_us = _timed(partial(_carry_out, here.engine), written)
     per_command = {"settle": settle_us, "parse": parse_us, "engine": engine_us}
     found = {f"{name}_us": round(took / len(texts), 1) for name, took in per_command.items()}
     return found | {"engine_per_s": round(1e6 * len(texts) / engine_us)}
@@ -60,20 +65,14 @@ def _settler(here: Stage) -> Settler:
     return Settler(store, RedisDoor(here.redis, here.engine), lambda: None)
 
 
-def _received(texts: Sequence[str]) -> list[Received]:
-    now = datetime.now(UTC)
-    stamps = range(time.monotonic_ns(), time.monotonic_ns() + len(texts))
-    return [Received(text, now, stamp, "bench") for text, stamp in zip(texts, stamps, strict=False)]
-
-
-def _timed(steps: Sequence[Any]) -> float:
-    """Take steps one after the other; return the microseconds of all, garbage left alone."""
+def _timed(step: Callable[[T], object], items: Sequence[T]) -> float:
+    """Take a step with one item after the other; return all microseconds, garbage left alone."""
     gc.collect()
     gc.freeze()
     gc.disable()
     began = time.perf_counter()
-    for step in steps:
-        step()
+    for item in items:
+        step(item)
     took = time.perf_counter() - began
     gc.enable()
     gc.unfreeze()

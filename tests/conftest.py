@@ -12,8 +12,6 @@ from pathlib import Path
 import pytest
 
 from tests import servers
-from workers.database import open_database
-from workers.migrate import migrate
 
 
 def pytest_configure() -> None:
@@ -73,7 +71,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 def sqlite_blueprint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Migrate one SQLite database; whoever needs one like it takes a copy."""
     path = tmp_path_factory.mktemp("blueprint") / "earnest.db"
-    prepare(f"sqlite:///{path}")
+    servers.prepare(f"sqlite:///{path}")
     with closing(sqlite3.connect(path)) as connection:
         # A copy of the file alone is a copy of the database.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -91,7 +89,7 @@ def migrated_sqlite_url(sqlite_blueprint: Path, tmp_path: Path) -> str:
 def postgresql_blueprint(postgres_server: servers.Postgres) -> Iterator[str]:
     """Migrate one PostgreSQL database; name it for whoever needs one like it."""
     with postgres_server.database() as url:
-        prepare(url)
+        servers.prepare(url)
         yield postgres_server.name(url)
 
 
@@ -109,9 +107,3 @@ def migrated_url(request: pytest.FixtureRequest) -> str:
     """Give a migrated database, once of each kind; migrating costs more than most tests."""
     url: str = request.getfixturevalue(f"migrated_{request.param}_url")
     return url
-
-
-def prepare(url: str) -> None:
-    engine = open_database(url)
-    migrate(engine)
-    engine.dispose()

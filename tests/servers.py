@@ -20,6 +20,8 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 from ops.servers import start_redis
+from workers.database import open_database
+from workers.migrate import migrate
 from workers.settings import redis_url
 
 SUPERUSER = "earnest"
@@ -33,6 +35,13 @@ def running_redis(var: Path) -> Iterator[str]:
         yield redis_url(var)
     finally:
         server.stop()
+
+
+def prepare(url: str) -> None:
+    """Give a database its tables."""
+    engine = open_database(url)
+    migrate(engine)
+    engine.dispose()
 
 
 def emptied(url: str) -> str:

@@ -127,7 +127,7 @@ def writing(engine: Engine) -> Iterator[Connection]:
 def _turn(engine: Engine) -> Iterator[None]:
     """Queue for SQLite's only writer: it would poll for its lock, sleeping up to 100 ms a time."""
     file = engine.url.database
-    if engine.dialect.name != "sqlite" or file is None:
+    if not has_one_writer(engine) or file is None:
         yield
         return
     with open(f"{file}.turn", "wb") as turn:  # noqa: PTH123 - as cheap as it gets, per commit

@@ -17,12 +17,6 @@ from workers.store import Page
 Step = Callable[[Connection], object]
 
 
-def record(connection: Connection, page: Page) -> None:
-    """Write down everything that changed on the page."""
-    for step in draft(page):
-        step(connection)
-
-
 def draft(page: Page) -> list[Step]:
     """Prepare to write down everything that changed on the page: what is left needs a database."""
     now = now_us()

@@ -24,8 +24,6 @@ from tests.fault import control, every_call
 from tests.fault.checker import Fault, Kind
 from tests.fault.faults import BOTH, TROUBLES, Trouble
 from tests.fault.trial import Verdict, endure
-from workers.database import open_database
-from workers.migrate import migrate
 
 HEADS = ("fault", "database", "trials", "lost", "twice", "early", "wrong", "late s", "recovery s")
 KINDS: tuple[Kind, ...] = ("lost", "twice", "early", "wrong")
@@ -152,9 +150,7 @@ def fail_every_call(database: str, seed: int, limit: int | None) -> Verdict:
     """Let every call fail, at one of all moments that are alike, in all the worked examples."""
     verdict = Verdict(EVERY_CALL, database, 0)
     with every_call.ground(database) as (database_url, redis_url):
-        engine = open_database(database_url)
-        migrate(engine)
-        engine.dispose()
+        servers.prepare(database_url)
         for name, chosen in every_call.worth_trying(seed, limit).items():
             tally = every_call.disturb(database_url, redis_url, name, chosen)
             verdict.trials += tally.trials

@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 
 from models.policy import Policy
+from tests import servers
 from tests.fault.every_call import Tally, disturb, ground, worth_trying
 from tests.fault.faults import BOTH
 from tests.fault.journey import NAMES, Pipeline, moments
 from tests.fault.tripwire import Mode
-from workers.database import open_database
-from workers.migrate import migrate
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
@@ -27,9 +26,7 @@ DATABASES = [
 def test_any_call_may_fail_in_any_way(database: str, trials: int | None, seed: int) -> None:
     total = Tally()
     with ground(database) as (database_url, redis_url):
-        engine = open_database(database_url)
-        migrate(engine)
-        engine.dispose()
+        servers.prepare(database_url)
         for name, chosen in worth_trying(seed, trials or MOMENTS).items():
             tally = disturb(database_url, redis_url, name, chosen)
             total.trials += tally.trials
@@ -47,9 +44,7 @@ def test_every_kind_of_moment_is_worth_trying_once() -> None:
 
 def test_a_pipeline_that_forgets_something_would_be_found_out() -> None:
     with ground("sqlite") as (database_url, redis_url):
-        engine = open_database(database_url)
-        migrate(engine)
-        engine.dispose()
+        servers.prepare(database_url)
         pipeline = Pipeline(database_url, redis_url, Policy())
         pipeline.settler.store.adopt_policy()
         first = moments("declined")[1][0]

@@ -15,7 +15,7 @@ from models.events import Event
 from models.order import Order
 from tests.unit.controls import HISTORIES, START, Story, place, take
 from workers.database import writing
-from workers.draft import record
+from workers.draft import draft
 from workers.shelves import SHELVES
 from workers.store import Page, Store
 
@@ -96,7 +96,8 @@ def write(engine: Engine, story: Story) -> Store:
     before: dict[str, dict[str, Any]] = {name: {} for name in ("orders", *SHELF_NAMES)}
     page = Page(story.book, before=before, events=list(story.events))
     with writing(engine) as connection:
-        record(connection, page)
+        for step in draft(page):
+            step(connection)
     return store
 
 
