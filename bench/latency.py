@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +12,9 @@ from bench import workload
 from bench.stage import Stage, drained, earnest, stage
 from workers.client import Client
 from workers.relay import EVENTS
+
+LOOK_S = 0.002
+"""How often the sender looks: what it notices too late counts as waiting."""
 
 SETTLED = b"command.settled"
 COMMAND_ID = re.compile(rb'"command_id": ?"([^"]+)"')
@@ -42,10 +44,7 @@ def open_loop(database: str, per_second: float, seconds: float) -> list[float]:
         clocked, stop = Clocked(), threading.Event()
         reader = threading.Thread(target=_watch, args=(here, clocked, stop))
         reader.start()
-        for number, at in enumerate(_instants(per_second, seconds)):
-            time.sleep(max(0.0, at - time.monotonic()))
-            clocked.due[f"place_{number:08}"] = at
-            client.submit(workload.place(number))
+        _send_when_due(client, clocked, per_second, int(per_second * seconds))
         _wait(clocked)
         stop.set()
         reader.join()
@@ -63,9 +62,8 @@ def full_load(database: str, commands: int) -> float:
         reader = threading.Thread(target=_watch, args=(here, clocked, stop))
         reader.start()
         began = time.monotonic()
-        for number in range(commands):
-            clocked.due[f"place_{number:08}"] = began
-            client.submit(workload.place(number))
+        clocked.due |= {f"place_{number:08}": began for number in range(commands)}
+        client.submit_many(map(workload.place, range(commands)), per_message=1)
         _wait(clocked)
         stop.set()
         reader.join()
@@ -96,9 +94,17 @@ def _begun(here: Stage) -> Client:
     return client
 
 
-def _instants(per_second: float, seconds: float) -> Iterator[float]:
-    begin = time.monotonic()
-    yield from (begin + n / per_second for n in range(int(per_second * seconds)))
+def _send_when_due(client: Client, clocked: Clocked, per_second: float, total: int) -> None:
+    """Look now and then what is due, and hand it in, each command in a message of its own."""
+    texts, sent = [workload.place(number) for number in range(total)], 0
+    begun = time.monotonic()
+    while sent < total:
+        time.sleep(LOOK_S)
+        due = min(total, int((time.monotonic() - begun) * per_second) + 1)
+        for number in range(sent, due):
+            clocked.due[f"place_{number:08}"] = begun + number / per_second
+        client.submit_many(texts[sent:due], per_message=1)
+        sent = due
 
 
 def _watch(here: Stage, clocked: Clocked, stop: threading.Event) -> None:

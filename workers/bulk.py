@@ -26,9 +26,20 @@ def insert(
     connection: Connection, table: Table, rows: Sequence[Row], *, pass_over: bool = False
 ) -> None:
     """Insert rows that all have the same columns; `pass_over` those whose key is there already."""
+    _insert_all(connection, table, rows, "DO NOTHING" if pass_over else "")
+
+
+def add(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+    """Add to a total, the last column of each row, or begin it; the other columns are its key."""
     if rows:
-        names = tuple(rows[0])
-        statement = _insert(connection.dialect.name, table.name, names, pass_over)
+        *key, total = rows[0]
+        more = f"{total} = {table.name}.{total} + excluded.{total}"
+        _insert_all(connection, table, rows, f"({', '.join(key)}) DO UPDATE SET {more}")
+
+
+def _insert_all(connection: Connection, table: Table, rows: Sequence[Row], conflict: str) -> None:
+    if rows:
+        statement = _insert(connection.dialect.name, table.name, tuple(rows[0]), conflict)
         _run(connection, statement, [tuple(row.values()) for row in rows])
 
 
@@ -63,9 +74,17 @@ def fetch(
     names = tuple(one.name for one in columns)
     dialect = connection.dialect.name
     statement = _select(dialect, by.table.name, names, by.name, lock)
-    wanted = list(ids)
-    given = json.dumps(wanted) if dialect == "sqlite" else wanted
-    return connection.exec_driver_sql(statement, (given,)).all()
+    return connection.exec_driver_sql(statement, (_given(dialect, ids),)).all()
+
+
+def fill(
+    connection: Connection, column: Column[Any], value: int, by: Column[Any], ids: Collection[Any]
+) -> set[Any]:
+    """Give a column a value where it has none yet, in rows whose `by` is among `ids`; say whose."""
+    dialect = connection.dialect.name
+    statement = _fill(dialect, column.table.name, column.name, by.name)
+    found = connection.exec_driver_sql(statement, (value, _given(dialect, ids)))
+    return set(found.scalars())
 
 
 def whereabouts(
@@ -77,8 +96,7 @@ def whereabouts(
     """
     dialect = connection.dialect.name
     statement = _whereabouts(dialect, tables[0].name, tables[1].name, key)
-    wanted = list(ids)
-    given = json.dumps(wanted) if dialect == "sqlite" else wanted
+    given = _given(dialect, ids)
     found = connection.exec_driver_sql(statement, (given, given))
     return {name: bool(second) for name, second in found}
 
@@ -90,10 +108,15 @@ def move(
     if not ids:
         return
     dialect = connection.dialect.name
-    wanted = list(ids)
-    given = json.dumps(wanted) if dialect == "sqlite" else wanted
+    given = _given(dialect, ids)
     for statement in _move(dialect, source.name, target.name, by):
         connection.exec_driver_sql(statement, (given,))
+
+
+def _given(dialect: str, ids: Collection[Any]) -> str | list[Any]:
+    """Hand over ids, as many as there are, in one parameter."""
+    wanted = list(ids)
+    return json.dumps(wanted) if dialect == "sqlite" else wanted
 
 
 def _run(connection: Connection, statement: str, rows: list[tuple[Any, ...]]) -> None:
@@ -133,8 +156,8 @@ def _element(value: str | bytes | int | None) -> str:
 
 
 @cache
-def _insert(dialect: str, table: str, names: Names, pass_over: bool) -> str:  # noqa: FBT001
-    clause = " ON CONFLICT DO NOTHING" if pass_over else ""
+def _insert(dialect: str, table: str, names: Names, conflict: str) -> str:
+    clause = f" ON CONFLICT {conflict}" if conflict else ""
     into = f"INSERT INTO {table} ({', '.join(names)})"
     if dialect == "sqlite":
         return f"{into} VALUES ({', '.join('?' * len(names))}){clause}"
@@ -153,18 +176,21 @@ def _update(dialect: str, table: str, key: str, names: Names) -> str:
 
 @cache
 def _select(dialect: str, table: str, names: Names, by: str, lock: str) -> str:
-    query = f"SELECT {', '.join(names)} FROM {table} WHERE {by}"
-    order = f"ORDER BY {names[0]}"
-    if dialect == "sqlite":
-        return f"{query} IN (SELECT value FROM json_each(?)) {order}"
-    return f"{query} = ANY(%s) {order} {lock}"
+    query = f"SELECT {', '.join(names)} FROM {table} WHERE {by} {_among(dialect)}"
+    return f"{query} ORDER BY {names[0]} {'' if dialect == 'sqlite' else lock}"
+
+
+@cache
+def _fill(dialect: str, table: str, column: str, by: str) -> str:
+    value = "?" if dialect == "sqlite" else "%s"
+    rows = f"{by} {_among(dialect)} AND {column} IS NULL"
+    return f"UPDATE {table} SET {column} = {value} WHERE {rows} RETURNING {by}"
 
 
 @cache
 def _whereabouts(dialect: str, first: str, second: str, key: str) -> str:
-    found = "IN (SELECT value FROM json_each(?))" if dialect == "sqlite" else "= ANY(%s)"
     return " UNION ALL ".join(
-        f"SELECT {key}, {number} FROM {table} WHERE {key} {found}"
+        f"SELECT {key}, {number} FROM {table} WHERE {key} {_among(dialect)}"
         for number, table in enumerate((first, second))
     )
 
@@ -172,9 +198,12 @@ def _whereabouts(dialect: str, first: str, second: str, key: str) -> str:
 @cache
 def _move(dialect: str, source: str, target: str, by: str) -> tuple[str, str]:
     names = ", ".join(tables.metadata.tables[source].c.keys())
-    found = "IN (SELECT value FROM json_each(?))" if dialect == "sqlite" else "= ANY(%s)"
-    rows = f"FROM {source} WHERE {by} {found}"
+    rows = f"FROM {source} WHERE {by} {_among(dialect)}"
     return f"INSERT INTO {target} ({names}) SELECT {names} {rows}", f"DELETE {rows}"
+
+
+def _among(dialect: str) -> str:
+    return "IN (SELECT value FROM json_each(?))" if dialect == "sqlite" else "= ANY(%s)"
 
 
 def _arrays(table: str, names: Names) -> str:

@@ -18,6 +18,7 @@ from workers import envelope, intake
 from workers.crew import Crew
 from workers.envelope import ACTORS, Bundle, Delivery
 from workers.hands import FEW, HELD_S, TAKEN, Hands, company
+from workers.pace import Pace
 from workers.wire import Keys, Taking
 
 BUNDLE = 256
@@ -46,7 +47,7 @@ class BundleConsumer(Consumer):
         self.unclean: list[Delivery] = []
         self.failed, self.more = False, False
         self.compared_at = self.clean_at = 0.0
-        self.room = threading.Event()
+        self.room, self.pace = threading.Event(), Pace()
         crew.join(self, queue)
 
     def __next__(self) -> MessageProxy | None:
@@ -56,12 +57,14 @@ class BundleConsumer(Consumer):
             if self.hands.full():
                 # Not for long: whoever asks for nothing would count as dead.
                 self.room.wait(IDLE_S / 2)
+            self.pace.wait()
             # Not in turn: a slow database must not keep the other queue from showing life.
             deliveries = self._cleaned()
             with self.crew.turn:
                 self._settle_doubts()
                 deliveries = self._taken(deliveries)
             if deliveries:
+                self.pace.worked()
                 return self._bundle(deliveries)
             self._wait()
         except (redis.RedisError, TransientError) as error:

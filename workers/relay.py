@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -18,6 +19,7 @@ from workers import bulk, tables
 from workers.clock import SECOND_US, now_us
 from workers.database import open_database, reading, writing
 from workers.leases import hold, let_go
+from workers.pace import Pace
 from workers.process import check_servers
 from workers.resend import Memory
 from workers.retention import EVENTS, REMINDERS, Limits, Retention
@@ -36,9 +38,10 @@ BATCH = 1_000
 LEASE_US = 10 * SECOND_US
 """How long a relay that fell silent keeps the others waiting."""
 
-IDLE_S = 1.0
+RENEWED_S = 3.0
+"""How often the lease is renewed: as seldom as one lost renewal allows, since each is a commit."""
 
-UNMARKED = (tables.events.c.position, tables.events.c.published_at)
+IDLE_S = 1.0
 
 log = structlog.get_logger()
 
@@ -67,26 +70,40 @@ class Relay:
         self.retention = Retention(client, limits or Limits())
         self.memory = Memory(engine, client)
         self.name = f"{socket.gethostname()}:{uuid4().hex[:8]}"
+        self.held_at = -RENEWED_S
+        self.pace = Pace()
 
     def run(self, stopping: threading.Event) -> None:
         """Carry events until told to stop; wait where a server is away."""
         while not stopping.is_set():
             try:
-                if not hold(self.engine, "relay", self.name, LEASE_US):
+                if self._holds_lease():
+                    self._round()
+                else:
                     stopping.wait(IDLE_S)
-                elif not self._carry():
-                    self.client.blpop([BELL], timeout=IDLE_S)
             except (TransientError, redis.RedisError) as error:
                 log.warning("relay.waiting", error=str(error)[:300])
                 stopping.wait(IDLE_S)
         with suppress(TransientError):
             let_go(self.engine, "relay", self.name)
 
-    def _carry(self) -> int:
-        """Do one round, and what keeps the streams small."""
+    def _holds_lease(self) -> bool:
+        asked_at = time.monotonic()
+        if asked_at - self.held_at < RENEWED_S:
+            return True
+        held = hold(self.engine, "relay", self.name, LEASE_US)
+        self.held_at = asked_at if held else -RENEWED_S
+        return held
+
+    def _round(self) -> None:
+        """Carry what there is, and listen for the bell: it was struck for whatever came later."""
+        self.pace.wait()
         carried = self.run_once()
         self.retention.run_sometimes()
-        return carried
+        if carried:
+            self.pace.worked()
+        if carried < BATCH:
+            self.client.blpop([BELL], timeout=IDLE_S)
 
     def run_once(self) -> int:
         """Publish one batch; return how many events it carried.
@@ -111,14 +128,11 @@ class Relay:
             return connection.execute(query.order_by(table.c.position).limit(BATCH)).all()
 
     def _mark(self, found: Sequence[Any]) -> None:
-        table, now = tables.events, now_us()
-        rows = [{"position": row.position, "published_at": now} for row in found]
+        table, now = tables.events.c, now_us()
         positions = [row.position for row in found]
         with writing(self.engine) as connection:
             # A relay that slept through its lease may come second: it must not count again.
-            mine = bulk.fetch(connection, UNMARKED, table.c.position, positions, "FOR UPDATE")
-            fresh = {row.position for row in mine if row.published_at is None}
-            bulk.update(connection, table, "position", rows)
+            fresh = bulk.fill(connection, table.published_at, now, table.position, positions)
             tally(connection, [row for row in found if row.position in fresh], now)
 
 

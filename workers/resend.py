@@ -53,8 +53,11 @@ class Memory:
         Raise `Unavailable` while Redis is away, or forgets faster than it is told.
         """
         try:
-            memory: Any = self.client.get(MEMORY)
-            server = str(self.client.info("server")["run_id"]).encode()
+            with self.client.pipeline(transaction=False) as pipe:
+                pipe.get(MEMORY)
+                pipe.info("server")
+                memory, info = pipe.execute()
+            server = str(info["run_id"]).encode()
             if memory == server:
                 return server
             since = _since(memory)
@@ -62,15 +65,15 @@ class Memory:
             self.client.set(MEMORY, telling)
         except redis.RedisError as error:
             raise Unavailable(str(error)) from error
-        told = 0
+        events = 0
         for page in _pages(self.engine, _lately(self.engine, since, whole=memory is None)):
             if not publish(self.client, page, telling):
                 raise Unavailable("Redis forgets what it is told again")
-            told += len(page)
+            events += len(page)
         if not remember(self.client, telling, server):
             raise Unavailable("Redis forgets what it was told again")
-        if told:
-            log.warning("events.resent", events=told, wiped=memory is None)
+        if events:
+            log.warning("events.resent", events=events, wiped=memory is None)
         return server
 
 

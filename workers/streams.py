@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import redis
@@ -23,26 +25,17 @@ def publish(client: redis.Redis, found: Sequence[Any], memory: bytes | None = No
 
     All or none; and none, which is told by False, where the server's memory is another than given.
     """
+    flat = [part for row in found for part in (int(row.type in REMINDING), cloud_event(row))]
     try:
-        with client.pipeline(transaction=True) as pipe:
-            if memory is not None:
-                pipe.watch(MEMORY)  # type: ignore[no-untyped-call]
-                # While a key is watched, commands are not collected but done at once.
-                now: Any = pipe.get(MEMORY)
-                if now != memory:
-                    return False
-                pipe.multi()
-            for row in found:
-                entry: dict[Any, Any] = {"event": cloud_event(row)}
-                pipe.xadd(EVENTS, entry)
-                if row.type in REMINDING:
-                    pipe.xadd(REMINDERS, entry)
-            pipe.execute()
-    except redis.WatchError:
-        return False
+        script = client.register_script(_script())
+        return bool(script(keys=[MEMORY, EVENTS, REMINDERS], args=[memory or b"", *flat]))
     except redis.RedisError as error:
         raise Unavailable(str(error)) from error
-    return True
+
+
+@cache
+def _script() -> str:
+    return (files("workers") / "lua" / "publish.lua").read_text(encoding="utf-8")
 
 
 def remember(client: redis.Redis, before: bytes, after: bytes) -> bool:

@@ -10,12 +10,11 @@ import json
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Insert, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, select
 
+from workers import bulk
 from workers.clock import SECOND_US
 from workers.door_tables import tallies
 
@@ -41,16 +40,7 @@ def tally(connection: Connection, found: Sequence[Any], published_at: int) -> No
             {"name": name, "labels": labels, "value": amount}
             for (name, labels), amount in sorted(totals.items())
         ]
-        connection.execute(_adding(connection.dialect.name), rows)
-
-
-@cache
-def _adding(dialect: str) -> Insert:
-    """Return the statement that adds to a total, or begins it."""
-    made: Any = (sqlite if dialect == "sqlite" else postgresql).insert(tallies)
-    more = {"value": tallies.c.value + made.excluded.value}
-    added: Insert = made.on_conflict_do_update(index_elements=["name", "labels"], set_=more)
-    return added
+        bulk.add(connection, tallies, rows)
 
 
 def _worth(row: Any, published_at: int) -> Iterator[tuple[Key, int]]:  # noqa: ANN401 - a row

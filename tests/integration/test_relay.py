@@ -19,7 +19,7 @@ from tests.integration import letters
 from tests.integration.desk import Desk
 from tests.patience import eventually
 from tests.unit.controls import START, span
-from workers import tables
+from workers import relay, tables
 from workers.clock import MICROSECOND
 from workers.database import open_database, writing
 from workers.leases import hold, let_go
@@ -246,6 +246,21 @@ def test_a_lease_is_one_holders_until_it_ends(desk: Desk) -> None:
 def test_a_lease_that_is_not_renewed_passes_on(desk: Desk) -> None:
     assert hold(desk.engine, "relay", "dead", 50_000)
     eventually(lambda: hold(desk.engine, "relay", "other", 50_000))
+
+
+@pytest.mark.parametrize("renewed_s", [relay.RENEWED_S, 0.0])
+def test_a_lease_is_renewed_now_and_then_and_not_with_every_round(
+    desk: Desk, wire: redis.Redis, monkeypatch: pytest.MonkeyPatch, renewed_s: float
+) -> None:
+    monkeypatch.setattr(relay, "RENEWED_S", renewed_s)
+    ends = set()
+    with running(Relay(desk.engine, wire)):
+        for number in range(1, 6):
+            desk.settle(desk.receive("{", START))
+            ring(wire)
+            eventually(lambda carried=number: wire.xlen(EVENTS) == carried)  # type: ignore[misc]
+            ends |= {row.until for row in desk.rows("leases")}
+    assert len(ends) == (1 if renewed_s else 5)
 
 
 def test_the_bell_is_heard_by_a_relay_that_rests(desk: Desk, wire: redis.Redis) -> None:
