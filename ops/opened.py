@@ -9,15 +9,16 @@ import redis
 
 from ops.refused import Refused
 from ops.show import reader
+from workers.database import CACHE_KIB
 from workers.reading import Reader
 from workers.settings import Settings, redis_socket
 from workers.wire import connect
 
 
 @contextmanager
-def books(settings: Settings) -> Iterator[Reader]:
+def books(settings: Settings, cache_kib: int = CACHE_KIB) -> Iterator[Reader]:
     """Open the database for reading, and leave no connection behind; raise as `show.reader`."""
-    source = reader(settings)
+    source = reader(settings, cache_kib)
     try:
         yield source
     finally:

@@ -15,7 +15,7 @@ from ops import tables
 from ops.refused import Refused
 from ops.simulate import describe
 from ops.waits import WAITS_FOR
-from workers.database import open_database
+from workers.database import CACHE_KIB, open_database
 from workers.migrate import is_current
 from workers.process import policy_in_force
 from workers.reading import Reader
@@ -28,9 +28,9 @@ MOST_SHOWN = 200
 HEADS = ("order", "status", "reason", "client", "creator", "total", "held", "due now", "until")
 
 
-def reader(settings: Settings) -> Reader:
+def reader(settings: Settings, cache_kib: int = CACHE_KIB) -> Reader:
     """Open the database for reading; refuse one that was never prepared."""
-    engine = open_database(settings.database_url)
+    engine = open_database(settings.database_url, cache_kib=cache_kib)
     file = engine.url.database or ""
     # Looking must not create what it looks for.
     if settings.embedded_database and not Path(file).exists():

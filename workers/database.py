@@ -6,6 +6,7 @@ import fcntl
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import IO, Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, text
@@ -37,19 +38,22 @@ _CONFLICTS = {"40001", "40P01", "23505"} | {
 # lock_not_available, where somebody who has fallen silent holds what we need.
 _AWAY = {"25006", "55P03"}
 
+CACHE_KIB = 65_536
+"""Pages of SQLite's that a connection keeps."""
+
 PATIENCE_S = 15.0
 """How long a writer waits for SQLite's turn; whoever holds it for longer is stopped or stuck."""
 
 LOOK_AGAIN_S = 0.001
 
 
-def open_database(url: str, connections: int = CONNECTIONS) -> Engine:
+def open_database(url: str, connections: int = CONNECTIONS, cache_kib: int = CACHE_KIB) -> Engine:
     """Return an engine whose commits are durable; connects only when first used."""
     if make_url(url).get_backend_name() == "sqlite":
         engine = create_engine(
             url, pool_size=connections, max_overflow=0, pool_timeout=30, hide_parameters=True
         )
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", partial(_prepare_sqlite, cache_kib))
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     return create_engine(
@@ -75,7 +79,7 @@ def open_database(url: str, connections: int = CONNECTIONS) -> Engine:
     )
 
 
-def _prepare_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - the driver's own type
+def _prepare_sqlite(cache_kib: int, connection: Any, _: object) -> None:  # noqa: ANN401 - a driver's
     # The driver's implicit BEGIN would come too late to be IMMEDIATE.
     connection.isolation_level = None
     for pragma in (
@@ -83,7 +87,7 @@ def _prepare_sqlite(connection: Any, _: object) -> None:  # noqa: ANN401 - the d
         "synchronous = FULL",
         "foreign_keys = ON",
         "busy_timeout = 15000",
-        "cache_size = -65536",
+        f"cache_size = -{cache_kib}",
         "temp_store = MEMORY",
         "wal_autocheckpoint = 4000",
     ):
@@ -148,12 +152,15 @@ def _taken(turn: IO[bytes]) -> bool:
 
 
 @contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """Open a transaction that sees one state of the database and changes nothing."""
+def reading(engine: Engine, *, once: bool = False) -> Iterator[Connection]:
+    """Open a transaction that sees one state of the database and changes nothing.
+
+    `once` is for a single statement, which sees one state by itself: two trips less.
+    """
     try:
         options: dict[str, Any] = {"reading": True}
         if engine.dialect.name == "postgresql":
-            options["isolation_level"] = "REPEATABLE READ"
+            options["isolation_level"] = "AUTOCOMMIT" if once else "REPEATABLE READ"
         with engine.connect() as connection:
             yield connection.execution_options(**options)
     except SQLAlchemyError as error:

@@ -183,7 +183,7 @@ def oldest(engine: Engine, without: Collection[str] = ()) -> int | None:
     ours = sorted(one for one in without if one.startswith(PREFIX))
     query = inbox.select().with_only_columns(inbox.c.received_at).where(inbox.c.excused == 0)
     query = query.where(inbox.c.message_id.not_in(ours)) if ours else query
-    with reading(engine) as connection:
+    with reading(engine, once=True) as connection:
         found = connection.execute(query.order_by(inbox.c.received_at, inbox.c.stamp).limit(1))
         received_at: int | None = found.scalar()
     return received_at

@@ -24,7 +24,7 @@ from workers.process import check_servers
 from workers.resend import Memory
 from workers.retention import EVENTS, REMINDERS, Limits, Retention
 from workers.settings import Settings
-from workers.streams import REMINDING, cloud_event, publish
+from workers.streams import ITS_OWN_NAME, REMINDING, cloud_event, publish
 from workers.tallies import tally
 from workers.wire import connect
 
@@ -111,20 +111,22 @@ class Relay:
         What Redis has forgotten comes first: a consumer must not read what came after a gap
         before it has read what was in it.
         """
-        memory = self.memory.refresh()
         found = self._unpublished()
-        if found:
-            told = publish(self.client, found, memory)
-            if not told and not publish(self.client, found, self.memory.refresh()):
+        if not found:
+            self.memory.refresh()
+            return 0
+        if not publish(self.client, found, ITS_OWN_NAME):
+            self.memory.refresh()
+            if not publish(self.client, found, ITS_OWN_NAME):
                 raise Unavailable("Redis forgets what it is told")
-            self._mark(found)
-            log.info("events.published", events=len(found), lag_ms=_lag_ms(found))
+        self._mark(found)
+        log.info("events.published", events=len(found), lag_ms=_lag_ms(found))
         return len(found)
 
     def _unpublished(self) -> Sequence[Any]:
         table = tables.events
         query = select(table).where(table.c.published_at.is_(None))
-        with reading(self.engine) as connection:
+        with reading(self.engine, once=True) as connection:
             return connection.execute(query.order_by(table.c.position).limit(BATCH)).all()
 
     def _mark(self, found: Sequence[Any]) -> None:

@@ -47,8 +47,8 @@ class Memory:
         """Keep both ends."""
         self.engine, self.client = engine, client
 
-    def refresh(self) -> bytes:
-        """Tell the server again what it may have forgotten; return what it now remembers.
+    def refresh(self) -> None:
+        """Tell the server again what it may have forgotten, until it remembers its own name.
 
         Raise `Unavailable` while Redis is away, or forgets faster than it is told.
         """
@@ -59,7 +59,7 @@ class Memory:
                 memory, info = pipe.execute()
             server = str(info["run_id"]).encode()
             if memory == server:
-                return server
+                return
             since = _since(memory)
             telling = TELLING + str(since).encode()
             self.client.set(MEMORY, telling)
@@ -74,7 +74,6 @@ class Memory:
             raise Unavailable("Redis forgets what it was told again")
         if events:
             log.warning("events.resent", events=events, wiped=memory is None)
-        return server
 
 
 def _since(memory: bytes | None) -> int:

@@ -19,6 +19,9 @@ REMINDING = frozenset({"creator.reminded", "client.reminded"})
 MEMORY = "earnest:events.memory"
 """The key under which a server keeps what it remembers of what it was told; see `resend`."""
 
+ITS_OWN_NAME = b"server"
+"""For `publish`: what a server remembers that has forgotten nothing."""
+
 
 def publish(client: redis.Redis, found: Sequence[Any], memory: bytes | None = None) -> bool:
     """Write rows of the events table to the streams; raise `Unavailable` while Redis is away.

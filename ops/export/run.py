@@ -20,6 +20,9 @@ from workers.exports import EXPORTS, BadCursor, Export, Page, pages
 from workers.settings import Settings
 from workers.store import Store
 
+CACHE_KIB = 4_096
+"""Of the database: every page of it is read once, and would only fill memory."""
+
 
 class Sink(Protocol):
     """Where an export goes: `mark` is how far it has come."""
@@ -40,7 +43,7 @@ def export(settings: Settings, options: Namespace) -> int:
         raise Refused("--limit: 1 or more is wanted")
     try:
         kind.place(options.after)
-        with opened.books(settings) as source:
+        with opened.books(settings, CACHE_KIB) as source:
             mark = _carry(source.store, kind, options)
     except BadCursor as error:
         raise Refused(f"--after: {error}") from None

@@ -248,6 +248,18 @@ def test_a_lease_that_is_not_renewed_passes_on(desk: Desk) -> None:
     eventually(lambda: hold(desk.engine, "relay", "other", 50_000))
 
 
+def test_a_relay_that_slept_through_its_lease_counts_nothing_again(
+    story: Desk, wire: redis.Redis
+) -> None:
+    late, prompt = Relay(story.engine, wire), Relay(story.engine, wire)
+    found = late._unpublished()  # noqa: SLF001 - it falls asleep between reading and noting
+    prompt.run_once()
+    counted = story.rows("tallies")
+    late._mark(found)  # noqa: SLF001 - and wakes up
+    assert story.rows("tallies") == counted
+    assert counted
+
+
 @pytest.mark.parametrize("renewed_s", [relay.RENEWED_S, 0.0])
 def test_a_lease_is_renewed_now_and_then_and_not_with_every_round(
     desk: Desk, wire: redis.Redis, monkeypatch: pytest.MonkeyPatch, renewed_s: float
