@@ -12,6 +12,7 @@ import redis
 import structlog
 from sqlalchemy import Engine
 
+from models.errors import Unavailable
 from ops.cli import main
 from tests.integration.desk import Desk
 from tests.unit.controls import START
@@ -184,22 +185,37 @@ def test_whoever_follows_a_relay_that_died_while_telling_again_begins_where_it_d
     assert carried(relayed.client) == before
 
 
-def test_what_is_new_waits_for_what_was_forgotten(
+def test_what_is_new_waits_for_what_was_forgotten(relayed: Relay) -> None:
+    before = carried(relayed.client)
+    relayed.client.flushall()
+    settle_one_more(relayed)
+    assert relayed.run_once() == 1
+    assert carried(relayed.client)[:-1] == before
+
+
+def test_a_server_that_forgets_again_and_again_is_told_nothing_new_before_the_old(
     relayed: Relay, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before, refresh = carried(relayed.client), relayed.memory.refresh
 
-    def wiped_at_the_last_moment() -> bytes:
-        found = refresh()
+    def wiped_at_the_last_moment() -> None:
+        refresh()
         relayed.client.flushall()
-        monkeypatch.setattr(relayed.memory, "refresh", refresh)
-        return found
 
-    monkeypatch.setattr(relayed.memory, "refresh", wiped_at_the_last_moment)
-    desk = Desk(engine=relayed.engine)
-    desk.settle(desk.receive("{", START))
+    relayed.client.flushall()
+    settle_one_more(relayed)
+    with monkeypatch.context() as patch:
+        patch.setattr(relayed.memory, "refresh", wiped_at_the_last_moment)
+        with pytest.raises(Unavailable, match="forgets"):
+            relayed.run_once()
+    assert carried(relayed.client) == []
     assert relayed.run_once() == 1
     assert carried(relayed.client)[:-1] == before
+
+
+def settle_one_more(relayed: Relay) -> None:
+    desk = Desk(engine=relayed.engine)
+    desk.settle(desk.receive("{", START))
 
 
 def test_a_server_that_stayed_up_is_told_nothing_twice(relayed: Relay) -> None:
