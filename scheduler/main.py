@@ -94,7 +94,7 @@ def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]
         ("sweep", lambda: sweep_inbox(engine, client, keys), SWEEP_S, SILENCE_S),
         ("show", lambda: hold(engine, "scheduler", name_of_this, SHOWN_US), SHOW_S, SILENCE_S),
         ("rescue", Rescuer(client).run_once, RESCUE_S, SILENCE_S),
-        ("audit", AuditTick(store).run_once, AUDIT_S, AT_LENGTH_S),
+        ("audit", AuditTick(store, stopping).run_once, AUDIT_S, AT_LENGTH_S),
         ("checkup", Checkup(store).run_once, CHECKUP_S, AT_LENGTH_S),
         ("archive", Archiver(store, settings.archive_after).run_once, ARCHIVE_S, AT_LENGTH_S),
     ):

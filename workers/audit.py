@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,10 +62,17 @@ class Report:
         self.findings.extend(found[: MOST_FINDINGS - len(self.findings)])
 
 
-def audit(store: Store, *, everything: bool = True) -> Report:
+class Stopped(Exception):
+    """Whoever audits was told to stop: what was found so far is no verdict."""
+
+
+def audit(
+    store: Store, *, everything: bool = True, stopping: threading.Event | None = None
+) -> Report:
     """Recompute everything from the events, on one snapshot, and hold it against the tables.
 
-    Without `everything` what rests in the archive is taken for what it adds up to.
+    Without `everything` what rests in the archive is taken for what it adds up to. Raise `Stopped`
+    soon after `stopping` is set.
     """
     report, sums = Report(), Sums()
     policies = store.known_policies()
@@ -75,7 +83,7 @@ def audit(store: Store, *, everything: bool = True) -> Report:
         else:
             _count_archive(sums, totals)
         orders_table = whole(tables.orders) if everything else tables.orders
-        for chunk in _chunks(connection, orders_table, "order_id"):
+        for chunk in _until(stopping, _chunks(connection, orders_table, "order_id")):
             orders = _readable(chunk, policies, report)
             material = _material(connection, [f"order:{one.order_id}" for one in orders])
             ids = [one.order_id for one in orders]
@@ -87,7 +95,7 @@ def audit(store: Store, *, everything: bool = True) -> Report:
                 report.add(audit_order(order, events, posted, *debts))
                 _count(sums, order, *debts)
             report.orders += len(chunk)
-        _audit_payments(connection, report, sums)
+        _audit_payments(connection, report, sums, stopping)
         _audit_creators(connection, report)
         report.add(audit_totals(balances(connection).items(), sums))
     return report
@@ -127,8 +135,10 @@ def _audit_creators(connection: Connection, report: Report) -> None:
             report.add(audit_creator(creator, events))
 
 
-def _audit_payments(connection: Connection, report: Report, sums: Sums) -> None:
-    for chunk in _chunks(connection, tables.payments, "payment_id"):
+def _audit_payments(
+    connection: Connection, report: Report, sums: Sums, stopping: threading.Event | None
+) -> None:
+    for chunk in _until(stopping, _chunks(connection, tables.payments, "payment_id")):
         payments = [PAYMENTS.read(row) for row in chunk]
         material = _material(connection, [f"payment:{one.payment_id}" for one in payments])
         ids = [one.payment_id for one in payments]
@@ -169,6 +179,15 @@ def _chunks(connection: Connection, table: Any, key: str) -> Iterator[Sequence[A
             return
         yield chunk
         after = getattr(chunk[-1], key)
+
+
+def _until(
+    stopping: threading.Event | None, chunks: Iterator[Sequence[Any]]
+) -> Iterator[Sequence[Any]]:
+    for chunk in chunks:
+        if stopping is not None and stopping.is_set():
+            raise Stopped
+        yield chunk
 
 
 def _material(
@@ -218,9 +237,9 @@ def keep_verdict(engine: Engine, report: Report, took_s: float) -> None:
 class AuditTick:
     """The scheduler's audit: whole each time, and rare enough to cost next to nothing."""
 
-    def __init__(self, store: Store) -> None:
-        """Begin at the first tick."""
-        self.store = store
+    def __init__(self, store: Store, stopping: threading.Event | None = None) -> None:
+        """Begin at the first tick; end in the middle where the process is to stop."""
+        self.store, self.stopping = store, stopping
         self.not_before = 0.0
 
     def run_once(self) -> Report | None:
@@ -228,7 +247,10 @@ class AuditTick:
         began = time.monotonic()
         if began < self.not_before:
             return None
-        report = audit(self.store, everything=False)
+        try:
+            report = audit(self.store, everything=False, stopping=self.stopping)
+        except Stopped:
+            return None
         took = time.monotonic() - began
         self.not_before = time.monotonic() + SHARE * took
         keep_verdict(self.store.engine, report, took)

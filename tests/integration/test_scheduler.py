@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections import Counter
 from datetime import datetime, timedelta
 from functools import partial
@@ -167,6 +168,17 @@ def test_the_audit_runs_and_rests(overdue: Desk) -> None:
     assert report
     assert (report.orders, report.findings) == (1, [])
     assert tick.run_once() is None
+
+
+def test_an_audit_under_way_holds_up_nobody_who_wants_to_stop(overdue: Desk) -> None:
+    told = threading.Event()
+    tick = AuditTick(overdue.store, told)
+    told.set()
+    assert tick.run_once() is None
+    assert overdue.rows("audits") == []
+    told.clear()
+    assert tick.run_once()
+    assert len(overdue.rows("audits")) == 1
 
 
 def test_the_audit_finds_what_does_not_add_up(overdue: Desk) -> None:
