@@ -30,6 +30,10 @@ from workers.wire import COMMANDS, Keys
 CHUNK = 10_000
 TICKS = 200
 
+STEADY_S = 30
+"""When the first of many deadlines is due: processes have started, and a Redis that has just begun
+no longer keeps all deadlines waiting, see `workers.door.GRACE`."""
+
 
 def idle_tick_ms(database: str, armed: int) -> float:
     """Return the median cost of a tick that finds nothing, with so many deadlines armed."""
@@ -75,10 +79,10 @@ def lateness(database: str, armed: int, per_second: int, seconds: int) -> list[f
     with stage(database) as here:
         arm(here, armed, iter(lambda: timedelta(hours=20), None))
         due = per_second * seconds
-        spread = (timedelta(seconds=15 + n / per_second) for n in range(due))
+        spread = (timedelta(seconds=STEADY_S + n / per_second) for n in range(due))
         arm(here, due, spread, prefix="due")
         with here.running(*map(earnest, ("worker", "relay", "scheduler"))):
-            until = time.monotonic() + 15 + seconds + 30
+            until = time.monotonic() + STEADY_S + seconds + 30
             while _count(here, "expired") < due and time.monotonic() < until:
                 time.sleep(0.2)
         table = tables.events
