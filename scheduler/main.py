@@ -13,7 +13,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from models.errors import TransientError
 from scheduler.ticks import Archiver, Rescuer, Waker, sweep_inbox
-from workers.audit import AuditTick
+from workers.audit_tick import AuditTick
 from workers.checkup import Checkup
 from workers.clock import SECOND_US
 from workers.database import open_database

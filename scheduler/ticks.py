@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from models.errors import Unavailable
 from scheduler.alarm import Alarm
 from workers import archive, redrive, wakeups
-from workers.audit import SHARE
+from workers.audit_tick import SHARE
 from workers.clock import SECOND_US, from_us, now_us, to_us
 from workers.door import RedisDoor
 from workers.envelope import UNSIGNED

@@ -15,7 +15,7 @@ from models.errors import BrokenInvariant
 from models.policy import Policy
 from workers import rows, tables
 from workers.archive_tables import ARCHIVED
-from workers.audit import SHARE
+from workers.audit_tick import SHARE
 from workers.clock import SECOND_US, from_us, now_us
 from workers.database import reading
 from workers.store import Store

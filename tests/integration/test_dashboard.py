@@ -12,7 +12,7 @@ from ops.web.metrics import Pipeline
 from tests.integration.desk import Desk
 from tests.unit.test_deploy import asked_of_metrics
 from workers import groups
-from workers.audit import AuditTick
+from workers.audit_tick import AuditTick
 from workers.relay import Relay
 from workers.retention import EVENTS
 from workers.settings import Settings

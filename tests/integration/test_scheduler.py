@@ -24,7 +24,7 @@ from tests.integration.workplace import left, working
 from tests.patience import eventually
 from tests.unit.controls import place, span
 from workers import wakeups
-from workers.audit import AuditTick
+from workers.audit_tick import AuditTick
 from workers.client import Client
 from workers.database import writing
 from workers.door import RedisDoor

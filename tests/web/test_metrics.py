@@ -13,7 +13,7 @@ from models.policy import Policy
 from tests.integration import letters
 from tests.web.conftest import House
 from tests.web.test_commands import mcn, post
-from workers.audit import AuditTick
+from workers.audit_tick import AuditTick
 from workers.clock import SECOND_US, now_us
 from workers.database import writing
 from workers.door_tables import inbox
