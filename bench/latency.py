@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,13 +43,8 @@ def open_loop(database: str, per_second: float, seconds: float) -> list[float]:
     """
     with stage(database) as here, here.running(*map(earnest, ("worker", "relay", "scheduler"))):
         client = _begun(here)
-        clocked, stop = Clocked(), threading.Event()
-        reader = threading.Thread(target=_watch, args=(here, clocked, stop))
-        reader.start()
-        _send_when_due(client, clocked, per_second, int(per_second * seconds))
-        _wait(clocked)
-        stop.set()
-        reader.join()
+        with _watched(here) as clocked:
+            _send_when_due(client, clocked, per_second, int(per_second * seconds))
         return clocked.milliseconds()
 
 
@@ -58,15 +55,10 @@ def full_load(database: str, commands: int) -> float:
     """
     with stage(database) as here, here.running(*map(earnest, ("worker", "relay", "scheduler"))):
         client = _begun(here)
-        clocked, stop = Clocked(), threading.Event()
-        reader = threading.Thread(target=_watch, args=(here, clocked, stop))
-        reader.start()
-        began = time.monotonic()
-        clocked.due |= {f"place_{number:08}": began for number in range(commands)}
-        client.submit_many(map(workload.place, range(commands)), per_message=1)
-        _wait(clocked)
-        stop.set()
-        reader.join()
+        with _watched(here) as clocked:
+            began = time.monotonic()
+            clocked.due |= {f"place_{number:08}": began for number in range(commands)}
+            client.submit_many(map(workload.place, range(commands)), per_message=1)
         return 1000 * commands / clocked.milliseconds()[-1]
 
 
@@ -75,14 +67,9 @@ def after_idleness(database: str, seconds: float) -> float:
     with stage(database) as here, here.running(*map(earnest, ("worker", "relay", "scheduler"))):
         client = _begun(here)
         time.sleep(seconds)
-        clocked, stop = Clocked(), threading.Event()
-        reader = threading.Thread(target=_watch, args=(here, clocked, stop))
-        reader.start()
-        clocked.due["place_00000000"] = time.monotonic()
-        client.submit(workload.place(0))
-        _wait(clocked)
-        stop.set()
-        reader.join()
+        with _watched(here) as clocked:
+            clocked.due["place_00000000"] = time.monotonic()
+            client.submit(workload.place(0))
         return clocked.milliseconds()[0]
 
 
@@ -92,6 +79,20 @@ def _begun(here: Stage) -> Client:
     client.submit(workload.registration())
     drained(lambda: not here.redis.xlen(EVENTS))
     return client
+
+
+@contextmanager
+def _watched(here: Stage) -> Iterator[Clocked]:
+    """Note when each outcome is seen, until all are, or it is too late."""
+    clocked, stop = Clocked(), threading.Event()
+    reader = threading.Thread(target=_watch, args=(here, clocked, stop))
+    reader.start()
+    try:
+        yield clocked
+        _wait(clocked)
+    finally:
+        stop.set()
+        reader.join()
 
 
 def _send_when_due(client: Client, clocked: Clocked, per_second: float, total: int) -> None:

@@ -71,7 +71,7 @@ def audit(
         else:
             _count_archive(sums, totals)
         orders_table = whole(tables.orders) if everything else tables.orders
-        for chunk in _until(stopping, _chunks(connection, orders_table, "order_id")):
+        for chunk in _chunks(connection, orders_table, "order_id", stopping):
             orders = _readable(chunk, policies, report)
             material = _material(connection, [f"order:{one.order_id}" for one in orders])
             ids = [one.order_id for one in orders]
@@ -84,7 +84,7 @@ def audit(
                 _count(sums, order, *debts)
             report.orders += len(chunk)
         _audit_payments(connection, report, sums, stopping)
-        _audit_creators(connection, report)
+        _audit_creators(connection, report, stopping)
         report.add(audit_totals(balances(connection).items(), sums))
     return report
 
@@ -114,8 +114,10 @@ def _count_archive(sums: Sums, totals: Mapping[str, int]) -> None:
     sums.paid_out_fen += totals.get(archive_totals.PAID_OUT, 0)
 
 
-def _audit_creators(connection: Connection, report: Report) -> None:
-    for chunk in _chunks(connection, tables.creators, "creator_id"):
+def _audit_creators(
+    connection: Connection, report: Report, stopping: threading.Event | None
+) -> None:
+    for chunk in _chunks(connection, tables.creators, "creator_id", stopping):
         creators = [CREATORS.read(row) for row in chunk]
         material = _material(connection, [f"creator:{one.creator_id}" for one in creators])
         for creator in creators:
@@ -126,7 +128,7 @@ def _audit_creators(connection: Connection, report: Report) -> None:
 def _audit_payments(
     connection: Connection, report: Report, sums: Sums, stopping: threading.Event | None
 ) -> None:
-    for chunk in _until(stopping, _chunks(connection, tables.payments, "payment_id")):
+    for chunk in _chunks(connection, tables.payments, "payment_id", stopping):
         payments = [PAYMENTS.read(row) for row in chunk]
         material = _material(connection, [f"payment:{one.payment_id}" for one in payments])
         ids = [one.payment_id for one in payments]
@@ -158,24 +160,22 @@ def balances(connection: Connection) -> dict[str, int]:
     return {account: amount for account, amount in found.items() if amount}
 
 
-def _chunks(connection: Connection, table: Any, key: str) -> Iterator[Sequence[Any]]:  # noqa: ANN401
+def _chunks(
+    connection: Connection,
+    table: Any,  # noqa: ANN401 - a table, or one together with its archive
+    key: str,
+    stopping: threading.Event | None,
+) -> Iterator[Sequence[Any]]:
     after = ""
     while True:
         query = select(table).where(table.c[key] > after).order_by(table.c[key]).limit(CHUNK)
         chunk = connection.execute(query).all()
         if not chunk:
             return
-        yield chunk
-        after = getattr(chunk[-1], key)
-
-
-def _until(
-    stopping: threading.Event | None, chunks: Iterator[Sequence[Any]]
-) -> Iterator[Sequence[Any]]:
-    for chunk in chunks:
         if stopping is not None and stopping.is_set():
             raise Stopped
         yield chunk
+        after = getattr(chunk[-1], key)
 
 
 def _material(
