@@ -55,16 +55,16 @@ def draw(figures: dict[str, Any], folder: Path) -> None:
 def measure(peer: Peer, orders: int) -> tuple[str, float]:
     """Return the peer's version and the steps a second it takes, three an order, on PostgreSQL."""
     python = install(peer)
-    with stage("postgresql") as here:
-        dsn = here.settings.database_url.replace("postgresql+psycopg://", "postgresql://")
-        wire = here.settings.redis_url.replace("unix://", "redis+socket://")
-        environ = {**os.environ, "PEER_DSN": dsn, "PEER_REDIS": wire, "PYTHONPATH": str(PEERS)}
+    with stage("postgresql") as servers:
+        dsn = servers.settings.database_url.replace("postgresql+psycopg://", "postgresql://")
+        redis_url = servers.settings.redis_url.replace("unix://", "redis+socket://")
+        environ = {**os.environ, "PEER_DSN": dsn, "PEER_REDIS": redis_url, "PYTHONPATH": str(PEERS)}
         program = [python, f"{peer.name}_peer.py", str(orders)]
-        done = subprocess.run(
+        process = subprocess.run(
             program, env=environ, cwd=PEERS, check=True, capture_output=True, text=True, timeout=600
         )
-    found = json.loads(done.stdout.splitlines()[-1])
-    return found["version"], found["commands_per_s"]
+    report = json.loads(process.stdout.splitlines()[-1])
+    return report["version"], report["commands_per_s"]
 
 
 def _run(*command: str) -> None:

@@ -49,11 +49,11 @@ def gather(engine: Engine, orders: int) -> None:
     """Fill a database with orders, their creators and clients."""
     policy, creators = Policy(), creators_of(orders)
     Store(engine, policy).adopt_policy()
-    for statement, many in zip(PARTIES, (creators + 41, FORMER, CLIENTS), strict=True):
+    for statement, last in zip(PARTIES, (creators + 41, FORMER, CLIENTS), strict=True):
         with writing(engine) as connection:
-            connection.execute(text(statement), {"first": 0, "last": many})
+            connection.execute(text(statement), {"first": 0, "last": last})
     order, _ = offered(policy)
-    given = {
+    parameters = {
         "orders": orders,
         "former": FORMER,
         "creators": creators,
@@ -67,10 +67,10 @@ def gather(engine: Engine, orders: int) -> None:
         "document": ORDERS.dump_json(order).decode(),
     }
     for first in range(0, orders, CHUNK):
-        place = {"first": first, "last": min(first + CHUNK, orders) - 1}
+        bounds = {"first": first, "last": min(first + CHUNK, orders) - 1}
         with writing(engine) as connection:
-            connection.execute(text(ORDERS_OF), given | place)
-            connection.execute(text(AT_REST), given | place)
+            connection.execute(text(ORDERS_OF), parameters | bounds)
+            connection.execute(text(AT_REST), parameters | bounds)
     _tidy(engine)
 
 

@@ -37,38 +37,40 @@ no longer keeps all deadlines waiting, see `workers.door.GRACE`."""
 
 def idle_tick_ms(database: str, armed: int) -> float:
     """Return the median cost of a tick that finds nothing, with so many deadlines armed."""
-    with stage(database) as here:
-        arm(here, armed, iter(lambda: timedelta(hours=20), None))
-        took = []
+    with stage(database) as servers:
+        arm(servers, armed, iter(lambda: timedelta(hours=20), None))
+        durations_ms = []
         for _ in range(TICKS):
             began = time.perf_counter()
-            wake_overdue(here.engine, here.redis)
-            took.append(1000 * (time.perf_counter() - began))
-        return sorted(took)[TICKS // 2]
+            wake_overdue(servers.engine, servers.redis)
+            durations_ms.append(1000 * (time.perf_counter() - began))
+        return sorted(durations_ms)[TICKS // 2]
 
 
 def storm(database: str, at_once: int, people_per_s: int) -> dict[str, float]:
     """Let many offers lapse in one second while people send; return rates and their latency."""
-    with stage(database) as here:
+    with stage(database) as servers:
         lead = timedelta(seconds=20)
-        arm(here, at_once, iter(lambda: lead, None))
-        client = Client(here.redis)
+        arm(servers, at_once, iter(lambda: lead, None))
+        client = Client(servers.redis)
         client.submit(workload.registration())
         programs = [earnest(word) for word in ("worker", "worker", "relay", "scheduler")]
-        with here.running(*programs):
-            drained(lambda: int(here.redis.hlen(Keys(COMMANDS).messages)))
-            while _count(here, "expired") == 0:
+        with servers.running(*programs):
+            drained(lambda: int(servers.redis.hlen(Keys(COMMANDS).messages)))
+            while _count(servers, "expired") == 0:
                 time.sleep(LOOK_S)
-            began, sent, until = time.monotonic(), 0, time.monotonic() + GIVE_UP_S
-            while (done := _count(here, "expired")) < at_once and time.monotonic() < until:
+            began, sent_count, until = time.monotonic(), 0, time.monotonic() + GIVE_UP_S
+            while (
+                expired_count := _count(servers, "expired")
+            ) < at_once and time.monotonic() < until:
                 for _ in range(max(1, people_per_s // 10)):
-                    client.submit(workload.place(10_000_000 + sent))
-                    sent += 1
+                    client.submit(workload.place(10_000_000 + sent_count))
+                    sent_count += 1
                 time.sleep(0.1)
-            took = time.monotonic() - began
-        waits = _waits(here)
+            took_s = time.monotonic() - began
+        waits = _waits(servers)
     return {
-        "storm_per_s": round(done / took),
+        "storm_per_s": round(expired_count / took_s),
         "people": float(len(waits)),
         "people_p99_ms": round(percentile(waits, 99), 1) if waits else 0.0,
     }
@@ -76,35 +78,37 @@ def storm(database: str, at_once: int, people_per_s: int) -> dict[str, float]:
 
 def lateness(database: str, armed: int, per_second: int, seconds: int) -> list[float]:
     """Return how late deadlines are recorded, sorted, in seconds, in steady state."""
-    with stage(database) as here:
-        arm(here, armed, iter(lambda: timedelta(hours=20), None))
-        due = per_second * seconds
-        spread = (timedelta(seconds=STEADY_S + n / per_second) for n in range(due))
-        arm(here, due, spread, prefix="due")
-        with here.running(*map(earnest, ("worker", "relay", "scheduler"))):
+    with stage(database) as servers:
+        arm(servers, armed, iter(lambda: timedelta(hours=20), None))
+        due_count = per_second * seconds
+        spread = (timedelta(seconds=STEADY_S + n / per_second) for n in range(due_count))
+        arm(servers, due_count, spread, prefix="due")
+        with servers.running(*map(earnest, ("worker", "relay", "scheduler"))):
             until = time.monotonic() + STEADY_S + seconds + 30
-            while _count(here, "expired") < due and time.monotonic() < until:
+            while _count(servers, "expired") < due_count and time.monotonic() < until:
                 time.sleep(0.2)
         table = tables.events
         query = select(table.c.recorded_at - table.c.at).where(table.c.type == "order.expired")
-        with reading(here.engine) as connection:
+        with reading(servers.engine) as connection:
             return sorted(late / SECOND_US for late in connection.execute(query).scalars())
 
 
-def arm(here: Stage, count: int, leads: Iterator[timedelta], prefix: str = "armed") -> None:
+def arm(servers: Stage, count: int, leads: Iterator[timedelta], prefix: str = "armed") -> None:
     """Write offered orders straight into the table, each with its deadline so far ahead."""
     policy = Policy()
-    Store(here.engine, policy).adopt_policy()
-    order, placed = offered(policy)
+    Store(servers.engine, policy).adopt_policy()
+    order, placed_fact = offered(policy)
     now = datetime.now(UTC)
     for first in range(0, count, CHUNK):
-        made = []
+        order_rows = []
         for number in range(first, min(first + CHUNK, count)):
             due_at = now + next(leads)
-            one = replace(order, order_id=f"{prefix}{number:08}", due_at=due_at, reminded=LAST)
-            made.append(rows.new_order_row(one, placed))
-        with writing(here.engine) as connection:
-            bulk.insert(connection, tables.orders, made)
+            armed_order = replace(
+                order, order_id=f"{prefix}{number:08}", due_at=due_at, reminded=LAST
+            )
+            order_rows.append(rows.new_order_row(armed_order, placed_fact))
+        with writing(servers.engine) as connection:
+            bulk.insert(connection, tables.orders, order_rows)
 
 
 LAST = timedelta(hours=1)
@@ -112,23 +116,23 @@ LAST = timedelta(hours=1)
 
 
 def offered(policy: Policy) -> tuple[Order, Any]:
-    book, at = Book(policy=policy), datetime.now(UTC)
+    uow, at = Book(policy=policy), datetime.now(UTC)
     events: list[Event] = []
     for text in (workload.registration(), workload.place(0), workload.pay(0)):
-        events += hear(book, parse(text), at).events
-    (order,) = book.orders.values()
+        events += hear(uow, parse(text), at).events
+    (order,) = uow.orders.values()
     return order, events[1].fact
 
 
-def _count(here: Stage, state: str) -> int:
+def _count(servers: Stage, state: str) -> int:
     table = tables.events
     query = select(func.count()).where(table.c.type == f"order.{state}")
-    with reading(here.engine) as connection:
+    with reading(servers.engine) as connection:
         return int(connection.execute(query).scalar_one())
 
 
-def _waits(here: Stage) -> list[float]:
+def _waits(servers: Stage) -> list[float]:
     table = tables.events
     query = select(table.c.recorded_at - table.c.at).where(table.c.type == "order.placed")
-    with reading(here.engine) as connection:
+    with reading(servers.engine) as connection:
         return sorted(late / 1000 for late in connection.execute(query).scalars())

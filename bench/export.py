@@ -26,28 +26,28 @@ def figures(database: str, count: int) -> dict[str, float]:
 
     `memory_ratio` is the most that any export held at its end, by what it held at a tenth of it.
     """
-    found: dict[str, float] = {"orders": count, "memory_ratio": 0.0}
-    with stage(database) as here:
-        fill(here.engine, count)
-        for what, form in product(WHATS, FORMATS):
-            early = exported(here, what, form, max(1, count // EARLY))
-            late = exported(here, what, form, None)
+    results: dict[str, float] = {"orders": count, "memory_ratio": 0.0}
+    with stage(database) as servers:
+        fill(servers.engine, count)
+        for dataset, fmt in product(WHATS, FORMATS):
+            early = exported(servers, dataset, fmt, max(1, count // EARLY))
+            late = exported(servers, dataset, fmt, None)
             ratio = round(late["peak_kib"] / early["peak_kib"], 3)
-            found["memory_ratio"] = max(found["memory_ratio"], ratio)
-            found[f"{what}_{form}_per_s"] = round(late["rows"] / late["took_s"])
-            found[f"{what}_{form}_peak_mib"] = round(late["peak_kib"] / 1024, 1)
-    return found
+            results["memory_ratio"] = max(results["memory_ratio"], ratio)
+            results[f"{dataset}_{fmt}_per_s"] = round(late["rows"] / late["took_s"])
+            results[f"{dataset}_{fmt}_peak_mib"] = round(late["peak_kib"] / 1024, 1)
+    return results
 
 
-def exported(here: Stage, what: str, form: str, limit: int | None) -> dict[str, float]:
+def exported(servers: Stage, dataset: str, fmt: str, limit: int | None) -> dict[str, float]:
     """Run one export in a process of its own; return its rows, seconds and peak memory."""
-    output, report = here.settings.var / f"{what}.{form}", here.settings.var / "report"
-    words = [sys.executable, "-m", "ops.cli", "export", what, "--format", form, "--json"]
-    words += ["--output", str(output), *(("--limit", str(limit)) if limit else ())]
-    took_s, peak_kib = watched(here, words, report, subprocess.DEVNULL)
-    told = json.loads(report.read_bytes())
+    output, report = servers.settings.var / f"{dataset}.{fmt}", servers.settings.var / "report"
+    command = [sys.executable, "-m", "ops.cli", "export", dataset, "--format", fmt, "--json"]
+    command += ["--output", str(output), *(("--limit", str(limit)) if limit else ())]
+    took_s, peak_kib = watched(servers, command, report, subprocess.DEVNULL)
+    summary = json.loads(report.read_bytes())
     _remove(output)
-    return {"rows": told["rows"], "took_s": took_s, "peak_kib": peak_kib}
+    return {"rows": summary["rows"], "took_s": took_s, "peak_kib": peak_kib}
 
 
 def _remove(output: Path) -> None:

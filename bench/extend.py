@@ -24,20 +24,20 @@ def figures(database: str, count: int) -> dict[str, float]:
 
     `planned_s` is until the first order was extended: by then the whole plan is on the disk.
     """
-    with stage(database) as here:
-        arm(here, count, iter(lambda: AHEAD, None))
-        kind = tables.events.c.type == "deadline.extended"
-        first = select(func.min(tables.events.c.recorded_at)).where(kind)
-        report = here.settings.var / "report"
-        words = [sys.executable, "-m", "ops.cli", "extend", "--state", "offered", *WHAT, "--json"]
-        with here.running(*map(earnest, ("worker", "worker", "relay"))):
+    with stage(database) as servers:
+        arm(servers, count, iter(lambda: AHEAD, None))
+        is_extension = tables.events.c.type == "deadline.extended"
+        first_query = select(func.min(tables.events.c.recorded_at)).where(is_extension)
+        report = servers.settings.var / "report"
+        command = [sys.executable, "-m", "ops.cli", "extend", "--state", "offered", *WHAT, "--json"]
+        with servers.running(*map(earnest, ("worker", "worker", "relay"))):
             began_us = now_us()
-            took_s, peak_kib = watched(here, words, report)
-        with reading(here.engine) as connection:
-            first_us = connection.execute(first).scalar_one()
-        told = json.loads(report.read_text().splitlines()[-1])
+            took_s, peak_kib = watched(servers, command, report)
+        with reading(servers.engine) as connection:
+            first_us = connection.execute(first_query).scalar_one()
+        summary = json.loads(report.read_text().splitlines()[-1])
     return {
-        "orders": told["outcomes"]["applied"],
+        "orders": summary["outcomes"]["applied"],
         "planned_s": round((first_us - began_us) / 1e6, 1),
         "took_s": round(took_s, 1),
         "peak_mib": round(peak_kib / 1024, 1),

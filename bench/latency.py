@@ -41,9 +41,12 @@ def open_loop(database: str, per_second: float, seconds: float) -> list[float]:
     Each is counted from the instant at which the command was due to be sent, so a stall is paid
     for by everyone who would have come during it.
     """
-    with stage(database) as here, here.running(*map(earnest, ("worker", "relay", "scheduler"))):
-        client = _begun(here)
-        with _watched(here) as clocked:
+    with (
+        stage(database) as servers,
+        servers.running(*map(earnest, ("worker", "relay", "scheduler"))),
+    ):
+        client = _begun(servers)
+        with _watched(servers) as clocked:
             _send_when_due(client, clocked, per_second, int(per_second * seconds))
         return clocked.milliseconds()
 
@@ -53,9 +56,12 @@ def full_load(database: str, commands: int) -> float:
 
     Everything is counted that a machine does for a command: the sender, the worker, the relay.
     """
-    with stage(database) as here, here.running(*map(earnest, ("worker", "relay", "scheduler"))):
-        client = _begun(here)
-        with _watched(here) as clocked:
+    with (
+        stage(database) as servers,
+        servers.running(*map(earnest, ("worker", "relay", "scheduler"))),
+    ):
+        client = _begun(servers)
+        with _watched(servers) as clocked:
             began = time.monotonic()
             clocked.due |= {f"place_{number:08}": began for number in range(commands)}
             client.submit_many(map(workload.place, range(commands)), per_message=1)
@@ -64,28 +70,31 @@ def full_load(database: str, commands: int) -> float:
 
 def after_idleness(database: str, seconds: float) -> float:
     """Return the latency in ms of the first command after a silence."""
-    with stage(database) as here, here.running(*map(earnest, ("worker", "relay", "scheduler"))):
-        client = _begun(here)
+    with (
+        stage(database) as servers,
+        servers.running(*map(earnest, ("worker", "relay", "scheduler"))),
+    ):
+        client = _begun(servers)
         time.sleep(seconds)
-        with _watched(here) as clocked:
+        with _watched(servers) as clocked:
             clocked.due["place_00000000"] = time.monotonic()
             client.submit(workload.place(0))
         return clocked.milliseconds()[0]
 
 
-def _begun(here: Stage) -> Client:
+def _begun(servers: Stage) -> Client:
     """Admit the creator, and wait until that is published: by then everybody is at work."""
-    client = Client(here.redis)
+    client = Client(servers.redis)
     client.submit(workload.registration())
-    drained(lambda: not here.redis.xlen(EVENTS))
+    drained(lambda: not servers.redis.xlen(EVENTS))
     return client
 
 
 @contextmanager
-def _watched(here: Stage) -> Iterator[Clocked]:
+def _watched(servers: Stage) -> Iterator[Clocked]:
     """Note when each outcome is seen, until all are, or it is too late."""
     clocked, stop = Clocked(), threading.Event()
-    reader = threading.Thread(target=_watch, args=(here, clocked, stop))
+    reader = threading.Thread(target=_watch, args=(servers, clocked, stop))
     reader.start()
     try:
         yield clocked
@@ -97,29 +106,29 @@ def _watched(here: Stage) -> Iterator[Clocked]:
 
 def _send_when_due(client: Client, clocked: Clocked, per_second: float, total: int) -> None:
     """Look now and then what is due, and hand it in, each command in a message of its own."""
-    texts, sent = [workload.place(number) for number in range(total)], 0
-    begun = time.monotonic()
-    while sent < total:
+    texts, sent_count = [workload.place(number) for number in range(total)], 0
+    began_at = time.monotonic()
+    while sent_count < total:
         time.sleep(LOOK_S)
-        due = min(total, int((time.monotonic() - begun) * per_second) + 1)
-        for number in range(sent, due):
-            clocked.due[f"place_{number:08}"] = begun + number / per_second
-        client.submit_many(texts[sent:due], per_message=1)
-        sent = due
+        due_count = min(total, int((time.monotonic() - began_at) * per_second) + 1)
+        for number in range(sent_count, due_count):
+            clocked.due[f"place_{number:08}"] = began_at + number / per_second
+        client.submit_many(texts[sent_count:due_count], per_message=1)
+        sent_count = due_count
 
 
-def _watch(here: Stage, clocked: Clocked, stop: threading.Event) -> None:
-    last: Any = b"0"
+def _watch(servers: Stage, clocked: Clocked, stop: threading.Event) -> None:
+    last_id: Any = b"0"
     while not stop.is_set():
-        found: Any = here.redis.xread({EVENTS: last}, count=1_000, block=100)
+        streams: Any = servers.redis.xread({EVENTS: last_id}, count=1_000, block=100)
         now = time.monotonic()
-        for _, entries in found or ():
-            last = entries[-1][0]
+        for _, entries in streams or ():
+            last_id = entries[-1][0]
             for _, entry in entries:
                 # Whoever measures shares two cores with what is measured: nothing is parsed whole.
                 if SETTLED in entry[b"event"]:
-                    (name,) = COMMAND_ID.findall(entry[b"event"])
-                    clocked.seen[name.decode()] = now
+                    (command_id,) = COMMAND_ID.findall(entry[b"event"])
+                    clocked.seen[command_id.decode()] = now
 
 
 def _wait(clocked: Clocked) -> None:

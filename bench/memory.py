@@ -18,31 +18,31 @@ STEP = 4_000
 
 def growth(commands: int) -> list[tuple[int, int]]:
     """Settle so many commands in one worker; return (settled, resident KiB) along the way."""
-    with stage("sqlite") as here:
-        client = Client(here.redis)
+    with stage("sqlite") as servers:
+        client = Client(servers.redis)
         client.submit(workload.registration())
-        seen = []
-        with here.running(earnest("worker"), earnest("relay")) as (worker, _):
+        samples = []
+        with servers.running(earnest("worker"), earnest("relay")) as (worker, _):
             for first in range(0, max(1, commands // 3), STEP):
                 client.submit_many(workload.orders(STEP, first=first))
-                drained(lambda: int(here.redis.hlen(Keys(COMMANDS).messages)))
-                seen.append(((first + STEP) * 3, resident_kib(worker.pid)))
-        return seen
+                drained(lambda: int(servers.redis.hlen(Keys(COMMANDS).messages)))
+                samples.append(((first + STEP) * 3, resident_kib(worker.pid)))
+        return samples
 
 
-def flatness(seen: list[tuple[int, int]]) -> dict[str, float]:
+def flatness(samples: list[tuple[int, int]]) -> dict[str, float]:
     """Compare the last figure with the one at a tenth of the way, when caches have filled."""
-    first = seen[len(seen) // 10]
+    early = samples[len(samples) // 10]
     return {
-        "commands": seen[-1][0],
-        "early_mib": round(first[1] / 1024, 1),
-        "late_mib": round(seen[-1][1] / 1024, 1),
-        "ratio": round(seen[-1][1] / first[1], 3),
+        "commands": samples[-1][0],
+        "early_mib": round(early[1] / 1024, 1),
+        "late_mib": round(samples[-1][1] / 1024, 1),
+        "ratio": round(samples[-1][1] / early[1], 3),
     }
 
 
 def watched(
-    here: Stage, words: Sequence[str], report: Path, errors: int | None = None
+    servers: Stage, command: Sequence[str], report: Path, errors: int | None = None
 ) -> tuple[float, int]:
     """Run a program to its end, what it says going to a file; return seconds and peak KiB.
 
@@ -50,7 +50,7 @@ def watched(
     """
     began, peak_kib = time.monotonic(), 0
     with report.open("wb") as out:
-        child = subprocess.Popen(words, env=here.environ(), stdout=out, stderr=errors)
+        child = subprocess.Popen(command, env=servers.environ(), stdout=out, stderr=errors)
         while child.poll() is None:
             peak_kib = max(peak_kib, status_kib(child.pid, "VmHWM"))
             time.sleep(LOOK_S)

@@ -44,25 +44,27 @@ def figures(database: str, orders: int) -> dict[str, float]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(QUIET))
     texts = [workload.registration(), *workload.orders(orders)]
     now = datetime.now(UTC)
-    received = [Received(text, now, stamp, "bench") for stamp, text in enumerate(texts, 1)]
-    batches = [received[first : first + MOST] for first in range(0, len(received), MOST)]
-    written: list[Transaction] = []
-    with stage(database) as here:
-        settler = _settler(here)
-        with recorded(here.engine, written):
+    messages = [Received(text, now, stamp, "bench") for stamp, text in enumerate(texts, 1)]
+    batches = [messages[first : first + MOST] for first in range(0, len(messages), MOST)]
+    transactions: list[Transaction] = []
+    with stage(database) as servers:
+        settler = _settler(servers)
+        with recorded(servers.engine, transactions):
             settle_us = _timed(settler.settle, batches)
-    parse_us = _timed(lambda batch: [read(one) for one in batch], batches)
-    with stage(database) as here:
-        engine_us = _timed(partial(_carry_out, here.engine), written)
+    parse_us = _timed(lambda batch: [read(message) for message in batch], batches)
+    with stage(database) as servers:
+        engine_us = _timed(partial(_carry_out, servers.engine), transactions)
     per_command = {"settle": settle_us, "parse": parse_us, "engine": engine_us}
-    found = {f"{name}_us": round(took / len(texts), 1) for name, took in per_command.items()}
-    return found | {"engine_per_s": round(1e6 * len(texts) / engine_us)}
+    averages = {
+        f"{name}_us": round(took_us / len(texts), 1) for name, took_us in per_command.items()
+    }
+    return averages | {"engine_per_s": round(1e6 * len(texts) / engine_us)}
 
 
-def _settler(here: Stage) -> Settler:
-    store = Store(here.engine, Policy())
+def _settler(servers: Stage) -> Settler:
+    store = Store(servers.engine, Policy())
     store.adopt_policy()
-    return Settler(store, RedisDoor(here.redis, here.engine), lambda: None)
+    return Settler(store, RedisDoor(servers.redis, servers.engine), lambda: None)
 
 
 def _timed(step: Callable[[T], object], items: Sequence[T]) -> float:
@@ -80,16 +82,16 @@ def _timed(step: Callable[[T], object], items: Sequence[T]) -> float:
 
 
 @contextmanager
-def recorded(engine: Engine, written: list[Transaction]) -> Iterator[None]:
+def recorded(engine: Engine, transactions: list[Transaction]) -> Iterator[None]:
     """Keep what is written through an engine, transaction by transaction."""
 
     def begin(_: object) -> None:
-        written.append([])
+        transactions.append([])
 
-    def note(*told: Any) -> None:  # noqa: ANN401 - what SQLAlchemy says of a statement
-        _, __, statement, parameters, *___ = told
+    def note(*event_args: Any) -> None:  # noqa: ANN401 - what SQLAlchemy says of a statement
+        _, __, statement, parameters, *___ = event_args
         if statement.startswith(WRITES):
-            written[-1].append((statement, parameters))
+            transactions[-1].append((statement, parameters))
 
     event.listen(engine, "begin", begin)
     event.listen(engine, "before_cursor_execute", note)

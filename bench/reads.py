@@ -52,10 +52,10 @@ class Taken:
     def summed(self) -> dict[str, float]:
         """Say how long pages took, and how many were shorter than they might have been."""
         real, work = sorted(self.real), sorted(ms for ms, _ in self.work)
-        found = {"pages": float(len(real)), "short": float(self.short)}
-        found |= {f"p{percent}_ms": percentile(real, percent) for percent in (50, 99)}
-        found |= {f"work_p{percent}_ms": percentile(work, percent) for percent in (50, 99)}
-        return {name: round(value, 2) for name, value in found.items()}
+        figures = {"pages": float(len(real)), "short": float(self.short)}
+        figures |= {f"p{percent}_ms": percentile(real, percent) for percent in (50, 99)}
+        figures |= {f"work_p{percent}_ms": percentile(work, percent) for percent in (50, 99)}
+        return {name: round(value, 2) for name, value in figures.items()}
 
     def slowest(self) -> str:
         """Name the question that took most work."""
@@ -66,36 +66,36 @@ class Taken:
 SAID = ("pages", "short", "p50_ms", "p99_ms", "work_p50_ms", "work_p99_ms")
 
 
-def told(found: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
+def told(figures: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
     """Say it in a table, a line for each kind of reader."""
-    return [(whose, *(f"{one[name]:g}" for name in SAID)) for whose, one in found.items()]
+    return [(reader, *(f"{values[name]:g}" for name in SAID)) for reader, values in figures.items()]
 
 
 def pages(database: str, orders: int, times: int) -> dict[str, dict[str, float]]:
     """Return, by who asks, how long pages take, over every combination of filters."""
-    with stage(database) as here:
-        crowd.gather(here.engine, orders)
-        return measured(here.engine, orders, times)
+    with stage(database) as servers:
+        crowd.gather(servers.engine, orders)
+        return measured(servers.engine, orders, times)
 
 
 def measured(engine: Engine, orders: int, times: int) -> dict[str, dict[str, float]]:
     """Ask everything so many times, after a first time in which statements are prepared."""
-    found = {whose: Taken() for whose in WHOSE}
-    chance, worked = random.Random(orders), _work(engine)  # noqa: S311 - the same every time
-    for turn in range(1 + times):
+    timings = {reader: Taken() for reader in WHOSE}
+    rng, cpu_time = random.Random(orders), _work(engine)  # noqa: S311 - the same every time
+    for repetition in range(1 + times):
         for question in _questions():
-            wanted, cursor = _asked(question, orders, chance)
-            began, had = time.perf_counter(), worked()
-            page = tasks(engine, wanted, cursor=cursor, limit=LIMIT)
-            real, work = time.perf_counter() - began, worked() - had
-            if turn:
-                taken = found[question[0]]
-                taken.real.append(1000 * real)
-                taken.work.append((1000 * work, ", ".join(map(str, question))))
-                taken.short += page.cursor is not None and len(page.tasks) < LIMIT
-    for whose, taken in found.items():
-        print(f"  most work for {whose}: {taken.slowest()}", file=sys.stderr)
-    return {whose: taken.summed() for whose, taken in found.items()}
+            order_filter, cursor = _asked(question, orders, rng)
+            began, cpu_before = time.perf_counter(), cpu_time()
+            page = tasks(engine, order_filter, cursor=cursor, limit=LIMIT)
+            real, work = time.perf_counter() - began, cpu_time() - cpu_before
+            if repetition:
+                timing = timings[question[0]]
+                timing.real.append(1000 * real)
+                timing.work.append((1000 * work, ", ".join(map(str, question))))
+                timing.short += page.cursor is not None and len(page.tasks) < LIMIT
+    for reader, timing in timings.items():
+        print(f"  most work for {reader}: {timing.slowest()}", file=sys.stderr)
+    return {reader: timing.summed() for reader, timing in timings.items()}
 
 
 def _work(engine: Engine) -> Callable[[], float]:
@@ -115,20 +115,24 @@ def _questions() -> Iterator[Question]:
     return product(WHOSE, STATUSES, WHEN, NAMED, WHERE)
 
 
-def _asked(question: Question, orders: int, chance: random.Random) -> tuple[Wanted, str | None]:
+def _asked(question: Question, orders: int, rng: random.Random) -> tuple[Wanted, str | None]:
     """Make one question of its kind, about orders that chance chooses."""
-    whose, status, when, named, where = question
-    number = chance.randrange(orders)
-    wanted = replace(WHOSE[whose], status=status, prefix=_prefix(named, number, orders))
-    if when != "ever":
-        past = number if when == "a month" else orders // 20
+    reader, status, period, prefix_kind, position = question
+    number = rng.randrange(orders)
+    order_filter = replace(
+        WHOSE[reader], status=status, prefix=_prefix(prefix_kind, number, orders)
+    )
+    if period != "ever":
+        past = number if period == "a month" else orders // 20
         begin = from_us(crowd.placed_at(past))
-        wanted = replace(wanted, placed_after=begin, placed_before=begin + timedelta(days=30))
-    place = (crowd.placed_at(chance.randrange(orders)), "ord_9") if where == "later" else None
-    return wanted, write_cursor(place)
+        order_filter = replace(
+            order_filter, placed_after=begin, placed_before=begin + timedelta(days=30)
+        )
+    cursor = (crowd.placed_at(rng.randrange(orders)), "ord_9") if position == "later" else None
+    return order_filter, write_cursor(cursor)
 
 
-def _prefix(named: str | None, number: int, orders: int) -> str | None:
+def _prefix(prefix_kind: str | None, number: int, orders: int) -> str | None:
     """Return the beginning of an id, shared by one order, by some, or by very many."""
     tenth = len(str(max(1, orders // 10))) - 1
     whole, oldest = f"ord_{crowd.FIRST_ID + number}", f"ord_{crowd.FIRST_ID}"
@@ -140,4 +144,4 @@ def _prefix(named: str | None, number: int, orders: int) -> str | None:
         "all": "ord_",
         "none": "ord_9",
     }
-    return None if named is None else names[named]
+    return None if prefix_kind is None else names[prefix_kind]

@@ -84,23 +84,31 @@ def main() -> int:
 def measure(parts: Sequence[str], size: Size) -> Figures:
     """Take the measurements one after the other, with nothing beside them."""
     rates: dict[str, float] = {}
-    taken: dict[str, Callable[[], Figures]] = {
-        "path": lambda: {one: path.figures(one, size.orders) for one in databases()},
-        "sizes": lambda: {one: sizes.figures(one, size.orders) for one in databases()},
+    measurements: dict[str, Callable[[], Figures]] = {
+        "path": lambda: {database: path.figures(database, size.orders) for database in databases()},
+        "sizes": lambda: {
+            database: sizes.figures(database, size.orders) for database in databases()
+        },
         "latency": lambda: delays(size),
         "deadlines": lambda: due(size),
         "memory": lambda: memory.flatness(memory.growth(size.memory)),
         "growth": lambda: growth(size),
-        "export": lambda: {one: export.figures(one, size.exported) for one in databases()},
-        "extend": lambda: {one: extend.figures(one, size.extended) for one in databases()},
-        "reads": lambda: {one: reads.pages(one, size.listed, size.readings) for one in databases()},
+        "export": lambda: {
+            database: export.figures(database, size.exported) for database in databases()
+        },
+        "extend": lambda: {
+            database: extend.figures(database, size.extended) for database in databases()
+        },
+        "reads": lambda: {
+            database: reads.pages(database, size.listed, size.readings) for database in databases()
+        },
     }
     if "throughput" in parts:
         rates |= rates_of_ours(size)
     if "peers" in parts:
         rates |= rates_of_peers(size)
     figures: Figures = {"machine": machine(), "rates": rates, "ratios": ratios(rates)}
-    for name, take in taken.items():
+    for name, take in measurements.items():
         if name in parts:
             figures[name] = tell(name, take())
     return figures
@@ -147,7 +155,7 @@ def rates_of_peers(size: Size) -> dict[str, float]:
 
 def ratios(rates: dict[str, float]) -> dict[str, float]:
     """Compare with the better of the empty actor's processes, and ours with the peers."""
-    found = {}
+    results = {}
     for key, name in {
         "single_sqlite": "sqlite, 1 a message",
         "single_postgresql": "postgresql, 1 a message",
@@ -156,10 +164,10 @@ def ratios(rates: dict[str, float]) -> dict[str, float]:
         "naive_sqlite": "sqlite, one transaction each",
         "naive_postgresql": "postgresql, one transaction each",
     }.items():
-        found[key] = compared(best(rates, name), best(rates, "empty actor"))
+        results[key] = compared(best(rates, name), best(rates, "empty actor"))
     for peer in ("celery", "dbos", "procrastinate"):
-        found[peer] = compared(best(rates, "postgresql, 1 a message"), best(rates, peer))
-    return {key: ratio for key, ratio in found.items() if ratio}
+        results[peer] = compared(best(rates, "postgresql, 1 a message"), best(rates, peer))
+    return {key: ratio for key, ratio in results.items() if ratio}
 
 
 def compared(rate: float, yardstick: float) -> float:
@@ -177,15 +185,15 @@ def delays(size: Size) -> Figures:
 
     Full is what is settled and published when a sender hands in as fast as it can.
     """
-    found: Figures = {}
+    figures: Figures = {}
     for database in databases():
         full = latency.full_load(database, size.orders)
         waits = latency.open_loop(database, full / 2, size.load_s)
-        shown = {f"p{percent:g}": percentile(waits, percent) for percent in (50, 90, 99, 99.9)}
-        shown |= {"max": waits[-1], "per_s": full / 2}
-        shown["after_idleness"] = latency.after_idleness(database, size.idle_s)
-        found[database] = {key: round(value, 1) for key, value in shown.items()}
-    return found
+        latencies = {f"p{percent:g}": percentile(waits, percent) for percent in (50, 90, 99, 99.9)}
+        latencies |= {"max": waits[-1], "per_s": full / 2}
+        latencies["after_idleness"] = latency.after_idleness(database, size.idle_s)
+        figures[database] = {key: round(value, 1) for key, value in latencies.items()}
+    return figures
 
 
 def due(size: Size) -> Figures:
@@ -202,10 +210,12 @@ def due(size: Size) -> Figures:
 
 def growth(size: Size) -> Figures:
     """Measure commands a second with few and with many orders in the database already."""
-    few, many = (throughput.grown("sqlite", already, size.orders) for already in size.grown)
-    names = [f"per_s_at_{already}" for already in size.grown]
-    rates = dict(zip(names, (round(few), round(many)), strict=True))
-    return rates | {"cost_ratio": round(few / many, 2)}
+    few_per_s, many_per_s = (
+        throughput.grown("sqlite", existing, size.orders) for existing in size.grown
+    )
+    names = [f"per_s_at_{existing}" for existing in size.grown]
+    rates = dict(zip(names, (round(few_per_s), round(many_per_s)), strict=True))
+    return rates | {"cost_ratio": round(few_per_s / many_per_s, 2)}
 
 
 def machine() -> dict[str, object]:
@@ -217,10 +227,13 @@ def machine() -> dict[str, object]:
     }
 
 
-def tell(name: str, found: Any) -> Any:  # noqa: ANN401 - a figure, or several
+def tell(name: str, figures: Any) -> Any:  # noqa: ANN401 - a figure, or several
     """Show progress: what was just measured."""
-    print(f"{name}: {found:,}" if isinstance(found, int) else f"{name}: {found}", file=sys.stderr)
-    return found
+    print(
+        f"{name}: {figures:,}" if isinstance(figures, int) else f"{name}: {figures}",
+        file=sys.stderr,
+    )
+    return figures
 
 
 def show(figures: Figures) -> None:
@@ -230,16 +243,16 @@ def show(figures: Figures) -> None:
     names = [(name, f"{ratio:.2f}") for name, ratio in figures["ratios"].items()]
     print(tables.draw("Ratios", ("what", "×"), names))
     for part, title in TITLES.items():
-        for database, found in figures.get(part, {}).items():
-            told = [(name, f"{value:,}") for name, value in found.items()]
-            print(tables.draw(f"{title} on {database}", ("what", "value"), told))
+        for database, values in figures.get(part, {}).items():
+            value_rows = [(name, f"{value:,}") for name, value in values.items()]
+            print(tables.draw(f"{title} on {database}", ("what", "value"), value_rows))
     for part in ("deadlines", "memory", "growth"):
         if part in figures:
-            told = [(name, f"{value:,}") for name, value in figures[part].items()]
-            print(tables.draw(part.capitalize(), ("what", "value"), told))
-    for database, found in figures.get("reads", {}).items():
+            value_rows = [(name, f"{value:,}") for name, value in figures[part].items()]
+            print(tables.draw(part.capitalize(), ("what", "value"), value_rows))
+    for database, values in figures.get("reads", {}).items():
         print(
-            tables.draw(f"Task lists on {database}", ("who asks", *reads.SAID), reads.told(found))
+            tables.draw(f"Task lists on {database}", ("who asks", *reads.SAID), reads.told(values))
         )
 
 

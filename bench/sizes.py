@@ -23,19 +23,19 @@ COMMITS = 300
 
 def figures(database: str, orders: int) -> dict[str, float]:
     """Settle and publish orders; bytes an order, a row and an event, and commits a second."""
-    with stage(database) as here:
-        client = Client(here.redis)
+    with stage(database) as servers:
+        client = Client(servers.redis)
         client.submit(workload.registration())
-        empty = _stored(here.engine)
+        empty_bytes = _stored(servers.engine)
         client.submit_many(workload.orders(orders))
-        with here.running(*map(earnest, ("worker", "relay"))):
-            drained(lambda: int(here.redis.hlen(Keys(COMMANDS).messages)))
-            drained(lambda: _unpublished(here.engine))
+        with servers.running(*map(earnest, ("worker", "relay"))):
+            drained(lambda: int(servers.redis.hlen(Keys(COMMANDS).messages)))
+            drained(lambda: _unpublished(servers.engine))
         return {
-            "bytes_an_order": round((_stored(here.engine) - empty) / orders),
-            **_rows(here.engine, orders),
-            **_streamed(here, orders),
-            "commits_per_s": _commits_per_s(here.engine),
+            "bytes_an_order": round((_stored(servers.engine) - empty_bytes) / orders),
+            **_rows(servers.engine, orders),
+            **_streamed(servers, orders),
+            "commits_per_s": _commits_per_s(servers.engine),
         }
 
 
@@ -67,9 +67,9 @@ def _unpublished(engine: Engine) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-def _streamed(here: Stage, orders: int) -> dict[str, float]:
-    wire: Any = here.redis
-    length, size = wire.xlen(EVENTS), wire.memory_usage(EVENTS, samples=0)
+def _streamed(servers: Stage, orders: int) -> dict[str, float]:
+    client: Any = servers.redis
+    length, size = client.xlen(EVENTS), client.memory_usage(EVENTS, samples=0)
     return {"events_an_order": round(length / orders, 1), "stream_bytes": round(size / length)}
 
 

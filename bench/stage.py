@@ -47,11 +47,13 @@ class Stage:
         self, *programs: Sequence[str], **environ: str
     ) -> Iterator[list[subprocess.Popen[bytes]]]:
         """Run programs for as long as the block lasts."""
-        given = {**self.environ(), **environ}
+        child_environ = {**self.environ(), **environ}
         with (self.settings.var / "programs.log").open("ab") as log:
             children = [
-                subprocess.Popen(one, env=given, stdout=log, stderr=log, cwd=project_root())
-                for one in programs
+                subprocess.Popen(
+                    program, env=child_environ, stdout=log, stderr=log, cwd=project_root()
+                )
+                for program in programs
             ]
             try:
                 yield children
@@ -85,10 +87,10 @@ def stage(database: str) -> Iterator[Stage]:
         yield Stage(settings, connect(settings.redis_url), engine)
 
 
-def drained(left: Callable[[], int]) -> None:
+def drained(count_left: Callable[[], int]) -> None:
     """Wait until nothing is left."""
     until = time.monotonic() + GIVE_UP_S
-    while left():
+    while count_left():
         if time.monotonic() > until:
             message = f"something is still left after {GIVE_UP_S:.0f} s"
             raise TimeoutError(message)
@@ -100,17 +102,17 @@ def earnest(word: str) -> list[str]:
     return [sys.executable, "-m", "ops.cli", word]
 
 
-def rate(left: Callable[[], int], total: int) -> float:
+def rate(count_left: Callable[[], int], total: int) -> float:
     """Watch `total` things become 0; return how many a second, the warm-up left out."""
     until = time.monotonic() + GIVE_UP_S
-    begun: tuple[float, int] | None = None
+    warm_start: tuple[float, int] | None = None
     while True:
-        remaining, now = left(), time.monotonic()
-        if begun is None and remaining <= total * (1 - WARM):
-            begun = (now, remaining)
+        remaining, now = count_left(), time.monotonic()
+        if warm_start is None and remaining <= total * (1 - WARM):
+            warm_start = (now, remaining)
         if remaining == 0:
-            start, had = begun or (now, total)
-            return had / max(now - start, LOOK_S)
+            start, count_at_start = warm_start or (now, total)
+            return count_at_start / max(now - start, LOOK_S)
         if now > until:
             message = f"{remaining} of {total} are still left after {GIVE_UP_S:.0f} s"
             raise TimeoutError(message)

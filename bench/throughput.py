@@ -26,62 +26,62 @@ EMPTY_THREADS = "8"
 
 def empty_actor(messages: int, processes: int) -> float:
     """Return messages a second of an actor that does nothing, on stock Dramatiq."""
-    with stage("sqlite") as here:
-        os.environ["BENCH_REDIS_URL"] = here.settings.redis_url
+    with stage("sqlite") as servers:
+        os.environ["BENCH_REDIS_URL"] = servers.settings.redis_url
         from bench.empty_actor import fill  # noqa: PLC0415 - its broker is made at import
 
-        fill(here.settings.redis_url, messages)
+        fill(servers.settings.redis_url, messages)
         program = [sys.executable, "-m", "dramatiq", "bench.empty_actor", "--skip-logging"]
         program += ["-p", str(processes), "-t", EMPTY_THREADS]
-        url = here.settings.redis_url
-        with here.running(program, BENCH_REDIS_URL=url, dramatiq_queue_prefetch=PREFETCH):
-            return rate(lambda: _length(here, "dramatiq:empty.msgs"), messages)
+        url = servers.settings.redis_url
+        with servers.running(program, BENCH_REDIS_URL=url, dramatiq_queue_prefetch=PREFETCH):
+            return rate(lambda: _length(servers, "dramatiq:empty.msgs"), messages)
 
 
 def settled(database: str, orders: int, per_message: int, processes: int) -> float:
     """Return commands a second that our workers settle, each commit durable."""
-    with stage(database) as here:
-        return _settled(here, orders, per_message, processes)
+    with stage(database) as servers:
+        return _settled(servers, orders, per_message, processes)
 
 
-def grown(database: str, already: int, orders: int) -> float:
+def grown(database: str, existing_orders: int, orders: int) -> float:
     """Return commands a second of two workers where so many orders are open already."""
-    with stage(database) as here:
-        arm(here, already, iter(lambda: timedelta(hours=20), None))
-        return _settled(here, orders, 1, 2)
+    with stage(database) as servers:
+        arm(servers, existing_orders, iter(lambda: timedelta(hours=20), None))
+        return _settled(servers, orders, 1, 2)
 
 
-def _settled(here: Stage, orders: int, per_message: int, processes: int) -> float:
+def _settled(servers: Stage, orders: int, per_message: int, processes: int) -> float:
     """Settle a full queue; return the rate by what was recorded, the warm-up left out.
 
     Not by the queue's length: one bundle may take thousands of commands out of it at once.
     """
-    client = Client(here.redis)
+    client = Client(servers.redis)
     client.submit(workload.registration())
     client.submit_many(workload.orders(orders), per_message=per_message)
-    with here.running(*[earnest("worker")] * processes):
-        drained(lambda: _length(here, Keys(COMMANDS).messages))
+    with servers.running(*[earnest("worker")] * processes):
+        drained(lambda: _length(servers, Keys(COMMANDS).messages))
     table = tables.events
     query = select(table.c.recorded_at).where(table.c.type == "command.settled")
-    with reading(here.engine) as connection:
+    with reading(servers.engine) as connection:
         instants: list[int] = sorted(connection.execute(query).scalars())
-    begun = bisect_right(instants, instants[int(WARM * len(instants))])
-    return (len(instants) - begun) * SECOND_US / (instants[-1] - instants[begun - 1])
+    warm_index = bisect_right(instants, instants[int(WARM * len(instants))])
+    return (len(instants) - warm_index) * SECOND_US / (instants[-1] - instants[warm_index - 1])
 
 
 def naive(database: str, orders: int, processes: int) -> float:
     """Return commands a second of an actor that settles each in a transaction of its own."""
-    with stage(database) as here:
+    with stage(database) as servers:
         from bench.naive_actor import fill  # noqa: PLC0415 - its broker is made at import
 
         texts = [workload.registration(), *workload.orders(orders)]
-        fill(here.settings.redis_url, texts)
+        fill(servers.settings.redis_url, texts)
         program = [sys.executable, "-m", "dramatiq", "bench.naive_actor", "--skip-logging"]
         program += ["-p", str(processes), "-t", EMPTY_THREADS]
-        url = here.settings.redis_url
-        with here.running(program, BENCH_REDIS_URL=url, dramatiq_queue_prefetch=PREFETCH):
-            return rate(lambda: _length(here, "dramatiq:naive.msgs"), len(texts))
+        url = servers.settings.redis_url
+        with servers.running(program, BENCH_REDIS_URL=url, dramatiq_queue_prefetch=PREFETCH):
+            return rate(lambda: _length(servers, "dramatiq:naive.msgs"), len(texts))
 
 
-def _length(here: Stage, key: str) -> int:
-    return int(here.redis.hlen(key))
+def _length(servers: Stage, key: str) -> int:
+    return int(servers.redis.hlen(key))

@@ -38,15 +38,17 @@ class Author:
 
     def open(self) -> None:
         """Admit everybody, creators when their agencies are settled."""
-        named = (
-            *(("mcn", who, name) for who, name in mcns()),
-            *(("provider", who, name) for who, name in providers()),
-            *(("client", one.client_id, one.name) for one in clients()),
+        parties = (
+            *(("mcn", party_id, name) for party_id, name in mcns()),
+            *(("provider", party_id, name) for party_id, name in providers()),
+            *(("client", client.client_id, client.name) for client in clients()),
         )
-        for n, (kind, who, name) in enumerate(named):
-            self.stage.say(n * 0.01, f"register_{kind}", CONSOLE, **{f"{kind}_id": who}, name=name)
-        for n, one in enumerate(creators()):
-            self._admit(CREATORS_AT + n * 0.006, one)
+        for n, (kind, party_id, name) in enumerate(parties):
+            self.stage.say(
+                n * 0.01, f"register_{kind}", CONSOLE, **{f"{kind}_id": party_id}, name=name
+            )
+        for n, creator in enumerate(creators()):
+            self._admit(CREATORS_AT + n * 0.006, creator)
         opening = Rehearsal.of(self.stage.opening)
         for at, body in self.stage.said:
             opening.hear(at, body)
@@ -67,22 +69,22 @@ class Author:
 
     def sequel(self, plot: Plot) -> Script:
         """Choose what becomes of an order that is paid."""
-        plain = plot.terms.get("needs_script") is False
-        kind = "live" if plot.terms["task_type"] == LIVE else "plain" if plain else "video"
-        choice = usual(kind)
-        return self.chance.choices(choice, [one.orders for one in choice])[0].script
+        is_plain = plot.terms.get("needs_script") is False
+        kind = "live" if plot.terms["task_type"] == LIVE else "plain" if is_plain else "video"
+        stories = usual(kind)
+        return self.chance.choices(stories, [story.orders for story in stories])[0].script
 
     def group(self, bend: str, size: int) -> None:
         """Write the story of several orders that are paid together."""
-        one, other = self.chance.sample(self.casting.clients, 2)
-        plots = [self._plot(frozenset({"deposit"}), one) for _ in range(size)]
+        client, other_client = self.chance.sample(self.casting.clients, 2)
+        plots = [self._plot(frozenset({"deposit"}), client) for _ in range(size)]
         if bend == "two_clients":
-            plots[0].client = other
+            plots[0].client = other_client
 
         def write(start: float) -> float:
-            shared = self._rehearsal()
+            shared_rehearsal = self._rehearsal()
             for plot in plots:
-                plot.begin(shared, start)
+                plot.begin(shared_rehearsal, start)
             merged.tell(plots, bend, start)
             return tell([(plot, ()) for plot in plots], self.sequel)
 
@@ -92,13 +94,13 @@ class Author:
     def scene(self, scene: Scene) -> None:
         """Write the stories of several orders that share a creator, or a moment."""
         creator = self.casting.reserve(scene.contract) if scene.contract else None
-        stories = [one for one in scene.stories for _ in range(one.orders)]
-        parts = [(self._plot(one.terms, creator=creator), one.script) for one in stories]
+        stories = [story for story in scene.stories for _ in range(story.orders)]
+        parts = [(self._plot(story.terms, creator=creator), story.script) for story in stories]
 
         def write(start: float) -> float:
-            shared = self._rehearsal()
+            shared_rehearsal = self._rehearsal()
             for plot, _ in parts:
-                plot.begin(shared if creator else self._rehearsal(), start)
+                plot.begin(shared_rehearsal if creator else self._rehearsal(), start)
             return tell(parts, self.sequel)
 
         self._in_time(write, FIRST_ORDER + 1)
@@ -119,11 +121,11 @@ class Author:
         name = f"ord-{self.orders:04}"
         return Plot(self.stage, self._rehearsal(), name, client, creator, terms)
 
-    def _admit(self, at: float, one: Creator) -> None:
-        contract = "mcn" if one.mcn_id else "direct"
-        terms = {"contract": contract, "mcn_id": one.mcn_id, "mcn_share_bps": one.share_bps}
-        who = {"creator_id": one.creator_id, "name": one.name}
-        self.stage.say(at, "register_creator", CONSOLE, **who, **terms)
+    def _admit(self, at: float, creator: Creator) -> None:
+        contract = "mcn" if creator.mcn_id else "direct"
+        terms = {"contract": contract, "mcn_id": creator.mcn_id, "mcn_share_bps": creator.share_bps}
+        identity = {"creator_id": creator.creator_id, "name": creator.name}
+        self.stage.say(at, "register_creator", CONSOLE, **identity, **terms)
 
     def _rehearsal(self) -> Rehearsal:
         return Rehearsal.of(self.stage.opening)
@@ -131,6 +133,6 @@ class Author:
     def _in_time(self, write: Callable[[float], float], latest: float) -> None:
         """Write a story that ends in time, and let it begin at any moment up to `latest`."""
         mark = len(self.stage.said)
-        while (spare := LAST_REST - write(FIRST_ORDER)) < 0:
+        while (spare_s := LAST_REST - write(FIRST_ORDER)) < 0:
             del self.stage.said[mark:]
-        self.stage.put_off(mark, self.chance.uniform(0, min(spare, latest - FIRST_ORDER)))
+        self.stage.put_off(mark, self.chance.uniform(0, min(spare_s, latest - FIRST_ORDER)))

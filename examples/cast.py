@@ -140,8 +140,8 @@ def creators() -> list[Creator]:
 
 
 def _creator(number: int, name: str) -> Creator:
-    who = f"creator-{number:02}"
+    creator_id = f"creator-{number:02}"
     if number % 5 not in SIGNED:
-        return Creator(who, name, None, None)
+        return Creator(creator_id, name, None, None)
     agency = f"mcn-{1 + number % len(MCNS)}"
-    return Creator(who, name, agency, SHARES[number % len(SHARES)] or None)
+    return Creator(creator_id, name, agency, SHARES[number % len(SHARES)] or None)

@@ -42,8 +42,8 @@ class Casting:
     def __init__(self, chance: Random) -> None:
         self.chance = chance
         self.clients = clients()
-        signed = [one for one in creators() if one.mcn_id]
-        direct = [one for one in creators() if not one.mcn_id]
+        signed = [creator for creator in creators() if creator.mcn_id]
+        direct = [creator for creator in creators() if not creator.mcn_id]
         # Whoever changes agency, breaks the rules or leaves is in no other story.
         self.reserved = {"signed": signed[-12:], "direct": direct[-4:]}
         self.free = signed[:-12] + direct[:-4]
@@ -94,6 +94,6 @@ class Casting:
         return round(yuan / 100) * 10_000 if self.chance.random() < ROUND else round(yuan * 100)
 
     def _brief(self, client: Client, task_type: str) -> str:
-        wanted = self.chance.sample(REQUESTS, self.chance.choice((1, 2, 2, 3, 4, 6, 9)))
-        lines = (OPENINGS[task_type], *wanted, self.chance.choice(CLOSINGS))
+        requests = self.chance.sample(REQUESTS, self.chance.choice((1, 2, 2, 3, 4, 6, 9)))
+        lines = (OPENINGS[task_type], *requests, self.chance.choice(CLOSINGS))
         return "".join(lines).format(product=client.product, client=client.name)

@@ -49,16 +49,16 @@ async function settle(client, entries) {
 async function takeOver(client) {
   let start = "0-0";
   do {
-    const found = await client.xAutoClaim(stream, GROUP, NAME, Number(idle), start, { COUNT: BATCH });
-    await settle(client, found.messages);
-    start = found.nextId;
+    const reply = await client.xAutoClaim(stream, GROUP, NAME, Number(idle), start, { COUNT: BATCH });
+    await settle(client, reply.messages);
+    start = reply.nextId;
   } while (start !== "0-0");
 }
 
 async function takeNew(client) {
   const from = { key: stream, id: ">" };
-  const found = await client.xReadGroup(GROUP, NAME, from, { COUNT: BATCH, BLOCK: 1000 });
-  await settle(client, found?.[0].messages ?? []);
+  const reply = await client.xReadGroup(GROUP, NAME, from, { COUNT: BATCH, BLOCK: 1000 });
+  await settle(client, reply?.[0].messages ?? []);
 }
 
 // Register the group, at the beginning: a server that was wiped has forgotten it.

@@ -127,12 +127,12 @@ def main() -> None:
     parser.add_argument("database", help="file of notices, shared by siblings")
     parser.add_argument("--stream", default="earnest:reminders")
     parser.add_argument("--idle-ms", type=int, default=30_000, help="silence of the dead")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    client = redis.Redis.from_url(given.url, socket_timeout=5)
-    Consumer(client, Notices(given.database), given.stream, given.idle_ms).run(stopping)
+    client = redis.Redis.from_url(arguments.url, socket_timeout=5)
+    Consumer(client, Notices(arguments.database), arguments.stream, arguments.idle_ms).run(stopping)
 
 
 if __name__ == "__main__":

@@ -15,28 +15,30 @@ APART = 0.05
 """The seconds between two payouts of one order, to the agency and to the creator."""
 
 
-def refund(plot: Plot, at: float, how: How) -> None:
+def refund(plot: Plot, at: float, options: How) -> None:
     """Confirm a refund that waits, or with `again` one that has left."""
     plot.rehearsal.wait(at)
     refunds = plot.rehearsal.world.book.refunds.values()
-    found = [one for one in refunds if one.order_id == plot.order_id]
-    name = _next(found, left="again" in how).refund_id
+    order_refunds = [refund for refund in refunds if refund.order_id == plot.order_id]
+    name = _next(order_refunds, is_confirmed="again" in options).refund_id
     plot.say(at, "confirm_refund", GATEWAY, refund_id=name)
 
 
-def payout(plot: Plot, at: float, how: How) -> None:
+def payout(plot: Plot, at: float, options: How) -> None:
     """Confirm every payout that waits, or with `again` one that has left."""
     plot.rehearsal.wait(at)
     payouts = plot.rehearsal.world.book.payouts.values()
-    found = [one for one in payouts if one.order_id == plot.order_id]
-    waiting = [one for one in found if one.confirmed_at is None]
-    for n, one in enumerate(waiting or [_next(found, left="again" in how)]):
-        plot.say(at + n * APART, "confirm_payout", GATEWAY, payout_id=one.payout_id)
+    order_payouts = [payout for payout in payouts if payout.order_id == plot.order_id]
+    unconfirmed = [payout for payout in order_payouts if payout.confirmed_at is None]
+    for n, payout in enumerate(
+        unconfirmed or [_next(order_payouts, is_confirmed="again" in options)]
+    ):
+        plot.say(at + n * APART, "confirm_payout", GATEWAY, payout_id=payout.payout_id)
 
 
-def _next(debts: list[Debt], *, left: bool) -> Debt:
+def _next(debts: list[Debt], *, is_confirmed: bool) -> Debt:
     """Return the first debt that waits, or that has left."""
-    return next(one for one in debts if (one.confirmed_at is not None) is left)
+    return next(debt for debt in debts if (debt.confirmed_at is not None) is is_confirmed)
 
 
 VERBS: dict[str, Verb] = {"refund": refund, "payout": payout}

@@ -9,9 +9,11 @@ from models import money
 from models.settlement import price, tier
 
 
-def place(plot: Plot, at: float, how: How) -> None:
+def place(plot: Plot, at: float, options: How) -> None:
     """Place the order; `today` plans the publication for a few seconds later."""
-    dated = {"expected_publish_at": told(at + float(how["today"]))} if "today" in how else {}
+    dated = (
+        {"expected_publish_at": told(at + float(options["today"]))} if "today" in options else {}
+    )
     plot.ask(at, "place_order", plot.for_client({}), **plot.terms | dated)
 
 
@@ -20,59 +22,63 @@ def due(plot: Plot, at: float) -> int:
     order = plot.order(at)
     if order.offered_at is None:
         return order.first_payment_fen
-    kept = sum(one.amount_fen for one in (*order.held, *order.forfeited)) or order.deposit_fen
-    return order.total_fen - kept or order.total_fen
+    paid_fen = (
+        sum(holding.amount_fen for holding in (*order.held, *order.forfeited)) or order.deposit_fen
+    )
+    return order.total_fen - paid_fen or order.total_fen
 
 
-def pay(plot: Plot, at: float, how: How) -> None:
+def pay(plot: Plot, at: float, options: How) -> None:
     """Pay what is due, or with `old` what was due under the first quote."""
-    fen = due(plot, at)
-    if "old" in how:
+    amount_fen = due(plot, at)
+    if "old" in options:
         order = plot.order(at)
-        total = money.total(order.original_amount_fen, order.policy.service_fee_bps)
-        fen = total - order.held_fen
-    paid = at - plot.stage.between(0, 0.4)
-    if "paid" in how:
-        name, _, after = how["paid"].partition("+")
-        paid = plot.moment(name) + float(after)
-    plot.heard(at, plot.stage.pay(at, paid, {plot.order_id: fen}))
+        total_fen = money.total(order.original_amount_fen, order.policy.service_fee_bps)
+        amount_fen = total_fen - order.held_fen
+    paid_at = at - plot.stage.between(0, 0.4)
+    if "paid" in options:
+        name, _, delay_s = options["paid"].partition("+")
+        paid_at = plot.moment(name) + float(delay_s)
+    plot.heard(at, plot.stage.pay(at, paid_at, {plot.order_id: amount_fen}))
 
 
-def accept(plot: Plot, at: float, how: How) -> None:
-    plot.ask(at, "accept_order", plot.for_creator(how), revised_amount_fen=_quote(plot, how))
+def accept(plot: Plot, at: float, options: How) -> None:
+    plot.ask(
+        at, "accept_order", plot.for_creator(options), revised_amount_fen=_quote(plot, options)
+    )
 
 
-def revise(plot: Plot, at: float, how: How) -> None:
-    plot.ask(at, "revise_quote", plot.for_creator(how), amount_fen=_quote(plot, how))
+def revise(plot: Plot, at: float, options: How) -> None:
+    plot.ask(at, "revise_quote", plot.for_creator(options), amount_fen=_quote(plot, options))
 
 
-def _quote(plot: Plot, how: How) -> int | None:
+def _quote(plot: Plot, options: How) -> int | None:
     """Work out a new quote in percent of the first, rounded towards it."""
-    percent, amount = int(how.get("quote", 0)), int(plot.terms["amount_fen"])
-    return amount - int(amount * (100 - percent) / 100) if percent else None
+    percent, amount_fen = int(options.get("quote", 0)), int(plot.terms["amount_fen"])
+    return amount_fen - int(amount_fen * (100 - percent) / 100) if percent else None
 
 
 def restore(plot: Plot, at: float, _: How) -> None:
     plot.ask(at, "restore_quote", plot.for_client({}))
 
 
-def decline(plot: Plot, at: float, how: How) -> None:
+def decline(plot: Plot, at: float, options: How) -> None:
     reason = plot.pick(DECLINED)
-    plot.ask(at, "decline_order", plot.for_creator(how), reason=reason)
+    plot.ask(at, "decline_order", plot.for_creator(options), reason=reason)
 
 
-def withdraw(plot: Plot, at: float, how: How) -> None:
+def withdraw(plot: Plot, at: float, options: How) -> None:
     reason = plot.pick(WITHDREW)
-    plot.ask(at, "withdraw_order", plot.for_creator(how), reason=reason)
+    plot.ask(at, "withdraw_order", plot.for_creator(options), reason=reason)
 
 
-def cancel(plot: Plot, at: float, how: How) -> None:
+def cancel(plot: Plot, at: float, options: How) -> None:
     """Cancel; with `forfeit` at the price of the deposit, with `cost` at that of the work."""
-    by = ("operator", "operator-7") if how.get("by") == "operator" else plot.for_client({})
+    by = ("operator", "operator-7") if options.get("by") == "operator" else plot.for_client({})
     order = plot.order(at)
-    cost = price(order, tier(order, instant(at))).cost_fen if "cost" in how else None
-    ready = "forfeit" in how or None
-    plot.ask(at, "cancel_order", by, accept_forfeit=ready, accept_cost_fen=cost)
+    cost_fen = price(order, tier(order, instant(at))).cost_fen if "cost" in options else None
+    accept_forfeit = "forfeit" in options or None
+    plot.ask(at, "cancel_order", by, accept_forfeit=accept_forfeit, accept_cost_fen=cost_fen)
 
 
 def nudge(plot: Plot, at: float, _: How) -> None:

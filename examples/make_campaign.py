@@ -28,18 +28,18 @@ def write() -> list[Body]:
     """Write the whole campaign: steps in order of time."""
     author = Author()
     author.open()
-    told_of = [(story, False) for story in stories() for _ in range(story.orders)]
-    told_of += [(story, True) for story in works() for _ in range(story.orders)]
-    author.chance.shuffle(told_of)
-    for story, work in told_of:
+    stories_to_tell = [(story, False) for story in stories() for _ in range(story.orders)]
+    stories_to_tell += [(story, True) for story in works() for _ in range(story.orders)]
+    author.chance.shuffle(stories_to_tell)
+    for story, work in stories_to_tell:
         author.tell(story, work=work)
     for bend, size in merged.GROUPS:
         author.group(bend, size)
     for scene in scenes():
         author.scene(scene)
     oddities.tell(author.stage)
-    said = sorted(author.stage.said, key=lambda one: one[0])
-    return [*({"at": told(at), "command": body} for at, body in said), {"at": told(THE_END)}]
+    commands = sorted(author.stage.said, key=lambda command: command[0])
+    return [*({"at": told(at), "command": body} for at, body in commands), {"at": told(THE_END)}]
 
 
 def lines(steps: list[Body]) -> Iterator[str]:

@@ -32,25 +32,25 @@ def tell(plots: Sequence[Plot], bend: str, at: float) -> None:
     between = plots[0].stage.between
     for plot in plots:
         deposit.place(plot, at + between(0, HASTE), ALONE)
-    offered = at + between(1.3, 3.5)
+    offered_at = at + between(1.3, 3.5)
     if bend == "two_clients":
         for plot in plots:
-            deposit.pay(plot, offered, ALONE)
+            deposit.pay(plot, offered_at, ALONE)
     else:
-        pay(plots, offered, STRAY if bend == "lost_order" else {})
-    accepted = offered + between(1, 4.5)
+        pay(plots, offered_at, STRAY if bend == "lost_order" else {})
+    accepted_at = offered_at + between(1, 4.5)
     for plot in plots:
         declines = bend == "declined" and plot is plots[-1]
         answer = deposit.decline if declines else deposit.accept
-        answer(plot, accepted + between(0, HASTE), ALONE)
-    _settle(plots, bend, (accepted + between(1.3, 2.6), accepted + between(5.3, 5.9)))
+        answer(plot, accepted_at + between(0, HASTE), ALONE)
+    _settle(plots, bend, (accepted_at + between(1.3, 2.6), accepted_at + between(5.3, 5.9)))
 
 
-def pay(plots: Sequence[Plot], at: float, more: Mapping[str, int]) -> Body:
+def pay(plots: Sequence[Plot], at: float, extra_shares: Mapping[str, int]) -> Body:
     """Pay what is due for several orders at once, and perhaps something else."""
-    shares = {plot.order_id: deposit.due(plot, at) for plot in plots} | dict(more)
-    first = plots[0]
-    body = first.stage.pay(at, at - first.stage.between(0, 0.3), shares)
+    shares = {plot.order_id: deposit.due(plot, at) for plot in plots} | dict(extra_shares)
+    first_plot = plots[0]
+    body = first_plot.stage.pay(at, at - first_plot.stage.between(0, 0.3), shares)
     return _heard(plots, at, body)
 
 
@@ -61,19 +61,19 @@ def _heard(plots: Sequence[Plot], at: float, body: Body) -> Body:
     return body
 
 
-def _settle(plots: Sequence[Plot], bend: str, when: tuple[float, float]) -> None:
+def _settle(plots: Sequence[Plot], bend: str, payment_times: tuple[float, float]) -> None:
     """Pay the balances: soon and not quite right, and, where that failed, properly later."""
-    soon, later = when
-    first, *others = plots
+    soon, later = payment_times
+    first_plot, *other_plots = plots
     if bend in ("plain", "declined", "lost_order"):
         pay(plots, soon, {})
     elif bend == "wrong_share":
-        pay(plots, soon, {first.order_id: deposit.due(first, soon) - 100})
-        deposit.pay(first, later, ALONE)
+        pay(plots, soon, {first_plot.order_id: deposit.due(first_plot, soon) - 100})
+        deposit.pay(first_plot, later, ALONE)
     elif bend == "two_clients":
         _refuse(plots, soon, bend)
-        deposit.pay(first, later, ALONE)
-        pay(others, later, {})
+        deposit.pay(first_plot, later, ALONE)
+        pay(other_plots, later, {})
     else:
         _refuse(plots, soon, bend)
         pay(plots, later, {})
@@ -81,11 +81,11 @@ def _settle(plots: Sequence[Plot], bend: str, when: tuple[float, float]) -> None
 
 def _refuse(plots: Sequence[Plot], at: float, bend: str) -> None:
     """Write a payment that goes back whole, and the notice that it has gone."""
-    stage, due = plots[0].stage, {one.order_id: deposit.due(one, at) for one in plots}
-    body = stage.pay(at, at - 0.2, due, plus=500_000 if bend == "wrong_sum" else 0)
+    stage, shares = plots[0].stage, {plot.order_id: deposit.due(plot, at) for plot in plots}
+    body = stage.pay(at, at - 0.2, shares, plus=500_000 if bend == "wrong_sum" else 0)
     if bend == "said_twice":
         body["shares"].append(body["shares"][0])
         body["amount_fen"] += body["shares"][0]["amount_fen"]
     _heard(plots, at, body)
-    gone = f"rf_{body['payment_id']}"
-    plots[0].say(at + 1.5, "confirm_refund", GATEWAY, refund_id=gone)
+    refund_id = f"rf_{body['payment_id']}"
+    plots[0].say(at + 1.5, "confirm_refund", GATEWAY, refund_id=refund_id)

@@ -35,8 +35,8 @@ KEPT = "ord-7001"
 """The order that never turns up, and whose money stays where it is."""
 
 
-def _at(stage: Stage, when: tuple[float, float] = ANY_TIME) -> float:
-    return stage.between(*when)
+def _at(stage: Stage, period: tuple[float, float] = ANY_TIME) -> float:
+    return stage.between(*period)
 
 
 def _unknown(stage: Stage) -> None:
@@ -44,11 +44,16 @@ def _unknown(stage: Stage) -> None:
     for kind in ("cancel_order", "nudge_creator"):
         stage.say(_at(stage, UNKNOWN), kind, CLIENT, order_id="ord-8888")
     stage.say(_at(stage, UNKNOWN), "accept_order", ("creator", "creator-07"), order_id="ord-8889")
-    nobody = TERMS | {"creator_id": "creator-98"}
-    stage.say(_at(stage), "place_order", CLIENT, order_id="ord-8890", **nobody)
+    unknown_creator = TERMS | {"creator_id": "creator-98"}
+    stage.say(_at(stage), "place_order", CLIENT, order_id="ord-8890", **unknown_creator)
     stage.say(_at(stage), "place_order", ("client", "client-77"), order_id="ord-8892", **TERMS)
-    late = {"creator_id": "creator-99", "name": "夜航船长", "contract": "mcn", "mcn_id": "mcn-77"}
-    stage.say(_at(stage), "register_creator", CONSOLE, **late)
+    unknown_agency = {
+        "creator_id": "creator-99",
+        "name": "夜航船长",
+        "contract": "mcn",
+        "mcn_id": "mcn-77",
+    }
+    stage.say(_at(stage), "register_creator", CONSOLE, **unknown_agency)
     stage.say(_at(stage), "end_contract", CONSOLE, creator_id="creator-98")
     stage.say(_at(stage), "confirm_refund", GATEWAY, refund_id="rf_pay-7777_ord-7777")
     stage.say(_at(stage), "confirm_payout", GATEWAY, payout_id="po_ord-7777_creator")
@@ -80,16 +85,16 @@ def _strays(stage: Stage) -> None:
 
 def _resolve(stage: Stage, at: float, share: tuple[str, str]) -> None:
     """Send a stray share back to a client who has proved the payment."""
-    given = dict(zip(("payment_id", "order_id"), share, strict=True))
+    share_fields = dict(zip(("payment_id", "order_id"), share, strict=True))
     reason = "客户提供了付款回单，订单号填错，原路退回。"
-    stage.say(at, "resolve_suspense", OPERATOR, **given, to="client-03", reason=reason)
+    stage.say(at, "resolve_suspense", OPERATOR, **share_fields, to="client-03", reason=reason)
 
 
 def _malformed(stage: Stage) -> None:
     """Write what looks like commands and is not."""
     amounts: tuple[object, ...] = ("100", 100.0, True, -1, 0, 2**53)
-    for wrong in amounts:
-        _place(stage, amount_fen=wrong)
+    for amount in amounts:
+        _place(stage, amount_fen=amount)
     _place(stage, brief="")
     _place(stage, brief="一段含有\0的要求")
     _place(stage, brief="半个表情\ud83d")

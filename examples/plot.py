@@ -69,29 +69,29 @@ class Plot:
 
     def pick(self, sentences: Sequence[str | None]) -> str | None:
         """Choose a sentence, about this client and this product, or none where that is usual."""
-        chosen = self.stage.chance.choice(sentences)
-        return chosen and chosen.format(client=self.client.name, product=self.client.product)
+        sentence = self.stage.chance.choice(sentences)
+        return sentence and sentence.format(client=self.client.name, product=self.client.product)
 
-    def for_client(self, how: How) -> Sender:
+    def for_client(self, options: How) -> Sender:
         """Say who speaks for the client: itself, or the provider that it has appointed."""
-        if how.get("by") == "provider":
+        if options.get("by") == "provider":
             order = self.rehearsal.order(self.order_id)
             return "provider", order.client_provider or "provider-1"
         return "client", self.client.client_id
 
-    def for_creator(self, how: How) -> Sender:
+    def for_creator(self, options: How) -> Sender:
         """Choose who speaks for the creator: the script's choice, else either who may."""
-        who = how.get("by", "")
-        if who == "stranger":
+        speaker = options.get("by", "")
+        if speaker == "stranger":
             return "creator", "creator-00"
-        if who == "former":
+        if speaker == "former":
             return "mcn", self.creator.mcn_id or ""
-        if who == "provider":
+        if speaker == "provider":
             order = self.rehearsal.order(self.order_id)
             return "provider", order.creator_provider or "provider-1"
         agency = self.rehearsal.creator(self.creator.creator_id).agency
-        either = not who and self.stage.chance.random() < AGENCY_SHARE
-        if agency and (either or who == "mcn"):
+        picks_agency = not speaker and self.stage.chance.random() < AGENCY_SHARE
+        if agency and (picks_agency or speaker == "mcn"):
             return "mcn", agency
         return "creator", self.creator.creator_id
 

@@ -16,23 +16,23 @@ SHARES = ("platform", "creator", "client")
 """To whom a forfeited deposit can go."""
 
 
-def resolve(plot: Plot, at: float, how: How) -> None:
+def resolve(plot: Plot, at: float, options: How) -> None:
     """Decide a dispute: `as=approve`, `as=cancel` with `bps`, `as=extend` by `until` seconds."""
-    outcome = how["as"]
+    outcome = options["as"]
     fields: dict[str, object] = {"outcome": outcome, "reason": plot.pick(talk.RESOLVED[outcome])}
     if outcome == "cancel":
-        fields["creator_bps"] = int(how["bps"])
+        fields["creator_bps"] = int(options["bps"])
     if outcome == "extend":
-        fields["until"] = told(at + float(how["until"]))
+        fields["until"] = told(at + float(options["until"]))
     plot.ask(at, "resolve_dispute", OPERATOR, **fields)
 
 
-def extend(plot: Plot, at: float, how: How) -> None:
+def extend(plot: Plot, at: float, options: How) -> None:
     """Give `until` seconds more than there were, alone or as one of many."""
-    bulk = how.get("by") == "tool"
-    until = told(plot.moment("lapse") + float(how["until"]))
-    reason = talk.OUTAGE if bulk else plot.pick(talk.EXTENDED)
-    plot.ask(at, "extend_deadline", TOOL if bulk else OPERATOR, until=until, reason=reason)
+    is_bulk = options.get("by") == "tool"
+    until = told(plot.moment("lapse") + float(options["until"]))
+    reason = talk.OUTAGE if is_bulk else plot.pick(talk.EXTENDED)
+    plot.ask(at, "extend_deadline", TOOL if is_bulk else OPERATOR, until=until, reason=reason)
 
 
 def pause(plot: Plot, at: float, _: How) -> None:
@@ -43,35 +43,39 @@ def resume(plot: Plot, at: float, _: How) -> None:
     plot.ask(at, "resume_clock", OPERATOR, reason=plot.pick(talk.RESUMED))
 
 
-def reinstate(plot: Plot, at: float, how: How) -> None:
+def reinstate(plot: Plot, at: float, options: How) -> None:
     """Undo a forfeiture; the balance may be paid for `until` seconds."""
-    until = told(at + float(how["until"]))
+    until = told(at + float(options["until"]))
     plot.ask(at, "reinstate_order", OPERATOR, until=until, reason=plot.pick(talk.REINSTATED))
 
 
-def release(plot: Plot, at: float, how: How) -> None:
+def release(plot: Plot, at: float, options: How) -> None:
     """Share out a forfeited deposit, in percent; the last one named gets what is left."""
     order = plot.order(at)
-    left = sum(one.amount_fen for one in order.forfeited) or order.deposit_fen
-    named = [one for one in SHARES if one in how]
+    left_fen = sum(holding.amount_fen for holding in order.forfeited) or order.deposit_fen
+    recipients = [recipient for recipient in SHARES if recipient in options]
     parts = []
-    for one in named:
-        fen = order.deposit_fen * int(how[one]) // 100 if one != named[-1] else left
-        parts.append({"to": one, "amount_fen": fen + int(how.get("plus", 0))})
-        left -= fen
+    for recipient in recipients:
+        share_fen = (
+            order.deposit_fen * int(options[recipient]) // 100
+            if recipient != recipients[-1]
+            else left_fen
+        )
+        parts.append({"to": recipient, "amount_fen": share_fen + int(options.get("plus", 0))})
+        left_fen -= share_fen
     plot.ask(at, "release_forfeit", OPERATOR, parts=parts, reason=plot.pick(talk.RELEASED))
 
 
-def act(plot: Plot, at: float, how: How) -> None:
+def act(plot: Plot, at: float, options: How) -> None:
     """Stand in for a side, which cannot act itself, by some kind of command."""
-    kind = how["kind"]
+    kind = options["kind"]
     fields: dict[str, Any] = {"kind": kind, "order_id": plot.order_id}
     if kind.startswith("submit_"):
         fields["links"] = [f"https://pan.example/{plot.order_id}/by-mail.zip"]
     if kind == "publish_work":
         url = f"https://www.douyin.example/video/{plot.order_id}"
         fields |= {"url": url, "published_at": told(at - 0.2)}
-    by = plot.for_client({}) if how.get("by") == "client" else OPERATOR
+    by = plot.for_client({}) if options.get("by") == "client" else OPERATOR
     plot.say(at, "operator_act", by, command=fields, reason=plot.pick(talk.ACTED))
 
 

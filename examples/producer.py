@@ -45,20 +45,20 @@ def hand_in(client: redis.Redis, texts: list[str]) -> None:
 
 def newest(client: redis.Redis) -> str:
     """Return where the stream of events ends now."""
-    found: Any = client.xrevrange(EVENTS, count=1)
-    return found[0][0].decode() if found else "0"
+    entries: Any = client.xrevrange(EVENTS, count=1)
+    return entries[0][0].decode() if entries else "0"
 
 
 def collect(client: redis.Redis, waiting: dict[str, str], start: str) -> None:
     """Print the outcomes of `waiting`, and take them out, until all are known or time is up."""
-    last, until = start, time.monotonic() + PATIENCE_S
-    while waiting and time.monotonic() < until:
-        found: Any = client.xread({EVENTS: last}, count=1_000, block=1_000)
-        for last, fields in found[0][1] if found else ():  # noqa: B007 - it is where to go on
+    last_id, give_up_at = start, time.monotonic() + PATIENCE_S
+    while waiting and time.monotonic() < give_up_at:
+        streams: Any = client.xread({EVENTS: last_id}, count=1_000, block=1_000)
+        for last_id, fields in streams[0][1] if streams else ():  # noqa: B007 - it is where to go on
             event = json.loads(fields[b"event"])
-            settled = event["data"]
-            if event["type"] == "command.settled" and waiting.pop(settled["command_id"], None):
-                print(json.dumps(settled, ensure_ascii=False), flush=True)
+            outcome = event["data"]
+            if event["type"] == "command.settled" and waiting.pop(outcome["command_id"], None):
+                print(json.dumps(outcome, ensure_ascii=False), flush=True)
 
 
 def main(url: str) -> None:

@@ -9,7 +9,7 @@ set -eu
 [ $# -ge 1 ] || { echo "usage: producer.sh COMMAND [redis-cli options]" >&2; exit 2; }
 command=$1
 shift
-here=$(cd "$(dirname "$0")" && pwd)
+folder=$(cd "$(dirname "$0")" && pwd)
 queue=dramatiq:commands
 cli() { redis-cli --raw "$@"; }
 
@@ -21,7 +21,7 @@ last=${last:-0}
 text=$(printf '%s' "$command" | sed 's/\\/\\\\/g; s/"/\\"/g')
 before="{\"queue_name\":\"commands\",\"actor_name\":\"settle_commands\",\"kwargs\":{\"commands\":[\"$text\"],\"received_at\":"
 message=$(cat /proc/sys/kernel/random/uuid)
-stamp=$(cli "$@" --eval "$here/../workers/lua/enqueue.lua" \
+stamp=$(cli "$@" --eval "$folder/../workers/lua/enqueue.lua" \
     "$queue" "$queue.msgs" "$queue.pending" "$queue.bell" "$queue.stamp" , \
     1000000 "$message" 1 "$before" "}}")
 [ "$stamp" != 0 ] || { echo "the queue is full: try again in a moment" >&2; exit 1; }
@@ -34,8 +34,8 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
         printf '%s\n' "$outcome" | sed 's/.*"data":\({.*}\)}$/\1/'
         exit 0
     fi
-    seen=$(printf '%s\n' "$entries" | grep -E '^[0-9]+-[0-9]+$' | tail -n 1 || true)
-    last=${seen:-$last}
+    newest=$(printf '%s\n' "$entries" | grep -E '^[0-9]+-[0-9]+$' | tail -n 1 || true)
+    last=${newest:-$last}
 done
 echo "no outcome yet: send it again under the same id" >&2
 exit 1

@@ -39,17 +39,21 @@ class Rehearsal:
     moments: defaultdict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
 
     @classmethod
-    def of(cls, book: Book, moments: dict[str, dict[str, float]] | None = None) -> Rehearsal:
+    def of(cls, uow: Book, moments: dict[str, dict[str, float]] | None = None) -> Rehearsal:
         """Begin with what a book holds, leaving the book alone."""
-        copied: dict[str, Any] = {one.name: copy(getattr(book, one.name)) for one in fields(book)}
-        told = {order_id: dict(known) for order_id, known in (moments or {}).items()}
-        return cls(World(Book(**copied)), defaultdict(dict, told))
+        copies: dict[str, Any] = {
+            attribute.name: copy(getattr(uow, attribute.name)) for attribute in fields(uow)
+        }
+        moments_by_order = {
+            order_id: dict(moment_by_name) for order_id, moment_by_name in (moments or {}).items()
+        }
+        return cls(World(Book(**copies)), defaultdict(dict, moments_by_order))
 
     def fork(self) -> Rehearsal:
         """Go on alone: what is played from now on is no news to the others."""
-        other = Rehearsal.of(self.world.book, self.moments)
-        other.world.alarms.extend(self.world.alarms)
-        return other
+        rehearsal = Rehearsal.of(self.world.book, self.moments)
+        rehearsal.world.alarms.extend(self.world.alarms)
+        return rehearsal
 
     def hear(self, at: float, body: Body) -> None:
         """Play one command."""

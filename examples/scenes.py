@@ -80,4 +80,4 @@ def scenes() -> list[Scene]:
         *((LADDER, "direct"), (OVERTURNED, "signed"), (LEAVING, "direct")),
         *((DISMISSED, "direct"), (OUTAGE, None)),
     )
-    return [Scene(who, tuple(read_stories(table, OPEN))) for table, who in tables]
+    return [Scene(contract, tuple(read_stories(table, OPEN))) for table, contract in tables]

@@ -42,12 +42,12 @@ class Story:
 def read_stories(table: str, passages: Mapping[str, str]) -> list[Story]:
     """Read a table; a line that begins further right goes on with the row before."""
     text = re.sub(r"^#.*\n", "", table.strip(), flags=re.MULTILINE)
-    found = []
+    stories = []
     for row in re.sub(r";\n +", "; ", text).splitlines():
         orders, terms, script = (part.strip() for part in row.split("|"))
         words = frozenset(terms.split())
-        found.append(Story(int(orders), words, read_script(script, passages)))
-    return found
+        stories.append(Story(int(orders), words, read_script(script, passages)))
+    return stories
 
 
 def read_script(text: str, passages: Mapping[str, str]) -> Script:
@@ -59,9 +59,9 @@ def read_script(text: str, passages: Mapping[str, str]) -> Script:
 
 def _cue(text: str) -> Cue:
     """Read one command of a script; a word alone is a flag."""
-    found = _CUE.fullmatch(text)
-    if found is None:
+    match = _CUE.fullmatch(text)
+    if match is None:
         raise ValueError(text)
-    moment, earliest, latest, verb, rest = found.groups()
-    how = {name: value for name, _, value in (word.partition("=") for word in rest.split())}
-    return Cue(moment, float(earliest), float(latest), verb, how)
+    moment, earliest, latest, verb, rest = match.groups()
+    options = {name: value for name, _, value in (word.partition("=") for word in rest.split())}
+    return Cue(moment, float(earliest), float(latest), verb, options)

@@ -84,22 +84,22 @@ class Stage:
 
     def say(self, at: float, kind: str, by: Sender, **fields: object) -> Body:
         """Write one command; fields that are None are left out, but where null says something."""
-        given = {n: value for n, value in fields.items() if value is not None or n in NULLABLE}
+        arguments = {n: value for n, value in fields.items() if value is not None or n in NULLABLE}
         head = {"kind": kind, "id": f"{kind}-{len(self.said):04}"}
-        body = head | {"by": dict(zip(("role", "id"), by, strict=True))} | given
+        body = head | {"by": dict(zip(("role", "id"), by, strict=True))} | arguments
         self.said.append((at, body))
         return body
 
-    def pay(self, at: float, paid: float, shares: Mapping[str, int], plus: int = 0) -> Body:
+    def pay(self, at: float, paid_at: float, shares: Mapping[str, int], plus: int = 0) -> Body:
         """Write the notice of a payment; `plus` is what its shares do not account for."""
         return self.say(
             at,
             "confirm_payment",
             GATEWAY,
             payment_id=f"pay-{len(self.said):04}",
-            paid_at=told(paid),
+            paid_at=told(paid_at),
             amount_fen=sum(shares.values()) + plus,
-            shares=[{"order_id": one, "amount_fen": fen} for one, fen in shares.items()],
+            shares=[{"order_id": order_id, "amount_fen": fen} for order_id, fen in shares.items()],
         )
 
     def put_off(self, since: int, by: float) -> None:

@@ -48,9 +48,9 @@ def tell(parts: Iterable[tuple[Plot, Script]], sequel: Sequel = no_sequel) -> fl
 def _prepare(waiting: Waiting, n: int, plot: Plot, script: Script) -> None:
     """Find out when the next command of a script is due."""
     if script:
-        cue, *others = script
+        cue, *remaining_cues = script
         at = plot.moment(cue.moment) + plot.stage.between(cue.earliest, cue.latest)
-        heappush(waiting, (at, n, cue, tuple(others)))
+        heappush(waiting, (at, n, cue, tuple(remaining_cues)))
 
 
 def _go_on(plot: Plot, sequel: Sequel) -> Script:

@@ -21,15 +21,15 @@ LONGEST_FILM = 3
 """How many files a work may come in."""
 
 
-def script(plot: Plot, at: float, how: How) -> None:
+def script(plot: Plot, at: float, options: How) -> None:
     """Hand in the next version of the script."""
     number = plot.order(at).scripts + 1
     links = [FILES.format(order=plot.order_id, what="script", version=number, kind="docx")]
     note = plot.pick(talk.SCRIPT_NOTES)
-    plot.ask(at, "submit_script", plot.for_creator(how), links=links, note=note)
+    plot.ask(at, "submit_script", plot.for_creator(options), links=links, note=note)
 
 
-def content(plot: Plot, at: float, how: How) -> None:
+def content(plot: Plot, at: float, options: How) -> None:
     """Hand in the next version of the work."""
     number = plot.order(at).contents + 1
     parts = plot.stage.chance.randint(1, LONGEST_FILM)
@@ -39,17 +39,17 @@ def content(plot: Plot, at: float, how: How) -> None:
         for n in range(1, parts + 1)
     ]
     note = plot.pick(talk.CONTENT_NOTES)
-    plot.ask(at, "submit_content", plot.for_creator(how), links=links, note=note)
+    plot.ask(at, "submit_content", plot.for_creator(options), links=links, note=note)
 
 
-def approve(plot: Plot, at: float, how: How) -> None:
-    plot.ask(at, f"approve_{_reviewed(plot, at)}", plot.for_client(how))
+def approve(plot: Plot, at: float, options: How) -> None:
+    plot.ask(at, f"approve_{_reviewed(plot, at)}", plot.for_client(options))
 
 
-def reject(plot: Plot, at: float, how: How) -> None:
-    what = _reviewed(plot, at)
-    comment = plot.pick(talk.REJECTED[what])
-    plot.ask(at, f"reject_{what}", plot.for_client(how), comment=comment)
+def reject(plot: Plot, at: float, options: How) -> None:
+    work_kind = _reviewed(plot, at)
+    comment = plot.pick(talk.REJECTED[work_kind])
+    plot.ask(at, f"reject_{work_kind}", plot.for_client(options), comment=comment)
 
 
 def _reviewed(plot: Plot, at: float) -> str:
@@ -59,22 +59,22 @@ def _reviewed(plot: Plot, at: float) -> str:
     return "script" if order.state in early or not order.contents else "content"
 
 
-def publish(plot: Plot, at: float, how: How) -> None:
+def publish(plot: Plot, at: float, options: How) -> None:
     number = 7_360_000_000_000_000_000 + plot.stage.chance.randrange(10**15)
     url = PAGES[plot.terms["task_type"]].format(number=number)
-    out = told(at - plot.stage.between(0.1, 0.4))
-    plot.ask(at, "publish_work", plot.for_creator(how), url=url, published_at=out)
+    published_at = told(at - plot.stage.between(0.1, 0.4))
+    plot.ask(at, "publish_work", plot.for_creator(options), url=url, published_at=published_at)
 
 
-def confirm(plot: Plot, at: float, how: How) -> None:
-    plot.ask(at, "confirm_delivery", plot.for_client(how))
+def confirm(plot: Plot, at: float, options: How) -> None:
+    plot.ask(at, "confirm_delivery", plot.for_client(options))
 
 
-def dispute(plot: Plot, at: float, how: How) -> None:
+def dispute(plot: Plot, at: float, options: How) -> None:
     """Ask an operator to decide, as the client unless the script says who."""
-    client = how.get("by", "client") == "client"
-    by = plot.for_client({}) if client else plot.for_creator(how)
-    reason = plot.pick(talk.DISPUTED["client" if client else "creator"])
+    is_client = options.get("by", "client") == "client"
+    by = plot.for_client({}) if is_client else plot.for_creator(options)
+    reason = plot.pick(talk.DISPUTED["client" if is_client else "creator"])
     plot.ask(at, "dispute_order", by, reason=reason)
 
 

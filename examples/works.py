@@ -152,4 +152,4 @@ def works() -> list[Story]:
 @cache
 def usual(kind: str) -> list[Story]:
     """Read what becomes of an order that is paid: of so many orders of some kind, this."""
-    return [one for one in read_stories(USUAL, PASSAGES) if kind in one.terms]
+    return [story for story in read_stories(USUAL, PASSAGES) if kind in story.terms]

@@ -46,7 +46,7 @@ class Sums:
 
     def count_order(self, order: Order) -> None:
         self.held_fen += order.held_fen
-        self.forfeited_fen += sum(one.amount_fen for one in order.forfeited)
+        self.forfeited_fen += sum(holding.amount_fen for holding in order.forfeited)
 
     def count_payment(self, payment: Payment) -> None:
         self.received_fen += payment.amount_fen
@@ -70,7 +70,7 @@ class Sums:
 def audit_order(
     order: Order,
     events: Sequence[Event],
-    posted: Sequence[Posted],
+    postings: Sequence[Posted],
     refunds: Sequence[Refund],
     payouts: Sequence[Payout] = (),
 ) -> list[Finding]:
@@ -79,43 +79,43 @@ def audit_order(
     `events` are in the order of their sequence; the rest is of its events.
     """
     subject = f"order:{order.order_id}"
-    found = [*laws.sequence(subject, order.sequence, events), *laws.life(order, events)]
-    found += [*laws.terms(order, events), *laws.position(order)]
-    found += [*money_laws.escrow(order, posted), *money_laws.fates(subject, events)]
-    found += money_laws.settlements(order, events)
-    found += money_laws.postings(subject, events, posted)
-    found += money_laws.payouts(subject, events, payouts)
-    return [*found, *money_laws.refunds(subject, events, refunds)]
+    findings = [*laws.sequence(subject, order.sequence, events), *laws.life(order, events)]
+    findings += [*laws.terms(order, events), *laws.position(order)]
+    findings += [*money_laws.escrow(order, postings), *money_laws.fates(subject, events)]
+    findings += money_laws.settlements(order, events)
+    findings += money_laws.postings(subject, events, postings)
+    findings += money_laws.payouts(subject, events, payouts)
+    return [*findings, *money_laws.refunds(subject, events, refunds)]
 
 
 def audit_creator(creator: Creator, events: Sequence[Event]) -> list[Finding]:
     """Name every law that one creator breaks, given its events in the order of their sequence."""
     subject = f"creator:{creator.creator_id}"
-    found = laws.sequence(subject, creator.sequence, events)
-    return [*found, *laws.creator(creator, events)]
+    findings = laws.sequence(subject, creator.sequence, events)
+    return [*findings, *laws.creator(creator, events)]
 
 
 def audit_payment(
-    payment: Payment, events: Sequence[Event], posted: Sequence[Posted], refunds: Sequence[Refund]
+    payment: Payment, events: Sequence[Event], postings: Sequence[Posted], refunds: Sequence[Refund]
 ) -> list[Finding]:
     """Name every law broken by what was written down about one payment and about no order."""
     subject = f"payment:{payment.payment_id}"
-    found = [
+    findings = [
         *laws.sequence(subject, payment.sequence, events),
-        *money_laws.postings(subject, events, posted),
+        *money_laws.postings(subject, events, postings),
     ]
-    return [*found, *money_laws.refunds(subject, events, refunds)]
+    return [*findings, *money_laws.refunds(subject, events, refunds)]
 
 
 def audit_totals(accounts: Iterable[tuple[str, int]], sums: Sums) -> list[Finding]:
     """Name every law that the accounts' balances break, taken together; fen throughout."""
-    found: list[Finding] = []
-    families: Counter[str] = Counter()
+    findings: list[Finding] = []
+    family_balances: Counter[str] = Counter()
     for account, balance in accounts:
-        families[account.partition(":")[0]] += balance
+        family_balances[account.partition(":")[0]] += balance
         if balance < 0 and account != "psp":
-            found.append(Finding("no_debts", account, f"{balance} fen"))
-    wanted = {
+            findings.append(Finding("no_debts", account, f"{balance} fen"))
+    expected_balances = {
         "psp": sums.returned_fen + sums.paid_out_fen - sums.received_fen,
         "escrow": sums.held_fen,
         "forfeited_deposits": sums.forfeited_fen,
@@ -123,9 +123,13 @@ def audit_totals(accounts: Iterable[tuple[str, int]], sums: Sums) -> list[Findin
         "payable": sums.payable_fen,
         "suspense": sums.suspended_fen,
     }
-    for family, amount in wanted.items():
-        if families[family] != amount:
-            found.append(Finding(family, "totals", f"{families[family]} fen, not {amount}"))
-    if families.total():
-        found.append(Finding("sum_zero", "totals", f"all accounts add up to {families.total()}"))
-    return found
+    for family, expected_fen in expected_balances.items():
+        if family_balances[family] != expected_fen:
+            findings.append(
+                Finding(family, "totals", f"{family_balances[family]} fen, not {expected_fen}")
+            )
+    if family_balances.total():
+        findings.append(
+            Finding("sum_zero", "totals", f"all accounts add up to {family_balances.total()}")
+        )
+    return findings

@@ -43,62 +43,62 @@ class Book(Till):
     journal: Journal | None = None
     posted: int = 0
 
-    def begin(self, order_id: str, fact: OrderPlaced, at: datetime, why: str) -> Events:
+    def begin(self, order_id: str, fact: OrderPlaced, at: datetime, caused_by: str) -> Events:
         """Write down a new order."""
-        event = Event(f"order:{order_id}", 1, at, why, fact)
+        event = Event(f"order:{order_id}", 1, at, caused_by, fact)
         self.orders[order_id] = begin(event, self.policy)
         return (event,)
 
-    def adopt(self, verdict: Verdict) -> Events:
+    def adopt(self, decision: Verdict) -> Events:
         """Write down what became of an order; return the events, refunds named."""
-        if verdict.events:
-            self.orders[verdict.order.order_id] = verdict.order
-        return tuple(map(self.enter, verdict.events))
+        if decision.events:
+            self.orders[decision.order.order_id] = decision.order
+        return tuple(map(self.enter, decision.events))
 
-    def tell(self, subject: str, sequence: int, at: datetime, why: str, fact: Fact) -> Event:
+    def tell(self, subject: str, sequence: int, at: datetime, caused_by: str, fact: Fact) -> Event:
         """Write down a fact that is about no order; `sequence` counts the subject's facts."""
-        return self.enter(Event(subject, sequence, at, why, fact))
+        return self.enter(Event(subject, sequence, at, caused_by, fact))
 
     def tell_creator(
-        self, creator_id: str, facts: tuple[Fact, ...], at: datetime, why: str
+        self, creator_id: str, facts: tuple[Fact, ...], at: datetime, caused_by: str
     ) -> Events:
         """Write down facts about a creator."""
-        told: Events = ()
+        events: Events = ()
         for fact in facts:
-            known = self.creators.get(creator_id)
-            number = known.sequence + 1 if known else 1
-            event = Event(f"creator:{creator_id}", number, at, why, fact)
-            self.creators[creator_id] = evolve_creator(known, event)
-            told += (self.enter(event),)
-        return told
+            creator = self.creators.get(creator_id)
+            sequence = creator.sequence + 1 if creator else 1
+            event = Event(f"creator:{creator_id}", sequence, at, caused_by, fact)
+            self.creators[creator_id] = evolve_creator(creator, event)
+            events += (self.enter(event),)
+        return events
 
     def tell_payment(
-        self, payment_id: str, facts: tuple[Fact, ...], at: datetime, why: str
+        self, payment_id: str, facts: tuple[Fact, ...], at: datetime, caused_by: str
     ) -> Events:
         """Write down facts about a payment that belong to no order."""
         payment = self.payments[payment_id]
-        numbers = range(payment.sequence + 1, payment.sequence + 1 + len(facts))
+        sequences = range(payment.sequence + 1, payment.sequence + 1 + len(facts))
         self.payments[payment_id] = replace(payment, sequence=payment.sequence + len(facts))
         subject = f"payment:{payment_id}"
         return tuple(
-            self.tell(subject, number, at, why, fact)
-            for number, fact in zip(numbers, facts, strict=True)
+            self.tell(subject, sequence, at, caused_by, fact)
+            for sequence, fact in zip(sequences, facts, strict=True)
         )
 
     def mark(self) -> None:
         """Remember how everything stands, before a command is heard."""
         if self.journal is None:
             self.journal = []
-            for number, shelf in enumerate(self.shelves()):
-                shelf.note(self.journal, number)
+            for index, tracked_dict in enumerate(self.shelves()):
+                tracked_dict.note(self.journal, index)
         self.journal.clear()
         self.posted = len(self.postings)
 
     def back(self) -> None:
         """Forget whatever was written down since the mark: the command is to be heard again."""
-        shelves = self.shelves()
-        for number, key, before in reversed(self.journal or []):
-            shelves[number].put_back(key, before)
+        tracked_dicts = self.shelves()
+        for index, key, previous in reversed(self.journal or []):
+            tracked_dicts[index].put_back(key, previous)
         del self.postings[self.posted :]
         self.mark()
 
@@ -119,43 +119,43 @@ class Book(Till):
         """Let time pass for one order."""
         return elapse(order, until, self.turns(order, until))
 
-    def heeding(self, verdict: Verdict, at: datetime) -> Verdict:
+    def heeding(self, decision: Verdict, at: datetime) -> Verdict:
         """Let an order that has moved learn what its creator's standing means for it now."""
-        creator = self.creators.get(verdict.order.creator_id)
-        return heeding(verdict, creator.at(at), at) if creator else verdict
+        creator = self.creators.get(decision.order.creator_id)
+        return heeding(decision, creator.at(at), at) if creator else decision
 
     def elapse_creator(self, creator_id: str, until: datetime) -> Events:
         """Let bans that end before `until` do so, and every order of the creator learn of it."""
-        told: Events = ()
-        for turn in self.creators[creator_id].turns(until):
+        events: Events = ()
+        for change in self.creators[creator_id].turns(until):
             creator = self.creators[creator_id]
-            over, follows = creator.bans[0], len(creator.bans) > 1
-            fact = penalties.lifted(creator, over, still_banned=follows)
-            told += self.tell_creator(creator_id, (fact,), turn.at, "deadline:ban")
-            told += self._pass_on(creator_id, turn)
-        return told
+            ended_ban, still_banned = creator.bans[0], len(creator.bans) > 1
+            fact = penalties.lifted(creator, ended_ban, still_banned=still_banned)
+            events += self.tell_creator(creator_id, (fact,), change.at, "deadline:ban")
+            events += self._pass_on(creator_id, change)
+        return events
 
-    def spread(self, creator_id: str, turn: Turn, *, begins: bool) -> Events:
+    def spread(self, creator_id: str, change: Turn, *, begins: bool) -> Events:
         """Let every open order of a creator learn of a change; `begins`: a ban does, just now."""
-        told: Events = ()
+        events: Events = ()
         for order in self._roster(creator_id):
             # Deadlines that passed before the change come first, as they would have alone.
-            passed = elapse(order, turn.at)
+            decision = elapse(order, change.at)
             # What somebody received later has moved already learns of it where it is now.
-            at = max(turn.at, passed.order.entered_at)
-            told += self.adopt(heeding(passed, turn.standing, at, begins=begins))
-        return told
+            at = max(change.at, decision.order.entered_at)
+            events += self.adopt(heeding(decision, change.standing, at, begins=begins))
+        return events
 
-    def _pass_on(self, creator_id: str, turn: Turn) -> Events:
+    def _pass_on(self, creator_id: str, change: Turn) -> Events:
         """Let open orders learn of what time has changed, those to whom it is news."""
-        told: Events = ()
+        events: Events = ()
         for order in self._roster(creator_id):
-            told += self.adopt(elapse(order, turn.at, (turn,)))
-        return told
+            events += self.adopt(elapse(order, change.at, (change,)))
+        return events
 
     def _roster(self, creator_id: str) -> list[Order]:
-        found = (one for one in self.orders.values() if one.creator_id == creator_id)
-        return [one for one in found if not one.is_final]
+        orders = (order for order in self.orders.values() if order.creator_id == creator_id)
+        return [order for order in orders if not order.is_final]
 
     def wake(self, subject: str, now: datetime) -> Events:
         """Tell an order, or `creator:`, `refund:` or `payout:` and its id, that time has passed."""

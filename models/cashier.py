@@ -29,13 +29,13 @@ def confirm_payment(book: Book, command: ConfirmPayment, at: datetime) -> Settle
     """Record money that has arrived, once; what becomes of each share its events say."""
     if command.by.role not in command.roles:
         return refused(Reason.NOT_ALLOWED)
-    known = book.payments.get(command.payment_id)
-    if known is not None:
-        if known.content == command.content():
+    payment = book.payments.get(command.payment_id)
+    if payment is not None:
+        if payment.content == command.content():
             return applied((), outcome="duplicate")
         facts = (payments.conflict(command),)
-        told = book.tell_payment(command.payment_id, facts, at, why(command))
-        return refused(Reason.PAYMENT_CONFLICT, told)
+        events = book.tell_payment(command.payment_id, facts, at, why(command))
+        return refused(Reason.PAYMENT_CONFLICT, events)
     book.payments[command.payment_id] = Payment(
         payment_id=command.payment_id,
         content=command.content(),
@@ -48,10 +48,10 @@ def confirm_payment(book: Book, command: ConfirmPayment, at: datetime) -> Settle
 
 
 def _apply(book: Book, command: ConfirmPayment, at: datetime) -> Events:
-    known = [book.orders[s.order_id] for s in command.shares if s.order_id in book.orders]
-    fault = payments.whole_fault(command, known, book.policy.merged_payment_limit)
+    orders = [book.orders[s.order_id] for s in command.shares if s.order_id in book.orders]
+    fault = payments.whole_fault(command, orders, book.policy.merged_payment_limit)
     if fault is not None:
-        client_id = known[0].client_id if known else UNKNOWN_CLIENT
+        client_id = orders[0].client_id if orders else UNKNOWN_CLIENT
         facts = payments.send_back_whole(command, fault, client_id)
         return book.tell_payment(command.payment_id, facts, at, why(command))
     events: Events = ()
@@ -63,17 +63,17 @@ def _apply(book: Book, command: ConfirmPayment, at: datetime) -> Events:
             continue
         elapsed = book.elapsed(order, at)
         facts = payments.judge_share(elapsed.order, command, share, at)
-        judged = conclude(elapsed, command.kind, facts, at, why(command))
-        events += book.adopt(book.heeding(judged, at))
+        decision = conclude(elapsed, command.kind, facts, at, why(command))
+        events += book.adopt(book.heeding(decision, at))
     return events
 
 
 def _elapse(book: Book, order_ids: Iterable[str | None], at: datetime) -> Events:
     """Let time pass for orders first, as for everybody: a deadline may owe what is confirmed."""
-    found = (book.orders.get(order_id) for order_id in order_ids if order_id is not None)
-    known = [one for one in found if one is not None]
+    candidates = (book.orders.get(order_id) for order_id in order_ids if order_id is not None)
+    orders = [order for order in candidates if order is not None]
     events: Events = ()
-    for order in sorted(known, key=lambda one: (one.lapses_at or at, one.order_id)):
+    for order in sorted(orders, key=lambda order: (order.lapses_at or at, order.order_id)):
         events += book.adopt(book.elapsed(order, at))
     return events
 
@@ -96,8 +96,8 @@ def confirm_refund(book: Book, command: ConfirmRefund, at: datetime) -> Settleme
     )
     if refund.order_id is None:
         return applied(events + book.tell_payment(refund.payment_id, (fact,), at, why(command)))
-    here = Verdict(book.orders[refund.order_id])
-    return applied(events + book.adopt(here.then([fact], at, why(command))))
+    decision = Verdict(book.orders[refund.order_id])
+    return applied(events + book.adopt(decision.then([fact], at, why(command))))
 
 
 def confirm_payout(book: Book, command: ConfirmPayout, at: datetime) -> Settlement:
@@ -113,8 +113,8 @@ def confirm_payout(book: Book, command: ConfirmPayout, at: datetime) -> Settleme
     fact = PayoutConfirmed(
         payout_id=payout.payout_id, party=payout.party, amount_fen=payout.amount_fen
     )
-    here = Verdict(book.orders[payout.order_id])
-    return applied(events + book.adopt(here.then([fact], at, why(command))))
+    decision = Verdict(book.orders[payout.order_id])
+    return applied(events + book.adopt(decision.then([fact], at, why(command))))
 
 
 def resolve_suspense(book: Book, command: ResolveSuspense, at: datetime) -> Settlement:
@@ -124,22 +124,22 @@ def resolve_suspense(book: Book, command: ResolveSuspense, at: datetime) -> Sett
     share = book.suspended.get(share_id(command.payment_id, command.order_id))
     if share is None or share.resolved_at is not None:
         return refused(Reason.UNKNOWN_SUSPENSE)
-    by, meant = said_by(command), command.order_id
+    by, for_order_id = said_by(command), command.order_id
     resolved = SuspenseResolved(
         payment_id=share.payment_id,
-        for_order_id=meant,
+        for_order_id=for_order_id,
         amount_fen=share.amount_fen,
         to=command.to,
         by=by,
         note=command.reason,
     )
     refund = RefundRequested(
-        refund_id=base_id(share.payment_id, meant),
+        refund_id=base_id(share.payment_id, for_order_id),
         payment_id=share.payment_id,
         client_id=UNKNOWN_CLIENT,
         amount_fen=share.amount_fen,
         source="suspense",
-        for_order_id=meant,
+        for_order_id=for_order_id,
     )
     acted = OperatorActed(by=by, note=command.reason, act=command.kind, before=None, after=None)
     facts = (resolved, refund, acted)

@@ -30,7 +30,7 @@ FRESH: Changes = {
 """What a state forgets of the one before: its reason, its reminders, its pause."""
 
 
-def enter(order: Order, event: Event, state: State, **more: object) -> Changes:
+def enter(order: Order, event: Event, state: State, **overrides: object) -> Changes:
     """Enter a state: arm the deadline that the event tells, else the one that elapsed time gives.
 
     Events from before a state had a window tell none.
@@ -40,8 +40,8 @@ def enter(order: Order, event: Event, state: State, **more: object) -> Changes:
     due_at = getattr(event.fact, "due_at", None)
     if due_at is None and state in order.policy.windows:
         due_at = clocks.elapsed(order.policy, state, event.at, order.expected_publish_at)
-    entered = {"state": state, "entered_at": event.at, "due_at": due_at, "lapsed": lapsed}
-    return FRESH | entered | {"counted": getattr(event.fact, "counted", "elapsed")} | more
+    entry = {"state": state, "entered_at": event.at, "due_at": due_at, "lapsed": lapsed}
+    return FRESH | entry | {"counted": getattr(event.fact, "counted", "elapsed")} | overrides
 
 
 def _script_submitted(order: Order, event: Event, _: object) -> Changes:
@@ -62,13 +62,13 @@ def _content_approved(order: Order, event: Event, _: object) -> Changes:
 
 
 def _script_rejected(order: Order, event: Event, _: object) -> Changes:
-    rejected = order.scripts_rejected + 1
-    return enter(order, event, State.SCRIPT_REVISION, scripts_rejected=rejected)
+    rejected_count = order.scripts_rejected + 1
+    return enter(order, event, State.SCRIPT_REVISION, scripts_rejected=rejected_count)
 
 
 def _content_rejected(order: Order, event: Event, _: object) -> Changes:
-    rejected = order.contents_rejected + 1
-    return enter(order, event, State.PRODUCING, contents_rejected=rejected)
+    rejected_count = order.contents_rejected + 1
+    return enter(order, event, State.PRODUCING, contents_rejected=rejected_count)
 
 
 def _published(order: Order, event: Event, _: object) -> Changes:
@@ -80,8 +80,8 @@ def _delivered(order: Order, event: Event, _: object) -> Changes:
 
 
 def _disputed(order: Order, event: Event, fact: work.OrderInArbitration) -> Changes:
-    memory = {"came_from": fact.came_from, "entry_cost_bps": fact.cost_bps}
-    return enter(order, event, State.IN_ARBITRATION, reason=fact.reason, **memory)
+    origin = {"came_from": fact.came_from, "entry_cost_bps": fact.cost_bps}
+    return enter(order, event, State.IN_ARBITRATION, reason=fact.reason, **origin)
 
 
 def _resolved(order: Order, event: Event, fact: work.DisputeResolved) -> Changes:
@@ -110,12 +110,12 @@ def _appointed(_: Order, __: Event, fact: work.ProviderAppointed) -> Changes:
 def _stopped(order: Order, event: Event, fact: work.ClockStopped) -> Changes:
     stoppers = tuple(sorted({*order.stoppers, fact.stopper}))
     until = fact.until if fact.stopper == "operator" else order.paused_until
-    stopped: Changes = {"stoppers": stoppers, "left": fact.left, "due_at": None}
-    return stopped | {"paused_until": until} | _heeded(event, fact)
+    changes: Changes = {"stoppers": stoppers, "left": fact.left, "due_at": None}
+    return changes | {"paused_until": until} | _heeded(event, fact)
 
 
 def _resumed(order: Order, event: Event, fact: work.ClockResumed) -> Changes:
-    stoppers = tuple(one for one in order.stoppers if one != fact.stopper)
+    stoppers = tuple(stopper for stopper in order.stoppers if stopper != fact.stopper)
     until = None if fact.stopper == "operator" else order.paused_until
     changes: Changes = {"stoppers": stoppers, "paused_until": until} | _heeded(event, fact)
     if fact.due_at is None:
@@ -133,10 +133,10 @@ def _extended(order: Order, event: Event, fact: work.DeadlineExtended) -> Change
 
 def _due(order: Order, event: Event, due_at: Any) -> Changes:  # noqa: ANN401 - an instant
     """Move a deadline: only reminders still ahead are sent, payment and answer move with it."""
-    moved = {"due_at": due_at, "reminded": due_at - event.at}
+    changes = {"due_at": due_at, "reminded": due_at - event.at}
     if order.state in (State.AWAITING_DEPOSIT, State.AWAITING_BALANCE):
-        return moved | {"pay_by": due_at}
-    return moved | {"answer_by": due_at} if order.state is State.OFFERED else moved
+        return changes | {"pay_by": due_at}
+    return changes | {"answer_by": due_at} if order.state is State.OFFERED else changes
 
 
 def _alerted(_: Order, __: Event, fact: OperatorAlerted) -> Changes:

@@ -42,45 +42,45 @@ def deadline(
     """
     if state not in policy.windows:
         return None
-    plain = elapsed(policy, state, entered_at, expected_at)
+    elapsed_due_at = elapsed(policy, state, entered_at, expected_at)
     if policy.day_count == "elapsed" or state in IN_HOURS or not _whole(policy.windows[state]):
-        return Deadline(plain)
+        return Deadline(elapsed_due_at)
     try:
         return Deadline(_civil(policy, state, entered_at, expected_at), "civil_cn")
     except UnknownYear:
-        return Deadline(plain, "unknown_year")
+        return Deadline(elapsed_due_at, "unknown_year")
 
 
 def elapsed(
     policy: Policy, state: State, entered_at: datetime, expected_at: datetime | None
 ) -> datetime:
     """Return a state's deadline in elapsed time."""
-    window, expected = policy.windows[state], expected_at or entered_at
+    window, publish_at = policy.windows[state], expected_at or entered_at
     if state is State.PRODUCING:
-        return max(expected, entered_at + window) + policy.production_grace
+        return max(publish_at, entered_at + window) + policy.production_grace
     if state is State.READY_TO_PUBLISH:
-        return max(expected, entered_at) + window
+        return max(publish_at, entered_at) + window
     return entered_at + window
 
 
 def _civil(
     policy: Policy, state: State, entered_at: datetime, expected_at: datetime | None
 ) -> datetime:
-    days, first = policy.windows[state].days, civil.day_ended(entered_at)
+    days, first_day = policy.windows[state].days, civil.day_ended(entered_at)
     if state is State.READY_TO_PUBLISH:
-        first = _later(first, expected_at, entered_at)
-    last = civil.last_day(first, days)
+        first_day = _later(first_day, expected_at, entered_at)
+    ending_day = civil.last_day(first_day, days)
     if state is not State.PRODUCING:
-        return civil.end_of(last)
-    grace, base = policy.production_grace, civil.end_of(last)
+        return civil.end_of(ending_day)
+    grace, base_at = policy.production_grace, civil.end_of(ending_day)
     if _whole(grace):
-        return civil.end_of(civil.last_day(_later(last, expected_at, base), grace.days))
-    return max(expected_at or base, base) + grace
+        return civil.end_of(civil.last_day(_later(ending_day, expected_at, base_at), grace.days))
+    return max(expected_at or base_at, base_at) + grace
 
 
-def _later(day: date, expected_at: datetime | None, than: datetime) -> date:
+def _later(day: date, expected_at: datetime | None, after_at: datetime) -> date:
     """Return the day of the expected publication if that is later, else the day at hand."""
-    return civil.day_of(expected_at) if expected_at and expected_at > than else day
+    return civil.day_of(expected_at) if expected_at and expected_at > after_at else day
 
 
 def _whole(window: timedelta) -> bool:
@@ -94,13 +94,13 @@ def is_known(policy: Policy, at: datetime, expected_at: datetime | None) -> bool
     """
     if policy.day_count == "elapsed":
         return True
-    entered = at + policy.deposit_window + policy.payment_notice_grace + policy.accept_window
+    entered_at = at + policy.deposit_window + policy.payment_notice_grace + policy.accept_window
     for state in FIRST_PASS:
-        found = deadline(policy, state, entered, expected_at)
-        if found is None or found.counted == "unknown_year":
+        state_deadline = deadline(policy, state, entered_at, expected_at)
+        if state_deadline is None or state_deadline.counted == "unknown_year":
             return False
-        entered = found.due_at
-    return _year_known(at) and _year_known(entered)
+        entered_at = state_deadline.due_at
+    return _year_known(at) and _year_known(entered_at)
 
 
 def _year_known(at: datetime) -> bool:

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator
 from models.fields import CommandId, Id, SenderRole, Strict
 
 # In an optional field null is absence, and the absent flag is down.
-Flag = Annotated[bool, BeforeValidator(lambda given: False if given is None else given)]
+Flag = Annotated[bool, BeforeValidator(lambda flag: False if flag is None else flag)]
 
 
 class Party(Strict):
@@ -37,7 +37,7 @@ class Command(Strict):
         absent = None
         if self.later:
             fields = type(self).model_fields
-            absent = {one for one in self.later if getattr(self, one) == fields[one].default}
+            absent = {name for name in self.later if getattr(self, name) == fields[name].default}
         body = self.__pydantic_serializer__.to_json(self, exclude=absent)
         return hashlib.blake2b(body, digest_size=16).digest()
 

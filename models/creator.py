@@ -93,19 +93,19 @@ class Creator:
 
     def turns(self, until: datetime) -> tuple[Turn, ...]:
         """Return every change that bans' ends before `until` bring, in turn."""
-        found, bans = [], self.bans
+        changes, bans = [], self.bans
         while bans and (ends_at := bans[0].until) is not None and ends_at < until:
-            over, bans = bans[0], bans[1:]
-            standing = self._under(bans)
+            ended_ban, bans = bans[0], bans[1:]
+            new_standing = self._under(bans)
             if not bans:
-                standing = replace(standing, violation_id=over.violation_id)
-            found.append(Turn(ends_at, standing))
-        return tuple(found)
+                new_standing = replace(new_standing, violation_id=ended_ban.violation_id)
+            changes.append(Turn(ends_at, new_standing))
+        return tuple(changes)
 
     def at(self, until: datetime) -> Standing:
         """Return what the creator may do at an instant to come."""
-        turns = self.turns(until)
-        return turns[-1].standing if turns else self.standing
+        changes = self.turns(until)
+        return changes[-1].standing if changes else self.standing
 
     def _under(self, bans: tuple[Ban, ...]) -> Standing:
         if not bans:
@@ -126,14 +126,14 @@ def evolve_creator(creator: Creator | None, event: Event) -> Creator:
     """Return the creator after one more event; raise `BrokenInvariant` on a gap."""
     fact = event.fact
     if isinstance(fact, happened.CreatorRegistered) and creator is None:
-        known = Creator(creator_id=fact.creator_id, name=fact.name, mcn_id=None, sequence=0)
+        current = Creator(creator_id=fact.creator_id, name=fact.name, mcn_id=None, sequence=0)
     elif creator is None:
         raise BrokenInvariant(f"{event.id}: a creator begins with creator.registered")
     else:
-        known = creator
-    if event.subject != f"creator:{known.creator_id}" or event.sequence != known.sequence + 1:
-        raise BrokenInvariant(f"{event.id} does not follow creator:{known.creator_id}")
-    return replace(known, sequence=event.sequence, **_CHANGES[type(fact)](known, event, fact))
+        current = creator
+    if event.subject != f"creator:{current.creator_id}" or event.sequence != current.sequence + 1:
+        raise BrokenInvariant(f"{event.id} does not follow creator:{current.creator_id}")
+    return replace(current, sequence=event.sequence, **_CHANGES[type(fact)](current, event, fact))
 
 
 Changes = dict[str, Any]
@@ -162,11 +162,13 @@ def _lifted(creator: Creator, *_: object) -> Changes:
 
 
 def _overturned(creator: Creator, _: Event, fact: happened.ViolationOverturned) -> Changes:
-    left = tuple(
-        replace(one, stands=False) if one.violation_id == fact.violation_id else one
-        for one in creator.violations
+    violations = tuple(
+        replace(violation, stands=False)
+        if violation.violation_id == fact.violation_id
+        else violation
+        for violation in creator.violations
     )
-    return {"violations": left, "bans": fact.bans}
+    return {"violations": violations, "bans": fact.bans}
 
 
 def _unchanged(*_: object) -> Changes:

@@ -71,18 +71,20 @@ def decide(
     order = elapsed.order
     if not is_party(command, order, creator.agency if creator else None):
         return elapsed.refuse(Reason.NOT_ALLOWED)
-    asked = hands.lent(command, order) if isinstance(command, OperatorAct) else command
+    order_command = hands.lent(command, order) if isinstance(command, OperatorAct) else command
     if unknown is not None:
         return elapsed.refuse(unknown)
-    if not _is_heard(order, asked, at) or (asked is not command and order.is_final):
-        return elapsed.refuse(late_or_wrong_state(order, asked, at))
-    judged = court.JUDGES[asked.kind](order, asked, at)
-    why = f"command:{command.id}"
-    after = conclude(elapsed, asked.kind, hands.signed(judged, command, creator), at, why)
-    if after.reason is not None:
-        return after
-    after = after.then(hands.trail(command, order, after.order), at, why)
-    return heeding(after, creator.at(at) if creator else FREE, at)
+    if not _is_heard(order, order_command, at) or (order_command is not command and order.is_final):
+        return elapsed.refuse(late_or_wrong_state(order, order_command, at))
+    judgement = court.JUDGES[order_command.kind](order, order_command, at)
+    caused_by = f"command:{command.id}"
+    decision = conclude(
+        elapsed, order_command.kind, hands.signed(judgement, command, creator), at, caused_by
+    )
+    if decision.reason is not None:
+        return decision
+    decision = decision.then(hands.trail(command, order, decision.order), at, caused_by)
+    return heeding(decision, creator.at(at) if creator else FREE, at)
 
 
 def _is_heard(order: Order, command: OrderCommand, at: datetime) -> bool:
@@ -97,105 +99,119 @@ ALWAYS_HEARD = frozenset({"confirm_unpaid", "appoint_provider"})
 """Besides payments, what is heard while only they can change an order's fate."""
 
 
-def elapse(order: Order, until: datetime, turns: Iterable[Turn] = ()) -> Verdict:
+def elapse(order: Order, until: datetime, changes: Iterable[Turn] = ()) -> Verdict:
     """Let every deadline before `until` take effect, each at its own instant.
 
-    On time means at or before a deadline, so a state ends only when `until` is later. `turns` are
-    the changes in its creator's standing before `until`, which take effect in between.
+    On time means at or before a deadline, so a state ends only when `until` is later. `changes` are
+    those in its creator's standing before `until`, which take effect in between.
     """
-    verdict = Verdict(order)
-    for turn in turns:
-        verdict = _lapse(verdict, turn.at)
-        if verdict.order.learns_at(turn.at):
-            verdict = heeding(verdict, turn.standing, turn.at, begins=True)
-    return _lapse(verdict, until)
+    decision = Verdict(order)
+    for change in changes:
+        decision = _lapse(decision, change.at)
+        if decision.order.learns_at(change.at):
+            decision = heeding(decision, change.standing, change.at, begins=True)
+    return _lapse(decision, until)
 
 
-def _lapse(verdict: Verdict, until: datetime) -> Verdict:
-    while (lapses_at := verdict.order.lapses_at) is not None and until > lapses_at:
-        state, paused = verdict.order.state, verdict.order.stoppers
-        facts = court.enforce(verdict.order, lapses_at)
+def _lapse(decision: Verdict, until: datetime) -> Verdict:
+    while (lapses_at := decision.order.lapses_at) is not None and until > lapses_at:
+        state, paused = decision.order.state, decision.order.stoppers
+        facts = court.enforce(decision.order, lapses_at)
         kind = END_PAUSE if paused else ENFORCE_DEADLINE
-        verdict = conclude(verdict, kind, facts, lapses_at, f"deadline:{state}")
-    return verdict
+        decision = conclude(decision, kind, facts, lapses_at, f"deadline:{state}")
+    return decision
 
 
-def heeding(verdict: Verdict, standing: Standing, at: datetime, *, begins: bool = False) -> Verdict:
+def heeding(
+    decision: Verdict, creator_standing: Standing, at: datetime, *, begins: bool = False
+) -> Verdict:
     """Let an order learn what its creator's standing means for it, if it has not yet."""
-    kind, facts = heed.effect(verdict.order, standing, at, begins=begins)
+    kind, facts = heed.effect(decision.order, creator_standing, at, begins=begins)
     if not facts:
-        return verdict
-    why = standing.why if standing.violation_id else f"contract:{verdict.order.creator_id}"
-    return conclude(verdict, kind, facts, at, why)
+        return decision
+    caused_by = (
+        creator_standing.why
+        if creator_standing.violation_id
+        else f"contract:{decision.order.creator_id}"
+    )
+    return conclude(decision, kind, facts, at, caused_by)
 
 
-def wake(order: Order, now: datetime, turns: Iterable[Turn] = ()) -> Verdict:
+def wake(order: Order, now: datetime, changes: Iterable[Turn] = ()) -> Verdict:
     """Tell an order that time has passed: end what has lapsed, else remind who is waited for.
 
     Of several reminders missed only the latest is sent, and none after the deadline.
     """
-    verdict = elapse(order, now, turns)
-    order = verdict.order
+    decision = elapse(order, now, changes)
+    order = decision.order
     due_at = order.due_at
     if order.state is State.IN_ARBITRATION:
-        return _ask_for_a_decision(verdict, now)
+        return _ask_for_a_decision(decision, now)
     if due_at is None or now > due_at:
-        return verdict
-    missed = [lead for lead in order.leads_left() if due_at - lead <= now]
-    if not missed:
-        return verdict
-    return verdict.then([judges.remind(order, due_at, missed[-1])], now, f"reminder:{order.state}")
+        return decision
+    missed_leads = [lead for lead in order.leads_left() if due_at - lead <= now]
+    if not missed_leads:
+        return decision
+    return decision.then(
+        [judges.remind(order, due_at, missed_leads[-1])], now, f"reminder:{order.state}"
+    )
 
 
-def _ask_for_a_decision(verdict: Verdict, now: datetime) -> Verdict:
+def _ask_for_a_decision(decision: Verdict, now: datetime) -> Verdict:
     """Tell an operator that nobody has decided, and then at every interval."""
-    order = verdict.order
-    first, interval = order.alert_at, order.policy.arbitration_interval
-    if first is None or now < first:
-        return verdict
-    due_at = first + (now - first) // interval * interval
+    order = decision.order
+    first_alert_at, interval = order.alert_at, order.policy.arbitration_interval
+    if first_alert_at is None or now < first_alert_at:
+        return decision
+    due_at = first_alert_at + (now - first_alert_at) // interval * interval
     fact = _worry(order, Alert.ARBITRATION_OVERDUE, due_at)
-    return verdict.then([fact], now, f"reminder:{order.state}")
+    return decision.then([fact], now, f"reminder:{order.state}")
 
 
 def _worry(order: Order, alert: Alert, due_at: datetime | None = None) -> OperatorAlerted:
     """Tell an operator of an order that waits, and of the money that waits with it."""
-    last = order.held[-1]
+    last_holding = order.held[-1]
     return OperatorAlerted(
-        alert=alert, payment_id=last.payment_id, amount_fen=order.held_fen, due_at=due_at
+        alert=alert, payment_id=last_holding.payment_id, amount_fen=order.held_fen, due_at=due_at
     )
 
 
-def conclude(so_far: Verdict, kind: str, judged: Judgement, at: datetime, why: str) -> Verdict:
+def conclude(
+    prior: Verdict, kind: str, judgement: Judgement, at: datetime, caused_by: str
+) -> Verdict:
     """Fold a judgement, and hold it against the table: the code may not contradict its own map."""
-    if isinstance(judged, Refusal):
-        return so_far.refuse(judged.reason, judged.cost_fen)
-    if isinstance(judged, Reason):
-        return so_far.refuse(judged)
-    transition = find(so_far.order.state, kind)
-    after = so_far.then(judged, at, why)
-    if transition is None or after.order.state not in transition.targets:
-        message = f"{kind} took {so_far.order.state} to {after.order.state}: not in the table"
+    if isinstance(judgement, Refusal):
+        return prior.refuse(judgement.reason, judgement.cost_fen)
+    if isinstance(judgement, Reason):
+        return prior.refuse(judgement)
+    transition = find(prior.order.state, kind)
+    decision = prior.then(judgement, at, caused_by)
+    if transition is None or decision.order.state not in transition.targets:
+        message = f"{kind} took {prior.order.state} to {decision.order.state}: not in the table"
         raise BrokenInvariant(message)
-    if after.order.is_final and after.order.held:
-        message = f"order {after.order.order_id} ended {after.order.state} with money still held"
+    if decision.order.is_final and decision.order.held:
+        message = (
+            f"order {decision.order.order_id} ended {decision.order.state} with money still held"
+        )
         raise BrokenInvariant(message)
-    if after.order.counted == "unknown_year" and after.order.state is not so_far.order.state:
+    if decision.order.counted == "unknown_year" and decision.order.state is not prior.order.state:
         # The deadline is counted as it elapses; an operator who knows better may extend it.
-        return after.then([_worry(after.order, Alert.CALENDAR_UNKNOWN)], at, why)
-    return after
+        return decision.then([_worry(decision.order, Alert.CALENDAR_UNKNOWN)], at, caused_by)
+    return decision
 
 
 def is_party(command: OrderCommand | OperatorAct, order: Order, agency: str | None) -> bool:
     """Tell whether the asker may speak about this order at all; `agency` is the creator's now."""
-    role, who = command.by.role, command.by.id
+    role, requester_id = command.by.role, command.by.id
     if isinstance(command, OperatorAct):
         return role == Role.OPERATOR.value
     if role not in ROLES[command.kind]:
         return False
-    served = order.client_provider if command.kind in REVIEWS else order.creator_provider
-    mine = {Role.CLIENT: order.client_id, Role.CREATOR: order.creator_id}
-    return who == (mine | {Role.MCN: agency, Role.PROVIDER: served}).get(Role(role), who)
+    provider_id = order.client_provider if command.kind in REVIEWS else order.creator_provider
+    party_ids = {Role.CLIENT: order.client_id, Role.CREATOR: order.creator_id}
+    return requester_id == (party_ids | {Role.MCN: agency, Role.PROVIDER: provider_id}).get(
+        Role(role), requester_id
+    )
 
 
 def hears_only_payments(order: Order, at: datetime) -> bool:

@@ -33,10 +33,10 @@ def fact(name: str) -> Callable[[type[T]], type[T]]:
     """Make a class a kind of event, published under `name`."""
 
     def make(kind: type[T]) -> type[T]:
-        made = dataclass(frozen=True, slots=True, kw_only=True)(kind)
-        made.type = name
-        FACTS[name] = made
-        return made
+        fact_class = dataclass(frozen=True, slots=True, kw_only=True)(kind)
+        fact_class.type = name
+        FACTS[name] = fact_class
+        return fact_class
 
     return make
 
@@ -91,5 +91,5 @@ class Event:
 
     def published(self) -> dict[str, Any]:
         """Return the event as consumers see it, parsed."""
-        found: dict[str, Any] = json.loads(self.text())
-        return found
+        body: dict[str, Any] = json.loads(self.text())
+        return body

@@ -19,28 +19,28 @@ from models.policy import Policy
 
 def begin(event: Event, policy: Policy) -> Order:
     """Make the order that `order.placed` describes."""
-    placed = event.fact
-    if not isinstance(placed, happened.OrderPlaced) or event.order_id is None:
+    fact = event.fact
+    if not isinstance(fact, happened.OrderPlaced) or event.order_id is None:
         message = f"an order begins with order.placed, not with {event.fact.type}"
         raise BrokenInvariant(message)
     return Order(
         order_id=event.order_id,
-        client_id=placed.client_id,
-        creator_id=placed.creator_id,
+        client_id=fact.client_id,
+        creator_id=fact.creator_id,
         policy=policy,
-        task_type=placed.task_type,
-        prepay_deposit=placed.prepay_deposit,
-        original_amount_fen=placed.amount_fen,
-        amount_fen=placed.amount_fen,
-        deposit_fen=placed.deposit_fen,
+        task_type=fact.task_type,
+        prepay_deposit=fact.prepay_deposit,
+        original_amount_fen=fact.amount_fen,
+        amount_fen=fact.amount_fen,
+        deposit_fen=fact.deposit_fen,
         placed_at=event.at,
-        expected_publish_at=placed.expected_publish_at,
-        needs_script=placed.needs_script,
+        expected_publish_at=fact.expected_publish_at,
+        needs_script=fact.needs_script,
         state=State.AWAITING_DEPOSIT,
         sequence=event.sequence,
         entered_at=event.at,
-        due_at=placed.due_at,
-        pay_by=placed.due_at,
+        due_at=fact.due_at,
+        pay_by=fact.due_at,
     )
 
 
@@ -55,11 +55,11 @@ def evolve(order: Order, event: Event) -> Order:
 
 def replay(events: Iterable[Event], policy_of: Callable[[str], Policy]) -> Order:
     """Rebuild an order from its events, the first of which is `order.placed`."""
-    first, *others = events
-    placed = first.fact
-    version = placed.policy_version if isinstance(placed, happened.OrderPlaced) else ""
+    first, *later_events = events
+    fact = first.fact
+    version = fact.policy_version if isinstance(fact, happened.OrderPlaced) else ""
     order = begin(first, policy_of(version))
-    for event in others:
+    for event in later_events:
         order = evolve(order, event)
     return order
 
@@ -85,8 +85,8 @@ def _overdue(order: Order, event: Event, _: object) -> Changes:
 
 
 def _forfeited(order: Order, event: Event, fact: happened.OrderForfeited) -> Changes:
-    lost = {"held": (), "forfeited": order.held}
-    return _enter(order, event, State.FORFEITED, reason=fact.reason, **lost)
+    holdings = {"held": (), "forfeited": order.held}
+    return _enter(order, event, State.FORFEITED, reason=fact.reason, **holdings)
 
 
 def _ended(state: State) -> Callable[[Order, Event, Any], Changes]:
@@ -95,16 +95,16 @@ def _ended(state: State) -> Callable[[Order, Event, Any], Changes]:
 
 def _cancelled(order: Order, event: Event, fact: happened.OrderCancelled) -> Changes:
     # What a cancellation at a cost takes and gives back leaves escrow with this one event.
-    held = () if fact.cost_fen else order.held
-    return _enter(order, event, State.CANCELLED, reason=fact.reason, held=held)
+    holdings = () if fact.cost_fen else order.held
+    return _enter(order, event, State.CANCELLED, reason=fact.reason, held=holdings)
 
 
 def _reinstated(order: Order, event: Event, fact: happened.OrderReinstated) -> Changes:
-    back: Changes = {"held": order.forfeited, "forfeited": ()}
+    holdings: Changes = {"held": order.forfeited, "forfeited": ()}
     if fact.due_at is not None:
-        return _enter(order, event, State.AWAITING_BALANCE, pay_by=fact.due_at, **back)
+        return _enter(order, event, State.AWAITING_BALANCE, pay_by=fact.due_at, **holdings)
     # For a moment the balance is overdue again: the payment that proves it follows at once.
-    return _enter(order, event, State.BALANCE_OVERDUE, **back)
+    return _enter(order, event, State.BALANCE_OVERDUE, **holdings)
 
 
 def _funded(order: Order, event: Event, _: object) -> Changes:
@@ -126,7 +126,9 @@ def _applied(order: Order, _: Event, fact: money.PaymentApplied) -> Changes:
 def _refunding(order: Order, _: Event, fact: money.RefundRequested) -> Changes:
     if fact.source != "escrow":
         return {}
-    return {"held": tuple(one for one in order.held if one.payment_id != fact.payment_id)}
+    return {
+        "held": tuple(holding for holding in order.held if holding.payment_id != fact.payment_id)
+    }
 
 
 def _reminded(order: Order, event: Event, fact: CreatorReminded | ClientReminded) -> Changes:

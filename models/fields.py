@@ -37,14 +37,14 @@ def parse_duration(text: object) -> timedelta:
     """
     if isinstance(text, timedelta):
         return text
-    found = _DURATION.fullmatch(text) if isinstance(text, str) and len(text) <= LONGEST else None
-    if found is None:
+    match = _DURATION.fullmatch(text) if isinstance(text, str) and len(text) <= LONGEST else None
+    if match is None:
         message = "a duration like PT30M, PT24H or P7D is wanted"
         raise ValueError(message)
-    weeks, days, hours, minutes = (int(part or 0) for part in found.groups()[:4])
+    weeks, days, hours, minutes = (int(part or 0) for part in match.groups()[:4])
     try:
         return timedelta(weeks=weeks, days=days, hours=hours, minutes=minutes) + timedelta(
-            seconds=float(found[5] or 0)
+            seconds=float(match[5] or 0)
         )
     except OverflowError:
         message = "a duration of at most 10 years is wanted"

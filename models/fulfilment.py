@@ -44,8 +44,8 @@ def submit_script(order: Order, command: SubmitScript, at: datetime) -> Judgemen
         return Reason.WRONG_STATE
     terms = wait(order, State.SCRIPT_REVIEW, at) | parties(order)
     version, by = order.scripts + 1, said_by(command)
-    given: dict[str, Any] = {"links": command.links, "note": command.note}
-    return (ScriptSubmitted(by=by, version=version, **given, **terms),)
+    submission: dict[str, Any] = {"links": command.links, "note": command.note}
+    return (ScriptSubmitted(by=by, version=version, **submission, **terms),)
 
 
 def submit_content(order: Order, command: SubmitContent, at: datetime) -> Judgement:
@@ -54,8 +54,8 @@ def submit_content(order: Order, command: SubmitContent, at: datetime) -> Judgem
         return Reason.WRONG_STATE
     terms = wait(order, State.CONTENT_REVIEW, at) | parties(order)
     version, by = order.contents + 1, said_by(command)
-    given: dict[str, Any] = {"links": command.links, "note": command.note}
-    return (ContentSubmitted(by=by, version=version, **given, **terms),)
+    submission: dict[str, Any] = {"links": command.links, "note": command.note}
+    return (ContentSubmitted(by=by, version=version, **submission, **terms),)
 
 
 def approve_script(order: Order, command: OrderCommand, at: datetime) -> Judgement:
@@ -65,19 +65,23 @@ def approve_script(order: Order, command: OrderCommand, at: datetime) -> Judgeme
 
 def script_approved(order: Order, by: str, at: datetime) -> Fact:
     """Agree to the script; a broadcast has nothing else to review."""
-    following = State.READY_TO_PUBLISH if order.is_live else State.PRODUCING
-    terms = wait(order, following, at) | parties(order)
+    next_state = State.READY_TO_PUBLISH if order.is_live else State.PRODUCING
+    terms = wait(order, next_state, at) | parties(order)
     return ScriptApproved(by=by, version=order.scripts, **terms)
 
 
 def reject_script(order: Order, command: RejectScript, at: datetime) -> Judgement:
     """Let the client's side want another script, so many times."""
-    left = order.policy.script_rejections - order.scripts_rejected
-    if left <= 0:
+    rejections_left = order.policy.script_rejections - order.scripts_rejected
+    if rejections_left <= 0:
         return Reason.NO_REJECTIONS_LEFT
     terms = wait(order, State.SCRIPT_REVISION, at) | parties(order)
-    said: dict[str, Any] = {"by": said_by(command), "comment": command.comment}
-    return (ScriptRejected(version=order.scripts, rejections_left=left - 1, **said, **terms),)
+    rejection: dict[str, Any] = {"by": said_by(command), "comment": command.comment}
+    return (
+        ScriptRejected(
+            version=order.scripts, rejections_left=rejections_left - 1, **rejection, **terms
+        ),
+    )
 
 
 def approve_content(order: Order, command: OrderCommand, at: datetime) -> Judgement:
@@ -93,19 +97,23 @@ def content_approved(order: Order, by: str, at: datetime) -> Fact:
 
 def reject_content(order: Order, command: RejectContent, at: datetime) -> Judgement:
     """Let the client's side want the work done again, so many times."""
-    left = order.policy.content_rejections - order.contents_rejected
-    if left <= 0:
+    rejections_left = order.policy.content_rejections - order.contents_rejected
+    if rejections_left <= 0:
         return Reason.NO_REJECTIONS_LEFT
     terms = wait(order, State.PRODUCING, at) | parties(order)
-    said: dict[str, Any] = {"by": said_by(command), "comment": command.comment}
-    return (ContentRejected(version=order.contents, rejections_left=left - 1, **said, **terms),)
+    rejection: dict[str, Any] = {"by": said_by(command), "comment": command.comment}
+    return (
+        ContentRejected(
+            version=order.contents, rejections_left=rejections_left - 1, **rejection, **terms
+        ),
+    )
 
 
 def publish_work(order: Order, command: PublishWork, at: datetime) -> Judgement:
     """Let the creator's side say where the work is; when it came out is for the record only."""
     terms = wait(order, State.PUBLISHED, at) | parties(order)
-    told: dict[str, Any] = {"url": command.url, "published_at": command.published_at}
-    return (WorkPublished(by=said_by(command), **told, **terms),)
+    publication: dict[str, Any] = {"url": command.url, "published_at": command.published_at}
+    return (WorkPublished(by=said_by(command), **publication, **terms),)
 
 
 def confirm_delivery(order: Order, command: OrderCommand, at: datetime) -> Judgement:
@@ -123,8 +131,8 @@ def rate_order(order: Order, command: RateOrder, _: datetime) -> Judgement:
     """Let the client rate a completed order, once."""
     if order.rated:
         return Reason.WRONG_STATE
-    given: dict[str, Any] = {"rating": command.rating, "comment": command.comment}
-    return (OrderRated(by=said_by(command), **given, **parties(order)),)
+    rating: dict[str, Any] = {"rating": command.rating, "comment": command.comment}
+    return (OrderRated(by=said_by(command), **rating, **parties(order)),)
 
 
 COMMANDS: dict[str, Callable[[Order, Any, datetime], Judgement]] = {

@@ -21,28 +21,28 @@ def lent(command: OperatorAct, order: Order) -> OrderCommand:
 
     Where both sides may ask the same, the operator stands in for the client.
     """
-    asked: OrderCommand = command.command
-    client = Role.CLIENT in ROLES[asked.kind]
+    order_command: OrderCommand = command.command
+    client = Role.CLIENT in ROLES[order_command.kind]
     side = (Role.CLIENT, order.client_id) if client else (Role.CREATOR, order.creator_id)
     by = Party.model_validate({"role": side[0].value, "id": side[1]})
-    return asked.model_copy(update={"id": command.id, "by": by})
+    return order_command.model_copy(update={"id": command.id, "by": by})
 
 
 def signed(
-    judged: Judgement, command: OrderCommand | OperatorAct, creator: Creator | None
+    judgement: Judgement, command: OrderCommand | OperatorAct, creator: Creator | None
 ) -> Judgement:
     """Name who really asked, and freeze to whom an acceptance owes what."""
-    if not isinstance(judged, tuple):
-        return judged
+    if not isinstance(judgement, tuple):
+        return judgement
     if isinstance(command, OperatorAct):
-        judged = tuple(_named(fact, said_by(command)) for fact in judged)
-    return tuple(_owing(fact, creator) for fact in judged)
+        judgement = tuple(_named(fact, said_by(command)) for fact in judgement)
+    return tuple(_owing(fact, creator) for fact in judgement)
 
 
 def _named(fact: Fact, by: str) -> Fact:
     body: Any = fact
-    named = any(one.name == "by" for one in fields(body))
-    return replace(body, by=by) if named else fact
+    has_by = any(field.name == "by" for field in fields(body))
+    return replace(body, by=by) if has_by else fact
 
 
 def _owing(fact: Fact, creator: Creator | None) -> Fact:
@@ -58,9 +58,9 @@ def trail(
     reason = getattr(command, "reason", None)
     if command.by.role != Role.OPERATOR.value or reason is None:
         return ()
-    asked = command.command.kind if isinstance(command, OperatorAct) else command.kind
-    seen = {"before": glimpse(before), "after": glimpse(after)}
-    return (OperatorActed(by=said_by(command), note=reason, act=asked, **seen),)
+    command_kind = command.command.kind if isinstance(command, OperatorAct) else command.kind
+    snapshots = {"before": glimpse(before), "after": glimpse(after)}
+    return (OperatorActed(by=said_by(command), note=reason, act=command_kind, **snapshots),)
 
 
 def glimpse(order: Order) -> Glimpse:

@@ -37,14 +37,14 @@ def hear(book: Book, command: AnyCommand, at: datetime) -> Settlement:
 
     A command id is judged once: a repeat gets the first outcome and changes nothing.
     """
-    earlier = book.receipts.get(command.id)
-    if earlier is not None and earlier.fingerprint == command.fingerprint():
-        return Settlement(outcome="duplicate", reason=earlier.reason, cost_fen=earlier.cost_fen)
+    receipt = book.receipts.get(command.id)
+    if receipt is not None and receipt.fingerprint == command.fingerprint():
+        return Settlement(outcome="duplicate", reason=receipt.reason, cost_fen=receipt.cost_fen)
     if isinstance(command, PlaceOrder):
         fault = placing.fault(command, book.policy, at)
         if fault is not None:
             return refused(Reason.MALFORMED, detail=fault)
-    if earlier is not None:
+    if receipt is not None:
         return refused(Reason.ID_REUSED)
     settlement = _HANDLERS.get(type(command), _about_order)(book, command, at)
     book.receipts[command.id] = Receipt(
@@ -84,18 +84,18 @@ def _about_order(book: Book, command: OrderCommand | OperatorAct, at: datetime) 
     if order is None:
         return refused(Reason.UNKNOWN_ORDER)
     creator = book.creators.get(order.creator_id)
-    verdict = decide(order, command, at, creator, _unknown(book, command))
-    events = book.adopt(verdict)
-    if verdict.reason is None:
+    decision = decide(order, command, at, creator, _unknown(book, command))
+    events = book.adopt(decision)
+    if decision.reason is None:
         return applied(events)
-    return refused(verdict.reason, events, cost_fen=verdict.cost_fen)
+    return refused(decision.reason, events, cost_fen=decision.cost_fen)
 
 
 def _unknown(book: Book, command: OrderCommand | OperatorAct) -> Reason | None:
     """Say whom a command names that nobody knows."""
-    asked = command.command if isinstance(command, OperatorAct) else command
-    named = asked.provider_id if isinstance(asked, AppointProvider) else None
-    return Reason.UNKNOWN_PROVIDER if named and named not in book.providers else None
+    inner_command = command.command if isinstance(command, OperatorAct) else command
+    provider_id = inner_command.provider_id if isinstance(inner_command, AppointProvider) else None
+    return Reason.UNKNOWN_PROVIDER if provider_id and provider_id not in book.providers else None
 
 
 def _place(book: Book, command: PlaceOrder, at: datetime) -> Settlement:
@@ -116,11 +116,11 @@ def _misplaced(book: Book, command: PlaceOrder, at: datetime) -> Reason | None:
         return Reason.UNKNOWN_CLIENT
     if command.creator_id not in book.creators:
         return Reason.UNKNOWN_CREATOR
-    standing = book.creators[command.creator_id].at(at)
-    if not standing.admitted or standing.banned:
-        return Reason.CREATOR_BANNED if standing.admitted else Reason.CREATOR_NOT_ADMITTED
-    known = clocks.is_known(book.policy, at, command.expected_publish_at)
-    return None if known else Reason.CALENDAR_UNKNOWN
+    creator_standing = book.creators[command.creator_id].at(at)
+    if not creator_standing.admitted or creator_standing.banned:
+        return Reason.CREATOR_BANNED if creator_standing.admitted else Reason.CREATOR_NOT_ADMITTED
+    calendar_known = clocks.is_known(book.policy, at, command.expected_publish_at)
+    return None if calendar_known else Reason.CALENDAR_UNKNOWN
 
 
 _HANDLERS: dict[type, Callable[[Book, Any, datetime], Settlement]] = {

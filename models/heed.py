@@ -27,27 +27,29 @@ NOTHING: Effect = ("", ())
 UNANSWERED = (State.AWAITING_DEPOSIT, State.OFFERED)
 
 
-def effect(order: Order, standing: Standing, at: datetime, *, begins: bool) -> Effect:
+def effect(order: Order, creator_standing: Standing, at: datetime, *, begins: bool) -> Effect:
     """Say what a creator's standing means for an order; asked twice, it does nothing more.
 
     Work that has begun comes before an operator when a ban for good `begins`, and not again when
     the operator has decided.
     """
-    if standing.banned:
-        kind = BAN_FOR_GOOD if standing.for_good else BAN
-        facts = _banned(order, standing, at, begins=begins)
+    if creator_standing.banned:
+        kind = BAN_FOR_GOOD if creator_standing.for_good else BAN
+        facts = _banned(order, creator_standing, at, begins=begins)
         return (kind, facts) if facts else NOTHING
     if "ban" in order.stoppers:
         return LIFT_BAN, (resume(order, "ban", at),)
-    if not standing.admitted and order.state in UNANSWERED:
+    if not creator_standing.admitted and order.state in UNANSWERED:
         return CONTRACT_ENDED, _unanswered(order, "creator_left")
     return NOTHING
 
 
-def _banned(order: Order, standing: Standing, at: datetime, *, begins: bool) -> tuple[Fact, ...]:
+def _banned(
+    order: Order, creator_standing: Standing, at: datetime, *, begins: bool
+) -> tuple[Fact, ...]:
     if order.state in UNANSWERED:
         return _unanswered(order, "creator_banned")
-    if standing.for_good:
+    if creator_standing.for_good:
         if order.state in (State.AWAITING_BALANCE, State.IN_FULFILMENT):
             return called_off(order, "platform", "creator_banned")
         if begins and order.state in BEFORE_PUBLICATION:

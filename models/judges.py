@@ -56,37 +56,37 @@ def said_by(command: Command) -> str:
 
 def wait(order: Order, state: State, at: datetime) -> dict[str, Any]:
     """Say until when a state entered at `at` waits, and how that was counted."""
-    found = clocks.deadline(order.policy, state, at, order.expected_publish_at)
-    if found is None:
+    deadline = clocks.deadline(order.policy, state, at, order.expected_publish_at)
+    if deadline is None:
         raise BrokenInvariant(f"{state} waits for nobody")
-    return {"due_at": found.due_at, "counted": found.counted}
+    return {"due_at": deadline.due_at, "counted": deadline.counted}
 
 
 def give_back(order: Order) -> tuple[RefundRequested, ...]:
     """Owe everything held to the client again, payment by payment, the last one first."""
     return tuple(
         RefundRequested(
-            refund_id=base_id(one.payment_id, order.order_id),
-            payment_id=one.payment_id,
+            refund_id=base_id(holding.payment_id, order.order_id),
+            payment_id=holding.payment_id,
             client_id=order.client_id,
-            amount_fen=one.amount_fen,
+            amount_fen=holding.amount_fen,
             source="escrow",
         )
-        for one in reversed(order.held)
+        for holding in reversed(order.held)
     )
 
 
 def enforce_deadline(order: Order, _: datetime) -> tuple[Fact, ...]:
     """End a wait whose time has passed."""
-    both = parties(order)
+    party_ids = parties(order)
     if order.state is State.AWAITING_DEPOSIT:
-        return (OrderExpired(reason="deposit_not_paid", **both),)
+        return (OrderExpired(reason="deposit_not_paid", **party_ids),)
     if order.state is State.OFFERED:
-        return (OrderExpired(reason="not_accepted", **both), *give_back(order))
+        return (OrderExpired(reason="not_accepted", **party_ids), *give_back(order))
     if order.state is State.AWAITING_BALANCE and order.lapses_at is not None:
-        until = order.lapses_at + order.policy.payment_notice_grace
-        due = order.balance_due_fen
-        return (OrderBalanceOverdue(balance_due_fen=due, due_at=until, **both),)
+        due_at = order.lapses_at + order.policy.payment_notice_grace
+        balance_due_fen = order.balance_due_fen
+        return (OrderBalanceOverdue(balance_due_fen=balance_due_fen, due_at=due_at, **party_ids),)
     if order.state is State.BALANCE_OVERDUE:
         return (forfeit(order, "balance_not_paid"),)
     message = f"nothing lapses in {order.state}"
@@ -101,8 +101,8 @@ def forfeit(order: Order, reason: str) -> OrderForfeited:
 def remind(order: Order, due_at: datetime, lead: timedelta) -> Fact:
     """Remind whoever the order waits for."""
     if order.state in WAITS_FOR_CREATOR:
-        who = order.creator_id
-        return CreatorReminded(recipient_id=who, cause="deadline", due_at=due_at, lead=lead)
+        creator_id = order.creator_id
+        return CreatorReminded(recipient_id=creator_id, cause="deadline", due_at=due_at, lead=lead)
     return ClientReminded(
         recipient_id=order.client_id,
         cause="deadline",
@@ -156,8 +156,8 @@ def withdraw_order(order: Order, command: WithdrawOrder, _: datetime) -> Judgeme
 
 def called_off(order: Order, by: str, reason: str, note: str | None = None) -> tuple[Fact, ...]:
     """End an order at no cost; everything goes back."""
-    back, both = order.held_fen, parties(order)
-    cancelled = OrderCancelled(by=by, reason=reason, note=note, refund_fen=back, **both)
+    refund_fen, party_ids = order.held_fen, parties(order)
+    cancelled = OrderCancelled(by=by, reason=reason, note=note, refund_fen=refund_fen, **party_ids)
     return (cancelled, *give_back(order))
 
 
@@ -169,8 +169,8 @@ def nudge_creator(order: Order, _: OrderCommand, at: datetime) -> Judgement:
     if order.nudges >= policy.nudge_limit:
         return Reason.NUDGE_LIMIT
     due_at = order.due_at or at
-    who = order.creator_id
-    return (CreatorReminded(recipient_id=who, cause="nudge", due_at=due_at, lead=None),)
+    creator_id = order.creator_id
+    return (CreatorReminded(recipient_id=creator_id, cause="nudge", due_at=due_at, lead=None),)
 
 
 def confirm_unpaid(order: Order, _: OrderCommand, __: datetime) -> Judgement:

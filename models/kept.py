@@ -16,15 +16,15 @@ class Kept(dict[str, V]):
 
     __slots__ = ("_journal", "_number")
 
-    def __init__(self, held: Mapping[str, V] | None = None) -> None:
+    def __init__(self, initial: Mapping[str, V] | None = None) -> None:
         """Begin with what is held already."""
-        super().__init__(held or {})
+        super().__init__(initial or {})
         self._journal: Journal | None = None
         self._number = 0
 
-    def note(self, journal: Journal, number: int) -> None:
+    def note(self, journal: Journal, index: int) -> None:
         """Write every change from now on into a journal, under a number: others may share it."""
-        self._journal, self._number = journal, number
+        self._journal, self._number = journal, index
 
     def put_back(self, key: str, value: V | None) -> None:
         """Hold what was held before, None for nothing."""

@@ -66,11 +66,11 @@ def payable(party: str) -> str:
 def postings(event: Event) -> Moves:
     """Return the money that an event moves."""
     rule = _RULES.get(type(event.fact))
-    made = rule(event.order_id, event.fact) if rule else ()
-    if any(one.amount_fen <= 0 for one in made):
+    moves = rule(event.order_id, event.fact) if rule else ()
+    if any(posting.amount_fen <= 0 for posting in moves):
         message = f"{event.id} would move nothing, or backwards"
         raise BrokenInvariant(message)
-    return made
+    return moves
 
 
 def _applied(order_id: str | None, fact: PaymentApplied) -> Moves:
@@ -78,10 +78,10 @@ def _applied(order_id: str | None, fact: PaymentApplied) -> Moves:
 
 
 def _unapplied(_: str | None, fact: PaymentUnapplied) -> Moves:
-    arrived = Posting(PSP, SUSPENSE, fact.amount_fen)
+    inbound = Posting(PSP, SUSPENSE, fact.amount_fen)
     if fact.client_id is None:
-        return (arrived,)
-    return (arrived, Posting(SUSPENSE, refundable(fact.client_id), fact.amount_fen))
+        return (inbound,)
+    return (inbound, Posting(SUSPENSE, refundable(fact.client_id), fact.amount_fen))
 
 
 def _requested(order_id: str | None, fact: RefundRequested) -> Moves:
@@ -115,25 +115,25 @@ def _some(*moves: tuple[str, str, int]) -> Moves:
 
 
 def _completed(order_id: str | None, fact: OrderCompleted) -> Moves:
-    own, agency = escrow(order_id), (fact.mcn_id, fact.mcn_fen)
-    side = _to_the_side(own, agency, (fact.creator_id, fact.creator_fen))
-    return side + _some((own, FEES, fact.fee_fen))
+    account, agency = escrow(order_id), (fact.mcn_id, fact.mcn_fen)
+    side = _to_the_side(account, agency, (fact.creator_id, fact.creator_fen))
+    return side + _some((account, FEES, fact.fee_fen))
 
 
 def _cancelled(order_id: str | None, fact: OrderCancelled) -> Moves:
     if not fact.cost_fen:
         return ()
-    own, agency = escrow(order_id), (fact.mcn_id, fact.mcn_fen)
-    side = _to_the_side(own, agency, (fact.creator_id, fact.creator_part_fen - fact.mcn_fen))
-    back = (own, refundable(fact.client_id), fact.refund_fen)
-    return side + _some((own, FEES, fact.fee_part_fen), back)
+    account, agency = escrow(order_id), (fact.mcn_id, fact.mcn_fen)
+    side = _to_the_side(account, agency, (fact.creator_id, fact.creator_part_fen - fact.mcn_fen))
+    refund = (account, refundable(fact.client_id), fact.refund_fen)
+    return side + _some((account, FEES, fact.fee_part_fen), refund)
 
 
 def _released(_: str | None, fact: ForfeitReleased) -> Moves:
     agency = (fact.mcn_id, fact.mcn_fen)
     side = _to_the_side(FORFEITED, agency, (fact.creator_id, fact.creator_fen))
-    back = (FORFEITED, refundable(fact.client_id), fact.client_fen)
-    return _some((FORFEITED, INCOME, fact.platform_fen)) + side + _some(back)
+    refund = (FORFEITED, refundable(fact.client_id), fact.client_fen)
+    return _some((FORFEITED, INCOME, fact.platform_fen)) + side + _some(refund)
 
 
 def _paid_out(_: str | None, fact: PayoutConfirmed) -> Moves:
@@ -159,18 +159,18 @@ _RULES: dict[type, Callable[[str | None, Any], Moves]] = {
 }
 
 
-def balances(moved: Iterable[Posting]) -> dict[str, int]:
+def balances(moves: Iterable[Posting]) -> dict[str, int]:
     """Add up postings by account, in fen."""
-    found: dict[str, int] = {}
-    for one in moved:
-        found[one.source] = found.get(one.source, 0) - one.amount_fen
-        found[one.target] = found.get(one.target, 0) + one.amount_fen
-    return found
+    totals_fen: dict[str, int] = {}
+    for posting in moves:
+        totals_fen[posting.source] = totals_fen.get(posting.source, 0) - posting.amount_fen
+        totals_fen[posting.target] = totals_fen.get(posting.target, 0) + posting.amount_fen
+    return totals_fen
 
 
 def by_family(accounts: dict[str, int]) -> dict[str, int]:
     """Add up accounts by family; every family is named, the empty ones too."""
-    found = dict.fromkeys(FAMILIES, 0)
+    totals_fen = dict.fromkeys(FAMILIES, 0)
     for account, amount in accounts.items():
-        found[account.partition(":")[0]] += amount
-    return found
+        totals_fen[account.partition(":")[0]] += amount
+    return totals_fen

@@ -166,10 +166,10 @@ LIFE = (
     row(S.CONTENT_REVIEW, ENFORCE_DEADLINE, TIME, S.READY_TO_PUBLISH),
     row(S.READY_TO_PUBLISH, "publish_work", WORKER, S.PUBLISHED),
     row(S.READY_TO_PUBLISH, ENFORCE_DEADLINE, TIME, S.IN_ARBITRATION),
-    *(row(one, "cancel_order", CLIENT, S.CANCELLED) for one in BEFORE_PUBLICATION),
-    *(row(one, "withdraw_order", CREATOR, S.CANCELLED) for one in BEFORE_PUBLICATION),
-    *(row(one, "dispute_order", EITHER, S.IN_ARBITRATION) for one in BEFORE_PUBLICATION),
-    *(row(one, BAN_FOR_GOOD, TIME, S.IN_ARBITRATION) for one in BEFORE_PUBLICATION),
+    *(row(state, "cancel_order", CLIENT, S.CANCELLED) for state in BEFORE_PUBLICATION),
+    *(row(state, "withdraw_order", CREATOR, S.CANCELLED) for state in BEFORE_PUBLICATION),
+    *(row(state, "dispute_order", EITHER, S.IN_ARBITRATION) for state in BEFORE_PUBLICATION),
+    *(row(state, BAN_FOR_GOOD, TIME, S.IN_ARBITRATION) for state in BEFORE_PUBLICATION),
     row(S.PUBLISHED, "confirm_delivery", REVIEWER, S.ACCEPTED_DELIVERY),
     row(S.PUBLISHED, "dispute_order", EITHER, S.IN_ARBITRATION),
     row(S.PUBLISHED, ENFORCE_DEADLINE, TIME, S.ACCEPTED_DELIVERY),
@@ -191,36 +191,44 @@ LIFE = (
 )
 
 # Money that arrives when nothing is due is a fact too: recorded, and sent back.
-_PAID = {one.source for one in LIFE if one.command == "confirm_payment"}
-_OPEN = tuple(one for one in S if one not in FINAL)
+_PAID = {transition.source for transition in LIFE if transition.command == "confirm_payment"}
+_OPEN = tuple(state for state in S if state not in FINAL)
 
 TRANSITIONS = (
     *LIFE,
-    *(row(one, "confirm_payment", MONEY, one) for one in S if one not in _PAID),
-    *(row(one, "extend_deadline", OPERATOR, one) for one in LAPSING),
-    *(row(one, "pause_clock", OPERATOR, one) for one in LAPSING),
-    *(row(one, "resume_clock", OPERATOR, one) for one in LAPSING),
-    *(row(one, END_PAUSE, TIME, one) for one in LAPSING),
-    *(row(one, "appoint_provider", EITHER, one) for one in _OPEN),
+    *(row(state, "confirm_payment", MONEY, state) for state in S if state not in _PAID),
+    *(row(state, "extend_deadline", OPERATOR, state) for state in LAPSING),
+    *(row(state, "pause_clock", OPERATOR, state) for state in LAPSING),
+    *(row(state, "resume_clock", OPERATOR, state) for state in LAPSING),
+    *(row(state, END_PAUSE, TIME, state) for state in LAPSING),
+    *(row(state, "appoint_provider", EITHER, state) for state in _OPEN),
 )
 
-WAITING = frozenset(one.source for one in TRANSITIONS if one.command == ENFORCE_DEADLINE)
+WAITING = frozenset(
+    transition.source for transition in TRANSITIONS if transition.command == ENFORCE_DEADLINE
+)
 """A state waits for somebody exactly when the clock may end the wait."""
 
-_BY_SOURCE = {(one.source, one.command): one for one in TRANSITIONS}
+_BY_SOURCE = {(transition.source, transition.command): transition for transition in TRANSITIONS}
 
-CLOSED = FINAL - {one.source for one in TRANSITIONS if one.command != "confirm_payment"}
+CLOSED = FINAL - {
+    transition.source for transition in TRANSITIONS if transition.command != "confirm_payment"
+}
 """States in which nobody can ask anything of an order any more."""
 
 MEANT_FOR = {
-    command: frozenset(one.source for one in TRANSITIONS if one.command == command)
-    for command in {one.command for one in TRANSITIONS}
+    command: frozenset(
+        transition.source for transition in TRANSITIONS if transition.command == command
+    )
+    for command in {transition.command for transition in TRANSITIONS}
 }
 """The states a command is meant for: if time ended one of them, the command is `late`."""
 
 ROLES = {
-    command: frozenset[Role]().union(*(one.roles for one in TRANSITIONS if one.command == command))
-    for command in {one.command for one in TRANSITIONS}
+    command: frozenset[Role]().union(
+        *(transition.roles for transition in TRANSITIONS if transition.command == command)
+    )
+    for command in {transition.command for transition in TRANSITIONS}
 }
 """Who may ever ask a command about an order, whatever its state."""
 

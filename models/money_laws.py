@@ -33,175 +33,223 @@ Posted = tuple[str, Posting]
 """A posting with the id of the event that made it."""
 
 
-def escrow(order: Order, posted: Sequence[Posted]) -> Iterator[Finding]:
+def escrow(order: Order, postings: Sequence[Posted]) -> Iterator[Finding]:
     """Hold that the order's own account is what it holds, was never in debt, and ends empty."""
-    own, balance = f"escrow:{order.order_id}", 0
-    for event_id, one in posted:
-        balance += one.amount_fen * ((one.target == own) - (one.source == own))
+    account, balance = f"escrow:{order.order_id}", 0
+    for event_id, posting in postings:
+        balance += posting.amount_fen * ((posting.target == account) - (posting.source == account))
         if balance < 0:
-            yield Finding("no_debts", own, f"{balance} fen after {event_id}")
+            yield Finding("no_debts", account, f"{balance} fen after {event_id}")
     if balance != order.held_fen:
-        yield Finding("escrow", own, f"{balance} fen, and the order holds {order.held_fen}")
+        yield Finding("escrow", account, f"{balance} fen, and the order holds {order.held_fen}")
     if order.is_final and balance:
-        yield Finding("final_escrow", own, f"{balance} fen, and the order is {order.state}")
+        yield Finding("final_escrow", account, f"{balance} fen, and the order is {order.state}")
 
 
 def fates(subject: str, events: Sequence[Event]) -> Iterator[Finding]:
     """Hold that a payment comes and goes back once, as it came, and that work begins once."""
-    facts = [one.fact for one in events]
-    came = Counter(
-        one.payment_id for one in facts if isinstance(one, PaymentApplied | PaymentUnapplied)
+    facts = [event.fact for event in events]
+    arrivals = Counter(
+        fact.payment_id for fact in facts if isinstance(fact, PaymentApplied | PaymentUnapplied)
     )
-    yield from (Finding("came_once", subject, pay) for pay, times in came.items() if times > 1)
-    unused = Counter((f.payment_id, f.amount_fen) for f in facts if isinstance(f, PaymentUnapplied))
-    used = Counter((f.payment_id, f.amount_fen) for f in facts if isinstance(f, PaymentApplied))
-    back = [one for one in facts if isinstance(one, RefundRequested)]
-    owed = Counter((f.payment_id, f.amount_fen) for f in back if f.source == "unapplied")
-    freed = Counter((f.payment_id, f.amount_fen) for f in back if f.source == "escrow")
-    shares = dict(used.keys())
-    for pay, _ in [*(unused - owed), *(owed - unused)]:
-        yield Finding("unused_goes_back", subject, f"{pay} was not sent back as it came")
-    for pay, _ in freed - used:
-        yield Finding("back_as_it_came", subject, f"{pay} went back otherwise than it came")
-    for fact in back:
-        rest = fact.source in ("cancellation", "forfeit")
-        if rest and fact.amount_fen > shares.get(fact.payment_id, 0):
+    yield from (
+        Finding("came_once", subject, payment_id)
+        for payment_id, count in arrivals.items()
+        if count > 1
+    )
+    unapplied_payments = Counter(
+        (f.payment_id, f.amount_fen) for f in facts if isinstance(f, PaymentUnapplied)
+    )
+    applied_payments = Counter(
+        (f.payment_id, f.amount_fen) for f in facts if isinstance(f, PaymentApplied)
+    )
+    refund_facts = [fact for fact in facts if isinstance(fact, RefundRequested)]
+    unapplied_refunds = Counter(
+        (f.payment_id, f.amount_fen) for f in refund_facts if f.source == "unapplied"
+    )
+    escrow_refunds = Counter(
+        (f.payment_id, f.amount_fen) for f in refund_facts if f.source == "escrow"
+    )
+    applied_fen = dict(applied_payments.keys())
+    for payment_id, _ in [
+        *(unapplied_payments - unapplied_refunds),
+        *(unapplied_refunds - unapplied_payments),
+    ]:
+        yield Finding("unused_goes_back", subject, f"{payment_id} was not sent back as it came")
+    for payment_id, _ in escrow_refunds - applied_payments:
+        yield Finding("back_as_it_came", subject, f"{payment_id} went back otherwise than it came")
+    for fact in refund_facts:
+        is_partial = fact.source in ("cancellation", "forfeit")
+        if is_partial and fact.amount_fen > applied_fen.get(fact.payment_id, 0):
             yield Finding("back_as_it_came", subject, f"more of {fact.payment_id} than came")
-    if sum(isinstance(one, OrderFunded) for one in facts) > 1:
+    if sum(isinstance(fact, OrderFunded) for fact in facts) > 1:
         yield Finding("funded_once", subject, "order.funded happened again")
 
 
 def settlements(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
     """Hold that an ending at a price shares out all that was held, and each side its share."""
-    where, share = f"order:{order.order_id}", order.mcn_share_bps if order.mcn_id else 0
-    total = order.amount_fen + part(order.amount_fen, order.policy.service_fee_bps)
+    subject, share_bps = f"order:{order.order_id}", order.mcn_share_bps if order.mcn_id else 0
+    total_fen = order.amount_fen + part(order.amount_fen, order.policy.service_fee_bps)
     for event in events:
         match event.fact:
             case OrderCompleted() as fact:
-                side, rest = fact.creator_fen + fact.mcn_fen, fact.fee_fen
-                right = (side, side + rest) == (order.amount_fen, total)
+                side_fen, fee_fen = fact.creator_fen + fact.mcn_fen, fact.fee_fen
+                adds_up = (side_fen, side_fen + fee_fen) == (order.amount_fen, total_fen)
             case OrderCancelled() as fact if fact.cost_fen:
-                side, rest = fact.creator_part_fen, fact.fee_part_fen
-                right = side + rest == fact.cost_fen == total - fact.refund_fen
+                side_fen, fee_fen = fact.creator_part_fen, fact.fee_part_fen
+                adds_up = side_fen + fee_fen == fact.cost_fen == total_fen - fact.refund_fen
             case ForfeitReleased() as fact:
-                side = fact.creator_fen + fact.mcn_fen
-                lost = side + fact.platform_fen + fact.client_fen
-                right = lost == (order.deposit_fen if order.prepay_deposit else 0)
+                side_fen = fact.creator_fen + fact.mcn_fen
+                released_fen = side_fen + fact.platform_fen + fact.client_fen
+                adds_up = released_fen == (order.deposit_fen if order.prepay_deposit else 0)
             case _:
                 continue
-        if not right:
-            yield Finding("shared_out", where, f"{event.fact.type} does not add up")
-        if fact.mcn_fen != part(side, share):
-            yield Finding("agency_share", where, f"the agency has {fact.mcn_fen} of {side} fen")
+        if not adds_up:
+            yield Finding("shared_out", subject, f"{event.fact.type} does not add up")
+        if fact.mcn_fen != part(side_fen, share_bps):
+            yield Finding(
+                "agency_share", subject, f"the agency has {fact.mcn_fen} of {side_fen} fen"
+            )
 
 
 def payouts(subject: str, events: Sequence[Event], payouts: Sequence[Payout]) -> Iterator[Finding]:
     """Hold that what is owed to the creator's side and what has left is what the events say."""
-    left = {f.fact.payout_id: f.at for f in events if isinstance(f.fact, PayoutConfirmed)}
-    asked = [(one.at, one.fact) for one in events if isinstance(one.fact, PayoutRequested)]
-    wanted = Counter(
-        (f.payout_id, f.party, f.amount_fen, at, left.get(f.payout_id)) for at, f in asked
+    confirmations = {f.fact.payout_id: f.at for f in events if isinstance(f.fact, PayoutConfirmed)}
+    requests = [
+        (event.at, event.fact) for event in events if isinstance(event.fact, PayoutRequested)
+    ]
+    expected = Counter(
+        (f.payout_id, f.party, f.amount_fen, at, confirmations.get(f.payout_id))
+        for at, f in requests
     )
-    written = Counter(
-        (one.payout_id, one.party, one.amount_fen, one.requested_at, one.confirmed_at)
-        for one in payouts
+    recorded = Counter(
+        (
+            payout.payout_id,
+            payout.party,
+            payout.amount_fen,
+            payout.requested_at,
+            payout.confirmed_at,
+        )
+        for payout in payouts
     )
-    for name, *_ in (wanted - written) + (written - wanted):
-        yield Finding("payouts", subject, f"{name} is not what the events say")
-    for name in left.keys() - {fact.payout_id for _, fact in asked}:
-        yield Finding("payouts", subject, f"{name} left and was never owed")
+    for payout_id, *_ in (expected - recorded) + (recorded - expected):
+        yield Finding("payouts", subject, f"{payout_id} is not what the events say")
+    for payout_id in confirmations.keys() - {fact.payout_id for _, fact in requests}:
+        yield Finding("payouts", subject, f"{payout_id} left and was never owed")
 
 
-def postings(subject: str, events: Sequence[Event], posted: Sequence[Posted]) -> Iterator[Finding]:
+def postings(
+    subject: str, events: Sequence[Event], postings: Sequence[Posted]
+) -> Iterator[Finding]:
     """Hold that every event moved exactly the money that it tells of, and nothing else did."""
-    wanted = Counter((event.id, one) for event in events for one in _moved(event))
-    written = Counter(posted)
-    for event_id, one in wanted - written:
-        yield Finding("posted", subject, f"{event_id} lacks {one}")
-    for event_id, one in written - wanted:
-        yield Finding("posted", subject, f"{event_id} has no ground for {one}")
+    expected = Counter((event.id, posting) for event in events for posting in _moved(event))
+    recorded = Counter(postings)
+    for event_id, posting in expected - recorded:
+        yield Finding("posted", subject, f"{event_id} lacks {posting}")
+    for event_id, posting in recorded - expected:
+        yield Finding("posted", subject, f"{event_id} has no ground for {posting}")
 
 
 def _moved(event: Event) -> list[Posting]:
     """Say what an event moves: the ledger's rules once more, from the domain and not the code."""
-    own, moves = f"escrow:{event.order_id}", []
+    account, moves = f"escrow:{event.order_id}", []
     match event.fact:
         case PaymentApplied(amount_fen=amount):
-            moves = [("psp", own, amount)]
+            moves = [("psp", account, amount)]
         case PaymentUnapplied(amount_fen=amount, client_id=None):
             moves = [("psp", "suspense", amount)]
         case PaymentUnapplied(amount_fen=amount, client_id=client):
-            to = f"refunds_payable:{client}"
-            moves = [("psp", "suspense", amount), ("suspense", to, amount)]
+            target = f"refunds_payable:{client}"
+            moves = [("psp", "suspense", amount), ("suspense", target, amount)]
         case RefundRequested(amount_fen=amount, client_id=client, source="escrow"):
-            moves = [(own, f"refunds_payable:{client}", amount)]
+            moves = [(account, f"refunds_payable:{client}", amount)]
         case RefundConfirmed(amount_fen=amount, client_id=client):
             moves = [(f"refunds_payable:{client}", "psp", amount)]
         case OrderForfeited(amount_fen=amount):
-            moves = [(own, "forfeited_deposits", amount)]
+            moves = [(account, "forfeited_deposits", amount)]
         case OrderReinstated(amount_fen=amount):
-            moves = [("forfeited_deposits", own, amount)]
+            moves = [("forfeited_deposits", account, amount)]
         case _:
-            moves = _settled(event.fact, own)
-    return [Posting(*one) for one in moves]
+            moves = _settled(event.fact, account)
+    return [Posting(*move) for move in moves]
 
 
-def _settled(fact: Fact, own: str) -> list[tuple[str, str, int]]:
+def _settled(fact: Fact, account: str) -> list[tuple[str, str, int]]:
     """Say what a settlement moves, to the agency, the creator, the platform and the client."""
     moves: list[tuple[str, str, int]] = []
     match fact:
-        case OrderCompleted(mcn_id=mcn, mcn_fen=agency, creator_id=who, creator_fen=rest):
-            moves = [(own, f"payable:mcn:{mcn}", agency), (own, f"payable:creator:{who}", rest)]
-            moves.append((own, "service_fees", fact.fee_fen))
-        case OrderCancelled(mcn_id=mcn, mcn_fen=agency, creator_id=who) if fact.cost_fen:
-            rest = fact.creator_part_fen - agency
-            moves = [(own, f"payable:mcn:{mcn}", agency), (own, f"payable:creator:{who}", rest)]
-            moves.append((own, "service_fees", fact.fee_part_fen))
-            moves.append((own, f"refunds_payable:{fact.client_id}", fact.refund_fen))
-        case ForfeitReleased(mcn_id=mcn, mcn_fen=agency, creator_id=who, creator_fen=rest):
+        case OrderCompleted(
+            mcn_id=mcn_id, mcn_fen=mcn_fen, creator_id=creator_id, creator_fen=creator_fen
+        ):
+            moves = [
+                (account, f"payable:mcn:{mcn_id}", mcn_fen),
+                (account, f"payable:creator:{creator_id}", creator_fen),
+            ]
+            moves.append((account, "service_fees", fact.fee_fen))
+        case OrderCancelled(mcn_id=mcn_id, mcn_fen=mcn_fen, creator_id=creator_id) if fact.cost_fen:
+            creator_fen = fact.creator_part_fen - mcn_fen
+            moves = [
+                (account, f"payable:mcn:{mcn_id}", mcn_fen),
+                (account, f"payable:creator:{creator_id}", creator_fen),
+            ]
+            moves.append((account, "service_fees", fact.fee_part_fen))
+            moves.append((account, f"refunds_payable:{fact.client_id}", fact.refund_fen))
+        case ForfeitReleased(
+            mcn_id=mcn_id, mcn_fen=mcn_fen, creator_id=creator_id, creator_fen=creator_fen
+        ):
             source = "forfeited_deposits"
             moves = [(source, "platform_income", fact.platform_fen)]
-            moves.append((source, f"payable:mcn:{mcn}", agency))
-            moves.append((source, f"payable:creator:{who}", rest))
+            moves.append((source, f"payable:mcn:{mcn_id}", mcn_fen))
+            moves.append((source, f"payable:creator:{creator_id}", creator_fen))
             moves.append((source, f"refunds_payable:{fact.client_id}", fact.client_fen))
         case PayoutConfirmed(party=party, amount_fen=amount):
             moves = [(f"payable:{party}", "psp", amount)]
         case SuspenseResolved(amount_fen=amount):
             moves = [("suspense", "refunds_payable:unknown", amount)]
-    return [one for one in moves if one[2]]
+    return [move for move in moves if move[2]]
 
 
 def refunds(subject: str, events: Sequence[Event], refunds: Sequence[Refund]) -> Iterator[Finding]:
     """Hold that what is owed and what has left is what the events say, each once."""
-    asked = [(one.at, one.fact) for one in events if isinstance(one.fact, RefundRequested)]
-    left = [(one.at, one.fact) for one in events if isinstance(one.fact, RefundConfirmed)]
-    names = Counter(fact.refund_id for _, fact in left)
-    yield from (Finding("left_once", subject, name) for name, times in names.items() if times > 1)
-    pairs = Counter((fact.payment_id, fact.for_order_id) for _, fact in asked)
+    requests = [
+        (event.at, event.fact) for event in events if isinstance(event.fact, RefundRequested)
+    ]
+    confirmations = [
+        (event.at, event.fact) for event in events if isinstance(event.fact, RefundConfirmed)
+    ]
+    confirmed_counts = Counter(fact.refund_id for _, fact in confirmations)
     yield from (
-        Finding("owed_once", subject, pay) for (pay, _), times in pairs.items() if times > 1
+        Finding("left_once", subject, refund_id)
+        for refund_id, count in confirmed_counts.items()
+        if count > 1
     )
-    gone = {fact.refund_id: at for at, fact in left}
-    wanted = {
+    request_counts = Counter((fact.payment_id, fact.for_order_id) for _, fact in requests)
+    yield from (
+        Finding("owed_once", subject, payment_id)
+        for (payment_id, _), count in request_counts.items()
+        if count > 1
+    )
+    confirmed_at = {fact.refund_id: at for at, fact in confirmations}
+    expected = {
         fact.refund_id: (
             fact.payment_id,
             fact.client_id,
             fact.amount_fen,
             at,
-            gone.get(fact.refund_id),
+            confirmed_at.get(fact.refund_id),
         )
-        for at, fact in asked
+        for at, fact in requests
     }
-    written = {
-        one.refund_id: (
-            one.payment_id,
-            one.client_id,
-            one.amount_fen,
-            one.requested_at,
-            one.confirmed_at,
+    recorded = {
+        refund.refund_id: (
+            refund.payment_id,
+            refund.client_id,
+            refund.amount_fen,
+            refund.requested_at,
+            refund.confirmed_at,
         )
-        for one in refunds
+        for refund in refunds
     }
-    for name in sorted(wanted.keys() | written.keys() | gone.keys()):
-        if wanted.get(name) != written.get(name) or name not in wanted:
-            yield Finding("refunds", subject, f"{name} is not what the events say")
+    for refund_id in sorted(expected.keys() | recorded.keys() | confirmed_at.keys()):
+        if expected.get(refund_id) != recorded.get(refund_id) or refund_id not in expected:
+            yield Finding("refunds", subject, f"{refund_id} is not what the events say")

@@ -57,15 +57,15 @@ class Needs:
 
     def trace(self, reports: Iterable[Report]) -> None:
         """Add what reported violations lead to: their creators, and all that concerns them."""
-        self.rosters.update(one.creator_id for one in reports)
+        self.rosters.update(report.creator_id for report in reports)
         self.changing |= self.rosters
 
     def follow(self, orders: Iterable[Order]) -> None:
         """Add what the orders themselves lead to: their creators, their refunds."""
         for order in orders:
             self.creators.add(order.creator_id)
-            paid = (*order.held, *order.forfeited)
-            self.bases.update(base_id(one.payment_id, order.order_id) for one in paid)
+            holdings = (*order.held, *order.forfeited)
+            self.bases.update(base_id(holding.payment_id, order.order_id) for holding in holdings)
 
     def stir(self, subjects: Iterable[str]) -> None:
         """Add what is to be told that time has passed."""
@@ -84,58 +84,60 @@ class Needs:
 
 def needs(commands: Iterable[AnyCommand], wakes: Iterable[str] = ()) -> Needs:
     """Collect what some commands, and some wake-ups, may concern."""
-    wanted = Needs()
-    wanted.stir(wakes)
+    dependencies = Needs()
+    dependencies.stir(wakes)
     for command in commands:
-        wanted.orders.update(concerned(command))
-        _add_parties(wanted, command)
-        _add_money(wanted, command)
-    wanted.changing |= wanted.rosters
-    return wanted
+        dependencies.orders.update(concerned(command))
+        _add_parties(dependencies, command)
+        _add_money(dependencies, command)
+    dependencies.changing |= dependencies.rosters
+    return dependencies
 
 
-def _add_parties(wanted: Needs, command: AnyCommand) -> None:
-    asked = command.command if isinstance(command, OperatorAct) else command
-    match asked:
+def _add_parties(dependencies: Needs, command: AnyCommand) -> None:
+    inner_command = command.command if isinstance(command, OperatorAct) else command
+    match inner_command:
         case PlaceOrder():
-            wanted.admitting.add(asked.creator_id)
-            wanted.clients.add(asked.by.id)
+            dependencies.admitting.add(inner_command.creator_id)
+            dependencies.clients.add(inner_command.by.id)
         case RegisterCreator():
-            wanted.changing.add(asked.creator_id)
-            wanted.mcns.update(filter(None, (asked.mcn_id,)))
+            dependencies.changing.add(inner_command.creator_id)
+            dependencies.mcns.update(filter(None, (inner_command.mcn_id,)))
         case RegisterMcn():
-            wanted.mcns.add(asked.mcn_id)
+            dependencies.mcns.add(inner_command.mcn_id)
         case RegisterClient():
-            wanted.clients.add(asked.client_id)
+            dependencies.clients.add(inner_command.client_id)
         case RegisterProvider():
-            wanted.providers.add(asked.provider_id)
+            dependencies.providers.add(inner_command.provider_id)
         case AppointProvider():
-            wanted.providers.update(filter(None, (asked.provider_id,)))
+            dependencies.providers.update(filter(None, (inner_command.provider_id,)))
         case EndContract():
-            wanted.rosters.add(asked.creator_id)
+            dependencies.rosters.add(inner_command.creator_id)
         case ReportViolation():
-            wanted.rosters.add(asked.creator_id)
-            wanted.violations.add(asked.violation_id)
+            dependencies.rosters.add(inner_command.creator_id)
+            dependencies.violations.add(inner_command.violation_id)
         case OverturnViolation():
-            wanted.violations.add(asked.violation_id)
+            dependencies.violations.add(inner_command.violation_id)
         case _:
             pass
 
 
-def _add_money(wanted: Needs, command: AnyCommand) -> None:
+def _add_money(dependencies: Needs, command: AnyCommand) -> None:
     match command:
         case ConfirmPayment():
-            wanted.payments.add(command.payment_id)
-            pairs = (None, *concerned(command))
-            wanted.bases.update(base_id(command.payment_id, order_id) for order_id in pairs)
+            dependencies.payments.add(command.payment_id)
+            order_ids = (None, *concerned(command))
+            dependencies.bases.update(
+                base_id(command.payment_id, order_id) for order_id in order_ids
+            )
         case ConfirmRefund():
-            wanted.bases.add(base_of(command.refund_id))
+            dependencies.bases.add(base_of(command.refund_id))
         case ConfirmPayout():
-            wanted.payouts.add(command.payout_id)
+            dependencies.payouts.add(command.payout_id)
         case ResolveSuspense():
-            wanted.payments.add(command.payment_id)
-            wanted.bases.add(base_id(command.payment_id, command.order_id))
-            wanted.suspended.add(share_id(command.payment_id, command.order_id))
+            dependencies.payments.add(command.payment_id)
+            dependencies.bases.add(base_id(command.payment_id, command.order_id))
+            dependencies.suspended.add(share_id(command.payment_id, command.order_id))
         case _:
             pass
 
@@ -153,19 +155,19 @@ def concerned(command: AnyCommand) -> tuple[str, ...]:
 
 def stands_behind(book: Book, command: AnyCommand) -> set[str]:
     """Name what a command depends on: it keeps its order behind whatever holds one of these up."""
-    about = concerned(command)
-    found = {f"order:{order_id}" for order_id in about}
-    known = (book.orders[one] for one in about if one in book.orders)
-    found.update(f"creator:{order.creator_id}" for order in known)
+    order_ids = concerned(command)
+    subjects = {f"order:{order_id}" for order_id in order_ids}
+    orders = (book.orders[order_id] for order_id in order_ids if order_id in book.orders)
+    subjects.update(f"creator:{order.creator_id}" for order in orders)
     if isinstance(command, PlaceOrder):
-        found.add(f"creator:{command.creator_id}")
-    return found | _of_a_creator(book, command)
+        subjects.add(f"creator:{command.creator_id}")
+    return subjects | _of_a_creator(book, command)
 
 
 def holds_up(book: Book, command: AnyCommand) -> set[str]:
     """Name what nobody may go past a command about: its orders, or a creator with all orders."""
-    found = {f"order:{order_id}" for order_id in concerned(command)}
-    return found | _of_a_creator(book, command)
+    subjects = {f"order:{order_id}" for order_id in concerned(command)}
+    return subjects | _of_a_creator(book, command)
 
 
 def _of_a_creator(book: Book, command: AnyCommand) -> set[str]:
@@ -176,11 +178,11 @@ def _of_a_creator(book: Book, command: AnyCommand) -> set[str]:
     return set()
 
 
-def missing(command: AnyCommand, known: Container[str]) -> bool:
+def missing(command: AnyCommand, known_order_ids: Container[str]) -> bool:
     """Tell whether a command speaks of an order that may simply not have been placed yet."""
     if isinstance(command, PlaceOrder | ConfirmRefund | ConfirmPayout):
         return False
-    return any(order_id not in known for order_id in concerned(command))
+    return any(order_id not in known_order_ids for order_id in concerned(command))
 
 
 def overtakes(book: Book, command: AnyCommand, at: datetime) -> datetime | None:
@@ -191,11 +193,11 @@ def overtakes(book: Book, command: AnyCommand, at: datetime) -> datetime | None:
     """
     if isinstance(command, ReportViolation | OverturnViolation | EndContract):
         return at - INSTANT
-    orders = (book.orders[one] for one in concerned(command) if one in book.orders)
-    return max((end for order in orders for end in _ends(book, order, at)), default=None)
+    orders = (book.orders[order_id] for order_id in concerned(command) if order_id in book.orders)
+    return max((ends_at for order in orders for ends_at in _ends(book, order, at)), default=None)
 
 
 def _ends(book: Book, order: Order, at: datetime) -> Iterable[datetime]:
     if order.lapses_at is not None and order.lapses_at < at:
         yield order.lapses_at
-    yield from (turn.at for turn in book.turns(order, at))
+    yield from (change.at for change in book.turns(order, at))

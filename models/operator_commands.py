@@ -132,12 +132,12 @@ Acted = Annotated[
 ]
 
 
-def _without_sender(given: object) -> object:
+def _without_sender(raw: object) -> object:
     """Let the sender be told by the command around it, and by nobody else."""
-    if not isinstance(given, dict) or given.keys() & {"id", "by"}:
+    if not isinstance(raw, dict) or raw.keys() & {"id", "by"}:
         message = "an object of a kind and its fields is wanted, without id and by"
         raise ValueError(message)
-    return given | {"id": "operator_act", "by": {"role": Role.OPERATOR.value, "id": "operator"}}
+    return raw | {"id": "operator_act", "by": {"role": Role.OPERATOR.value, "id": "operator"}}
 
 
 class OperatorAct(Command):

@@ -99,10 +99,10 @@ class Order:
 
     def after(self, changes: dict[str, Any]) -> Order:
         """Return the order with some fields changed, at once where `replace` goes one by one."""
-        changed = object.__new__(Order)
-        changed.__dict__.update(self.__dict__)
-        changed.__dict__.update(changes)
-        return changed
+        copy = object.__new__(Order)
+        copy.__dict__.update(self.__dict__)
+        copy.__dict__.update(changes)
+        return copy
 
     @property
     def total_fen(self) -> int:
@@ -112,7 +112,7 @@ class Order:
     @property
     def held_fen(self) -> int:
         """Return what is held for this order now."""
-        return sum(one.amount_fen for one in self.held)
+        return sum(holding.amount_fen for holding in self.held)
 
     @property
     def first_payment_fen(self) -> int:
@@ -173,15 +173,15 @@ class Order:
 
         What came before its present state, or before the last change that it took note of, is not.
         """
-        heard = self.heeded_at is not None and self.heeded_at >= at
-        return self.entered_at <= at and not heard
+        already_heeded = self.heeded_at is not None and self.heeded_at >= at
+        return self.entered_at <= at and not already_heeded
 
     def leads_left(self) -> tuple[timedelta, ...]:
         """Return the leads of this state's reminders not yet sent, longest first."""
         if self.due_at is None:
             return ()
-        length = self.reminded or self.due_at - self.entered_at
-        return tuple(one for one in self.policy.leads(self.state) if one < length)
+        time_left = self.reminded or self.due_at - self.entered_at
+        return tuple(lead for lead in self.policy.leads(self.state) if lead < time_left)
 
     @property
     def alert_at(self) -> datetime | None:

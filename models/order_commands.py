@@ -12,7 +12,7 @@ from models.lifecycle import Role
 from models.money import MAX_FEN
 
 # In an optional field null is absence, and this absent flag is up.
-RaisedFlag = Annotated[bool, BeforeValidator(lambda given: True if given is None else given)]
+RaisedFlag = Annotated[bool, BeforeValidator(lambda flag: True if flag is None else flag)]
 
 
 class PlaceOrder(OrderCommand):

@@ -47,20 +47,24 @@ def parse(text: str | bytes) -> AnyCommand:
 
 def readable_id(text: str | bytes) -> str | None:
     """Find the id that a malformed command gives itself, if a person could read it."""
-    outer = read_loosely(text)
-    found = outer.get("id") if isinstance(outer, dict) else None
-    return found if isinstance(found, str) and re.fullmatch(r"[ -~]{1,64}", found) else None
+    document = read_loosely(text)
+    command_id = document.get("id") if isinstance(document, dict) else None
+    return (
+        command_id
+        if isinstance(command_id, str) and re.fullmatch(r"[ -~]{1,64}", command_id)
+        else None
+    )
 
 
 def _explain(error: ValidationError) -> str:
     """Say which fields are wrong and why, without a word of what was in them."""
-    found = error.errors(include_input=False, include_url=False, include_context=False)
+    faults = error.errors(include_input=False, include_url=False, include_context=False)
     lines = []
-    for one in found[:5]:
+    for fault in faults[:5]:
         # A field's name is the sender's too: what cannot be printed is written as an escape.
-        place = [ascii(str(part))[1:-1][:64] for part in one["loc"] if part not in KINDS]
-        if one["type"].startswith("union_tag"):
+        path = [ascii(str(part))[1:-1][:64] for part in fault["loc"] if part not in KINDS]
+        if fault["type"].startswith("union_tag"):
             lines.append("kind: one of the known kinds of command is wanted")
             continue
-        lines.append(f"{'.'.join(place) or 'command'}: {one['msg'].removeprefix('Value error, ')}")
+        lines.append(f"{'.'.join(path) or 'command'}: {fault['msg'].removeprefix('Value error, ')}")
     return "; ".join(lines)

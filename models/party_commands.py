@@ -91,8 +91,8 @@ class ReportViolation(Command):
 
     def content(self) -> bytes:
         """Return 16 bytes that two reports share exactly when they say the same."""
-        told = (self.creator_id, self.url, instant_text(self.seen_at), self.evidence)
-        return hashlib.blake2b(repr(told).encode(), digest_size=16).digest()
+        fields = (self.creator_id, self.url, instant_text(self.seen_at), self.evidence)
+        return hashlib.blake2b(repr(fields).encode(), digest_size=16).digest()
 
 
 class OverturnViolation(Command):

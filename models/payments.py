@@ -31,16 +31,20 @@ class Payment:
     sequence: int = 0
 
 
-def whole_fault(command: ConfirmPayment, known: list[Order], limit: int) -> Unusable | None:
-    """Say why a payment must go back whole, if so. `known` are the orders in it that exist."""
-    orders = Counter(share.order_id for share in command.shares)
+def whole_fault(command: ConfirmPayment, orders: list[Order], limit: int) -> Unusable | None:
+    """Say why a payment must go back whole, if so. `orders` are those in it that exist."""
+    shares_by_order = Counter(share.order_id for share in command.shares)
     adds_up = sum(share.amount_fen for share in command.shares) == command.amount_fen
-    if not 1 <= len(command.shares) <= limit or not adds_up or len(orders) != len(command.shares):
+    if (
+        not 1 <= len(command.shares) <= limit
+        or not adds_up
+        or len(shares_by_order) != len(command.shares)
+    ):
         return Unusable.SHARES_MISMATCH
-    return Unusable.MIXED_CLIENTS if len({one.client_id for one in known}) > 1 else None
+    return Unusable.MIXED_CLIENTS if len({order.client_id for order in orders}) > 1 else None
 
 
-def send_back_whole(command: ConfirmPayment, why: Unusable, client_id: str) -> tuple[Fact, ...]:
+def send_back_whole(command: ConfirmPayment, reason: Unusable, client_id: str) -> tuple[Fact, ...]:
     """Owe the whole payment to the client of the first order that anyone knows."""
     refund = RefundRequested(
         refund_id=base_id(command.payment_id, None),
@@ -49,15 +53,15 @@ def send_back_whole(command: ConfirmPayment, why: Unusable, client_id: str) -> t
         amount_fen=command.amount_fen,
         source="unapplied",
     )
-    return (_unapplied(command, command.amount_fen, why, client_id), refund)
+    return (_unapplied(command, command.amount_fen, reason, client_id), refund)
 
 
 def keep_in_suspense(command: ConfirmPayment, share: Share) -> tuple[Fact, ...]:
     """Keep a share for an order that nobody knows, and tell an operator."""
-    why, meant = Unusable.UNKNOWN_ORDER, share.order_id
+    reason, for_order_id = Unusable.UNKNOWN_ORDER, share.order_id
     return (
-        _unapplied(command, share.amount_fen, why, None, meant),
-        _alert(Alert.UNKNOWN_ORDER, command, share.amount_fen, meant),
+        _unapplied(command, share.amount_fen, reason, None, for_order_id),
+        _alert(Alert.UNKNOWN_ORDER, command, share.amount_fen, for_order_id),
     )
 
 
@@ -69,8 +73,8 @@ def judge_share(
     `at` is when the notice was received. The client is judged by `paid_at`, which is never later.
     """
     paid_at = min(command.paid_at, at)
-    why = unusable(order, share.amount_fen, paid_at, at)
-    if why is None:
+    reason = unusable(order, share.amount_fen, paid_at, at)
+    if reason is None:
         return _apply(order, command, share, at)
     refund = RefundRequested(
         refund_id=base_id(command.payment_id, order.order_id),
@@ -80,8 +84,8 @@ def judge_share(
         source="unapplied",
     )
     alert = _worry(order, paid_at, at)
-    told = () if alert is None else (_alert(alert, command, share.amount_fen),)
-    return (_unapplied(command, share.amount_fen, why, order.client_id), refund, *told)
+    alerts = () if alert is None else (_alert(alert, command, share.amount_fen),)
+    return (_unapplied(command, share.amount_fen, reason, order.client_id), refund, *alerts)
 
 
 def unusable(order: Order, amount_fen: int, paid_at: datetime, at: datetime) -> Unusable | None:
@@ -105,26 +109,30 @@ def reinstates(order: Order, amount_fen: int, paid_at: datetime, at: datetime) -
     """Tell whether a payment, made in time and noticed after the forfeiture, undoes it."""
     if order.reason != "balance_not_paid" or paid_at > order.pay_by:
         return False
-    kept = sum(one.amount_fen for one in order.forfeited)
+    forfeited_fen = sum(holding.amount_fen for holding in order.forfeited)
     noticed_by = order.entered_at + order.policy.late_notice_window
-    return at <= noticed_by and kept > 0 and amount_fen == order.total_fen - kept
+    return at <= noticed_by and forfeited_fen > 0 and amount_fen == order.total_fen - forfeited_fen
 
 
 def _apply(order: Order, command: ConfirmPayment, share: Share, at: datetime) -> tuple[Fact, ...]:
-    both = judges.parties(order)
-    applied = PaymentApplied(
+    party_ids = judges.parties(order)
+    payment_applied = PaymentApplied(
         payment_id=command.payment_id, client_id=order.client_id, amount_fen=share.amount_fen
     )
-    funded = judges.fund(order, order.total_fen, at)
+    order_funded = judges.fund(order, order.total_fen, at)
     if order.state is State.AWAITING_DEPOSIT:
         # The offer begins when we hear of the money: the creator loses nothing to a slow notice.
-        return (applied, OrderOffered(due_at=at + order.policy.accept_window, **both))
+        return (payment_applied, OrderOffered(due_at=at + order.policy.accept_window, **party_ids))
     if order.state is State.OFFERED:
-        return (applied,)
+        return (payment_applied,)
     if order.state is State.FORFEITED:
-        kept = sum(one.amount_fen for one in order.forfeited)
-        return (OrderReinstated(amount_fen=kept, **both), applied, funded)
-    return (applied, funded)
+        forfeited_fen = sum(holding.amount_fen for holding in order.forfeited)
+        return (
+            OrderReinstated(amount_fen=forfeited_fen, **party_ids),
+            payment_applied,
+            order_funded,
+        )
+    return (payment_applied, order_funded)
 
 
 def _worry(order: Order, paid_at: datetime, at: datetime) -> Alert | None:
@@ -144,25 +152,25 @@ def conflict(command: ConfirmPayment) -> OperatorAlerted:
 
 
 def _alert(
-    alert: Alert, command: ConfirmPayment, amount_fen: int, meant: str | None = None
+    alert: Alert, command: ConfirmPayment, amount_fen: int, for_order_id: str | None = None
 ) -> OperatorAlerted:
     payment_id = command.payment_id
     return OperatorAlerted(
-        alert=alert, payment_id=payment_id, amount_fen=amount_fen, for_order_id=meant
+        alert=alert, payment_id=payment_id, amount_fen=amount_fen, for_order_id=for_order_id
     )
 
 
 def _unapplied(
     command: ConfirmPayment,
     amount_fen: int,
-    why: Unusable,
+    reason: Unusable,
     client_id: str | None,
-    meant: str | None = None,
+    for_order_id: str | None = None,
 ) -> PaymentUnapplied:
     return PaymentUnapplied(
         payment_id=command.payment_id,
         client_id=client_id,
         amount_fen=amount_fen,
-        reason=why,
-        for_order_id=meant,
+        reason=reason,
+        for_order_id=for_order_id,
     )

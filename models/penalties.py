@@ -27,18 +27,18 @@ def report(
     creator: Creator, command: ReportViolation, policy: Policy, at: datetime
 ) -> tuple[Fact, ...]:
     """Take the next step of the ladder; a new ban begins when the one before is over."""
-    step = sum(one.stands for one in creator.violations) + 1
-    who = {"violation_id": command.violation_id, "creator_id": creator.creator_id}
-    told = ViolationReported(
-        step=step, url=command.url, seen_at=command.seen_at, evidence=command.evidence, **who
+    step = sum(violation.stands for violation in creator.violations) + 1
+    ids = {"violation_id": command.violation_id, "creator_id": creator.creator_id}
+    reported = ViolationReported(
+        step=step, url=command.url, seen_at=command.seen_at, evidence=command.evidence, **ids
     )
     if step == WARNED:
-        return (told, PostRemovalRequested(url=command.url, **who))
+        return (reported, PostRemovalRequested(url=command.url, **ids))
     since = creator.bans[-1].until if creator.bans else at
     if since is None:
         # Banned for good already: there is no later.
-        return (told,)
-    return (told, CreatorBanned(step=step, since=since, until=ends(step, since, policy), **who))
+        return (reported,)
+    return (reported, CreatorBanned(step=step, since=since, until=ends(step, since, policy), **ids))
 
 
 def ends(step: int, since: datetime, policy: Policy) -> datetime | None:
@@ -52,25 +52,29 @@ def ends(step: int, since: datetime, policy: Policy) -> datetime | None:
 
 def ladder(violations: Iterable[Violation], policy: Policy) -> tuple[Ban, ...]:
     """Climb the ladder from the ground with the violations that stand."""
-    found: list[Ban] = []
-    standing = [one for one in violations if one.stands]
-    for step, one in enumerate(standing, start=1):
-        before = found[-1].until if found else one.reported_at
-        if step > WARNED and before is not None:
-            since = max(before, one.reported_at)
-            found.append(Ban(one.violation_id, step, since, ends(step, since, policy)))
-    return tuple(found)
+    bans: list[Ban] = []
+    upheld = [violation for violation in violations if violation.stands]
+    for step, violation in enumerate(upheld, start=1):
+        previous_until = bans[-1].until if bans else violation.reported_at
+        if step > WARNED and previous_until is not None:
+            since = max(previous_until, violation.reported_at)
+            bans.append(Ban(violation.violation_id, step, since, ends(step, since, policy)))
+    return tuple(bans)
 
 
 def overturn(
     creator: Creator, command: OverturnViolation, policy: Policy, at: datetime
 ) -> tuple[Fact, ...]:
     """Replay the ladder without one violation, and lift a ban that no longer stands."""
-    left = (one for one in creator.violations if one.violation_id != command.violation_id)
-    bans = tuple(one for one in ladder(left, policy) if one.until is None or one.until >= at)
-    who = {"violation_id": command.violation_id, "creator_id": creator.creator_id}
+    remaining = (
+        violation
+        for violation in creator.violations
+        if violation.violation_id != command.violation_id
+    )
+    bans = tuple(ban for ban in ladder(remaining, policy) if ban.until is None or ban.until >= at)
+    ids = {"violation_id": command.violation_id, "creator_id": creator.creator_id}
     by = f"{command.by.role}:{command.by.id}"
-    overturned = ViolationOverturned(by=by, note=command.reason, bans=bans, **who)
+    overturned = ViolationOverturned(by=by, note=command.reason, bans=bans, **ids)
     if bans or not creator.bans:
         return (overturned,)
     return (overturned, lifted(creator, creator.bans[0], still_banned=False))

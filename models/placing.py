@@ -17,16 +17,16 @@ def fault(command: PlaceOrder, policy: Policy, at: datetime) -> str | None:
     """Say what makes an order impossible whoever asks: such a command is malformed."""
     if money.total(command.amount_fen, policy.service_fee_bps) > money.MAX_FEN:
         return "amount_fen: with the service fee it is more than an order can be worth"
-    planned = command.expected_publish_at
-    if planned is not None and not at <= planned <= at + FURTHEST_PUBLICATION:
+    publish_at = command.expected_publish_at
+    if publish_at is not None and not at <= publish_at <= at + FURTHEST_PUBLICATION:
         return "expected_publish_at: an instant within a year from now is wanted"
     return None
 
 
 def place(command: PlaceOrder, policy: Policy, at: datetime) -> OrderPlaced:
     """Freeze the terms of an order under the policy in force."""
-    total = money.total(command.amount_fen, policy.service_fee_bps)
-    deposit = money.deposit(total, policy.deposit_bps) if command.prepay_deposit else 0
+    total_fen = money.total(command.amount_fen, policy.service_fee_bps)
+    deposit_fen = money.deposit(total_fen, policy.deposit_bps) if command.prepay_deposit else 0
     return OrderPlaced(
         client_id=command.by.id,
         creator_id=command.creator_id,
@@ -35,10 +35,10 @@ def place(command: PlaceOrder, policy: Policy, at: datetime) -> OrderPlaced:
         industry=command.industry,
         brief=command.brief,
         amount_fen=command.amount_fen,
-        total_fen=total,
-        deposit_fen=deposit,
+        total_fen=total_fen,
+        deposit_fen=deposit_fen,
         prepay_deposit=command.prepay_deposit,
-        due_fen=deposit or total,
+        due_fen=deposit_fen or total_fen,
         due_at=at + policy.deposit_window,
         policy_version=policy.version,
         expected_publish_at=command.expected_publish_at,

@@ -144,8 +144,8 @@ class Policy(Strict):
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Policy:
         """Return another policy, checked like any other and with a version of its own."""
         del deep
-        known = {name: getattr(self, name) for name in Policy.model_fields}
-        return Policy(**{**known, **(update or {})})
+        settings = {name: getattr(self, name) for name in Policy.model_fields}
+        return Policy(**{**settings, **(update or {})})
 
     @cached_property
     def version(self) -> str:
@@ -155,8 +155,8 @@ class Policy(Strict):
         before means the same as ever, and is called the same.
         """
         body = self.model_dump(mode="json")
-        said = {k: v for k, v in body.items() if k not in INTRODUCED or v != INTRODUCED[k]}
-        text = json.dumps(said, separators=(",", ":"), ensure_ascii=False)
+        settings = {k: v for k, v in body.items() if k not in INTRODUCED or v != INTRODUCED[k]}
+        text = json.dumps(settings, separators=(",", ":"), ensure_ascii=False)
         return "p" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
@@ -227,8 +227,8 @@ def recall_policy(text: str | bytes) -> Policy:
 
     So today's defaults never reach an order that was placed under yesterday's.
     """
-    kept: dict[str, Any] = json.loads(text)
-    return read_policy(json.dumps(INTRODUCED | kept))
+    settings: dict[str, Any] = json.loads(text)
+    return read_policy(json.dumps(INTRODUCED | settings))
 
 
 def read_policy(text: str | bytes) -> Policy:
@@ -236,6 +236,8 @@ def read_policy(text: str | bytes) -> Policy:
     try:
         return Policy.model_validate_json(text)
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False)
-        lines = (f"{'.'.join(map(str, one['loc'])) or 'policy'}: {one['msg']}" for one in found)
+        faults = error.errors(include_input=False, include_url=False)
+        lines = (
+            f"{'.'.join(map(str, fault['loc'])) or 'policy'}: {fault['msg']}" for fault in faults
+        )
         raise InvalidPolicy("; ".join(lines)) from None

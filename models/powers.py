@@ -95,21 +95,21 @@ def resume_clock(order: Order, _: OrderCommand, at: datetime) -> Judgement:
 
 def stop(order: Order, stopper: Stopper, at: datetime, until: datetime | None) -> Fact:
     """Stop an order's clock, or add somebody who does."""
-    left = order.left if order.left is not None else (order.due_at or at) - at
-    told: dict[str, Any] = {
+    time_left = order.left if order.left is not None else (order.due_at or at) - at
+    details: dict[str, Any] = {
         "stopper": stopper,
-        "left": left,
+        "left": time_left,
         "old_due_at": order.due_at,
         "until": until,
     }
-    return ClockStopped(**told, **parties(order))
+    return ClockStopped(**details, **parties(order))
 
 
 def resume(order: Order, stopper: Stopper, at: datetime) -> Fact:
     """Take one stopper away; if it was the last, the time that was left begins to run."""
-    left = order.left if order.left is not None else timedelta(0)
-    due_at = None if set(order.stoppers) - {stopper} else at + left
-    return ClockResumed(stopper=stopper, left=left, due_at=due_at, **parties(order))
+    time_left = order.left if order.left is not None else timedelta(0)
+    due_at = None if set(order.stoppers) - {stopper} else at + time_left
+    return ClockResumed(stopper=stopper, left=time_left, due_at=due_at, **parties(order))
 
 
 def reinstate_order(order: Order, command: ReinstateOrder, at: datetime) -> Judgement:
@@ -120,8 +120,8 @@ def reinstate_order(order: Order, command: ReinstateOrder, at: datetime) -> Judg
         return Reason.ALREADY_RELEASED
     if not at < command.until <= at + order.policy.longest_extension:
         return Reason.UNTIL_OUT_OF_RANGE
-    kept = sum(one.amount_fen for one in order.forfeited)
-    return (OrderReinstated(amount_fen=kept, due_at=command.until, **parties(order)),)
+    forfeited_fen = sum(holding.amount_fen for holding in order.forfeited)
+    return (OrderReinstated(amount_fen=forfeited_fen, due_at=command.until, **parties(order)),)
 
 
 def release_forfeit(order: Order, command: ReleaseForfeit, at: datetime) -> Judgement:
@@ -131,36 +131,36 @@ def release_forfeit(order: Order, command: ReleaseForfeit, at: datetime) -> Judg
     noticed_by = order.entered_at + order.policy.late_notice_window
     if order.reason == "balance_not_paid" and at <= noticed_by:
         return Reason.TOO_SOON
-    parts: Counter[str] = Counter()
-    for one in command.parts:
-        parts[one.to] += one.amount_fen
-    if parts.total() != sum(one.amount_fen for one in order.forfeited):
+    shares_fen: Counter[str] = Counter()
+    for part in command.parts:
+        shares_fen[part.to] += part.amount_fen
+    if shares_fen.total() != sum(holding.amount_fen for holding in order.forfeited):
         return Reason.PARTS_MISMATCH
-    agency, creator = settlement.split(order, parts["creator"])
+    agency_fen, creator_fen = settlement.split(order, shares_fen["creator"])
     released = ForfeitReleased(
         by=said_by(command),
         note=command.reason,
-        platform_fen=parts["platform"],
-        creator_fen=creator,
+        platform_fen=shares_fen["platform"],
+        creator_fen=creator_fen,
         mcn_id=order.mcn_id,
-        mcn_fen=agency,
-        client_fen=parts["client"],
+        mcn_fen=agency_fen,
+        client_fen=shares_fen["client"],
         **parties(order),
     )
-    back = settlement.refunds(order, order.forfeited, parts["client"], "forfeit")
-    return (released, *back, *settlement.owed(order, agency, creator))
+    refunds = settlement.refunds(order, order.forfeited, shares_fen["client"], "forfeit")
+    return (released, *refunds, *settlement.owed(order, agency_fen, creator_fen))
 
 
 def appoint_provider(order: Order, command: AppointProvider, _: datetime) -> Judgement:
     """Let a side name, change or dismiss who acts for it; nobody serves both sides."""
-    client = command.by.role == Role.CLIENT.value
-    other = order.creator_provider if client else order.client_provider
-    if command.provider_id is not None and command.provider_id == other:
+    for_client = command.by.role == Role.CLIENT.value
+    other_provider_id = order.creator_provider if for_client else order.client_provider
+    if command.provider_id is not None and command.provider_id == other_provider_id:
         return Reason.CONFLICT_OF_INTEREST
     return (
         ProviderAppointed(
             by=said_by(command),
-            side="client" if client else "creator",
+            side="client" if for_client else "creator",
             provider_id=command.provider_id,
             **parties(order),
         ),

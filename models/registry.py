@@ -37,33 +37,35 @@ def register_mcn(book: Book, command: RegisterMcn, at: datetime) -> Settlement:
     """Admit an agency, or rename it."""
     if command.by.role not in command.roles:
         return refused(Reason.NOT_ALLOWED)
-    known = book.mcns.get(command.mcn_id)
-    number = known.sequence + 1 if known else 1
-    book.mcns[command.mcn_id] = Mcn(mcn_id=command.mcn_id, name=command.name, sequence=number)
+    mcn = book.mcns.get(command.mcn_id)
+    sequence = mcn.sequence + 1 if mcn else 1
+    book.mcns[command.mcn_id] = Mcn(mcn_id=command.mcn_id, name=command.name, sequence=sequence)
     fact = McnRegistered(mcn_id=command.mcn_id, name=command.name)
-    return applied((book.tell(f"mcn:{command.mcn_id}", number, at, why(command), fact),))
+    return applied((book.tell(f"mcn:{command.mcn_id}", sequence, at, why(command), fact),))
 
 
 def register_client(book: Book, command: RegisterClient, at: datetime) -> Settlement:
     """Admit a client, or rename it."""
     if command.by.role not in command.roles:
         return refused(Reason.NOT_ALLOWED)
-    who, known = command.client_id, book.clients.get(command.client_id)
-    number = known.sequence + 1 if known else 1
-    book.clients[who] = Client(client_id=who, name=command.name, sequence=number)
-    fact = ClientRegistered(client_id=who, name=command.name)
-    return applied((book.tell(f"client:{who}", number, at, why(command), fact),))
+    client_id, client = command.client_id, book.clients.get(command.client_id)
+    sequence = client.sequence + 1 if client else 1
+    book.clients[client_id] = Client(client_id=client_id, name=command.name, sequence=sequence)
+    fact = ClientRegistered(client_id=client_id, name=command.name)
+    return applied((book.tell(f"client:{client_id}", sequence, at, why(command), fact),))
 
 
 def register_provider(book: Book, command: RegisterProvider, at: datetime) -> Settlement:
     """Admit a service provider, or rename it."""
     if command.by.role not in command.roles:
         return refused(Reason.NOT_ALLOWED)
-    who, known = command.provider_id, book.providers.get(command.provider_id)
-    number = known.sequence + 1 if known else 1
-    book.providers[who] = Provider(provider_id=who, name=command.name, sequence=number)
-    fact = ProviderRegistered(provider_id=who, name=command.name)
-    return applied((book.tell(f"provider:{who}", number, at, why(command), fact),))
+    provider_id, provider = command.provider_id, book.providers.get(command.provider_id)
+    sequence = provider.sequence + 1 if provider else 1
+    book.providers[provider_id] = Provider(
+        provider_id=provider_id, name=command.name, sequence=sequence
+    )
+    fact = ProviderRegistered(provider_id=provider_id, name=command.name)
+    return applied((book.tell(f"provider:{provider_id}", sequence, at, why(command), fact),))
 
 
 def register_creator(book: Book, command: RegisterCreator, at: datetime) -> Settlement:
@@ -84,62 +86,65 @@ def register_creator(book: Book, command: RegisterCreator, at: datetime) -> Sett
 
 def end_contract(book: Book, command: EndContract, at: datetime) -> Settlement:
     """End a creator's contract: what is not accepted ends, what is runs on."""
-    who = command.creator_id
-    stranger = command.by.role == Role.CREATOR.value and command.by.id != who
+    creator_id = command.creator_id
+    stranger = command.by.role == Role.CREATOR.value and command.by.id != creator_id
     if command.by.role not in command.roles or stranger:
         return refused(Reason.NOT_ALLOWED)
-    if who not in book.creators:
+    if creator_id not in book.creators:
         return refused(Reason.UNKNOWN_CREATOR)
-    passed = book.elapse_creator(who, at)
-    if not book.creators[who].admitted:
-        return refused(Reason.CREATOR_NOT_ADMITTED, passed)
-    fact = ContractEnded(creator_id=who, by=said_by(command), note=command.reason)
-    told = book.tell_creator(who, (fact,), at, why(command))
-    turn = Turn(at, book.creators[who].standing)
-    return applied(passed + told + book.spread(who, turn, begins=False))
+    elapsed = book.elapse_creator(creator_id, at)
+    if not book.creators[creator_id].admitted:
+        return refused(Reason.CREATOR_NOT_ADMITTED, elapsed)
+    fact = ContractEnded(creator_id=creator_id, by=said_by(command), note=command.reason)
+    events = book.tell_creator(creator_id, (fact,), at, why(command))
+    change = Turn(at, book.creators[creator_id].standing)
+    return applied(elapsed + events + book.spread(creator_id, change, begins=False))
 
 
 def report_violation(book: Book, command: ReportViolation, at: datetime) -> Settlement:
     """Take a report of an advertisement outside the platform, once, and what follows from it."""
-    who, name = command.creator_id, command.violation_id
+    creator_id, violation_id = command.creator_id, command.violation_id
     if command.by.role not in command.roles:
         return refused(Reason.NOT_ALLOWED)
-    if who not in book.creators:
+    if creator_id not in book.creators:
         return refused(Reason.UNKNOWN_CREATOR)
-    known = book.violations.get(name)
-    if known is not None and known.content == command.content():
+    report = book.violations.get(violation_id)
+    if report is not None and report.content == command.content():
         return applied((), outcome="duplicate")
-    if known is not None:
+    if report is not None:
         return refused(Reason.VIOLATION_CONFLICT)
-    passed = book.elapse_creator(who, at)
-    book.violations[name] = Report(
-        violation_id=name, creator_id=who, content=command.content(), reported_at=at
+    elapsed = book.elapse_creator(creator_id, at)
+    book.violations[violation_id] = Report(
+        violation_id=violation_id, creator_id=creator_id, content=command.content(), reported_at=at
     )
-    facts = penalties.report(book.creators[who], command, book.policy, at)
-    told = book.tell_creator(who, facts, at, why(command))
-    begins = any(isinstance(one, CreatorBanned) and one.since == at for one in facts)
-    turn = Turn(at, book.creators[who].standing)
-    return applied(passed + told + book.spread(who, turn, begins=begins))
+    facts = penalties.report(book.creators[creator_id], command, book.policy, at)
+    events = book.tell_creator(creator_id, facts, at, why(command))
+    begins = any(isinstance(fact, CreatorBanned) and fact.since == at for fact in facts)
+    change = Turn(at, book.creators[creator_id].standing)
+    return applied(elapsed + events + book.spread(creator_id, change, begins=begins))
 
 
 def overturn_violation(book: Book, command: OverturnViolation, at: datetime) -> Settlement:
     """Let an operator declare a violation void; the ladder is climbed again without it."""
     if command.by.role not in command.roles:
         return refused(Reason.NOT_ALLOWED)
-    known = book.violations.get(command.violation_id)
-    if known is None:
+    report = book.violations.get(command.violation_id)
+    if report is None:
         return refused(Reason.UNKNOWN_VIOLATION)
-    if known.overturned_at is not None:
+    if report.overturned_at is not None:
         return refused(Reason.ALREADY_OVERTURNED)
-    who = known.creator_id
-    passed = book.elapse_creator(who, at)
-    book.violations[command.violation_id] = replace(known, overturned_at=at)
-    last = book.creators[who].standing.violation_id
-    facts = penalties.overturn(book.creators[who], command, book.policy, at)
+    creator_id = report.creator_id
+    elapsed = book.elapse_creator(creator_id, at)
+    book.violations[command.violation_id] = replace(report, overturned_at=at)
+    last_violation_id = book.creators[creator_id].standing.violation_id
+    facts = penalties.overturn(book.creators[creator_id], command, book.policy, at)
     acted = OperatorActed(
         by=said_by(command), note=command.reason, act=command.kind, before=None, after=None
     )
-    told = book.tell_creator(who, (*facts, acted), at, why(command))
-    standing = book.creators[who].standing
-    turn = Turn(at, replace(standing, violation_id=standing.violation_id or last))
-    return applied(passed + told + book.spread(who, turn, begins=False))
+    events = book.tell_creator(creator_id, (*facts, acted), at, why(command))
+    creator_standing = book.creators[creator_id].standing
+    change = Turn(
+        at,
+        replace(creator_standing, violation_id=creator_standing.violation_id or last_violation_id),
+    )
+    return applied(elapsed + events + book.spread(creator_id, change, begins=False))

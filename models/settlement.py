@@ -54,8 +54,8 @@ def tier(order: Order, at: datetime) -> int:
     if order.is_live:
         if order.script_approved:
             tiers.append(policy.live_approved_cost_bps)
-            expected = order.expected_publish_at
-            if expected is not None and at >= civil.start_of(civil.day_of(expected)):
+            publish_at = order.expected_publish_at
+            if publish_at is not None and at >= civil.start_of(civil.day_of(publish_at)):
                 tiers.append(policy.live_day_cost_bps)
         return max(tiers)
     if order.contents:
@@ -82,8 +82,8 @@ def end_at(
     """End an order at a cost to the client; the rest goes back, the last payment first."""
     if not cost.cost_fen:
         return judges.called_off(order, by, reason, note)
-    back = order.held_fen - cost.cost_fen
-    agency, creator = split(order, cost.creator_part_fen)
+    refund_fen = order.held_fen - cost.cost_fen
+    agency_fen, creator_fen = split(order, cost.creator_part_fen)
     cancelled = OrderCancelled(
         by=by,
         reason=reason,
@@ -91,61 +91,63 @@ def end_at(
         cost_fen=cost.cost_fen,
         creator_part_fen=cost.creator_part_fen,
         fee_part_fen=cost.fee_part_fen,
-        refund_fen=back,
+        refund_fen=refund_fen,
         mcn_id=order.mcn_id,
-        mcn_fen=agency,
+        mcn_fen=agency_fen,
         **parties(order),
     )
-    returned = refunds(order, order.held, back, "cancellation")
-    return (cancelled, *returned, *owed(order, agency, creator))
+    refund_facts = refunds(order, order.held, refund_fen, "cancellation")
+    return (cancelled, *refund_facts, *owed(order, agency_fen, creator_fen))
 
 
 def complete(order: Order) -> tuple[Fact, ...]:
     """Settle: the creator's side gets the amount, the platform its fee."""
-    agency, creator = split(order, order.amount_fen)
+    agency_fen, creator_fen = split(order, order.amount_fen)
     completed = OrderCompleted(
         reason="settled",
-        creator_fen=creator,
+        creator_fen=creator_fen,
         mcn_id=order.mcn_id,
-        mcn_fen=agency,
+        mcn_fen=agency_fen,
         fee_fen=order.fee_fen,
         **parties(order),
     )
-    return (completed, *owed(order, agency, creator))
+    return (completed, *owed(order, agency_fen, creator_fen))
 
 
 def split(order: Order, amount_fen: int) -> tuple[int, int]:
     """Divide money of the creator's side between agency and creator, in that order, half up."""
     if order.mcn_id is None:
         return 0, amount_fen
-    agency = money.half_up(amount_fen * order.mcn_share_bps, money.BPS)
-    return agency, amount_fen - agency
+    agency_fen = money.half_up(amount_fen * order.mcn_share_bps, money.BPS)
+    return agency_fen, amount_fen - agency_fen
 
 
 def owed(order: Order, agency_fen: int, creator_fen: int) -> Iterator[PayoutRequested]:
     """Owe each of the creator's side its part; nobody is owed nothing."""
     sides = (("mcn", order.mcn_id, agency_fen), ("creator", order.creator_id, creator_fen))
-    for side, who, amount in sides:
-        if amount:
-            name, party = f"po_{order.order_id}_{side}", f"{side}:{who}"
-            yield PayoutRequested(payout_id=name, party=party, amount_fen=amount)
+    for side, party_id, amount_fen in sides:
+        if amount_fen:
+            payout_id, party = f"po_{order.order_id}_{side}", f"{side}:{party_id}"
+            yield PayoutRequested(payout_id=payout_id, party=party, amount_fen=amount_fen)
 
 
 def refunds(
-    order: Order, held: tuple[Holding, ...], amount_fen: int, source: Source
+    order: Order, holdings: tuple[Holding, ...], amount_fen: int, source: Source
 ) -> Iterator[RefundRequested]:
     """Owe the client a part of what was held: of each payment up to its share, last first."""
-    left = amount_fen
-    for one in reversed(held):
-        part = min(left, one.amount_fen)
-        left -= part
-        if part:
+    remaining_fen = amount_fen
+    for holding in reversed(holdings):
+        part_fen = min(remaining_fen, holding.amount_fen)
+        remaining_fen -= part_fen
+        if part_fen:
             yield RefundRequested(
-                refund_id=base_id(one.payment_id, order.order_id),
-                payment_id=one.payment_id,
+                refund_id=base_id(holding.payment_id, order.order_id),
+                payment_id=holding.payment_id,
                 client_id=order.client_id,
-                amount_fen=part,
+                amount_fen=part_fen,
                 source=source,
             )
-    if left:
-        raise BrokenInvariant(f"order {order.order_id} would give back {left} fen too much")
+    if remaining_fen:
+        raise BrokenInvariant(
+            f"order {order.order_id} would give back {remaining_fen} fen too much"
+        )

@@ -19,20 +19,20 @@ def shallow(text: str) -> str:
 
     A text 100 000 levels deep becomes one that any reader survives, and that is still no command.
     """
-    depth, kept, since = 0, [], 0
+    depth, pieces, start = 0, [], 0
     for token in _TOKEN.finditer(text):
         sign = token[0]
         if sign in "[{":
             depth += 1
             if depth == DEEPEST + 1:
-                kept.append(text[since : token.start()] + "null")
+                pieces.append(text[start : token.start()] + "null")
         elif sign in "]}":
             if depth == DEEPEST + 1:
-                since = token.end()
+                start = token.end()
             depth -= 1
     if depth > DEEPEST:
-        return "".join(kept)
-    return "".join([*kept, text[since:]])
+        return "".join(pieces)
+    return "".join([*pieces, text[start:]])
 
 
 def read_loosely(raw: str | bytes) -> object:

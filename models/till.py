@@ -49,8 +49,8 @@ class Till:
             event = replace(event, fact=fact)
         if isinstance(fact, OF_DEBTS):
             self._note(event)
-        for one in postings(event):
-            self.postings.append((event, one))
+        for posting in postings(event):
+            self.postings.append((event, posting))
         return event
 
     def complain(self, kind: str, name: str, now: datetime) -> tuple[Event, ...]:
@@ -77,10 +77,10 @@ class Till:
             case PayoutConfirmed(payout_id=name):
                 payout = self.payouts[name]
                 self.payouts[name] = replace(payout, confirmed_at=event.at, wake_at=None)
-            case PaymentUnapplied(client_id=None, for_order_id=str(meant)) as fact:
-                self._suspend(event, fact, meant)
-            case SuspenseResolved(payment_id=payment_id, for_order_id=meant):
-                key = share_id(payment_id, meant)
+            case PaymentUnapplied(client_id=None, for_order_id=str(for_order_id)) as fact:
+                self._suspend(event, fact, for_order_id)
+            case SuspenseResolved(payment_id=payment_id, for_order_id=for_order_id):
+                key = share_id(payment_id, for_order_id)
                 self.suspended[key] = replace(self.suspended[key], resolved_at=event.at)
             case _:
                 pass
@@ -109,12 +109,12 @@ class Till:
             wake_at=event.at + self.patience(event),
         )
 
-    def _suspend(self, event: Event, fact: PaymentUnapplied, meant: str) -> None:
-        key = share_id(fact.payment_id, meant)
+    def _suspend(self, event: Event, fact: PaymentUnapplied, for_order_id: str) -> None:
+        key = share_id(fact.payment_id, for_order_id)
         self.suspended[key] = Suspended(
             share_id=key,
             payment_id=fact.payment_id,
-            order_id=meant,
+            order_id=for_order_id,
             amount_fen=fact.amount_fen,
             suspended_at=event.at,
         )
@@ -123,11 +123,11 @@ class Till:
         """Name a refund; where another pair spells the same, the later one ends in a number."""
         pair = (fact.payment_id, order_id, fact.for_order_id)
         base = name = base_id(fact.payment_id, order_id or fact.for_order_id)
-        number = 1
-        while (other := self.refunds.get(name)) is not None:
-            if (other.payment_id, other.order_id, other.for_order_id) == pair:
+        suffix = 1
+        while (existing := self.refunds.get(name)) is not None:
+            if (existing.payment_id, existing.order_id, existing.for_order_id) == pair:
                 message = f"{name} would be owed twice"
                 raise BrokenInvariant(message)
-            number += 1
-            name = f"{base}~{number}"
+            suffix += 1
+            name = f"{base}~{suffix}"
         return name

@@ -22,24 +22,24 @@ TRAIL = "who used an operator's power, when, why, and what it changed"
 def register(word: Declare, settings: argparse.ArgumentParser) -> None:
     """Declare the words."""
 
-    def fill_operate(made: Word) -> None:
+    def fill_operate(parser: Word) -> None:
         from ops import power_words
 
-        power_words.fill(made, settings)
+        power_words.fill(parser, settings)
 
-    def fill_extend(made: Word) -> None:
+    def fill_extend(parser: Word) -> None:
         from ops import power_words
 
-        power_words.describe(made, "extend_deadline")
+        power_words.describe(parser, "extend_deadline")
 
     word("operate", use, OPERATE).fill = fill_operate
     word("extend", use, EXTEND).fill = fill_extend
-    made = word("trail", trail, TRAIL)
-    made.add_argument("--by", metavar="WHO", help="only what this operator did")
-    made.add_argument("--since", metavar="INSTANT", help="2026-03-02T10:00:00+08:00")
-    made.add_argument("--until", metavar="INSTANT", help="default: now")
-    made.add_argument("--order", metavar="ID", help="only what was done to this order")
-    made.add_argument("--json", action="store_true", help="one JSON object a line, latest first")
+    parser = word("trail", trail, TRAIL)
+    parser.add_argument("--by", metavar="WHO", help="only what this operator did")
+    parser.add_argument("--since", metavar="INSTANT", help="2026-03-02T10:00:00+08:00")
+    parser.add_argument("--until", metavar="INSTANT", help="default: now")
+    parser.add_argument("--order", metavar="ID", help="only what was done to this order")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, latest first")
 
 
 def use(settings: Settings, options: argparse.Namespace) -> int:

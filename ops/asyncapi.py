@@ -32,8 +32,8 @@ def document(version: str) -> Document:
     """Write the AsyncAPI 3 document, complete in itself."""
     commands, events = schemas.commands(), published.events()
     reminders = [name for name in events if name in REMINDING]
-    carried = {"commands": list(commands), "events": list(events), "reminders": reminders}
-    messages = {name: _message(name, one) for name, one in (commands | events).items()}
+    channel_messages = {"commands": list(commands), "events": list(events), "reminders": reminders}
+    messages = {name: _message(name, schema) for name, schema in (commands | events).items()}
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "Earnest", "version": version, "description": ABOUT},
@@ -45,26 +45,28 @@ def document(version: str) -> Document:
                 "description": "The server that EARNEST_REDIS_URL names.",
             }
         },
-        "channels": {name: _channel(name, carried[name]) for name in CHANNELS},
+        "channels": {name: _channel(name, channel_messages[name]) for name in CHANNELS},
         "operations": {name: _operation(name) for name in CHANNELS},
         "components": {"messages": messages},
     }
 
 
 def _channel(name: str, messages: list[str]) -> Document:
-    address, _, about = CHANNELS[name]
-    listed = {one: {"$ref": f"#/components/messages/{one}"} for one in messages}
-    return {"address": address, "description": about, "messages": listed}
+    address, _, description = CHANNELS[name]
+    message_refs = {
+        message_name: {"$ref": f"#/components/messages/{message_name}"} for message_name in messages
+    }
+    return {"address": address, "description": description, "messages": message_refs}
 
 
 def _operation(name: str) -> Document:
-    _, action, about = CHANNELS[name]
-    return {"action": action, "channel": {"$ref": f"#/channels/{name}"}, "summary": about}
+    _, action, description = CHANNELS[name]
+    return {"action": action, "channel": {"$ref": f"#/channels/{name}"}, "summary": description}
 
 
 def _message(name: str, schema: schemas.Schema) -> Document:
-    head = {"$schema", "$id"}
-    payload = {key: one for key, one in schema.items() if key not in head}
+    metadata_keys = {"$schema", "$id"}
+    payload = {key: value for key, value in schema.items() if key not in metadata_keys}
     return {
         "name": name,
         "title": schema["title"],

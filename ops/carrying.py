@@ -46,11 +46,13 @@ class Tally:
 
     def shown(self) -> dict[str, Any]:
         """Describe it for a program."""
-        refused = {str(why): n for (_, why), n in self.outcomes.items() if why}
+        rejections = {str(reason): count for (_, reason), count in self.outcomes.items() if reason}
         return {
             "applied": self.outcomes["applied", None],
-            "rejected": dict(sorted(refused.items())),
-            "examples": {why: sorted(names) for why, names in sorted(self.named.items())},
+            "rejected": dict(sorted(rejections.items())),
+            "examples": {
+                reason: sorted(order_ids) for reason, order_ids in sorted(self.named.items())
+            },
             "missing": self.missing,
         }
 
@@ -90,9 +92,9 @@ class Carrier:
     def _fill(self, plan: Iterator[tuple[str, str]]) -> bool:
         """Take more of the plan where there is room; False when nothing is left to do."""
         if len(self._under_way) <= WINDOW - CHUNK:
-            fresh = dict(islice(plan, CHUNK))
-            self._under_way |= fresh
-            self._unsent |= fresh
+            next_commands = dict(islice(plan, CHUNK))
+            self._under_way |= next_commands
+            self._unsent |= next_commands
         return bool(self._under_way)
 
     def _go_on(self) -> bool:
@@ -104,15 +106,15 @@ class Carrier:
             return False
 
     def _hear(self) -> int:
-        found = self.reader.outcomes(self._under_way)
-        for name, receipt in found.items():
-            del self._under_way[name]
-            self._unsent.pop(name, None)
+        receipts = self.reader.outcomes(self._under_way)
+        for command_id, receipt in receipts.items():
+            del self._under_way[command_id]
+            self._unsent.pop(command_id, None)
             self.tally.add(receipt)
-        self.progress.add(len(found))
-        if found:
+        self.progress.add(len(receipts))
+        if receipts:
             self._heard_at = time.monotonic()
-        return len(found)
+        return len(receipts)
 
     def _send(self) -> int:
         now = time.monotonic()

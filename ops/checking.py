@@ -13,19 +13,24 @@ from workers.settings import Settings
 
 def audit(settings: Settings, *, as_json: bool) -> int:
     """Audit the books and check delivery; returns 1 if anything needs somebody."""
-    with books(settings) as source:
-        report = source.audit()
-        delivery, complaints = checkup(source.store)
-    findings = [*report.findings, *complaints]
+    with books(settings) as reader:
+        report = reader.audit()
+        delivery, delivery_findings = checkup(reader.store)
+    findings = [*report.findings, *delivery_findings]
     if as_json:
-        looked = {"orders": report.orders, "payments": report.payments}
-        found = {"delivery": asdict(delivery), "findings": [asdict(one) for one in findings]}
-        print(json.dumps({"ok": not findings} | looked | found, ensure_ascii=False))
+        audited_counts = {"orders": report.orders, "payments": report.payments}
+        report_details = {
+            "delivery": asdict(delivery),
+            "findings": [asdict(finding) for finding in findings],
+        }
+        print(
+            json.dumps({"ok": not findings} | audited_counts | report_details, ensure_ascii=False)
+        )
         return 1 if findings else 0
     rows = [(name.replace("_", " "), str(value)) for name, value in asdict(delivery).items()]
     print(tables.draw("Delivery", ("what", "value"), rows))
     print(f"\nAudited {report.orders} orders and {report.payments} payments: ", end="")
     print("all is right." if not findings else f"{len(findings)} findings:")
-    for one in findings:
-        print(tables.plain(f"  {one.law}, {one.where}: {one.detail}"))
+    for finding in findings:
+        print(tables.plain(f"  {finding.law}, {finding.where}: {finding.detail}"))
     return 1 if findings else 0

@@ -135,10 +135,12 @@ class Child:
                 raise StartupError(self.obituary("was not ready in time"))
             pause()
 
-    def obituary(self, what: str) -> str:
+    def obituary(self, problem: str) -> str:
         """Add to what happened the last that this run said."""
-        said = "".join(f"\n    {line}" for line in last_lines(self.log, after=self._log_start))
-        return f"{self.program.name} {what}; the end of {self.log}:{said or ' nothing'}"
+        last_output = "".join(
+            f"\n    {line}" for line in last_lines(self.log, after=self._log_start)
+        )
+        return f"{self.program.name} {problem}; the end of {self.log}:{last_output or ' nothing'}"
 
     def terminate(self) -> None:
         """Ask it to finish, if it still runs."""
@@ -162,10 +164,10 @@ class Child:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self.pid, signal.SIGKILL)
 
-    def stop(self, *, patience: float = 10.0) -> None:
+    def stop(self, *, timeout_s: float = 10.0) -> None:
         """Terminate, wait, and kill what does not listen; then forget about it."""
         self.terminate()
-        self.finish(until=time.monotonic() + patience)
+        self.finish(until=time.monotonic() + timeout_s)
         self.close()
 
     def close(self) -> None:
@@ -180,20 +182,20 @@ def listen(var: Path, name: str) -> notify.Ear:
     return notify.Ear(folder / f"{name}.up")
 
 
-def child_environ(environ: Mapping[str, str], ear: notify.Ear | None) -> dict[str, str]:
+def child_environ(environ: Mapping[str, str], notify_socket: notify.Ear | None) -> dict[str, str]:
     """Let the child import this project, and speak to us but not to our own supervisor."""
     paths = [str(project_root()), environ.get("PYTHONPATH", "")]
-    ours = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    if ear:
-        ours["NOTIFY_SOCKET"] = str(ear.path)
-    return {name: value for name, value in environ.items() if name != "NOTIFY_SOCKET"} | ours
+    overrides = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    if notify_socket:
+        overrides["NOTIFY_SOCKET"] = str(notify_socket.path)
+    return {name: value for name, value in environ.items() if name != "NOTIFY_SOCKET"} | overrides
 
 
 def own_folder(folder: Path) -> None:
     """Make a folder nobody else can enter, or refuse one that somebody else made first."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    found = folder.lstat()
-    if found.st_uid != os.geteuid() or folder.is_symlink():
+    folder_stat = folder.lstat()
+    if folder_stat.st_uid != os.geteuid() or folder.is_symlink():
         raise StartupError(f"{folder} belongs to somebody else; remove it or move EARNEST_VAR.")
     folder.chmod(0o700)
 

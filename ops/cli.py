@@ -93,8 +93,8 @@ def build_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=None, database_url=None, redis_url=None, var=None, policy=None)
-    words = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Word)
-    commands.register(words, settings)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Word)
+    commands.register(subparsers, settings)
     return parser
 
 

@@ -18,50 +18,54 @@ from workers.settings import Settings
 Run = Callable[[Settings, argparse.Namespace], int]
 
 
-def register(words: Any, settings: argparse.ArgumentParser) -> None:  # noqa: ANN401 - argparse hides the type
+def register(subparsers: Any, settings: argparse.ArgumentParser) -> None:  # noqa: ANN401 - argparse hides the type
     """Declare every command."""
 
-    def word(name: str, run: Run, about: str) -> Word:
-        made: Word = words.add_parser(name, help=about, description=about, parents=[settings])
-        made.set_defaults(run=run)
-        return made
+    def word(name: str, run: Run, summary: str) -> Word:
+        parser: Word = subparsers.add_parser(
+            name, help=summary, description=summary, parents=[settings]
+        )
+        parser.set_defaults(run=run)
+        return parser
 
-    up_word = word("up", up, "start everything on this machine; Ctrl-C stops it in good order")
-    up_word.add_argument("--workers", type=int, default=2, metavar="N", help="default: 2")
-    up_word.add_argument("--quiet", action="store_true", help="logs to var/log only")
-    demo_word = word("demo", demo, "play a campaign of 300 orders against the real pipeline")
-    demo_word.add_argument("--keep", action="store_true", help="keep the demo's state folder")
-    simulate_word = word("simulate", simulate, "play steps against the rules, without servers")
-    simulate_word.add_argument("steps", metavar="STEPS.jsonl", help="- for standard input")
-    submit_word = word("submit", submit, "hand in commands, one JSON object a line")
-    submit_word.add_argument("file", metavar="FILE.jsonl", help="- for standard input")
-    submit_word.add_argument("--wait", action="store_true", help="print each outcome as JSON")
-    submit_word.add_argument("--timeout", type=float, default=60.0, metavar="S", help="with --wait")
+    up_parser = word("up", up, "start everything on this machine; Ctrl-C stops it in good order")
+    up_parser.add_argument("--workers", type=int, default=2, metavar="N", help="default: 2")
+    up_parser.add_argument("--quiet", action="store_true", help="logs to var/log only")
+    demo_parser = word("demo", demo, "play a campaign of 300 orders against the real pipeline")
+    demo_parser.add_argument("--keep", action="store_true", help="keep the demo's state folder")
+    simulate_parser = word("simulate", simulate, "play steps against the rules, without servers")
+    simulate_parser.add_argument("steps", metavar="STEPS.jsonl", help="- for standard input")
+    submit_parser = word("submit", submit, "hand in commands, one JSON object a line")
+    submit_parser.add_argument("file", metavar="FILE.jsonl", help="- for standard input")
+    submit_parser.add_argument("--wait", action="store_true", help="print each outcome as JSON")
+    submit_parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="S", help="with --wait"
+    )
     _register_reading(word)
     delivery.register(word)
     operating.register(word)
     records.register(word)
     reads.register(word)
     acting.register(word, settings)
-    for name, about in (
+    for name, summary in (
         ("migrate", "bring the database's schema up to date"),
         ("worker", "run one worker process"),
         ("relay", "run the relay that publishes events"),
         ("scheduler", "run the scheduler that makes time pass"),
         ("web", "run the web process: commands over HTTP, the ops page, metrics"),
     ):
-        word(name, PROCESSES[name], about)
-    programs.register(words)
+        word(name, PROCESSES[name], summary)
+    programs.register(subparsers)
 
 
 def _register_reading(word: Callable[[str, Run, str], argparse.ArgumentParser]) -> None:
-    orders = word("orders", list_orders, "list orders, or show one with its history")
-    orders.add_argument("action", choices=("list", "show"), nargs="?", default="list")
-    orders.add_argument("order_id", metavar="ID", nargs="?")
-    orders.add_argument("--status", metavar="STATE", help="only orders in this state")
-    orders.add_argument("--json", action="store_true", help="one JSON object")
-    books = word("books", show_books, "add up the money by account and audit the books")
-    books.add_argument("--json", action="store_true", help="one JSON object")
+    orders_parser = word("orders", list_orders, "list orders, or show one with its history")
+    orders_parser.add_argument("action", choices=("list", "show"), nargs="?", default="list")
+    orders_parser.add_argument("order_id", metavar="ID", nargs="?")
+    orders_parser.add_argument("--status", metavar="STATE", help="only orders in this state")
+    orders_parser.add_argument("--json", action="store_true", help="one JSON object")
+    books_parser = word("books", show_books, "add up the money by account and audit the books")
+    books_parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def up(settings: Settings, options: argparse.Namespace) -> int:
@@ -140,9 +144,9 @@ def process(name: str, load: Callable[[], Callable[..., None]]) -> Run:
     """Make the command that runs one of the long-running processes."""
 
     def run(settings: Settings, _: argparse.Namespace) -> int:
-        stopping = stop_on_signals()
+        stop_event = stop_on_signals()
         configure_logs(name)
-        load()(settings, stopping, notify.ready)
+        load()(settings, stop_event, notify.ready)
         return 0
 
     return run

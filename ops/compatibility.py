@@ -22,21 +22,21 @@ CONDITIONS = ("if", "then", "else", "allOf", "not")
 
 def breaks(old: Mapping[str, Schema], new: Mapping[str, Schema], readers: Readers) -> list[str]:
     """List, in sentences, what of `old` no longer holds in `new`; both map names to schemas."""
-    found = [f"{name}: removed" for name in old if name not in new]
+    breakages = [f"{name}: removed" for name in old if name not in new]
     for name in old.keys() & new.keys():
-        found += _compare(old[name], new[name], readers, name)
-    return sorted(found)
+        breakages += _compare(old[name], new[name], readers, name)
+    return sorted(breakages)
 
 
-def _compare(old: Schema, new: Schema, readers: Readers, at: str) -> Iterator[str]:
+def _compare(old: Schema, new: Schema, readers: Readers, path: str) -> Iterator[str]:
     before, after = _variants(old), _variants(new)
     for kind in before.keys() - after.keys():
-        yield f"{at}: no longer {kind}"
+        yield f"{path}: no longer {kind}"
     if readers == "others":
         for kind in after.keys() - before.keys():
-            yield f"{at}: may now be {kind}"
+            yield f"{path}: may now be {kind}"
     for kind in before.keys() & after.keys():
-        yield from _compare_variant(before[kind], after[kind], readers, at)
+        yield from _compare_variant(before[kind], after[kind], readers, path)
 
 
 def _variants(schema: Schema) -> dict[str, Schema]:
@@ -53,19 +53,19 @@ def _variant(part: Schema) -> str:
     return str(kind or part.get("type", "constant"))
 
 
-def _compare_variant(old: Schema, new: Schema, readers: Readers, at: str) -> Iterator[str]:
-    yield from _compare_values(old, new, at)
-    yield from _compare_bounds(old, new, readers, at)
-    yield from _compare_shapes(old, new, readers, at)
+def _compare_variant(old: Schema, new: Schema, readers: Readers, path: str) -> Iterator[str]:
+    yield from _compare_values(old, new, path)
+    yield from _compare_bounds(old, new, readers, path)
+    yield from _compare_shapes(old, new, readers, path)
     if readers == "us" and _conditions(old) != _conditions(new, of=old):
-        yield f"{at}: its conditions changed"
+        yield f"{path}: its conditions changed"
     if "properties" in old:
-        yield from _compare_fields(old, new, readers, at)
+        yield from _compare_fields(old, new, readers, path)
     if "items" in old:
-        yield from _compare(old["items"], new.get("items", {}), readers, f"{at}[]")
+        yield from _compare(old["items"], new.get("items", {}), readers, f"{path}[]")
 
 
-def _compare_shapes(old: Schema, new: Schema, readers: Readers, at: str) -> Iterator[str]:
+def _compare_shapes(old: Schema, new: Schema, readers: Readers, path: str) -> Iterator[str]:
     """Compare forms; one may be dropped where we read, and added where others do."""
     for name in ("pattern", "format"):
         before, after = old.get(name), new.get(name)
@@ -73,7 +73,7 @@ def _compare_shapes(old: Schema, new: Schema, readers: Readers, at: str) -> Iter
         if before and after and name == "pattern":
             harmless = alternatives(before) <= alternatives(after)
         if before != after and not harmless:
-            yield f"{at}: {name} changed"
+            yield f"{path}: {name} changed"
 
 
 def _conditions(schema: Schema, of: Schema | None = None) -> Schema:
@@ -81,52 +81,58 @@ def _conditions(schema: Schema, of: Schema | None = None) -> Schema:
 
     No sender sets a field that came later, so what hangs on it refuses nobody.
     """
-    known = (of or schema).get("properties", {})
-    hanging = schema.get("dependentSchemas", {})
-    bound = {name: one for name, one in hanging.items() if name in known}
-    return {name: schema.get(name) for name in CONDITIONS} | {"dependentSchemas": bound}
+    known_fields = (of or schema).get("properties", {})
+    dependent_schemas = schema.get("dependentSchemas", {})
+    known_dependents = {
+        name: dependent_schema
+        for name, dependent_schema in dependent_schemas.items()
+        if name in known_fields
+    }
+    return {name: schema.get(name) for name in CONDITIONS} | {"dependentSchemas": known_dependents}
 
 
-def _compare_values(old: Schema, new: Schema, at: str) -> Iterator[str]:
+def _compare_values(old: Schema, new: Schema, path: str) -> Iterator[str]:
     """Compare what a value may be, one by one; readers were told to expect new ones."""
     before, after = _values(old), _values(new)
     if before is None and after is not None:
-        yield f"{at}: narrowed to {', '.join(map(str, after))}"
+        yield f"{path}: narrowed to {', '.join(map(str, after))}"
     if before is not None and after is not None:
         for value in before:
             if value not in after:
-                yield f"{at}: {value} is no longer a value"
+                yield f"{path}: {value} is no longer a value"
 
 
 def _values(schema: Schema) -> list[Any] | None:
     return [schema["const"]] if "const" in schema else schema.get("enum")
 
 
-def _compare_bounds(old: Schema, new: Schema, readers: Readers, at: str) -> Iterator[str]:
+def _compare_bounds(old: Schema, new: Schema, readers: Readers, path: str) -> Iterator[str]:
     for names, sign in ((LEAST, 1), (MOST, -1)):
         for name in names:
             before, after = _bound(old, name, sign), _bound(new, name, sign)
             tighter = after > before if readers == "us" else after < before
             if tighter:
-                yield f"{at}: {name} changed from {old.get(name)} to {new.get(name)}"
+                yield f"{path}: {name} changed from {old.get(name)} to {new.get(name)}"
 
 
 def _bound(schema: Schema, name: str, sign: int) -> float:
     return sign * schema[name] if name in schema else float("-inf")
 
 
-def _compare_fields(old: Schema, new: Schema, readers: Readers, at: str) -> Iterator[str]:
+def _compare_fields(old: Schema, new: Schema, readers: Readers, path: str) -> Iterator[str]:
     before, after = old["properties"], new.get("properties", {})
     for name in before:
         if name not in after:
-            yield f"{at}.{name}: removed"
+            yield f"{path}.{name}: removed"
         else:
-            yield from _compare(before[name], after[name], readers, f"{at}.{name}")
-    was, now = set(old.get("required", ())), set(new.get("required", ()))
+            yield from _compare(before[name], after[name], readers, f"{path}.{name}")
+    required_before, required_after = set(old.get("required", ())), set(new.get("required", ()))
     if readers == "us":
-        yield from (f"{at}.{name}: now required" for name in now - was)
+        yield from (f"{path}.{name}: now required" for name in required_after - required_before)
     else:
-        yield from (f"{at}.{name}: no longer always there" for name in was - now)
-    closed = [one.get("additionalProperties") is False for one in (old, new)]
-    if readers == "us" and closed == [False, True]:
-        yield f"{at}: no longer tolerates unknown fields"
+        yield from (
+            f"{path}.{name}: no longer always there" for name in required_before - required_after
+        )
+    are_closed = [schema.get("additionalProperties") is False for schema in (old, new)]
+    if readers == "us" and are_closed == [False, True]:
+        yield f"{path}: no longer tolerates unknown fields"

@@ -24,16 +24,20 @@ RELEASED = FOLDER / "released"
 def version() -> str:
     """Return the version that the next release will have."""
     text = (project_root() / "pyproject.toml").read_text("utf-8")
-    found: str = tomllib.loads(text)["project"]["version"]
-    return found
+    project_version: str = tomllib.loads(text)["project"]["version"]
+    return project_version
 
 
 def documents() -> dict[str, Any]:
     """Return every generated document by its path in the folder."""
-    made: dict[str, Any] = {"asyncapi.json": asyncapi.document(version())}
-    made["message.json"] = schemas.message()
-    made |= {f"commands/{kind}.json": one for kind, one in schemas.commands().items()}
-    return made | {f"events/{name}.json": one for name, one in published.events().items()}
+    documents_by_path: dict[str, Any] = {"asyncapi.json": asyncapi.document(version())}
+    documents_by_path["message.json"] = schemas.message()
+    documents_by_path |= {
+        f"commands/{kind}.json": schema for kind, schema in schemas.commands().items()
+    }
+    return documents_by_path | {
+        f"events/{name}.json": schema for name, schema in published.events().items()
+    }
 
 
 def text(document: object) -> str:
@@ -43,13 +47,13 @@ def text(document: object) -> str:
 
 def write(folder: Path = FOLDER) -> int:
     """Write the contract, and remove what no longer belongs to it; return how many files."""
-    made = documents()
-    for path in set(_on_disk(folder)) - made.keys():
+    documents_by_path = documents()
+    for path in set(_on_disk(folder)) - documents_by_path.keys():
         (folder / path).unlink()
-    for path, document in made.items():
+    for path, document in documents_by_path.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_text(text(document), "utf-8")
-    return len(made)
+    return len(documents_by_path)
 
 
 def faults(folder: Path = FOLDER) -> list[str]:
@@ -58,30 +62,34 @@ def faults(folder: Path = FOLDER) -> list[str]:
 
 
 def _stale(folder: Path) -> Iterator[str]:
-    made, found = documents(), set(_on_disk(folder))
-    yield from (f"{path}: no longer generated" for path in sorted(found - made.keys()))
-    for path, document in made.items():
-        if path not in found:
+    documents_by_path, paths_on_disk = documents(), set(_on_disk(folder))
+    yield from (
+        f"{path}: no longer generated" for path in sorted(paths_on_disk - documents_by_path.keys())
+    )
+    for path, document in documents_by_path.items():
+        if path not in paths_on_disk:
             yield f"{path}: missing"
         elif (folder / path).read_text("utf-8") != text(document):
             yield f"{path}: stale"
 
 
 def _on_disk(folder: Path) -> list[str]:
-    places = (folder, folder / "commands", folder / "events")
-    return [str(one.relative_to(folder)) for place in places for one in place.glob("*.json")]
+    folders = (folder, folder / "commands", folder / "events")
+    return [
+        str(path.relative_to(folder)) for subfolder in folders for path in subfolder.glob("*.json")
+    ]
 
 
 def broken_promises(released: Path = RELEASED) -> list[str]:
     """Say what the models no longer keep of the contract that was released last."""
-    last = last_release(released)
-    if last is None:
+    last_path = last_release(released)
+    if last_path is None:
         return []
-    promised = json.loads(last.read_text("utf-8"))
+    last_contract = json.loads(last_path.read_text("utf-8"))
     return [
-        *breaks(promised["commands"], schemas.commands(), "us"),
-        *breaks(promised["events"], published.events(), "others"),
-        *breaks({"message": promised["message"]}, {"message": schemas.message()}, "us"),
+        *breaks(last_contract["commands"], schemas.commands(), "us"),
+        *breaks(last_contract["events"], published.events(), "others"),
+        *breaks({"message": last_contract["message"]}, {"message": schemas.message()}, "us"),
     ]
 
 
@@ -99,12 +107,12 @@ def release(released: Path = RELEASED) -> Path:
     path = released / f"{version()}.json"
     if path.exists():
         raise Refused(f"{path.name} was released before: raise the version in pyproject.toml")
-    broken = broken_promises(released)
-    if broken:
-        raise Refused("the last release would be broken: " + "; ".join(broken))
+    breakages = broken_promises(released)
+    if breakages:
+        raise Refused("the last release would be broken: " + "; ".join(breakages))
     released.mkdir(parents=True, exist_ok=True)
-    promised = {"commands": schemas.commands(), "events": published.events()}
-    path.write_text(text(promised | {"message": schemas.message()}), "utf-8")
+    new_contract = {"commands": schemas.commands(), "events": published.events()}
+    path.write_text(text(new_contract | {"message": schemas.message()}), "utf-8")
     return path
 
 
@@ -116,10 +124,13 @@ def contract(action: str, *, as_json: bool) -> int:
     if action == "release":
         print(f"released: {release().relative_to(project_root())}")
         return 0
-    found, last = faults(), last_release()
-    against = last.stem if last else None
+    problems, last_path = faults(), last_release()
+    released_version = last_path.stem if last_path else None
     if as_json:
-        print(json.dumps({"ok": not found, "against": against, "faults": found}))
+        print(json.dumps({"ok": not problems, "against": released_version, "faults": problems}))
     else:
-        print("\n".join(found) or f"The contract is up to date and keeps what {against} promised.")
-    return 1 if found else 0
+        print(
+            "\n".join(problems)
+            or f"The contract is up to date and keeps what {released_version} promised."
+        )
+    return 1 if problems else 0

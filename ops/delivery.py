@@ -14,29 +14,33 @@ Word = Callable[[str, Run, str], argparse.ArgumentParser]
 
 def register(word: Word) -> None:
     """Declare `dead-letters`, `quarantine` and `audit`."""
-    letters = word(
+    letters_parser = word(
         "dead-letters", dead_letters, "commands that no repetition settled: list, replay"
     )
-    letters.add_argument("action", choices=("list", "show", "replay"), nargs="?", default="list")
-    letters.add_argument("ids", type=number, metavar="ID", nargs="*")
-    letters.add_argument("--all", action="store_true", help="replay all that wait")
-    letters.add_argument("--json", action="store_true", help="one JSON object")
-    items = word("quarantine", quarantine, "what came in and was for nobody: list, look at, drop")
-    items.add_argument("action", choices=("list", "show", "drop"), nargs="?", default="list")
-    items.add_argument("ids", type=number, metavar="ID", nargs="*")
-    items.add_argument("--json", action="store_true", help="one JSON object")
-    audit_word = word(
+    letters_parser.add_argument(
+        "action", choices=("list", "show", "replay"), nargs="?", default="list"
+    )
+    letters_parser.add_argument("ids", type=number, metavar="ID", nargs="*")
+    letters_parser.add_argument("--all", action="store_true", help="replay all that wait")
+    letters_parser.add_argument("--json", action="store_true", help="one JSON object")
+    items_parser = word(
+        "quarantine", quarantine, "what came in and was for nobody: list, look at, drop"
+    )
+    items_parser.add_argument("action", choices=("list", "show", "drop"), nargs="?", default="list")
+    items_parser.add_argument("ids", type=number, metavar="ID", nargs="*")
+    items_parser.add_argument("--json", action="store_true", help="one JSON object")
+    audit_parser = word(
         "audit", audit, "check books and delivery; exit status 1 if anything is wrong"
     )
-    audit_word.add_argument("--json", action="store_true", help="one JSON object")
+    audit_parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def number(text: str) -> int:
     """Read an id; what no database could have given is misuse, like what is no number."""
-    found = int(text)
-    if not 0 < found < 2**63:
+    row_id = int(text)
+    if not 0 < row_id < 2**63:
         raise ValueError
-    return found
+    return row_id
 
 
 def dead_letters(settings: Settings, options: argparse.Namespace) -> int:
@@ -74,8 +78,8 @@ def audit(settings: Settings, options: argparse.Namespace) -> int:
     return checking.audit(settings, as_json=options.json)
 
 
-def only(ids: list[int], words: str) -> int:
+def only(ids: list[int], command_name: str) -> int:
     """Return the one id given."""
     if len(ids) != 1:
-        raise Refused(f"{words}: which one? Give its id")
+        raise Refused(f"{command_name}: which one? Give its id")
     return ids[0]

@@ -47,37 +47,47 @@ def demo(*, keep: bool = False, within: Path | None = None) -> int:
     `within` is where its own state folder is made. No other setting counts, not even one of the
     environment: a demo has no business with anybody's database.
     """
-    with stage(within or project_root() / "var", keep=keep) as own, stop_signal() as stopping:
-        begun = time.monotonic()
+    with (
+        stage(within or project_root() / "var", keep=keep) as demo_settings,
+        stop_signal() as stop_event,
+    ):
+        started_at = time.monotonic()
         print("starting the pipeline …", file=sys.stderr, flush=True)
-        seen: dict[str, int] = {}
+        pids: dict[str, int] = {}
         try:
-            show, found = show_all(own, Clock(stopping), seen)
+            performance, observations = show_all(demo_settings, Clock(stop_event), pids)
         except StoppedError:
             print("\nstopped", file=sys.stderr)
             return 130
-        found.processes, found.left = seen, left_running(seen)
-        print(verdict.report(show.forecast, found, show.steps))
-        wrong = [one for one in verdict.check(show.forecast, found) if one.faults]
-        took = time.monotonic() - begun
-        print(f"\n{'NOT all is right' if wrong else 'All is right'}, after {took:.0f} s.")
+        observations.processes, observations.left = pids, left_running(pids)
+        print(verdict.report(performance.forecast, observations, performance.steps))
+        failed_comparisons = [
+            comparison
+            for comparison in verdict.check(performance.forecast, observations)
+            if comparison.faults
+        ]
+        duration_s = time.monotonic() - started_at
+        print(
+            f"\n{'NOT all is right' if failed_comparisons else 'All is right'}, "
+            f"after {duration_s:.0f} s."
+        )
         if keep:
-            print(f"The books, and what each process said, are kept in {own.var}")
-    return 1 if wrong else 0
+            print(f"The books, and what each process said, are kept in {demo_settings.var}")
+    return 1 if failed_comparisons else 0
 
 
 def show_all(
-    settings: Settings, clock: Clock, seen: dict[str, int]
+    settings: Settings, clock: Clock, pids: dict[str, int]
 ) -> tuple[Performance, verdict.Found]:
-    """Start everything, play, and look; note in `seen` whatever processes there were."""
-    with ThreadPoolExecutor(1) as aside:
+    """Start everything, play, and look; note in `pids` the process ids that there were."""
+    with ThreadPoolExecutor(1) as executor:
         # Foreseeing takes about as long as starting.
-        programme = aside.submit(prepare)
-        with pipeline(settings) as running:
-            seen.update(running.pids())
-            show, found = perform(programme.result(), running, clock)
-            seen.update(running.pids())
-    return show, found
+        preparation = executor.submit(prepare)
+        with pipeline(settings) as running_pipeline:
+            pids.update(running_pipeline.pids())
+            performance, observations = perform(preparation.result(), running_pipeline, clock)
+            pids.update(running_pipeline.pids())
+    return performance, observations
 
 
 @contextmanager
@@ -98,9 +108,9 @@ def stage(parent: Path, *, keep: bool) -> Iterator[Settings]:
 @contextmanager
 def stop_signal() -> Iterator[threading.Event]:
     """Let Ctrl-C and its like end the demo in order."""
-    stopping = threading.Event()
-    with until_signalled(stopping):
-        yield stopping
+    stop_event = threading.Event()
+    with until_signalled(stop_event):
+        yield stop_event
 
 
 @contextmanager
@@ -108,9 +118,9 @@ def pipeline(settings: Settings) -> Iterator[Pipeline]:
     """Start every process of Earnest, and connect to the two ends of it."""
     with Formation(settings, quiet=True) as formation:
         engine, client = open_database(settings.database_url), connect(settings.redis_url)
-        books = CloseReader(Store(engine, policy_in_force(settings)))
+        reader = CloseReader(Store(engine, policy_in_force(settings)))
         try:
-            yield Pipeline(Client(client).submit_many, books, formation.pids)
+            yield Pipeline(Client(client).submit_many, reader, formation.pids)
         finally:
             engine.dispose()
             client.close()
@@ -124,8 +134,8 @@ class CloseReader(Reader):
         table = tables.events
         query = select(table.c.body).where(table.c.type == CommandSettled.type)
         with reading(self.store.engine) as connection:
-            told = [json.loads(body) for body in connection.execute(query).scalars()]
-        return Counter((one["outcome"], one["reason"]) for one in told)
+            answers = [json.loads(body) for body in connection.execute(query).scalars()]
+        return Counter((answer["outcome"], answer["reason"]) for answer in answers)
 
     def moved(self) -> list[Posting]:
         """Add up all postings between the same two accounts."""
@@ -134,24 +144,25 @@ class CloseReader(Reader):
         query = select(table.c.source, table.c.target, total).group_by("source", "target")
         with reading(self.store.engine) as connection:
             return [
-                Posting(here, there, int(fen)) for here, there, fen in connection.execute(query)
+                Posting(source, target, int(amount_fen))
+                for source, target, amount_fen in connection.execute(query)
             ]
 
     def reminded(self) -> Counter[Ending]:
         """Count reminders by who was reminded, and of what."""
-        table, found = tables.events, Counter[Ending]()
+        table, counts = tables.events, Counter[Ending]()
         query = select(table.c.type, table.c.caused_by).where(table.c.type.like("%.reminded"))
         with reading(self.store.engine) as connection:
-            found.update(reminder(*row) for row in connection.execute(query))
-        return found
+            counts.update(reminder(*row) for row in connection.execute(query))
+        return counts
 
 
 def left_running(pids: Mapping[str, int]) -> list[str]:
     """Name the processes that still run, or whose own children do."""
-    left = []
+    running_names = []
     for name, pid in pids.items():
         # Every child leads a group of its own, which exists as long as anybody in it.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, 0)
-            left.append(f"{name} ({pid})")
-    return left
+            running_names.append(f"{name} ({pid})")
+    return running_names

@@ -43,15 +43,15 @@ class Check:
 
 def doctor(settings: Settings, *, as_json: bool) -> int:
     """Look at everything; return 1 if anything must be mended."""
-    found = examine(settings)
-    failed = any(one.state == "fail" for one in found)
+    checks = examine(settings)
+    has_failures = any(check.state == "fail" for check in checks)
     if as_json:
-        print(json.dumps({"ok": not failed, "checks": [asdict(one) for one in found]}))
+        print(json.dumps({"ok": not has_failures, "checks": [asdict(check) for check in checks]}))
     else:
         marks = {"ok": "ok", "warn": "WARN", "fail": "FAIL"}
-        rows = [(marks[one.state], one.name, one.detail) for one in found]
+        rows = [(marks[check.state], check.name, check.detail) for check in checks]
         print(tables.draw("Health", ("", "what", "found"), rows))
-    return 1 if failed else 0
+    return 1 if has_failures else 0
 
 
 def examine(settings: Settings) -> list[Check]:
@@ -67,37 +67,39 @@ def examine(settings: Settings) -> list[Check]:
         "processes": lambda: _processes(engine, client),
         "readers": lambda: _readers(settings, client),
     }
-    found: list[Check] = []
+    results: list[Check] = []
     for name, check in checks.items():
         try:
-            found += check()
+            results += check()
         except (EarnestError, SettingsError, redis.RedisError, OSError) as error:
-            found.append(Check(name, "fail", str(error).splitlines()[0][:200]))
+            results.append(Check(name, "fail", str(error).splitlines()[0][:200]))
     engine.dispose()
     client.close()
-    return found
+    return results
 
 
 def _policy(settings: Settings) -> Iterator[Check]:
-    where = settings.policy or "the defaults"
-    yield Check("policy", "ok", f"{policy_in_force(settings).version}, {where}")
+    source = settings.policy or "the defaults"
+    yield Check("policy", "ok", f"{policy_in_force(settings).version}, {source}")
 
 
 def _database(engine: Engine) -> Iterator[Check]:
     with reading(engine) as connection:
         kind = "PostgreSQL" if engine.dialect.name == "postgresql" else "SQLite"
-        asked = "SHOW server_version" if kind == "PostgreSQL" else "SELECT sqlite_version()"
-        yield Check("database", "ok", f"{kind} {connection.execute(text(asked)).scalar_one()}")
+        version_query = "SHOW server_version" if kind == "PostgreSQL" else "SELECT sqlite_version()"
+        yield Check(
+            "database", "ok", f"{kind} {connection.execute(text(version_query)).scalar_one()}"
+        )
         if kind == "SQLite":
             mode = connection.execute(text("PRAGMA journal_mode")).scalar_one()
             level = int(connection.execute(text("PRAGMA synchronous")).scalar_one())
-            safe = mode == "wal" and level >= FULL
-            said = f"journal_mode {mode}, synchronous {level}"
-            yield Check("durability of commits", "ok" if safe else "fail", said)
+            is_durable = mode == "wal" and level >= FULL
+            detail = f"journal_mode {mode}, synchronous {level}"
+            yield Check("durability of commits", "ok" if is_durable else "fail", detail)
     if kind == "PostgreSQL":
         refuse_unsafe(engine)
-        said = "fsync, synchronous_commit and full_page_writes are on"
-        yield Check("durability of commits", "ok", said)
+        detail = "fsync, synchronous_commit and full_page_writes are on"
+        yield Check("durability of commits", "ok", detail)
 
 
 FULL = 2
@@ -105,28 +107,28 @@ FULL = 2
 
 def _schema(engine: Engine) -> Iterator[Check]:
     current = is_current(engine)
-    said = "up to date" if current else "another version: run `earnest migrate`"
-    yield Check("schema", "ok" if current else "fail", said)
+    detail = "up to date" if current else "another version: run `earnest migrate`"
+    yield Check("schema", "ok" if current else "fail", detail)
 
 
 def _redis(client: redis.Redis) -> Iterator[Check]:
-    server: Any = client.info("server")
-    version = str(server.get("valkey_version") or server["redis_version"])
-    number = tuple(int(part) for part in version.split(".")[:2])
-    name = "Valkey" if "valkey_version" in server else "Redis"
-    yield Check("redis", "ok" if number >= OLDEST_REDIS else "fail", f"{name} {version}")
+    server_info: Any = client.info("server")
+    version = str(server_info.get("valkey_version") or server_info["redis_version"])
+    version_numbers = tuple(int(part) for part in version.split(".")[:2])
+    name = "Valkey" if "valkey_version" in server_info else "Redis"
+    yield Check("redis", "ok" if version_numbers >= OLDEST_REDIS else "fail", f"{name} {version}")
     try:
-        chosen: Any = client.config_get("maxmemory-policy", "appendonly", "appendfsync")
+        config: Any = client.config_get("maxmemory-policy", "appendonly", "appendfsync")
     except redis.ResponseError:
         yield Check("durability of the wire", "warn", "the server does not show its settings")
         return
-    evicts = chosen["maxmemory-policy"] != "noeviction"
-    said = f"maxmemory-policy {chosen['maxmemory-policy']}"
-    yield Check("eviction", "fail" if evicts else "ok", said)
-    kept = chosen["appendonly"] == "yes" and chosen["appendfsync"] != "no"
-    said = f"appendonly {chosen['appendonly']}, appendfsync {chosen['appendfsync']}"
-    lost = "" if kept else ": what is queued would not survive a restart"
-    yield Check("durability of the wire", "ok" if kept else "warn", said + lost)
+    evicts = config["maxmemory-policy"] != "noeviction"
+    detail = f"maxmemory-policy {config['maxmemory-policy']}"
+    yield Check("eviction", "fail" if evicts else "ok", detail)
+    is_durable = config["appendonly"] == "yes" and config["appendfsync"] != "no"
+    detail = f"appendonly {config['appendonly']}, appendfsync {config['appendfsync']}"
+    warning = "" if is_durable else ": what is queued would not survive a restart"
+    yield Check("durability of the wire", "ok" if is_durable else "warn", detail + warning)
 
 
 def _clocks(engine: Engine, client: redis.Redis) -> Iterator[Check]:
@@ -136,44 +138,48 @@ def _clocks(engine: Engine, client: redis.Redis) -> Iterator[Check]:
 
     def database_time() -> float:
         with reading(engine) as connection:
-            asked = text("SELECT extract(epoch FROM clock_timestamp())")
-            return float(connection.execute(asked).scalar_one())
+            query = text("SELECT extract(epoch FROM clock_timestamp())")
+            return float(connection.execute(query).scalar_one())
 
     yield _skew("Redis", redis_time)
     if engine.dialect.name == "postgresql":
         yield _skew("PostgreSQL", database_time)
 
 
-def _skew(name: str, ask: Callable[[], float]) -> Check:
+def _skew(name: str, read_time: Callable[[], float]) -> Check:
     """Compare a server's clock with this host's, halfway between question and answer."""
-    before = time.time()
-    theirs = ask()
-    after = time.time()
-    skew, doubt = theirs - (before + after) / 2, (after - before) / 2
-    off = max(0.0, abs(skew) - doubt)
-    state: State = "fail" if off > SKEW_FAIL_S else "warn" if off > SKEW_WARN_S else "ok"
-    said = f"{skew:+.3f} s against this host (±{doubt:.3f}); Redis's clock decides"
-    return Check(f"clock of {name}", state, said)
+    asked_at = time.time()
+    server_time = read_time()
+    answered_at = time.time()
+    skew_s, uncertainty_s = server_time - (asked_at + answered_at) / 2, (answered_at - asked_at) / 2
+    certain_skew_s = max(0.0, abs(skew_s) - uncertainty_s)
+    state: State = (
+        "fail" if certain_skew_s > SKEW_FAIL_S else "warn" if certain_skew_s > SKEW_WARN_S else "ok"
+    )
+    detail = f"{skew_s:+.3f} s against this host (±{uncertainty_s:.3f}); Redis's clock decides"
+    return Check(f"clock of {name}", state, detail)
 
 
 def _disk(settings: Settings) -> Iterator[Check]:
-    place = next(one for one in (settings.var, *settings.var.parents) if one.exists())
-    free = shutil.disk_usage(place).free
-    state: State = "fail" if free < DISK_FAIL else "warn" if free < DISK_WARN else "ok"
-    yield Check("disk", state, f"{free / 1e9:.1f} GB free at {settings.var}")
+    existing_path = next(path for path in (settings.var, *settings.var.parents) if path.exists())
+    free_bytes = shutil.disk_usage(existing_path).free
+    state: State = "fail" if free_bytes < DISK_FAIL else "warn" if free_bytes < DISK_WARN else "ok"
+    yield Check("disk", state, f"{free_bytes / 1e9:.1f} GB free at {settings.var}")
 
 
 def _processes(engine: Engine, client: redis.Redis) -> Iterator[Check]:
-    found = watching.queues(engine, client)
-    alive = found["workers_alive"]
-    yield Check("workers", "ok" if alive else "warn", f"{alive} alive")
+    queues = watching.queues(engine, client)
+    workers_alive = queues["workers_alive"]
+    yield Check("workers", "ok" if workers_alive else "warn", f"{workers_alive} alive")
     for name in ("relay", "scheduler"):
-        said = "at work" if found[name] else "not there: nobody renewed its lease"
-        yield Check(name, "ok" if found[name] else "warn", said)
+        detail = "at work" if queues[name] else "not there: nobody renewed its lease"
+        yield Check(name, "ok" if queues[name] else "warn", detail)
 
 
 def _readers(settings: Settings, client: redis.Redis) -> Iterator[Check]:
-    found = groups.groups(client, settings.retention)
-    late = [f"{one.name} of {one.stream}" for one in found if one.behind]
-    said = f"{len(found)} groups" + (f", too far behind: {', '.join(late)}" if late else "")
-    yield Check("readers of events", "warn" if late else "ok", said)
+    consumer_groups = groups.groups(client, settings.retention)
+    late_groups = [f"{group.name} of {group.stream}" for group in consumer_groups if group.behind]
+    detail = f"{len(consumer_groups)} groups" + (
+        f", too far behind: {', '.join(late_groups)}" if late_groups else ""
+    )
+    yield Check("readers of events", "warn" if late_groups else "ok", detail)

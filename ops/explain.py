@@ -24,43 +24,43 @@ def explain(
 
     `watermark` is the instant before which everything received is settled; deadlines wait for it.
     """
-    found = history(store, order_id)
-    return None if found is None else account(found, at=at, watermark=watermark)
+    order_history = history(store, order_id)
+    return None if order_history is None else account(order_history, at=at, watermark=watermark)
 
 
-def account(found: History, *, at: datetime, watermark: datetime | None = None) -> Account:
+def account(order_history: History, *, at: datetime, watermark: datetime | None = None) -> Account:
     """Account for one order from everything that is on record about it."""
-    order, steps = found.order, chain(found)
-    heard = elapse(order, at, found.creator.turns(at)).order
+    order, steps = order_history.order, chain(order_history)
+    elapsed_order = elapse(order, at, order_history.creator.turns(at)).order
     return {
         "order_id": order.order_id,
-        "name": found.name,
+        "name": order_history.name,
         "status": order.state.value,
         "reason": order.reason,
         "since": instant_text(order.entered_at),
         "why": why(steps),
         "since_then": since(steps),
-        "parties": _parties(found),
-        "creator": _creator(found),
+        "parties": _parties(order_history),
+        "creator": _creator(order_history),
         "chain": steps,
-        "refused": _refused(found),
-        "money": _money(found),
-        "policy": _policy(found),
-        "next": upcoming(found, at, watermark),
-        "later": later(found, at),
-        "may": rights(heard, found.creator, at),
+        "refused": _refused(order_history),
+        "money": _money(order_history),
+        "policy": _policy(order_history),
+        "next": upcoming(order_history, at, watermark),
+        "later": later(order_history, at),
+        "may": rights(elapsed_order, order_history.creator, at),
         # Time is enforced before anyone is heard: this is the state in which rights are judged.
-        "judged_as": heard.state.value,
+        "judged_as": elapsed_order.state.value,
         "clock": {"at": instant_text(at), "watermark": text(watermark)},
     }
 
 
-def _parties(found: History) -> Account:
-    order = found.order
+def _parties(order_history: History) -> Account:
+    order = order_history.order
     return {
         "client": order.client_id,
         "creator": order.creator_id,
-        "mcn": found.creator.agency,
+        "mcn": order_history.creator.agency,
         "client_provider": order.client_provider,
         "creator_provider": order.creator_provider,
         # To whom money is owed was frozen when the order was accepted.
@@ -69,41 +69,46 @@ def _parties(found: History) -> Account:
     }
 
 
-def _creator(found: History) -> Account:
+def _creator(order_history: History) -> Account:
     """Tell the standing of the order's creator, and what led to it."""
-    creator = found.creator
-    told = [one for one in found.standing if one.fact.type != "creator.registered"]
+    creator = order_history.creator
+    standing_events = [
+        event for event in order_history.standing if event.fact.type != "creator.registered"
+    ]
     return {
         "admitted": creator.admitted,
         "bans": [
             {
-                "violation_id": one.violation_id,
-                "step": one.step,
-                "since": instant_text(one.since),
-                "until": text(one.until),
+                "violation_id": ban.violation_id,
+                "step": ban.step,
+                "since": instant_text(ban.since),
+                "until": text(ban.until),
             }
-            for one in creator.bans
+            for ban in creator.bans
         ],
-        "told": [{"at": instant_text(one.at), "what": told_party(one.fact)} for one in told],
+        "told": [
+            {"at": instant_text(event.at), "what": told_party(event.fact)}
+            for event in standing_events
+        ],
     }
 
 
-def _refused(found: History) -> list[Account]:
+def _refused(order_history: History) -> list[Account]:
     return [
         {
-            "command_id": one.command_id,
-            "received_at": instant_text(one.received_at),
-            "reason": one.reason,
-            "cost_fen": one.cost_fen,
-            "by": found.asked_by.get(one.command_id),
+            "command_id": receipt.command_id,
+            "received_at": instant_text(receipt.received_at),
+            "reason": receipt.reason,
+            "cost_fen": receipt.cost_fen,
+            "by": order_history.asked_by.get(receipt.command_id),
         }
-        for one in found.receipts.values()
-        if one.outcome == "rejected"
+        for receipt in order_history.receipts.values()
+        if receipt.outcome == "rejected"
     ]
 
 
-def _money(found: History) -> Account:
-    order = found.order
+def _money(order_history: History) -> Account:
+    order = order_history.order
     return {
         "original_amount_fen": order.original_amount_fen,
         "amount_fen": order.amount_fen,
@@ -114,29 +119,32 @@ def _money(found: History) -> Account:
         "held": _holdings(order.held),
         "forfeited": _holdings(order.forfeited),
         "refunds": [
-            {"refund_id": one.refund_id, "client_id": one.client_id} | _debt(one)
-            for one in found.refunds
+            {"refund_id": refund.refund_id, "client_id": refund.client_id} | _debt(refund)
+            for refund in order_history.refunds
         ],
         "payouts": [
-            {"payout_id": one.payout_id, "party": one.party} | _debt(one) for one in found.payouts
+            {"payout_id": payout.payout_id, "party": payout.party} | _debt(payout)
+            for payout in order_history.payouts
         ],
     }
 
 
-def _holdings(held: Any) -> list[Account]:  # noqa: ANN401 - a tuple of holdings
-    return [{"payment_id": one.payment_id, "amount_fen": one.amount_fen} for one in held]
+def _holdings(holdings: Any) -> list[Account]:  # noqa: ANN401 - a tuple of holdings
+    return [
+        {"payment_id": holding.payment_id, "amount_fen": holding.amount_fen} for holding in holdings
+    ]
 
 
-def _debt(one: Any) -> Account:  # noqa: ANN401 - a refund or a payout
+def _debt(debt: Any) -> Account:  # noqa: ANN401 - a refund or a payout
     return {
-        "amount_fen": one.amount_fen,
-        "requested_at": instant_text(one.requested_at),
-        "confirmed_at": text(one.confirmed_at),
+        "amount_fen": debt.amount_fen,
+        "requested_at": instant_text(debt.requested_at),
+        "confirmed_at": text(debt.confirmed_at),
     }
 
 
-def _policy(found: History) -> Account:
-    policy = found.order.policy
-    told = policy.model_dump(mode="json")
-    adopted_at = text(found.policy_adopted_at)
-    return {"version": policy.version, "adopted_at": adopted_at, "numbers": told}
+def _policy(order_history: History) -> Account:
+    policy = order_history.order.policy
+    numbers = policy.model_dump(mode="json")
+    adopted_at = text(order_history.policy_adopted_at)
+    return {"version": policy.version, "adopted_at": adopted_at, "numbers": numbers}

@@ -41,19 +41,19 @@ class Foreseen:
 
     def shown(self) -> Shown:
         """Describe it for a page, or for a program."""
-        said = self.settlement
+        settlement = self.settlement
         return {
             "order_id": about(self.command),
-            "outcome": said.outcome,
-            "reason": said.reason,
-            "detail": said.detail,
-            "cost_fen": said.cost_fen,
+            "outcome": settlement.outcome,
+            "reason": settlement.reason,
+            "detail": settlement.detail,
+            "cost_fen": settlement.cost_fen,
             "before": seen(self.before),
             "after": seen(self.after),
-            "events": [one.published() for one in said.events],
+            "events": [event.published() for event in settlement.events],
             "moves": [
-                {"from": one.source, "to": one.target, "amount_fen": one.amount_fen}
-                for one in self.moves
+                {"from": posting.source, "to": posting.target, "amount_fen": posting.amount_fen}
+                for posting in self.moves
             ],
         }
 
@@ -62,38 +62,38 @@ def seen(order: Order | None) -> Shown | None:
     """Say how an order stands, as the trail does."""
     if order is None:
         return None
-    found = glimpse(order)
+    snapshot = glimpse(order)
     return {
-        "status": found.status,
-        "reason": found.reason,
-        "due_at": None if found.due_at is None else instant_text(found.due_at),
-        "amount_fen": found.amount_fen,
-        "held_fen": found.held_fen,
+        "status": snapshot.status,
+        "reason": snapshot.reason,
+        "due_at": None if snapshot.due_at is None else instant_text(snapshot.due_at),
+        "amount_fen": snapshot.amount_fen,
+        "held_fen": snapshot.held_fen,
     }
 
 
-def foresee(store: Store, asked: Sequence[AnyCommand], at: datetime) -> list[Foreseen]:
+def foresee(store: Store, commands: Sequence[AnyCommand], at: datetime) -> list[Foreseen]:
     """Judge commands as if each were the next to be heard, and forget what it would have done.
 
     The judges are those of the pipeline itself; what they need is read without locking it.
     """
     with reading(store.engine) as connection:
-        book = store.load(connection, asked, ()).book
-    found = []
-    for command in asked:
-        book.mark()
-        name, posted = about(command), len(book.postings)
-        before = book.orders.get(name) if name else None
-        settlement = hear(book, command, at)
-        after = book.orders.get(name) if name else None
-        moves = tuple(one for _, one in book.postings[posted:])
-        found.append(
+        uow = store.load(connection, commands, ()).book
+    dry_runs = []
+    for command in commands:
+        uow.mark()
+        order_id, posting_count = about(command), len(uow.postings)
+        before = uow.orders.get(order_id) if order_id else None
+        settlement = hear(uow, command, at)
+        after = uow.orders.get(order_id) if order_id else None
+        moves = tuple(posting for _, posting in uow.postings[posting_count:])
+        dry_runs.append(
             Foreseen(
                 command=command, before=before, after=after, settlement=settlement, moves=moves
             )
         )
-        book.back()
-    return found
+        uow.back()
+    return dry_runs
 
 
 @dataclass(slots=True)
@@ -108,21 +108,21 @@ class Forecast:
     examples: list[Foreseen] = field(default_factory=list)
     refusals: list[Foreseen] = field(default_factory=list)
 
-    def add(self, one: Foreseen) -> None:
+    def add(self, dry_run: Foreseen) -> None:
         """Count one command."""
-        self.by_state[one.before.state.value if one.before else "unknown"] += 1
-        if not one.is_applied:
-            reason = str(one.settlement.reason)
+        self.by_state[dry_run.before.state.value if dry_run.before else "unknown"] += 1
+        if not dry_run.is_applied:
+            reason = str(dry_run.settlement.reason)
             self.refused[reason] += 1
             if self.refused[reason] <= SHOWN:
-                self.refusals.append(one)
+                self.refusals.append(dry_run)
             return
         self.applied += 1
-        self.held_fen += one.before.held_fen if one.before else 0
-        for move in one.moves:
+        self.held_fen += dry_run.before.held_fen if dry_run.before else 0
+        for move in dry_run.moves:
             self.moves[family(move.source), family(move.target)] += move.amount_fen
         if len(self.examples) < SHOWN:
-            self.examples.append(one)
+            self.examples.append(dry_run)
 
     @property
     def asked(self) -> int:
@@ -138,11 +138,11 @@ class Forecast:
             "refused": dict(sorted(self.refused.items())),
             "held_fen": self.held_fen,
             "moves": [
-                {"from": source, "to": target, "amount_fen": fen}
-                for (source, target), fen in sorted(self.moves.items())
+                {"from": source, "to": target, "amount_fen": amount_fen}
+                for (source, target), amount_fen in sorted(self.moves.items())
             ],
-            "examples": [one.shown() for one in self.examples],
-            "refusals": [one.shown() for one in self.refusals],
+            "examples": [dry_run.shown() for dry_run in self.examples],
+            "refusals": [dry_run.shown() for dry_run in self.refusals],
         }
 
 

@@ -47,16 +47,16 @@ def _entries(schema: Schema, without: Collection[str] = ()) -> tuple[Entry, ...]
 
 
 def _entry(name: str, node: Schema, required: bool) -> Entry:  # noqa: FBT001
-    kinds = [one for one in node.get("anyOf", [node]) if one.get("type") != "null"]
-    inner = kinds[0]
+    variants = [variant for variant in node.get("anyOf", [node]) if variant.get("type") != "null"]
+    schema = variants[0]
     return Entry(
         name=name,
-        takes=_takes(inner),
+        takes=_takes(schema),
         required=required,
         nullable="anyOf" in node,
-        long=inner.get("maxLength", 0) > LONG_TEXT,
-        choices=tuple(inner.get("enum", ())),
-        entries=_entries(inner["items"]) if _takes(inner) == "records" else (),
+        long=schema.get("maxLength", 0) > LONG_TEXT,
+        choices=tuple(schema.get("enum", ())),
+        entries=_entries(schema["items"]) if _takes(schema) == "records" else (),
     )
 
 

@@ -35,11 +35,11 @@ class Intent:
         self, command_id: str, order_id: str | None, since: datetime | None = None
     ) -> dict[str, Any]:
         """Write the command for one order; `since` is what `longer` is measured from."""
-        said = dict(self.said)
+        fields = dict(self.said)
         if self.longer is not None and since is not None:
-            said[UNTIL] = instant_text(since + self.longer)
+            fields[UNTIL] = instant_text(since + self.longer)
         head = {"id": command_id, "by": {"role": "operator", "id": self.operator}}
-        return self.power.command(said, order_id=order_id, reason=self.reason, head=head)
+        return self.power.command(fields, order_id=order_id, reason=self.reason, head=head)
 
     def document(self) -> dict[str, Any]:
         """Describe it, as it is kept beside what it led to."""
@@ -53,9 +53,9 @@ class Intent:
         }
 
 
-def find_power(kind: str, *, lent: bool) -> Power | None:
+def find_power(kind: str, *, on_behalf: bool) -> Power | None:
     """Return an operator's own power, or one that it may use in a party's stead."""
-    return (LENT if lent else OWN).get(kind)
+    return (LENT if on_behalf else OWN).get(kind)
 
 
 def checked(body: Mapping[str, Any]) -> tuple[str, AnyCommand]:
@@ -63,8 +63,8 @@ def checked(body: Mapping[str, Any]) -> tuple[str, AnyCommand]:
     text = json.dumps(body, ensure_ascii=False)
     try:
         return text, parse(text)
-    except Malformed as fault:
-        raise Refused(fault.detail) from None
+    except Malformed as error:
+        raise Refused(error.detail) from None
 
 
 def digest(*parts: object) -> str:

@@ -29,25 +29,29 @@ HEADS = ("letter", "command", "kind", "received", "died", "replayed", "error")
 
 def list_letters(settings: Settings, *, as_json: bool) -> int:
     """List all letters, oldest first."""
-    with books(settings) as source:
-        found = dead_letters.listed(source.store.engine)
+    with books(settings) as reader:
+        letters = dead_letters.listed(reader.store.engine)
     if as_json:
-        print(json.dumps({"dead_letters": [described(one) for one in found]}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {"dead_letters": [described(letter) for letter in letters]}, ensure_ascii=False
+            )
+        )
         return 0
-    rows = [_row(described(one)) for one in found]
+    rows = [_row(described(letter)) for letter in letters]
     print(tables.draw("Dead letters", HEADS, rows) if rows else "No dead letters.")
     return 0
 
 
 def show(settings: Settings, letter_id: int, *, as_json: bool) -> int:
     """Show one letter, with the command's text as it came in."""
-    with books(settings) as source:
-        (letter,) = _find(source, [letter_id])
-    shown = described(letter) | {"text": letter.command}
+    with books(settings) as reader:
+        (letter,) = _find(reader, [letter_id])
+    document = described(letter) | {"text": letter.command}
     if as_json:
-        print(json.dumps(shown, ensure_ascii=False))
+        print(json.dumps(document, ensure_ascii=False))
         return 0
-    for name, value in shown.items():
+    for name, value in document.items():
         # JSON, because a text may contain what a terminal obeys.
         print(f"{name:<12}{json.dumps(value) if value is not None else '-'}")
     return 0
@@ -60,49 +64,56 @@ def replay(settings: Settings, letter_ids: Sequence[int], *, as_json: bool) -> i
     would be late. So they are judged under their first receipt and stamp; doing it twice, or
     beside a worker that still has the command, changes nothing, for the receipts are asked first.
     """
-    with books(settings) as source, connect(settings.redis_url) as client:
-        engine = source.store.engine
-        letters = _find(source, letter_ids) if letter_ids else []
+    with books(settings) as reader, connect(settings.redis_url) as client:
+        engine = reader.store.engine
+        letters = _find(reader, letter_ids) if letter_ids else []
         letters = letters or list(dead_letters.listed(engine, replayed=False))
         configure_logs("replay")
-        done = settled_again(source, client, letters)
+        outcomes = settled_again(reader, client, letters)
     if as_json:
-        print(json.dumps({"replayed": done}, ensure_ascii=False))
+        print(json.dumps({"replayed": outcomes}, ensure_ascii=False))
     else:
-        rows = [(one["letter"], one["command"], one["outcome"], one["reason"]) for one in done]
+        rows = [
+            (outcome["letter"], outcome["command"], outcome["outcome"], outcome["reason"])
+            for outcome in outcomes
+        ]
         heads = ("letter", "command", "outcome", "reason")
         print(tables.draw("Replayed", heads, rows) if rows else "No dead letters wait.")
-    return 1 if any(one["outcome"] is None for one in done) else 0
+    return 1 if any(outcome["outcome"] is None for outcome in outcomes) else 0
 
 
 def settled_again(
-    source: Reader, client: redis.Redis, letters: Sequence[Any]
+    reader: Reader, client: redis.Redis, letters: Sequence[Any]
 ) -> list[dict[str, Any]]:
     """Settle letters again and say what became of each; one that fails as before has no outcome."""
-    source.store.adopt_policy()
-    settler = Settler(source.store, RedisDoor(client, source.store.engine), partial(ring, client))
-    return [_replayed(settler, source, letter) for letter in letters]
+    reader.store.adopt_policy()
+    settler = Settler(reader.store, RedisDoor(client, reader.store.engine), partial(ring, client))
+    return [_replayed(settler, reader, letter) for letter in letters]
 
 
-def _replayed(settler: Settler, source: Reader, letter: Any) -> dict[str, Any]:  # noqa: ANN401
-    received, name = dead_letters.read(letter), command_of(letter).get("id")
-    held = settler.settle([received])
-    key = (f"command:{name or '-'}", letter.stamp)
-    answer = source.answers([key]).get(key)
-    said = {"letter": letter.letter_id, "command": name}
+def _replayed(settler: Settler, reader: Reader, letter: Any) -> dict[str, Any]:  # noqa: ANN401
+    message, command_id = dead_letters.read(letter), command_of(letter).get("id")
+    deferred = settler.settle([message])
+    key = (f"command:{command_id or '-'}", letter.stamp)
+    answer = reader.answers([key]).get(key)
+    document = {"letter": letter.letter_id, "command": command_id}
     if answer is None:
-        why = "commands before it are still being settled: try again" if held else "fails as before"
-        return said | {"outcome": None, "reason": why}
-    dead_letters.mark_replayed(source.store.engine, letter.letter_id)
-    return said | {"outcome": answer["outcome"], "reason": answer["reason"]}
+        reason = (
+            "commands before it are still being settled: try again"
+            if deferred
+            else "fails as before"
+        )
+        return document | {"outcome": None, "reason": reason}
+    dead_letters.mark_replayed(reader.store.engine, letter.letter_id)
+    return document | {"outcome": answer["outcome"], "reason": answer["reason"]}
 
 
-def _find(source: Reader, letter_ids: Sequence[int]) -> list[Any]:
-    found = dead_letters.found(source.store.engine, letter_ids)
+def _find(reader: Reader, letter_ids: Sequence[int]) -> list[Any]:
+    letters_by_id = dead_letters.found(reader.store.engine, letter_ids)
     for letter_id in letter_ids:
-        if letter_id not in found:
+        if letter_id not in letters_by_id:
             raise Refused(f"no letter {letter_id}: `earnest dead-letters` lists those there are")
-    return [found[letter_id] for letter_id in sorted(found)]
+    return [letters_by_id[letter_id] for letter_id in sorted(letters_by_id)]
 
 
 def described(letter: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
@@ -121,9 +132,9 @@ def described(letter: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the tab
 
 def command_of(letter: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
     """Read what the command calls itself, where that can be read."""
-    found = read_loosely(letter.command)
-    fields = found if isinstance(found, dict) else {}
-    return {key: one for key, one in fields.items() if isinstance(one, str)}
+    document = read_loosely(letter.command)
+    fields = document if isinstance(document, dict) else {}
+    return {key: value for key, value in fields.items() if isinstance(value, str)}
 
 
 def _row(letter: dict[str, Any]) -> tuple[tables.Cell, ...]:

@@ -29,7 +29,7 @@ def lifecycle_diagram() -> str:
     lines += ["    }", f"    [*] --> {State.AWAITING_DEPOSIT}: place_order"]
     lines += _lines(outside, "    ")
     reached = {target for _, target in outside}
-    lines += [f"    {one} --> [*]" for one in in_order(FINAL & reached)]
+    lines += [f"    {state} --> [*]" for state in in_order(FINAL & reached)]
     return "\n".join([*lines, "```", ""])
 
 
@@ -42,40 +42,40 @@ def _moves() -> tuple[dict[Move, list[str]], dict[Move, list[str]]]:
     """Collect the moves with their labels, outside the work and inside it, in order of states."""
     outside: dict[Move, list[str]] = {}
     inside: dict[Move, list[str]] = {}
-    for one in sorted(LIFE, key=lambda row: list(State).index(row.source)):
-        for source, target in _ends(one):
-            within = {source, target} <= set(BEFORE_PUBLICATION)
-            labels = (inside if within else outside).setdefault((source, target), [])
-            if label(one) not in labels:
-                labels.append(label(one))
+    for transition in sorted(LIFE, key=lambda row: list(State).index(row.source)):
+        for source, target in _ends(transition):
+            is_inside = {source, target} <= set(BEFORE_PUBLICATION)
+            labels = (inside if is_inside else outside).setdefault((source, target), [])
+            if label(transition) not in labels:
+                labels.append(label(transition))
     return outside, inside
 
 
-def _ends(one: Transition) -> Iterator[Move]:
+def _ends(transition: Transition) -> Iterator[Move]:
     """Give a row's moves; what all the work has in common goes out from the work as a whole."""
-    source = WORK if _alike(one) else one.source
-    into_work = set(BEFORE_PUBLICATION) <= one.targets
+    source = WORK if _alike(transition) else transition.source
+    into_work = set(BEFORE_PUBLICATION) <= transition.targets
     if into_work:
         yield source, WORK
-    for target in in_order(one.targets - {one.source}):
+    for target in in_order(transition.targets - {transition.source}):
         if not (into_work and target in BEFORE_PUBLICATION):
             yield source, target
 
 
-def _alike(one: Transition) -> bool:
+def _alike(transition: Transition) -> bool:
     """Tell whether every state of the work has this row, with the same end."""
-    if one.source not in BEFORE_PUBLICATION:
+    if transition.source not in BEFORE_PUBLICATION:
         return False
-    rows = (find(state, one.command) for state in BEFORE_PUBLICATION)
-    return all(row is not None and row.targets == one.targets for row in rows)
+    rows = (find(state, transition.command) for state in BEFORE_PUBLICATION)
+    return all(row is not None and row.targets == transition.targets for row in rows)
 
 
-def label(one: Transition) -> str:
+def label(transition: Transition) -> str:
     """Name what moves an order: a command, or the window that is over."""
-    if one.command != ENFORCE_DEADLINE:
-        return one.command
-    graced = Policy().grace(one.source)
-    return WINDOWS[one.source] + (" and its grace are over" if graced else " is over")
+    if transition.command != ENFORCE_DEADLINE:
+        return transition.command
+    has_grace = Policy().grace(transition.source)
+    return WINDOWS[transition.source] + (" and its grace are over" if has_grace else " is over")
 
 
 def in_order(states: Iterable[State]) -> list[State]:

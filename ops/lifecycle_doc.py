@@ -102,7 +102,7 @@ def lifecycle_markdown() -> str:
         "## Every number\n",
         _numbers(),
         "## Endings\n",
-        table(("state", "reasons"), ((code(one), codes(ENDINGS[one])) for one in ENDINGS)),
+        table(("state", "reasons"), ((code(state), codes(ENDINGS[state])) for state in ENDINGS)),
         "An order is in arbitration because of " + codes(DISPUTES) + ".\n",
         "## Commands\n",
         _commands(),
@@ -122,23 +122,25 @@ def lifecycle_markdown() -> str:
 
 def readme_with_diagram(text: str) -> str:
     """Put the diagram where the README shows it."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
+    before, _, remainder = text.partition(BEGIN)
+    _, _, after = remainder.partition(END)
     return before + BEGIN + lifecycle_diagram() + END + after
 
 
 def _verdicts() -> str:
     commands = dict.fromkeys(row.command for row in TRANSITIONS)
-    asked = [one for one in commands if one not in NOT_ASKED]
-    rows = ((code(kind), *(_verdict(kind, state) for state in State)) for kind in asked)
+    kinds = [kind for kind in commands if kind not in NOT_ASKED]
+    rows = ((code(kind), *(_verdict(kind, state) for state in State)) for kind in kinds)
     return table(("", *map(code, State)), rows)
 
 
 def _verdict(kind: str, state: State) -> str:
-    found = find(state, kind)
-    if found is not None:
-        becomes = [one if one != state else "stays" for one in in_order(found.targets)]
-        return f"{people(found.roles)} → {', '.join(becomes)}"
+    transition = find(state, kind)
+    if transition is not None:
+        becomes = [
+            target if target != state else "stays" for target in in_order(transition.targets)
+        ]
+        return f"{people(transition.roles)} → {', '.join(becomes)}"
     if state is State.BALANCE_OVERDUE:
         return "late"
     return "late?" if _ended_by_time(state) & MEANT_FOR[kind] else "wrong_state"
@@ -148,10 +150,13 @@ def _unasked() -> str:
     kinds = (BAN, BAN_FOR_GOOD, LIFT_BAN, CONTRACT_ENDED, END_PAUSE)
     rows = []
     for kind in kinds:
-        found = [one for one in TRANSITIONS if one.command == kind]
+        transitions = [transition for transition in TRANSITIONS if transition.command == kind]
         moves = ", ".join(
-            f"`{one.source}` → {', '.join(t if t != one.source else 'stays' for t in one.targets)}"
-            for one in found
+            f"`{transition.source}` → "
+            + ", ".join(
+                target if target != transition.source else "stays" for target in transition.targets
+            )
+            for transition in transitions
         )
         rows.append((code(kind), moves))
     return table(("what", "does to"), rows)
@@ -171,12 +176,12 @@ def _commands() -> str:
 
 def _ended_by_time(state: State) -> set[State]:
     """Collect the states that time alone can have taken to this one."""
-    before = {
-        one.source
-        for one in TRANSITIONS
-        if one.command == ENFORCE_DEADLINE and state in one.targets
+    sources = {
+        transition.source
+        for transition in TRANSITIONS
+        if transition.command == ENFORCE_DEADLINE and state in transition.targets
     }
-    return before.union(*map(_ended_by_time, before))
+    return sources.union(*map(_ended_by_time, sources))
 
 
 def _windows() -> str:
@@ -208,7 +213,7 @@ def _numbers() -> str:
 
 def _events() -> str:
     rows = (
-        (code(name), _sentence(fact), codes(one.name for one in fields(fact)))  # type: ignore[arg-type]
+        (code(name), _sentence(fact), codes(field.name for field in fields(fact)))  # type: ignore[arg-type]
         for module in (order_events, work_events, money_events, party_events, notices)
         for name, fact in FACTS.items()
         if fact.__module__ == module.__name__

@@ -34,7 +34,9 @@ def states() -> Iterator[str]:
         yield f"### `{state}`\n"
         yield f"{_entered(state)} {_waits(state)}\n"
         rows = [
-            (_what(one), people(one.roles), _becomes(one)) for one in LIFE if one.source is state
+            (_what(transition), people(transition.roles), _becomes(transition))
+            for transition in LIFE
+            if transition.source is state
         ]
         if rows:
             yield table(("what", "by", "and it becomes"), rows)
@@ -42,17 +44,17 @@ def states() -> Iterator[str]:
 
 def _entered(state: State) -> str:
     """Say from where, and by what, an order comes to a state."""
-    ways: dict[str, list[str]] = {}
-    for one in LIFE:
-        if state in one.targets and one.source is not state:
-            ways.setdefault(one.command, []).append(one.source)
+    sources_by_command: dict[str, list[str]] = {}
+    for transition in LIFE:
+        if state in transition.targets and transition.source is not state:
+            sources_by_command.setdefault(transition.command, []).append(transition.source)
     if state is State.AWAITING_DEPOSIT:
         return "Entered by `place_order`."
-    said = [
+    causes = [
         (code(command) if command != ENFORCE_DEADLINE else "time") + f" ({codes(sources)})"
-        for command, sources in ways.items()
+        for command, sources in sources_by_command.items()
     ]
-    return f"Entered by {', '.join(said)}."
+    return f"Entered by {', '.join(causes)}."
 
 
 def _waits(state: State) -> str:
@@ -64,27 +66,34 @@ def _waits(state: State) -> str:
     return f"{waits}: {code(WINDOWS[state])}, {code(duration_text(Policy().windows[state]))}."
 
 
-def _what(one: Transition) -> str:
-    return label(one) if one.command == ENFORCE_DEADLINE else code(one.command)
+def _what(transition: Transition) -> str:
+    return label(transition) if transition.command == ENFORCE_DEADLINE else code(transition.command)
 
 
-def _becomes(one: Transition) -> str:
-    return ", ".join(code(to) if to is not one.source else "stays" for to in in_order(one.targets))
+def _becomes(transition: Transition) -> str:
+    return ", ".join(
+        code(target) if target is not transition.source else "stays"
+        for target in in_order(transition.targets)
+    )
 
 
 def alike() -> str:
     """Write what may be asked in many states, and changes none."""
     life = set(LIFE)
-    extra = [one for one in TRANSITIONS if one not in life and one.roles != {Role.CLOCK}]
+    extra = [
+        transition
+        for transition in TRANSITIONS
+        if transition not in life and transition.roles != {Role.CLOCK}
+    ]
     rows = []
-    for command in dict.fromkeys(one.command for one in extra):
-        mine = [one.source for one in extra if one.command == command]
-        asked = find(mine[0], command)
-        who = people(asked.roles) if asked else ""
-        rows.append((code(command), who, codes(in_order(mine))))
+    for command in dict.fromkeys(transition.command for transition in extra):
+        sources = [transition.source for transition in extra if transition.command == command]
+        first_transition = find(sources[0], command)
+        roles = people(first_transition.roles) if first_transition else ""
+        rows.append((code(command), roles, codes(in_order(sources))))
     return ALIKE + "\n" + table(("what", "by", "while it is"), rows)
 
 
 def people(roles: Container[Role]) -> str:
     """Name roles in their usual order; the clock is time."""
-    return ", ".join("time" if one is Role.CLOCK else one for one in Role if one in roles)
+    return ", ".join("time" if role is Role.CLOCK else role for role in Role if role in roles)

@@ -54,76 +54,86 @@ def _creator(account: Account) -> Iterator[str]:
     creator = account["creator"]
     if creator["told"]:
         yield "\nThe creator's standing:"
-    yield from (f"  {one['at']}  {one['what']}" for one in creator["told"])
+    yield from (f"  {change['at']}  {change['what']}" for change in creator["told"])
     if not creator["admitted"]:
         yield "  It has no contract now: no new orders."
 
 
 def _next(account: Account) -> Iterator[str]:
-    found = account["next"]
-    if found is None:
+    upcoming = account["next"]
+    if upcoming is None:
         yield "\nNext: nothing happens to the order by itself."
-    elif "stopped_by" in found:
-        yield from _stopped(found)
-    elif "alert_at" in found:
-        yield f"\nNext: it waits for {found['waits_for']}, and for nothing else: no time ends that."
-        yield f"  An operator is reminded at {found['alert_at']}, and then again and again."
+    elif "stopped_by" in upcoming:
+        yield from _stopped(upcoming)
+    elif "alert_at" in upcoming:
+        waits_for = upcoming["waits_for"]
+        yield f"\nNext: it waits for {waits_for}, and for nothing else: no time ends that."
+        yield f"  An operator is reminded at {upcoming['alert_at']}, and then again and again."
     else:
-        yield from _running(found)
+        yield from _running(upcoming)
 
 
-def _running(found: Account) -> Iterator[str]:
-    grace = "" if found["grace"] == "PT0S" else f", and {found['grace']} more for late notices"
-    yield f"\nNext: it waits for {found['waits_for']} until {found['due_at']}{grace};"
-    ending = f" ({found['then']['reason']})" if "reason" in found["then"] else ""
-    moved = terms_text({key: one for key, one in found["then"].items() if key != "reason"})
-    becomes = " or ".join(found["becomes"]) + ending + (f": {moved}" if moved else "")
-    yield f"  after {found['lapses_at']} it becomes {becomes}."
-    yield from _numbers(found["numbers"])
-    if found["reminder_at"]:
-        yield f"  A reminder goes out at {found['reminder_at']}."
-    if found["overdue_seconds"]:
-        held = (
-            ": commands received earlier are heard first" if found["held_back_by_backlog"] else ""
+def _running(upcoming: Account) -> Iterator[str]:
+    grace = (
+        "" if upcoming["grace"] == "PT0S" else f", and {upcoming['grace']} more for late notices"
+    )
+    yield f"\nNext: it waits for {upcoming['waits_for']} until {upcoming['due_at']}{grace};"
+    ending = f" ({upcoming['then']['reason']})" if "reason" in upcoming["then"] else ""
+    effects = terms_text({key: value for key, value in upcoming["then"].items() if key != "reason"})
+    becomes = " or ".join(upcoming["becomes"]) + ending + (f": {effects}" if effects else "")
+    yield f"  after {upcoming['lapses_at']} it becomes {becomes}."
+    yield from _numbers(upcoming["numbers"])
+    if upcoming["reminder_at"]:
+        yield f"  A reminder goes out at {upcoming['reminder_at']}."
+    if upcoming["overdue_seconds"]:
+        backlog_note = (
+            ": commands received earlier are heard first"
+            if upcoming["held_back_by_backlog"]
+            else ""
         )
-        yield f"  OVERDUE by {found['overdue_seconds']:g} s{held}."
+        yield f"  OVERDUE by {upcoming['overdue_seconds']:g} s{backlog_note}."
 
 
-def _numbers(used: Account) -> Iterator[str]:
-    plain = {key: one for key, one in used.items() if key not in ("counted", "elapsed_due_at")}
-    if plain:
-        yield f"  By {_pairs(plain)}."
-    if "counted" in used:
-        how = counted(used["counted"]).strip(" ()")
-        alone = f"elapsed time alone would give {used['elapsed_due_at']}"
-        yield f"  Counted as {used['counted']}: {how}; {alone}."
+def _numbers(numbers: Account) -> Iterator[str]:
+    policy_numbers = {
+        key: value for key, value in numbers.items() if key not in ("counted", "elapsed_due_at")
+    }
+    if policy_numbers:
+        yield f"  By {_pairs(policy_numbers)}."
+    if "counted" in numbers:
+        explanation = counted(numbers["counted"]).strip(" ()")
+        elapsed_note = f"elapsed time alone would give {numbers['elapsed_due_at']}"
+        yield f"  Counted as {numbers['counted']}: {explanation}; {elapsed_note}."
 
 
-def _pairs(used: Account) -> str:
+def _pairs(numbers: Account) -> str:
     return ", ".join(
-        f"{name} {' '.join(map(str, one)) if isinstance(one, list) else one}"
-        for name, one in used.items()
+        f"{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
+        for name, value in numbers.items()
     )
 
 
-def _stopped(found: Account) -> Iterator[str]:
-    yield f"\nNext: it waits for {found['waits_for']}, but its clock is stopped."
-    for one in found["stopped_by"]:
-        who = "a ban of the creator" if one["who"] == "ban" else "an operator"
-        until = f"until {one['until']} at the latest" if one["until"] else "nobody knows how long"
-        was = f"; it was due {one['was_due_at']}" if one["was_due_at"] else ""
-        yield f"  Stopped by {who} since {one['since']} ({one['caused_by']}), {until}{was}."
-    if found["due_then"]:
-        yield f"  With {found['left']} left it runs on at {found['resumes_at']} and is due"
-        yield f"  {found['due_then']}; after that it becomes {' or '.join(found['becomes'])}."
+def _stopped(upcoming: Account) -> Iterator[str]:
+    yield f"\nNext: it waits for {upcoming['waits_for']}, but its clock is stopped."
+    for pause in upcoming["stopped_by"]:
+        paused_by = "a ban of the creator" if pause["who"] == "ban" else "an operator"
+        limit = (
+            f"until {pause['until']} at the latest" if pause["until"] else "nobody knows how long"
+        )
+        due_note = f"; it was due {pause['was_due_at']}" if pause["was_due_at"] else ""
+        since = f"since {pause['since']} ({pause['caused_by']})"
+        yield f"  Stopped by {paused_by} {since}, {limit}{due_note}."
+    if upcoming["due_then"]:
+        yield f"  With {upcoming['left']} left it runs on at {upcoming['resumes_at']} and is due"
+        yield f"  {upcoming['due_then']}; after that it becomes {' or '.join(upcoming['becomes'])}."
     else:
-        yield f"  {found['left']} is left."
+        yield f"  {upcoming['left']} is left."
 
 
 def _later(account: Account) -> Iterator[str]:
     if account["later"]:
         yield "Also:"
-    yield from (f"  {one['at']}  {one['what']}" for one in account["later"])
+    yield from (f"  {event['at']}  {event['what']}" for event in account["later"])
 
 
 def _may(account: Account) -> Iterator[str]:
@@ -131,23 +141,27 @@ def _may(account: Account) -> Iterator[str]:
         yield f"\nTime has moved it on: whoever asks now finds it {account['judged_as']}."
     if account["may"]:
         yield "\nWhat may be asked now"
-    for who, rights in groupby(account["may"], key=lambda one: _people(one["who"])):
-        yield f"  {who}:"
-        yield from (f"    {_right(one, account['judged_as'])}" for one in rights)
+    for parties, rights in groupby(account["may"], key=lambda right: _people(right["who"])):
+        yield f"  {parties}:"
+        yield from (f"    {_right(right, account['judged_as'])}" for right in rights)
 
 
-def _right(one: Account, state: str) -> str:
-    terms, kind = terms_text(one["terms"]), str(one["command"])
-    if one["refused"]:
-        what = "any payment would go back" if kind == "confirm_payment" else "refused now"
-        return f"{kind}: {what}, {one['refused']}{f' ({terms})' if terms else ''}"
-    chosen = "outcomes" in one["terms"]
-    becomes = "" if chosen else " or ".join("stays" if to == state else to for to in one["becomes"])
+def _right(right: Account, state: str) -> str:
+    terms, kind = terms_text(right["terms"]), str(right["command"])
+    if right["refused"]:
+        consequence = "any payment would go back" if kind == "confirm_payment" else "refused now"
+        return f"{kind}: {consequence}, {right['refused']}{f' ({terms})' if terms else ''}"
+    has_outcomes = "outcomes" in right["terms"]
+    becomes = (
+        ""
+        if has_outcomes
+        else " or ".join("stays" if target == state else target for target in right["becomes"])
+    )
     return kind + (f" → {becomes}" if becomes else "") + (f", {terms}" if terms else "")
 
 
-def _people(who: list[Account]) -> str:
-    return ", ".join(" ".join(filter(None, (one["role"], one["id"]))) for one in who)
+def _people(parties: list[Account]) -> str:
+    return ", ".join(" ".join(filter(None, (party["role"], party["id"]))) for party in parties)
 
 
 def _chain(account: Account) -> Iterator[str]:
@@ -158,14 +172,14 @@ def _chain(account: Account) -> Iterator[str]:
         ahead = f", {step['margin']} before its deadline" if command and step["margin"] else ""
         yield f"{step['at']}{became}"
         yield f"  {because(step)}{ahead}"
-        yield from (f"  - {one}" for one in step["told"])
+        yield from (f"  - {event_text}" for event_text in step["told"])
         if step["numbers"]:
             yield f"  by {_pairs(step['numbers'])}"
 
 
 def _refused(account: Account) -> Iterator[str]:
     names = ("received_at", "command_id", "by", "reason", "cost_fen")
-    rows = [tuple(one[name] for name in names) for one in account["refused"]]
+    rows = [tuple(refusal[name] for name in names) for refusal in account["refused"]]
     heads = ("received at", "command", "by", "reason", "it would have cost")
     if rows:
         yield "\n" + tables.draw("Refused", heads, rows)
@@ -173,23 +187,29 @@ def _refused(account: Account) -> Iterator[str]:
 
 def _money(account: Account) -> Iterator[str]:
     money = account["money"]
-    plain = [(name, one) for name, one in money.items() if isinstance(one, int)]
-    held = [(f"held from {one['payment_id']}", one["amount_fen"]) for one in money["held"]]
-    lost = [
-        (f"forfeited from {one['payment_id']}", one["amount_fen"]) for one in money["forfeited"]
+    amounts = [(name, amount) for name, amount in money.items() if isinstance(amount, int)]
+    holding_rows = [
+        (f"held from {holding['payment_id']}", holding["amount_fen"]) for holding in money["held"]
     ]
-    back = [
+    forfeit_rows = [
+        (f"forfeited from {holding['payment_id']}", holding["amount_fen"])
+        for holding in money["forfeited"]
+    ]
+    refund_rows = [
         (
-            f"refund {one['refund_id']} to client {one['client_id']}, {_state(one)}",
-            one["amount_fen"],
+            f"refund {refund['refund_id']} to client {refund['client_id']}, {_state(refund)}",
+            refund["amount_fen"],
         )
-        for one in money["refunds"]
+        for refund in money["refunds"]
     ]
-    out = [
-        (f"payout {one['payout_id']} to {one['party']}, {_state(one)}", one["amount_fen"])
-        for one in money["payouts"]
+    payout_rows = [
+        (
+            f"payout {payout['payout_id']} to {payout['party']}, {_state(payout)}",
+            payout["amount_fen"],
+        )
+        for payout in money["payouts"]
     ]
-    rows = [*plain, *held, *lost, *back, *out]
+    rows = [*amounts, *holding_rows, *forfeit_rows, *refund_rows, *payout_rows]
     yield "\n" + tables.draw("Money (fen)", ("what", "amount"), rows)
 
 

@@ -37,12 +37,12 @@ class Ear:
 
     def heard(self) -> bool:
         """Tell whether READY=1 has come in since the last time of asking."""
-        said = []
+        lines = []
         try:
             while True:
-                said += self._socket.recv(4096).splitlines()
+                lines += self._socket.recv(4096).splitlines()
         except BlockingIOError:
-            return b"READY=1" in said
+            return b"READY=1" in lines
 
     def close(self) -> None:
         self._socket.close()

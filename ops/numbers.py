@@ -16,16 +16,16 @@ Used = dict[str, Any]
 
 def numbers(events: Sequence[Event], before: Order | None, after: Order) -> Used:
     """Collect the numbers that decided a step, by the names they have in the policy."""
-    used: Used = {}
+    inputs: Used = {}
     for event in events:
-        tell = _USED.get(event.fact.type)
-        if tell is not None:
-            used |= tell(before or after, after)
+        collect = _USED.get(event.fact.type)
+        if collect is not None:
+            inputs |= collect(before or after, after)
         if event.fact.type in PRICED and before is not None:
-            used |= _priced(before, event)
+            inputs |= _priced(before, event)
     if before is None or after.state is not before.state:
-        used |= _ended(before) | armed(after)
-    return used
+        inputs |= _ended(before) | armed(after)
+    return inputs
 
 
 def armed(order: Order) -> Used:
@@ -36,13 +36,15 @@ def armed(order: Order) -> Used:
     if order.state not in WINDOWS:
         return {}
     name, policy = WINDOWS[order.state], order.policy
-    used: Used = {name: duration_text(policy.windows[order.state])}
+    inputs: Used = {name: duration_text(policy.windows[order.state])}
     if order.state.value == "producing":
-        used["production_grace"] = duration_text(policy.production_grace)
+        inputs["production_grace"] = duration_text(policy.production_grace)
     if order.counted != "elapsed":
-        plain = clocks.elapsed(policy, order.state, order.entered_at, order.expected_publish_at)
-        used |= {"counted": order.counted, "elapsed_due_at": instant_text(plain)}
-    return used
+        elapsed_due_at = clocks.elapsed(
+            policy, order.state, order.entered_at, order.expected_publish_at
+        )
+        inputs |= {"counted": order.counted, "elapsed_due_at": instant_text(elapsed_due_at)}
+    return inputs
 
 
 def leads(order: Order) -> Used:
@@ -50,16 +52,16 @@ def leads(order: Order) -> Used:
     if order.state not in LADDERS:
         return {}
     ladder = order.policy.leads(order.state)
-    return {LADDERS[order.state]: [duration_text(one) for one in ladder]}
+    return {LADDERS[order.state]: [duration_text(lead) for lead in ladder]}
 
 
 def _ended(before: Order | None) -> Used:
     """Return the window that ended, where it was one."""
     if before is None or before.due_at is None or before.state not in WINDOWS:
         return {}
-    used: Used = {WINDOWS[before.state]: duration_text(before.policy.windows[before.state])}
+    inputs: Used = {WINDOWS[before.state]: duration_text(before.policy.windows[before.state])}
     grace = before.policy.grace(before.state)
-    return used | ({"payment_notice_grace": duration_text(grace)} if grace else {})
+    return inputs | ({"payment_notice_grace": duration_text(grace)} if grace else {})
 
 
 def quote_range(order: Order) -> tuple[int, int]:
@@ -80,25 +82,25 @@ def _placed(_: Order, after: Order) -> Used:
 
 
 def _accepted(_: Order, after: Order) -> Used:
-    frozen = {"mcn_share_bps": after.mcn_share_bps} if after.mcn_id else {}
-    return {"balance_due_fen": after.balance_due_fen} | frozen
+    mcn_terms = {"mcn_share_bps": after.mcn_share_bps} if after.mcn_id else {}
+    return {"balance_due_fen": after.balance_due_fen} | mcn_terms
 
 
 def _quoted(before: Order, after: Order) -> Used:
     """Show the range of a new quote: always measured from the original, in whole fen."""
-    least, most = quote_range(before)
+    min_fen, max_fen = quote_range(before)
     return {
         "quote_swing_percent": after.policy.quote_swing_percent,
         "original_amount_fen": before.original_amount_fen,
-        "least_fen": least,
-        "most_fen": most,
+        "least_fen": min_fen,
+        "most_fen": max_fen,
         "fee_fen": after.fee_fen,
     }
 
 
 def _forfeited(before: Order, after: Order) -> Used:
     return {
-        "forfeited_fen": before.held_fen or sum(one.amount_fen for one in before.forfeited),
+        "forfeited_fen": before.held_fen or sum(holding.amount_fen for holding in before.forfeited),
         "late_notice_window": duration_text(after.policy.late_notice_window),
     }
 
@@ -124,8 +126,8 @@ def _content_rejected(_: Order, after: Order) -> Used:
 
 
 def _completed(before: Order, _: Order) -> Used:
-    frozen = {"mcn_share_bps": before.mcn_share_bps} if before.mcn_id else {}
-    return {"amount_fen": before.amount_fen, "fee_fen": before.fee_fen} | frozen
+    mcn_terms = {"mcn_share_bps": before.mcn_share_bps} if before.mcn_id else {}
+    return {"amount_fen": before.amount_fen, "fee_fen": before.fee_fen} | mcn_terms
 
 
 def _extended(_: Order, after: Order) -> Used:

@@ -58,36 +58,36 @@ def opened(settings: Settings, options: Namespace) -> Iterator[Place]:
 
 def preview(place: Place, task: Task) -> int:
     """Show what would happen; 1 if nothing would."""
-    found = forecast(place.reader.store, task)
+    dry_run = forecast(place.reader.store, task)
     if place.as_json:
-        _print({"run": None, "forecast": found.shown(), "outcomes": None})
+        _print({"run": None, "forecast": dry_run.shown(), "outcomes": None})
     else:
-        print(outlook.drawn(found))
-        print("\nNothing was done: --yes does it." if found.applied else "\nNothing to do.")
-    return 0 if found.applied else 1
+        print(outlook.drawn(dry_run))
+        print("\nNothing was done: --yes does it." if dry_run.applied else "\nNothing to do.")
+    return 0 if dry_run.applied else 1
 
 
 def perform(place: Place, task: Task, *, again: bool) -> int:
     """Write the plan down, carry it out, and say what became of it."""
     draft = Draft(runs.root_of(place.settings.var), task.name())
-    found, run = plan(place.reader.store, task, draft, again=again)
+    dry_run, run = plan(place.reader.store, task, draft, again=again)
     if run is None:
-        return preview_of_nothing(place, found)
+        return preview_of_nothing(place, dry_run)
     if not place.as_json:
-        print(outlook.drawn(found) + "\n")
-    return carry(place, run, found)
+        print(outlook.drawn(dry_run) + "\n")
+    return carry(place, run, dry_run)
 
 
-def preview_of_nothing(place: Place, found: Forecast) -> int:
+def preview_of_nothing(place: Place, dry_run: Forecast) -> int:
     """Say that everything would be refused, and was not asked."""
     if place.as_json:
-        _print({"run": None, "forecast": found.shown(), "outcomes": None})
+        _print({"run": None, "forecast": dry_run.shown(), "outcomes": None})
     else:
-        print(f"{outlook.drawn(found)}\n\nNothing to do.")
+        print(f"{outlook.drawn(dry_run)}\n\nNothing to do.")
     return 1
 
 
-def carry(place: Place, run: Run, foreseen: Forecast | None = None) -> int:
+def carry(place: Place, run: Run, dry_run: Forecast | None = None) -> int:
     """Carry a run out, or what is left of it; 1 if anything was refused or has no outcome."""
     with run.alone(), _progress(run) as progress, _said_how(run):
         carrier = Carrier(
@@ -99,7 +99,7 @@ def carry(place: Place, run: Run, foreseen: Forecast | None = None) -> int:
         tally = carrier.carry(run)
         if not tally.missing:
             run.finish({"finished_at": instant_text(datetime.now(UTC)), **tally.shown()})
-    return _told(place, run, tally, foreseen)
+    return _told(place, run, tally, dry_run)
 
 
 def _progress(run: Run) -> Progress:
@@ -120,10 +120,10 @@ def _go_on(run: Run) -> str:
     return f"run {run.name} is unfinished: `earnest operate continue {run.name}` goes on with it"
 
 
-def _told(place: Place, run: Run, tally: Tally, foreseen: Forecast | None) -> int:
+def _told(place: Place, run: Run, tally: Tally, dry_run: Forecast | None) -> int:
     if place.as_json:
-        shown = None if foreseen is None else foreseen.shown()
-        _print({"run": run.name, "forecast": shown, "outcomes": tally.shown()})
+        forecast_document = None if dry_run is None else dry_run.shown()
+        _print({"run": run.name, "forecast": forecast_document, "outcomes": tally.shown()})
     else:
         print(outlook.outcomes(run, tally))
         if run.head["orders"] == 1:
@@ -135,11 +135,13 @@ def _told(place: Place, run: Run, tally: Tally, foreseen: Forecast | None) -> in
 
 def list_runs(settings: Settings, *, as_json: bool) -> int:
     """List what was done to many orders, and what is unfinished."""
-    found = runs.listed(runs.root_of(settings.var))
+    bulk_runs = runs.listed(runs.root_of(settings.var))
     if as_json:
-        _print({"runs": [{"run": one.name, **one.head, "report": one.report()} for one in found]})
+        _print(
+            {"runs": [{"run": run.name, **run.head, "report": run.report()} for run in bulk_runs]}
+        )
     else:
-        print(outlook.runs(found))
+        print(outlook.runs(bulk_runs))
     return 0
 
 

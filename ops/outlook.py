@@ -18,27 +18,30 @@ Shown = dict[str, Any]
 ORDER_HEADS = ("order", "status", "and then", "until", "and then")
 
 
-def drawn(found: Forecast) -> str:
+def drawn(forecast: Forecast) -> str:
     """Draw what would happen: one order in full, many added up."""
-    if found.asked == 1:
-        (one,) = (*found.examples, *found.refusals)
-        return "\n\n".join(_one(one))
-    return "\n\n".join(_many(found)) if found.asked else "No order fits."
+    if forecast.asked == 1:
+        (foreseen,) = (*forecast.examples, *forecast.refusals)
+        return "\n\n".join(_one(foreseen))
+    return "\n\n".join(_many(forecast)) if forecast.asked else "No order fits."
 
 
-def _one(found: Foreseen) -> Iterator[str]:
-    said, named = found.settlement, f"{_asked(found.command)} {about(found.command) or ''}".rstrip()
-    if not found.is_applied:
-        cost = "" if said.cost_fen is None else f"; it costs {said.cost_fen} fen"
-        yield f"{named} would be refused: {said.reason}{cost}"
+def _one(foreseen: Foreseen) -> Iterator[str]:
+    outcome, command_name = (
+        foreseen.settlement,
+        f"{_asked(foreseen.command)} {about(foreseen.command) or ''}".rstrip(),
+    )
+    if not foreseen.is_applied:
+        cost = "" if outcome.cost_fen is None else f"; it costs {outcome.cost_fen} fen"
+        yield f"{command_name} would be refused: {outcome.reason}{cost}"
     else:
-        yield f"{named} would be applied"
-    if found.before is not None:
-        yield tables.draw("ORDER (amounts in fen)", ("", "now", "then"), _changes(found))
-    if said.events:
-        yield events([one.published() for one in said.events])
-    if found.moves:
-        rows = [(one.source, one.target, one.amount_fen) for one in found.moves]
+        yield f"{command_name} would be applied"
+    if foreseen.before is not None:
+        yield tables.draw("ORDER (amounts in fen)", ("", "now", "then"), _changes(foreseen))
+    if outcome.events:
+        yield events([event.published() for event in outcome.events])
+    if foreseen.moves:
+        rows = [(posting.source, posting.target, posting.amount_fen) for posting in foreseen.moves]
         yield tables.draw("MONEY", ("from", "to", "fen"), rows)
 
 
@@ -46,8 +49,8 @@ def _asked(command: AnyCommand) -> str:
     return f"act {command.command.kind}" if isinstance(command, OperatorAct) else command.kind
 
 
-def _changes(found: Foreseen) -> list[tuple[tables.Cell, ...]]:
-    before, after = seen(found.before) or {}, seen(found.after) or {}
+def _changes(foreseen: Foreseen) -> list[tuple[tables.Cell, ...]]:
+    before, after = seen(foreseen.before) or {}, seen(foreseen.after) or {}
     return [(name, _cell(before[name]), _cell(after[name])) for name in before]
 
 
@@ -55,39 +58,41 @@ def _cell(value: Any) -> str | None:  # noqa: ANN401 - a number, a text or nothi
     return f"{value:,}" if isinstance(value, int) else value
 
 
-def events(published: Iterable[Shown]) -> str:
+def events(published_events: Iterable[Shown]) -> str:
     """Draw events as an order's history does."""
-    rows = [(one["type"], show.details(one)) for one in published]
+    rows = [(event["type"], show.details(event)) for event in published_events]
     return tables.draw("EVENTS", ("event", "details"), rows)
 
 
-def _many(found: Forecast) -> Iterator[str]:
-    states = sorted(found.by_state.items())
-    yield tables.draw("ORDERS", ("status", "orders"), [*states, ("all", found.asked)])
-    yield tables.draw("WOULD BE", ("outcome", "reason", "orders", "for example"), _verdicts(found))
-    if found.moves:
-        moved = [(*pair, fen) for pair, fen in sorted(found.moves.items())]
-        yield tables.draw("MONEY THAT WOULD MOVE", ("from", "to", "fen"), moved)
-    if found.applied:
-        yield f"These orders hold {found.held_fen:,} fen."
-        yield tables.draw("FOR EXAMPLE", ORDER_HEADS, map(_example, found.examples))
+def _many(forecast: Forecast) -> Iterator[str]:
+    states = sorted(forecast.by_state.items())
+    yield tables.draw("ORDERS", ("status", "orders"), [*states, ("all", forecast.asked)])
+    yield tables.draw(
+        "WOULD BE", ("outcome", "reason", "orders", "for example"), _verdicts(forecast)
+    )
+    if forecast.moves:
+        rows = [(*pair, fen) for pair, fen in sorted(forecast.moves.items())]
+        yield tables.draw("MONEY THAT WOULD MOVE", ("from", "to", "fen"), rows)
+    if forecast.applied:
+        yield f"These orders hold {forecast.held_fen:,} fen."
+        yield tables.draw("FOR EXAMPLE", ORDER_HEADS, map(_example, forecast.examples))
 
 
-def _verdicts(found: Forecast) -> Iterator[tuple[tables.Cell, ...]]:
-    yield ("applied", None, found.applied, _names(found.examples))
-    for reason, count in sorted(found.refused.items()):
-        mine = [one for one in found.refusals if one.settlement.reason == reason]
-        yield ("refused", reason, count, _names(mine))
+def _verdicts(forecast: Forecast) -> Iterator[tuple[tables.Cell, ...]]:
+    yield ("applied", None, forecast.applied, _names(forecast.examples))
+    for reason, count in sorted(forecast.refused.items()):
+        refusals = [refusal for refusal in forecast.refusals if refusal.settlement.reason == reason]
+        yield ("refused", reason, count, _names(refusals))
 
 
-def _names(found: Sequence[Foreseen]) -> str:
-    return tables.fit(", ".join(str(about(one.command)) for one in found), 60)
+def _names(foreseen_orders: Sequence[Foreseen]) -> str:
+    return tables.fit(", ".join(str(about(foreseen.command)) for foreseen in foreseen_orders), 60)
 
 
-def _example(found: Foreseen) -> tuple[tables.Cell, ...]:
-    before, after = seen(found.before) or {}, seen(found.after) or {}
+def _example(foreseen: Foreseen) -> tuple[tables.Cell, ...]:
+    before, after = seen(foreseen.before) or {}, seen(foreseen.after) or {}
     pairs = [(before.get(name), after.get(name)) for name in ("status", "due_at")]
-    return (about(found.command), *(cell for pair in pairs for cell in pair))
+    return (about(foreseen.command), *(cell for pair in pairs for cell in pair))
 
 
 def outcomes(run: Run, tally: Tally) -> str:
@@ -107,31 +112,31 @@ def order_now(reader: Reader, run: Run) -> str:
     receipt = reader.outcomes([command_id]).get(command_id)
     if receipt is None or receipt.about is None:
         return f"Command {command_id}."
-    mine = [
-        one.published()
-        for one in reader.timeline(receipt.about)
-        if one.caused_by == f"command:{command_id}"
+    event_bodies = [
+        event.published()
+        for event in reader.timeline(receipt.about)
+        if event.caused_by == f"command:{command_id}"
     ]
     order = reader.order(receipt.about)
     next_step = "" if order is None else f"\n\nIt is {order.state}. Next: {show.next_step(order)}"
     cost = "" if receipt.cost_fen is None else f"\n\nIt costs {receipt.cost_fen} fen."
-    return (events(mine) if mine else f"Command {command_id}.") + cost + next_step
+    return (events(event_bodies) if event_bodies else f"Command {command_id}.") + cost + next_step
 
 
-def runs(found: Sequence[Run]) -> str:
+def runs(bulk_runs: Sequence[Run]) -> str:
     """Draw the runs there are."""
     heads = ("run", "what", "by", "planned", "orders", "why", "finished")
     rows = [
         (
-            one.name,
-            one.head["kind"],
-            one.head["by"],
-            one.head["planned_at"],
-            one.head["orders"],
-            tables.fit(one.head["reason"], 40),
-            _finished(one.report()),
+            run.name,
+            run.head["kind"],
+            run.head["by"],
+            run.head["planned_at"],
+            run.head["orders"],
+            tables.fit(run.head["reason"], 40),
+            _finished(run.report()),
         )
-        for one in found
+        for run in bulk_runs
     ]
     return tables.draw("Runs", heads, rows) if rows else "No runs."
 

@@ -140,18 +140,22 @@ class Performance:
         self.endings = self.pipeline.books.endings()
 
     def _is_over(self) -> bool:
-        settled = self.settled >= len(self.forecast.outcomes)
-        return settled and self.endings == self.forecast.endings
+        all_settled = self.settled >= len(self.forecast.outcomes)
+        return all_settled and self.endings == self.forecast.endings
 
     def _tell(self, *, last: bool) -> None:
-        self._told_at = present = self.clock.now()
-        passed = sum(1 for one in self.forecast.deadlines if one <= present)
-        rest = self.forecast.endings.keys()
-        is_open = sum(count for one, count in self.endings.items() if one not in rest)
+        self._told_at = now = self.clock.now()
+        passed_count = sum(1 for due_at in self.forecast.deadlines if due_at <= now)
+        final_endings = self.forecast.endings.keys()
+        open_count = sum(
+            count
+            for state_and_reason, count in self.endings.items()
+            if state_and_reason not in final_endings
+        )
         line = (
             f"played {self.played:>5,} · settled {self.settled:>5,} · "
-            f"orders {self.endings.total():>3,}, open {is_open:>3,} · "
-            f"deadlines passed {passed:>3,}"
+            f"orders {self.endings.total():>3,}, open {open_count:>3,} · "
+            f"deadlines passed {passed_count:>3,}"
         )
         if sys.stderr.isatty():
             print(f"\r\033[K{line}", end="\n" if last else "", file=sys.stderr, flush=True)
@@ -160,26 +164,26 @@ class Performance:
 
 
 def perform(
-    programme: Programme, running: Pipeline, clock: Clock
+    programme: Programme, pipeline: Pipeline, clock: Clock
 ) -> tuple[Performance, verdict.Found]:
     """Play the campaign from now on, and read what came of it."""
-    start = clock.now() + LEAD
-    steps = shifted(programme.steps, start)
-    forecast = programme.forecast.moved(start - programme.steps[0].at)
-    show = Performance(steps, forecast, running, clock)
-    show.run()
-    return show, _found(running.books, forecast)
+    starts_at = clock.now() + LEAD
+    steps = shifted(programme.steps, starts_at)
+    forecast = programme.forecast.moved(starts_at - programme.steps[0].at)
+    performance = Performance(steps, forecast, pipeline, clock)
+    performance.run()
+    return performance, _found(pipeline.books, forecast)
 
 
 def _found(books: Books, forecast: Forecast) -> verdict.Found:
     """Read everything that decides whether all is right, and what is worth knowing beside it."""
-    moved = books.moved()
+    postings = books.moved()
     return verdict.Found(
         outcomes=books.outcomes(list(forecast.outcomes)),
         answers=books.answered(),
-        orders={one.order_id: ending(one) for one in books.orders()},
-        balances=ledger.balances(moved),
-        flows=flows(moved),
+        orders={order.order_id: ending(order) for order in books.orders()},
+        balances=ledger.balances(postings),
+        flows=flows(postings),
         reminders=books.reminded(),
         lateness=books.lateness(),
         findings=books.audit().findings,

@@ -37,29 +37,31 @@ class Task:
 
     def document(self) -> dict[str, Any]:
         """Describe it."""
-        named = self.among
-        if named is not None and len(named) > NAMED:
-            named = [f"{len(named)} orders", digest(*named)]
-        selection = {name: one for name, one in asdict(self.wanted).items() if one}
+        order_ids = self.among
+        if order_ids is not None and len(order_ids) > NAMED:
+            order_ids = [f"{len(order_ids)} orders", digest(*order_ids)]
+        selection = {name: value for name, value in asdict(self.wanted).items() if value}
         for name in ("due_from", "due_until"):
             if name in selection:
                 selection[name] = instant_text(selection[name])
-        return {**self.intent.document(), "selection": selection, "named": named}
+        return {**self.intent.document(), "selection": selection, "named": order_ids}
 
     def name(self) -> str:
         """Return what two tasks share exactly when they do the same, whoever asks and why."""
-        said = self.document()
-        return digest({key: one for key, one in said.items() if key not in ("by", "reason")})
+        document = self.document()
+        return digest(
+            {key: value for key, value in document.items() if key not in ("by", "reason")}
+        )
 
 
 def prospects(store: Store, task: Task, run: str) -> Iterator[tuple[Foreseen, str]]:
     """Judge each order's command, which is named after the run; return it with its text."""
     with Progress("judged", quiet=task.is_single()) as progress:
-        for found in _found(store, task):
-            written = [checked(_command(task, run, *one)) for one in found]
-            foreseen = foresee(store, [command for _, command in written], task.at)
-            yield from zip(foreseen, (text for text, _ in written), strict=True)
-            progress.add(len(written))
+        for page in _found(store, task):
+            checked_commands = [checked(_command(task, run, *order)) for order in page]
+            foreseen = foresee(store, [command for _, command in checked_commands], task.at)
+            yield from zip(foreseen, (text for text, _ in checked_commands), strict=True)
+            progress.add(len(checked_commands))
 
 
 def _found(store: Store, task: Task) -> Iterator[Sequence[tuple[str | None, int | None]]]:
@@ -81,10 +83,10 @@ def command_id(run: str, order_id: str | None) -> str:
 
 def forecast(store: Store, task: Task) -> Forecast:
     """Add up what a task would come to; nothing is written."""
-    found = Forecast()
-    for one, _ in prospects(store, task, "dry-run"):
-        found.add(one)
-    return found
+    forecast = Forecast()
+    for foreseen, _ in prospects(store, task, "dry-run"):
+        forecast.add(foreseen)
+    return forecast
 
 
 def plan(store: Store, task: Task, draft: Draft, *, again: bool) -> tuple[Forecast, Run | None]:
@@ -92,17 +94,17 @@ def plan(store: Store, task: Task, draft: Draft, *, again: bool) -> tuple[Foreca
 
     What would be refused is not asked. Raise `Refused` where the same is under way, or was done.
     """
-    found = Forecast()
+    forecast = Forecast()
     with draft.open() as lines:
         refuse_repeat(task, listed(draft.root), again=again)
-        for one, text in prospects(store, task, draft.name):
-            found.add(one)
-            if one.is_applied:
+        for foreseen, text in prospects(store, task, draft.name):
+            forecast.add(foreseen)
+            if foreseen.is_applied:
                 draft.add(lines, text)
         if not draft.count:
-            return found, None
+            return forecast, None
         head = {"task": task.name(), **task.document(), "planned_at": instant_text(task.at)}
-        return found, draft.settle(lines, head | {"refused": dict(found.refused)})
+        return forecast, draft.settle(lines, head | {"refused": dict(forecast.refused)})
 
 
 def refuse_repeat(task: Task, runs: Sequence[Run], *, again: bool) -> None:

@@ -43,10 +43,12 @@ class Forecast:
     deadlines: list[datetime] = field(default_factory=list)
     over_at: datetime | None = None
 
-    def moved(self, by: timedelta) -> Forecast:
+    def moved(self, offset: timedelta) -> Forecast:
         """Return what comes of the same steps at another time."""
-        over_at = self.over_at and self.over_at + by
-        return replace(self, deadlines=[one + by for one in self.deadlines], over_at=over_at)
+        over_at = self.over_at and self.over_at + offset
+        return replace(
+            self, deadlines=[due_at + offset for due_at in self.deadlines], over_at=over_at
+        )
 
     def note(self, line: Line) -> None:
         """Count one line of the simulation."""
@@ -69,8 +71,8 @@ def ending(order: Order) -> Ending:
 
 def reminder(kind: str, caused_by: str) -> Ending:
     """Name a kind of reminder: who is reminded, and of which state's end, or by a nudge."""
-    why, _, state = caused_by.partition(":")
-    return kind.partition(".")[0], state if why == "reminder" else "nudge"
+    cause, _, state = caused_by.partition(":")
+    return kind.partition(".")[0], state if cause == "reminder" else "nudge"
 
 
 def read_steps(lines: Iterable[str]) -> list[Step]:
@@ -82,35 +84,43 @@ def read_steps(lines: Iterable[str]) -> list[Step]:
     return steps
 
 
-def shifted(steps: Sequence[Step], start: datetime) -> list[Step]:
-    """Move steps so that the first is at `start`, with every instant that they speak of."""
-    by = start - steps[0].at
+def shifted(steps: Sequence[Step], starts_at: datetime) -> list[Step]:
+    """Move steps so that the first is at `starts_at`, with every instant that they speak of."""
+    offset = starts_at - steps[0].at
     return [
-        Step(one.at + by, None if one.command is None else _shift_command(one.command, by))
-        for one in steps
+        Step(
+            step.at + offset, None if step.command is None else _shift_command(step.command, offset)
+        )
+        for step in steps
     ]
 
 
-def _shift_command(text: str, by: timedelta) -> str:
+def _shift_command(text: str, offset: timedelta) -> str:
     body = read_loosely(text)
     # Escaped, so that half a character travels as it was written.
-    return json.dumps(shift(body, by)) if isinstance(body, dict) else text
+    return json.dumps(shift(body, offset)) if isinstance(body, dict) else text
 
 
 def shift(
-    body: dict[str, Any], by: timedelta, spell: Callable[[datetime], str] = instant_text
+    body: dict[str, Any],
+    offset: timedelta,
+    format_instant: Callable[[datetime], str] = instant_text,
 ) -> dict[str, Any]:
-    """Move every instant that a command speaks of; `spell` writes it."""
-    moved = dict(body)
+    """Move every instant that a command speaks of; `format_instant` writes it."""
+    shifted_body = dict(body)
     for name in INSTANT_FIELDS:
         try:
-            moved[name] = spell(parse_instant(body[name]) + by)
+            shifted_body[name] = format_instant(parse_instant(body[name]) + offset)
         except (KeyError, ValueError, OverflowError):
             # Absent, or no instant at all: it is as wrong a day later.
             continue
     # Who stands in for somebody says a command within the command.
-    inner = body.get("command")
-    return moved | {"command": shift(inner, by, spell)} if isinstance(inner, dict) else moved
+    inner_command = body.get("command")
+    return (
+        shifted_body | {"command": shift(inner_command, offset, format_instant)}
+        if isinstance(inner_command, dict)
+        else shifted_body
+    )
 
 
 def foresee(steps: Sequence[Step], policy: Policy) -> Forecast:
@@ -121,22 +131,24 @@ def foresee(steps: Sequence[Step], policy: Policy) -> Forecast:
             forecast.note(line)
     for line in world.advance(steps[-1].at + LONG_AFTER):
         forecast.note(line)
-    book = world.book
+    uow = world.book
     forecast.outcomes = {
-        one.command_id: (one.outcome, one.reason and str(one.reason))
-        for one in book.receipts.values()
+        receipt.command_id: (receipt.outcome, receipt.reason and str(receipt.reason))
+        for receipt in uow.receipts.values()
     }
-    forecast.orders = {one.order_id: ending(one) for one in book.orders.values()}
+    forecast.orders = {order.order_id: ending(order) for order in uow.orders.values()}
     forecast.endings = Counter(forecast.orders.values())
-    moved = [posting for _, posting in book.postings]
-    forecast.balances, forecast.flows = ledger.balances(moved), flows(moved)
+    postings = [posting for _, posting in uow.postings]
+    forecast.balances, forecast.flows = ledger.balances(postings), flows(postings)
     return forecast
 
 
 def late(steps: Sequence[Step], delays: Iterable[timedelta]) -> list[Step]:
     """Give every step its own delay: what a real door would make of a file."""
-    moved = [replace(one, at=one.at + delay) for one, delay in zip(steps, delays, strict=True)]
-    return sorted(moved, key=lambda one: one.at)
+    delayed_steps = [
+        replace(step, at=step.at + delay) for step, delay in zip(steps, delays, strict=True)
+    ]
+    return sorted(delayed_steps, key=lambda step: step.at)
 
 
 def play(
@@ -149,11 +161,11 @@ def play(
 
     `wait` is given the seconds until the next one; it may return earlier.
     """
-    waiting = [one for one in steps if one.command is not None]
-    while waiting:
-        due = bisect_right(waiting, now(), key=lambda one: one.at)
-        if due:
-            submit([one.command for one in waiting[:due] if one.command is not None])
-            waiting = waiting[due:]
-        if waiting:
-            wait(max(0.0, (waiting[0].at - now()).total_seconds()))
+    pending_steps = [step for step in steps if step.command is not None]
+    while pending_steps:
+        due_count = bisect_right(pending_steps, now(), key=lambda step: step.at)
+        if due_count:
+            submit([step.command for step in pending_steps[:due_count] if step.command is not None])
+            pending_steps = pending_steps[due_count:]
+        if pending_steps:
+            wait(max(0.0, (pending_steps[0].at - now()).total_seconds()))

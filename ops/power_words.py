@@ -16,15 +16,15 @@ SAID = "said_"
 PATIENCE_S = 60.0
 
 
-def fill(made: Word, settings: argparse.ArgumentParser) -> None:
+def fill(parser: Word, settings: argparse.ArgumentParser) -> None:
     """Declare every power, and what is done with runs."""
-    actions = made.add_subparsers(title="what", metavar="WHAT", required=True)
+    actions = parser.add_subparsers(title="what", metavar="WHAT", required=True)
 
-    def word(where: Any, name: str, about: str, *shorts: str) -> Word:  # noqa: ANN401 - argparse hides it
-        one: Word = where.add_parser(
-            name, aliases=shorts, help=about, description=about, parents=[settings]
+    def word(subparsers: Any, name: str, about: str, *aliases: str) -> Word:  # noqa: ANN401 - argparse hides it
+        action_parser: Word = subparsers.add_parser(
+            name, aliases=aliases, help=about, description=about, parents=[settings]
         )
-        return one
+        return action_parser
 
     for power in OWN.values():
         _describe(word(actions, power.kind, power.about, *_short(power.kind)), power)
@@ -33,11 +33,11 @@ def fill(made: Word, settings: argparse.ArgumentParser) -> None:
     for power in LENT.values():
         _describe(word(kinds, power.kind, power.about), power)
     for name, about in RUNS.items():
-        one = word(actions, name, about)
-        one.set_defaults(run_action=name)
+        run_parser = word(actions, name, about)
+        run_parser.set_defaults(run_action=name)
         if name != "runs":
-            one.add_argument("name", metavar="RUN")
-        _answering(one)
+            run_parser.add_argument("name", metavar="RUN")
+        _answering(run_parser)
 
 
 RUNS = {
@@ -49,34 +49,40 @@ RUNS = {
 
 def _short(kind: str) -> list[str]:
     """Return the first word of a kind, where no other kind begins so."""
-    first = kind.partition("_")[0]
-    return [first] if sum(one.startswith(f"{first}_") for one in OWN) == 1 else []
+    first_word = kind.partition("_")[0]
+    return (
+        [first_word] if sum(own_kind.startswith(f"{first_word}_") for own_kind in OWN) == 1 else []
+    )
 
 
-def describe(made: Word, kind: str) -> None:
+def describe(parser: Word, kind: str) -> None:
     """Give a word the options of one of an operator's own powers."""
-    _describe(made, OWN[kind])
+    _describe(parser, OWN[kind])
 
 
-def _describe(made: Word, power: Power) -> None:
-    made.set_defaults(power=power, run_action=None)
+def _describe(parser: Word, power: Power) -> None:
+    parser.set_defaults(power=power, run_action=None)
     if power.in_bulk:
-        made.add_argument("named", metavar="ORDER", nargs="*")
-        _selecting(made.add_argument_group("which orders, instead of naming them"))
+        parser.add_argument("named", metavar="ORDER", nargs="*")
+        _selecting(parser.add_argument_group("which orders, instead of naming them"))
     elif power.of_an_order:
-        made.add_argument("named", metavar="ORDER", nargs=1)
-    said = made.add_argument_group("what is said")
+        parser.add_argument("named", metavar="ORDER", nargs=1)
+    field_options = parser.add_argument_group("what is said")
     for entry in power.entries:
-        _field(said, entry, power)
-    said.add_argument("--reason", required=True, metavar="WHY", help="kept in the trail")
-    said.add_argument("--as", dest="operator", metavar="NAME", help="default: the login name")
-    doing = made.add_argument_group("doing it")
-    either = doing.add_mutually_exclusive_group()
-    either.add_argument("--dry-run", action="store_true", help="show what would happen (default)")
-    either.add_argument("--yes", action="store_true", help="do it, and wait for the outcome")
+        _field(field_options, entry, power)
+    field_options.add_argument("--reason", required=True, metavar="WHY", help="kept in the trail")
+    field_options.add_argument(
+        "--as", dest="operator", metavar="NAME", help="default: the login name"
+    )
+    run_options = parser.add_argument_group("doing it")
+    mode = run_options.add_mutually_exclusive_group()
+    mode.add_argument("--dry-run", action="store_true", help="show what would happen (default)")
+    mode.add_argument("--yes", action="store_true", help="do it, and wait for the outcome")
     if power.in_bulk:
-        doing.add_argument("--again", action="store_true", help="even if a run did the same before")
-    _answering(made)
+        run_options.add_argument(
+            "--again", action="store_true", help="even if a run did the same before"
+        )
+    _answering(parser)
 
 
 def _selecting(group: Any) -> None:  # noqa: ANN401 - argparse hides the type
@@ -98,10 +104,10 @@ def _field(group: Any, entry: Entry, power: Power) -> None:  # noqa: ANN401 - th
         group.add_argument(flag, action="store_true", **options)
         return
     if power.in_bulk and entry.takes == "instant":
-        either = group.add_mutually_exclusive_group(required=entry.required)
-        either.add_argument(flag, metavar="INSTANT", help="the same for all", **options)
+        time_options = group.add_mutually_exclusive_group(required=entry.required)
+        time_options.add_argument(flag, metavar="INSTANT", help="the same for all", **options)
         help_by = "from each order's own deadline on, or from now: PT3H"
-        either.add_argument("--by", dest="longer", metavar="DURATION", help=help_by)
+        time_options.add_argument("--by", dest="longer", metavar="DURATION", help=help_by)
         return
     group.add_argument(flag, required=entry.required, **options, **_values(entry))
 
@@ -115,14 +121,14 @@ def _values(entry: Entry) -> dict[str, Any]:
     if entry.takes == "texts":
         return {"nargs": "+", "metavar": "TEXT"}
     if entry.takes == "records":
-        shape = ",".join(f"{one.name}={'|'.join(one.choices) or 'N'}" for one in entry.entries)
+        shape = ",".join(f"{part.name}={'|'.join(part.choices) or 'N'}" for part in entry.entries)
         return {"nargs": "+", "metavar": "PART", "help": f"each like {shape}"}
-    nobody = {"help": "'' for nobody"} if entry.required and entry.nullable else {}
-    return {"metavar": "INSTANT" if entry.takes == "instant" else "TEXT"} | nobody
+    nullable_help = {"help": "'' for nobody"} if entry.required and entry.nullable else {}
+    return {"metavar": "INSTANT" if entry.takes == "instant" else "TEXT"} | nullable_help
 
 
-def _answering(made: Word) -> None:
-    made.add_argument(
+def _answering(parser: Word) -> None:
+    parser.add_argument(
         "--timeout", type=float, default=PATIENCE_S, metavar="S", help="to wait for outcomes"
     )
-    made.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--json", action="store_true", help="one JSON object")

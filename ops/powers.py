@@ -43,14 +43,19 @@ class Power:
         return self.kind in IN_BULK and not self.lent
 
     def command(
-        self, said: Mapping[str, Any], *, order_id: str | None, reason: str, head: Mapping[str, Any]
+        self,
+        fields: Mapping[str, Any],
+        *,
+        order_id: str | None,
+        reason: str,
+        head: Mapping[str, Any],
     ) -> dict[str, Any]:
         """Write the command; `head` is its id and who asks."""
-        about = {} if order_id is None else {"order_id": order_id}
+        subject = {} if order_id is None else {"order_id": order_id}
         if not self.lent:
-            return {**head, "kind": self.kind, **about, **said, WHY: reason}
-        inner = {"kind": self.kind, **about, **said}
-        return {**head, "kind": LEND, "command": inner, WHY: reason}
+            return {**head, "kind": self.kind, **subject, **fields, WHY: reason}
+        inner_command = {"kind": self.kind, **subject, **fields}
+        return {**head, "kind": LEND, "command": inner_command, WHY: reason}
 
 
 def _own() -> Iterator[Power]:
@@ -58,23 +63,25 @@ def _own() -> Iterator[Power]:
         kind = kind_of(model)
         roles = getattr(model, "roles", ROLES.get(kind, frozenset()))
         if Role.OPERATOR in roles:
-            yield _power(kind, model, (WHY, *IDLE.get(kind, ())), lent=False)
+            yield _power(kind, model, (WHY, *IDLE.get(kind, ())), on_behalf=False)
 
 
 def _lent() -> Iterator[Power]:
     for model in get_args(get_args(Acted)[0]):
-        yield _power(kind_of(model), model, (), lent=True)
+        yield _power(kind_of(model), model, (), on_behalf=True)
 
 
-def _power(kind: str, model: type[Command], without: tuple[str, ...], *, lent: bool) -> Power:
+def _power(
+    kind: str, model: type[Command], excluded_fields: tuple[str, ...], *, on_behalf: bool
+) -> Power:
     of_an_order = issubclass(model, OrderCommand)
-    hidden = (*HEAD, *without, *(("order_id",) if of_an_order else ()))
+    hidden_fields = (*HEAD, *excluded_fields, *(("order_id",) if of_an_order else ()))
     return Power(
         kind=kind,
         about=(model.__doc__ or "").partition("\n")[0],
-        entries=entries(model, hidden),
+        entries=entries(model, hidden_fields),
         of_an_order=of_an_order,
-        lent=lent,
+        lent=on_behalf,
     )
 
 
@@ -83,8 +90,8 @@ def kind_of(model: type[Command]) -> str:
     return str(get_args(model.model_fields["kind"].annotation)[0])
 
 
-OWN: dict[str, Power] = {one.kind: one for one in _own()}
-LENT: dict[str, Power] = {one.kind: one for one in _lent()}
+OWN: dict[str, Power] = {power.kind: power for power in _own()}
+LENT: dict[str, Power] = {power.kind: power for power in _lent()}
 LEND = kind_of(OperatorAct)
 
 
@@ -93,9 +100,11 @@ def open_in(state: State) -> list[Power]:
 
     When all is over nobody's part is played any more.
     """
-    own = [one for one in OWN.values() if _is_listed(state, one.kind, {Role.OPERATOR})]
-    lent = [] if state in FINAL else list(LENT.values())
-    return own + [one for one in lent if _is_listed(state, one.kind, SIDES)]
+    own_powers = [power for power in OWN.values() if _is_listed(state, power.kind, {Role.OPERATOR})]
+    on_behalf_powers = [] if state in FINAL else list(LENT.values())
+    return own_powers + [
+        power for power in on_behalf_powers if _is_listed(state, power.kind, SIDES)
+    ]
 
 
 SIDES = {Role.CLIENT, Role.CREATOR}

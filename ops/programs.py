@@ -17,16 +17,16 @@ MOST_AT_ONCE = 8
 Run = Callable[[Settings, argparse.Namespace], int]
 
 
-def register(words: Any) -> None:  # noqa: ANN401 - argparse hides the type
+def register(subparsers: Any) -> None:  # noqa: ANN401 - argparse hides the type
     """Declare the words whose arguments, `--help` too, go on to another program."""
     for name, run, about in (
         ("test", test, "run the tests; arguments go to pytest"),
         ("faults", module("tests.fault.run"), "break everything on purpose and print what it cost"),
         ("bench", module("bench.run"), "measure speed, side by side with others, on this machine"),
     ):
-        made = words.add_parser(name, help=about, add_help=False, prefix_chars="\0")
-        made.add_argument("arguments", nargs=argparse.REMAINDER)
-        made.set_defaults(run=run)
+        parser = subparsers.add_parser(name, help=about, add_help=False, prefix_chars="\0")
+        parser.add_argument("arguments", nargs=argparse.REMAINDER)
+        parser.set_defaults(run=run)
 
 
 def test(_: Settings, options: argparse.Namespace) -> int:
@@ -34,9 +34,16 @@ def test(_: Settings, options: argparse.Namespace) -> int:
 
     Most tests wait for servers most of the time, so more of them run at once than there are cores.
     """
-    at_once = min(MOST_AT_ONCE, 1 + (os.cpu_count() or 1))
-    usual = ["-m", "not slow", "--numprocesses", str(at_once), "--dist", "loadfile"]
-    return _run("pytest", options.arguments or usual, dict(os.environ))
+    process_count = min(MOST_AT_ONCE, 1 + (os.cpu_count() or 1))
+    default_arguments = [
+        "-m",
+        "not slow",
+        "--numprocesses",
+        str(process_count),
+        "--dist",
+        "loadfile",
+    ]
+    return _run("pytest", options.arguments or default_arguments, dict(os.environ))
 
 
 def module(name: str) -> Run:
@@ -46,14 +53,14 @@ def module(name: str) -> Run:
     """
 
     def run(_: Settings, options: argparse.Namespace) -> int:
-        ours = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
-        return _run(name, options.arguments, ours)
+        environ = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+        return _run(name, options.arguments, environ)
 
     return run
 
 
 def _run(name: str, arguments: list[str], environ: dict[str, str]) -> int:
-    here = project_root()
+    root = project_root()
     command = [sys.executable, "-m", name, *arguments]
-    environ |= {"PYTHONPATH": str(here)}
-    return subprocess.run(command, cwd=here, env=environ, check=False).returncode
+    environ |= {"PYTHONPATH": str(root)}
+    return subprocess.run(command, cwd=root, env=environ, check=False).returncode

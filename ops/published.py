@@ -74,17 +74,17 @@ def _data(name: str) -> Schema:
     """Describe the flat object that an event carries: where it stands, then its own fields."""
     fact = inlined(reader(name).json_schema(mode="serialization"))
     kinds = SUBJECTS.get(name, ("order",))
-    about = {"order_id": {"type": "string", "pattern": f"^{ID}$"}} if "order" in kinds else {}
+    subject = {"order_id": {"type": "string", "pattern": f"^{ID}$"}} if "order" in kinds else {}
     head: Schema = {
         "type": {"const": name},
-        **about,
+        **subject,
         "at": {"type": "string", "format": "date-time"},
         "sequence": {"type": "integer", "minimum": 1},
         "caused_by": {"type": "string", "pattern": CAUSE},
     }
     properties = head | fact.get("properties", {})
     optional = {"order_id"} if kinds != ("order",) else set()
-    required = [one for one in properties if one not in optional]
+    required = [field_name for field_name in properties if field_name not in optional]
     return {"type": "object", "properties": properties, "required": required}
 
 

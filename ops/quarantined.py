@@ -23,11 +23,11 @@ NONE = "`earnest quarantine` lists those there are"
 def list_items(settings: Settings, *, as_json: bool) -> int:
     """List all items, oldest first."""
     with books(settings) as source:
-        found = quarantine.listed(source.store.engine)
+        items = quarantine.listed(source.store.engine)
     if as_json:
-        print(json.dumps({"quarantine": [described(one) for one in found]}))
+        print(json.dumps({"quarantine": [described(item) for item in items]}))
         return 0
-    rows = [(*_head(one).values(), tables.fit(_text(one), 40)) for one in found]
+    rows = [(*_head(item).values(), tables.fit(_text(item), 40)) for item in items]
     print(tables.draw("Quarantine", HEADS, rows) if rows else "The quarantine is empty.")
     return 0
 
@@ -50,14 +50,16 @@ def show(settings: Settings, item_id: int, *, as_json: bool) -> int:
 def drop(settings: Settings, item_ids: Sequence[int], *, as_json: bool) -> int:
     """Forget items that somebody has looked at."""
     with books(settings) as source:
-        dropped = [one for one in item_ids if quarantine.drop(source.store.engine, one)]
-    missing = sorted(set(item_ids) - set(dropped))
+        dropped_ids = [
+            item_id for item_id in item_ids if quarantine.drop(source.store.engine, item_id)
+        ]
+    missing_ids = sorted(set(item_ids) - set(dropped_ids))
     if as_json:
-        print(json.dumps({"dropped": dropped, "missing": missing}))
+        print(json.dumps({"dropped": dropped_ids, "missing": missing_ids}))
     else:
-        print(f"{len(dropped)} dropped")
-    if missing:
-        raise Refused(f"no item {', '.join(map(str, missing))}: {NONE}")
+        print(f"{len(dropped_ids)} dropped")
+    if missing_ids:
+        raise Refused(f"no item {', '.join(map(str, missing_ids))}: {NONE}")
     return 0
 
 

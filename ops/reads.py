@@ -16,27 +16,29 @@ Word = Callable[[str, Run, str], argparse.ArgumentParser]
 
 def register(word: Word) -> None:
     """Declare the words."""
-    made = word("tasks", tasks, "list a creator's tasks, or those of all of an agency's creators")
-    whose = made.add_mutually_exclusive_group()
-    whose.add_argument("--creator", metavar="ID", help="default: everybody's")
-    whose.add_argument("--mcn", metavar="ID", help="whoever is signed with it now")
-    made.add_argument("--status", choices=[one.value for one in PublicStatus])
-    made.add_argument("--created-after", type=_instant, metavar="INSTANT", help=EXAMPLE)
-    made.add_argument("--created-before", type=_instant, metavar="INSTANT")
-    made.add_argument("--id", metavar="PREFIX", help="only ids that begin so")
-    made.add_argument("--limit", type=_count, default=50, metavar="N", help="default: 50")
-    made.add_argument("--cursor", metavar="CURSOR", help="where an earlier list said it goes on")
-    made.add_argument("--json", action="store_true", help="one JSON object")
-    made = word("reports", reports, "add up what became of all orders, and what falls due next")
-    made.add_argument("name", choices=("funnel", "endings", "money", "forecast"))
-    parts = ("client", "creator", "mcn", "task_type", "month", "state", "hour")
-    made.add_argument(
-        "--by", choices=parts, help="state and hour: forecast only, month: the others"
+    parser = word("tasks", tasks, "list a creator's tasks, or those of all of an agency's creators")
+    owner_options = parser.add_mutually_exclusive_group()
+    owner_options.add_argument("--creator", metavar="ID", help="default: everybody's")
+    owner_options.add_argument("--mcn", metavar="ID", help="whoever is signed with it now")
+    parser.add_argument("--status", choices=[status.value for status in PublicStatus])
+    parser.add_argument("--created-after", type=_instant, metavar="INSTANT", help=EXAMPLE)
+    parser.add_argument("--created-before", type=_instant, metavar="INSTANT")
+    parser.add_argument("--id", metavar="PREFIX", help="only ids that begin so")
+    parser.add_argument("--limit", type=_count, default=50, metavar="N", help="default: 50")
+    parser.add_argument("--cursor", metavar="CURSOR", help="where an earlier list said it goes on")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser = word("reports", reports, "add up what became of all orders, and what falls due next")
+    parser.add_argument("name", choices=("funnel", "endings", "money", "forecast"))
+    breakdowns = ("client", "creator", "mcn", "task_type", "month", "state", "hour")
+    parser.add_argument(
+        "--by", choices=breakdowns, help="state and hour: forecast only, month: the others"
     )
-    made.add_argument("--hours", type=_count, default=24, metavar="N", help="forecast: how far")
-    form = made.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one JSON object")
-    form.add_argument("--csv", action="store_true", help="comma-separated values, with a head")
+    parser.add_argument("--hours", type=_count, default=24, metavar="N", help="forecast: how far")
+    format_options = parser.add_mutually_exclusive_group()
+    format_options.add_argument("--json", action="store_true", help="one JSON object")
+    format_options.add_argument(
+        "--csv", action="store_true", help="comma-separated values, with a head"
+    )
 
 
 EXAMPLE = "2026-03-02T10:00:00+08:00"
@@ -70,7 +72,7 @@ def tasks(settings: Settings, options: argparse.Namespace) -> int:
     from ops import tasks as lists
     from workers.wanted import Wanted
 
-    wanted = Wanted(
+    order_filter = Wanted(
         creator=options.creator,
         mcn=options.mcn,
         status=None if options.status is None else PublicStatus(options.status),
@@ -78,4 +80,4 @@ def tasks(settings: Settings, options: argparse.Namespace) -> int:
         placed_before=options.created_before,
         prefix=options.id,
     )
-    return lists.show(settings, wanted, options)
+    return lists.show(settings, order_filter, options)

@@ -61,29 +61,29 @@ nothing is left to do it is archived again. It may be stopped at any moment, als
 
 def register(word: Word) -> None:
     """Declare the words."""
-    made = word("export", export, "write orders, events or postings as JSON Lines, CSV, Parquet")
-    made.description, made.epilog = EXPORT, EXPORT_PROMISES
-    made.formatter_class = argparse.RawDescriptionHelpFormatter
-    made.add_argument("what", choices=("orders", "events", "postings"))
-    made.add_argument(
+    parser = word("export", export, "write orders, events or postings as JSON Lines, CSV, Parquet")
+    parser.description, parser.epilog = EXPORT, EXPORT_PROMISES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("what", choices=("orders", "events", "postings"))
+    parser.add_argument(
         "--format", choices=("jsonl", "csv", "parquet"), default="jsonl", help="default: jsonl"
     )
-    made.add_argument(
+    parser.add_argument(
         "--output",
         metavar="FILE",
         help="a file, or for Parquet a folder; default: standard output",
     )
-    made.add_argument("--after", metavar="CURSOR", help="begin behind this row")
-    made.add_argument("--limit", type=int, metavar="N", help="stop after so many rows")
-    made.add_argument("--json", action="store_true", help="say as JSON where it ended")
-    made = word("archive", archive, "put away orders that ended long ago; --yes does it")
-    made.description, made.epilog = ARCHIVE, ARCHIVE_PROMISES
-    made.formatter_class = argparse.RawDescriptionHelpFormatter
-    made.add_argument("--yes", action="store_true", help="do it; without, only say what would be")
-    made.add_argument(
+    parser.add_argument("--after", metavar="CURSOR", help="begin behind this row")
+    parser.add_argument("--limit", type=int, metavar="N", help="stop after so many rows")
+    parser.add_argument("--json", action="store_true", help="say as JSON where it ended")
+    parser = word("archive", archive, "put away orders that ended long ago; --yes does it")
+    parser.description, parser.epilog = ARCHIVE, ARCHIVE_PROMISES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--yes", action="store_true", help="do it; without, only say what would be")
+    parser.add_argument(
         "--older-than", metavar="DURATION", help="like P400D; default: EARNEST_ARCHIVE_AFTER"
     )
-    made.add_argument("--json", action="store_true", help="one JSON object")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def export(settings: Settings, options: argparse.Namespace) -> int:

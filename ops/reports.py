@@ -64,17 +64,21 @@ def _write_csv(report: Report, rows: Iterator[Row]) -> None:
 
 
 def _write_table(report: Report, rows: Iterator[Row]) -> None:
-    shown = list(islice(rows, MOST_SHOWN + 1))
+    first_rows = list(islice(rows, MOST_SHOWN + 1))
     if report.name is Name.MONEY and report.by is None:
-        cells = [(name.removesuffix("_fen"), fen) for row in shown for name, fen in row.items()]
+        cells = [
+            (name.removesuffix("_fen"), fen) for row in first_rows for name, fen in row.items()
+        ]
         print(tables.draw(TITLES[report.name], ("what", "fen"), cells) if cells else NOTHING)
         return
-    heads = [one.removesuffix("_fen") for one in report.columns]
-    lines = [tuple(_cell(name, row[name]) for name in report.columns) for row in shown[:MOST_SHOWN]]
+    heads = [column.removesuffix("_fen") for column in report.columns]
+    lines = [
+        tuple(_cell(name, row[name]) for name in report.columns) for row in first_rows[:MOST_SHOWN]
+    ]
     print(tables.draw(TITLES[report.name], heads, lines) if lines else NOTHING)
     if report.by is By.MONTH:
         print(f"Months are those of {ZONE}.")
-    if len(shown) > MOST_SHOWN:
+    if len(first_rows) > MOST_SHOWN:
         print(f"… and more: only the first {MOST_SHOWN} rows are shown; --json and --csv have all")
 
 
@@ -82,8 +86,8 @@ NOTHING = "Nothing to report."
 
 
 def _cell(name: str, value: Any) -> tables.Cell:  # noqa: ANN401 - of any column
-    told: Callable[[Any], str] | None = _TOLD.get(name)
-    return value if told is None or value is None else told(value)
+    format_value: Callable[[Any], str] | None = _TOLD.get(name)
+    return value if format_value is None or value is None else format_value(value)
 
 
 def _share(part: float) -> str:
@@ -92,8 +96,8 @@ def _share(part: float) -> str:
 
 def _length(seconds: float) -> str:
     """Write a length of time to the second, or finer where that would be none."""
-    whole = timedelta(seconds=round(seconds))
-    return str(whole) if whole else f"{seconds:.3f} s"
+    rounded = timedelta(seconds=round(seconds))
+    return str(rounded) if rounded else f"{seconds:.3f} s"
 
 
 _TOLD: dict[str, Callable[[Any], str]] = {

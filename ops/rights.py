@@ -42,14 +42,14 @@ def rights(order: Order, creator: Creator, at: datetime) -> list[Account]:
     What a judge would refuse for a reason worth knowing is listed with that reason.
     """
     rows: list[Account] = []
-    for one in TRANSITIONS:
-        if one.source is not order.state or one.command in NOT_ASKED:
+    for transition in TRANSITIONS:
+        if transition.source is not order.state or transition.command in NOT_ASKED:
             continue
-        for role in (role for role in Role if role in one.roles):
-            who = name_of(order, creator, role, one.command)
-            found = _tried(order, creator, at, one.command, (role, who or SOMEBODY))
-            if found is not None and (who is not None or role in UNNAMED):
-                _add(rows, found, {"role": role.value, "id": who})
+        for role in (role for role in Role if role in transition.roles):
+            party_id = name_of(order, creator, role, transition.command)
+            row = _tried(order, creator, at, transition.command, (role, party_id or SOMEBODY))
+            if row is not None and (party_id is not None or role in UNNAMED):
+                _add(rows, row, {"role": role.value, "id": party_id})
     rows += _stand_in(order, rows)
     return sorted(rows, key=lambda row: list(Role).index(Role(row["who"][0]["role"])))
 
@@ -59,68 +59,68 @@ UNNAMED = (Role.OPERATOR, Role.PAYMENTS, Role.PLATFORM)
 
 def name_of(order: Order, creator: Creator, role: Role, command: str) -> str | None:
     """Name the one who may speak in a role, or return None where there is nobody, or anybody."""
-    served = order.client_provider if command in REVIEWS else order.creator_provider
+    provider_id = order.client_provider if command in REVIEWS else order.creator_provider
     return {
         Role.CLIENT: order.client_id,
         Role.CREATOR: order.creator_id,
         Role.MCN: creator.agency,
-        Role.PROVIDER: served,
+        Role.PROVIDER: provider_id,
     }.get(role)
 
 
 def _tried(
-    order: Order, creator: Creator, at: datetime, kind: str, by: tuple[Role, str]
+    order: Order, creator: Creator, at: datetime, kind: str, requester: tuple[Role, str]
 ) -> Account | None:
     if kind == "confirm_payment":
         return _paid(order, at)
-    verdict = attempt(order, creator, at, kind, by)
-    asked: Account = {}
-    if verdict.reason is Reason.COST_MISMATCH:
-        asked = {"accept_cost_fen": verdict.cost_fen}
-    elif verdict.reason is Reason.WOULD_FORFEIT:
-        asked = {"accept_forfeit": True}
-    if asked:
-        verdict = attempt(order, creator, at, kind, by, **asked)
-    if verdict.reason in OBVIOUS:
+    decision = attempt(order, creator, at, kind, requester)
+    arguments: Account = {}
+    if decision.reason is Reason.COST_MISMATCH:
+        arguments = {"accept_cost_fen": decision.cost_fen}
+    elif decision.reason is Reason.WOULD_FORFEIT:
+        arguments = {"accept_forfeit": True}
+    if arguments:
+        decision = attempt(order, creator, at, kind, requester, **arguments)
+    if decision.reason in OBVIOUS:
         return None
-    return _row(order, kind, verdict, asked | terms(order, creator, at, kind))
+    return _row(order, kind, decision, arguments | terms(order, creator, at, kind))
 
 
-def _row(order: Order, kind: str, verdict: Verdict, said: Account) -> Account:
-    if verdict.reason is not None:
-        kept = {name: one for name, one in said.items() if name in LASTING}
-        return {"command": kind, "refused": verdict.reason.value, "terms": kept}
-    found = effect(verdict, order)
-    becomes = [found.pop("becomes")]
-    found.pop("reason", None)
-    if "outcomes" in said:
+def _row(order: Order, kind: str, decision: Verdict, limits: Account) -> Account:
+    if decision.reason is not None:
+        lasting_limits = {name: value for name, value in limits.items() if name in LASTING}
+        return {"command": kind, "refused": decision.reason.value, "terms": lasting_limits}
+    effects = effect(decision, order)
+    becomes = [effects.pop("becomes")]
+    effects.pop("reason", None)
+    if "outcomes" in limits:
         # Of what an operator may decide, the trial was only one.
-        becomes, found = sorted(set(said["outcomes"].values())), {}
+        becomes, effects = sorted(set(limits["outcomes"].values())), {}
     if kind == "reinstate_order":
-        del found["due_at"]
-    return {"command": kind, "becomes": becomes, "refused": None, "terms": said | found}
+        del effects["due_at"]
+    return {"command": kind, "becomes": becomes, "refused": None, "terms": limits | effects}
 
 
 def _paid(order: Order, at: datetime) -> Account:
-    found = payment(order, at)
-    if isinstance(found, Unusable):
-        return {"command": "confirm_payment", "refused": found.value, "terms": {}}
-    said: Account = {"amount_fen": wanted_fen(order)}
+    decision = payment(order, at)
+    if isinstance(decision, Unusable):
+        return {"command": "confirm_payment", "refused": decision.value, "terms": {}}
+    limits: Account = {"amount_fen": wanted_fen(order)}
     if order.state is not State.OFFERED and not order.stoppers:
-        said["paid_until"] = instant_text(order.pay_by)
+        limits["paid_until"] = instant_text(order.pay_by)
     if order.state is State.FORFEITED:
         noticed_by = order.entered_at + order.policy.late_notice_window
-        said["noticed_until"] = instant_text(noticed_by)
-    return _row(order, "confirm_payment", found, said)
+        limits["noticed_until"] = instant_text(noticed_by)
+    return _row(order, "confirm_payment", decision, limits)
 
 
-def _add(rows: list[Account], found: Account, who: Account) -> None:
+def _add(rows: list[Account], new_row: Account, party: Account) -> None:
     """Add a row, or another who may ask the same and with the same effect."""
     for row in rows:
-        if all(row.get(key) == found.get(key) for key in ("command", "refused", "terms")):
-            row["who"].append(who)
+        if all(row.get(key) == new_row.get(key) for key in ("command", "refused", "terms")):
+            row["who"].append(party)
             return
-    rows.append({"command": found["command"], "who": [who], "becomes": []} | found)
+    rows.append({"command": new_row["command"], "who": [party], "becomes": []} | new_row)
 
 
 def _stand_in(order: Order, rows: list[Account]) -> list[Account]:
@@ -129,18 +129,18 @@ def _stand_in(order: Order, rows: list[Account]) -> list[Account]:
     kinds = [
         row["command"]
         for row in rows
-        if row["refused"] is None and any(one["role"] in sides for one in row["who"])
+        if row["refused"] is None and any(party["role"] in sides for party in row["who"])
     ]
-    acted = list(dict.fromkeys(kind for kind in kinds if kind in ACTED))
-    if order.is_final or not acted:
+    acted_kinds = list(dict.fromkeys(kind for kind in kinds if kind in ACTED))
+    if order.is_final or not acted_kinds:
         return []
-    who = [{"role": Role.OPERATOR.value, "id": None}]
+    parties = [{"role": Role.OPERATOR.value, "id": None}]
     return [
         {
             "command": "operator_act",
-            "who": who,
+            "who": parties,
             "becomes": [],
             "refused": None,
-            "terms": {"stands_in_for": acted},
+            "terms": {"stands_in_for": acted_kinds},
         }
     ]

@@ -112,11 +112,11 @@ class Draft:
 
 
 @contextmanager
-def _locked(folder: Path, otherwise: str) -> Iterator[None]:
+def _locked(folder: Path, message: str) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         if not _is_taken(descriptor, folder):
-            raise Refused(otherwise)
+            raise Refused(message)
         yield
     finally:
         os.close(descriptor)
@@ -153,16 +153,16 @@ def listed(root: Path) -> list[Run]:
     """Return the runs there are, oldest first."""
     if not root.exists():
         return []
-    folders = sorted(one for one in root.iterdir() if (one / HEAD).exists())
-    return [_read(one) for one in folders if not one.name.startswith(DRAFT)]
+    folders = sorted(folder for folder in root.iterdir() if (folder / HEAD).exists())
+    return [_read(folder) for folder in folders if not folder.name.startswith(DRAFT)]
 
 
 def found(root: Path, name: str) -> Run:
     """Return a run; raise `Refused` where there is none of that name."""
-    known = {one.name: one for one in listed(root)}
-    if name not in known:
+    runs_by_name = {run.name: run for run in listed(root)}
+    if name not in runs_by_name:
         raise Refused(f"no run {name}: `earnest operate runs` lists those there are")
-    return known[name]
+    return runs_by_name[name]
 
 
 def _read(folder: Path) -> Run:

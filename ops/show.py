@@ -44,22 +44,22 @@ def orders(settings: Settings, state: str | None, *, as_json: bool) -> int:
     """List orders by id."""
     if state is not None and state not in set(State):
         raise Refused(f"--status {state}: known are {', '.join(State)}")
-    found = reader(settings).orders(state=state)
+    matching_orders = reader(settings).orders(state=state)
     if as_json:
-        _print_json_orders(found)
+        _print_json_orders(matching_orders)
         return 0
-    shown = list(islice(found, MOST_SHOWN + 1))
-    rows = [_row(one) for one in shown[:MOST_SHOWN]]
+    first_orders = list(islice(matching_orders, MOST_SHOWN + 1))
+    rows = [_row(order) for order in first_orders[:MOST_SHOWN]]
     print(tables.draw("Orders (amounts in fen)", HEADS, rows) if rows else "No orders.")
-    if len(shown) > MOST_SHOWN:
+    if len(first_orders) > MOST_SHOWN:
         print(f"… and more: only the first {MOST_SHOWN} are shown; --json lists all")
     return 0
 
 
-def _print_json_orders(found: Any) -> None:  # noqa: ANN401 - an iterator of orders
+def _print_json_orders(orders: Any) -> None:  # noqa: ANN401 - an iterator of orders
     # One object, written as it is read: a million orders need no memory.
     print('{"orders": {', end="")
-    for number, order in enumerate(found):
+    for number, order in enumerate(orders):
         print(", " if number else "", end="")
         print(f"{json.dumps(order.order_id)}: {json.dumps(describe(order))}", end="")
     print("}}")
@@ -82,35 +82,37 @@ def _row(order: Order) -> tuple[tables.Cell, ...]:
 def order(settings: Settings, order_id: str, *, as_json: bool) -> int:
     """Show one order: where it is, why, and what happens next."""
     source = reader(settings)
-    found = source.order(order_id)
-    if found is None:
+    order = source.order(order_id)
+    if order is None:
         raise Refused(f"no order {order_id}: `earnest orders list` shows those there are")
-    events = [one.published() for one in source.timeline(order_id)]
+    events = [event.published() for event in source.timeline(order_id)]
     if as_json:
-        shown = {"orders": {order_id: describe(found)}, "events": events}
-        print(json.dumps(shown, ensure_ascii=False))
+        document = {"orders": {order_id: describe(order)}, "events": events}
+        print(json.dumps(document, ensure_ascii=False))
         return 0
-    print(tables.draw(f"Order {order_id} (amounts in fen)", HEADS, [_row(found)]))
-    print(f"\nNext: {next_step(found)}\n")
-    rows = [(one["at"], one["type"], one["caused_by"], details(one)) for one in events]
+    print(tables.draw(f"Order {order_id} (amounts in fen)", HEADS, [_row(order)]))
+    print(f"\nNext: {next_step(order)}\n")
+    rows = [(event["at"], event["type"], event["caused_by"], details(event)) for event in events]
     print(tables.draw("History", ("at", "event", "because of", "details"), rows))
     return 0
 
 
-def next_step(found: Order) -> str:
+def next_step(order: Order) -> str:
     """Say in a sentence what the order waits for and what ends the wait."""
-    if found.is_final:
-        return f"nothing; it ended as {found.state} ({found.reason})"
-    due = f" ({found.balance_due_fen} fen)" if found.balance_due_fen else ""
-    waits = f"it waits for {WAITS_FOR[found.state]}{due}"
-    if found.stoppers:
-        left = duration_text(found.left) if found.left is not None else "no time"
-        return f"{waits}; its clock is stopped by {' and '.join(found.stoppers)}, {left} is left"
-    if found.due_at is None or found.lapses_at is None:
+    if order.is_final:
+        return f"nothing; it ended as {order.state} ({order.reason})"
+    due = f" ({order.balance_due_fen} fen)" if order.balance_due_fen else ""
+    waits = f"it waits for {WAITS_FOR[order.state]}{due}"
+    if order.stoppers:
+        time_left = duration_text(order.left) if order.left is not None else "no time"
+        return (
+            f"{waits}; its clock is stopped by {' and '.join(order.stoppers)}, {time_left} is left"
+        )
+    if order.due_at is None or order.lapses_at is None:
         return f"{waits}; no time ends that"
-    until = instant_text(found.due_at)
+    until = instant_text(order.due_at)
     grace = (
-        "" if found.lapses_at == found.due_at else f", in effect {instant_text(found.lapses_at)}"
+        "" if order.lapses_at == order.due_at else f", in effect {instant_text(order.lapses_at)}"
     )
     return f"{waits}, until {until}{grace}"
 
@@ -120,8 +122,8 @@ _HEAD = {"type", "order_id", "at", "sequence", "caused_by", "brief", "name", "in
 
 def details(event: dict[str, Any]) -> str:
     """Say in one line what an event tells beyond its place."""
-    kept = {key: value for key, value in event.items() if key not in _HEAD and value is not None}
-    return tables.fit(" ".join(f"{key}={value}" for key, value in kept.items()), 100)
+    fields = {key: value for key, value in event.items() if key not in _HEAD and value is not None}
+    return tables.fit(" ".join(f"{key}={value}" for key, value in fields.items()), 100)
 
 
 def books(settings: Settings, *, as_json: bool) -> int:
@@ -129,13 +131,13 @@ def books(settings: Settings, *, as_json: bool) -> int:
     source = reader(settings)
     ledger, report = source.balances(), source.audit()
     if as_json:
-        findings = [asdict(one) for one in report.findings]
-        verdict = {"ok": not findings, "orders": report.orders, "findings": findings}
-        print(json.dumps({"ledger": ledger, "audit": verdict}, ensure_ascii=False))
+        findings = [asdict(finding) for finding in report.findings]
+        audit = {"ok": not findings, "orders": report.orders, "findings": findings}
+        print(json.dumps({"ledger": ledger, "audit": audit}, ensure_ascii=False))
         return 1 if report.findings else 0
     print(tables.draw("Money (fen)", ("account", "balance"), list(ledger.items())))
     print(f"\nSum {sum(ledger.values())}. Audited {report.orders} orders: ", end="")
     print("the books are right." if not report.findings else f"{len(report.findings)} findings:")
-    for one in report.findings:
-        print(f"  {one.law}, {one.where}: {one.detail}")
+    for finding in report.findings:
+        print(f"  {finding.law}, {finding.where}: {finding.detail}")
     return 1 if report.findings else 0

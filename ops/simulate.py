@@ -73,12 +73,12 @@ class World:
             refusal = {"outcome": "rejected", "reason": Reason.MALFORMED.value, "events": []}
             head = {"at": instant_text(at), "id": error.command_id or written_id(text)}
             return head | refusal | {"detail": error.detail}
-        settlement = hear(self.book, command, at)
-        self._set_alarms(stirred(settlement.events))
-        line: Line = {"at": instant_text(at), "id": command.id, "outcome": settlement.outcome}
-        line |= {"reason": settlement.reason} | told(settlement.events)
-        said = {"detail": settlement.detail, "cost_fen": settlement.cost_fen}
-        return line | {name: value for name, value in said.items() if value is not None}
+        outcome = hear(self.book, command, at)
+        self._set_alarms(stirred(outcome.events))
+        line: Line = {"at": instant_text(at), "id": command.id, "outcome": outcome.outcome}
+        line |= {"reason": outcome.reason} | told(outcome.events)
+        details = {"detail": outcome.detail, "cost_fen": outcome.cost_fen}
+        return line | {name: value for name, value in details.items() if value is not None}
 
     def summary(self) -> Line:
         """Describe where every order and every fen is now."""
@@ -92,9 +92,9 @@ class World:
 
     def _set_alarms(self, subjects: Iterable[str]) -> None:
         for subject in dict.fromkeys(subjects):
-            found = self.book.alarm(subject)
-            if found is not None:
-                heapq.heappush(self.alarms, (*found, subject))
+            alarm = self.book.alarm(subject)
+            if alarm is not None:
+                heapq.heappush(self.alarms, (*alarm, subject))
 
 
 def stirred(events: Iterable[Event]) -> Iterator[str]:
@@ -113,14 +113,18 @@ def written_id(text: str) -> str | None:
     Here it may be longer, and in any script: no stream and no table has to hold it.
     """
     outer = read_loosely(text)
-    found = outer.get("id") if isinstance(outer, dict) else None
-    fits = isinstance(found, str) and 0 < len(found) <= LONGEST_ID and found.isprintable()
-    return str(found) if fits else None
+    command_id = outer.get("id") if isinstance(outer, dict) else None
+    fits = (
+        isinstance(command_id, str)
+        and 0 < len(command_id) <= LONGEST_ID
+        and command_id.isprintable()
+    )
+    return str(command_id) if fits else None
 
 
 def told(events: Iterable[Event]) -> Line:
     """List events as consumers see them."""
-    return {"events": [one.published() for one in events]}
+    return {"events": [event.published() for event in events]}
 
 
 def describe(order: Order) -> Line:
@@ -137,7 +141,7 @@ def describe(order: Order) -> Line:
     }
 
 
-def read_step(text: str, after: datetime | None) -> Step:
+def read_step(text: str, previous_at: datetime | None) -> Step:
     """Read one line of input; raise `NotAStep` that says what is wrong with it."""
     line = read_loosely(text)
     if not isinstance(line, dict) or not {"at"} <= line.keys() <= {"at", "command"}:
@@ -148,8 +152,8 @@ def read_step(text: str, after: datetime | None) -> Step:
     except ValueError as error:
         message = f"at: {error}"
         raise NotAStep(message) from None
-    if after is not None and at < after:
-        message = f"at: earlier than the step before it ({instant_text(after)})"
+    if previous_at is not None and at < previous_at:
+        message = f"at: earlier than the step before it ({instant_text(previous_at)})"
         raise NotAStep(message)
     command = line.get("command", {})
     if not isinstance(command, dict):
@@ -164,17 +168,17 @@ def simulate(lines: Iterable[str], policy: Policy, out: TextIO, err: TextIO) -> 
     Lines that are not steps are reported on `err` as `{"line": N, "error": …}`, the rest still
     runs, and the status is 1.
     """
-    world, before, status = World(Book(policy=policy)), None, 0
+    world, previous_at, status = World(Book(policy=policy)), None, 0
     for number, text in enumerate(lines, start=1):
         if not text.strip():
             continue
         try:
-            step = read_step(text, before)
+            step = read_step(text, previous_at)
         except NotAStep as error:
             print(json.dumps({"line": number, "error": str(error)}), file=err)
             status = 1
             continue
-        before = step.at
+        previous_at = step.at
         for line in world.play(step):
             _print(line, out)
     _print(world.summary(), out)

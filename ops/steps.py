@@ -28,68 +28,68 @@ HEAD = ("order_id", "at", "sequence", "caused_by")
 """What every event carries; in a chain it is said once, for the step."""
 
 
-def chain(found: History) -> list[Account]:
+def chain(history: History) -> list[Account]:
     """Fold the events again, step by step: what caused each, and what it did."""
     order: Order | None = None
     steps = []
-    for why, group in groupby(found.events, key=lambda pair: (pair[0].caused_by, pair[0].at)):
+    for key, group in groupby(history.events, key=lambda pair: (pair[0].caused_by, pair[0].at)):
         pairs, before = list(group), order
         for event, _ in pairs:
-            order = begin(event, found.order.policy) if order is None else evolve(order, event)
+            order = begin(event, history.order.policy) if order is None else evolve(order, event)
         if order is None:
             break
-        step = _step(found, [event for event, _ in pairs], before, order)
-        steps.append({"at": instant_text(why[1]), "recorded_at": text(pairs[-1][1])} | step)
+        step = _step(history, [event for event, _ in pairs], before, order)
+        steps.append({"at": instant_text(key[1]), "recorded_at": text(pairs[-1][1])} | step)
     return steps
 
 
-def _step(found: History, events: list[Event], before: Order | None, after: Order) -> Account:
+def _step(history: History, events: list[Event], before: Order | None, after: Order) -> Account:
     due_at = before.due_at if before else None
-    ahead = due_at - events[0].at if due_at else None
+    margin = due_at - events[0].at if due_at else None
     return {
-        "cause": _cause(found, events),
+        "cause": _cause(history, events),
         "from": before.state.value if before else None,
         "to": after.state.value,
         "deadline": text(due_at),
-        "margin_seconds": ahead.total_seconds() if ahead is not None else None,
-        "margin": duration_text(ahead) if ahead is not None and ahead >= NONE else None,
-        "told": [told(one.fact) for one in events],
+        "margin_seconds": margin.total_seconds() if margin is not None else None,
+        "margin": duration_text(margin) if margin is not None and margin >= NONE else None,
+        "told": [told(event.fact) for event in events],
         "events": [_body(event) for event in events],
         "numbers": numbers(events, before, after),
     }
 
 
 def _body(event: Event) -> Account:
-    return {key: one for key, one in json.loads(event.text()).items() if key not in HEAD}
+    return {key: value for key, value in json.loads(event.text()).items() if key not in HEAD}
 
 
-def _cause(found: History, events: list[Event]) -> Account:
+def _cause(history: History, events: list[Event]) -> Account:
     kind, _, name = events[0].caused_by.partition(":")
     if kind in ("deadline", "reminder"):
         return {"kind": kind, "state": name, "by": Role.CLOCK.value}
     if kind != "command":
-        standing = _standing(found, kind, name, events[0].at)
-        return {"kind": kind, "name": name, "by": Role.PLATFORM.value, "told": standing}
-    receipt = found.receipts.get(name)
+        standing_text = _standing(history, kind, name, events[0].at)
+        return {"kind": kind, "name": name, "by": Role.PLATFORM.value, "told": standing_text}
+    receipt = history.receipts.get(name)
     received_at = receipt.received_at if receipt else None
-    asker = found.asked_by.get(name) or _asker(events)
-    return {"kind": kind, "id": name, "by": asker, "received_at": text(received_at)}
+    requester = history.asked_by.get(name) or _asker(events)
+    return {"kind": kind, "id": name, "by": requester, "received_at": text(received_at)}
 
 
-def _standing(found: History, kind: str, name: str, at: datetime) -> str | None:
+def _standing(history: History, kind: str, name: str, at: datetime) -> str | None:
     """Say what had been told of the creator when an order learned of it."""
-    wanted = ENDED if kind == "contract" else BANS
-    said = [
-        one
-        for one in found.standing
-        if one.fact.type in wanted
-        and one.at <= at
-        and getattr(one.fact, "violation_id", name) == name
+    event_types = ENDED if kind == "contract" else BANS
+    events = [
+        event
+        for event in history.standing
+        if event.fact.type in event_types
+        and event.at <= at
+        and getattr(event.fact, "violation_id", name) == name
     ]
-    if not said:
+    if not events:
         return None
-    earlier = "" if said[-1].at == at else f" (told at {instant_text(said[-1].at)})"
-    return told_party(said[-1].fact) + earlier
+    suffix = "" if events[-1].at == at else f" (told at {instant_text(events[-1].at)})"
+    return told_party(events[-1].fact) + suffix
 
 
 BANS = ("creator.banned", "creator.ban_lifted", "violation.overturned")
@@ -98,12 +98,12 @@ ENDED = ("contract.ended",)
 
 def _asker(events: list[Event]) -> str:
     """Say who asked: the event does where several may, else its kind tells."""
-    said = [str(one.fact.by) for one in events if hasattr(one.fact, "by")]
-    known = [ASKERS[one.fact.type] for one in events if one.fact.type in ASKERS]
-    ended = {getattr(one.fact, "reason", None) for one in events}
-    if "client_cancelled" in ended:
-        known.append(Role.CLIENT.value)
-    return next(iter(said + known), Role.PAYMENTS.value)
+    requesters = [str(event.fact.by) for event in events if hasattr(event.fact, "by")]
+    implied_requesters = [ASKERS[event.fact.type] for event in events if event.fact.type in ASKERS]
+    reasons = {getattr(event.fact, "reason", None) for event in events}
+    if "client_cancelled" in reasons:
+        implied_requesters.append(Role.CLIENT.value)
+    return next(iter(requesters + implied_requesters), Role.PAYMENTS.value)
 
 
 ASKERS = {
@@ -116,34 +116,38 @@ ASKERS = {
 
 def why(steps: list[Account]) -> str:
     """Say what brought the order to its present state, as far back as only time had moved it."""
-    moves = [one for one in steps if one["from"] != one["to"]]
-    said = [f"{because(moves[-1])}: {'; '.join(shown(moves[-1]))}"]
+    moves = [step for step in steps if step["from"] != step["to"]]
+    sentences = [f"{because(moves[-1])}: {'; '.join(shown(moves[-1]))}"]
     for step in reversed(moves[:-1]):
         if step["cause"]["kind"] != "deadline":
             break
-        said.append(f"Before that, {because(step)}: {'; '.join(shown(step))}")
-    return ". ".join(said)
+        sentences.append(f"Before that, {because(step)}: {'; '.join(shown(step))}")
+    return ". ".join(sentences)
 
 
 def since(steps: list[Account]) -> list[Account]:
     """Return the steps after the one that brought the order to its present state."""
-    last = max(n for n, one in enumerate(steps) if one["from"] != one["to"])
-    return steps[last + 1 :]
+    last_move = max(n for n, step in enumerate(steps) if step["from"] != step["to"])
+    return steps[last_move + 1 :]
 
 
 def shown(step: Account) -> list[str]:
     """Return what a step did: debts as one sum, and nothing said twice."""
-    events, kinds = step["events"], {one["type"] for one in step["events"]}
-    notes = {one.get("note") for one in events if one["type"] != "operator.acted"}
-    twice = {
+    events, kinds = step["events"], {event["type"] for event in step["events"]}
+    notes = {event.get("note") for event in events if event["type"] != "operator.acted"}
+    repeated_positions = {
         n
-        for n, one in enumerate(events)
-        if one["type"] == "operator.acted" and one["note"] in notes
+        for n, event in enumerate(events)
+        if event["type"] == "operator.acted" and event["note"] in notes
     }
-    debts = {n for n, one in enumerate(events) if one["type"] in DEBTS}
-    said = [words for n, words in enumerate(step["told"]) if n not in twice | debts]
-    back = sum(one["amount_fen"] for one in events if one["type"] == "refund.requested")
-    return said + ([] if not back or kinds & SUMMED else [f"{fen(back)} go back"])
+    debt_positions = {n for n, event in enumerate(events) if event["type"] in DEBTS}
+    clauses = [
+        clause
+        for n, clause in enumerate(step["told"])
+        if n not in repeated_positions | debt_positions
+    ]
+    refund_fen = sum(event["amount_fen"] for event in events if event["type"] == "refund.requested")
+    return clauses + ([] if not refund_fen or kinds & SUMMED else [f"{fen(refund_fen)} go back"])
 
 
 DEBTS = ("refund.requested", "payout.requested")
@@ -178,11 +182,13 @@ def _lapsed(state: str, step: Account) -> str:
     length = step["numbers"].get(window)
     if step["from"] == step["to"]:
         return f"the pause could last no longer, at {step['at']}"
-    over = f"the time for {WAITS_FOR[State(state)]}{f' ({window} {length})' if length else ''}"
+    wait = f"the time for {WAITS_FOR[State(state)]}{f' ({window} {length})' if length else ''}"
     grace = step["numbers"].get("payment_notice_grace")
-    told_at = f" (people were told {step['deadline']})" if step["deadline"] != step["at"] else ""
-    more = f", and {grace} more for notices under way," if told_at and grace else ""
-    return f"{over}{more} was over at {step['at']}{told_at}"
+    deadline_note = (
+        f" (people were told {step['deadline']})" if step["deadline"] != step["at"] else ""
+    )
+    grace_note = f", and {grace} more for notices under way," if deadline_note and grace else ""
+    return f"{wait}{grace_note} was over at {step['at']}{deadline_note}"
 
 
 def text(at: datetime | None) -> str | None:

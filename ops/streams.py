@@ -32,17 +32,17 @@ HEADS = ("stream", "group", "consumers", "not taken", "not settled", "oldest", "
 
 def tail(settings: Settings, options: argparse.Namespace) -> int:
     """Print events as they come, until interrupted or `--count` of them were printed."""
-    client, printed = connect(settings.redis_url), 0
+    client, printed_count = connect(settings.redis_url), 0
     # Asked in any case: a server that is away from the start is nobody's to wait for.
-    newest = _newest(client)
-    last = newest if options.start == "$" else options.start
-    while options.count is None or printed < options.count:
-        for entry_id, fields in _read(client, last):
-            last = entry_id
+    newest_id = _newest(client)
+    last_id = newest_id if options.start == "$" else options.start
+    while options.count is None or printed_count < options.count:
+        for entry_id, fields in _read(client, last_id):
+            last_id = entry_id
             event = json.loads(fields[b"event"])
-            if _wanted(event, options) and (options.count is None or printed < options.count):
+            if _wanted(event, options) and (options.count is None or printed_count < options.count):
                 print(json.dumps(event, ensure_ascii=False) if options.json else _line(event))
-                printed += 1
+                printed_count += 1
         # What is read through a pipe should come as it happens.
         print(end="", flush=True)
     return 0
@@ -51,22 +51,22 @@ def tail(settings: Settings, options: argparse.Namespace) -> int:
 def _newest(client: redis.Redis) -> str:
     """Return where the stream ends now: `$` would mean another place after each interruption."""
     try:
-        found: Any = client.xrevrange(EVENTS, count=1)
+        entries: Any = client.xrevrange(EVENTS, count=1)
     except redis.RedisError as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
-    return str(found[0][0].decode()) if found else "0"
+    return str(entries[0][0].decode()) if entries else "0"
 
 
-def _read(client: redis.Redis, last: str) -> list[Any]:
+def _read(client: redis.Redis, last_id: str) -> list[Any]:
     try:
-        found: Any = client.xread({EVENTS: last}, count=PAGE, block=LISTEN_MS)
+        streams: Any = client.xread({EVENTS: last_id}, count=PAGE, block=LISTEN_MS)
     except redis.ResponseError as error:
-        raise Refused(f"--from {last}: {error}") from None
+        raise Refused(f"--from {last_id}: {error}") from None
     except redis.RedisError:
         # It may be restarting; whoever follows wants to see what comes after that.
         time.sleep(LISTEN_MS / 1_000)
         return []
-    return list(found[0][1]) if found else []
+    return list(streams[0][1]) if streams else []
 
 
 def _wanted(event: dict[str, Any], options: argparse.Namespace) -> bool:
@@ -77,26 +77,26 @@ def _wanted(event: dict[str, Any], options: argparse.Namespace) -> bool:
 
 
 def _line(event: dict[str, Any]) -> str:
-    shown = (event["time"], event["type"], event["subject"], show.details(event["data"]))
-    return tables.plain("  ".join(shown))
+    columns = (event["time"], event["type"], event["subject"], show.details(event["data"]))
+    return tables.plain("  ".join(columns))
 
 
 def replay(settings: Settings, since: str, until: str | None, *, as_json: bool) -> int:
     """Publish again what was recorded from one instant to another, under the same ids."""
     reader, client = show.reader(settings), connect(settings.redis_url)
     first, last = _instant("--since", since), _instant("--until", until) if until else None
-    carried = 0
+    event_count = 0
     for page in recorded(reader.store.engine, first, last):
         publish(client, page)
-        carried += len(page)
-    said = f"{carried} events published again; consumers know a repeat by its id."
-    print(json.dumps({"events": carried}) if as_json else said)
+        event_count += len(page)
+    message = f"{event_count} events published again; consumers know a repeat by its id."
+    print(json.dumps({"events": event_count}) if as_json else message)
     return 0
 
 
-def _instant(option: str, given: str) -> datetime:
+def _instant(option: str, text: str) -> datetime:
     try:
-        return parse_instant(given)
+        return parse_instant(text)
     except ValueError as error:
         raise Refused(f"{option}: {error}") from None
 
@@ -111,33 +111,39 @@ def groups(settings: Settings, options: argparse.Namespace) -> int:
         raise Refused(f"events groups {options.change}: which one? Give its name")
     if options.change == "create":
         try:
-            done = registry.create(client, stream, name, start=options.start)
+            is_done = registry.create(client, stream, name, start=options.start)
         except redis.ResponseError as error:
             raise Refused(f"--from {options.start}: {error}") from None
-        said = f"{name} reads {stream} from now on" if done else f"{stream} has a group {name}"
+        message = (
+            f"{name} reads {stream} from now on" if is_done else f"{stream} has a group {name}"
+        )
     else:
-        done = registry.delete(client, stream, name)
-        said = f"nothing is kept for {name} any more" if done else f"{stream} has no group {name}"
-    print(json.dumps({"stream": stream, "group": name, "done": done}) if options.json else said)
-    return 0 if done else 1
+        is_done = registry.delete(client, stream, name)
+        message = (
+            f"nothing is kept for {name} any more" if is_done else f"{stream} has no group {name}"
+        )
+    print(
+        json.dumps({"stream": stream, "group": name, "done": is_done}) if options.json else message
+    )
+    return 0 if is_done else 1
 
 
 def _list(client: redis.Redis, settings: Settings, *, as_json: bool) -> int:
-    found = registry.groups(client, settings.retention)
+    consumer_groups = registry.groups(client, settings.retention)
     if as_json:
-        print(json.dumps({"groups": [asdict(one) for one in found]}))
+        print(json.dumps({"groups": [asdict(group) for group in consumer_groups]}))
         return 0
     rows = [
         (
-            one.stream,
-            one.name,
-            one.consumers,
-            one.lag,
-            one.pending,
-            None if one.oldest_s is None else f"{one.oldest_s:.0f} s",
-            "TOO FAR BEHIND" if one.behind else "",
+            group.stream,
+            group.name,
+            group.consumers,
+            group.lag,
+            group.pending,
+            None if group.oldest_s is None else f"{group.oldest_s:.0f} s",
+            "TOO FAR BEHIND" if group.behind else "",
         )
-        for one in found
+        for group in consumer_groups
     ]
     print(tables.draw("Consumer groups", HEADS, rows) if rows else "No consumer groups.")
     return 0

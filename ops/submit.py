@@ -44,15 +44,17 @@ def submit(settings: Settings, lines: Iterable[str], *, wait_s: float | None) ->
         client = Client(stack.enter_context(wire(settings)), settings.keyring)
         reader = stack.enter_context(books(settings)) if wait_s is not None else None
         while chunk := list(islice(entries, CHUNK)):
-            good = [one for one in chunk if isinstance(one, Entry)]
-            for bad in (one for one in chunk if isinstance(one, dict)):
-                print(json.dumps(bad), file=sys.stderr)
+            valid_entries = [entry for entry in chunk if isinstance(entry, Entry)]
+            for line_error in (entry for entry in chunk if isinstance(entry, dict)):
+                print(json.dumps(line_error), file=sys.stderr)
                 status = 1
-            stamps = client.submit_many(one.text for one in good)
-            progress.add(len(good))
+            arrival_seqs = client.submit_many(entry.text for entry in valid_entries)
+            progress.add(len(valid_entries))
             if reader is not None and wait_s is not None:
-                missing = _print_outcomes(reader, list(zip(good, stamps, strict=True)), wait_s)
-                status = 1 if missing else status
+                missing_count = _print_outcomes(
+                    reader, list(zip(valid_entries, arrival_seqs, strict=True)), wait_s
+                )
+                status = 1 if missing_count else status
     return status
 
 
@@ -61,15 +63,15 @@ def _entries(lines: Iterable[str]) -> Iterator[Entry | dict[str, Any]]:
     for number, text in enumerate(lines, start=1):
         if not text.strip():
             continue
-        found = read_loosely(text)
-        if not isinstance(found, dict):
+        body = read_loosely(text)
+        if not isinstance(body, dict):
             yield {"line": number, "error": "a JSON object is wanted: a command or a step"}
             continue
-        if {"at"} <= found.keys() <= {"at", "command"}:
-            if isinstance(found.get("command"), dict):
-                inner = json.dumps(found["command"], ensure_ascii=False)
+        if {"at"} <= body.keys() <= {"at", "command"}:
+            if isinstance(body.get("command"), dict):
+                inner = json.dumps(body["command"], ensure_ascii=False)
                 yield Entry(number, inner, _id_of(inner))
-            elif "command" in found:
+            elif "command" in body:
                 yield {"line": number, "error": "command: an object is wanted"}
             continue
         yield Entry(number, text.strip(), _id_of(text))
@@ -78,33 +80,35 @@ def _entries(lines: Iterable[str]) -> Iterator[Entry | dict[str, Any]]:
 def _id_of(text: str) -> str | None:
     try:
         return parse(text).id
-    except Malformed as fault:
-        return fault.command_id
+    except Malformed as error:
+        return error.command_id
 
 
-def _print_outcomes(reader: Reader, sent: list[tuple[Entry, int]], wait_s: float) -> int:
+def _print_outcomes(reader: Reader, submissions: list[tuple[Entry, int]], wait_s: float) -> int:
     """Print outcomes as they become known, in order; return how many never did.
 
     In order while there is time: behind one that never comes they are printed when it is over.
     """
-    until, shown = time.monotonic() + wait_s, 0
-    keys = [(f"command:{one.command_id or '-'}", stamp) for one, stamp in sent]
-    known: dict[tuple[str, int], Any] = {}
+    give_up_at, printed_count = time.monotonic() + wait_s, 0
+    keys = [
+        (f"command:{entry.command_id or '-'}", arrival_seq) for entry, arrival_seq in submissions
+    ]
+    outcomes: dict[tuple[str, int], Any] = {}
     while True:
-        known |= reader.answers([key for key in keys[shown:] if key not in known])
-        while shown < len(keys) and keys[shown] in known:
-            _print_outcome(sent[shown][0], known[keys[shown]])
-            shown += 1
-        if shown == len(keys) or time.monotonic() > until:
+        outcomes |= reader.answers([key for key in keys[printed_count:] if key not in outcomes])
+        while printed_count < len(keys) and keys[printed_count] in outcomes:
+            _print_outcome(submissions[printed_count][0], outcomes[keys[printed_count]])
+            printed_count += 1
+        if printed_count == len(keys) or time.monotonic() > give_up_at:
             break
         time.sleep(LOOK_S)
-    for (entry, _), key in zip(sent[shown:], keys[shown:], strict=True):
-        if key in known:
-            _print_outcome(entry, known[key])
+    for (entry, _), key in zip(submissions[printed_count:], keys[printed_count:], strict=True):
+        if key in outcomes:
+            _print_outcome(entry, outcomes[key])
         else:
             error = f"no outcome after {wait_s:g} s: are workers running? `earnest up` starts them"
             print(json.dumps({"line": entry.line, "error": error}), file=sys.stderr)
-    return sum(key not in known for key in keys)
+    return sum(key not in outcomes for key in keys)
 
 
 def _print_outcome(entry: Entry, body: dict[str, Any]) -> None:

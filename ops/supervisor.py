@@ -38,10 +38,10 @@ class Watched:
         """Choose how long to wait: longer with each failure, not long after a healthy life."""
         if now - self.child.started_at > HEALTHY_SECONDS:
             self.failures = 0
-        delay = min(LONGEST_BACKOFF_SECONDS, SHORTEST_BACKOFF_SECONDS * 2.0**self.failures)
+        delay_s = min(LONGEST_BACKOFF_SECONDS, SHORTEST_BACKOFF_SECONDS * 2.0**self.failures)
         self.failures += 1
-        self.restart_at = now + delay
-        return delay
+        self.restart_at = now + delay_s
+        return delay_s
 
 
 class Supervisor:
@@ -62,21 +62,23 @@ class Supervisor:
         alive = [watched.child for watched in self._watched if watched.restart_at is None]
         return {child.program.name: child.pid for child in alive}
 
-    def live(self, *, settled: threading.Event, stopping: threading.Event, patience: float) -> None:
-        """Bring everything up, set `settled`, watch until `stopping`, and leave nothing running."""
-        self._stopping = stopping
+    def live(
+        self, *, ready_event: threading.Event, stop_event: threading.Event, timeout_s: float
+    ) -> None:
+        """Bring everything up, set `ready_event`, watch until `stop_event`, stop it all."""
+        self._stopping = stop_event
         try:
-            self._bring_up(patience)
+            self._bring_up(timeout_s)
             self._echo.say(f"everything is ready; state is kept in {self._var}")
-            settled.set()
-            while not stopping.wait(TICK_SECONDS):
+            ready_event.set()
+            while not stop_event.wait(TICK_SECONDS):
                 self._echo.catch_up()
                 for watched in self._watched:
                     self._tend(watched)
         finally:
             self._bring_down()
 
-    def _bring_up(self, patience: float) -> None:
+    def _bring_up(self, timeout_s: float) -> None:
         """Start in order; what others depend on must be ready before they start.
 
         Those that depend on nothing but that start side by side.
@@ -86,9 +88,9 @@ class Supervisor:
             child.spawn()
             self._record()
             if program.once or program.probe:
-                self._await(child, patience)
+                self._await(child, timeout_s)
         for watched in self._watched:
-            self._await(watched.child, patience)
+            self._await(watched.child, timeout_s)
         self._record()
 
     def _adopt(self, program: Program) -> Child:
@@ -98,10 +100,10 @@ class Supervisor:
             self._echo.follow(child.log)
         return child
 
-    def _await(self, child: Child, patience: float) -> None:
+    def _await(self, child: Child, timeout_s: float) -> None:
         if child.is_ready:
             return
-        child.wait_ready(until=time.monotonic() + patience, pause=self._pause)
+        child.wait_ready(until=time.monotonic() + timeout_s, pause=self._pause)
         self._echo.say(f"{child.program.name} {'done' if child.program.once else 'ready'}")
         if child.program.once:
             self._watched = [watched for watched in self._watched if watched.child is not child]
@@ -117,8 +119,8 @@ class Supervisor:
             self._restart_if_dead(watched)
             rotate(watched.child.log)
         except OSError as error:
-            delay = watched.schedule(time.monotonic())
-            self._echo.say(f"{watched.child.program.name}: {error}; again in {delay:.1f} s")
+            delay_s = watched.schedule(time.monotonic())
+            self._echo.say(f"{watched.child.program.name}: {error}; again in {delay_s:.1f} s")
 
     def _restart_if_dead(self, watched: Watched) -> None:
         """Notice a death, plan the restart, and carry it out when its time has come."""
@@ -128,9 +130,11 @@ class Supervisor:
             if not child.is_ready and child.check_ready():
                 self._echo.say(f"{child.program.name} ready again")
         elif watched.restart_at is None:
-            delay = watched.schedule(now)
-            why = described(code)
-            self._echo.say(f"{child.program.name} ended with {why}; again in {delay:.1f} s")
+            delay_s = watched.schedule(now)
+            exit_description = described(code)
+            self._echo.say(
+                f"{child.program.name} ended with {exit_description}; again in {delay_s:.1f} s"
+            )
             self._record()
         elif now >= watched.restart_at:
             child.spawn()
@@ -139,8 +143,8 @@ class Supervisor:
 
     def _bring_down(self) -> None:
         """Stop in the opposite order, kind by kind: Redis last, when nobody needs it."""
-        ending = [watched.child for watched in reversed(self._watched)]
-        for _, kind in groupby(ending, key=lambda child: child.program.kind):
+        children = [watched.child for watched in reversed(self._watched)]
+        for _, kind in groupby(children, key=lambda child: child.program.kind):
             self._stop_together(list(kind))
         self._echo.catch_up()
         (self._var / "up.json").unlink(missing_ok=True)

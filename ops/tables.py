@@ -33,25 +33,25 @@ def fit(text: str, columns: int) -> str:
     """Shorten a text to so many columns, with an ellipsis where something is missing."""
     if width(text) <= columns:
         return text
-    kept = ""
+    prefix = ""
     for character in text:
-        if width(kept + character) >= columns:
+        if width(prefix + character) >= columns:
             break
-        kept += character
-    return kept + "…"
+        prefix += character
+    return prefix + "…"
 
 
 def draw(title: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     """Draw a table; columns of numbers stand flush right, None is a dash."""
-    given = [tuple(row) for row in rows]
-    right = [
-        all(isinstance(row[n], int | None) for row in given) and bool(given)
+    body_rows = [tuple(row) for row in rows]
+    right_aligned = [
+        all(isinstance(row[n], int | None) for row in body_rows) and bool(body_rows)
         for n in range(len(heads))
     ]
-    cells = [tuple(map(_text, row)) for row in given]
+    cells = [tuple(map(_text, row)) for row in body_rows]
     widths = [max(map(width, column)) for column in zip(heads, *cells, strict=True)]
-    lines = [_line(row, widths, right) for row in (heads, *cells)]
-    rule = GAP.join("-" * one for one in widths)
+    lines = [_line(row, widths, right_aligned) for row in (heads, *cells)]
+    rule = GAP.join("-" * column_width for column_width in widths)
     return "\n".join((title, lines[0], rule, *lines[1:]))
 
 
@@ -63,12 +63,16 @@ def _text(cell: Cell) -> str:
 
 def plain(text: str) -> str:
     """Take from a text what would break its line or steer the terminal."""
-    return "".join(one if unicodedata.category(one) not in STEERING else " " for one in text)
+    return "".join(
+        character if unicodedata.category(character) not in STEERING else " " for character in text
+    )
 
 
-def _line(row: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
+def _line(row: Sequence[str], widths: Sequence[int], right_aligned: Sequence[bool]) -> str:
     padded = [
-        " " * (wide - width(cell)) + cell if flush else cell + " " * (wide - width(cell))
-        for cell, wide, flush in zip(row, widths, right, strict=True)
+        " " * (column_width - width(cell)) + cell
+        if is_right
+        else cell + " " * (column_width - width(cell))
+        for cell, column_width, is_right in zip(row, widths, right_aligned, strict=True)
     ]
     return GAP.join(padded).rstrip()

@@ -29,7 +29,7 @@ PAGE = 200
 
 def described(task: Task) -> dict[str, Any]:
     """Describe a task as JSON: instants are UTC, amounts fen."""
-    expected = task.expected_publish_at
+    publish_at = task.expected_publish_at
     return {
         "task_id": task.task_id,
         "name": task.name,
@@ -39,48 +39,48 @@ def described(task: Task) -> dict[str, Any]:
         "industry": task.industry,
         "amount_fen": task.amount_fen,
         "created_at": instant_text(task.created_at),
-        "expected_publish_at": None if expected is None else instant_text(expected),
+        "expected_publish_at": None if publish_at is None else instant_text(publish_at),
         "status": task.status.value,
         "state": task.state.value,
         "reason": task.reason,
     }
 
 
-def show(settings: Settings, wanted: Wanted, options: argparse.Namespace) -> int:
+def show(settings: Settings, order_filter: Wanted, options: argparse.Namespace) -> int:
     """Print as many tasks as were asked for, and say where the list goes on."""
     engine = reader(settings).store.engine
     try:
-        found = collected(engine, wanted, options.cursor, options.limit)
+        page = collected(engine, order_filter, options.cursor, options.limit)
     except BadCursor as error:
         raise Refused(f"--{error}") from None
     if options.json:
-        shown = [described(one) for one in found.tasks]
-        print(json.dumps({"tasks": shown, "next": found.cursor}, ensure_ascii=False))
+        documents = [described(task) for task in page.tasks]
+        print(json.dumps({"tasks": documents, "next": page.cursor}, ensure_ascii=False))
         return 0
-    rows = [_row(one) for one in found.tasks]
+    rows = [_row(task) for task in page.tasks]
     print(tables.draw("Tasks, the latest first (amounts in fen)", HEADS, rows) if rows else NONE)
-    if found.cursor is not None:
-        print(f"… and it goes on: --cursor {found.cursor}")
+    if page.cursor is not None:
+        print(f"… and it goes on: --cursor {page.cursor}")
     return 0
 
 
 NONE = "No tasks."
 
 
-def collected(engine: Engine, wanted: Wanted, cursor: str | None, limit: int) -> TaskPage:
+def collected(engine: Engine, order_filter: Wanted, cursor: str | None, limit: int) -> TaskPage:
     """Read on until there are as many tasks as were asked for, or no more."""
-    found: list[Task] = []
+    tasks: list[Task] = []
     while True:
-        left = min(PAGE, limit - len(found))
-        page = read(engine, wanted, cursor=cursor, limit=left)
-        found += page.tasks
+        page_size = min(PAGE, limit - len(tasks))
+        page = read(engine, order_filter, cursor=cursor, limit=page_size)
+        tasks += page.tasks
         cursor = page.cursor
-        if cursor is None or len(found) == limit:
-            return TaskPage(found, cursor)
+        if cursor is None or len(tasks) == limit:
+            return TaskPage(tasks, cursor)
 
 
 def _row(task: Task) -> tuple[tables.Cell, ...]:
-    expected = task.expected_publish_at
+    publish_at = task.expected_publish_at
     return (
         task.task_id,
         task.name,
@@ -89,7 +89,7 @@ def _row(task: Task) -> tuple[tables.Cell, ...]:
         task.industry,
         task.amount_fen,
         instant_text(task.created_at),
-        None if expected is None else instant_text(expected),
+        None if publish_at is None else instant_text(publish_at),
         task.status.value,
         task.state.value,
         task.reason,

@@ -19,17 +19,17 @@ Terms = dict[str, Any]
 
 def terms(order: Order, creator: Creator, at: datetime, kind: str) -> Terms:
     """Return the limits of a command, by the names of what it says or of what limits it."""
-    tell = _TERMS.get(kind)
-    return tell(order, creator, at) if tell else {}
+    limits_of = _TERMS.get(kind)
+    return limits_of(order, creator, at) if limits_of else {}
 
 
 def _accept(order: Order, creator: Creator, at: datetime) -> Terms:
-    least, most = quote_range(order)
-    by = (Role.CREATOR, order.creator_id)
-    moved = attempt(order, creator, at, "accept_order", by, revised_amount_fen=least)
-    if moved.reason is not None or least == most:
+    min_fen, max_fen = quote_range(order)
+    requester = (Role.CREATOR, order.creator_id)
+    decision = attempt(order, creator, at, "accept_order", requester, revised_amount_fen=min_fen)
+    if decision.reason is not None or min_fen == max_fen:
         return {}
-    return {"revised_amount_fen": [least, most]}
+    return {"revised_amount_fen": [min_fen, max_fen]}
 
 
 def _revise(order: Order, _: Creator, __: datetime) -> Terms:
@@ -37,10 +37,13 @@ def _revise(order: Order, _: Creator, __: datetime) -> Terms:
 
 
 def _nudge(order: Order, _: Creator, __: datetime) -> Terms:
-    left = order.policy.nudge_limit - order.nudges
+    nudges_left = order.policy.nudge_limit - order.nudges
     if order.nudged_at is None:
-        return {"left": left}
-    return {"left": left, "not_before": instant_text(order.nudged_at + order.policy.nudge_interval)}
+        return {"left": nudges_left}
+    return {
+        "left": nudges_left,
+        "not_before": instant_text(order.nudged_at + order.policy.nudge_interval),
+    }
 
 
 def _reject_script(order: Order, _: Creator, __: datetime) -> Terms:
@@ -53,8 +56,8 @@ def _reject_content(order: Order, _: Creator, __: datetime) -> Terms:
 
 def _extend(order: Order, _: Creator, at: datetime) -> Terms:
     due_at = order.due_at or at
-    most = due_at + order.policy.longest_extension
-    return {"until": [instant_text(max(at, due_at)), instant_text(most)]}
+    latest_at = due_at + order.policy.longest_extension
+    return {"until": [instant_text(max(at, due_at)), instant_text(latest_at)]}
 
 
 def _reinstate(order: Order, _: Creator, at: datetime) -> Terms:
@@ -68,30 +71,34 @@ def _pause(order: Order, _: Creator, at: datetime) -> Terms:
 def _release(order: Order, _: Creator, __: datetime) -> Terms:
     if order.released:
         return {}
-    kept = {"parts_fen": sum(one.amount_fen for one in order.forfeited)}
+    limits = {"parts_fen": sum(holding.amount_fen for holding in order.forfeited)}
     if order.reason != "balance_not_paid":
-        return kept
+        return limits
     # A payment that was made in time may still be noticed, and undoes the forfeiture.
     noticed_by = order.entered_at + order.policy.late_notice_window
-    return kept | {"not_before": instant_text(noticed_by)}
+    return limits | {"not_before": instant_text(noticed_by)}
 
 
 def _resolve(order: Order, creator: Creator, at: datetime) -> Terms:
-    by = (Role.OPERATOR, "-")
-    asked: dict[str, Terms] = {
+    requester = (Role.OPERATOR, "-")
+    arguments_by_outcome: dict[str, Terms] = {
         "approve": {"creator_bps": None},
         "cancel": {},
         "extend": {"creator_bps": None, "until": at + order.policy.longest_extension},
     }
-    found: Terms = {}
-    for outcome, more in asked.items():
-        verdict = attempt(
-            order, creator, at, "resolve_dispute", by, **({"outcome": outcome} | more)
+    states: Terms = {}
+    for outcome, arguments in arguments_by_outcome.items():
+        decision = attempt(
+            order, creator, at, "resolve_dispute", requester, **({"outcome": outcome} | arguments)
         )
-        if verdict.reason is None:
-            found[outcome] = verdict.order.state.value
-    most = instant_text(at + order.policy.longest_extension)
-    return {"outcomes": found, "creator_bps": [0, 10_000], "until": [instant_text(at), most]}
+        if decision.reason is None:
+            states[outcome] = decision.order.state.value
+    latest_text = instant_text(at + order.policy.longest_extension)
+    return {
+        "outcomes": states,
+        "creator_bps": [0, 10_000],
+        "until": [instant_text(at), latest_text],
+    }
 
 
 def _cancel(order: Order, _: Creator, at: datetime) -> Terms:
@@ -99,26 +106,26 @@ def _cancel(order: Order, _: Creator, at: datetime) -> Terms:
     if order.state not in (State.IN_FULFILMENT, *BEFORE_PUBLICATION, State.IN_ARBITRATION):
         return {}
     bps = settlement.tier(order, at)
-    ahead = {} if order.state is State.IN_ARBITRATION else _tiers(order)
-    rises = {when: one for when, one in ahead.items() if one > bps}
+    tiers_ahead = {} if order.state is State.IN_ARBITRATION else _tiers(order)
+    rises = {condition: tier_bps for condition, tier_bps in tiers_ahead.items() if tier_bps > bps}
     return {"cost_bps": bps} | ({"rises": rises} if rises else {})
 
 
 def _tiers(order: Order) -> dict[str, int]:
     """Name every tier of an order's kind, in basis points, by what it takes to reach it."""
     policy = order.policy
-    found = {"once a script is handed in": policy.script_cost_bps} if order.needs_script else {}
+    tiers = {"once a script is handed in": policy.script_cost_bps} if order.needs_script else {}
     if order.is_live:
-        found["once the script is approved"] = policy.live_approved_cost_bps
+        tiers["once the script is approved"] = policy.live_approved_cost_bps
         if order.expected_publish_at is not None:
             day = civil.start_of(civil.day_of(order.expected_publish_at))
-            when = f"with an approved script from {instant_text(day)}"
-            found[when] = policy.live_day_cost_bps
-        return found
-    sent_back = f"once the content is sent back {policy.rejected_cost_from} times"
-    return found | {
+            condition = f"with an approved script from {instant_text(day)}"
+            tiers[condition] = policy.live_day_cost_bps
+        return tiers
+    rejected_condition = f"once the content is sent back {policy.rejected_cost_from} times"
+    return tiers | {
         "once the content is handed in": policy.content_cost_bps,
-        sent_back: policy.rejected_cost_bps,
+        rejected_condition: policy.rejected_cost_bps,
     }
 
 

@@ -37,10 +37,10 @@ def _offered(fact: happened.OrderOffered) -> str:
 def _accepted(fact: happened.OrderAccepted) -> str:
     part = f"; of it {share(fact.mcn_share_bps)} goes to agency {fact.mcn_id}"
     agency = part if fact.mcn_share_bps else ""
-    left = "nothing is left to pay"
+    balance = "nothing is left to pay"
     if fact.due_at is not None:
-        left = f"{fen(fact.balance_due_fen)} are due until {_due(fact, fact.due_at)}"
-    return f"accepted by {fact.by} at {fen(fact.amount_fen)}{agency}; {left}"
+        balance = f"{fen(fact.balance_due_fen)} are due until {_due(fact, fact.due_at)}"
+    return f"accepted by {fact.by} at {fen(fact.amount_fen)}{agency}; {balance}"
 
 
 def _due(fact: Any, due_at: datetime) -> str:  # noqa: ANN401 - any fact that arms a deadline
@@ -52,22 +52,22 @@ def _declined(fact: happened.OrderDeclined) -> str:
 
 
 def _expired(fact: happened.OrderExpired) -> str:
-    what = {
+    explanation = {
         "deposit_not_paid": "nobody had paid",
         "not_accepted": f"creator {fact.creator_id} had not answered",
     }[fact.reason]
-    return f"expired: {what}"
+    return f"expired: {explanation}"
 
 
 def _cancelled(fact: happened.OrderCancelled) -> str:
     head = f"cancelled by {who(fact.by)} ({fact.reason}){said(fact.note)}"
     if not fact.cost_fen:
-        held = (
+        refund = (
             f"{fen(fact.refund_fen)}, everything, go back"
             if fact.refund_fen
             else "nothing was held"
         )
-        return f"{head}; {held}"
+        return f"{head}; {refund}"
     return (
         f"{head} at a cost of {fen(fact.cost_fen)}: {fen(fact.creator_part_fen)} to the creator's "
         f"side, {fen(fact.fee_part_fen)} to the platform; {fen(fact.refund_fen)} go back"
@@ -82,18 +82,18 @@ def _overdue(fact: happened.OrderBalanceOverdue) -> str:
 
 
 def _forfeited(fact: happened.OrderForfeited) -> str:
-    why = {
+    explanation = {
         "balance_not_paid": "the balance was not paid in time",
         "client_cancelled": "the client left after the creator had accepted",
     }[fact.reason]
-    return f"the deposit of {fen(fact.amount_fen)} is forfeited: {why}"
+    return f"the deposit of {fen(fact.amount_fen)} is forfeited: {explanation}"
 
 
 def _reinstated(fact: happened.OrderReinstated) -> str:
-    how = "the balance had been paid in time"
+    explanation = "the balance had been paid in time"
     if fact.due_at is not None:
-        how = f"the balance may be paid until {instant_text(fact.due_at)}"
-    return f"reinstated, the deposit of {fen(fact.amount_fen)} is held again: {how}"
+        explanation = f"the balance may be paid until {instant_text(fact.due_at)}"
+    return f"reinstated, the deposit of {fen(fact.amount_fen)} is held again: {explanation}"
 
 
 def _funded(fact: happened.OrderFunded) -> str:
@@ -104,8 +104,10 @@ def _funded(fact: happened.OrderFunded) -> str:
 
 
 def _quoted(fact: happened.QuoteRevised | happened.QuoteRestored) -> str:
-    how = "moved" if isinstance(fact, happened.QuoteRevised) else "back"
-    return f"the quote is {how} to {fen(fact.amount_fen)}, {fen(fact.balance_due_fen)} are due"
+    direction = "moved" if isinstance(fact, happened.QuoteRevised) else "back"
+    return (
+        f"the quote is {direction} to {fen(fact.amount_fen)}, {fen(fact.balance_due_fen)} are due"
+    )
 
 
 def _completed(fact: happened.OrderCompleted) -> str:
@@ -123,8 +125,8 @@ def _released(fact: happened.ForfeitReleased) -> str:
         f"creator {fact.creator_id}": fact.creator_fen,
         f"client {fact.client_id}": fact.client_fen,
     }
-    shown = ", ".join(f"{fen(part)} to {payee}" for payee, part in parts.items() if part)
-    return f"the forfeited deposit is released by {fact.by}{said(fact.note)}: {shown}"
+    share_texts = ", ".join(f"{fen(part)} to {payee}" for payee, part in parts.items() if part)
+    return f"the forfeited deposit is released by {fact.by}{said(fact.note)}: {share_texts}"
 
 
 def _applied(fact: money.PaymentApplied) -> str:

@@ -18,8 +18,8 @@ def told_party(fact: Fact) -> str:
 
 
 def _registered(fact: party.CreatorRegistered) -> str:
-    where = "directly" if fact.mcn_id is None else f"with agency {fact.mcn_id}"
-    return f"creator {fact.creator_id} is signed {where}"
+    contract = "directly" if fact.mcn_id is None else f"with agency {fact.mcn_id}"
+    return f"creator {fact.creator_id} is signed {contract}"
 
 
 def _left(fact: party.ContractEnded) -> str:
@@ -34,9 +34,9 @@ def _reported(fact: party.ViolationReported) -> str:
 
 
 def _banned(fact: party.CreatorBanned) -> str:
-    how = _until(fact.until)
+    duration = _until(fact.until)
     return (
-        f"creator {fact.creator_id} is banned from {instant_text(fact.since)} {how}, "
+        f"creator {fact.creator_id} is banned from {instant_text(fact.since)} {duration}, "
         f"for violation {fact.violation_id}, number {fact.step}"
     )
 
@@ -46,13 +46,15 @@ def _until(until: datetime | None) -> str:
 
 
 def _lifted(fact: party.CreatorBanLifted) -> str:
-    more = ", and the next one begins" if fact.still_banned else ""
-    return f"the ban of creator {fact.creator_id} for violation {fact.violation_id} is over{more}"
+    next_ban = ", and the next one begins" if fact.still_banned else ""
+    return (
+        f"the ban of creator {fact.creator_id} for violation {fact.violation_id} is over{next_ban}"
+    )
 
 
 def _overturned(fact: party.ViolationOverturned) -> str:
-    left = f"{len(fact.bans)} bans stand" if fact.bans else "no ban stands"
-    return f"violation {fact.violation_id} is void, by {fact.by}{said(fact.note)}: {left}"
+    remaining_bans = f"{len(fact.bans)} bans stand" if fact.bans else "no ban stands"
+    return f"violation {fact.violation_id} is void, by {fact.by}{said(fact.note)}: {remaining_bans}"
 
 
 PARTIES: dict[type[Fact], Callable[[Any], str]] = {

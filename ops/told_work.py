@@ -17,9 +17,9 @@ def _due(fact: Any) -> str:  # noqa: ANN401 - any fact of the work that arms a d
 
 
 def _submitted(fact: work.ScriptSubmitted | work.ContentSubmitted) -> str:
-    what = "script" if isinstance(fact, work.ScriptSubmitted) else "content"
+    kind = "script" if isinstance(fact, work.ScriptSubmitted) else "content"
     return (
-        f"{what} {fact.version} handed in by {fact.by}{said(fact.note)} ({', '.join(fact.links)}); "
+        f"{kind} {fact.version} handed in by {fact.by}{said(fact.note)} ({', '.join(fact.links)}); "
         f"the client may answer until {_due(fact)}, after that it is approved"
     )
 
@@ -37,9 +37,9 @@ def _by(name: str) -> str:
 
 
 def _rejected(fact: work.ScriptRejected | work.ContentRejected) -> str:
-    what = "script" if isinstance(fact, work.ScriptRejected) else "content"
+    kind = "script" if isinstance(fact, work.ScriptRejected) else "content"
     return (
-        f"{what} {fact.version} sent back by {fact.by}{said(fact.comment)}; "
+        f"{kind} {fact.version} sent back by {fact.by}{said(fact.comment)}; "
         f"{fact.rejections_left} more may be sent back; another is due {_due(fact)}"
     )
 
@@ -64,12 +64,12 @@ def _arbitrated(fact: work.OrderInArbitration) -> str:
 
 
 def _resolved(fact: work.DisputeResolved) -> str:
-    how = {
+    resolution = {
         "approve": "it counts as approved",
         "cancel": f"it ends, {share(fact.creator_bps or 0)} of the amount to the creator's side",
         "extend": f"back to {fact.came_from} until {_text(fact.until)}",
     }[fact.outcome]
-    return f"the dispute is resolved by {fact.by}{said(fact.note)}: {how}"
+    return f"the dispute is resolved by {fact.by}{said(fact.note)}: {resolution}"
 
 
 def _rated(fact: work.OrderRated) -> str:

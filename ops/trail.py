@@ -23,22 +23,22 @@ HEADS = ("at", "who", "did", "about", "why", "status", "until")
 
 def trail(settings: Settings, options: Namespace) -> int:
     """List what operators did, the latest first."""
-    wanted = Wanted(
+    act_filter = Wanted(
         by=options.by and options.by.removeprefix("operator:"),
         since=None if options.since is None else instant("--since", options.since),
         until=None if options.until is None else instant("--until", options.until),
         order_id=options.order,
     )
     with books(settings) as source:
-        found = acts(source.store.engine, wanted)
+        entries = acts(source.store.engine, act_filter)
         if options.json:
-            for event, _ in found:
+            for event, _ in entries:
                 print(json.dumps(event.published() | {"about": event.subject}, ensure_ascii=False))
             return 0
-        shown = list(islice(found, MOST_SHOWN + 1))
-    rows = [_row(*one) for one in shown[:MOST_SHOWN]]
+        first_entries = list(islice(entries, MOST_SHOWN + 1))
+    rows = [_row(*entry) for entry in first_entries[:MOST_SHOWN]]
     print(tables.draw("Trail", HEADS, rows) if rows else "No operator did anything.")
-    if len(shown) > MOST_SHOWN:
+    if len(first_entries) > MOST_SHOWN:
         print(f"… and more: only the latest {MOST_SHOWN} are shown; --json lists all")
     return 0
 
@@ -59,9 +59,9 @@ def _change(before: str | None, after: str | None) -> str | None:
     return before if before == after else f"{before or '-'} → {after or '-'}"
 
 
-def _status(seen: Glimpse | None) -> str | None:
-    return None if seen is None else seen.status
+def _status(snapshot: Glimpse | None) -> str | None:
+    return None if snapshot is None else snapshot.status
 
 
-def _until(seen: Glimpse | None) -> str | None:
-    return None if seen is None or seen.due_at is None else instant_text(seen.due_at)
+def _until(snapshot: Glimpse | None) -> str | None:
+    return None if snapshot is None or snapshot.due_at is None else instant_text(snapshot.due_at)

@@ -27,12 +27,17 @@ ID = "only-a-trial"
 
 
 def attempt(
-    order: Order, creator: Creator, at: datetime, kind: str, by: tuple[Role, str], **more: object
+    order: Order,
+    creator: Creator,
+    at: datetime,
+    kind: str,
+    requester: tuple[Role, str],
+    **arguments: object,
 ) -> Verdict:
     """Judge a command as if it were received at `at`."""
     sample = SAMPLES.get(kind)
-    body: Body = {"id": ID, "kind": kind, "by": {"role": by[0].value, "id": by[1]}}
-    body |= {"order_id": order.order_id} | (sample(order, at) if sample else {}) | more
+    body: Body = {"id": ID, "kind": kind, "by": {"role": requester[0].value, "id": requester[1]}}
+    body |= {"order_id": order.order_id} | (sample(order, at) if sample else {}) | arguments
     command: Any = COMMANDS.validate_python(body)
     return decide(order, command, at, creator)
 
@@ -42,8 +47,8 @@ def _later(order: Order, at: datetime) -> Body:
 
 
 def _release(order: Order, _: datetime) -> Body:
-    kept = sum(one.amount_fen for one in order.forfeited)
-    return {"parts": [{"to": "platform", "amount_fen": kept or 1}], "reason": "-"}
+    forfeited_fen = sum(holding.amount_fen for holding in order.forfeited)
+    return {"parts": [{"to": "platform", "amount_fen": forfeited_fen or 1}], "reason": "-"}
 
 
 SAMPLES: dict[str, Callable[[Order, datetime], Body]] = {
@@ -63,36 +68,36 @@ SAMPLES: dict[str, Callable[[Order, datetime], Body]] = {
 
 def payment(order: Order, at: datetime) -> Verdict | Unusable:
     """Record the payment that the order would take, or say why it would take none."""
-    amount = wanted_fen(order)
+    amount_fen = wanted_fen(order)
     paid_at = at if order.stoppers else min(at, order.pay_by)
-    why = payments.unusable(order, amount, paid_at, at)
-    if why is not None:
-        return why
-    share = {"order_id": order.order_id, "amount_fen": amount}
+    reason = payments.unusable(order, amount_fen, paid_at, at)
+    if reason is not None:
+        return reason
+    share = {"order_id": order.order_id, "amount_fen": amount_fen}
     body = {"id": ID, "kind": "confirm_payment", "by": {"role": "payments", "id": "-"}}
-    told = {"payment_id": ID, "paid_at": paid_at, "amount_fen": amount, "shares": [share]}
-    command = ConfirmPayment.model_validate(body | told)
+    details = {"payment_id": ID, "paid_at": paid_at, "amount_fen": amount_fen, "shares": [share]}
+    command = ConfirmPayment.model_validate(body | details)
     facts = payments.judge_share(order, command, command.shares[0], at)
     return Verdict(order).then(facts, at, f"command:{ID}")
 
 
 def wanted_fen(order: Order) -> int:
     """Return what a payment must be to be of use: what is due, or would have been."""
-    kept = sum(one.amount_fen for one in order.forfeited)
-    return order.balance_due_fen or (order.total_fen - kept if kept else 0)
+    forfeited_fen = sum(holding.amount_fen for holding in order.forfeited)
+    return order.balance_due_fen or (order.total_fen - forfeited_fen if forfeited_fen else 0)
 
 
-def effect(verdict: Verdict, before: Order) -> Body:
+def effect(decision: Verdict, before: Order) -> Body:
     """Say what becomes of an order, and of whose money."""
-    after = verdict.order
-    found: Body = {"becomes": after.state.value, "reason": after.reason}
-    for event in verdict.events:
-        for name, amount in _moved(event.fact):
-            found[name] = found.get(name, 0) + amount
-    waits = after.state not in (before.state, State.IN_ARBITRATION)
-    if waits and after.due_at is not None:
-        found["due_at"] = instant_text(after.due_at)
-    return {name: one for name, one in found.items() if one}
+    after = decision.order
+    effects: Body = {"becomes": after.state.value, "reason": after.reason}
+    for event in decision.events:
+        for name, amount_fen in _moved(event.fact):
+            effects[name] = effects.get(name, 0) + amount_fen
+    is_waiting = after.state not in (before.state, State.IN_ARBITRATION)
+    if is_waiting and after.due_at is not None:
+        effects["due_at"] = instant_text(after.due_at)
+    return {name: value for name, value in effects.items() if value}
 
 
 def _moved(fact: Fact) -> tuple[tuple[str, int], ...]:

@@ -110,7 +110,9 @@ class Formation:
                     self._plan(), var=self.settings.var, environ=self._environ(), echo=self._echo
                 )
                 self._supervisor.live(
-                    settled=self._settled, stopping=self._stopping, patience=self._start_timeout
+                    ready_event=self._settled,
+                    stop_event=self._stopping,
+                    timeout_s=self._start_timeout,
                 )
         except BaseException as error:  # noqa: BLE001
             # Raised again in the thread that asked for all this.
@@ -124,14 +126,14 @@ class Formation:
 
     def _environ(self) -> dict[str, str]:
         """Pass our settings on, whether they came from the environment or from arguments."""
-        ours = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        return ours | self.settings.environ()
+        environ = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        return environ | self.settings.environ()
 
 
 def earnest_programs(workers: int) -> list[Program]:
     """List what Earnest consists of, besides Redis, in the order of starting."""
-    numbered = [f"worker.{n}" for n in range(1, workers + 1)]
-    names = ["migrate", *numbered, "relay", "scheduler", "web"]
+    worker_names = [f"worker.{n}" for n in range(1, workers + 1)]
+    names = ["migrate", *worker_names, "relay", "scheduler", "web"]
     return [command(name) for name in names]
 
 
@@ -162,10 +164,16 @@ def until_signalled(event: threading.Event) -> Iterator[None]:
         event.set()
 
     # What somebody chose to ignore stays ignored: that is how `nohup` works.
-    heeded = [one for one in SIGNALS if signal.getsignal(one) is not signal.SIG_IGN]
-    before = {one: signal.signal(one, note) for one in heeded}
+    handled_signals = [
+        signal_number
+        for signal_number in SIGNALS
+        if signal.getsignal(signal_number) is not signal.SIG_IGN
+    ]
+    previous_handlers = {
+        signal_number: signal.signal(signal_number, note) for signal_number in handled_signals
+    }
     try:
         yield
     finally:
-        for one, handler in before.items():
-            signal.signal(one, handler)
+        for signal_number, handler in previous_handlers.items():
+            signal.signal(signal_number, handler)

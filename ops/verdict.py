@@ -53,28 +53,35 @@ class Check:
     faults: tuple[str, ...]
 
 
-def check(forecast: Forecast, found: Found) -> list[Check]:
+def check(forecast: Forecast, actual: Found) -> list[Check]:
     """Compare everything that decides whether all is right."""
-    heard = {one: (receipt.outcome, receipt.reason) for one, receipt in found.outcomes.items()}
-    owed = {account: fen for account, fen in forecast.balances.items() if fen}
-    owned = {account: fen for account, fen in found.balances.items() if fen}
+    outcomes = {
+        command_id: (receipt.outcome, receipt.reason)
+        for command_id, receipt in actual.outcomes.items()
+    }
+    expected_balances = {account: fen for account, fen in forecast.balances.items() if fen}
+    actual_balances = {account: fen for account, fen in actual.balances.items() if fen}
     return [
-        Check("every command has the outcome foreseen", _differ(forecast.outcomes, heard)),
-        Check("every message was answered, bad ones too", _differ(forecast.answers, found.answers)),
-        Check("every order came to the ending foreseen", _differ(forecast.orders, found.orders)),
-        Check("every account holds the money foreseen", _differ(owed, owned)),
-        Check("every fen went where it should", _differ(forecast.flows, found.flows)),
-        Check("the audit finds nothing wrong", tuple(map(str, found.findings))),
-        Check("nothing is left running", tuple(found.left)),
+        Check("every command has the outcome foreseen", _differ(forecast.outcomes, outcomes)),
+        Check(
+            "every message was answered, bad ones too", _differ(forecast.answers, actual.answers)
+        ),
+        Check("every order came to the ending foreseen", _differ(forecast.orders, actual.orders)),
+        Check(
+            "every account holds the money foreseen", _differ(expected_balances, actual_balances)
+        ),
+        Check("every fen went where it should", _differ(forecast.flows, actual.flows)),
+        Check("the audit finds nothing wrong", tuple(map(str, actual.findings))),
+        Check("nothing is left running", tuple(actual.left)),
     ]
 
 
-def _differ(wanted: Mapping[Any, object], got: Mapping[Any, object]) -> tuple[str, ...]:
+def _differ(expected: Mapping[Any, object], actual: Mapping[Any, object]) -> tuple[str, ...]:
     """Say where two mappings differ."""
     return tuple(
-        f"{_said(key)}: {_said(wanted.get(key))} was foreseen, {_said(got.get(key))} was found"
-        for key in sorted(wanted.keys() | got.keys(), key=str)
-        if wanted.get(key) != got.get(key)
+        f"{_said(key)}: {_said(expected.get(key))} was foreseen, {_said(actual.get(key))} was found"
+        for key in sorted(expected.keys() | actual.keys(), key=str)
+        if expected.get(key) != actual.get(key)
     )
 
 
@@ -84,68 +91,76 @@ def _said(value: object) -> str:
     return "nothing" if value is None else str(value)
 
 
-def report(forecast: Forecast, found: Found, steps: Iterable[Step]) -> str:
+def report(forecast: Forecast, actual: Found, steps: Iterable[Step]) -> str:
     """Draw every table; the last one says whether all is right."""
     return "\n\n".join(
         (
-            _endings(forecast, found, names(steps)),
-            _commands(forecast, found),
-            _reminders(forecast, found),
-            draw_whereabouts(forecast.flows, found.flows),
-            _lateness(found),
+            _endings(forecast, actual, names(steps)),
+            _commands(forecast, actual),
+            _reminders(forecast, actual),
+            draw_whereabouts(forecast.flows, actual.flows),
+            _lateness(actual),
             draw(
-                "PROCESSES USED", ("name", "pid"), [(n, str(p)) for n, p in found.processes.items()]
+                "PROCESSES USED",
+                ("name", "pid"),
+                [(n, str(p)) for n, p in actual.processes.items()],
             ),
-            _verdict(check(forecast, found)),
+            _verdict(check(forecast, actual)),
         )
     )
 
 
 def names(steps: Iterable[Step]) -> dict[str, str]:
     """Return the orders' names, from the commands that placed them."""
-    found: dict[str, str] = {}
+    names_by_order_id: dict[str, str] = {}
     for step in steps:
         body = json.loads(step.command or "{}")
         if body.get("kind") == "place_order":
-            found.setdefault(str(body.get("order_id")), str(body.get("name")))
-    return found
+            names_by_order_id.setdefault(str(body.get("order_id")), str(body.get("name")))
+    return names_by_order_id
 
 
-def _endings(forecast: Forecast, found: Found, name_of: Mapping[str, str]) -> str:
-    actual = Counter(found.orders.values())
-    example = {
-        ending: name_of.get(one, one) for one, ending in reversed(list(found.orders.items()))
+def _endings(forecast: Forecast, actual: Found, names_by_order_id: Mapping[str, str]) -> str:
+    actual_endings = Counter(actual.orders.values())
+    examples = {
+        ending: names_by_order_id.get(order_id, order_id)
+        for order_id, ending in reversed(list(actual.orders.items()))
     }
     rows: list[tuple[Cell, ...]] = [
-        (*one, forecast.endings[one], actual[one], fit(example.get(one, "-"), NAME_COLUMNS))
-        for one in sorted(forecast.endings | actual, key=str)
+        (
+            *ending,
+            forecast.endings[ending],
+            actual_endings[ending],
+            fit(examples.get(ending, "-"), NAME_COLUMNS),
+        )
+        for ending in sorted(forecast.endings | actual_endings, key=str)
     ]
-    rows.append(("all", "", forecast.endings.total(), actual.total(), ""))
+    rows.append(("all", "", forecast.endings.total(), actual_endings.total(), ""))
     return draw("ORDERS", ("state", "reason", "foreseen", "actual", "for example"), rows)
 
 
-def _commands(forecast: Forecast, found: Found) -> str:
+def _commands(forecast: Forecast, actual: Found) -> str:
     rows: list[tuple[Cell, ...]] = [
-        (*one, forecast.answers[one], found.answers[one])
-        for one in sorted(forecast.answers | found.answers, key=str)
+        (*outcome, forecast.answers[outcome], actual.answers[outcome])
+        for outcome in sorted(forecast.answers | actual.answers, key=str)
     ]
-    rows.append(("all", "", forecast.answers.total(), found.answers.total()))
+    rows.append(("all", "", forecast.answers.total(), actual.answers.total()))
     return draw("COMMANDS", ("outcome", "reason", "foreseen", "actual"), rows)
 
 
-def _reminders(forecast: Forecast, found: Found) -> str:
+def _reminders(forecast: Forecast, actual: Found) -> str:
     rows: list[tuple[Cell, ...]] = [
-        (*one, forecast.reminders[one], found.reminders[one])
-        for one in sorted(forecast.reminders | found.reminders, key=str)
+        (*reminder, forecast.reminders[reminder], actual.reminders[reminder])
+        for reminder in sorted(forecast.reminders | actual.reminders, key=str)
     ]
-    rows.append(("all", "", forecast.reminders.total(), found.reminders.total()))
+    rows.append(("all", "", forecast.reminders.total(), actual.reminders.total()))
     return draw("REMINDERS SENT", ("to", "about", "foreseen", "actual"), rows)
 
 
-def _lateness(found: Found) -> str:
+def _lateness(actual: Found) -> str:
     ranks = (("p50", 0.50), ("p99", 0.99), ("max", 1.0))
-    rows = [("deadlines enforced", len(found.lateness))]
-    rows += [(f"{name}, ms", round(quantile(found.lateness, rank) * 1000)) for name, rank in ranks]
+    rows = [("deadlines enforced", len(actual.lateness))]
+    rows += [(f"{name}, ms", round(quantile(actual.lateness, rank) * 1000)) for name, rank in ranks]
     return draw("LATENESS OF DEADLINES", ("measure", "value"), rows)
 
 
@@ -157,7 +172,7 @@ def quantile(values: Sequence[float], rank: float) -> float:
 
 def _verdict(checks: Sequence[Check]) -> str:
     rows: list[tuple[Cell, ...]] = []
-    for one in checks:
-        rows.append((one.what, f"NO, {len(one.faults)} wrong" if one.faults else "yes"))
-        rows += [(f"  {fault}", "") for fault in one.faults[:SHOWN]]
+    for check in checks:
+        rows.append((check.what, f"NO, {len(check.faults)} wrong" if check.faults else "yes"))
+        rows += [(f"  {fault}", "") for fault in check.faults[:SHOWN]]
     return draw("VERDICT", ("what must be so", "is it?"), rows)

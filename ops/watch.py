@@ -31,59 +31,64 @@ HEADS = ("order", "state", "until", "in seconds", "client", "creator")
 def queues(settings: Settings, *, as_json: bool) -> int:
     """Show what waits where, who is there to work, and how far the readers of events are."""
     with opened(settings) as (reader, client):
-        found = watching.queues(reader.store.engine, client)
-        readers = groups.groups(client, settings.retention) if found["redis"] == "up" else []
+        status = watching.queues(reader.store.engine, client)
+        consumer_groups = (
+            groups.groups(client, settings.retention) if status["redis"] == "up" else []
+        )
     if as_json:
-        print(json.dumps(found | {"groups": [asdict(one) for one in readers]}))
+        print(json.dumps(status | {"groups": [asdict(group) for group in consumer_groups]}))
         return 0
-    rows = [(name, one["waiting"], one["in_flight"]) for name, one in found["queues"].items()]
-    rows.append(("accepted over HTTP", found["inbox"]["commands"], None))
-    rows.append(("events to publish", found["outbox"]["events"], None))
+    rows = [
+        (name, counts["waiting"], counts["in_flight"]) for name, counts in status["queues"].items()
+    ]
+    rows.append(("accepted over HTTP", status["inbox"]["commands"], None))
+    rows.append(("events to publish", status["outbox"]["events"], None))
     print(tables.draw("Queues", ("queue", "waiting", "in flight"), rows))
-    print(f"\nOldest command: {found['oldest_seconds']:.1f} s. Redis is {found['redis']}.")
-    print(f"Oldest unpublished event: {found['outbox']['lag_seconds']:.1f} s.")
-    print(f"Workers alive: {found['workers_alive']}. {_standing(found)}")
-    print(f"Aside: {found['quarantine']} in quarantine, {found['dead_letters']} dead letters.")
-    for one in readers:
-        late = " TOO FAR BEHIND" if one.behind else ""
-        print(f"{one.stream}, group {one.name}: {one.lag + one.pending} unread{late}")
+    print(f"\nOldest command: {status['oldest_seconds']:.1f} s. Redis is {status['redis']}.")
+    print(f"Oldest unpublished event: {status['outbox']['lag_seconds']:.1f} s.")
+    print(f"Workers alive: {status['workers_alive']}. {_standing(status)}")
+    print(f"Aside: {status['quarantine']} in quarantine, {status['dead_letters']} dead letters.")
+    for group in consumer_groups:
+        late_note = " TOO FAR BEHIND" if group.behind else ""
+        print(f"{group.stream}, group {group.name}: {group.lag + group.pending} unread{late_note}")
     return 0
 
 
-def _standing(found: dict[str, Any]) -> str:
+def _standing(status: dict[str, Any]) -> str:
     names = ("relay", "scheduler")
-    return " ".join(f"{one}: {'at work' if found[one] else 'NOT THERE'}." for one in names)
+    return " ".join(f"{name}: {'at work' if status[name] else 'NOT THERE'}." for name in names)
 
 
 def deadlines(settings: Settings, *, as_json: bool) -> int:
     """Show what falls due within the hour, what is overdue, and how late deadlines have been."""
     with opened(settings) as (reader, _):
-        found = watching.deadlines(reader.store, from_us(now_us()))
-        found["lateness"] = _lateness(reader.lateness())
+        report = watching.deadlines(reader.store, from_us(now_us()))
+        report["lateness"] = _lateness(reader.lateness())
     if as_json:
-        print(json.dumps(found))
+        print(json.dumps(report))
         return 0
     rows = [
         (
-            one["order_id"],
-            one["state"],
-            one["due_at"],
-            round(one["seconds"]),
-            one["client_id"],
-            one["creator_id"],
+            deadline["order_id"],
+            deadline["state"],
+            deadline["due_at"],
+            round(deadline["seconds"]),
+            deadline["client_id"],
+            deadline["creator_id"],
         )
-        for one in found["next"]
+        for deadline in report["next"]
     ]
     print(tables.draw("Due within the hour, and overdue", HEADS, rows))
-    worst = f", the oldest by {found['worst_overdue_seconds']:.1f} s" if found["overdue"] else ""
-    print(f"\n{found['due_within']} due within the hour, {found['overdue']} overdue{worst}.")
-    armed = ", ".join(f"{count} {state}" for state, count in found["armed"].items())
+    worst = f", the oldest by {report['worst_overdue_seconds']:.1f} s" if report["overdue"] else ""
+    print(f"\n{report['due_within']} due within the hour, {report['overdue']} overdue{worst}.")
+    armed = ", ".join(f"{count} {state}" for state, count in report["armed"].items())
     print(f"Waiting: {armed or 'nobody'}.")
-    late = found["lateness"]
-    if late["deadlines"]:
+    lateness = report["lateness"]
+    if lateness["deadlines"]:
         print(
-            f"{late['deadlines']} deadlines took effect, half of them within {late['p50']:.3f} s, "
-            f"99 % within {late['p99']:.3f} s, the last within {late['max']:.3f} s."
+            f"{lateness['deadlines']} deadlines took effect, "
+            f"half of them within {lateness['p50']:.3f} s, "
+            f"99 % within {lateness['p99']:.3f} s, the last within {lateness['max']:.3f} s."
         )
     return 0
 
@@ -93,25 +98,25 @@ def _lateness(seconds: list[float]) -> dict[str, float]:
     if not seconds:
         return {"deadlines": 0, "p50": 0.0, "p99": 0.0, "max": 0.0}
     cuts = quantiles([*seconds, *seconds], n=100)
-    most = max(seconds)
-    return {"deadlines": len(seconds), "p50": cuts[49], "p99": min(cuts[98], most), "max": most}
+    max_s = max(seconds)
+    return {"deadlines": len(seconds), "p50": cuts[49], "p99": min(cuts[98], max_s), "max": max_s}
 
 
 def explain(settings: Settings, order_id: str, *, as_json: bool) -> int:
     """Account for one order."""
     with opened(settings) as (reader, client):
         at, watermark = present(RedisDoor(client, reader.store.engine))
-        found = account_for(reader.store, order_id, at=at, watermark=watermark)
-    if found is None:
+        account = account_for(reader.store, order_id, at=at, watermark=watermark)
+    if account is None:
         raise Refused(f"no order {order_id}: `earnest orders list` shows those there are")
-    print(json.dumps(found, ensure_ascii=False) if as_json else as_text(found))
+    print(json.dumps(account, ensure_ascii=False) if as_json else as_text(account))
     return 0
 
 
-def present(door: RedisDoor) -> tuple[datetime, datetime | None]:
+def present(clock: RedisDoor) -> tuple[datetime, datetime | None]:
     """Return what time it is where that is decided, and until when everything is settled."""
     try:
-        return door.now(), door.watermark(without=())
+        return clock.now(), clock.watermark(without=())
     except Unavailable as error:
         # On stderr: what follows may be read by a program.
         print(f"by this host's clock: {tables.plain(str(error))}", file=sys.stderr)

@@ -46,12 +46,12 @@ RELEASED = (
 """What becomes of a forfeited deposit."""
 
 
-def flows(moved: Iterable[Posting]) -> Counter[Flow]:
+def flows(postings: Iterable[Posting]) -> Counter[Flow]:
     """Add up postings by the kinds of account that they move money between, in fen."""
-    found: Counter[Flow] = Counter()
-    for one in moved:
-        found[_kind(one.source), _kind(one.target)] += one.amount_fen
-    return found
+    fen_by_flow: Counter[Flow] = Counter()
+    for posting in postings:
+        fen_by_flow[_kind(posting.source), _kind(posting.target)] += posting.amount_fen
+    return fen_by_flow
 
 
 def _kind(account: str) -> str:
@@ -70,27 +70,29 @@ def draw_whereabouts(foreseen: Counter[Flow], actual: Counter[Flow]) -> str:
     )
 
 
-def _money(moved: Counter[Flow]) -> Sums:
+def _money(fen_by_flow: Counter[Flow]) -> Sums:
     """Hold what came against where it went and where it is."""
-    found = Sums({"received from clients": _out_of(PSP, moved)})
-    found.update({name: -moved[account, PSP] for name, account in GONE})
-    found.update({name: _out_of(account, moved) - _into(account, moved) for name, account in NOW})
-    return found
+    sums = Sums({"received from clients": _out_of(PSP, fen_by_flow)})
+    sums.update({name: -fen_by_flow[account, PSP] for name, account in GONE})
+    sums.update(
+        {name: _out_of(account, fen_by_flow) - _into(account, fen_by_flow) for name, account in NOW}
+    )
+    return sums
 
 
-def _deposits(moved: Counter[Flow]) -> Sums:
-    found = Sums({"forfeited": _into(FORFEITED, moved)})
-    found.update({name: -moved[FORFEITED, account] for name, account in RELEASED})
-    found["not released"] = _out_of(FORFEITED, moved) - _into(FORFEITED, moved)
-    return found
+def _deposits(fen_by_flow: Counter[Flow]) -> Sums:
+    sums = Sums({"forfeited": _into(FORFEITED, fen_by_flow)})
+    sums.update({name: -fen_by_flow[FORFEITED, account] for name, account in RELEASED})
+    sums["not released"] = _out_of(FORFEITED, fen_by_flow) - _into(FORFEITED, fen_by_flow)
+    return sums
 
 
-def _into(account: str, moved: Counter[Flow]) -> int:
-    return sum(fen for (_, target), fen in moved.items() if target == account)
+def _into(account: str, fen_by_flow: Counter[Flow]) -> int:
+    return sum(fen for (_, target), fen in fen_by_flow.items() if target == account)
 
 
-def _out_of(account: str, moved: Counter[Flow]) -> int:
-    return sum(fen for (source, _), fen in moved.items() if source == account)
+def _out_of(account: str, fen_by_flow: Counter[Flow]) -> int:
+    return sum(fen for (source, _), fen in fen_by_flow.items() if source == account)
 
 
 def _draw(title: str, foreseen: Sums, actual: Sums) -> str:

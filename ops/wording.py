@@ -5,9 +5,9 @@ from __future__ import annotations
 from models.clocks import Counted
 
 
-def fen(amount: int) -> str:
+def fen(amount_fen: int) -> str:
     """Write an amount."""
-    return f"{amount:,} fen"
+    return f"{amount_fen:,} fen"
 
 
 def share(bps: int) -> str:
@@ -15,9 +15,9 @@ def share(bps: int) -> str:
     return f"{bps / 100:g} %"
 
 
-def who(by: str) -> str:
+def who(party: str) -> str:
     """Name who did something, where that is nobody who asked."""
-    return {"clock": "time alone", "platform": "the platform"}.get(by, by)
+    return {"clock": "time alone", "platform": "the platform"}.get(party, party)
 
 
 def said(note: str | None) -> str:
@@ -25,10 +25,10 @@ def said(note: str | None) -> str:
     return f", saying “{note}”" if note else ""
 
 
-def counted(how: Counted) -> str:
+def counted(counting: Counted) -> str:
     """Say how a deadline was counted, where that is not by the elapsing of time."""
     return {
         "elapsed": "",
         "civil_cn": " (24:00 in Shanghai of a working day)",
         "unknown_year": " (in elapsed time: the calendar does not know the year)",
-    }[how]
+    }[counting]

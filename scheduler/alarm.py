@@ -43,18 +43,18 @@ class Alarm:
         if time.monotonic() < self.not_before:
             return 0
         self.not_before = time.monotonic() + AGAIN_S
-        held = count_due(self.engine, present, MOST_COUNTED)
-        if held:
+        held_back = count_due(self.engine, present, MOST_COUNTED)
+        if held_back:
             self.since = self.since or time.monotonic()
             wiped = watermark == BEGINNING
             log.error(
                 "deadlines.held_back",
-                deadlines=held,
+                deadlines=held_back,
                 because="the wire was wiped" if wiped else "commands wait to be settled",
                 oldest_command_s=None if wiped else round((present - watermark).total_seconds(), 1),
                 for_s=round(time.monotonic() - self.since, 1),
             )
-        return held
+        return held_back
 
     def _lift(self) -> None:
         if self.since is not None:

@@ -57,13 +57,13 @@ class Pulse:
 
     def stuck(self) -> list[str]:
         """Name the ticks that have not ended for too long: none hides behind the others."""
-        return [name for name, due in self.due.items() if time.monotonic() > due]
+        return [name for name, due_at in self.due.items() if time.monotonic() > due_at]
 
     def guard(
-        self, name: str, tick: Callable[[], object], patience_s: float = SILENCE_S
+        self, name: str, tick: Callable[[], object], timeout_s: float = SILENCE_S
     ) -> Callable[[], None]:
         """Wrap a tick: trouble with a server is logged and waited out, the pulse goes on."""
-        self.due[name] = time.monotonic() + patience_s
+        self.due[name] = time.monotonic() + timeout_s
 
         def run() -> None:
             try:
@@ -72,7 +72,7 @@ class Pulse:
                 log.warning("tick.waiting", tick=name, error=str(error)[:300])
             except Exception:
                 log.exception("tick.failed", tick=name)
-            self.due[name] = time.monotonic() + patience_s
+            self.due[name] = time.monotonic() + timeout_s
 
         return run
 
@@ -86,19 +86,19 @@ def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]
     engine, client = open_database(settings.database_url), connect(settings.redis_url)
     check_servers(engine, client)
     pulse, store = Pulse(), Store(engine, policy_in_force(settings))
-    name_of_this, keys = f"{socket.gethostname()}:{os.getpid()}", settings.keyring
+    instance_name, keys = f"{socket.gethostname()}:{os.getpid()}", settings.keyring
     defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
     scheduler = BackgroundScheduler(timezone="UTC", job_defaults=defaults)
-    for name, tick, seconds, patience_s in (
+    for name, tick, seconds, timeout_s in (
         ("wake", Waker(engine, client, keys).run_once, TICK_S, SILENCE_S),
         ("sweep", lambda: sweep_inbox(engine, client, keys), SWEEP_S, SILENCE_S),
-        ("show", lambda: hold(engine, "scheduler", name_of_this, SHOWN_US), SHOW_S, SILENCE_S),
+        ("show", lambda: hold(engine, "scheduler", instance_name, SHOWN_US), SHOW_S, SILENCE_S),
         ("rescue", Rescuer(client).run_once, RESCUE_S, SILENCE_S),
         ("audit", AuditTick(store, stopping).run_once, AUDIT_S, AT_LENGTH_S),
         ("checkup", Checkup(store).run_once, CHECKUP_S, AT_LENGTH_S),
         ("archive", Archiver(store, settings.archive_after).run_once, ARCHIVE_S, AT_LENGTH_S),
     ):
-        guarded = pulse.guard(name, tick, patience_s)
+        guarded = pulse.guard(name, tick, timeout_s)
         scheduler.add_job(guarded, "interval", seconds=seconds, id=name)
     scheduler.start()
     ready()

@@ -55,13 +55,13 @@ class Waker:
         judges people judges the clock, so any number of schedulers may tick at once.
         """
         # Not past what we have heard: a command still in the queue may have been in time.
-        before = self.door.watermark(without=())
-        self.alarm.look(before, self.door.now())
+        watermark = self.door.watermark(without=())
+        self.alarm.look(watermark, self.door.now())
         woken = 0
-        while not wakeups.nothing_due(self.engine, before):
+        while not wakeups.nothing_due(self.engine, watermark):
             if wakeups.waiting(self.client) >= MOST_WAITING:
                 break
-            claimed = wakeups.claim(self.engine, before, BATCH)
+            claimed = wakeups.claim(self.engine, watermark, BATCH)
             wakeups.send(self.client, claimed, self.keys)
             woken += len(claimed)
             if len(claimed) < BATCH:
@@ -81,8 +81,8 @@ def rescue_stranded(client: redis.Redis) -> int:
     scripts, rescued = Scripts(client), 0
     try:
         for queue in QUEUES:
-            found = scripts.rescue(Keys(queue), SILENT_MS, last=queue == QUEUES[-1])
-            rescued += len(found)
+            message_ids = scripts.rescue(Keys(queue), SILENT_MS, last=queue == QUEUES[-1])
+            rescued += len(message_ids)
     except redis.RedisError as error:
         raise Unavailable(str(error)) from error
     if rescued:
@@ -114,11 +114,11 @@ class Rescuer:
 
     def _mend(self, queue: str) -> int:
         thoroughly = self.odd[queue] or self.looks % THOROUGH == 0
-        back, dropped, agree = self.scripts.mend(Keys(queue), thoroughly=thoroughly)
-        self.odd[queue] = not agree
-        if back or dropped:
-            log.error("queue.mended", queue=queue, put_back=back, dropped=dropped)
-        return back
+        restored, dropped_count, consistent = self.scripts.mend(Keys(queue), thoroughly=thoroughly)
+        self.odd[queue] = not consistent
+        if restored or dropped_count:
+            log.error("queue.mended", queue=queue, put_back=restored, dropped=dropped_count)
+        return restored
 
 
 class Archiver:
@@ -135,18 +135,18 @@ class Archiver:
         if self.after is None or began < self.not_before:
             return 0
         now = from_us(now_us())
-        moved = archive.archive(self.store, archive.Due(now - self.after, now))
+        archived = archive.archive(self.store, archive.Due(now - self.after, now))
         took = time.monotonic() - began
         self.not_before = time.monotonic() + SHARE * took
-        if moved:
-            log.info("orders.archived", orders=moved, took_ms=round(1000 * took, 1))
-        return moved
+        if archived:
+            log.info("orders.archived", orders=archived, took_ms=round(1000 * took, 1))
+        return archived
 
 
 def sweep_inbox(engine: Engine, client: redis.Redis, keys: Keyring = UNSIGNED) -> int:
     """Hand in again what was accepted and Redis has lost; return how many messages."""
-    before = to_us(RedisDoor(client, engine).now()) - SWEPT_US
-    handed = redrive.sweep(engine, client, before, keys)
-    if handed:
-        log.warning("inbox.redriven", messages=handed)
-    return handed
+    before_us = to_us(RedisDoor(client, engine).now()) - SWEPT_US
+    redelivered = redrive.sweep(engine, client, before_us, keys)
+    if redelivered:
+        log.warning("inbox.redriven", messages=redelivered)
+    return redelivered

@@ -31,15 +31,15 @@ def main(folder: Path) -> None:
 
 
 def by_pandas(folder: Path) -> dict[str, Any]:
-    frames = {what: pd.read_parquet(folder / what) for what in WHATS}
-    moved = frames["postings"]
-    by_source = moved.groupby("source_family", observed=True)["amount_fen"].sum()
-    by_target = moved.groupby("target_family", observed=True)["amount_fen"].sum()
+    frames = {table: pd.read_parquet(folder / table) for table in WHATS}
+    postings = frames["postings"]
+    by_source = postings.groupby("source_family", observed=True)["amount_fen"].sum()
+    by_target = postings.groupby("target_family", observed=True)["amount_fen"].sum()
     balances, latest = by_target.sub(by_source, fill_value=0), frames["events"]["happened_at"].max()
     return {
         "types": {
-            what: {name: str(kind) for name, kind in frame.dtypes.items()}
-            for what, frame in frames.items()
+            table: {name: str(kind) for name, kind in frame.dtypes.items()}
+            for table, frame in frames.items()
         },
         "balances": {name: int(fen) for name, fen in balances.items()},
         "held_fen": int(frames["orders"]["held_fen"].sum()),
@@ -48,11 +48,12 @@ def by_pandas(folder: Path) -> dict[str, Any]:
 
 
 def by_duckdb(folder: Path) -> dict[str, Any]:
-    parts = {what: f"{folder / what}/*.parquet" for what in WHATS}
-    described = {what: duckdb.sql(f"DESCRIBE FROM '{path}'") for what, path in parts.items()}
+    parts = {table: f"{folder / table}/*.parquet" for table in WHATS}
+    relations = {table: duckdb.sql(f"DESCRIBE FROM '{path}'") for table, path in parts.items()}
     return {
         "types": {
-            what: {row[0]: row[1] for row in found.fetchall()} for what, found in described.items()
+            table: {row[0]: row[1] for row in relation.fetchall()}
+            for table, relation in relations.items()
         },
         "balances": dict(duckdb.sql(BALANCES.format(parts["postings"])).fetchall()),
         "held_fen": one(HELD.format(parts["orders"])),

@@ -19,14 +19,14 @@ Line = dict[str, Any]
 
 def differences(expect: Line, lines: list[Line]) -> Iterator[str]:
     """Name every way in which the output differs from what was expected."""
-    seen = [line for line in lines if "outcome" in line]
+    outcomes = [line for line in lines if "outcome" in line]
     # Unequal lengths are a difference of their own, named last.
-    for want, got in zip(expect["outcomes"], seen, strict=False):
+    for expected, actual in zip(expect["outcomes"], outcomes, strict=False):
         for key in ("id", "outcome", "reason"):
-            if want[key] != got.get(key):
-                yield f"{want['id']}: {key} is {got.get(key)!r}, not {want[key]!r}"
-    if len(seen) != len(expect["outcomes"]):
-        yield f"{len(seen)} outcomes, not {len(expect['outcomes'])}"
+            if expected[key] != actual.get(key):
+                yield f"{expected['id']}: {key} is {actual.get(key)!r}, not {expected[key]!r}"
+    if len(outcomes) != len(expect["outcomes"]):
+        yield f"{len(outcomes)} outcomes, not {len(expect['outcomes'])}"
     yield from _summary_differs(expect, lines)
     counts = Counter(e.get("type") for line in lines for e in line.get("events", ()))
     for kind, number in expect["event_counts"].items():
@@ -37,13 +37,13 @@ def differences(expect: Line, lines: list[Line]) -> Iterator[str]:
 def _summary_differs(expect: Line, lines: list[Line]) -> Iterator[str]:
     summary = lines[-1] if lines and "orders" in lines[-1] else {"orders": {}, "ledger": {}}
     for order, fields in expect["orders"].items():
-        for key, want in fields.items():
-            got = summary["orders"].get(order, {}).get(key)
-            if got != want:
-                yield f"{order}: {key} is {got!r}, not {want!r}"
-    for account, want in expect["ledger"].items():
-        if summary["ledger"].get(account, 0) != want:
-            yield f"ledger {account} is {summary['ledger'].get(account, 0)}, not {want}"
+        for key, expected in fields.items():
+            actual = summary["orders"].get(order, {}).get(key)
+            if actual != expected:
+                yield f"{order}: {key} is {actual!r}, not {expected!r}"
+    for account, expected in expect["ledger"].items():
+        if summary["ledger"].get(account, 0) != expected:
+            yield f"ledger {account} is {summary['ledger'].get(account, 0)}, not {expected}"
     if sum(summary["ledger"].values()):
         yield f"the ledger sums to {sum(summary['ledger'].values())}, not 0"
 
@@ -66,14 +66,14 @@ def wrong_with(steps: Path, command: list[str]) -> list[str]:
 
 def main(folder: str, *command: str) -> int:
     """Check every scenario in a folder; return the exit status."""
-    passed = failed = 0
+    passed_count = failed_count = 0
     for steps in sorted(Path(folder).glob("*.steps.jsonl")):
         wrong = wrong_with(steps, list(command))
-        passed, failed = passed + (not wrong), failed + bool(wrong)
+        passed_count, failed_count = passed_count + (not wrong), failed_count + bool(wrong)
         for line in wrong[:6]:
             print(f"{steps.name.removesuffix('.steps.jsonl')}: {line}")  # noqa: T201
-    print(f"{passed} passed, {failed} failed")  # noqa: T201
-    return 1 if failed or not passed else 0
+    print(f"{passed_count} passed, {failed_count} failed")  # noqa: T201
+    return 1 if failed_count or not passed_count else 0
 
 
 if __name__ == "__main__":

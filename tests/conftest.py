@@ -19,12 +19,12 @@ def pytest_configure() -> None:
 
     What is ignored here every child would ignore, and some tests are about being told to stop.
     """
-    for one, usual in (
+    for signal_number, default_handler in (
         (signal.SIGINT, signal.default_int_handler),
         (signal.SIGHUP, signal.SIG_DFL),
     ):
-        if signal.getsignal(one) is signal.SIG_IGN:
-            signal.signal(one, usual)
+        if signal.getsignal(signal_number) is signal.SIG_IGN:
+            signal.signal(signal_number, default_handler)
 
 
 @pytest.fixture(scope="session")

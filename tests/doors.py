@@ -20,8 +20,12 @@ class FixedDoor:
 
     def watermark(self, without: Collection[str]) -> datetime:
         """Return the receipt of the oldest waiting message but for `without`, or the present."""
-        others = (at for message_id, at in self.waiting.items() if message_id not in without)
-        return min((self.present, *others))
+        arrivals = (
+            received_at
+            for message_id, received_at in self.waiting.items()
+            if message_id not in without
+        )
+        return min((self.present, *arrivals))
 
     def excuse(self, message_ids: Collection[str]) -> None:
         """Forget that these messages are waiting."""

@@ -32,23 +32,23 @@ LIFE = (workload.registration(), workload.place(0), workload.pay(0))
 END = (workload.decline(0), workload.refunded(0))
 
 
-def fill(engine: Engine, count: int, *, first: int = 0, ended: bool = False) -> None:
+def fill(engine: Engine, count: int, *, first: int = 0, declined: bool = False) -> None:
     """Write so many orders: offered, placed a second apart, or declined and paid back."""
     Store(engine, Policy()).adopt_policy()
-    for begin in range(first, first + count, CHUNK):
-        numbers = range(begin, min(begin + CHUNK, first + count))
+    for first_number in range(first, first + count, CHUNK):
+        numbers = range(first_number, min(first_number + CHUNK, first + count))
         with writing(engine) as connection:
-            for table, rows_of in _model(ended=ended).rows.items():
-                made = [_renamed(row, number) for number in numbers for row in rows_of]
-                bulk.insert(connection, table, made)
-            orders = [_order(number, ended=ended) for number in numbers]
+            for table, rows_of in _model(declined=declined).rows.items():
+                table_rows = [_renamed(row, number) for number in numbers for row in rows_of]
+                bulk.insert(connection, table, table_rows)
+            orders = [_order(number, declined=declined) for number in numbers]
             bulk.insert(connection, tables.orders, orders)
 
 
-def _order(number: int, *, ended: bool) -> Row:
-    model = _model(ended=ended)
-    # The books of ended ones are right: an audit would find that their events say otherwise.
-    later = timedelta(seconds=0 if ended else number)
+def _order(number: int, *, declined: bool) -> Row:
+    model = _model(declined=declined)
+    # A declined order keeps its instants: an audit would find that its events say otherwise.
+    later = timedelta(seconds=0 if declined else number)
     order = replace(model.order, placed_at=model.order.placed_at + later)
     return _renamed(rows.new_order_row(order, model.placed), number)
 
@@ -56,7 +56,9 @@ def _order(number: int, *, ended: bool) -> Row:
 def _renamed(row: Row, number: int) -> Row:
     new = f"{number:08}"
     pairs = row.items()
-    return {key: one.replace(MODEL, new) if isinstance(one, str) else one for key, one in pairs}
+    return {
+        key: value.replace(MODEL, new) if isinstance(value, str) else value for key, value in pairs
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +71,20 @@ class Model:
 
 
 @cache
-def _model(*, ended: bool) -> Model:
-    book = Book(policy=Policy())
+def _model(*, declined: bool) -> Model:
+    uow = Book(policy=Policy())
     events: list[Event] = []
-    for text in (*LIFE, *(END if ended else ())):
-        events += hear(book, parse(text), LONG_AGO).events
-    mine, now = [one for one in events if one.order_id], to_us(LONG_AGO)
-    (placed,) = (one.fact for one in mine if isinstance(one.fact, OrderPlaced))
-    (order,) = book.orders.values()
-    told = [rows.event_row(one, now, {}) | {"published_at": now} for one in mine]
-    debts = [REFUNDS.write(one) for one in book.refunds.values()]
-    paid = [PAYMENTS.write(one) for one in book.payments.values()]
-    found = {tables.events: told, tables.postings: rows.posting_rows(book)}
-    return Model(order, placed, found | {tables.refunds: debts, tables.payments: paid})
+    for text in (*LIFE, *(END if declined else ())):
+        events += hear(uow, parse(text), LONG_AGO).events
+    order_events, now = [event for event in events if event.order_id], to_us(LONG_AGO)
+    (placed_fact,) = (event.fact for event in order_events if isinstance(event.fact, OrderPlaced))
+    (order,) = uow.orders.values()
+    event_rows = [rows.event_row(event, now, {}) | {"published_at": now} for event in order_events]
+    refund_rows = [REFUNDS.write(refund) for refund in uow.refunds.values()]
+    payment_rows = [PAYMENTS.write(payment) for payment in uow.payments.values()]
+    rows_by_table = {tables.events: event_rows, tables.postings: rows.posting_rows(uow)}
+    return Model(
+        order,
+        placed_fact,
+        rows_by_table | {tables.refunds: refund_rows, tables.payments: payment_rows},
+    )

@@ -10,9 +10,9 @@ PATIENCE_SECONDS = 20.0
 LOOK_SECONDS = 0.01
 
 
-def eventually(condition: Callable[[], object], within: float = PATIENCE_SECONDS) -> None:
+def eventually(condition: Callable[[], object], timeout_s: float = PATIENCE_SECONDS) -> None:
     """Look until something is so; fail if it is not in time."""
-    give_up = time.monotonic() + within
+    give_up_at_s = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < give_up, "it never happened"
+        assert time.monotonic() < give_up_at_s, "it never happened"
         time.sleep(LOOK_SECONDS)

@@ -78,8 +78,8 @@ class Postgres:
         return f"postgresql+psycopg://{SUPERUSER}@/{name}?host={self.folder}"
 
     def execute(self, statement: str, name: str) -> None:
-        where = f"host={self.folder} user={SUPERUSER} dbname=postgres"
-        with psycopg.connect(where, autocommit=True) as connection:
+        conninfo = f"host={self.folder} user={SUPERUSER} dbname=postgres"
+        with psycopg.connect(conninfo, autocommit=True) as connection:
             connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
 
 
@@ -109,26 +109,26 @@ def running_postgres() -> Iterator[Postgres]:
 def postgres_binaries() -> Path | None:
     """Find the newest PostgreSQL; Debian keeps its programs off PATH."""
     packaged = Path("/usr/lib/postgresql").glob("*/bin/initdb")
-    found = sorted(packaged, key=lambda path: int(path.parent.parent.name))
-    if found:
-        return found[-1].parent
+    initdb_paths = sorted(packaged, key=lambda path: int(path.parent.parent.name))
+    if initdb_paths:
+        return initdb_paths[-1].parent
     on_path = shutil.which("initdb")
     return Path(on_path).resolve().parent if on_path else None
 
 
-def missing(what: str) -> Path:
+def missing(message: str) -> Path:
     """Skip at home, where a server is a favour; fail in CI, where it is the point."""
     if os.environ.get("CI"):
-        pytest.fail(what)
-    pytest.skip(what)
+        pytest.fail(message)
+    pytest.skip(message)
 
 
 def server_user() -> str:
     """Choose who runs PostgreSQL, which refuses to run as root."""
     if os.geteuid() != 0:
         return pwd.getpwuid(os.geteuid()).pw_name
-    known = {entry.pw_name for entry in pwd.getpwall()}
-    return "postgres" if "postgres" in known else "nobody"
+    user_names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in user_names else "nobody"
 
 
 def run_as(user: str, folder: Path, command: list[str]) -> None:
@@ -136,19 +136,19 @@ def run_as(user: str, folder: Path, command: list[str]) -> None:
 
     Its output goes to a file: the server inherits it, and would keep a pipe open.
     """
-    known = pwd.getpwnam(user)
-    changed = known.pw_uid != os.geteuid()
+    account = pwd.getpwnam(user)
+    is_other_user = account.pw_uid != os.geteuid()
     with (folder / "tools.log").open("a+b") as out:
-        done = subprocess.run(
+        completed_process = subprocess.run(
             command,
             cwd=folder,
             stdout=out,
             stderr=subprocess.STDOUT,
             check=False,
-            user=known.pw_uid if changed else None,
-            group=known.pw_gid if changed else None,
-            extra_groups=[] if changed else None,
+            user=account.pw_uid if is_other_user else None,
+            group=account.pw_gid if is_other_user else None,
+            extra_groups=[] if is_other_user else None,
         )
         out.seek(0)
-        said = out.read().decode(errors="replace")
-    assert done.returncode == 0, f"{command[0]} failed:\n{said}"
+        output = out.read().decode(errors="replace")
+    assert completed_process.returncode == 0, f"{command[0]} failed:\n{output}"

@@ -15,14 +15,14 @@ from workers.settle import Settler
 CLAIMED = 100
 
 
-def pass_time(settler: Settler, door: FixedDoor, until: datetime) -> None:
+def pass_time(processor: Settler, clock: FixedDoor, until: datetime) -> None:
     """Wake whatever wants attention up to an instant, each at its own, and just after it."""
-    while (due := next_wake(settler.store.engine)) is not None and due <= until:
-        for now in (due, due + MICROSECOND):
+    while (due_at := next_wake(processor.store.engine)) is not None and due_at <= until:
+        for now in (due_at, due_at + MICROSECOND):
             if now <= until:
-                door.present = now
-                settler.settle((), wakeups.claim(settler.store.engine, now, CLAIMED))
-        if next_wake(settler.store.engine) == due:
+                clock.present = now
+                processor.settle((), wakeups.claim(processor.store.engine, now, CLAIMED))
+        if next_wake(processor.store.engine) == due_at:
             return
 
 
@@ -31,5 +31,9 @@ def next_wake(engine: Engine) -> datetime | None:
     columns = (key.table.c.wake_at for _, key in wakeups.ALARMS)
     soonest = union_all(*(select(func.min(column)) for column in columns))
     with reading(engine) as connection:
-        found = [one for one in connection.execute(soonest).scalars() if one is not None]
-    return from_us(min(found)) if found else None
+        wakes_at_us = [
+            wake_at_us
+            for wake_at_us in connection.execute(soonest).scalars()
+            if wake_at_us is not None
+        ]
+    return from_us(min(wakes_at_us)) if wakes_at_us else None

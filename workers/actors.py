@@ -27,12 +27,14 @@ def declare_actors(broker: EarnestBroker, settler: Settler, stopping: threading.
     """Declare the two actors: people's commands first, then the clock's wake-ups."""
 
     def settle(bundle: Bundle) -> None:
-        commands = [one for delivery in bundle.deliveries for one in delivery.commands]
-        orders = {order_id for delivery in bundle.deliveries for order_id in delivery.orders}
-        held = _persist(lambda: settler.settle(commands, sorted(orders)), stopping)
-        if held is not None:
-            waiting = {one.message_id for one in held}
-            bundle.settled = {one.message_id for one in bundle.deliveries} - waiting
+        commands = [command for delivery in bundle.deliveries for command in delivery.commands]
+        order_ids = {order_id for delivery in bundle.deliveries for order_id in delivery.orders}
+        deferred_commands = _persist(lambda: settler.settle(commands, sorted(order_ids)), stopping)
+        if deferred_commands is not None:
+            deferred_message_ids = {command.message_id for command in deferred_commands}
+            bundle.settled = {
+                delivery.message_id for delivery in bundle.deliveries
+            } - deferred_message_ids
 
     for queue, priority in ((COMMANDS, 0), (WAKEUPS, 10)):
         name = ACTORS[queue]
@@ -47,14 +49,14 @@ def _persist(settle: Callable[[], list[Received]], stopping: threading.Event) ->
 
     Nothing is acknowledged meanwhile. Returns None when the process is asked to stop first.
     """
-    pause = FIRST_PAUSE_S
+    pause_s = FIRST_PAUSE_S
     while True:
         try:
             return settle()
         except Unavailable as error:
-            log.warning("settle.waiting", error=str(error)[:300], pause_s=pause)
+            log.warning("settle.waiting", error=str(error)[:300], pause_s=pause_s)
         except Exception:
-            log.exception("settle.failed", pause_s=pause)
-        if stopping.wait(pause):
+            log.exception("settle.failed", pause_s=pause_s)
+        if stopping.wait(pause_s):
             return None
-        pause = min(2 * pause, LONGEST_PAUSE_S)
+        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)

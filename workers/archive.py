@@ -68,27 +68,27 @@ def archive(store: Store, due: Due, limit: int = BATCH) -> int:
     policies = store.known_policies()
     with writing(store.engine) as connection:
         while place is not None:
-            found = _look(connection, policies, _locked(_ended(due, place, limit)), due)
-            resting = _still(connection, found.rows, due)
-            if resting:
-                put_away(connection, resting)
-                return len(resting)
-            place = found.place
+            page = _look(connection, policies, _locked(_ended(due, place, limit)), due)
+            resting_rows = _still(connection, page.rows, due)
+            if resting_rows:
+                put_away(connection, resting_rows)
+                return len(resting_rows)
+            place = page.place
     return 0
 
 
 def count(store: Store, due: Due) -> tuple[int, int]:
     """Count the orders to be put away, and those that ended long enough ago and must still stay."""
-    ready, policies = 0, store.known_policies()
+    ready_count, policies = 0, store.known_policies()
     place: Place | None = BEGINNING
     with reading(store.engine) as connection:
         column = tables.orders.c.ended_at
         query = select(func.count()).where(column <= to_us(due.ended_before))
-        old = int(connection.execute(query).scalar_one())
+        ended_count = int(connection.execute(query).scalar_one())
         while place is not None:
-            found = _look(connection, policies, _ended(due, place, LOOK), due)
-            ready, place = ready + len(found.rows), found.place
-    return ready, old - ready
+            page = _look(connection, policies, _ended(due, place, LOOK), due)
+            ready_count, place = ready_count + len(page.rows), page.place
+    return ready_count, ended_count - ready_count
 
 
 def _anything(store: Store, due: Due) -> bool:
@@ -99,18 +99,18 @@ def _anything(store: Store, due: Due) -> bool:
 def _look(
     connection: Connection, policies: dict[str, Policy], query: Select[Any], due: Due
 ) -> Found:
-    found = connection.execute(query).all()
-    resting = [row for row in found if _rests(row, policies, due.at)]
-    place = (found[-1].ended_at, found[-1].order_id) if found else None
-    return Found(resting, place)
+    order_rows = connection.execute(query).all()
+    resting_rows = [row for row in order_rows if _rests(row, policies, due.at)]
+    place = (order_rows[-1].ended_at, order_rows[-1].order_id) if order_rows else None
+    return Found(resting_rows, place)
 
 
-def _still(connection: Connection, found: list[Any], due: Due) -> list[Any]:
+def _still(connection: Connection, order_rows: list[Any], due: Due) -> list[Any]:
     """Look again, now that nobody can change these orders any more: one was perhaps just paid."""
-    ids = [row.order_id for row in found]
-    query = _ended(due, BEGINNING, len(ids)).where(tables.orders.c.order_id.in_(ids))
-    resting = {row.order_id for row in connection.execute(query)} if ids else set()
-    return [row for row in found if row.order_id in resting]
+    order_ids = [row.order_id for row in order_rows]
+    query = _ended(due, BEGINNING, len(order_ids)).where(tables.orders.c.order_id.in_(order_ids))
+    resting_ids = {row.order_id for row in connection.execute(query)} if order_ids else set()
+    return [row for row in order_rows if row.order_id in resting_ids]
 
 
 def _rests(row: Any, policies: dict[str, Policy], at: datetime) -> bool:  # noqa: ANN401 - a row
@@ -128,7 +128,7 @@ def _locked(query: Select[Any]) -> Select[Any]:
 def _ended(due: Due, after: Place, limit: int) -> Select[Any]:
     """Ask for orders that ended, owe nothing to anybody and have nothing to tell any more."""
     order, refund, payout, event = (
-        one.c for one in (tables.orders, tables.refunds, tables.payouts, tables.events)
+        table.c for table in (tables.orders, tables.refunds, tables.payouts, tables.events)
     )
     subject = literal("order:").concat(order.order_id)
     key = tuple_(order.ended_at, order.order_id)
@@ -152,31 +152,33 @@ def _newest() -> ColumnElement[str]:
 
 def put_away(connection: Connection, orders: Sequence[Any]) -> None:
     """Move some orders, given as their rows, with all that is at rest with them."""
-    ids = [row.order_id for row in orders]
+    order_ids = [row.order_id for row in orders]
     debts = [
-        bulk.fetch(connection, table.c, table.c.order_id, ids)
+        bulk.fetch(connection, table.c, table.c.order_id, order_ids)
         for table in (tables.refunds, tables.payouts)
     ]
-    subjects, posted = [f"order:{one}" for one in ids], tables.postings.c
-    moved = bulk.fetch(connection, posted, posted.subject, subjects)
+    subjects, posting = [f"order:{order_id}" for order_id in order_ids], tables.postings.c
+    posting_rows = bulk.fetch(connection, posting, posting.subject, subjects)
     worth = archive_totals.worth_of_orders(orders, *debts)
-    worth.update(archive_totals.worth_of_postings(moved))
+    worth.update(archive_totals.worth_of_postings(posting_rows))
     archive_totals.add(connection, worth)
-    _move(connection, tables.events, "position", _told(connection, ids, subjects))
+    _move(connection, tables.events, "position", _told(connection, order_ids, subjects))
     _move(connection, tables.postings, "subject", subjects)
     for table in (tables.refunds, tables.payouts, tables.orders):
-        _move(connection, table, "order_id", ids)
+        _move(connection, table, "order_id", order_ids)
 
 
 def _told(connection: Connection, order_ids: list[str], subjects: list[str]) -> list[int]:
     """Find the events of some orders, and the outcomes of commands about them that were told."""
     receipt, event = tables.receipts.c, tables.events.c
-    asked = bulk.fetch(connection, (receipt.command_id,), receipt.about, order_ids)
-    subjects = subjects + [f"command:{row.command_id}" for row in asked]
+    receipt_rows = bulk.fetch(connection, (receipt.command_id,), receipt.about, order_ids)
+    subjects = subjects + [f"command:{row.command_id}" for row in receipt_rows]
     columns = (event.position, event.published_at, event.subject)
-    newest = connection.execute(select(_newest())).scalar()
-    found = bulk.fetch(connection, columns, event.subject, subjects)
-    return [one.position for one in found if one.published_at and one.subject != newest]
+    newest_subject = connection.execute(select(_newest())).scalar()
+    event_rows = bulk.fetch(connection, columns, event.subject, subjects)
+    return [
+        row.position for row in event_rows if row.published_at and row.subject != newest_subject
+    ]
 
 
 def _move(connection: Connection, table: Table, by: str, ids: Sequence[Any]) -> None:

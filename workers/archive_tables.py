@@ -28,24 +28,24 @@ PREFIX = "archived_"
 def archive_of(table: Table, at_rest: str = "") -> Table:
     """Declare a table once more: the same columns, keys and constraints, and `at_rest`."""
     columns = [
-        Column(one.name, one.type, primary_key=one.primary_key, nullable=one.nullable)
-        for one in table.columns
+        Column(column.name, column.type, primary_key=column.primary_key, nullable=column.nullable)
+        for column in table.columns
     ]
     if table.primary_key.columns.keys() == ["position"]:
         # Numbers are given where events are written down, and kept here.
         columns[0].autoincrement = False
     own = f"ck_{table.name}_"
     checks = [
-        CheckConstraint(str(one.sqltext), name=str(one.name).removeprefix(own))
-        for one in sorted(table.constraints, key=lambda one: str(one.name))
-        if isinstance(one, CheckConstraint)
+        CheckConstraint(str(constraint.sqltext), name=str(constraint.name).removeprefix(own))
+        for constraint in sorted(table.constraints, key=lambda constraint: str(constraint.name))
+        if isinstance(constraint, CheckConstraint)
     ]
     if at_rest:
         checks.append(CheckConstraint(at_rest, name="at_rest"))
     uniques = [
-        UniqueConstraint(*one.columns.keys())
-        for one in table.constraints
-        if isinstance(one, UniqueConstraint)
+        UniqueConstraint(*constraint.columns.keys())
+        for constraint in table.constraints
+        if isinstance(constraint, UniqueConstraint)
     ]
     return strict(f"{PREFIX}{table.name}", *columns, *checks, *uniques)
 
@@ -57,7 +57,7 @@ refunds = archive_of(tables.refunds, "confirmed_at IS NOT NULL")
 payouts = archive_of(tables.payouts, "confirmed_at IS NOT NULL")
 
 for _name, _columns in tables.PAGES.items():
-    Index(f"ix_archived_orders_{_name}", *(orders.c[one] for one in _columns))
+    Index(f"ix_archived_orders_{_name}", *(orders.c[column_name] for column_name in _columns))
 Index("ix_archived_refunds_order_id", refunds.c.order_id)
 Index("ix_archived_payouts_order_id", payouts.c.order_id)
 partial("ix_archived_events_acted", events.c.position, tables.ACTED)
@@ -71,13 +71,13 @@ totals = strict(
 """What the archive adds up to, so that nobody need read all of it to know."""
 
 ARCHIVED = {
-    one: orders.metadata.tables[f"{PREFIX}{one.name}"]
-    for one in (tables.orders, tables.events, tables.postings, tables.refunds, tables.payouts)
+    table: orders.metadata.tables[f"{PREFIX}{table.name}"]
+    for table in (tables.orders, tables.events, tables.postings, tables.refunds, tables.payouts)
 }
 
 _WHOLE = {
-    one: union_all(select(one), select(other)).subquery(f"all_{one.name}")
-    for one, other in ARCHIVED.items()
+    table: union_all(select(table), select(archive_table)).subquery(f"all_{table.name}")
+    for table, archive_table in ARCHIVED.items()
 }
 
 

@@ -28,18 +28,18 @@ Worth = Counter[str]
 
 def worth_of_orders(orders: Iterable[Any], refunds: Iterable[Any], payouts: Iterable[Any]) -> Worth:
     """Add up rows: orders by their ending, forfeited deposits, and what has left, in fen."""
-    found = Worth()
+    totals = Worth()
     for row in orders:
-        found[ended(row.state, row.reason)] += 1
-        found[FORFEITED] += _forfeited(row.document)
-    found[RETURNED] += sum(row.amount_fen for row in refunds)
-    found[PAID_OUT] += sum(row.amount_fen for row in payouts)
-    return found
+        totals[ended(row.state, row.reason)] += 1
+        totals[FORFEITED] += _forfeited(row.document)
+    totals[RETURNED] += sum(row.amount_fen for row in refunds)
+    totals[PAID_OUT] += sum(row.amount_fen for row in payouts)
+    return totals
 
 
 def _forfeited(document: str) -> int:
     try:
-        return sum(one["amount_fen"] for one in json.loads(document)["forfeited"])
+        return sum(holding["amount_fen"] for holding in json.loads(document)["forfeited"])
     except (ValueError, LookupError, TypeError):
         # What cannot be read any more is a finding of the audit's own.
         return 0
@@ -52,11 +52,11 @@ def ended(state: str, reason: str | None) -> str:
 
 def worth_of_postings(postings: Iterable[Any]) -> Worth:
     """Add up rows of postings by account, in fen."""
-    found = Worth()
+    totals = Worth()
     for row in postings:
-        found[f"{ACCOUNT}{row.source}"] -= row.amount_fen
-        found[f"{ACCOUNT}{row.target}"] += row.amount_fen
-    return found
+        totals[f"{ACCOUNT}{row.source}"] -= row.amount_fen
+        totals[f"{ACCOUNT}{row.target}"] += row.amount_fen
+    return totals
 
 
 def add(connection: Connection, worth: Mapping[str, int]) -> None:
@@ -65,8 +65,8 @@ def add(connection: Connection, worth: Mapping[str, int]) -> None:
     changes = sorted((name, value) for name, value in worth.items() if value)
     insert_new(connection, table, [{"name": name, "value": 0} for name, _ in changes])
     for name, value in changes:
-        mine = table.update().where(table.c.name == name)
-        connection.execute(mine.values(value=table.c.value + value))
+        update = table.update().where(table.c.name == name)
+        connection.execute(update.values(value=table.c.value + value))
 
 
 def read(connection: Connection) -> dict[str, int]:
@@ -77,19 +77,19 @@ def read(connection: Connection) -> dict[str, int]:
 
 def accounts(totals: Mapping[str, int]) -> dict[str, int]:
     """Return what the archive's postings come to, by account, in fen."""
-    mine = (one for one in totals if one.startswith(ACCOUNT))
-    return {name.removeprefix(ACCOUNT): totals[name] for name in mine}
+    names = (name for name in totals if name.startswith(ACCOUNT))
+    return {name.removeprefix(ACCOUNT): totals[name] for name in names}
 
 
 def endings(totals: Mapping[str, int]) -> Counter[tuple[str, str | None]]:
     """Return how many archived orders ended how, by state and reason."""
-    mine = (one for one in totals if one.startswith(ENDED))
-    return Counter({_ending(name): totals[name] for name in mine})
+    names = (name for name in totals if name.startswith(ENDED))
+    return Counter({_ending(name): totals[name] for name in names})
 
 
 def recomputed(connection: Connection) -> Worth:
     """Add up the archive anew, row by row."""
-    found = Worth()
+    totals = Worth()
     for table, worth in (
         (archive_tables.orders, lambda rows: worth_of_orders(rows, (), ())),
         (archive_tables.refunds, lambda rows: worth_of_orders((), rows, ())),
@@ -98,17 +98,21 @@ def recomputed(connection: Connection) -> Worth:
     ):
         query = select(table).execution_options(yield_per=CHUNK)
         for chunk in connection.execute(query).partitions():
-            found.update(worth(chunk))
-    return found
+            totals.update(worth(chunk))
+    return totals
 
 
-def findings(kept: Mapping[str, int], right: Mapping[str, int]) -> list[Finding]:
+def findings(
+    stored_totals: Mapping[str, int], recomputed_totals: Mapping[str, int]
+) -> list[Finding]:
     """Name the totals that are not what the archive adds up to."""
-    names = sorted(kept.keys() | right.keys())
+    names = sorted(stored_totals.keys() | recomputed_totals.keys())
     return [
-        Finding("archive", name, f"{kept.get(name, 0)}, not {right.get(name, 0)}")
+        Finding(
+            "archive", name, f"{stored_totals.get(name, 0)}, not {recomputed_totals.get(name, 0)}"
+        )
         for name in names
-        if kept.get(name, 0) != right.get(name, 0)
+        if stored_totals.get(name, 0) != recomputed_totals.get(name, 0)
     ]
 
 

@@ -29,26 +29,30 @@ def _owed(engine: Engine, table: Table) -> Shown:
     columns = table.c
     query = select(func.count(), func.sum(columns.amount_fen), func.min(columns.requested_at))
     with reading(engine) as connection:
-        count, fen, first = connection.execute(query.where(columns.confirmed_at.is_(None))).one()
-    age = 0.0 if first is None else max(0, now_us() - first) / SECOND_US
-    return {"waiting": int(count), "fen": int(fen or 0), "oldest_seconds": age}
+        count, amount_fen, oldest_at = connection.execute(
+            query.where(columns.confirmed_at.is_(None))
+        ).one()
+    age_s = 0.0 if oldest_at is None else max(0, now_us() - oldest_at) / SECOND_US
+    return {"waiting": int(count), "fen": int(amount_fen or 0), "oldest_seconds": age_s}
 
 
 def standstill(engine: Engine, at: datetime) -> Shown:
     """Count stopped clocks, arbitrations past their window at `at`, and creators under a ban."""
     orders, creators = tables.orders.c, tables.creators.c
     # While its clock is stopped, and only then, an order that waits has no deadline.
-    stopped = and_(orders.state.in_([one.value for one in LAPSING]), orders.due_at.is_(None))
+    clock_stopped = and_(
+        orders.state.in_([state.value for state in LAPSING]), orders.due_at.is_(None)
+    )
     undecided = orders.state == State.IN_ARBITRATION.value
-    counted = {
-        "clocks_stopped": select(func.count()).where(stopped),
+    queries = {
+        "clocks_stopped": select(func.count()).where(clock_stopped),
         "arbitrations": select(func.count()).where(undecided),
         "arbitrations_overdue": select(func.count()).where(undecided, orders.due_at < to_us(at)),
         "creators_banned": select(func.count()).where(creators.standing.in_(BANNED)),
     }
     with reading(engine) as connection:
         return {
-            name: int(connection.execute(query).scalar_one()) for name, query in counted.items()
+            name: int(connection.execute(query).scalar_one()) for name, query in queries.items()
         }
 
 

@@ -45,9 +45,9 @@ class Report:
     payments: int = 0
     findings: list[Finding] = field(default_factory=list)
 
-    def add(self, found: Sequence[Finding]) -> None:
+    def add(self, findings: Sequence[Finding]) -> None:
         """Keep findings, up to a number that a person would read."""
-        self.findings.extend(found[: MOST_FINDINGS - len(self.findings)])
+        self.findings.extend(findings[: MOST_FINDINGS - len(self.findings)])
 
 
 class Stopped(Exception):
@@ -55,32 +55,34 @@ class Stopped(Exception):
 
 
 def audit(
-    store: Store, *, everything: bool = True, stopping: threading.Event | None = None
+    store: Store, *, recompute_archive: bool = True, stopping: threading.Event | None = None
 ) -> Report:
     """Recompute everything from the events, on one snapshot, and hold it against the tables.
 
-    Without `everything` what rests in the archive is taken for what it adds up to. Raise `Stopped`
-    soon after `stopping` is set.
+    Without `recompute_archive` the archive counts by its stored totals and is not read again. Raise
+    `Stopped` soon after `stopping` is set.
     """
     report, sums = Report(), Sums()
     policies = store.known_policies()
     with reading(store.engine) as connection:
         totals = archive_totals.read(connection)
-        if everything:
+        if recompute_archive:
             report.add(archive_totals.findings(totals, archive_totals.recomputed(connection)))
         else:
             _count_archive(sums, totals)
-        orders_table = whole(tables.orders) if everything else tables.orders
+        orders_table = whole(tables.orders) if recompute_archive else tables.orders
         for chunk in _chunks(connection, orders_table, "order_id", stopping):
             orders = _readable(chunk, policies, report)
-            material = _material(connection, [f"order:{one.order_id}" for one in orders])
-            ids = [one.order_id for one in orders]
-            owed = _debts(connection, REFUNDS, "order_id", ids)
-            payable = _debts(connection, PAYOUTS, "order_id", ids)
+            facts_by_subject = _material(
+                connection, [f"order:{order.order_id}" for order in orders]
+            )
+            order_ids = [order.order_id for order in orders]
+            refunds_by_order = _debts(connection, REFUNDS, "order_id", order_ids)
+            payouts_by_order = _debts(connection, PAYOUTS, "order_id", order_ids)
             for order in orders:
-                events, posted = material[f"order:{order.order_id}"]
-                debts = owed[order.order_id], payable[order.order_id]
-                report.add(audit_order(order, events, posted, *debts))
+                events, postings = facts_by_subject[f"order:{order.order_id}"]
+                debts = refunds_by_order[order.order_id], payouts_by_order[order.order_id]
+                report.add(audit_order(order, events, postings, *debts))
                 _count(sums, order, *debts)
             report.orders += len(chunk)
         _audit_payments(connection, report, sums, stopping)
@@ -91,13 +93,13 @@ def audit(
 
 def _readable(chunk: Sequence[Any], policies: dict[str, Policy], report: Report) -> list[Order]:
     """Read orders; one that cannot be read is a finding, and hides no other."""
-    found = []
+    orders = []
     for row in chunk:
         try:
-            found.append(rows.read_order(row.document, policies))
+            orders.append(rows.read_order(row.document, policies))
         except BrokenInvariant as error:
             report.add([Finding("readable", f"order:{row.order_id}", str(error))])
-    return found
+    return orders
 
 
 def _count(sums: Sums, order: Order, refunds: Sequence[Refund], payouts: Sequence[Payout]) -> None:
@@ -119,9 +121,11 @@ def _audit_creators(
 ) -> None:
     for chunk in _chunks(connection, tables.creators, "creator_id", stopping):
         creators = [CREATORS.read(row) for row in chunk]
-        material = _material(connection, [f"creator:{one.creator_id}" for one in creators])
+        facts_by_subject = _material(
+            connection, [f"creator:{creator.creator_id}" for creator in creators]
+        )
         for creator in creators:
-            events, _ = material[f"creator:{creator.creator_id}"]
+            events, _ = facts_by_subject[f"creator:{creator.creator_id}"]
             report.add(audit_creator(creator, events))
 
 
@@ -130,18 +134,24 @@ def _audit_payments(
 ) -> None:
     for chunk in _chunks(connection, tables.payments, "payment_id", stopping):
         payments = [PAYMENTS.read(row) for row in chunk]
-        material = _material(connection, [f"payment:{one.payment_id}" for one in payments])
-        ids = [one.payment_id for one in payments]
-        owed = _debts(connection, REFUNDS, "payment_id", ids)
-        strays = _debts(connection, SUSPENDED, "payment_id", ids)
+        facts_by_subject = _material(
+            connection, [f"payment:{payment.payment_id}" for payment in payments]
+        )
+        payment_ids = [payment.payment_id for payment in payments]
+        refunds_by_payment = _debts(connection, REFUNDS, "payment_id", payment_ids)
+        suspended_by_payment = _debts(connection, SUSPENDED, "payment_id", payment_ids)
         for payment in payments:
-            events, posted = material[f"payment:{payment.payment_id}"]
-            whole = [one for one in owed[payment.payment_id] if one.order_id is None]
-            report.add(audit_payment(payment, events, posted, whole))
+            events, postings = facts_by_subject[f"payment:{payment.payment_id}"]
+            whole_refunds = [
+                refund
+                for refund in refunds_by_payment[payment.payment_id]
+                if refund.order_id is None
+            ]
+            report.add(audit_payment(payment, events, postings, whole_refunds))
             sums.count_payment(payment)
-            for refund in whole:
+            for refund in whole_refunds:
                 sums.count_refund(refund)
-            for share in strays[payment.payment_id]:
+            for share in suspended_by_payment[payment.payment_id]:
                 sums.count_suspended(share)
         report.payments += len(payments)
 
@@ -149,15 +159,15 @@ def _audit_payments(
 def balances(connection: Connection) -> dict[str, int]:
     """Add up every account's postings, in fen; accounts that come to 0 are left out."""
     table = tables.postings
-    moved = union_all(
+    movements = union_all(
         select(table.c.source.label("account"), (-table.c.amount_fen).label("amount")),
         select(table.c.target.label("account"), table.c.amount_fen.label("amount")),
     ).subquery()
-    total = func.sum(moved.c.amount)
-    query = select(moved.c.account, total).group_by(moved.c.account).having(total != 0)
-    found = Counter({account: int(amount) for account, amount in connection.execute(query)})
-    found.update(archive_totals.accounts(archive_totals.read(connection)))
-    return {account: amount for account, amount in found.items() if amount}
+    total = func.sum(movements.c.amount)
+    query = select(movements.c.account, total).group_by(movements.c.account).having(total != 0)
+    amounts = Counter({account: int(amount) for account, amount in connection.execute(query)})
+    amounts.update(archive_totals.accounts(archive_totals.read(connection)))
+    return {account: amount for account, amount in amounts.items() if amount}
 
 
 def _chunks(
@@ -182,25 +192,25 @@ def _material(
     connection: Connection, subjects: list[str]
 ) -> dict[str, tuple[list[Any], list[Any]]]:
     """Load the events and postings of some subjects, in order."""
-    found: dict[str, tuple[list[Any], list[Any]]] = defaultdict(lambda: ([], []))
+    facts_by_subject: dict[str, tuple[list[Any], list[Any]]] = defaultdict(lambda: ([], []))
     table = whole(tables.events)
     query = select(table).where(table.c.subject.in_(subjects)).order_by(table.c.sequence)
     for row in connection.execute(query):
-        found[row.subject][0].append(rows.read_event(row))
+        facts_by_subject[row.subject][0].append(rows.read_event(row))
     table = whole(tables.postings)
     query = select(table).where(table.c.subject.in_(subjects))
     for row in connection.execute(query.order_by(table.c.sequence, table.c.ordinal)):
         posting = Posting(row.source, row.target, row.amount_fen)
-        found[row.subject][1].append((f"{row.subject}/{row.sequence}", posting))
-    return found
+        facts_by_subject[row.subject][1].append((f"{row.subject}/{row.sequence}", posting))
+    return facts_by_subject
 
 
-def _debts(connection: Connection, shelf: Shelf, key: str, ids: list[str]) -> dict[str, list[Any]]:
+def _debts(connection: Connection, mapper: Shelf, key: str, ids: list[str]) -> dict[str, list[Any]]:
     """Load what is owed, or claimed by nobody, by the order or payment that it came from."""
-    table = whole(shelf.table) if shelf.table in ARCHIVED else shelf.table
+    table = whole(mapper.table) if mapper.table in ARCHIVED else mapper.table
     columns = table.c
-    found: dict[str, list[Any]] = defaultdict(list)
-    query = select(table).where(columns[key].in_(ids)).order_by(columns[shelf.key])
+    debts: dict[str, list[Any]] = defaultdict(list)
+    query = select(table).where(columns[key].in_(ids)).order_by(columns[mapper.key])
     for row in connection.execute(query):
-        found[getattr(row, key)].append(shelf.read(row))
-    return found
+        debts[getattr(row, key)].append(mapper.read(row))
+    return debts

@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 def keep_verdict(engine: Engine, report: Report, took_s: float) -> None:
     """Keep what an audit found, for those who watch; only the latest are kept."""
-    findings = [[one.law, one.where, one.detail] for one in report.findings]
+    findings = [[finding.law, finding.where, finding.detail] for finding in report.findings]
     row = {
         "audited_at": now_us(),
         "orders": report.orders,
@@ -53,19 +53,19 @@ class AuditTick:
         if began < self.not_before:
             return None
         try:
-            report = audit(self.store, everything=False, stopping=self.stopping)
+            report = audit(self.store, recompute_archive=False, stopping=self.stopping)
         except Stopped:
             return None
-        took = time.monotonic() - began
-        self.not_before = time.monotonic() + SHARE * took
-        keep_verdict(self.store.engine, report, took)
-        say = log.error if report.findings else log.info
-        laws = sorted({one.law for one in report.findings})
-        say(
+        took_s = time.monotonic() - began
+        self.not_before = time.monotonic() + SHARE * took_s
+        keep_verdict(self.store.engine, report, took_s)
+        log_method = log.error if report.findings else log.info
+        laws = sorted({finding.law for finding in report.findings})
+        log_method(
             "books.audited",
             orders=report.orders,
             findings=len(report.findings),
             laws=laws,
-            took_ms=round(1000 * took),
+            took_ms=round(1000 * took_s),
         )
         return report

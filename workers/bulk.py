@@ -33,8 +33,8 @@ def add(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
     """Add to a total, the last column of each row, or begin it; the other columns are its key."""
     if rows:
         *key, total = rows[0]
-        more = f"{total} = {table.name}.{total} + excluded.{total}"
-        _insert_all(connection, table, rows, f"({', '.join(key)}) DO UPDATE SET {more}")
+        assignment = f"{total} = {table.name}.{total} + excluded.{total}"
+        _insert_all(connection, table, rows, f"({', '.join(key)}) DO UPDATE SET {assignment}")
 
 
 def _insert_all(connection: Connection, table: Table, rows: Sequence[Row], conflict: str) -> None:
@@ -51,7 +51,7 @@ def update(connection: Connection, table: Table, key: str, rows: Sequence[Row]) 
         values = [tuple(row.values()) for row in rows]
         if connection.dialect.name == "sqlite":
             # SQLite numbers its parameters as they come: the key is asked for last.
-            values = [(*others, first) for first, *others in values]
+            values = [(*new_values, key_value) for key_value, *new_values in values]
         _run(connection, statement, values)
 
 
@@ -71,7 +71,7 @@ def fetch(
         return ()
     if only_reads(connection):
         lock = ""
-    names = tuple(one.name for one in columns)
+    names = tuple(column.name for column in columns)
     dialect = connection.dialect.name
     statement = _select(dialect, by.table.name, names, by.name, lock)
     return connection.exec_driver_sql(statement, (_given(dialect, ids),)).all()
@@ -83,8 +83,8 @@ def fill(
     """Give a column a value where it has none yet, in rows whose `by` is among `ids`; say whose."""
     dialect = connection.dialect.name
     statement = _fill(dialect, column.table.name, column.name, by.name)
-    found = connection.exec_driver_sql(statement, (value, _given(dialect, ids)))
-    return set(found.scalars())
+    result = connection.exec_driver_sql(statement, (value, _given(dialect, ids)))
+    return set(result.scalars())
 
 
 def whereabouts(
@@ -96,9 +96,9 @@ def whereabouts(
     """
     dialect = connection.dialect.name
     statement = _whereabouts(dialect, tables[0].name, tables[1].name, key)
-    given = _given(dialect, ids)
-    found = connection.exec_driver_sql(statement, (given, given))
-    return {name: bool(second) for name, second in found}
+    id_parameter = _given(dialect, ids)
+    rows = connection.exec_driver_sql(statement, (id_parameter, id_parameter))
+    return {row_id: bool(is_second) for row_id, is_second in rows}
 
 
 def move(
@@ -108,15 +108,15 @@ def move(
     if not ids:
         return
     dialect = connection.dialect.name
-    given = _given(dialect, ids)
+    id_parameter = _given(dialect, ids)
     for statement in _move(dialect, source.name, target.name, by):
-        connection.exec_driver_sql(statement, (given,))
+        connection.exec_driver_sql(statement, (id_parameter,))
 
 
 def _given(dialect: str, ids: Collection[Any]) -> str | list[Any]:
     """Hand over ids, as many as there are, in one parameter."""
-    wanted = list(ids)
-    return json.dumps(wanted) if dialect == "sqlite" else wanted
+    id_list = list(ids)
+    return json.dumps(id_list) if dialect == "sqlite" else id_list
 
 
 def _run(connection: Connection, statement: str, rows: list[tuple[Any, ...]]) -> None:
@@ -166,10 +166,10 @@ def _insert(dialect: str, table: str, names: Names, conflict: str) -> str:
 
 @cache
 def _update(dialect: str, table: str, key: str, names: Names) -> str:
-    others = [name for name in names if name != key]
+    changed_names = [name for name in names if name != key]
     if dialect == "sqlite":
-        return f"UPDATE {table} SET {', '.join(f'{n} = ?' for n in others)} WHERE {key} = ?"
-    changes = ", ".join(f"{name} = new.{name}" for name in others)
+        return f"UPDATE {table} SET {', '.join(f'{n} = ?' for n in changed_names)} WHERE {key} = ?"
+    changes = ", ".join(f"{name} = new.{name}" for name in changed_names)
     new = f"unnest({_arrays(table, names)}) AS new({', '.join(names)})"
     return f"UPDATE {table} SET {changes} FROM {new} WHERE {table}.{key} = new.{key}"
 

@@ -34,40 +34,40 @@ class SettingsError(ValueError):
 
 def checked_database(url: str) -> str:
     """Name the driver that is installed, and refuse what the schema does not support."""
-    scheme, found, rest = url.partition("://")
-    if not found or scheme not in DATABASES:
+    scheme, separator, location = url.partition("://")
+    if not separator or scheme not in DATABASES:
         raise SettingsError(
-            f"The database URL begins with {shown(scheme, found)}; it must be "
+            f"The database URL begins with {shown(scheme, separator)}; it must be "
             "postgresql://… or sqlite:///path/to/file."
         )
-    file = rest.partition("?")[0]
+    file = location.partition("?")[0]
     if scheme == "sqlite" and (not file.startswith("/") or file in {"/", "/:memory:"}):
         raise SettingsError(
             "The database URL names no file, and a database in memory would be lost "
             "between processes; write sqlite:///path/to/file."
         )
     refuse_unreadable("database", url)
-    return f"{DATABASES[scheme]}://{rest}"
+    return f"{DATABASES[scheme]}://{location}"
 
 
 def checked_redis(url: str) -> str:
-    scheme, found, _ = url.partition("://")
-    if not found or scheme not in WIRES:
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in WIRES:
         raise SettingsError(
-            f"The Redis URL begins with {shown(scheme, found)}; it must be "
+            f"The Redis URL begins with {shown(scheme, separator)}; it must be "
             "redis://…, rediss://… or unix:///path/to/socket."
         )
     refuse_unreadable("Redis", url)
     return url
 
 
-def refuse_unreadable(what: str, url: str) -> None:
+def refuse_unreadable(server_name: str, url: str) -> None:
     try:
         _ = urlsplit(url).port
     except ValueError:
         raise SettingsError(
-            f"The {what} URL cannot be read: its port must be a number, and special characters "
-            "in a password must be %-encoded."
+            f"The {server_name} URL cannot be read: its port must be a number, and special "
+            "characters in a password must be %-encoded."
         ) from None
 
 
@@ -81,14 +81,17 @@ def checked_keys(text: str) -> str:
 
 def retention(environ: Mapping[str, str]) -> Limits:
     """Read how many events the streams keep, and for how long."""
-    kept, age = environ.get("EARNEST_EVENTS_KEPT", ""), environ.get("EARNEST_EVENTS_AGE", "")
-    if kept and (not kept.isdecimal() or not 1 <= int(kept) <= MOST_KEPT):
+    kept_text, age_text = (
+        environ.get("EARNEST_EVENTS_KEPT", ""),
+        environ.get("EARNEST_EVENTS_AGE", ""),
+    )
+    if kept_text and (not kept_text.isdecimal() or not 1 <= int(kept_text) <= MOST_KEPT):
         raise SettingsError(f"EARNEST_EVENTS_KEPT is not a number from 1 to {MOST_KEPT}.")
     try:
-        length = parse_duration(age) if age else Limits().age
+        age = parse_duration(age_text) if age_text else Limits().age
     except ValueError:
         raise SettingsError("EARNEST_EVENTS_AGE is not a duration like P7D or PT12H.") from None
-    return Limits(int(kept) if kept else Limits().kept, length)
+    return Limits(int(kept_text) if kept_text else Limits().kept, age)
 
 
 def checked_archive(text: str) -> timedelta | None:
@@ -105,12 +108,12 @@ def checked_archive(text: str) -> timedelta | None:
 
 def checked_bind(bind: str) -> str:
     """Accept an address to listen at: a host, or an IPv6 address in brackets, and a port."""
-    host, found, port = bind.rpartition(":")
-    if not found or not host or not port.isdecimal() or int(port) > HIGHEST_PORT:
+    host, separator, port = bind.rpartition(":")
+    if not separator or not host or not port.isdecimal() or int(port) > HIGHEST_PORT:
         raise SettingsError("EARNEST_WEB_BIND must be like 127.0.0.1:8000 or [::1]:8000.")
     return bind
 
 
-def shown(scheme: str, found: str) -> str:
+def shown(scheme: str, separator: str) -> str:
     """Show what a URL begins with, unless that may be a password in the wrong place."""
-    return f"{scheme}://" if found else "no scheme"
+    return f"{scheme}://" if separator else "no scheme"

@@ -53,13 +53,15 @@ def checkup(store: Store) -> tuple[Delivery, list[Finding]]:
     with reading(store.engine) as connection:
         stuck = list(_stuck(connection, policies, now))
         unanswered = list(_unanswered(connection))
-        outbox, oldest = _outbox(connection)
-        waiting = tables.dead_letters.c.replayed_at.is_(None)
-        letters = _count(connection, select(tables.dead_letters).where(waiting))
-        quarantined = _count(connection, select(tables.quarantine))
-    age_s = max(0, now - oldest) / SECOND_US if outbox else 0.0
-    found = Delivery(len(stuck), len(unanswered), outbox, age_s, letters, quarantined)
-    return found, [*stuck, *unanswered, *_complaints(found)]
+        outbox_count, oldest_at = _outbox(connection)
+        unreplayed = tables.dead_letters.c.replayed_at.is_(None)
+        dead_letter_count = _count(connection, select(tables.dead_letters).where(unreplayed))
+        quarantined_count = _count(connection, select(tables.quarantine))
+    age_s = max(0, now - oldest_at) / SECOND_US if outbox_count else 0.0
+    delivery = Delivery(
+        len(stuck), len(unanswered), outbox_count, age_s, dead_letter_count, quarantined_count
+    )
+    return delivery, [*stuck, *unanswered, *_complaints(delivery)]
 
 
 def _stuck(connection: Connection, policies: dict[str, Policy], now: int) -> Iterator[Finding]:
@@ -83,11 +85,11 @@ def _unanswered(connection: Connection) -> Iterator[Finding]:
     """Find receipts whose outcome was never told."""
     receipts = tables.receipts
     subject = literal("command:").concat(receipts.c.command_id)
-    told, put_away = (
-        exists().where(and_(one.c.subject == subject, one.c.sequence == receipts.c.stamp))
-        for one in (tables.events, ARCHIVED[tables.events])
+    outcome_recorded, outcome_archived = (
+        exists().where(and_(table.c.subject == subject, table.c.sequence == receipts.c.stamp))
+        for table in (tables.events, ARCHIVED[tables.events])
     )
-    query = select(receipts.c.command_id).where(~told, ~put_away).limit(MOST)
+    query = select(receipts.c.command_id).where(~outcome_recorded, ~outcome_archived).limit(MOST)
     for command_id in connection.execute(query).scalars():
         yield Finding("answered", f"command:{command_id}", "has a receipt, and no outcome event")
 
@@ -100,20 +102,20 @@ def _outbox(connection: Connection) -> tuple[int, int]:
 
 
 def _count(connection: Connection, query: Select[Any]) -> int:
-    counted = select(func.count()).select_from(query.subquery())
-    return int(connection.execute(counted).scalar_one())
+    count_query = select(func.count()).select_from(query.subquery())
+    return int(connection.execute(count_query).scalar_one())
 
 
-def _complaints(found: Delivery) -> Iterator[Finding]:
+def _complaints(delivery: Delivery) -> Iterator[Finding]:
     """Say what waits for somebody who should have come by now."""
-    if found.outbox_age_s > OLD_S:
-        detail = f"{found.outbox} events wait, the oldest for {found.outbox_age_s:.0f} s"
+    if delivery.outbox_age_s > OLD_S:
+        detail = f"{delivery.outbox} events wait, the oldest for {delivery.outbox_age_s:.0f} s"
         yield Finding("published", "outbox", detail)
-    if found.dead_letters:
-        detail = f"{found.dead_letters} wait for an operator: `earnest dead-letters`"
+    if delivery.dead_letters:
+        detail = f"{delivery.dead_letters} wait for an operator: `earnest dead-letters`"
         yield Finding("settled", "dead letters", detail)
-    if found.quarantined:
-        detail = f"{found.quarantined} items wait to be looked at: `earnest quarantine`"
+    if delivery.quarantined:
+        detail = f"{delivery.quarantined} items wait to be looked at: `earnest quarantine`"
         yield Finding("understood", "quarantine", detail)
 
 
@@ -132,5 +134,9 @@ class Checkup:
             return
         delivery, findings = checkup(self.store)
         self.not_before = time.monotonic() + SHARE * (time.monotonic() - began)
-        say = log.error if findings else log.info
-        say("delivery.checked", laws=sorted({one.law for one in findings}), **asdict(delivery))
+        log_method = log.error if findings else log.info
+        log_method(
+            "delivery.checked",
+            laws=sorted({finding.law for finding in findings}),
+            **asdict(delivery),
+        )

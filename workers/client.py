@@ -62,8 +62,8 @@ class Client:
         stamps: list[int] = []
         for group in _groups(map(_text, commands), PER_CALL * per_message):
             messages = [
-                wrap(COMMANDS, "commands", one, self._keys, trace)
-                for one in _packets(group, per_message)
+                wrap(COMMANDS, "commands", packet, self._keys, trace)
+                for packet in _packets(group, per_message)
             ]
             try:
                 received_at = self._scripts.enqueue(Keys(COMMANDS), messages)

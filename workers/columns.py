@@ -71,15 +71,15 @@ def instants(*names: str) -> Columns:
 
 
 def _instant(name: str) -> Callable[[Stood], int | None]:
-    return lambda read: optional_us(getattr(read.order, name))
+    return lambda entry: optional_us(getattr(entry.order, name))
 
 
-def _forfeited_fen(read: Stood) -> int:
-    return sum(one.amount_fen for one in read.order.forfeited)
+def _forfeited_fen(entry: Stood) -> int:
+    return sum(holding.amount_fen for holding in entry.order.forfeited)
 
 
-def _ended_at(read: Stood) -> int | None:
-    return to_us(read.order.entered_at) if read.order.is_final else None
+def _ended_at(entry: Stood) -> int | None:
+    return to_us(entry.order.entered_at) if entry.order.is_final else None
 
 
 def family(account: str) -> str:
@@ -121,7 +121,7 @@ EVENTS: Columns = (
     *stored(Kind.TEXT, "subject"),
     *stored(Kind.WHOLE, "sequence"),
     *stored(Kind.NAME, "type"),
-    Column("order_id", Kind.TEXT, lambda read: order_of(read.subject)),
+    Column("order_id", Kind.TEXT, lambda row: order_of(row.subject)),
     HAPPENED_AT,
     *stored(Kind.INSTANT, "recorded_at"),
     *stored(Kind.TEXT, "caused_by"),
@@ -133,10 +133,10 @@ POSTINGS: Columns = (
     *stored(Kind.TEXT, "subject"),
     *stored(Kind.WHOLE, "sequence"),
     *stored(Kind.NAME, "type"),
-    Column("order_id", Kind.TEXT, lambda read: order_of(read.subject)),
+    Column("order_id", Kind.TEXT, lambda row: order_of(row.subject)),
     HAPPENED_AT,
     *stored(Kind.TEXT, "source", "target"),
-    Column("source_family", Kind.NAME, lambda read: family(read.source)),
-    Column("target_family", Kind.NAME, lambda read: family(read.target)),
+    Column("source_family", Kind.NAME, lambda row: family(row.source)),
+    Column("target_family", Kind.NAME, lambda row: family(row.target)),
     *stored(Kind.WHOLE, "amount_fen"),
 )

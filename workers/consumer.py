@@ -78,7 +78,7 @@ class BundleConsumer(Consumer):
 
     def _fail(self) -> None:
         # Nothing is handed out now: what was taken for it is taken up again later.
-        self.hands.rest(but=[one.message_id for one in self.unclean])
+        self.hands.rest(but=[delivery.message_id for delivery in self.unclean])
         self.failed = True
         self.room.clear()
         self.room.wait(IDLE_S)
@@ -86,9 +86,13 @@ class BundleConsumer(Consumer):
     def ack(self, message: MessageProxy) -> None:
         """Forget what the bundle's commit has settled; the rest is judged again in a moment."""
         bundle: Bundle = message.kwargs["bundle"]
-        settled = [one.message_id for one in bundle.deliveries if one.message_id in bundle.settled]
+        settled_ids = [
+            delivery.message_id
+            for delivery in bundle.deliveries
+            if delivery.message_id in bundle.settled
+        ]
         try:
-            self.scripts.ack(self.keys, self.crew.name, settled)
+            self.scripts.ack(self.keys, self.crew.name, settled_ids)
         except redis.RedisError as error:
             # Dramatiq calls again until this works; nothing is judged twice by that.
             raise ConnectionClosed(str(error)) from None  # type: ignore[no-untyped-call]
@@ -111,14 +115,17 @@ class BundleConsumer(Consumer):
 
     def restore(self) -> None:
         """Tell Redis what we have: it may have been wiped, or have forgotten its last second."""
-        held = [(one.message_id, one.payload, one.score, one.attempts) for one in self.hands.all()]
-        self.scripts.restore(self.keys, self.crew.name, held)
+        in_flight = [
+            (delivery.message_id, delivery.payload, delivery.score, delivery.attempts)
+            for delivery in self.hands.all()
+        ]
+        self.scripts.restore(self.keys, self.crew.name, in_flight)
 
     def give_back(self, deliveries: Sequence[Delivery], *, behind: bool = False) -> None:
         """Put messages that nobody works on back into the queue."""
-        ids = [one.message_id for one in deliveries]
-        self.scripts.give_back(self.keys, self.crew.name, ids, behind=behind)
-        self.hands.drop(ids)
+        message_ids = [delivery.message_id for delivery in deliveries]
+        self.scripts.give_back(self.keys, self.crew.name, message_ids, behind=behind)
+        self.hands.drop(message_ids)
 
     def _settle_doubts(self) -> None:
         if not self.failed and time.monotonic() - self.compared_at < DOUBT_S:
@@ -126,37 +133,49 @@ class BundleConsumer(Consumer):
         if self.failed:
             self.restore()
         # A reply that was lost may have taken messages that we do not know of: give them back.
-        known = [one.message_id for one in self.hands.all()]
-        self.scripts.release(self.keys, self.crew.name, but=known)
+        known_ids = [delivery.message_id for delivery in self.hands.all()]
+        self.scripts.release(self.keys, self.crew.name, but=known_ids)
         self.failed, self.compared_at = False, time.monotonic()
 
-    def _taken(self, found: list[Delivery]) -> list[Delivery]:
+    def _taken(self, deliveries: list[Delivery]) -> list[Delivery]:
         """Take up what has rested, then take what waits, as much as may be worked on at once."""
-        at_work = [one for each in self.crew.everyone() for one in each.hands.at_work()]
-        hands = len(at_work)
-        most = min((company(one.attempts) for one in [*at_work, *found]), default=company(0))
-        wanted = 0 if self.hands.full() else BUNDLE - len(found)
-        found += self.hands.pick_up(hands + len(found), most, wanted)
-        most = min((company(one.attempts) for one in found), default=most)
-        room = min(wanted, BUNDLE - len(found), TAKEN - len(self.hands))
-        found += self._fetch(room, hands + len(found), most)
-        self._make_way(found)
-        return found
+        at_work = [
+            delivery for consumer in self.crew.everyone() for delivery in consumer.hands.at_work()
+        ]
+        at_work_count = len(at_work)
+        max_at_work = min(
+            (company(delivery.attempts) for delivery in [*at_work, *deliveries]), default=company(0)
+        )
+        capacity = 0 if self.hands.full() else BUNDLE - len(deliveries)
+        deliveries += self.hands.pick_up(at_work_count + len(deliveries), max_at_work, capacity)
+        max_at_work = min(
+            (company(delivery.attempts) for delivery in deliveries), default=max_at_work
+        )
+        room = min(capacity, BUNDLE - len(deliveries), TAKEN - len(self.hands))
+        deliveries += self._fetch(room, at_work_count + len(deliveries), max_at_work)
+        self._make_way(deliveries)
+        return deliveries
 
-    def _fetch(self, room: int, at_work: int, most: int) -> list[Delivery]:
-        taking = self.taking(room, at_work, most)
+    def _fetch(self, room: int, at_work: int, max_at_work: int) -> list[Delivery]:
+        taking = self.taking(room, at_work, max_at_work)
         catch = self.scripts.fetch(self.keys, self.crew.name, taking)
         self.crew.remember(catch.epoch)
         self.more = catch.more
-        found = [intake.sort(self.queue, one, self.crew.signing) for one in catch.found]
-        self.hands.take(found)
-        self.unclean += [one for one in found if one.refused]
-        return [one for one in found if not one.refused and not self._split(one)]
+        deliveries = [
+            intake.sort(self.queue, message, self.crew.signing) for message in catch.found
+        ]
+        self.hands.take(deliveries)
+        self.unclean += [delivery for delivery in deliveries if delivery.refused]
+        return [
+            delivery
+            for delivery in deliveries
+            if not delivery.refused and not self._split(delivery)
+        ]
 
-    def taking(self, room: int, at_work: int, most: int) -> Taking:
-        """Say how much may be taken where `at_work` are worked on and `most` may be."""
+    def taking(self, room: int, at_work: int, max_at_work: int) -> Taking:
+        """Say how much may be taken where `at_work` are worked on and `max_at_work` may be."""
         longest, epoch = envelope.MAX_MESSAGE_BYTES, self.crew.epoch
-        return Taking(room, at_work, most, FEW, longest, MOST_BYTES, epoch)
+        return Taking(room, at_work, max_at_work, FEW, longest, MOST_BYTES, epoch)
 
     def _split(self, delivery: Delivery) -> bool:
         """Take a message apart whose taker has died twice, so that its neighbours live."""
@@ -169,12 +188,14 @@ class BundleConsumer(Consumer):
             self.hands.drop([name])
         return len(parts) > 1
 
-    def _make_way(self, found: list[Delivery]) -> None:
+    def _make_way(self, deliveries: list[Delivery]) -> None:
         """Give back what rests where it could be blamed for a death, or is too much."""
-        suspicious = any(one.attempts for one in found)
+        suspicious = any(delivery.attempts for delivery in deliveries)
         for consumer in self.crew.everyone():
             resting = consumer.hands.resting()
-            blamed = [one for one in resting if found and (suspicious or one.attempts)]
+            blamed = [
+                delivery for delivery in resting if deliveries and (suspicious or delivery.attempts)
+            ]
             consumer.give_back(blamed)
         # All of them wait for somebody older, who must be able to get in.
         resting = self.hands.resting()

@@ -66,7 +66,7 @@ class Crew:
     def remember(self, epoch: str) -> None:
         """Note since when Redis remembers; if it has forgotten us, tell it what we have."""
         if self.epoch and epoch != self.epoch:
-            log.error("redis.wiped", held=sum(len(one.hands) for one in self.everyone()))
+            log.error("redis.wiped", held=sum(len(consumer.hands) for consumer in self.everyone()))
             for consumer in self.everyone():
                 consumer.restore()
         self.epoch = epoch

@@ -135,9 +135,9 @@ def _turn(engine: Engine) -> Iterator[None]:
         yield
         return
     with open(f"{file}.turn", "wb") as turn:  # noqa: PTH123 - as cheap as it gets, per commit
-        until = time.monotonic() + PATIENCE_S
+        give_up_at = time.monotonic() + PATIENCE_S
         while not _taken(turn):
-            if time.monotonic() > until:
+            if time.monotonic() > give_up_at:
                 raise Unavailable(f"a process holds the database for over {PATIENCE_S:.0f} s")
             time.sleep(LOOK_AGAIN_S)
         yield

@@ -18,18 +18,18 @@ LONGEST_ERROR = 2_000
 """Characters of an error worth keeping: its name and message, never the command's text."""
 
 
-def bury(engine: Engine, received: Received, error: Exception) -> None:
+def bury(engine: Engine, command: Received, error: Exception) -> None:
     """Keep a command that could not be settled; burying it twice changes nothing."""
     with writing(engine) as connection:
-        letter = row(received, f"{type(error).__name__}: {error}")
-        insert_new(connection, tables.dead_letters, [letter])
-        inbox.forget(connection, names([received]))
+        dead_letter = row(command, f"{type(error).__name__}: {error}")
+        insert_new(connection, tables.dead_letters, [dead_letter])
+        inbox.forget(connection, names([command]))
 
 
 def names(commands: Collection[Received]) -> list[tuple[str, int]]:
     """Name commands as the inbox does, by id and stamp, those that have an id."""
-    found = ((_command_id(one.text), one.stamp) for one in commands)
-    return [(name, stamp) for name, stamp in found if name]
+    ids_and_stamps = ((_command_id(command.text), command.stamp) for command in commands)
+    return [(command_id, stamp) for command_id, stamp in ids_and_stamps if command_id]
 
 
 def _command_id(text: str) -> str | None:
@@ -39,12 +39,12 @@ def _command_id(text: str) -> str | None:
         return fault.command_id
 
 
-def row(received: Received, error: str) -> Row:
+def row(command: Received, error: str) -> Row:
     """Write a letter. NUL and lone surrogates, which no database keeps, become visible."""
     return {
-        "command": _writable(received.text),
-        "received_at": to_us(received.at),
-        "stamp": received.stamp,
+        "command": _writable(command.text),
+        "received_at": to_us(command.at),
+        "stamp": command.stamp,
         "error": _writable(error)[:LONGEST_ERROR],
         "died_at": now_us(),
     }
@@ -54,10 +54,12 @@ def _writable(text: str) -> str:
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\u0000")
 
 
-def read(letter: Any) -> Received:  # noqa: ANN401 - a row of the table
+def read(dead_letter: Any) -> Received:  # noqa: ANN401 - a row of the table
     """Read the command of a letter as it came through the door: same instant, same stamp."""
-    name = f"letter:{letter.letter_id}"
-    return Received(letter.command, from_us(letter.received_at), letter.stamp, name)
+    message_id = f"letter:{dead_letter.letter_id}"
+    return Received(
+        dead_letter.command, from_us(dead_letter.received_at), dead_letter.stamp, message_id
+    )
 
 
 def listed(engine: Engine, *, replayed: bool = True) -> Sequence[Any]:
@@ -89,12 +91,12 @@ def found(engine: Engine, letter_ids: Collection[int]) -> dict[int, Any]:
     table = tables.dead_letters
     query = select(table).where(table.c.letter_id.in_(sorted(letter_ids)))
     with reading(engine) as connection:
-        return {letter.letter_id: letter for letter in connection.execute(query)}
+        return {dead_letter.letter_id: dead_letter for dead_letter in connection.execute(query)}
 
 
 def mark_replayed(engine: Engine, letter_id: int) -> None:
     """Note that a letter's command has been settled; the first time counts."""
     table = tables.dead_letters
-    which = (table.c.letter_id == letter_id) & table.c.replayed_at.is_(None)
+    condition = (table.c.letter_id == letter_id) & table.c.replayed_at.is_(None)
     with writing(engine) as connection:
-        connection.execute(table.update().where(which).values(replayed_at=now_us()))
+        connection.execute(table.update().where(condition).values(replayed_at=now_us()))

@@ -58,18 +58,18 @@ class RedisDoor:
                 if wait:
                     pipe.get(WIRE_EPOCH)
                     pipe.zrange(Keys(COMMANDS).pending, 0, len(without), withscores=True)
-                now, *found = pipe.execute()
+                now, *replies = pipe.execute()
         except redis.RedisError as error:
             raise Unavailable(str(error)) from error
         present = now[0] * SECOND_US + now[1]
         if not wait:
             return from_us(present)
-        epoch, oldest = found
+        epoch, oldest = replies
         if self._wiped(epoch, present):
             return BEGINNING
-        kept = inbox.oldest(self.engine, without) if self.engine else None
+        inbox_oldest = inbox.oldest(self.engine, without) if self.engine else None
         mark = _oldest(oldest, without, present)
-        return mark if kept is None else min(mark, from_us(kept))
+        return mark if inbox_oldest is None else min(mark, from_us(inbox_oldest))
 
     def excuse(self, message_ids: Collection[str]) -> None:
         """Let these messages hold no deadline back: they concern no order that exists."""

@@ -97,7 +97,7 @@ def wrap(
     """
     # Ids in the order of writing: where receipts are equal, the older message goes first.
     message_id = f"{time.time_ns():x}-{uuid4().hex}"
-    signatures = {"signatures": [keys.sign(one) for one in texts]} if keys else {}
+    signatures = {"signatures": [keys.sign(text) for text in texts]} if keys else {}
     traces = {"traces": [trace] * len(texts)} if trace else {}
     text = _message(queue, message_id, {items: list(texts)} | signatures | traces)
     return message_id, len(texts), text[:-2] + ',"received_at":', "}}"
@@ -120,20 +120,20 @@ def unwrap(
     instant = from_us(kwargs["received_at"]) if at is None else at
     delivery.score = to_us(instant)
     faults = _faults(texts, kwargs.get("signatures"), keys)
-    for number, why in faults.items():
+    for number, fault in faults.items():
         raw = texts[number].encode("utf-8", "surrogatepass")
-        delivery.refused.append(Refused(queue, f"{message_id}#{number}", raw, why, len(raw)))
+        delivery.refused.append(Refused(queue, f"{message_id}#{number}", raw, fault, len(raw)))
     if queue == WAKEUPS:
         if not all(map(_SUBJECT.fullmatch, texts)):
             raise MalformedMessage("orders: ids are wanted")
         delivery.orders = [text for n, text in enumerate(texts) if n not in faults]
     else:
         count = len(texts)
-        each = zip(texts, _stamps(kwargs, count), _traces(kwargs, count), strict=True)
-        received = [
-            Received(text, instant, stamp, message_id, trace) for text, stamp, trace in each
+        items = zip(texts, _stamps(kwargs, count), _traces(kwargs, count), strict=True)
+        commands = [
+            Received(text, instant, stamp, message_id, trace) for text, stamp, trace in items
         ]
-        delivery.commands = [one for n, one in enumerate(received) if n not in faults]
+        delivery.commands = [command for n, command in enumerate(commands) if n not in faults]
     return delivery
 
 
@@ -143,19 +143,19 @@ def parts(queue: str, delivery: Delivery) -> list[tuple[str, str]]:
     A part of what came by HTTP is named by its stamp, so that the inbox can tell whose it is.
     """
     kwargs = _kwargs(queue, delivery.payload)
-    texts, found = _items(kwargs, ITEMS[queue]), []
+    texts, messages = _items(kwargs, ITEMS[queue]), []
     signatures, stamps = kwargs.get("signatures"), _stamps(kwargs, len(texts))
     traces = _traces(kwargs, len(texts))
     for number, text in enumerate(texts):
-        inner: dict[str, Any] = {ITEMS[queue]: [text]}
+        part_kwargs: dict[str, Any] = {ITEMS[queue]: [text]}
         if isinstance(signatures, list) and len(signatures) == len(texts):
-            inner["signatures"] = [signatures[number]]
+            part_kwargs["signatures"] = [signatures[number]]
         if traces[number]:
-            inner["traces"] = [traces[number]]
-        inner |= {"received_at": kwargs["received_at"], "stamp": stamps[number]}
-        name = f"{delivery.message_id}.{stamps[number] if 'stamps' in kwargs else number}"
-        found.append((name, _message(queue, name, inner)))
-    return found
+            part_kwargs["traces"] = [traces[number]]
+        part_kwargs |= {"received_at": kwargs["received_at"], "stamp": stamps[number]}
+        part_id = f"{delivery.message_id}.{stamps[number] if 'stamps' in kwargs else number}"
+        messages.append((part_id, _message(queue, part_id, part_kwargs)))
+    return messages
 
 
 def _message(queue: str, message_id: str, kwargs: dict[str, Any]) -> str:
@@ -181,7 +181,7 @@ def wrap_stamped(
     texts, stamps, traces = map(list, zip(*commands, strict=True))
     kwargs: dict[str, Any] = {ITEMS[COMMANDS]: texts}
     if keys:
-        kwargs["signatures"] = [keys.sign(one) for one in texts]
+        kwargs["signatures"] = [keys.sign(text) for text in texts]
     if any(traces):
         kwargs["traces"] = traces
     kwargs |= {"received_at": received_at, "stamp": stamps[0], "stamps": stamps}
@@ -211,24 +211,26 @@ def _stamps(kwargs: dict[str, Any], count: int) -> list[int]:
     at, stamp = kwargs["received_at"], kwargs["stamp"]
     stamps = kwargs.get("stamps", [stamp + n for n in range(count)])
     honest = isinstance(stamps, list) and len(stamps) == count
-    if not honest or not all(type(one) is int and at <= one < 2**53 for one in stamps):
+    if not honest or not all(
+        type(item_stamp) is int and at <= item_stamp < 2**53 for item_stamp in stamps
+    ):
         raise MalformedMessage("no stamps of our door")
-    found: list[int] = stamps
-    return found
+    item_stamps: list[int] = stamps
+    return item_stamps
 
 
 def _traces(kwargs: dict[str, Any], count: int) -> list[str | None]:
     """Read the items' trace contexts; what is none is dropped, and costs nobody anything."""
-    listed = kwargs.get("traces")
-    if not isinstance(listed, list) or len(listed) != count:
+    traces = kwargs.get("traces")
+    if not isinstance(traces, list) or len(traces) != count:
         return [None] * count
-    return [traceparent(one) for one in listed]
+    return [traceparent(trace) for trace in traces]
 
 
-def traceparent(found: object) -> str | None:
+def traceparent(candidate: object) -> str | None:
     """Return a trace context if it is one of W3C's version 00, else None."""
-    honest = isinstance(found, str) and _TRACE.fullmatch(found)
-    return str(found) if honest else None
+    honest = isinstance(candidate, str) and _TRACE.fullmatch(candidate)
+    return str(candidate) if honest else None
 
 
 def _items(kwargs: dict[str, Any], name: str) -> list[str]:
@@ -244,7 +246,7 @@ def _faults(texts: list[str], signatures: object, keys: Keyring) -> dict[int, st
     """Say which items are not signed as they must be, and why."""
     if not keys:
         return {}
-    listed = signatures if isinstance(signatures, list) else []
-    given = [*listed[: len(texts)], *[None] * (len(texts) - len(listed))]
-    found = ((n, keys.fault(text, given[n])) for n, text in enumerate(texts))
-    return {n: why for n, why in found if why}
+    signature_list = signatures if isinstance(signatures, list) else []
+    item_signatures = [*signature_list[: len(texts)], *[None] * (len(texts) - len(signature_list))]
+    faults = ((n, keys.fault(text, item_signatures[n])) for n, text in enumerate(texts))
+    return {n: fault for n, fault in faults if fault}

@@ -61,8 +61,8 @@ class Export(ABC):
         self, connection: Connection, after: Place, until: Place, limit: int
     ) -> tuple[Sequence[Any], Place | None]:
         """Return rows behind a place, and where to go on; None where there is nothing more."""
-        found = connection.execute(self.query(after, until).limit(limit)).all()
-        return found, self.place_of(found[-1]) if found else None
+        rows = connection.execute(self.query(after, until).limit(limit)).all()
+        return rows, self.place_of(rows[-1]) if rows else None
 
     @abstractmethod
     def place_of(self, row: Any) -> Place:  # noqa: ANN401 - a row of the query
@@ -72,9 +72,9 @@ class Export(ABC):
     def cursor(self, place: Place) -> str:
         """Write a place."""
 
-    def read(self, found: Sequence[Any], _: Store, __: Connection) -> Sequence[Any]:
+    def read(self, rows: Sequence[Any], _: Store, __: Connection) -> Sequence[Any]:
         """Read rows as the columns want them."""
-        return found
+        return rows
 
     @abstractmethod
     def _read(self, cursor: str) -> Place: ...

@@ -47,14 +47,14 @@ class Orders(Export):
         query = select(table.placed_at, table.order_id)
         query = query.order_by(table.placed_at.desc(), table.order_id.desc())
         with reading(engine) as connection:
-            found = connection.execute(query.limit(1)).first()
-        return self.beginning if found is None else self.place_of(found)
+            row = connection.execute(query.limit(1)).first()
+        return self.beginning if row is None else self.place_of(row)
 
     def query(self, after: Place, until: Place) -> Select[Any]:
         table = whole(tables.orders).c
         key = tuple_(table.placed_at, table.order_id)
         # A brief may be long, and no column says it.
-        query = select(*(one for one in table if one.name != "brief"))
+        query = select(*(column for column in table if column.name != "brief"))
         query = query.where(key > after, key <= until)
         return query.order_by(table.placed_at, table.order_id)
 
@@ -64,8 +64,8 @@ class Orders(Export):
     def cursor(self, place: Place) -> str:
         return f"{instant_text(from_us(place[0]))}/{place[1]}"
 
-    def read(self, found: Sequence[Any], store: Store, connection: Connection) -> Sequence[Any]:
-        return list(map(Stood, found, store.read_orders(connection, found)))
+    def read(self, rows: Sequence[Any], store: Store, connection: Connection) -> Sequence[Any]:
+        return list(map(Stood, rows, store.read_orders(connection, rows)))
 
     def _read(self, cursor: str) -> Place:
         instant, _, order_id = cursor.partition("/")
@@ -108,10 +108,10 @@ class Events(Facts):
 
 
 def _moved(events: Table, postings: Table) -> Select[Any]:
-    event, moved = events.c, postings.c
-    same = and_(moved.subject == event.subject, moved.sequence == event.sequence)
+    event, posting = events.c, postings.c
+    same_event = and_(posting.subject == event.subject, posting.sequence == event.sequence)
     query = select(postings, event.position, event.type, event.at)
-    return query.select_from(events.join(postings, same))
+    return query.select_from(events.join(postings, same_event))
 
 
 # An event and its postings are always in the same half.
@@ -134,15 +134,15 @@ class Postings(Facts):
     ) -> tuple[Sequence[Any], Place | None]:
         # Event by event: asked for all at once, a database may join all there are for each page.
         position = whole(tables.events).c.position
-        few = select(position).where(position >= after[0], position <= until[0])
-        window = few.order_by(position).limit(WINDOW).subquery()
-        last = connection.execute(select(func.max(window.c.position))).scalar()
-        if last is None:
+        positions = select(position).where(position >= after[0], position <= until[0])
+        window = positions.order_by(position).limit(WINDOW).subquery()
+        last_position = connection.execute(select(func.max(window.c.position))).scalar()
+        if last_position is None:
             return (), None
-        found = connection.execute(self.query(after, (last, 0))).all()[:limit]
-        if len(found) == limit:
-            return found, self.place_of(found[-1])
-        return found, (last + 1, 0) if last < until[0] else None
+        rows = connection.execute(self.query(after, (last_position, 0))).all()[:limit]
+        if len(rows) == limit:
+            return rows, self.place_of(rows[-1])
+        return rows, (last_position + 1, 0) if last_position < until[0] else None
 
     def query(self, after: Place, until: Place) -> Select[Any]:
         table = MOVED.c
@@ -154,7 +154,7 @@ class Postings(Facts):
         return row.position, row.ordinal
 
 
-EXPORTS: dict[str, Export] = {one.name: one for one in (Orders(), Events(), Postings())}
+EXPORTS: dict[str, Export] = {export.name: export for export in (Orders(), Events(), Postings())}
 
 
 def pages(
@@ -166,12 +166,12 @@ def pages(
     """
     place: Place | None = export.place(after)
     until = export.last(store.engine)
-    left = PAGE if limit is None else limit
-    while left > 0 and place is not None:
+    remaining = PAGE if limit is None else limit
+    while remaining > 0 and place is not None:
         with reading(store.engine) as connection:
-            found, place = export.fetch(connection, place, until, min(PAGE, left))
-            given = export.read(found, store, connection)
-        left -= len(found) if limit is not None else 0
-        records = [tuple(one.of(row) for one in export.columns) for row in given]
+            rows, place = export.fetch(connection, place, until, min(PAGE, remaining))
+            entries = export.read(rows, store, connection)
+        remaining -= len(rows) if limit is not None else 0
+        records = [tuple(column.of(row) for column in export.columns) for row in entries]
         if records:
-            yield Page(records, export.cursor(export.place_of(found[-1])))
+            yield Page(records, export.cursor(export.place_of(rows[-1])))

@@ -56,15 +56,15 @@ def groups(client: redis.Redis, limits: Limits) -> list[Group]:
 
 
 def _group(client: redis.Redis, limits: Limits, stream: str, info: dict[str, Any]) -> Group:
-    last, pending = info["last-delivered-id"].decode(), int(info["pending"])
+    last_id, pending = info["last-delivered-id"].decode(), int(info["pending"])
     lag = info.get("lag")
     if lag is None:
-        lag = len(_entries(client, stream, f"({last}", MOST_COUNTED))
+        lag = len(_entries(client, stream, f"({last_id}", MOST_COUNTED))
     # By now the last of them may have been acknowledged; then there is no oldest.
-    oldest = client.xpending(stream, info["name"])["min"] if pending else None
-    first = oldest.decode() if oldest else f"({last}"
-    found = _entries(client, stream, first, 1)
-    oldest_s = _age_s(client, found[0][0]) if found else None
+    oldest_id = client.xpending(stream, info["name"])["min"] if pending else None
+    first_id = oldest_id.decode() if oldest_id else f"({last_id}"
+    oldest_entries = _entries(client, stream, first_id, 1)
+    oldest_s = _age_s(client, oldest_entries[0][0]) if oldest_entries else None
     late = oldest_s is not None and oldest_s > limits.age.total_seconds()
     return Group(
         stream=stream,
@@ -77,9 +77,9 @@ def _group(client: redis.Redis, limits: Limits, stream: str, info: dict[str, Any
     )
 
 
-def _entries(client: redis.Redis, stream: str, first: str, most: int) -> list[Any]:
-    found: Any = client.xrange(stream, min=first, count=most)
-    return list(found)
+def _entries(client: redis.Redis, stream: str, first_id: str, limit: int) -> list[Any]:
+    entries: Any = client.xrange(stream, min=first_id, count=limit)
+    return list(entries)
 
 
 def _age_s(client: redis.Redis, entry_id: bytes) -> float:

@@ -41,7 +41,7 @@ class Hands:
     def take(self, deliveries: Iterable[Delivery]) -> None:
         """Note what was taken from Redis."""
         with self._lock:
-            self._taken.update((one.message_id, one) for one in deliveries)
+            self._taken.update((delivery.message_id, delivery) for delivery in deliveries)
 
     def drop(self, message_ids: Iterable[str]) -> None:
         """Forget what is settled, or was given back."""
@@ -55,7 +55,7 @@ class Hands:
         """Note what somebody works on from now on."""
         with self._lock:
             self._bundles += 1
-            self._given.update(one.message_id for one in deliveries)
+            self._given.update(delivery.message_id for delivery in deliveries)
 
     def full(self) -> bool:
         """Tell whether there is work enough."""
@@ -63,45 +63,58 @@ class Hands:
 
     def put_down(self, bundle: Bundle) -> None:
         """Forget what a bundle settled, and let the rest of it rest for a moment."""
-        self.drop(one.message_id for one in bundle.deliveries if one.message_id in bundle.settled)
-        until, names = time.monotonic() + HELD_S, [one.message_id for one in bundle.deliveries]
+        self.drop(
+            delivery.message_id
+            for delivery in bundle.deliveries
+            if delivery.message_id in bundle.settled
+        )
+        until, message_ids = (
+            time.monotonic() + HELD_S,
+            [delivery.message_id for delivery in bundle.deliveries],
+        )
         with self._lock:
             self._bundles -= 1
-            self._given.difference_update(names)
-            self._resting.update((one, until) for one in names if one in self._taken)
+            self._given.difference_update(message_ids)
+            self._resting.update(
+                (message_id, until) for message_id in message_ids if message_id in self._taken
+            )
 
     def rest(self, *, but: Collection[str]) -> None:
         """Put down what was taken and not handed out."""
         now = time.monotonic()
         with self._lock:
             idle = self._taken.keys() - self._given - self._resting.keys() - set(but)
-            self._resting.update((one, now) for one in idle)
+            self._resting.update((message_id, now) for message_id in idle)
 
-    def pick_up(self, at_work: int, allowed: int, most: int) -> list[Delivery]:
-        """Take up again what has rested enough, `most` of it, where `at_work` are worked on.
+    def pick_up(self, at_work: int, allowed: int, limit: int) -> list[Delivery]:
+        """Take up again what has rested enough, up to `limit`, where `at_work` are worked on.
 
         There may be `allowed` at work at once, and fewer for the sake of some.
         """
-        now, chosen = time.monotonic(), list[Delivery]()
+        now, deliveries = time.monotonic(), list[Delivery]()
         with self._lock:
-            for message_id in [one for one, until in self._resting.items() if until <= now]:
+            for message_id in [
+                message_id for message_id, until in self._resting.items() if until <= now
+            ]:
                 delivery = self._taken[message_id]
                 allowed = min(allowed, company(delivery.attempts))
-                if len(chosen) >= most or at_work + len(chosen) >= allowed:
+                if len(deliveries) >= limit or at_work + len(deliveries) >= allowed:
                     break
-                chosen.append(delivery)
+                deliveries.append(delivery)
                 del self._resting[message_id]
-        return chosen
+        return deliveries
 
     def resting(self) -> list[Delivery]:
         """Return what is held back."""
         with self._lock:
-            return [self._taken[one] for one in self._resting]
+            return [self._taken[message_id] for message_id in self._resting]
 
     def at_work(self) -> list[Delivery]:
         """Return what was handed out and is neither settled nor put down."""
         with self._lock:
-            return [self._taken[one] for one in self._given if one in self._taken]
+            return [
+                self._taken[message_id] for message_id in self._given if message_id in self._taken
+            ]
 
     def all(self) -> Collection[Delivery]:
         """Return everything taken."""

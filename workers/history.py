@@ -49,15 +49,15 @@ def history(store: Store, order_id: str) -> History | None:
     policies, table = store.known_policies(), whole(tables.orders)
     with reading(store.engine) as connection:
         query = select(table.c.document, table.c.name).where(table.c.order_id == order_id)
-        found = connection.execute(query).first()
-        if found is None:
+        row = connection.execute(query).first()
+        if row is None:
             return None
-        order = rows.read_order(found.document, policies)
+        order = rows.read_order(row.document, policies)
         events = _events(connection, order_id)
         receipts, asked_by = _receipts(connection, order_id, events)
         return History(
             order=order,
-            name=found.name,
+            name=row.name,
             events=events,
             receipts=receipts,
             asked_by=asked_by,
@@ -72,20 +72,22 @@ def history(store: Store, order_id: str) -> History | None:
 def _events(connection: Connection, order_id: str) -> Timeline:
     table = whole(tables.events)
     query = select(table).where(table.c.subject == f"order:{order_id}")
-    found = connection.execute(query.order_by(table.c.sequence))
-    return tuple((rows.read_event(row), from_us(row.recorded_at)) for row in found)
+    event_rows = connection.execute(query.order_by(table.c.sequence))
+    return tuple((rows.read_event(row), from_us(row.recorded_at)) for row in event_rows)
 
 
 def _receipts(
     connection: Connection, order_id: str, events: Timeline
 ) -> tuple[dict[str, Receipt], dict[str, str]]:
     table = tables.receipts
-    causes = {one.caused_by.removeprefix("command:") for one, _ in events}
-    refused = and_(table.c.about == order_id, table.c.outcome == "rejected")
-    mine = or_(refused, table.c.command_id.in_(sorted(causes)))
-    found = connection.execute(select(table).where(mine).order_by(table.c.received_at)).all()
-    asked_by = {row.command_id: row.asked_by for row in found if row.asked_by}
-    return {row.command_id: rows.read_receipt(row) for row in found}, asked_by
+    causes = {event.caused_by.removeprefix("command:") for event, _ in events}
+    refused_about_order = and_(table.c.about == order_id, table.c.outcome == "rejected")
+    relevant = or_(refused_about_order, table.c.command_id.in_(sorted(causes)))
+    receipt_rows = connection.execute(
+        select(table).where(relevant).order_by(table.c.received_at)
+    ).all()
+    asked_by = {row.command_id: row.asked_by for row in receipt_rows if row.asked_by}
+    return {row.command_id: rows.read_receipt(row) for row in receipt_rows}, asked_by
 
 
 def _refunds(connection: Connection, order_id: str) -> tuple[Refund, ...]:
@@ -102,8 +104,8 @@ def _payouts(connection: Connection, order_id: str) -> tuple[Payout, ...]:
 
 def _creator(connection: Connection, creator_id: str) -> Creator:
     table = tables.creators
-    found = connection.execute(select(table).where(table.c.creator_id == creator_id)).one()
-    creator: Creator = CREATORS.read(found)
+    row = connection.execute(select(table).where(table.c.creator_id == creator_id)).one()
+    creator: Creator = CREATORS.read(row)
     return creator
 
 
@@ -123,6 +125,6 @@ def _standing(connection: Connection, creator_id: str) -> tuple[Event, ...]:
 
 def _adopted_at(connection: Connection, version: str) -> datetime | None:
     table = tables.policies
-    found = connection.execute(select(table.c.adopted_at).where(table.c.version == version))
-    adopted_at = found.scalar()
+    result = connection.execute(select(table.c.adopted_at).where(table.c.version == version))
+    adopted_at = result.scalar()
     return None if adopted_at is None else from_us(adopted_at)

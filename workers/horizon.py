@@ -31,17 +31,17 @@ def horizon(engine: Engine) -> int:
     where a writer does not end.
     """
     with reading(engine) as connection:
-        last = connection.execute(select(func.max(tables.events.c.position))).scalar() or 0
+        last_position = connection.execute(select(func.max(tables.events.c.position))).scalar() or 0
         # In this order: who took a smaller number than the last one seen is among them.
         writers = _writers(connection)
-    until = time.monotonic() + PATIENCE_S
+    give_up_at = time.monotonic() + PATIENCE_S
     while writers:
-        if time.monotonic() > until:
+        if time.monotonic() > give_up_at:
             raise Unavailable(f"a transaction has been writing events for over {PATIENCE_S:.0f} s")
         time.sleep(LOOK_AGAIN_S)
         with reading(engine) as connection:
             writers &= _writers(connection)
-    return int(last)
+    return int(last_position)
 
 
 def _writers(connection: Connection) -> set[str]:

@@ -80,7 +80,7 @@ def admit(
 def _admit(
     engine: Engine, take: Take, requests: Sequence[Sequence[Knock]]
 ) -> tuple[list[Admission], list[Row]]:
-    ids = {one.command_id for request in requests for one in request}
+    ids = {submission.command_id for request in requests for submission in request}
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock_shared({FENCE})"))
@@ -91,12 +91,12 @@ def _admit(
 
 
 def _known(connection: Connection, ids: Collection[str]) -> dict[str, tuple[bytes, int]]:
-    found = {}
+    known_commands = {}
     for table in (inbox.c, tables.receipts.c):
         columns = (table.command_id, table.fingerprint, table.received_at)
         for row in bulk.fetch(connection, columns, table.command_id, ids):
-            found[row.command_id] = bytes(row.fingerprint), row.received_at
-    return found
+            known_commands[row.command_id] = bytes(row.fingerprint), row.received_at
+    return known_commands
 
 
 @dataclass(slots=True)
@@ -112,64 +112,70 @@ class _Desk:
 
     def hear(self, request: Sequence[Knock]) -> Admission:
         """Write a request down, unless it reuses an id for something else."""
-        mine: dict[str, Knock] = {}
+        submissions_by_id: dict[str, Knock] = {}
         reused = []
-        for place, one in enumerate(request):
-            before = self.known.get(one.command_id, (one.fingerprint, 0))[0]
-            first = mine.setdefault(one.command_id, one)
-            if one.fingerprint != before or first.fingerprint != one.fingerprint:
+        for place, submission in enumerate(request):
+            before = self.known.get(submission.command_id, (submission.fingerprint, 0))[0]
+            first = submissions_by_id.setdefault(submission.command_id, submission)
+            if submission.fingerprint != before or first.fingerprint != submission.fingerprint:
                 reused.append(place)
         if reused:
             return Admission([], reused)
-        for one in mine.values():
-            if one.command_id not in self.known:
-                self._keep(one)
-        return Admission([self.known[one.command_id][1] for one in request], [])
+        for submission in submissions_by_id.values():
+            if submission.command_id not in self.known:
+                self._keep(submission)
+        return Admission([self.known[submission.command_id][1] for submission in request], [])
 
-    def _keep(self, one: Knock) -> None:
-        full = self.carried == PER_MESSAGE or self.length + len(one.text) > LONGEST_MESSAGE
+    def _keep(self, submission: Knock) -> None:
+        full = self.carried == PER_MESSAGE or self.length + len(submission.text) > LONGEST_MESSAGE
         if full or not self.message_id:
             self.message_id, self.carried, self.length = PREFIX + uuid4().hex, 0, 0
-        self.carried, self.length = self.carried + 1, self.length + len(one.text)
-        self.known[one.command_id] = one.fingerprint, self.now
+        self.carried, self.length = self.carried + 1, self.length + len(submission.text)
+        self.known[submission.command_id] = submission.fingerprint, self.now
         self.rows.append(
             {
-                "command_id": one.command_id,
-                "fingerprint": one.fingerprint,
-                "command": one.text,
+                "command_id": submission.command_id,
+                "fingerprint": submission.fingerprint,
+                "command": submission.text,
                 "received_at": self.now,
                 "stamp": self.now + len(self.rows),
                 "message_id": self.message_id,
                 "excused": 0,
-                "trace": one.trace,
+                "trace": submission.trace,
             }
         )
 
 
-def forget(connection: Connection, settled: Sequence[tuple[str, int]]) -> None:
+def forget(connection: Connection, ids_and_stamps: Sequence[tuple[str, int]]) -> None:
     """Remove what was settled, or buried, given as ids and stamps, in the commit that did it."""
-    if not settled:
+    if not ids_and_stamps:
         return
     if connection.dialect.name == "sqlite":
         statement = "DELETE FROM inbox WHERE command_id = ? AND stamp = ?"
-        connection.exec_driver_sql(statement, list(settled))
+        connection.exec_driver_sql(statement, list(ids_and_stamps))
         return
     statement = (
         "DELETE FROM inbox USING unnest(%s::text[], %s::bigint[]) AS gone(id, stamp)"
         " WHERE inbox.command_id = gone.id AND inbox.stamp = gone.stamp"
     )
-    connection.exec_driver_sql(statement, tuple(map(list, zip(*settled, strict=True))))
+    connection.exec_driver_sql(statement, tuple(map(list, zip(*ids_and_stamps, strict=True))))
 
 
 def excuse(engine: Engine, message_ids: Collection[str]) -> None:
     """Let these messages' commands hold no deadline back: they concern no order that exists."""
-    ours = sorted(one for one in message_ids if one.startswith(PREFIX))
+    inbox_message_ids = sorted(
+        message_id for message_id in message_ids if message_id.startswith(PREFIX)
+    )
     with reading(engine) as connection:
-        waiting = inbox.select().where(inbox.c.message_id.in_(ours), inbox.c.excused == 0)
-        if not ours or connection.execute(waiting.limit(1)).first() is None:
+        waiting = inbox.select().where(
+            inbox.c.message_id.in_(inbox_message_ids), inbox.c.excused == 0
+        )
+        if not inbox_message_ids or connection.execute(waiting.limit(1)).first() is None:
             return
     with writing(engine) as connection:
-        connection.execute(inbox.update().where(inbox.c.message_id.in_(ours)).values(excused=1))
+        connection.execute(
+            inbox.update().where(inbox.c.message_id.in_(inbox_message_ids)).values(excused=1)
+        )
 
 
 def oldest(engine: Engine, without: Collection[str] = ()) -> int | None:
@@ -180,12 +186,16 @@ def oldest(engine: Engine, without: Collection[str] = ()) -> int | None:
     """
     if engine.dialect.name == "postgresql":
         _wait_for_writers(engine)
-    ours = sorted(one for one in without if one.startswith(PREFIX))
+    inbox_message_ids = sorted(
+        message_id for message_id in without if message_id.startswith(PREFIX)
+    )
     query = inbox.select().with_only_columns(inbox.c.received_at).where(inbox.c.excused == 0)
-    query = query.where(inbox.c.message_id.not_in(ours)) if ours else query
+    query = (
+        query.where(inbox.c.message_id.not_in(inbox_message_ids)) if inbox_message_ids else query
+    )
     with reading(engine, once=True) as connection:
-        found = connection.execute(query.order_by(inbox.c.received_at, inbox.c.stamp).limit(1))
-        received_at: int | None = found.scalar()
+        result = connection.execute(query.order_by(inbox.c.received_at, inbox.c.stamp).limit(1))
+        received_at: int | None = result.scalar()
     return received_at
 
 

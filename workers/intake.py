@@ -21,39 +21,41 @@ MOST_DEATHS = 3
 KILLER = f"its worker died {MOST_DEATHS} times while it had this message"
 
 
-def sort(queue: str, found: Found, keys: Keyring) -> Delivery:
-    """Make a delivery of what was found, whatever it is. Nothing that came in can raise here."""
+def sort(queue: str, message: Found, keys: Keyring) -> Delivery:
+    """Make a delivery of a message, whatever it is. Nothing that came in can raise here."""
     try:
-        delivery = _read(queue, found, keys)
+        delivery = _read(queue, message, keys)
     except MalformedMessage as fault:
-        delivery = _nothing(queue, found, str(fault))
+        delivery = _nothing(queue, message, str(fault))
     except Exception as error:  # noqa: BLE001 - no message may hurt its reader, however it is made
-        delivery = _nothing(queue, found, f"unreadable: {type(error).__name__}")
-    delivery.payload, delivery.attempts = found.payload, found.attempts
+        delivery = _nothing(queue, message, f"unreadable: {type(error).__name__}")
+    delivery.payload, delivery.attempts = message.payload, message.attempts
     return delivery
 
 
-def _read(queue: str, found: Found, keys: Keyring) -> Delivery:
-    if found.size > MAX_MESSAGE_BYTES:
+def _read(queue: str, message: Found, keys: Keyring) -> Delivery:
+    if message.size > MAX_MESSAGE_BYTES:
         raise MalformedMessage(f"longer than {MAX_MESSAGE_BYTES} bytes")
-    if found.at is None and found.fresh:
+    if message.at is None and message.fresh:
         raise MalformedMessage("no stamp of our door")
-    at = None if found.at is None else from_us(found.at)
-    delivery = unwrap(queue, found.message_id, found.payload, keys, at)
-    return _condemned(queue, found, delivery) if found.attempts >= MOST_DEATHS else delivery
+    at = None if message.at is None else from_us(message.at)
+    delivery = unwrap(queue, message.message_id, message.payload, keys, at)
+    return _condemned(queue, message, delivery) if message.attempts >= MOST_DEATHS else delivery
 
 
-def _condemned(queue: str, found: Found, delivery: Delivery) -> Delivery:
+def _condemned(queue: str, message: Found, delivery: Delivery) -> Delivery:
     """Take a message that kills its workers out of circulation; its commands are kept whole."""
-    refused = _refused(queue, found, KILLER)
-    kept = replace(refused, commands=tuple(delivery.commands))
-    return Delivery(found.message_id, refused=[*delivery.refused, kept], score=delivery.score)
+    refusal = _refused(queue, message, KILLER)
+    refusal_with_commands = replace(refusal, commands=tuple(delivery.commands))
+    return Delivery(
+        message.message_id, refused=[*delivery.refused, refusal_with_commands], score=delivery.score
+    )
 
 
-def _nothing(queue: str, found: Found, reason: str) -> Delivery:
-    refused = _refused(queue, found, reason)
-    return Delivery(found.message_id, refused=[refused], score=found.at or 0)
+def _nothing(queue: str, message: Found, reason: str) -> Delivery:
+    refusal = _refused(queue, message, reason)
+    return Delivery(message.message_id, refused=[refusal], score=message.at or 0)
 
 
-def _refused(queue: str, found: Found, reason: str) -> Refused:
-    return Refused(queue, found.message_id, found.payload, reason, found.size)
+def _refused(queue: str, message: Found, reason: str) -> Refused:
+    return Refused(queue, message.message_id, message.payload, reason, message.size)

@@ -17,19 +17,19 @@ def hold(engine: Engine, name: str, holder: str, length_us: int) -> bool:
     """
     table, now = tables.leases, now_us()
     row = {"name": name, "holder": holder, "until": now + length_us}
-    ours = (table.c.holder == holder) | (table.c.until < now)
-    take = table.update().where(table.c.name == name, ours).values(row)
+    is_available = (table.c.holder == holder) | (table.c.until < now)
+    take = table.update().where(table.c.name == name, is_available).values(row)
     with writing(engine) as connection:
         if connection.execute(take).rowcount:
             return True
         insert_new(connection, table, [row])
-        held = connection.execute(table.select().where(table.c.name == name)).one()
-        return bool(held.holder == holder)
+        lease = connection.execute(table.select().where(table.c.name == name)).one()
+        return bool(lease.holder == holder)
 
 
 def let_go(engine: Engine, name: str, holder: str) -> None:
     """End a lease that is ours, so that the next in line need not wait for its end."""
     table = tables.leases
-    ours = (table.c.name == name) & (table.c.holder == holder)
+    is_own_lease = (table.c.name == name) & (table.c.holder == holder)
     with writing(engine) as connection:
-        connection.execute(table.delete().where(ours))
+        connection.execute(table.delete().where(is_own_lease))

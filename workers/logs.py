@@ -59,12 +59,12 @@ def explain(_: object, __: str, entry: Entry) -> Mapping[str, Any]:
 
 
 def _places(traceback: TracebackType | None) -> list[str]:
-    found = []
+    places = []
     while traceback is not None:
         code = traceback.tb_frame.f_code
-        found.append(f"{code.co_filename}:{traceback.tb_lineno} {code.co_name}")
+        places.append(f"{code.co_filename}:{traceback.tb_lineno} {code.co_name}")
         traceback = traceback.tb_next
-    return found[-FRAMES:]
+    return places[-FRAMES:]
 
 
 def bound(_: object, __: str, entry: Entry) -> Mapping[str, Any]:

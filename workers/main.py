@@ -51,7 +51,7 @@ def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]
     ready()
     while not stopping.wait(1.0):
         # A thread that has died takes nothing back with it: better to start anew, whole.
-        if not all(one.is_alive() for one in (*worker.workers, *worker.consumers.values())):
+        if not all(thread.is_alive() for thread in (*worker.workers, *worker.consumers.values())):
             log.error("worker.thread_died")
             os._exit(70)
     worker.stop(timeout=STOP_MS)

@@ -37,6 +37,6 @@ def migrate(engine: Engine) -> None:
 
 def is_current(engine: Engine) -> bool:
     """Tell whether the schema is the one this code was written for."""
-    wanted = ScriptDirectory.from_config(configuration()).get_current_head()
+    head_revision = ScriptDirectory.from_config(configuration()).get_current_head()
     with reading(engine) as connection:
-        return MigrationContext.configure(connection).get_current_revision() == wanted
+        return MigrationContext.configure(connection).get_current_revision() == head_revision

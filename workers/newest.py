@@ -47,22 +47,22 @@ class Found:
 
 def newest(
     connection: Connection,
-    wanted: Wanted,
+    order_filter: Wanted,
     after: Key | None,
     limit: int,
     bounds: Bounds = BOUNDS,
 ) -> Found:
-    """Find the next `limit` orders of those `wanted`, behind a place on their list.
+    """Find the next `limit` orders that fit `order_filter`, behind a place on their list.
 
     The archive is looked through too, once what is asked for is as old as its latest order.
     """
-    values = wanted.values(after)
-    shape = Shape(frozenset(values), wanted.statuses())
+    values = order_filter.values(after)
+    shape = Shape(frozenset(values), order_filter.statuses())
     live = Search(connection, tables.orders, shape, values, limit, bounds).run()
     if set(shape.statuses) <= set(OPEN) or _ends_before(connection, archive_tables.orders, live):
         return live
-    rest = Search(connection, archive_tables.orders, shape, values, limit, bounds).run()
-    return _merged(live, rest, limit)
+    archived = Search(connection, archive_tables.orders, shape, values, limit, bounds).run()
+    return _merged(live, archived, limit)
 
 
 def _ends_before(connection: Connection, archive: Table, live: Found) -> bool:
@@ -71,11 +71,11 @@ def _ends_before(connection: Connection, archive: Table, live: Found) -> bool:
     return latest is None or (live.after is not None and live.after >= tuple(latest))
 
 
-def _merged(live: Found, rest: Found, limit: int) -> Found:
+def _merged(live: Found, archived: Found, limit: int) -> Found:
     """Put two lists together, as far down as both were looked through."""
-    ends = [one.after for one in (live, rest) if one.after is not None]
+    ends = [listing.after for listing in (live, archived) if listing.after is not None]
     end = max(ends) if ends else None
-    keys = sorted((*live.keys, *rest.keys), reverse=True)
+    keys = sorted((*live.keys, *archived.keys), reverse=True)
     sure = [key for key in keys if end is None or key >= end]
     if len(sure) > limit:
         return Found(sure[:limit], sure[limit - 1])
@@ -95,47 +95,60 @@ class Search:
 
     def run(self) -> Found:
         """Find them the cheapest way there is."""
-        given = self.shape.given
-        if "prefix" not in given and ("mcn" not in given or "creator" in given):
+        filter_names = self.shape.given
+        if "prefix" not in filter_names and (
+            "mcn" not in filter_names or "creator" in filter_names
+        ):
             return self._cut(self._keys(plans.straight(self.orders, self.shape)))
-        if "prefix" in given and (found := self._named()) is not None:
-            return self._cut(found)
-        near = self._walked(self.bounds.at_first)
-        if near.after is None or len(near.keys) == self.limit:
-            return near
-        theirs = self._gathered() if given & {"mcn", "creator"} else None
-        return self._walked(self.bounds.at_most) if theirs is None else self._cut(theirs)
+        if "prefix" in filter_names and (keys := self._named()) is not None:
+            return self._cut(keys)
+        listing = self._walked(self.bounds.at_first)
+        if listing.after is None or len(listing.keys) == self.limit:
+            return listing
+        creator_keys = self._gathered() if filter_names & {"mcn", "creator"} else None
+        return (
+            self._walked(self.bounds.at_most) if creator_keys is None else self._cut(creator_keys)
+        )
 
     def _named(self) -> list[Key] | None:
         """Return the orders whose ids begin so, or None for too many."""
-        most = self.bounds.few
-        given = self.values | {"few": most + 1}
-        if self.connection.execute(plans.named_so(self.orders), given).scalar_one() > most:
+        max_count = self.bounds.few
+        parameters = self.values | {"few": max_count + 1}
+        if (
+            self.connection.execute(plans.named_so(self.orders), parameters).scalar_one()
+            > max_count
+        ):
             return None
-        return self._keys(plans.named(self.orders, self.shape), few=most)
+        return self._keys(plans.named(self.orders, self.shape), few=max_count)
 
     def _gathered(self) -> list[Key] | None:
         """Return what the creators have, or None for too much."""
-        most, array = self.bounds.few, self.connection.dialect.name == "postgresql"
+        max_count, array = self.bounds.few, self.connection.dialect.name == "postgresql"
         query = plans.gathered(self.orders, self.shape, array=array)
-        given = self.values | {"few": most + 1, "limit": self.limit + 1}
-        rows = self.connection.execute(query, given).all()
-        if rows[0].few > most:
+        parameters = self.values | {"few": max_count + 1, "limit": self.limit + 1}
+        rows = self.connection.execute(query, parameters).all()
+        if rows[0].few > max_count:
             return None
-        return sorted(((at, name) for at, name, _ in rows if name is not None), reverse=True)
+        return sorted(
+            ((placed_at, order_id) for placed_at, order_id, _ in rows if order_id is not None),
+            reverse=True,
+        )
 
     def _walked(self, look: int) -> Found:
         """Return those of the next orders that fit, and where enough of either were seen."""
         keys = self._keys(plans.walked(self.orders, self.shape), look=look)
         if len(keys) > self.limit:
             return self._cut(keys)
-        passed = self._keys(plans.passed(self.orders, self.shape), look=look)
-        return Found(keys, passed[0] if passed else None)
+        walk_ends = self._keys(plans.passed(self.orders, self.shape), look=look)
+        return Found(keys, walk_ends[0] if walk_ends else None)
 
-    def _keys(self, query: Select[Any], **more: int) -> list[Key]:
-        given = {**self.values, "limit": self.limit + 1, **more}
-        return [(at, name) for at, name in self.connection.execute(query, given)]
+    def _keys(self, query: Select[Any], **extra_parameters: int) -> list[Key]:
+        parameters = {**self.values, "limit": self.limit + 1, **extra_parameters}
+        return [
+            (placed_at, order_id)
+            for placed_at, order_id in self.connection.execute(query, parameters)
+        ]
 
     def _cut(self, keys: Sequence[Key]) -> Found:
-        kept = keys[: self.limit]
-        return Found(kept, kept[-1] if len(keys) > self.limit else None)
+        page_keys = keys[: self.limit]
+        return Found(page_keys, page_keys[-1] if len(keys) > self.limit else None)

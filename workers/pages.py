@@ -29,20 +29,20 @@ class Page:
     cursor: str | None
 
 
-def page(store: Store, wanted: Wanted, *, cursor: str | None = None, limit: int = 50) -> Page:
+def page(store: Store, order_filter: Wanted, *, cursor: str | None = None, limit: int = 50) -> Page:
     """Return a page. A cursor stays good for ever: neither place nor name of an order changes.
 
     Raise `BadCursor` where it is none of ours.
     """
     after, policies = read_cursor(cursor), store.known_policies()
     with reading(store.engine) as connection:
-        found = newest(connection, wanted, after, limit)
+        listing = newest(connection, order_filter, after, limit)
         table = whole(tables.orders).c
         query = select(table.order_id, table.document)
-        query = query.where(table.order_id.in_([name for _, name in found.keys]))
+        query = query.where(table.order_id.in_([order_id for _, order_id in listing.keys]))
         documents = {row.order_id: row.document for row in connection.execute(query)}
-    orders = [rows.read_order(documents[name], policies) for _, name in found.keys]
-    return Page(orders, write_cursor(found.after))
+    orders = [rows.read_order(documents[order_id], policies) for _, order_id in listing.keys]
+    return Page(orders, write_cursor(listing.after))
 
 
 def write_cursor(place: Key | None) -> str | None:
@@ -72,5 +72,5 @@ def agency(store: Store, creator_id: str) -> str | None:
     table = tables.creators.c
     with reading(store.engine) as connection:
         query = select(table.mcn_id).where(table.creator_id == creator_id)
-        found: str | None = connection.execute(query).scalar()
-    return found
+        mcn_id: str | None = connection.execute(query).scalar()
+    return mcn_id

@@ -22,22 +22,22 @@ def straight(orders: Table, shape: Shape) -> Select[Any]:
     lanes = [_page(shape, orders.c, *lane) for lane in shape.lanes(orders.c)]
     if len(lanes) == 1:
         return lanes[0]
-    both = union_all(*(select(one.subquery()) for one in lanes)).subquery()
-    return _newest_first(select(both), both.c).limit(LIMIT)
+    combined = union_all(*(select(lane.subquery()) for lane in lanes)).subquery()
+    return _newest_first(select(combined), combined.c).limit(LIMIT)
 
 
 @cache
 def named_so(orders: Table) -> Select[Any]:
     """Count the orders whose ids begin so, if they are few."""
-    some = select(orders.c.order_id).where(*begins(orders.c)).limit(FEW).subquery()
-    return select(func.count()).select_from(some)
+    matches = select(orders.c.order_id).where(*begins(orders.c)).limit(FEW).subquery()
+    return select(func.count()).select_from(matches)
 
 
 @cache
 def named(orders: Table, shape: Shape) -> Select[Any]:
     """Sort the orders whose ids begin so."""
-    few = _chosen(orders, shape).where(*begins(orders.c)).limit(FEW)
-    return _page(shape, few.subquery().c)
+    matches = _chosen(orders, shape).where(*begins(orders.c)).limit(FEW)
+    return _page(shape, matches.subquery().c)
 
 
 @cache
@@ -48,18 +48,20 @@ def gathered(orders: Table, shape: Shape, *, array: bool) -> Select[Any]:
     """
     c = orders.c
     if "creator" in shape.given:
-        theirs = [c.creator_id == bindparam("creator")]
+        conditions = [c.creator_id == bindparam("creator")]
     elif array:
-        theirs = [c.creator_id == func.any(func.array(signed().scalar_subquery()))]
+        conditions = [c.creator_id == func.any(func.array(signed().scalar_subquery()))]
     else:
-        theirs = [c.creator_id.in_(signed())]
+        conditions = [c.creator_id.in_(signed())]
     if "status" in shape.given:
-        theirs.append(c.public_status == bindparam("status"))
-    few = _chosen(orders, shape).where(*theirs).limit(FEW)
+        conditions.append(c.public_status == bindparam("status"))
+    matches = _chosen(orders, shape).where(*conditions).limit(FEW)
     # As the index has them, so that it is used, though any order would do.
-    some = few.order_by(c.creator_id, c.public_status, c.placed_at, c.order_id).cte("few")
-    count = select(func.count().label("few")).select_from(some).subquery()
-    top = _page(shape, some.c).subquery()
+    sorted_matches = matches.order_by(c.creator_id, c.public_status, c.placed_at, c.order_id).cte(
+        "few"
+    )
+    count = select(func.count().label("few")).select_from(sorted_matches).subquery()
+    top = _page(shape, sorted_matches.c).subquery()
     query = select(top.c.placed_at, top.c.order_id, count.c.few)
     return query.select_from(count.outerjoin(top, true()))
 

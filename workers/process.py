@@ -56,14 +56,14 @@ def check_servers(engine: Engine, client: redis.Redis) -> None:
 def refuse_forgetful(client: redis.Redis) -> None:
     """Refuse a Redis that may drop what it was given; raise as `check_servers` does."""
     try:
-        policy = client.config_get("maxmemory-policy")
+        config = client.config_get("maxmemory-policy")
     except redis.ResponseError:
         # A managed Redis may not show its settings; then its owner answers for them.
-        policy = {}
+        config = {}
     except redis.RedisError as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
-    found = policy.get("maxmemory-policy", "noeviction")
-    if found != "noeviction":
+    eviction_policy = config.get("maxmemory-policy", "noeviction")
+    if eviction_policy != "noeviction":
         raise SettingsError(
-            f"Redis has maxmemory-policy {found}: it could drop commands; set noeviction"
+            f"Redis has maxmemory-policy {eviction_policy}: it could drop commands; set noeviction"
         )

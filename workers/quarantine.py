@@ -22,37 +22,37 @@ LONGEST_NAME = 100
 log = structlog.get_logger()
 
 
-def quarantine(engine: Engine, refused: Refused) -> None:
+def quarantine(engine: Engine, refusal: Refused) -> None:
     """Keep the beginning of a payload and why it was refused; twice changes nothing."""
     row = {
-        "queue": refused.queue,
-        "message_id": _name(refused),
-        "reason": refused.reason,
-        "payload": refused.payload[:MOST_KEPT],
-        "size": refused.size,
+        "queue": refusal.queue,
+        "message_id": _name(refusal),
+        "reason": refusal.reason,
+        "payload": refusal.payload[:MOST_KEPT],
+        "size": refusal.size,
         "quarantined_at": now_us(),
     }
-    letters = [dead_letters.row(one, refused.reason) for one in refused.commands]
+    dead_letter_rows = [dead_letters.row(command, refusal.reason) for command in refusal.commands]
     with writing(engine) as connection:
         insert_new(connection, tables.quarantine, [row])
-        insert_new(connection, tables.dead_letters, letters)
+        insert_new(connection, tables.dead_letters, dead_letter_rows)
         # What came by HTTP waits for an operator from now on, and holds no deadline back.
-        inbox.forget(connection, dead_letters.names(refused.commands))
-    queue, reason = refused.queue, refused.reason
-    log.warning("message.quarantined", queue=queue, reason=reason, size=refused.size)
+        inbox.forget(connection, dead_letters.names(refusal.commands))
+    queue, reason = refusal.queue, refusal.reason
+    log.warning("message.quarantined", queue=queue, reason=reason, size=refusal.size)
 
 
-def _name(refused: Refused) -> str:
+def _name(refusal: Refused) -> str:
     """Name an item in a way that any database can keep, and that is its own.
 
     An honest id stays what it is. Any other is made printable, and a digest keeps two apart.
     """
-    plain = refused.name.isascii() and refused.name.isprintable()
-    if plain and 0 < len(refused.name) <= LONGEST_NAME:
-        return refused.name
-    raw = refused.name.encode("utf-8", "surrogateescape")
-    digest = hashlib.sha256(raw + b"\0" + refused.payload).hexdigest()[:16]
-    return f"{ascii(refused.name)[1:-1][:LONGEST_NAME]}~{digest}"
+    plain = refusal.name.isascii() and refusal.name.isprintable()
+    if plain and 0 < len(refusal.name) <= LONGEST_NAME:
+        return refusal.name
+    raw = refusal.name.encode("utf-8", "surrogateescape")
+    digest = hashlib.sha256(raw + b"\0" + refusal.payload).hexdigest()[:16]
+    return f"{ascii(refusal.name)[1:-1][:LONGEST_NAME]}~{digest}"
 
 
 def listed(engine: Engine) -> Sequence[Any]:

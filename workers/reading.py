@@ -33,13 +33,13 @@ class Reader:
 
     def outcomes(self, command_ids: Collection[str]) -> dict[str, Receipt]:
         """Return the outcomes of those commands that have one."""
-        table, found = tables.receipts, {}
+        table, receipts = tables.receipts, {}
         ids = sorted(command_ids)
         with reading(self.store.engine) as connection:
             for group in (ids[n : n + PAGE] for n in range(0, len(ids), PAGE)):
                 for row in connection.execute(select(table).where(table.c.command_id.in_(group))):
-                    found[row.command_id] = rows.read_receipt(row)
-        return found
+                    receipts[row.command_id] = rows.read_receipt(row)
+        return receipts
 
     def order(self, order_id: str) -> Order | None:
         """Return one order, or None."""
@@ -68,28 +68,30 @@ class Reader:
         table = whole(tables.events)
         query = select(table).where(table.c.subject == f"order:{order_id}")
         with reading(self.store.engine) as connection:
-            found = connection.execute(query.order_by(table.c.sequence))
-            return [rows.read_event(row) for row in found]
+            event_rows = connection.execute(query.order_by(table.c.sequence))
+            return [rows.read_event(row) for row in event_rows]
 
     def answers(self, submissions: Collection[tuple[str, int]]) -> dict[tuple[str, int], Any]:
         """Return what `command.settled` says of submissions, given as subject and stamp."""
-        table, found = whole(tables.events), {}
-        wanted = sorted(submissions)
+        table, bodies = whole(tables.events), {}
+        sorted_submissions = sorted(submissions)
         with reading(self.store.engine) as connection:
-            for group in (wanted[n : n + PAGE] for n in range(0, len(wanted), PAGE)):
+            for group in (
+                sorted_submissions[n : n + PAGE] for n in range(0, len(sorted_submissions), PAGE)
+            ):
                 key = tuple_(table.c.subject, table.c.sequence)
                 query = select(table.c.subject, table.c.sequence, table.c.body)
                 for row in connection.execute(query.where(key.in_(group))):
-                    found[row.subject, row.sequence] = json.loads(row.body)
-        return found
+                    bodies[row.subject, row.sequence] = json.loads(row.body)
+        return bodies
 
     def endings(self) -> Counter[tuple[str, str | None]]:
         """Count orders by state and reason."""
         table = tables.orders
         query = select(table.c.state, table.c.reason, func.count()).group_by("state", "reason")
         with reading(self.store.engine) as connection:
-            found = Counter({(state, why): n for state, why, n in connection.execute(query)})
-            return found + archive_totals.endings(archive_totals.read(connection))
+            counts = Counter({(state, reason): n for state, reason, n in connection.execute(query)})
+            return counts + archive_totals.endings(archive_totals.read(connection))
 
     def settled(self) -> int:
         """Count the outcomes on record."""
@@ -110,7 +112,7 @@ class Reader:
         query = query.where(table.c.caused_by.like("deadline:%"))
         query = query.group_by(table.c.subject, table.c.at, table.c.caused_by)
         with reading(self.store.engine) as connection:
-            return [late / SECOND_US for late in connection.execute(query).scalars()]
+            return [lateness_us / SECOND_US for lateness_us in connection.execute(query).scalars()]
 
     def audit(self) -> Report:
         """Audit the books."""

@@ -27,29 +27,32 @@ def bring_back(connection: Connection, order_ids: Collection[str]) -> list[str]:
     To be asked about ids that are not in `orders`, and about nothing else: it costs one look at
     two indexes. Raise `Conflict` where another writer has just brought one back.
     """
-    both = (tables.orders, archive_tables.orders)
-    found = bulk.whereabouts(connection, both, "order_id", order_ids)
-    if not all(found.values()):
+    order_tables = (tables.orders, archive_tables.orders)
+    archived_by_id = bulk.whereabouts(connection, order_tables, "order_id", order_ids)
+    if not all(archived_by_id.values()):
         raise Conflict("an order came back from the archive a moment ago")
-    if not found:
+    if not archived_by_id:
         return []
     columns = archive_tables.orders.c
-    rows = bulk.fetch(connection, columns, columns.order_id, found, "FOR UPDATE")
-    if len(rows) < len(found):
+    rows = bulk.fetch(connection, columns, columns.order_id, archived_by_id, "FOR UPDATE")
+    if len(rows) < len(archived_by_id):
         raise Conflict("another writer is bringing an order back from the archive")
     _move(connection, rows)
-    return list(found)
+    return list(archived_by_id)
 
 
 def at_rest(
     connection: Connection, columns: Iterable[Column[Any]], by: Column[Any], ids: Collection[str]
 ) -> Sequence[Any]:
     """Return such rows of a table's archive, if it has one, and leave them where they are."""
-    archived = ARCHIVED.get(by.table)
-    if archived is None:
+    archive_table = ARCHIVED.get(by.table)
+    if archive_table is None:
         return ()
     return bulk.fetch(
-        connection, [archived.c[one.name] for one in columns], archived.c[by.name], ids
+        connection,
+        [archive_table.c[column.name] for column in columns],
+        archive_table.c[by.name],
+        ids,
     )
 
 
@@ -68,6 +71,8 @@ def _move(connection: Connection, rows: Sequence[Any]) -> None:
 def refuse_taken(connection: Connection, refund_ids: Collection[str]) -> None:
     """Raise `Recalled` where an order at rest has a refund of one of these names already."""
     table = archive_tables.refunds.c
-    found = bulk.fetch(connection, (table.refund_id, table.order_id), table.refund_id, refund_ids)
-    if found:
-        raise Recalled({row.order_id for row in found})
+    refund_rows = bulk.fetch(
+        connection, (table.refund_id, table.order_id), table.refund_id, refund_ids
+    )
+    if refund_rows:
+        raise Recalled({row.order_id for row in refund_rows})

@@ -54,12 +54,16 @@ def sweep(engine: Engine, client: redis.Redis, before: int, keys: Keyring = UNSI
     handed, after = 0, (0, 0)
     while page := _page(engine, before, after):
         after = page[-1].received_at, page[-1].stamp
-        lost = _lost(client, sorted({row.message_id for row in page}))
+        lost_message_ids = _lost(client, sorted({row.message_id for row in page}))
         # One that killed its worker twice was taken apart: each part goes by its own name.
-        parts = {f"{row.message_id}.{row.stamp}": row for row in page if row.message_id in lost}
-        gone = [parts[name].command_id for name in sorted(_lost(client, sorted(parts)))]
-        if gone:
-            handed += hand_in(client, _rows(engine, gone), keys, front=True)
+        parts = {
+            f"{row.message_id}.{row.stamp}": row
+            for row in page
+            if row.message_id in lost_message_ids
+        }
+        lost_command_ids = [parts[name].command_id for name in sorted(_lost(client, sorted(parts)))]
+        if lost_command_ids:
+            handed += hand_in(client, _rows(engine, lost_command_ids), keys, front=True)
     return handed
 
 
@@ -79,12 +83,16 @@ def _lost(client: redis.Redis, message_ids: Sequence[str]) -> set[str]:
             present = pipe.execute()
     except redis.RedisError as error:
         raise Unavailable(str(error)) from error
-    return {one for one, there in zip(message_ids, present, strict=True) if not there}
+    return {
+        message_id
+        for message_id, is_present in zip(message_ids, present, strict=True)
+        if not is_present
+    }
 
 
 def _rows(engine: Engine, command_ids: Sequence[str]) -> list[dict[str, Any]]:
     table = inbox.c
     with reading(engine) as connection:
-        found = bulk.fetch(connection, table, table.command_id, command_ids)
-    rows = [dict(row._mapping) for row in found]  # noqa: SLF001 - SQLAlchemy's public name for it
+        inbox_rows = bulk.fetch(connection, table, table.command_id, command_ids)
+    rows = [dict(row._mapping) for row in inbox_rows]  # noqa: SLF001 - SQLAlchemy's public name for it
     return sorted(rows, key=lambda row: (row["received_at"], row["stamp"]))

@@ -91,9 +91,9 @@ class Relay:
         asked_at = time.monotonic()
         if asked_at - self.held_at < RENEWED_S:
             return True
-        held = hold(self.engine, "relay", self.name, LEASE_US)
-        self.held_at = asked_at if held else -RENEWED_S
-        return held
+        has_lease = hold(self.engine, "relay", self.name, LEASE_US)
+        self.held_at = asked_at if has_lease else -RENEWED_S
+        return has_lease
 
     def _round(self) -> None:
         """Carry what there is, and listen for the bell: it was struck for whatever came later."""
@@ -111,17 +111,17 @@ class Relay:
         What Redis has forgotten comes first: a consumer must not read what came after a gap
         before it has read what was in it.
         """
-        found = self._unpublished()
-        if not found:
+        event_rows = self._unpublished()
+        if not event_rows:
             self.memory.refresh()
             return 0
-        if not publish(self.client, found, ITS_OWN_NAME):
+        if not publish(self.client, event_rows, ITS_OWN_NAME):
             self.memory.refresh()
-            if not publish(self.client, found, ITS_OWN_NAME):
+            if not publish(self.client, event_rows, ITS_OWN_NAME):
                 raise Unavailable("Redis forgets what it is told")
-        self._mark(found)
-        log.info("events.published", events=len(found), lag_ms=_lag_ms(found))
-        return len(found)
+        self._mark(event_rows)
+        log.info("events.published", events=len(event_rows), lag_ms=_lag_ms(event_rows))
+        return len(event_rows)
 
     def _unpublished(self) -> Sequence[Any]:
         table = tables.events
@@ -129,17 +129,17 @@ class Relay:
         with reading(self.engine, once=True) as connection:
             return connection.execute(query.order_by(table.c.position).limit(BATCH)).all()
 
-    def _mark(self, found: Sequence[Any]) -> None:
+    def _mark(self, event_rows: Sequence[Any]) -> None:
         table, now = tables.events.c, now_us()
-        positions = [row.position for row in found]
+        positions = [row.position for row in event_rows]
         with writing(self.engine) as connection:
             # A relay that slept through its lease may come second: it must not count again.
             fresh = bulk.fill(connection, table.published_at, now, table.position, positions)
-            tally(connection, [row for row in found if row.position in fresh], now)
+            tally(connection, [row for row in event_rows if row.position in fresh], now)
 
 
-def _lag_ms(found: Sequence[Any]) -> int:
-    return int(now_us() - found[0].recorded_at) // 1_000
+def _lag_ms(event_rows: Sequence[Any]) -> int:
+    return int(now_us() - event_rows[0].recorded_at) // 1_000
 
 
 def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]) -> None:

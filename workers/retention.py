@@ -77,9 +77,9 @@ class Retention:
                 reply: Any = self._trim(keys=[stream], args=arguments)
             except redis.RedisError as error:
                 raise Unavailable(str(error)) from error
-            dropped, unread, holder = reply
-            total, total_unread = total + int(dropped), total_unread + int(unread)
-            if not dropped:
+            dropped_count, unread_count, holder = reply
+            total, total_unread = total + int(dropped_count), total_unread + int(unread_count)
+            if not dropped_count:
                 break
         if total_unread:
             log.error("events.dropped_unread", stream=stream, entries=total_unread)

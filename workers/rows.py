@@ -43,7 +43,7 @@ def order_row(order: Order) -> Row:
     }
 
 
-def new_order_row(order: Order, placed: OrderPlaced) -> Row:
+def new_order_row(order: Order, order_placed: OrderPlaced) -> Row:
     """Write an order for the first time, with what never changes and texts that no judge needs."""
     fixed = {
         "client_id": order.client_id,
@@ -55,10 +55,10 @@ def new_order_row(order: Order, placed: OrderPlaced) -> Row:
         "expected_publish_at": optional_us(order.expected_publish_at),
     }
     texts = {
-        "name": placed.name,
-        "task_type": placed.task_type,
-        "industry": placed.industry,
-        "brief": placed.brief,
+        "name": order_placed.name,
+        "task_type": order_placed.task_type,
+        "industry": order_placed.industry,
+        "brief": order_placed.brief,
     }
     return order_row(order) | fixed | texts
 
@@ -95,11 +95,11 @@ def read_event(row: Any) -> Event:  # noqa: ANN401 - a row of any statement over
     return Event(row.subject, row.sequence, from_us(row.at), row.caused_by, fact)
 
 
-def posting_rows(book: Book) -> list[Row]:
+def posting_rows(uow: Book) -> list[Row]:
     """Write the money that moved, in the order in which each event moved it."""
     counts: dict[str, int] = {}
     rows = []
-    for event, posting in book.postings:
+    for event, posting in uow.postings:
         ordinal = counts[event.id] = counts.get(event.id, 0) + 1
         rows.append(
             {

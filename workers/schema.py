@@ -46,5 +46,5 @@ def strict(name: str, *parts: Column[Any] | CheckConstraint | UniqueConstraint) 
 
 def partial(name: str, column: Column[Any], condition: str) -> Index:
     """Index a column of the rows that fulfil a condition: the others cost nothing."""
-    where = text(condition)
-    return Index(name, column, sqlite_where=where, postgresql_where=where)
+    where_clause = text(condition)
+    return Index(name, column, sqlite_where=where_clause, postgresql_where=where_clause)

@@ -39,7 +39,7 @@ class Selection:
 
 
 def select_orders(
-    engine: Engine, wanted: Selection, among: Iterable[str] | None = None
+    engine: Engine, selection: Selection, among: Iterable[str] | None = None
 ) -> Iterator[list[Found]]:
     """Return the orders that are wanted, by id, or those of `among` in the order given.
 
@@ -47,17 +47,17 @@ def select_orders(
     says so, rather than nobody.
     """
     if among is None:
-        yield from _all(engine, wanted)
+        yield from _all(engine, selection)
         return
-    names = iter(among)
-    while some := list(islice(names, PAGE)):
-        yield _named(engine, wanted, some)
+    order_ids = iter(among)
+    while page_ids := list(islice(order_ids, PAGE)):
+        yield _named(engine, selection, page_ids)
 
 
-def _all(engine: Engine, wanted: Selection) -> Iterator[list[Found]]:
+def _all(engine: Engine, selection: Selection) -> Iterator[list[Found]]:
     after = ""
     while True:
-        query = _filtered(wanted).where(whole(tables.orders).c.order_id > after)
+        query = _filtered(selection).where(whole(tables.orders).c.order_id > after)
         with reading(engine) as connection:
             query = query.order_by(whole(tables.orders).c.order_id).limit(PAGE)
             page = [(row.order_id, row.due_at) for row in connection.execute(query)]
@@ -67,30 +67,34 @@ def _all(engine: Engine, wanted: Selection) -> Iterator[list[Found]]:
         yield page
 
 
-def _named(engine: Engine, wanted: Selection, names: Sequence[str]) -> list[Found]:
+def _named(engine: Engine, selection: Selection, order_ids: Sequence[str]) -> list[Found]:
     table = whole(tables.orders).c
     with reading(engine) as connection:
-        known = connection.execute(select(table.order_id).where(table.order_id.in_(names)))
-        strangers = set(names) - set(known.scalars())
-        found = connection.execute(_filtered(wanted).where(table.order_id.in_(names)))
-        fitting = {row.order_id: row.due_at for row in found}
-    fitting |= dict.fromkeys(strangers)
-    return [(name, fitting[name]) for name in names if name in fitting]
+        id_result = connection.execute(select(table.order_id).where(table.order_id.in_(order_ids)))
+        unknown_ids = set(order_ids) - set(id_result.scalars())
+        matching_rows = connection.execute(
+            _filtered(selection).where(table.order_id.in_(order_ids))
+        )
+        due_at_by_id = {row.order_id: row.due_at for row in matching_rows}
+    due_at_by_id |= dict.fromkeys(unknown_ids)
+    return [
+        (order_id, due_at_by_id[order_id]) for order_id in order_ids if order_id in due_at_by_id
+    ]
 
 
-def _filtered(wanted: Selection) -> Select[Any]:
+def _filtered(selection: Selection) -> Select[Any]:
     table = whole(tables.orders).c
     query = select(table.order_id, table.due_at)
-    asked = {
-        table.state: wanted.states,
-        table.client_id: wanted.clients,
-        table.creator_id: wanted.creators,
-        table.task_type: wanted.task_types,
+    column_values = {
+        table.state: selection.states,
+        table.client_id: selection.clients,
+        table.creator_id: selection.creators,
+        table.task_type: selection.task_types,
     }
-    for column, values in asked.items():
+    for column, values in column_values.items():
         query = query.where(column.in_(list(values))) if values else query
-    if wanted.due_from is not None:
-        query = query.where(table.due_at >= to_us(wanted.due_from))
-    if wanted.due_until is not None:
-        query = query.where(table.due_at <= to_us(wanted.due_until))
+    if selection.due_from is not None:
+        query = query.where(table.due_at >= to_us(selection.due_from))
+    if selection.due_until is not None:
+        query = query.where(table.due_at <= to_us(selection.due_until))
     return query

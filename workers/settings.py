@@ -118,11 +118,13 @@ class Settings:
     def environ(self) -> dict[str, str]:
         """Name these settings for a child process: `Settings.read` gives them back."""
         policy = str(self.policy or "")
-        given = (self.database_url, self.redis_url, str(self.var), policy, self.signing_keys)
-        kept, age = str(self.retention.kept), duration_text(self.retention.age)
-        web = self.web_bind, str(self.tokens or "")
+        base_values = (self.database_url, self.redis_url, str(self.var), policy, self.signing_keys)
+        events_kept, events_age = str(self.retention.kept), duration_text(self.retention.age)
+        web_values = self.web_bind, str(self.tokens or "")
         archive = NEVER if self.archive_after is None else duration_text(self.archive_after)
-        return dict(zip(NAMES, (*given, kept, age, *web, archive), strict=True))
+        return dict(
+            zip(NAMES, (*base_values, events_kept, events_age, *web_values, archive), strict=True)
+        )
 
 
 def redis_url(var: Path) -> str:
@@ -170,6 +172,6 @@ def refuse_unknown(environ: Mapping[str, str]) -> None:
 
 def hint(name: str) -> str:
     """Guess what was meant, by the part in which names differ."""
-    known = [one.removeprefix(PREFIX) for one in NAMES]
-    near = difflib.get_close_matches(name.removeprefix(PREFIX), known, n=1, cutoff=0.5)
+    known_names = [known_name.removeprefix(PREFIX) for known_name in NAMES]
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), known_names, n=1, cutoff=0.5)
     return f"did you mean {PREFIX}{near[0]}?" if near else f"known are {', '.join(NAMES)}."

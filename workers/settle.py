@@ -39,16 +39,21 @@ class Settler:
         self.door = door
         self.ring = ring
 
-    def settle(self, received: Sequence[Received], wakes: Collection[str] = ()) -> list[Received]:
+    def settle(
+        self, submissions: Sequence[Received], wakes: Collection[str] = ()
+    ) -> list[Received]:
         """Settle commands and wake orders; return the commands that must wait a moment.
 
         A message may come twice and a worker may die between any two lines. Both are harmless:
         one transaction holds every write, and the receipts in it turn a second delivery into a
         read. Raise `Unavailable` while the database is away: nothing was written then.
         """
-        asked = sorted(map(read, received), key=lambda one: (one.received.at, one.received.stamp))
-        turns = Turns(self.door, {one.message_id for one in received})
-        for batch in _batches(asked):
+        requests = sorted(
+            map(read, submissions),
+            key=lambda request: (request.received.at, request.received.stamp),
+        )
+        turns = Turns(self.door, {submission.message_id for submission in submissions})
+        for batch in _batches(requests):
             turns.held.add(self._settle_safely(batch, (), turns))
         for orders in _batches(sorted(wakes)):
             self._settle_safely([], orders, turns)
@@ -56,58 +61,62 @@ class Settler:
         self.door.excuse(turns.held.excused())
         return turns.held.everything()
 
-    def _settle_safely(self, asked: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
+    def _settle_safely(self, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
         try:
-            return self._settle_together(asked, wakes, turns)
+            return self._settle_together(requests, wakes, turns)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - one command's fault is not its neighbours'
-            log.warning("batch.divided", commands=len(asked), orders=len(wakes), error=str(error))
-        held = Held()
-        for one in asked:
+            log.warning(
+                "batch.divided", commands=len(requests), orders=len(wakes), error=str(error)
+            )
+        deferred = Held()
+        for request in requests:
             behind = Turns(self.door, turns.messages)
             behind.held.add(turns.held)
-            behind.held.add(held)
-            held.add(self._settle_alone([one], (), behind))
+            behind.held.add(deferred)
+            deferred.add(self._settle_alone([request], (), behind))
         for order_id in wakes:
             self._settle_alone([], [order_id], turns)
-        return held
+        return deferred
 
-    def _settle_together(self, asked: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
+    def _settle_together(
+        self, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns
+    ) -> Held:
         for attempt in range(1, ATTEMPTS):
             try:
-                return self._attempt(asked, wakes, turns)
+                return self._attempt(requests, wakes, turns)
             except Conflict as conflict:
-                log.info("batch.retried", commands=len(asked), because=str(conflict)[:200])
+                log.info("batch.retried", commands=len(requests), because=str(conflict)[:200])
                 if isinstance(conflict, Recalled):
                     self.store.bring_back(conflict.order_ids)
                 # Whoever came first is about to commit; a little later there is no conflict.
                 time.sleep(attempt * PAUSE_S)
-        return self._attempt(asked, wakes, turns)
+        return self._attempt(requests, wakes, turns)
 
-    def _settle_alone(self, asked: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
+    def _settle_alone(self, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
         try:
-            return self._settle_together(asked, wakes, turns)
+            return self._settle_together(requests, wakes, turns)
         except Unavailable:
             raise
         except Exception as error:
-            for one in asked:
-                log.exception("command.dead_lettered", stamp=one.received.stamp)
-                bury(self.store.engine, one.received, error)
+            for request in requests:
+                log.exception("command.dead_lettered", stamp=request.received.stamp)
+                bury(self.store.engine, request.received, error)
             for order_id in wakes:
                 log.exception("wake.failed", order_id=order_id)
             return Held()
 
-    def _attempt(self, asked: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
+    def _attempt(self, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
         began = time.monotonic()
-        traces = [one.received.trace for one in asked if one.received.trace]
-        facts = {"commands": len(asked), "orders": len(wakes)}
+        traces = [request.received.trace for request in requests if request.received.trace]
+        facts = {"commands": len(requests), "orders": len(wakes)}
         with span("settle", links=traces, facts=facts):
-            sitting, steps = self._foresee(asked, wakes, turns)
+            sitting, steps = self._foresee(requests, wakes, turns)
             with writing(self.store.engine) as connection:
-                page = self._load(connection, asked, wakes)
+                page = self._load(connection, requests, wakes)
                 if sitting is None or not sitting.page.stands_on(page):
-                    sitting, steps = self._judge(page, asked, wakes, turns)
+                    sitting, steps = self._judge(page, requests, wakes, turns)
                 for step in steps:
                     step(connection)
         self.ring()
@@ -116,7 +125,7 @@ class Settler:
         return sitting.held
 
     def _foresee(
-        self, asked: Sequence[Asked], wakes: Sequence[str], turns: Turns
+        self, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns
     ) -> tuple[Sitting | None, list[Step]]:
         """Judge before it is our turn to write, where everybody else would wait meanwhile.
 
@@ -125,19 +134,21 @@ class Settler:
         if not has_one_writer(self.store.engine):
             return None, []
         with reading(self.store.engine) as connection:
-            page = self._load(connection, asked, wakes)
-        return self._judge(page, asked, wakes, turns)
+            page = self._load(connection, requests, wakes)
+        return self._judge(page, requests, wakes, turns)
 
-    def _load(self, connection: Connection, asked: Sequence[Asked], wakes: Sequence[str]) -> Page:
-        commands = [one.command for one in asked if one.command is not None]
+    def _load(
+        self, connection: Connection, requests: Sequence[Asked], wakes: Sequence[str]
+    ) -> Page:
+        commands = [request.command for request in requests if request.command is not None]
         return self.store.load(connection, commands, wakes)
 
     def _judge(
-        self, page: Page, asked: Sequence[Asked], wakes: Sequence[str], turns: Turns
+        self, page: Page, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns
     ) -> tuple[Sitting, list[Step]]:
         sitting = Sitting(page, turns)
-        for one in asked:
-            sitting.judge(one)
+        for request in requests:
+            sitting.judge(request)
         sitting.wake(wakes)
         return sitting, draft(page)
 

@@ -43,25 +43,25 @@ def plain(kind: type[T], row: Any) -> T:  # noqa: ANN401 - a row of any statemen
     return _made(kind, row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
-def _made(kind: type[T], found: Mapping[str, Any]) -> T:
+def _made(kind: type[T], values: Mapping[str, Any]) -> T:
     body: Any = kind
-    return kind(**{one.name: _value(one.name, found[one.name]) for one in fields(body)})
+    return kind(**{field.name: _value(field.name, values[field.name]) for field in fields(body)})
 
 
-def _value(name: str, found: Any) -> Any:  # noqa: ANN401 - of any column
-    return from_us(found) if name.endswith("_at") and found is not None else found
+def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - of any column
+    return from_us(value) if name.endswith("_at") and value is not None else value
 
 
-def flat(one: Any) -> Row:  # noqa: ANN401 - anything with fields
+def flat(entity: Any) -> Row:  # noqa: ANN401 - anything with fields
     """Write each field into the column of its name."""
-    values = ((field.name, getattr(one, field.name)) for field in fields(one))
+    values = ((field.name, getattr(entity, field.name)) for field in fields(entity))
     return {name: to_us(value) if isinstance(value, datetime) else value for name, value in values}
 
 
 def _debt(kind: type[T], row: Any) -> T:  # noqa: ANN401 - a row of refunds or payouts
     # While a wake-up is under way the column `wake_at` runs ahead of what the rules know.
-    found = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
-    return _made(kind, {**found, "wake_at": found["due_at"]})
+    mapping = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
+    return _made(kind, {**mapping, "wake_at": mapping["due_at"]})
 
 
 def _debt_row(debt: Refund | Payout) -> Row:

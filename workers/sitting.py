@@ -33,12 +33,12 @@ class Asked:
     fault: Malformed | None
 
 
-def read(received: Received) -> Asked:
+def read(submission: Received) -> Asked:
     """Read a submission's text."""
     try:
-        return Asked(received, parse(received.text), None)
+        return Asked(submission, parse(submission.text), None)
     except Malformed as fault:
-        return Asked(received, None, fault)
+        return Asked(submission, None, fault)
 
 
 @dataclass(slots=True)
@@ -51,19 +51,19 @@ class Sitting:
     _blocked: set[str] = field(default_factory=set)
     _outcomes: Counter[str] = field(default_factory=Counter)
 
-    def judge(self, asked: Asked) -> None:
+    def judge(self, request: Asked) -> None:
         """Judge one command, or hold it back until its moment has come."""
-        received, command = asked.received, asked.command
+        submission, command = request.received, request.command
         if command is None:
-            detail = asked.fault.detail if asked.fault else None
-            self._answer(asked, refused(Reason.MALFORMED, detail=detail))
-        elif self.page.stamps.get(command.id) != received.stamp:
+            detail = request.fault.detail if request.fault else None
+            self._answer(request, refused(Reason.MALFORMED, detail=detail))
+        elif self.page.stamps.get(command.id) != submission.stamp:
             if command.id in self.page.book.receipts:
-                self._settle(asked, command)
-            elif self._is_for_nobody(received, command):
-                self.held.orphans.append(received)
-            elif self._would_overtake(received, command) or not self._settle(asked, command):
-                self.held.hold(received)
+                self._settle(request, command)
+            elif self._is_for_nobody(submission, command):
+                self.held.orphans.append(submission)
+            elif self._would_overtake(submission, command) or not self._settle(request, command):
+                self.held.hold(submission)
                 self._blocked.update(holds_up(self.page.book, command))
 
     def wake(self, subjects: Collection[str]) -> None:
@@ -81,44 +81,46 @@ class Sitting:
 
     def counts(self) -> dict[str, int]:
         """Count what was settled, for the log."""
-        held = len(self.held.everything())
-        return dict(self._outcomes) | {"held": held, "events": len(self.page.events)}
+        deferred_count = len(self.held.everything())
+        return dict(self._outcomes) | {"held": deferred_count, "events": len(self.page.events)}
 
-    def _answer(self, asked: Asked, settlement: Settlement) -> None:
-        received, command = asked.received, asked.command
-        name = command.id if command else asked.fault.command_id if asked.fault else None
+    def _answer(self, request: Asked, settlement: Settlement) -> None:
+        submission, command = request.received, request.command
+        name = command.id if command else request.fault.command_id if request.fault else None
         fact = settled(name, command, settlement)
-        subject, why = f"command:{name or '-'}", f"command:{name or '-'}"
-        self.page.outcomes.append(Event(subject, received.stamp, received.at, why, fact))
+        subject, caused_by = f"command:{name or '-'}", f"command:{name or '-'}"
+        self.page.outcomes.append(Event(subject, submission.stamp, submission.at, caused_by, fact))
         self._outcomes[settlement.outcome] += 1
-        if received.trace:
-            self.page.traces.setdefault(why, received.trace)
-        if name and received.message_id.startswith(PREFIX):
-            self.page.answered.append((name, received.stamp))
+        if submission.trace:
+            self.page.traces.setdefault(caused_by, submission.trace)
+        if name and submission.message_id.startswith(PREFIX):
+            self.page.answered.append((name, submission.stamp))
 
-    def _settle(self, asked: Asked, command: AnyCommand) -> bool:
+    def _settle(self, request: Asked, command: AnyCommand) -> bool:
         """Judge and note the outcome; False if somebody received earlier might change it."""
-        received, book = asked.received, self.page.book
+        submission, book = request.received, self.page.book
         book.mark()
-        settlement = hear(book, command, received.at)
-        if _may_be_premature(book, command, settlement) and self._is_overtaking(received):
+        settlement = hear(book, command, submission.at)
+        if _may_be_premature(book, command, settlement) and self._is_overtaking(submission):
             book.back()
             return False
         if command.id in book.receipts and command.id not in self.page.stamps:
-            self.page.stamps[command.id] = self.page.new_stamps[command.id] = received.stamp
+            self.page.stamps[command.id] = self.page.new_stamps[command.id] = submission.stamp
             self.page.asked_by[command.id] = f"{command.by.role}:{command.by.id}"
         self.page.events.extend(settlement.events)
-        self._answer(asked, settlement)
+        self._answer(request, settlement)
         return True
 
-    def _is_for_nobody(self, received: Received, command: AnyCommand) -> bool:
+    def _is_for_nobody(self, submission: Received, command: AnyCommand) -> bool:
         """Tell whether a command names only orders that do not exist, or not yet."""
         orders = self.page.book.orders
-        if not missing(command, orders) or any(one in orders for one in concerned(command)):
+        if not missing(command, orders) or any(
+            order_id in orders for order_id in concerned(command)
+        ):
             return False
-        return self.turns.is_early(received) or self._is_overtaking(received)
+        return self.turns.is_early(submission) or self._is_overtaking(submission)
 
-    def _would_overtake(self, received: Received, command: AnyCommand) -> bool:
+    def _would_overtake(self, submission: Received, command: AnyCommand) -> bool:
         """Tell whether judging now would wrong somebody who was received earlier.
 
         That is so behind a held command about the same order or creator, where an order is still
@@ -128,18 +130,18 @@ class Sitting:
         if self._blocked and not self._blocked.isdisjoint(stands_behind(self.page.book, command)):
             return True
         if missing(command, self.page.book.orders):
-            return self.turns.is_early(received) or self._is_overtaking(received)
-        heard_up_to = overtakes(self.page.book, command, received.at)
+            return self.turns.is_early(submission) or self._is_overtaking(submission)
+        heard_up_to = overtakes(self.page.book, command, submission.at)
         return heard_up_to is not None and self.turns.watermark(self.held) <= heard_up_to
 
-    def _is_overtaking(self, received: Received) -> bool:
-        return self.turns.watermark(self.held) < received.at
+    def _is_overtaking(self, submission: Received) -> bool:
+        return self.turns.watermark(self.held) < submission.at
 
 
 def _may_be_premature(book: Book, command: AnyCommand, settlement: Settlement) -> bool:
     """Tell whether an answer might have been another, had everybody earlier been judged."""
     if isinstance(command, ConfirmPayment):
-        return any(isinstance(one.fact, PaymentUnapplied) for one in settlement.events)
+        return any(isinstance(event.fact, PaymentUnapplied) for event in settlement.events)
     refusal = settlement.outcome == "rejected" and settlement.reason not in FOR_GOOD
     order = book.orders.get(about(command) or "")
     return refusal and not (order is not None and order.state in CLOSED)

@@ -57,8 +57,12 @@ class Page:
 
     def stands_on(self, fresh: Page) -> bool:
         """Tell whether all that was loaded here is still so on a page that was loaded later."""
-        loaded = {one: stamp for one, stamp in self.stamps.items() if one not in self.new_stamps}
-        return loaded == fresh.stamps and self.before == fresh.before
+        loaded_stamps = {
+            command_id: stamp
+            for command_id, stamp in self.stamps.items()
+            if command_id not in self.new_stamps
+        }
+        return loaded_stamps == fresh.stamps and self.before == fresh.before
 
 
 class Store:
@@ -92,51 +96,69 @@ class Store:
         Whoever changes a creator holds it while its open orders are sought; whoever places an
         order for one holds it from changing. So nobody misses an order that a ban should end.
         """
-        page = Page(Book(policy=self.policy))
-        wanted = needs(commands, wakes)
+        loaded_state = Page(Book(policy=self.policy))
+        dependencies = needs(commands, wakes)
         columns = tables.receipts.c
-        ids = {one.id for one in commands}
-        for row in bulk.fetch(connection, columns, columns.command_id, ids):
-            page.book.receipts[row.command_id] = rows.read_receipt(row)
-            page.stamps[row.command_id] = row.stamp
-        _load(connection, page, VIOLATIONS, wanted.violations, LOCKED)
-        wanted.trace(page.book.violations.values())
-        held = wanted.changing | wanted.admitting
-        _load(connection, page, CREATORS, held, LOCKED if wanted.changing else SHARED)
-        self._load_orders(connection, page, wanted.orders | _rosters(connection, wanted.rosters))
-        wanted.follow(page.book.orders.values())
-        _load(connection, page, CREATORS, wanted.creators - held, "")
-        _load(connection, page, REFUNDS, wanted.bases, LOCKED, tables.refunds.c.base_id)
-        whole = {one.payment_id for one in page.book.refunds.values() if one.order_id is None}
-        _load(connection, page, PAYOUTS, wanted.payouts, LOCKED)
-        _load(connection, page, SUSPENDED, wanted.suspended, LOCKED)
-        _load(connection, page, PAYMENTS, wanted.payments | whole, LOCKED)
-        for shelf in PARTIES:
-            _load(connection, page, shelf, getattr(wanted, shelf.name), "")
-        return page
+        command_ids = {command.id for command in commands}
+        for row in bulk.fetch(connection, columns, columns.command_id, command_ids):
+            loaded_state.book.receipts[row.command_id] = rows.read_receipt(row)
+            loaded_state.stamps[row.command_id] = row.stamp
+        _load(connection, loaded_state, VIOLATIONS, dependencies.violations, LOCKED)
+        dependencies.trace(loaded_state.book.violations.values())
+        locked_creator_ids = dependencies.changing | dependencies.admitting
+        _load(
+            connection,
+            loaded_state,
+            CREATORS,
+            locked_creator_ids,
+            LOCKED if dependencies.changing else SHARED,
+        )
+        self._load_orders(
+            connection,
+            loaded_state,
+            dependencies.orders | _rosters(connection, dependencies.rosters),
+        )
+        dependencies.follow(loaded_state.book.orders.values())
+        _load(connection, loaded_state, CREATORS, dependencies.creators - locked_creator_ids, "")
+        _load(
+            connection, loaded_state, REFUNDS, dependencies.bases, LOCKED, tables.refunds.c.base_id
+        )
+        whole_payment_ids = {
+            refund.payment_id
+            for refund in loaded_state.book.refunds.values()
+            if refund.order_id is None
+        }
+        _load(connection, loaded_state, PAYOUTS, dependencies.payouts, LOCKED)
+        _load(connection, loaded_state, SUSPENDED, dependencies.suspended, LOCKED)
+        _load(connection, loaded_state, PAYMENTS, dependencies.payments | whole_payment_ids, LOCKED)
+        for mapper in PARTIES:
+            _load(connection, loaded_state, mapper, getattr(dependencies, mapper.name), "")
+        return loaded_state
 
-    def read_orders(self, connection: Connection, found: Sequence[Any]) -> list[Order]:
+    def read_orders(self, connection: Connection, order_rows: Sequence[Any]) -> list[Order]:
         """Read rows of orders, also those whose policy was adopted since we looked."""
-        if not {row.policy_version for row in found} <= self.policies.keys():
+        if not {row.policy_version for row in order_rows} <= self.policies.keys():
             self._read_policies(connection)
-        return [rows.read_order(row.document, self.policies) for row in found]
+        return [rows.read_order(row.document, self.policies) for row in order_rows]
 
     def bring_back(self, order_ids: Collection[str]) -> None:
         """Bring back orders that rest in the archive."""
         with writing(self.engine) as connection:
             recall.bring_back(connection, order_ids)
 
-    def _load_orders(self, connection: Connection, page: Page, order_ids: Collection[str]) -> None:
+    def _load_orders(
+        self, connection: Connection, loaded_state: Page, order_ids: Collection[str]
+    ) -> None:
         table = tables.orders.c
         columns = (table.order_id, table.policy_version, table.document)
-        found = _fetch(connection, columns, table.order_id, order_ids, LOCKED)
-        absent = set(order_ids) - {row.order_id for row in found}
-        if absent and not only_reads(connection):
-            back = recall.bring_back(connection, absent)
-            found += bulk.fetch(connection, columns, table.order_id, back, LOCKED)
-        orders = self.read_orders(connection, found)
-        page.book.orders = Kept({order.order_id: order for order in orders})
-        page.before["orders"] = dict(page.book.orders)
+        order_rows = _fetch(connection, columns, table.order_id, order_ids, LOCKED)
+        missing_ids = set(order_ids) - {row.order_id for row in order_rows}
+        if missing_ids and not only_reads(connection):
+            restored_ids = recall.bring_back(connection, missing_ids)
+            order_rows += bulk.fetch(connection, columns, table.order_id, restored_ids, LOCKED)
+        orders = self.read_orders(connection, order_rows)
+        loaded_state.book.orders = Kept({order.order_id: order for order in orders})
+        loaded_state.before["orders"] = dict(loaded_state.book.orders)
 
     def _read_policies(self, connection: Connection) -> None:
         for row in connection.execute(select(tables.policies)):
@@ -149,7 +171,7 @@ def _rosters(connection: Connection, creator_ids: Collection[str]) -> set[str]:
         return set()
     table = tables.orders.c
     query = select(table.order_id).where(table.creator_id.in_(sorted(creator_ids)))
-    query = query.where(table.public_status.in_([one.value for one in OPEN]))
+    query = query.where(table.public_status.in_([status.value for status in OPEN]))
     return set(connection.execute(query).scalars())
 
 
@@ -161,23 +183,23 @@ def _fetch(
     lock: str,
 ) -> list[Any]:
     """Fetch rows; for whoever only looks, also those at rest, where they are."""
-    found = list(bulk.fetch(connection, columns, by, ids, lock))
+    table_rows = list(bulk.fetch(connection, columns, by, ids, lock))
     if only_reads(connection):
-        found += recall.at_rest(connection, columns, by, ids)
-    return found
+        table_rows += recall.at_rest(connection, columns, by, ids)
+    return table_rows
 
 
 def _load(
     connection: Connection,
-    page: Page,
-    shelf: Shelf,
+    loaded_state: Page,
+    mapper: Shelf,
     ids: Collection[str],
     lock: str,
     by: Column[Any] | None = None,
 ) -> None:
-    columns = shelf.table.c
-    found = _fetch(connection, columns, columns[shelf.key] if by is None else by, ids, lock)
-    loaded = {getattr(one, shelf.key): one for one in map(shelf.read, found)}
-    before = page.before.setdefault(shelf.name, {})
-    before |= loaded
-    setattr(page.book, shelf.name, Kept(before))
+    columns = mapper.table.c
+    table_rows = _fetch(connection, columns, columns[mapper.key] if by is None else by, ids, lock)
+    entities = {getattr(entity, mapper.key): entity for entity in map(mapper.read, table_rows)}
+    before = loaded_state.before.setdefault(mapper.name, {})
+    before |= entities
+    setattr(loaded_state.book, mapper.name, Kept(before))

@@ -23,12 +23,12 @@ ITS_OWN_NAME = b"server"
 """For `publish`: what a server remembers that has forgotten nothing."""
 
 
-def publish(client: redis.Redis, found: Sequence[Any], memory: bytes | None = None) -> bool:
+def publish(client: redis.Redis, event_rows: Sequence[Any], memory: bytes | None = None) -> bool:
     """Write rows of the events table to the streams; raise `Unavailable` while Redis is away.
 
     All or none; and none, which is told by False, where the server's memory is another than given.
     """
-    flat = [part for row in found for part in (int(row.type in REMINDING), cloud_event(row))]
+    flat = [part for row in event_rows for part in (int(row.type in REMINDING), cloud_event(row))]
     try:
         script = client.register_script(_script())
         return bool(script(keys=[MEMORY, EVENTS, REMINDERS], args=[memory or b"", *flat]))

@@ -77,7 +77,7 @@ PAGES = {
 """The indexes of lists. Place and name of an order never change, so a cursor stays true; what else
 a list may be asked each index answers by itself, without a look at the orders."""
 for _name, _columns in PAGES.items():
-    Index(f"ix_orders_{_name}", *(orders.c[one] for one in _columns))
+    Index(f"ix_orders_{_name}", *(orders.c[column_name] for column_name in _columns))
 
 receipts = strict(
     "receipts",

@@ -29,10 +29,10 @@ FOLLOWING = ("refund", "payout", "operator")
 Key = tuple[str, str]
 
 
-def tally(connection: Connection, found: Sequence[Any], published_at: int) -> None:
+def tally(connection: Connection, event_rows: Sequence[Any], published_at: int) -> None:
     """Count rows of the events table that are being marked as published."""
     totals: Counter[Key] = Counter()
-    for row in found:
+    for row in event_rows:
         for key, amount in _worth(row, published_at):
             totals[key] += amount
     if totals:
@@ -46,7 +46,7 @@ def tally(connection: Connection, found: Sequence[Any], published_at: int) -> No
 def _worth(row: Any, published_at: int) -> Iterator[tuple[Key, int]]:  # noqa: ANN401 - a row
     yield ("events", row.type), 1
     yield from _observed("event_publish", published_at - row.recorded_at)
-    why, _, what = row.caused_by.partition(":")
+    cause_kind, _, cause_name = row.caused_by.partition(":")
     if row.type == SETTLED:
         body = json.loads(row.body)
         yield ("settled", f"{body['kind'] or 'unreadable'}|{body['outcome']}"), 1
@@ -55,10 +55,10 @@ def _worth(row: Any, published_at: int) -> Iterator[tuple[Key, int]]:  # noqa: A
         yield from _observed("command_settle", row.recorded_at - row.at)
         yield from _observed("command_end_to_end", published_at - row.at)
     elif row.type.endswith(".reminded"):
-        cause = "deadline" if why == "reminder" else "nudge"
+        cause = "deadline" if cause_kind == "reminder" else "nudge"
         yield ("reminders", f"{row.type.partition('.')[0]}|{cause}"), 1
-    elif why == "deadline" and row.type.partition(".")[0] not in FOLLOWING:
-        yield ("deadlines", what), 1
+    elif cause_kind == "deadline" and row.type.partition(".")[0] not in FOLLOWING:
+        yield ("deadlines", cause_name), 1
         yield from _observed("deadline_lateness", row.recorded_at - row.at)
 
 
@@ -71,7 +71,7 @@ def _observed(name: str, micros: int) -> Iterator[tuple[Key, int]]:
 
 def read(connection: Connection) -> dict[str, dict[str, int]]:
     """Return every total, by name and labels."""
-    found: dict[str, dict[str, int]] = {}
+    totals: dict[str, dict[str, int]] = {}
     for row in connection.execute(select(tallies)):
-        found.setdefault(row.name, {})[row.labels] = row.value
-    return found
+        totals.setdefault(row.name, {})[row.labels] = row.value
+    return totals

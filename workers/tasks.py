@@ -58,15 +58,15 @@ class TaskPage:
 
 
 def tasks(
-    engine: Engine, wanted: Wanted, *, cursor: str | None = None, limit: int = 50
+    engine: Engine, order_filter: Wanted, *, cursor: str | None = None, limit: int = 50
 ) -> TaskPage:
     """Return a page; raise `BadCursor` where a cursor is none of ours."""
     after = read_cursor(cursor)
     with reading(engine) as connection:
-        found = newest(connection, wanted, after, limit)
-        names = [name for _, name in found.keys]
-        rows = {row.order_id: row for row in connection.execute(_NAMED, {"names": names})}
-    return TaskPage([_task(rows[name]) for name in names], write_cursor(found.after))
+        listing = newest(connection, order_filter, after, limit)
+        order_ids = [order_id for _, order_id in listing.keys]
+        rows = {row.order_id: row for row in connection.execute(_NAMED, {"names": order_ids})}
+    return TaskPage([_task(rows[order_id]) for order_id in order_ids], write_cursor(listing.after))
 
 
 def _named(order: Table) -> Select[Any]:

@@ -34,12 +34,15 @@ def span(
     from opentelemetry import trace  # noqa: PLC0415 - it may not be there
 
     tracer = trace.get_tracer("earnest")
-    linked = [trace.Link(trace.get_current_span(_context(one)).get_span_context()) for one in links]
+    span_links = [
+        trace.Link(trace.get_current_span(_context(traceparent)).get_span_context())
+        for traceparent in links
+    ]
     with tracer.start_as_current_span(
-        name, context=_context(parent), links=linked[:MOST_LINKS], attributes=dict(facts or {})
+        name, context=_context(parent), links=span_links[:MOST_LINKS], attributes=dict(facts or {})
     ) as current:
-        found = current.get_span_context()
-        yield _written(found) if found.is_valid else parent
+        span_context = current.get_span_context()
+        yield _written(span_context) if span_context.is_valid else parent
 
 
 def _context(traceparent: str | None) -> Any:  # noqa: ANN401 - a type that may not be there
@@ -49,5 +52,5 @@ def _context(traceparent: str | None) -> Any:  # noqa: ANN401 - a type that may 
     return tracecontext.TraceContextTextMapPropagator().extract(carrier)
 
 
-def _written(found: Any) -> str:  # noqa: ANN401
-    return f"00-{found.trace_id:032x}-{found.span_id:016x}-{found.trace_flags:02x}"
+def _written(span: Any) -> str:  # noqa: ANN401
+    return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"

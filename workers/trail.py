@@ -28,31 +28,34 @@ class Wanted:
     order_id: str | None = None
 
 
-def acts(engine: Engine, wanted: Wanted) -> Iterator[tuple[Event, OperatorActed]]:
+def acts(engine: Engine, act_filter: Wanted) -> Iterator[tuple[Event, OperatorActed]]:
     """Return what operators did, a page at a time, the latest written down first."""
     table, before = whole(tables.events).c, None
     while True:
-        found = query(wanted)
-        found = found if before is None else found.where(table.position < before)
+        page_query = query(act_filter)
+        page_query = page_query if before is None else page_query.where(table.position < before)
         with reading(engine) as connection:
-            page = connection.execute(found.limit(PAGE)).all()
+            page = connection.execute(page_query.limit(PAGE)).all()
         if not page:
             return
         before = page[-1].position
         for event in map(rows.read_event, page):
             fact = event.fact
-            if isinstance(fact, OperatorActed) and wanted.by in (None, fact.by.partition(":")[2]):
+            if isinstance(fact, OperatorActed) and act_filter.by in (
+                None,
+                fact.by.partition(":")[2],
+            ):
                 yield event, fact
 
 
-def query(wanted: Wanted) -> Select[tuple[object, ...]]:
+def query(act_filter: Wanted) -> Select[tuple[object, ...]]:
     """Ask for acts, but for who did them, the latest written down first."""
-    both = whole(tables.events)
-    table, found = both.c, select(both).where(text(tables.ACTED))
-    if wanted.order_id is not None:
-        found = found.where(table.subject == f"order:{wanted.order_id}")
-    if wanted.since is not None:
-        found = found.where(table.at >= to_us(wanted.since))
-    if wanted.until is not None:
-        found = found.where(table.at <= to_us(wanted.until))
-    return found.order_by(table.position.desc())
+    all_events = whole(tables.events)
+    table, act_query = all_events.c, select(all_events).where(text(tables.ACTED))
+    if act_filter.order_id is not None:
+        act_query = act_query.where(table.subject == f"order:{act_filter.order_id}")
+    if act_filter.since is not None:
+        act_query = act_query.where(table.at >= to_us(act_filter.since))
+    if act_filter.until is not None:
+        act_query = act_query.where(table.at <= to_us(act_filter.until))
+    return act_query.order_by(table.position.desc())

@@ -51,25 +51,27 @@ class Held:
     orphans: list[Received] = field(default_factory=list)
     since: datetime | None = None
 
-    def hold(self, received: Received) -> None:
+    def hold(self, submission: Received) -> None:
         """Hold a command until its turn has come."""
-        self.behind.append(received)
-        self.since = min(self.since or received.at, received.at)
+        self.behind.append(submission)
+        self.since = min(self.since or submission.at, submission.at)
 
-    def add(self, other: Held) -> None:
+    def add(self, deferred: Held) -> None:
         """Hold what another holds, too."""
-        for one in other.behind:
-            self.hold(one)
-        self.orphans += other.orphans
+        for submission in deferred.behind:
+            self.hold(submission)
+        self.orphans += deferred.orphans
 
     def everything(self) -> list[Received]:
         """Return every command held, in the order of their receipt."""
-        return sorted(self.behind + self.orphans, key=lambda one: (one.at, one.stamp))
+        return sorted(
+            self.behind + self.orphans, key=lambda submission: (submission.at, submission.stamp)
+        )
 
     def excused(self) -> set[str]:
         """Name the messages that hold nothing but orphans."""
-        kept = {one.message_id for one in self.behind}
-        return {one.message_id for one in self.orphans} - kept
+        blocking_ids = {submission.message_id for submission in self.behind}
+        return {submission.message_id for submission in self.orphans} - blocking_ids
 
 
 @dataclass(slots=True)
@@ -86,14 +88,16 @@ class Turns:
     _others: datetime | None = None
     _present: datetime | None = None
 
-    def watermark(self, held: Held) -> datetime:
+    def watermark(self, deferred: Held) -> datetime:
         """Return an instant before which everything received is settled."""
         if self._others is None:
             self._others = self.door.watermark(without=self.messages)
-        return min(one for one in (self._others, self.held.since, held.since) if one)
+        return min(
+            instant for instant in (self._others, self.held.since, deferred.since) if instant
+        )
 
-    def is_early(self, received: Received) -> bool:
+    def is_early(self, submission: Received) -> bool:
         """Tell whether a command came so lately that an order may yet be placed for it."""
         if self._present is None:
             self._present = self.door.now()
-        return self._present - received.at < PATIENCE
+        return self._present - submission.at < PATIENCE

@@ -28,7 +28,7 @@ PER_MESSAGE = 100
 
 ALARMS: tuple[tuple[str, Column[Any]], ...] = (
     ("", tables.orders.c.order_id),
-    *((f"{one.alarm}:", one.table.c[one.key]) for one in SHELVES if one.alarm),
+    *((f"{mapper.alarm}:", mapper.table.c[mapper.key]) for mapper in SHELVES if mapper.alarm),
 )
 """What has deadlines: how wake-ups name it, and its key; each table has a column `wake_at`."""
 
@@ -46,9 +46,9 @@ def has_orders(engine: Engine) -> bool:
         return connection.execute(select(tables.orders.c.order_id).limit(1)).first() is not None
 
 
-def count_due(engine: Engine, before: datetime, most: int) -> int:
+def count_due(engine: Engine, before: datetime, limit: int) -> int:
     """Count what wants attention, up to a number of each kind."""
-    looks = (_due(key, before).limit(most).subquery() for _, key in ALARMS)
+    looks = (_due(key, before).limit(limit).subquery() for _, key in ALARMS)
     counts = (select(func.count().label("due")).select_from(look) for look in looks)
     with reading(engine) as connection:
         return sum(connection.execute(union_all(*counts)).scalars())
@@ -86,7 +86,7 @@ def send(client: redis.Redis, subjects: Sequence[str], keys: Keyring = UNSIGNED)
     if not groups:
         return
     try:
-        messages = [wrap(WAKEUPS, "orders", one, keys) for one in groups]
+        messages = [wrap(WAKEUPS, "orders", group, keys) for group in groups]
         Scripts(client).enqueue(Keys(WAKEUPS), messages)
     except redis.RedisError as error:
         raise Unavailable(str(error)) from error

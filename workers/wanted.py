@@ -49,16 +49,20 @@ class Wanted:
         """Return what is given, by name, for the next page behind a place on the list."""
         before = None if self.placed_before is None else (to_us(self.placed_before), "")
         ends = [end for end in (after, before) if end is not None]
-        told: dict[str, Any] = {"client": self.client, "creator": self.creator, "mcn": self.mcn}
-        told["status"] = None if self.status is None else self.status.value
-        told["state"] = None if self.state is None else self.state.value
-        told["since"] = None if self.placed_after is None else to_us(self.placed_after)
+        parameters: dict[str, Any] = {
+            "client": self.client,
+            "creator": self.creator,
+            "mcn": self.mcn,
+        }
+        parameters["status"] = None if self.status is None else self.status.value
+        parameters["state"] = None if self.state is None else self.state.value
+        parameters["since"] = None if self.placed_after is None else to_us(self.placed_after)
         if ends:
-            told["before"], told["before_id"] = min(ends)
+            parameters["before"], parameters["before_id"] = min(ends)
         if self.prefix:
             last = chr(ord(self.prefix[-1]) + 1)
-            told["prefix"], told["prefix_end"] = self.prefix, self.prefix[:-1] + last
-        return {name: value for name, value in told.items() if value is not None}
+            parameters["prefix"], parameters["prefix_end"] = self.prefix, self.prefix[:-1] + last
+        return {name: value for name, value in parameters.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,23 +74,28 @@ class Shape:
 
     def lanes(self, c: Columns) -> list[tuple[Condition, ...]]:
         """Name the stretches of an index, each sorted by place, in which these orders lie."""
-        by_status = [(c.public_status == one.value,) for one in self.statuses]
+        by_status = [(c.public_status == status.value,) for status in self.statuses]
         if "creator" in self.given:
-            return [(c.creator_id == bindparam("creator"), *one) for one in by_status]
+            return [
+                (c.creator_id == bindparam("creator"), *status_condition)
+                for status_condition in by_status
+            ]
         if "client" in self.given:
             return [(c.client_id == bindparam("client"),)]
         return [*by_status] if self.given & {"status", "state"} else [()]
 
     def needs(self) -> list[str]:
         """Name the columns that `fits` looks at."""
-        asked = {
+        filters_by_column = {
             "client_id": {"client"},
             "creator_id": {"creator", "mcn"},
             "public_status": {"status"},
             "state": {"state"},
         }
-        more = (name for name, because in asked.items() if because & self.given)
-        return ["placed_at", "order_id", *more]
+        filter_columns = (
+            name for name, filters in filters_by_column.items() if filters & self.given
+        )
+        return ["placed_at", "order_id", *filter_columns]
 
     def fits(self, c: Columns) -> Iterator[Condition]:
         """Ask for what is wanted."""

@@ -34,25 +34,25 @@ Shown = dict[str, Any]
 
 def queues(engine: Engine, client: redis.Redis) -> Shown:
     """Say what waits between the doors and the settled outcome, and who is there to work."""
-    wire = _wire(client)
-    now = wire.pop("now_us", None) or now_us()
+    redis_state = _wire(client)
+    now = redis_state.pop("now_us", None) or now_us()
     with reading(engine) as connection:
-        kept, first = _kept(connection)
-        unpublished, recorded = _unpublished(connection)
+        inbox_count, inbox_oldest_at = _kept(connection)
+        unpublished_count, outbox_oldest_at = _unpublished(connection)
         leases = {row.name: row.until > now_us() for row in connection.execute(LEASES)}
-        asides = {
+        set_aside_counts = {
             "quarantine": _count(connection, tables.quarantine),
             "dead_letters": dead_letters.count(connection),
         }
-    pending = wire.pop("pending_us", None)
-    oldest = min((at for at in (first, pending) if at is not None), default=None)
-    return wire | {
-        "inbox": {"commands": kept, "oldest_seconds": _age(first, now)},
+    pending = redis_state.pop("pending_us", None)
+    oldest = min((at for at in (inbox_oldest_at, pending) if at is not None), default=None)
+    return redis_state | {
+        "inbox": {"commands": inbox_count, "oldest_seconds": _age(inbox_oldest_at, now)},
         "oldest_seconds": _age(oldest, now),
-        "outbox": {"events": unpublished, "lag_seconds": _age(recorded, now_us())},
+        "outbox": {"events": unpublished_count, "lag_seconds": _age(outbox_oldest_at, now_us())},
         "relay": leases.get("relay", False),
         "scheduler": leases.get("scheduler", False),
-        **asides,
+        **set_aside_counts,
     }
 
 
@@ -65,19 +65,19 @@ def _wire(client: redis.Redis) -> Shown:
                 pipe.llen(Keys(queue).waiting)
                 pipe.hlen(Keys(queue).messages)
             pipe.zrange(HEARTBEATS, 0, -1, withscores=True)
-            (seconds, micros), oldest, *sizes, beats = pipe.execute()
+            (seconds, micros), oldest, *sizes, heartbeats = pipe.execute()
     except redis.RedisError:
         return {"redis": "away", "queues": {}, "workers_alive": 0}
     now_ms = seconds * 1_000 + micros // 1_000
     pairs = zip(sizes[::2], sizes[1::2], strict=True)
-    held = {
-        queue: {"waiting": waiting, "in_flight": max(0, known - waiting)}
-        for queue, (waiting, known) in zip(QUEUES, pairs, strict=True)
+    queue_counts = {
+        queue: {"waiting": waiting, "in_flight": max(0, total - waiting)}
+        for queue, (waiting, total) in zip(QUEUES, pairs, strict=True)
     }
     return {
         "redis": "up",
-        "queues": held,
-        "workers_alive": sum(now_ms - at < ALIVE_MS for _, at in beats),
+        "queues": queue_counts,
+        "workers_alive": sum(now_ms - at < ALIVE_MS for _, at in heartbeats),
         "now_us": seconds * SECOND_US + micros,
         "pending_us": int(oldest[0][1]) if oldest else None,
     }
@@ -118,14 +118,14 @@ def deadlines(store: Store, at: datetime, *, within: timedelta = HOUR, limit: in
         ).one()
         due = connection.execute(select(func.count()).where(soon)).scalar_one()
         query = select(table).where(or_(soon, overdue)).order_by(table.c.due_at, table.c.order_id)
-        found = connection.execute(query.limit(limit)).all()
+        order_rows = connection.execute(query.limit(limit)).all()
     return {
         "at": instant(now),
         "armed": armed,
         "due_within": int(due),
         "overdue": int(late),
         "worst_overdue_seconds": _age(worst, now),
-        "next": [_deadline(row, now) for row in found],
+        "next": [_deadline(row, now) for row in order_rows],
     }
 
 
@@ -135,13 +135,13 @@ def _overdue(now: int, policies: Mapping[str, Policy]) -> ColumnElement[bool]:
     In arbitration nothing lapses: whoever is late there is a person.
     """
     table = tables.orders.c
-    kinds = []
+    conditions = []
     for version, policy in policies.items():
         for state in WAITING:
             grace = policy.grace(state) // MICROSECOND
-            mine = and_(table.policy_version == version, table.state == state.value)
-            kinds.append(and_(mine, table.due_at < now - grace))
-    return or_(false(), *kinds)
+            in_state = and_(table.policy_version == version, table.state == state.value)
+            conditions.append(and_(in_state, table.due_at < now - grace))
+    return or_(false(), *conditions)
 
 
 def _deadline(row: Any, now: int) -> Shown:  # noqa: ANN401 - a row of orders
@@ -161,10 +161,10 @@ def states(engine: Engine) -> dict[str, int]:
     table = tables.orders.c
     with reading(engine) as connection:
         query = select(table.state, func.count()).group_by(table.state)
-        found = Counter({state: int(n) for state, n in connection.execute(query)})
+        counts = Counter({state: int(n) for state, n in connection.execute(query)})
         for (state, _), n in archive_totals.endings(archive_totals.read(connection)).items():
-            found[state] += n
-    return {state.value: found[state.value] for state in State}
+            counts[state] += n
+    return {state.value: counts[state.value] for state in State}
 
 
 def last_audit(engine: Engine) -> Shown | None:
@@ -174,7 +174,7 @@ def last_audit(engine: Engine) -> Shown | None:
     if row is None:
         return None
     names = ("law", "where", "detail")
-    findings = [dict(zip(names, one, strict=True)) for one in json.loads(row.findings)]
+    findings = [dict(zip(names, finding, strict=True)) for finding in json.loads(row.findings)]
     return {
         "audited_at": instant(row.audited_at),
         "age_seconds": _age(row.audited_at, now_us()),
@@ -199,10 +199,10 @@ class Balances:
 
     def read(self) -> dict[str, int]:
         """Return the sums, in fen, seconds old at most on books of ordinary size."""
-        began = time.monotonic()
-        if began >= self.good_until:
+        began_at = time.monotonic()
+        if began_at >= self.good_until:
             with reading(self.engine) as connection:
                 self.found = by_family(audit.balances(connection))
-            ended = time.monotonic()
-            self.good_until = ended + max(1.0, self.SHARE * (ended - began))
+            ended_at = time.monotonic()
+            self.good_until = ended_at + max(1.0, self.SHARE * (ended_at - began_at))
         return self.found

@@ -159,8 +159,8 @@ class Scripts:
         numbers = [max(0, taking.limit), taking.hands, taking.company, taking.few]
         sizes = [taking.longest, taking.most_bytes]
         flat = self._call("fetch", names, [consumer, *numbers, *sizes, taking.epoch])
-        found = [_found(*flat[n : n + 6]) for n in range(2, len(flat), 6)]
-        return Catch(flat[0].decode(), flat[1] == b"1", found)
+        messages = [_found(*flat[n : n + 6]) for n in range(2, len(flat), 6)]
+        return Catch(flat[0].decode(), flat[1] == b"1", messages)
 
     def ack(self, keys: Keys, consumer: str, ids: Sequence[str]) -> None:
         """Forget settled messages."""
@@ -176,22 +176,22 @@ class Scripts:
         self, keys: Keys, consumer: str, ids: Collection[str], *, behind: bool = False
     ) -> int:
         """Put back some of what the consumer has taken, in front or behind; return how many."""
-        where = "back" if behind else "front"
-        return self._release(keys, consumer, [where, "only", *map(_raw, ids)]) if ids else 0
+        queue_end = "back" if behind else "front"
+        return self._release(keys, consumer, [queue_end, "only", *map(_raw, ids)]) if ids else 0
 
     def _release(self, keys: Keys, consumer: str, arguments: list[str | bytes]) -> int:
         names = [keys.waiting, keys.pending, keys.attempts, keys.bell, keys.taken(consumer)]
         return int(self._call("release", names, arguments))
 
     def restore(
-        self, keys: Keys, consumer: str, held: Collection[tuple[str, bytes, int, int]]
+        self, keys: Keys, consumer: str, in_flight: Collection[tuple[str, bytes, int, int]]
     ) -> None:
         """Say again what the consumer has taken, where the server may have forgotten it.
 
         Messages are given as id, text, receipt in microseconds, and takers that died.
         """
         names = [keys.messages, keys.pending, keys.attempts, keys.taken(consumer)]
-        flat = [part for name, *rest in held for part in (_raw(name), *rest)]
+        flat = [part for message_id, *fields in in_flight for part in (_raw(message_id), *fields)]
         if flat:
             self._call("restore", names, flat)
 
@@ -200,14 +200,14 @@ class Scripts:
     ) -> None:
         """Replace a message by its parts, given as (id, text)."""
         names = [keys.waiting, keys.messages, keys.pending, keys.attempts, keys.taken(consumer)]
-        flat = [_raw(part) for each in parts for part in each]
+        flat = [_raw(value) for part in parts for value in part]
         self._call("split", names, [_raw(message_id), *flat])
 
     def rescue(self, keys: Keys, silent_ms: int, *, last: bool) -> list[str]:
         """Give back what dead consumers had taken; return the ids."""
         names = [HEARTBEATS, keys.waiting, keys.pending, keys.attempts, keys.bell]
         flat = self._call("rescue", names, [silent_ms, *_around(keys), int(last)])
-        return [_text(one) for one in flat]
+        return [_text(message_id) for message_id in flat]
 
     def mend(self, keys: Keys, *, thoroughly: bool) -> tuple[int, int, bool]:
         """Count messages and those who have them; `thoroughly`, put right what does not agree.
@@ -216,9 +216,11 @@ class Scripts:
         numbers agreed.
         """
         names = [HEARTBEATS, keys.waiting, keys.messages, keys.pending, keys.attempts, keys.bell]
-        how = "mend" if thoroughly else "count"
-        back, dropped, odd = self._call("mend", names, [*_around(keys), how, MOST_MENDED])
-        return int(back), int(dropped), odd == b"0"
+        mode = "mend" if thoroughly else "count"
+        returned_count, dropped_count, odd = self._call(
+            "mend", names, [*_around(keys), mode, MOST_MENDED]
+        )
+        return int(returned_count), int(dropped_count), odd == b"0"
 
     def _call(self, name: str, keys: Sequence[str], args: Iterable[Any]) -> Any:  # noqa: ANN401
         return self._scripts[name](keys=list(keys), args=list(args))

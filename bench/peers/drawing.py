@@ -15,7 +15,7 @@ BLUE, ORANGE, GREY = "#2b6cb0", "#c05621", "#a0aec0"
 
 def throughput(figures: dict[str, Any], folder: Path) -> None:
     """Draw commands a second by what carries them."""
-    rates = dict(sorted(figures["rates"].items(), key=lambda one: one[1]))
+    rates = dict(sorted(figures["rates"].items(), key=lambda entry: entry[1]))
     colours = [
         BLUE if name.startswith("sqlite") else ORANGE if name.startswith("postgresql") else GREY
         for name in rates
@@ -30,10 +30,10 @@ def throughput(figures: dict[str, Any], folder: Path) -> None:
 def latency(figures: dict[str, Any], folder: Path) -> None:
     """Draw percentiles of the wait for a published outcome."""
     figure, axes = plt.subplots(figsize=(6, 3))
-    for (database, found), colour in zip(figures["latency"].items(), (BLUE, ORANGE), strict=False):
-        percents = [name for name in found if name.startswith("p") and name[1].isdigit()]
-        label = f"{database}, {found['per_s']:,.0f} commands/s"
-        axes.plot(percents, [found[name] for name in percents], "o-", color=colour, label=label)
+    for (database, values), colour in zip(figures["latency"].items(), (BLUE, ORANGE), strict=False):
+        percents = [name for name in values if name.startswith("p") and name[1].isdigit()]
+        label = f"{database}, {values['per_s']:,.0f} commands/s"
+        axes.plot(percents, [values[name] for name in percents], "o-", color=colour, label=label)
     axes.set_yscale("log")
     axes.set_ylabel("ms from submission\nto published outcome")
     axes.legend()

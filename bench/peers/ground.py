@@ -55,14 +55,14 @@ def done(dsn: str) -> Callable[[], int]:
 
 def watch(count: Callable[[], int], total: int) -> float:
     """Return steps a second until all are taken, the first tenth left out."""
-    begun: tuple[float, int] | None = None
+    warm_start: tuple[float, int] | None = None
     until = time.monotonic() + 300
-    while (taken := count()) < total and time.monotonic() < until:
-        if begun is None and taken >= total / 10:
-            begun = (time.monotonic(), taken)
+    while (steps_done := count()) < total and time.monotonic() < until:
+        if warm_start is None and steps_done >= total / 10:
+            warm_start = (time.monotonic(), steps_done)
         time.sleep(0.05)
-    start, had = begun or (time.monotonic() - 0.05, 0)
-    return (taken - had) / (time.monotonic() - start)
+    start, steps_at_start = warm_start or (time.monotonic() - 0.05, 0)
+    return (steps_done - steps_at_start) / (time.monotonic() - start)
 
 
 def tell(version: str, steps_per_s: float) -> None:

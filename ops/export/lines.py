@@ -27,19 +27,21 @@ Encode = Callable[[Columns, Sequence[Record]], str]
 def _shown(columns: Columns, record: Record) -> list[Any]:
     """Write instants as ISO 8601; the rest is what it is."""
     pairs = zip(columns, record, strict=True)
-    return [instant(value) if one.kind is Kind.INSTANT else value for one, value in pairs]  # type: ignore[arg-type]
+    return [instant(value) if column.kind is Kind.INSTANT else value for column, value in pairs]  # type: ignore[arg-type]
 
 
 def jsonl(columns: Columns, records: Sequence[Record]) -> str:
     """Write one JSON object a line; what is JSON already becomes part of it."""
-    names = [one.name for one in columns if one.kind is not Kind.JSON]
-    raw = [(n, one.name) for n, one in enumerate(columns) if one.kind is Kind.JSON]
+    names = [column.name for column in columns if column.kind is not Kind.JSON]
+    json_columns = [
+        (index, column.name) for index, column in enumerate(columns) if column.kind is Kind.JSON
+    ]
     lines = []
     for record in records:
         plain = zip(names, _shown(columns, record), strict=False)
         line = json.dumps(dict(plain), ensure_ascii=False, separators=(",", ":"))
-        added = "".join(f',"{name}":{record[n]}' for n, name in raw)
-        lines.append(f"{line[:-1]}{added}}}\n")
+        json_members = "".join(f',"{name}":{record[index]}' for index, name in json_columns)
+        lines.append(f"{line[:-1]}{json_members}}}\n")
     return "".join(lines)
 
 
@@ -47,17 +49,17 @@ def table(columns: Columns, records: Sequence[Record]) -> str:
     """Write CSV: an empty field is absence, true and false are words."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerows(map(_words, (_shown(columns, one) for one in records)))
+    rows.writerows(map(_words, (_shown(columns, record) for record in records)))
     return text.getvalue()
 
 
 def _words(values: list[Any]) -> list[Any]:
-    return [str(one).lower() if isinstance(one, bool) else one for one in values]
+    return [str(value).lower() if isinstance(value, bool) else value for value in values]
 
 
 def heads(columns: Columns, _: Sequence[Record] = ()) -> str:
     """Write the first line of a CSV file."""
-    return ",".join(one.name for one in columns) + "\n"
+    return ",".join(column.name for column in columns) + "\n"
 
 
 ENCODE: dict[str, tuple[Encode | None, Encode]] = {"jsonl": (None, jsonl), "csv": (heads, table)}
@@ -70,10 +72,10 @@ class Stream:
     def __init__(self, columns: Columns, mark: Mark) -> None:
         """Write what comes first, if anything does."""
         self.columns, self.mark = columns, mark
-        first, self.encode = ENCODE[mark.format]
+        encode_head, self.encode = ENCODE[mark.format]
         self.out = sys.stdout.buffer
-        if first:
-            self.out.write(first(columns, ()).encode())
+        if encode_head:
+            self.out.write(encode_head(columns, ()).encode())
 
     def add(self, page: Page) -> None:
         """Write a page."""
@@ -91,11 +93,11 @@ class Stream:
 class File:
     """One file; `mark` tells how much of it counts."""
 
-    def __init__(self, columns: Columns, wanted: Mark, path: Path) -> None:
+    def __init__(self, columns: Columns, mark: Mark, path: Path) -> None:
         """Keep what to write, and where; nothing is opened yet."""
-        self.columns, self.mark, self.path = columns, wanted, path
+        self.columns, self.mark, self.path = columns, mark, path
         self.beside = path.with_name(f"{path.name}.cursor")
-        self.first, self.encode = ENCODE[wanted.format]
+        self.first, self.encode = ENCODE[mark.format]
         self.pending = 0
 
     def __enter__(self) -> Self:
@@ -112,10 +114,10 @@ class File:
 
     def _go_on(self) -> None:
         """Stand where the export ended; what follows was never promised."""
-        size, earlier = self.file.seek(0, io.SEEK_END), found(self.beside, self.mark)
-        if earlier is None and size:
+        size, saved_mark = self.file.seek(0, io.SEEK_END), found(self.beside, self.mark)
+        if saved_mark is None and size:
             raise Refused(f"{self.path} is there already, and is no export of ours")
-        self.mark = earlier or self.mark
+        self.mark = saved_mark or self.mark
         if size < self.mark.size:
             raise Refused(f"{self.path} is shorter than {self.beside} says")
         keep(self.beside, self.mark)

@@ -30,29 +30,29 @@ class Mark:
     complete: bool = False
 
 
-def found(path: Path, wanted: Mark) -> Mark | None:
+def found(path: Path, new_mark: Mark) -> Mark | None:
     """Read the mark of an export to go on with, or None; refuse one of another export."""
     try:
-        mark = Mark(**json.loads(path.read_text(encoding="utf-8")))
+        saved_mark = Mark(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
         raise Refused(f"{path} is no cursor of an export") from None
-    if (mark.export, mark.format) != (wanted.export, wanted.format):
-        raise Refused(f"{path} belongs to an export of {mark.export} as {mark.format}")
-    if wanted.after not in (None, mark.after):
+    if (saved_mark.export, saved_mark.format) != (new_mark.export, new_mark.format):
+        raise Refused(f"{path} belongs to an export of {saved_mark.export} as {saved_mark.format}")
+    if new_mark.after not in (None, saved_mark.after):
         raise Refused(f"--after: {path} says where this export goes on; begin another elsewhere")
-    return mark
+    return saved_mark
 
 
 def keep(path: Path, mark: Mark) -> None:
     """Replace a mark, whole and durably."""
-    aside = path.with_name(f"_{path.name}.partial")
-    with aside.open("w", encoding="utf-8") as file:
+    partial_path = path.with_name(f"_{path.name}.partial")
+    with partial_path.open("w", encoding="utf-8") as file:
         json.dump(asdict(mark), file)
         file.write("\n")
         flush(file.fileno())
-    publish(aside, path)
+    publish(partial_path, path)
 
 
 def flush(descriptor: int) -> None:
@@ -60,9 +60,9 @@ def flush(descriptor: int) -> None:
     os.fsync(descriptor)
 
 
-def publish(aside: Path, path: Path) -> None:
+def publish(partial_path: Path, path: Path) -> None:
     """Give a finished file its name, durably: whoever sees it sees all of it."""
-    aside.replace(path)
+    partial_path.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

@@ -33,15 +33,15 @@ TYPES = {
 
 def schema(columns: Columns) -> pa.Schema:
     """Say what a part's columns are."""
-    return pa.schema([(one.name, TYPES[one.kind]) for one in columns])
+    return pa.schema([(column.name, TYPES[column.kind]) for column in columns])
 
 
 class Folder:
     """A folder of parts. Names that begin with an underscore are for us; readers pass them over."""
 
-    def __init__(self, columns: Columns, wanted: Mark, path: Path) -> None:
+    def __init__(self, columns: Columns, mark: Mark, path: Path) -> None:
         """Keep what to write, and where; nothing is opened yet."""
-        self.schema, self.mark, self.path = schema(columns), wanted, path
+        self.schema, self.mark, self.path = schema(columns), mark, path
         self.beside = path / "_cursor.json"
         self.batches: list[pa.RecordBatch] = []
         self.part: Part | None = None
@@ -62,22 +62,25 @@ class Folder:
                 self.part.writer.close()
 
     def _go_on(self) -> None:
-        earlier = found(self.beside, self.mark)
-        if earlier is None and any(self.path.iterdir()):
+        saved_mark = found(self.beside, self.mark)
+        if saved_mark is None and any(self.path.iterdir()):
             raise Refused(f"{self.path} is not empty, and is no export of ours")
-        self.mark = earlier or self.mark
+        self.mark = saved_mark or self.mark
         keep(self.beside, self.mark)
-        for left in self.path.glob("_part-*.partial"):
-            left.unlink()
+        for partial_path in self.path.glob("_part-*.partial"):
+            partial_path.unlink()
 
     def add(self, page: Page) -> None:
         """Hold a page until a row group is full, and write that."""
         columns = zip(*page.records, strict=True)
-        arrays = [pa.array(one, kind) for one, kind in zip(columns, self.schema.types, strict=True)]
+        arrays = [
+            pa.array(values, arrow_type)
+            for values, arrow_type in zip(columns, self.schema.types, strict=True)
+        ]
         self.batches.append(pa.record_batch(arrays, schema=self.schema))
         rows = self.mark.rows + len(page.records)
         self.mark = replace(self.mark, rows=rows, cursor=page.cursor, complete=False)
-        if sum(one.num_rows for one in self.batches) >= GROUP:
+        if sum(batch.num_rows for batch in self.batches) >= GROUP:
             part = self._write_group()
             if part.rows >= PART:
                 self._publish(part)
@@ -110,10 +113,10 @@ class Folder:
 class Part:
     """One part while it is being written, under a name that no reader looks at."""
 
-    def __init__(self, aside: Path, path: Path, kind: pa.Schema) -> None:
+    def __init__(self, partial_path: Path, path: Path, file_schema: pa.Schema) -> None:
         """Begin the file."""
-        self.aside, self.path, self.rows = aside, path, 0
-        self.writer: Any = parquet.ParquetWriter(aside, kind, compression="zstd")
+        self.aside, self.path, self.rows = partial_path, path, 0
+        self.writer: Any = parquet.ParquetWriter(partial_path, file_schema, compression="zstd")
 
     def write(self, group: pa.Table) -> None:
         """Add a row group."""

@@ -56,18 +56,18 @@ def export(settings: Settings, options: Namespace) -> int:
 
 
 def _carry(store: Store, kind: Export, options: Namespace) -> Mark:
-    with _sink(kind, options) as out:
-        began, limit = out.mark, options.limit
-        if began.complete and not kind.lasting:
-            where, what = options.output, kind.name
-            raise Refused(f"{where} is complete, and {what} change: export them anew, elsewhere")
+    with _sink(kind, options) as sink:
+        start_mark, limit = sink.mark, options.limit
+        if start_mark.complete and not kind.lasting:
+            output, name = options.output, kind.name
+            raise Refused(f"{output} is complete, and {name} change: export them anew, elsewhere")
         with _progress(kind, options) as progress:
-            for page in pages(store, kind, began.cursor or began.after, limit):
-                out.add(page)
+            for page in pages(store, kind, start_mark.cursor or start_mark.after, limit):
+                sink.add(page)
                 if progress:
                     progress.add(len(page.records))
-            out.end(complete=limit is None or out.mark.rows - began.rows < limit)
-        return out.mark
+            sink.end(complete=limit is None or sink.mark.rows - start_mark.rows < limit)
+        return sink.mark
 
 
 def _sink(kind: Export, options: Namespace) -> AbstractContextManager[Sink]:
@@ -85,15 +85,15 @@ def _sink(kind: Export, options: Namespace) -> AbstractContextManager[Sink]:
 
 def _progress(kind: Export, options: Namespace) -> AbstractContextManager[Progress | None]:
     # On a terminal the rows themselves show how far it is.
-    shown = options.output is not None or not sys.stdout.isatty()
-    return Progress(f"{kind.name} exported") if shown else nullcontext()
+    is_shown = options.output is not None or not sys.stdout.isatty()
+    return Progress(f"{kind.name} exported") if is_shown else nullcontext()
 
 
 def _tell(mark: Mark, options: Namespace) -> None:
     """Say where it ended: on standard output, unless that is where the rows went."""
-    out = sys.stderr if options.output is None else sys.stdout
+    stream = sys.stderr if options.output is None else sys.stdout
     if options.json:
-        print(json.dumps(asdict(mark) | {"output": options.output}), file=out)
+        print(json.dumps(asdict(mark) | {"output": options.output}), file=stream)
         return
-    more = "complete" if mark.complete else "there may be more"
-    print(f"{mark.rows} {mark.export}, {more}; cursor {mark.cursor}", file=out)
+    completeness = "complete" if mark.complete else "there may be more"
+    print(f"{mark.rows} {mark.export}, {completeness}; cursor {mark.cursor}", file=stream)

@@ -13,14 +13,18 @@ def listen(bind: str) -> socket.socket:
     host, _, port = bind.rpartition(":")
     family = socket.AF_INET6 if host.startswith("[") else socket.AF_INET
     # asyncio switches Nagle's delay off only for what says that it is TCP: 40 ms an answer.
-    taken = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        taken.bind((host.strip("[]"), int(port)))
-        taken.listen(2_048)
+        listener.bind((host.strip("[]"), int(port)))
+        listener.listen(2_048)
     except OSError as error:
-        taken.close()
-        why = "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
-        said = f"{bind} {why}; EARNEST_WEB_BIND chooses another address (port 0: any free one)"
-        raise SettingsError(said) from None
-    return taken
+        listener.close()
+        problem = (
+            "is taken" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
+        )
+        message = (
+            f"{bind} {problem}; EARNEST_WEB_BIND chooses another address (port 0: any free one)"
+        )
+        raise SettingsError(message) from None
+    return listener

@@ -31,8 +31,8 @@ from ops.web.guard import Guard
 STATIC = Path(__file__).parent / "static"
 
 
-def create_app(desk: Desk) -> FastAPI:
-    """Build the application around a desk; it opens its intake when it starts."""
+def create_app(context: Desk) -> FastAPI:
+    """Build the application around its context; the intake starts when the application does."""
     app = FastAPI(
         title="Earnest",
         lifespan=_lifespan,
@@ -40,17 +40,17 @@ def create_app(desk: Desk) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.desk = desk
+    app.state.desk = context
     problems.install(app)
-    for part in (commands, orders, tasks, reports, metrics, health, operating, powers):
-        app.include_router(part.router)
+    for module in (commands, orders, tasks, reports, metrics, health, operating, powers):
+        app.include_router(module.router)
     app.add_api_route("/", _home, include_in_schema=False)
     app.add_api_route("/ops", _page, include_in_schema=False)
     for path in ("/ops/tasks", "/ops/reports"):
         app.add_api_route(path, _page, include_in_schema=False)
     app.add_api_route("/ops/orders/{order_id}", _order_page, include_in_schema=False)
     app.mount("/ops/static", StaticFiles(directory=STATIC), name="static")
-    app.add_middleware(Guard, local_only=not desk.tokens.required)
+    app.add_middleware(Guard, local_only=not context.tokens.required)
     # FastAPI asks the application for its document; ours says more than it can know.
     app.openapi = lambda: openapi.document(app, VERSION)  # type: ignore[method-assign]
     return app
@@ -62,20 +62,20 @@ VERSION = "1"
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    desk: Desk = app.state.desk
+    context: Desk = app.state.desk
     # As many readers as there are connections for them: more would only wait for one another.
     to_thread.current_default_thread_limiter().total_tokens = CONNECTIONS - 1
-    desk.intake.start()
-    keeping = asyncio.create_task(desk.history.keep())
+    context.intake.start()
+    history_task = asyncio.create_task(context.history.keep())
     try:
         yield
     finally:
         # Not cancelled: a thread that reads for it would go on reading.
-        desk.history.closing.set()
-        desk.lookout.close()
+        context.history.closing.set()
+        context.lookout.close()
         # Whoever still reads for them must be done before the connections are closed.
-        await asyncio.wait({keeping, *desk.lookout.tasks()})
-        await to_thread.run_sync(desk.intake.stop)
+        await asyncio.wait({history_task, *context.lookout.tasks()})
+        await to_thread.run_sync(context.intake.stop)
 
 
 async def _home() -> Any:  # noqa: ANN401 - FastAPI must not make a schema of it

@@ -48,28 +48,37 @@ class Caller:
         """
         if self.trusted and by.role != "operator":
             return True
-        return any(one.role == by.role and one.id in (None, by.id) for one in self.grants)
+        return any(grant.role == by.role and grant.id in (None, by.id) for grant in self.grants)
 
     def is_staff(self) -> bool:
         """Tell whether everything may be looked at."""
-        return self.trusted or any(one.role in STAFF for one in self.grants)
+        return self.trusted or any(grant.role in STAFF for grant in self.grants)
 
     def operator_id(self) -> str | None:
         """Return the name under which this caller operates, or None for somebody who may not."""
-        found = [one.id or "operator" for one in self.grants if one.role == "operator"]
-        return found[0] if found else None
+        operator_ids = [grant.id or "operator" for grant in self.grants if grant.role == "operator"]
+        return operator_ids[0] if operator_ids else None
 
     def sees_all(self) -> bool:
         """Tell whether no order is hidden: for the staff, and for systems that serve everybody."""
         return self.is_staff() or any(
-            one.id is None or one.role == "payments" for one in self.grants
+            grant.id is None or grant.role == "payments" for grant in self.grants
         )
 
     def sees(self, order: Order, mcn_id: str | None) -> bool:
         """Tell whether an order is this caller's business; `mcn_id` is its creator's agency."""
-        mine = {("client", order.client_id), ("creator", order.creator_id), ("mcn", mcn_id)}
-        mine |= {("provider", one) for one in (order.client_provider, order.creator_provider)}
-        return self.sees_all() or any((one.role, one.id) in mine for one in self.grants)
+        order_parties = {
+            ("client", order.client_id),
+            ("creator", order.creator_id),
+            ("mcn", mcn_id),
+        }
+        order_parties |= {
+            ("provider", provider_id)
+            for provider_id in (order.client_provider, order.creator_provider)
+        }
+        return self.sees_all() or any(
+            (grant.role, grant.id) in order_parties for grant in self.grants
+        )
 
 
 class Tokens:
@@ -86,14 +95,20 @@ class Tokens:
         scheme, _, token = (header or "").partition(" ")
         grants = self._grants(token.strip()) if scheme.lower() == "bearer" else ()
         if not grants:
-            said = "a bearer token is wanted" if header is None else "no such token"
-            raise Problem(401, said, headers={"WWW-Authenticate": 'Bearer realm="earnest"'})
+            detail = "a bearer token is wanted" if header is None else "no such token"
+            raise Problem(401, detail, headers={"WWW-Authenticate": 'Bearer realm="earnest"'})
         return Caller(grants, trusted=not self.required)
 
     def _grants(self, token: str) -> tuple[Grant, ...]:
-        given = digest(token)
+        token_digest = digest(token)
         # Every entry is compared, to the last byte: time tells nothing about where it matched.
-        return tuple([one for known, one in self.entries if hmac.compare_digest(known, given)])
+        return tuple(
+            [
+                grant
+                for known_digest, grant in self.entries
+                if hmac.compare_digest(known_digest, token_digest)
+            ]
+        )
 
 
 def open_tokens(settings: Settings) -> Tokens:
@@ -121,10 +136,10 @@ def own_token(var: Path) -> str:
     var.mkdir(parents=True, exist_ok=True)
     path = var / "operator-token"
     try:
-        made = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return path.read_text().strip()
-    with os.fdopen(made, "w") as file:
+    with os.fdopen(descriptor, "w") as file:
         token = secrets.token_urlsafe(24)
         file.write(token + "\n")
     return token
@@ -139,17 +154,19 @@ def read_tokens(path: Path) -> list[tuple[bytes, Grant]]:
     except UnicodeDecodeError:
         raise SettingsError(f"EARNEST_TOKENS {path}: not a text in UTF-8") from None
     entries = []
-    for number, line in enumerate(lines, start=1):
+    for line_number, line in enumerate(lines, start=1):
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        who, _, token = line.strip().partition(" ")
-        role, _, name = who.partition("/")
+        party, _, token = line.strip().partition(" ")
+        role, _, party_id = party.partition("/")
         if role not in ROLES or len(words) != len(("who", "token")):
-            raise SettingsError(f"EARNEST_TOKENS line {number}: `role[/id] token` is wanted")
+            raise SettingsError(f"EARNEST_TOKENS line {line_number}: `role[/id] token` is wanted")
         if len(token.strip()) < SHORTEST:
-            raise SettingsError(f"EARNEST_TOKENS line {number}: {SHORTEST} characters at least")
-        entries.append((digest(token.strip()), Grant(role, name or None)))
+            raise SettingsError(
+                f"EARNEST_TOKENS line {line_number}: {SHORTEST} characters at least"
+            )
+        entries.append((digest(token.strip()), Grant(role, party_id or None)))
     if not entries:
         raise SettingsError(f"EARNEST_TOKENS {path}: no token in it")
     return entries

@@ -41,42 +41,47 @@ class Body:
     listed: bool
 
 
-async def read_bytes(request: Request, most: int = LONGEST_BODY) -> bytes:
+async def read_bytes(request: Request, max_bytes: int = LONGEST_BODY) -> bytes:
     """Read a request's body; raise `Problem` 415 or 413.
 
     A type that forms cannot send: so no page from elsewhere can make a browser ask for it.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != JSON:
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != JSON:
         raise Problem(415, f"Content-Type: {JSON} is wanted")
-    found = bytearray()
+    body = bytearray()
     async for chunk in request.stream():
-        found += chunk
-        if len(found) > most:
-            raise Problem(413, f"a body of at most {most} bytes is wanted")
-    return bytes(found)
+        body += chunk
+        if len(body) > max_bytes:
+            raise Problem(413, f"a body of at most {max_bytes} bytes is wanted")
+    return bytes(body)
 
 
 def read_body(raw: bytes, caller: Caller, policy: Policy, now: Callable[[], datetime]) -> Body:
     """Read commands; raise `Problem` that names every field that is wrong, in every command."""
-    texts, listed = _split(raw)
-    asked: list[tuple[str, AnyCommand]] = []
+    texts, is_list = _split(raw)
+    parsed_commands: list[tuple[str, AnyCommand]] = []
     faults: list[Fault] = []
-    for number, text in enumerate(texts):
-        index = number if listed else None
+    for position, text in enumerate(texts):
+        index = position if is_list else None
         try:
             command = parse(text)
-        except Malformed as fault:
-            faults.extend(faults_of(fault, index))
+        except Malformed as error:
+            faults.extend(faults_of(error, index))
             continue
-        wrong = placing.fault(command, policy, now()) if isinstance(command, PlaceOrder) else None
-        if wrong is not None:
-            faults.extend(faults_of(Malformed(wrong, command.id), index))
-        asked.append((text, command))
+        order_fault = (
+            placing.fault(command, policy, now()) if isinstance(command, PlaceOrder) else None
+        )
+        if order_fault is not None:
+            faults.extend(faults_of(Malformed(order_fault, command.id), index))
+        parsed_commands.append((text, command))
     if faults:
         raise Problem(422, "; ".join(map(_said, faults[:5])), errors=faults)
-    _check_senders([one for _, one in asked], caller, listed=listed)
-    return Body([Knock(one.id, one.fingerprint(), text) for text, one in asked], listed)
+    _check_senders([command for _, command in parsed_commands], caller, is_list=is_list)
+    return Body(
+        [Knock(command.id, command.fingerprint(), text) for text, command in parsed_commands],
+        is_list,
+    )
 
 
 def _split(raw: bytes) -> tuple[list[str], bool]:
@@ -85,32 +90,32 @@ def _split(raw: bytes) -> tuple[list[str], bool]:
         text = raw.decode("utf-8").strip(BLANK)
         if not text.startswith("["):
             _, end = _DECODER.raw_decode(text)
-            found, listed = [text], False
+            texts, is_list = [text], False
         else:
-            found, end = _elements(text)
-            listed = True
+            texts, end = _elements(text)
+            is_list = True
     except (ValueError, RecursionError):
         raise Problem(400, "the body is not JSON") from None
     if text[end:].strip(BLANK):
         raise Problem(400, "the body is more than one JSON value")
-    return found, listed
+    return texts, is_list
 
 
 def _elements(text: str) -> tuple[list[str], int]:
-    found: list[str] = []
-    place = _skip(text, 1)
-    if text[place : place + 1] == "]":
+    texts: list[str] = []
+    position = _skip(text, 1)
+    if text[position : position + 1] == "]":
         raise Problem(422, "commands: at least one is wanted", errors=[_NONE])
     while True:
-        if len(found) == MOST_COMMANDS:
+        if len(texts) == MOST_COMMANDS:
             raise Problem(413, _MANY.detail, errors=[_MANY])
-        _, end = _DECODER.raw_decode(text, place)
-        found.append(text[place:end])
-        place = _skip(text, end)
-        sign, place = text[place : place + 1], _skip(text, place + 1)
-        if sign == "]":
-            return found, place
-        if sign != ",":
+        _, end = _DECODER.raw_decode(text, position)
+        texts.append(text[position:end])
+        position = _skip(text, end)
+        separator, position = text[position : position + 1], _skip(text, position + 1)
+        if separator == "]":
+            return texts, position
+        if separator != ",":
             raise ValueError
 
 
@@ -118,39 +123,41 @@ _NONE = Fault(field="commands", detail="at least one is wanted")
 _MANY = Fault(field="commands", detail=f"at most {MOST_COMMANDS} in one request")
 
 
-def _skip(text: str, place: int) -> int:
-    while text[place : place + 1] in BLANK and place < len(text):
-        place += 1
-    return place
+def _skip(text: str, position: int) -> int:
+    while text[position : position + 1] in BLANK and position < len(text):
+        position += 1
+    return position
 
 
-def faults_of(fault: Malformed, index: int | None) -> Iterator[Fault]:
+def faults_of(error: Malformed, index: int | None) -> Iterator[Fault]:
     """Name each field that is wrong with a command; raise `Problem` 413 where it is too long."""
-    if fault.detail.startswith("command: longer"):
-        place = "" if index is None else f"command {index}: "
-        raise Problem(413, f"{place}at most {MAX_COMMAND_BYTES} bytes are wanted")
-    for line in fault.detail.split("; "):
-        field, found, detail = line.partition(": ")
-        named = (field, detail) if found else ("command", line)
-        yield Fault(field=named[0], detail=named[1], index=index, id=fault.command_id)
+    if error.detail.startswith("command: longer"):
+        prefix = "" if index is None else f"command {index}: "
+        raise Problem(413, f"{prefix}at most {MAX_COMMAND_BYTES} bytes are wanted")
+    for line in error.detail.split("; "):
+        field, separator, detail = line.partition(": ")
+        field_and_detail = (field, detail) if separator else ("command", line)
+        yield Fault(
+            field=field_and_detail[0], detail=field_and_detail[1], index=index, id=error.command_id
+        )
 
 
 def _said(fault: Fault) -> str:
-    place = "" if fault.index is None else f"command {fault.index}, "
-    return f"{place}{fault.field}: {fault.detail}"
+    prefix = "" if fault.index is None else f"command {fault.index}, "
+    return f"{prefix}{fault.field}: {fault.detail}"
 
 
-def _check_senders(commands: list[AnyCommand], caller: Caller, *, listed: bool) -> None:
+def _check_senders(commands: list[AnyCommand], caller: Caller, *, is_list: bool) -> None:
     """Refuse commands that claim to come from somebody their sender cannot speak for."""
-    wrong = [
+    faults = [
         Fault(
             field="by",
-            detail=f"this token does not speak for {one.by.role} {one.by.id}",
-            index=number if listed else None,
-            id=one.id,
+            detail=f"this token does not speak for {command.by.role} {command.by.id}",
+            index=position if is_list else None,
+            id=command.id,
         )
-        for number, one in enumerate(commands)
-        if not caller.may_say(one.by)
+        for position, command in enumerate(commands)
+        if not caller.may_say(command.by)
     ]
-    if wrong:
-        raise Problem(403, "; ".join(map(_said, wrong[:5])), errors=wrong)
+    if faults:
+        raise Problem(403, "; ".join(map(_said, faults[:5])), errors=faults)

@@ -63,27 +63,33 @@ class StandingShown(BaseModel):
     openapi_extra={"requestBody": COMMANDS_BODY},
     operation_id="submit_commands",
 )
-async def submit(request: Request, desk: AtDesk, caller: Asking) -> JSONResponse:
+async def submit(request: Request, context: AtDesk, caller: Asking) -> JSONResponse:
     """Hand in one command, or a list of up to 500: all are kept, or none.
 
     202 comes after the commit: from then on the command is settled exactly once, at the instant
     that `received_at` names. Sending it again under the same id is always safe.
     """
-    if desk.intake.is_full():
-        busy = "so much is waiting that nothing more is taken in"
-        raise Problem(429, busy, headers={"Retry-After": str(BUSY_S)})
+    if context.intake.is_full():
+        detail = "so much is waiting that nothing more is taken in"
+        raise Problem(429, detail, headers={"Retry-After": str(BUSY_S)})
     raw = await read_bytes(request)
-    body = await to_thread.run_sync(read_body, raw, caller, desk.store.policy, desk.now)
-    given, facts = traceparent(request.headers.get("traceparent")), {"commands": len(body.knocks)}
-    with span("submit", parent=given, facts=facts) as trace:
-        admission = await desk.intake.admit([replace(one, trace=trace) for one in body.knocks])
+    body = await to_thread.run_sync(read_body, raw, caller, context.store.policy, context.now)
+    parent, facts = traceparent(request.headers.get("traceparent")), {"commands": len(body.knocks)}
+    with span("submit", parent=parent, facts=facts) as trace:
+        admission = await context.intake.admit(
+            [replace(submission, trace=trace) for submission in body.knocks]
+        )
     if admission.reused:
         raise _reused(body, admission.reused)
     pairs = zip(body.knocks, admission.received_at, strict=True)
-    accepted = [_accepted(one.command_id, at) for one, at in pairs]
+    accepted_commands = [
+        _accepted(submission.command_id, received_at) for submission, received_at in pairs
+    ]
     if body.listed:
-        return JSONResponse({"accepted": accepted}, 202)
-    return JSONResponse(accepted[0], 202, headers={"Location": accepted[0]["outcome_at"]})
+        return JSONResponse({"accepted": accepted_commands}, 202)
+    return JSONResponse(
+        accepted_commands[0], 202, headers={"Location": accepted_commands[0]["outcome_at"]}
+    )
 
 
 def _accepted(command_id: str, received_at: int) -> dict[str, Any]:
@@ -95,15 +101,15 @@ def _accepted(command_id: str, received_at: int) -> dict[str, Any]:
     }
 
 
-def _reused(body: Body, places: list[int]) -> Problem:
+def _reused(body: Body, positions: list[int]) -> Problem:
     faults = [
         Fault(
             field="id",
             detail="used before for another command",
-            index=place if body.listed else None,
-            id=body.knocks[place].command_id,
+            index=position if body.listed else None,
+            id=body.knocks[position].command_id,
         )
-        for place in places
+        for position in positions
     ]
     return Problem(409, f"{len(faults)} id(s) were used before for another command", errors=faults)
 
@@ -115,7 +121,7 @@ def _reused(body: Body, places: list[int]) -> Problem:
     operation_id="get_command",
 )
 async def standing(
-    desk: AtDesk,
+    context: AtDesk,
     caller: Asking,
     command_id: Annotated[
         str, Path(pattern=r"^[A-Za-z0-9_-]{8,64}$", examples=["place-20260302-0001"])
@@ -125,16 +131,16 @@ async def standing(
     ] = 0.0,
 ) -> Standing:
     """Say where a command stands; with `wait`, not before it is settled or the time is over."""
-    found = await desk.lookout.standing(command_id, wait)
-    if found is None:
+    command_status = await context.lookout.standing(command_id, wait)
+    if command_status is None:
         raise Problem(404, "no such command: it never arrived, or under another id")
-    if not await to_thread.run_sync(_may_see, desk, caller, found["about"]):
-        return found | {"about": None}
-    return found
+    if not await to_thread.run_sync(_may_see, context, caller, command_status["about"]):
+        return command_status | {"about": None}
+    return command_status
 
 
-def _may_see(desk: Desk, caller: Caller, order_id: str | None) -> bool:
+def _may_see(context: Desk, caller: Caller, order_id: str | None) -> bool:
     if order_id is None or caller.sees_all():
         return True
-    order = Reader(desk.store).order(order_id)
-    return order is not None and caller.sees(order, agency(desk.store, order.creator_id))
+    order = Reader(context.store).order(order_id)
+    return order is not None and caller.sees(order, agency(context.store, order.creator_id))

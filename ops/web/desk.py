@@ -78,17 +78,17 @@ def open_desk(settings: Settings, limits: Limits | None = None) -> Desk:
 
 
 def _desk(request: Request) -> Desk:
-    desk: Desk = request.app.state.desk
-    return desk
+    context: Desk = request.app.state.desk
+    return context
 
 
 AtDesk = Annotated[Desk, Depends(_desk)]
 
 
 def _caller(
-    desk: AtDesk, authorization: Annotated[str | None, Header(include_in_schema=False)] = None
+    context: AtDesk, authorization: Annotated[str | None, Header(include_in_schema=False)] = None
 ) -> Caller:
-    return desk.tokens.caller(authorization)
+    return context.tokens.caller(authorization)
 
 
 Asking = Annotated[Caller, Depends(_caller)]

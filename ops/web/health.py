@@ -40,52 +40,52 @@ SHAPES: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description":
 
 
 @router.get("/healthz", response_model=Health, responses=SHAPES, operation_id="get_health")
-def healthz(desk: AtDesk) -> JSONResponse:
+def healthz(context: AtDesk) -> JSONResponse:
     """Tell whether the pipeline does its work."""
-    return _answer(_work(desk))
+    return _answer(_work(context))
 
 
 @router.get("/readyz", response_model=Health, responses=SHAPES, operation_id="get_readiness")
-def readyz(desk: AtDesk) -> JSONResponse:
+def readyz(context: AtDesk) -> JSONResponse:
     """Tell whether this process can take a command in, durably, now."""
-    return _answer(_room(desk))
+    return _answer(_room(context))
 
 
 def _answer(checks: dict[str, str]) -> JSONResponse:
-    ok = all(said == "ok" for said in checks.values())
+    ok = all(status == "ok" for status in checks.values())
     return JSONResponse({"ok": ok, "checks": checks}, 200 if ok else 503)
 
 
-def _work(desk: Desk) -> dict[str, str]:
+def _work(context: Desk) -> dict[str, str]:
     try:
-        found = watching.queues(desk.engine, desk.client)
-        late = watching.deadlines(desk.store, desk.now(), limit=1)["worst_overdue_seconds"]
-        audit = watching.last_audit(desk.engine)
+        queues = watching.queues(context.engine, context.client)
+        deadlines = watching.deadlines(context.store, context.now(), limit=1)
+        audit = watching.last_audit(context.engine)
     except TransientError:
         return {"database": "away"}
-    broken = len(audit["findings"]) if audit else 0
+    finding_count = len(audit["findings"]) if audit else 0
     return {
         "database": "ok",
-        "redis": "ok" if found["redis"] == "up" else "away",
-        "commands": _within(found["oldest_seconds"], OLDEST_COMMAND_S),
-        "deadlines": _within(late, LATEST_DEADLINE_S),
-        "events": _within(found["outbox"]["lag_seconds"], OLDEST_EVENT_S),
-        "books": "ok" if not broken else f"{broken} findings",
+        "redis": "ok" if queues["redis"] == "up" else "away",
+        "commands": _within(queues["oldest_seconds"], OLDEST_COMMAND_S),
+        "deadlines": _within(deadlines["worst_overdue_seconds"], LATEST_DEADLINE_S),
+        "events": _within(queues["outbox"]["lag_seconds"], OLDEST_EVENT_S),
+        "books": "ok" if not finding_count else f"{finding_count} findings",
     }
 
 
-def _within(seconds: float, most: float) -> str:
-    return "ok" if seconds <= most else f"{seconds:.0f} s behind"
+def _within(delay_s: float, limit_s: float) -> str:
+    return "ok" if delay_s <= limit_s else f"{delay_s:.0f} s behind"
 
 
-def _room(desk: Desk) -> dict[str, str]:
+def _room(context: Desk) -> dict[str, str]:
     try:
-        schema = "ok" if is_current(desk.engine) else "another version"
+        schema = "ok" if is_current(context.engine) else "another version"
     except TransientError:
         return {"database": "away"}
     return {
         "database": "ok",
         "schema": schema,
-        "intake": "ok" if desk.intake.alive() else "stuck",
-        "room": "full" if desk.intake.is_full() else "ok",
+        "intake": "ok" if context.intake.alive() else "stuck",
+        "room": "full" if context.intake.is_full() else "ok",
     }

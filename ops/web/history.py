@@ -29,13 +29,13 @@ class History:
     async def keep(self) -> None:
         """Take a total every second, until told to stop: never in the middle of one."""
         clock = asyncio.get_running_loop().time
-        due = clock()
+        next_at = clock()
         while not self.closing.is_set():
             with suppress(TransientError):
                 self.totals.append(await to_thread.run_sync(self._settled))
-            due = max(due + PACE_S, clock())
+            next_at = max(next_at + PACE_S, clock())
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.closing.wait(), due - clock())
+                await asyncio.wait_for(self.closing.wait(), next_at - clock())
 
     def _settled(self) -> int:
         with reading(self.engine) as connection:

@@ -83,20 +83,20 @@ class Intake:
     def start(self) -> None:
         """Begin to keep and to carry."""
         self._look()
-        for one in self._threads:
-            one.start()
+        for thread in self._threads:
+            thread.start()
 
     def stop(self) -> None:
         """Finish what is in hand; what was kept and not carried, the scheduler's sweep carries."""
         self._requests.put(None)
-        for one in self._threads:
-            one.join(timeout=10)
+        for thread in self._threads:
+            thread.join(timeout=10)
 
     def alive(self) -> bool:
         """Tell whether both threads live, and no commit has been under way for long."""
-        since = self.busy_since
-        stuck = since is not None and time.monotonic() - since > STUCK_S
-        return not stuck and all(one.is_alive() for one in self._threads)
+        busy_since = self.busy_since
+        is_stuck = busy_since is not None and time.monotonic() - busy_since > STUCK_S
+        return not is_stuck and all(thread.is_alive() for thread in self._threads)
 
     def is_full(self) -> bool:
         """Tell whether so much waits that more would only wait longer."""
@@ -120,44 +120,46 @@ class Intake:
             self.in_hand -= len(knocks)
 
     def _keep(self) -> None:
-        while (first := self._requests.get()) is not None:
-            group, size = [first], len(first.knocks)
-            while size < TOGETHER and not self._requests.empty():
-                more = self._requests.get()
-                if more is None:
+        while (request := self._requests.get()) is not None:
+            requests, command_count = [request], len(request.knocks)
+            while command_count < TOGETHER and not self._requests.empty():
+                next_request = self._requests.get()
+                if next_request is None:
                     self._requests.put(None)
                     break
-                group.append(more)
-                size += len(more.knocks)
+                requests.append(next_request)
+                command_count += len(next_request.knocks)
             self.busy_since = time.monotonic()
-            self._settle(group)
+            self._settle(requests)
             self.busy_since = None
         self._kept.put(None)
 
-    def _settle(self, group: list[Request]) -> None:
+    def _settle(self, requests: list[Request]) -> None:
         try:
-            fates, rows = admit(self.engine, self.clock.take, [one.knocks for one in group])
+            admissions, rows = admit(
+                self.engine, self.clock.take, [request.knocks for request in requests]
+            )
         except TransientError as error:
-            self._refuse(group, error)
+            self._refuse(requests, error)
         except Exception as error:  # noqa: BLE001 - one request's fault is not its neighbours'
-            if len(group) == 1:
-                self._refuse(group, error)
+            if len(requests) == 1:
+                self._refuse(requests, error)
             else:
-                for one in group:
-                    self._settle([one])
+                for request in requests:
+                    self._settle([request])
         else:
             self._kept.put(rows)
             self.unsettled += len(rows)
-            for one, fate in zip(group, fates, strict=True):
-                one.fate.set_result(fate)
+            for request, admission in zip(requests, admissions, strict=True):
+                request.fate.set_result(admission)
 
-    def _refuse(self, group: list[Request], error: Exception) -> None:
-        log.warning("intake.failed", requests=len(group), error=str(error)[:300])
-        for one in group:
-            one.fate.set_exception(error)
+    def _refuse(self, requests: list[Request], error: Exception) -> None:
+        log.warning("intake.failed", requests=len(requests), error=str(error)[:300])
+        for request in requests:
+            request.fate.set_exception(error)
 
     def _carry(self) -> None:
-        looked = time.monotonic()
+        measured_at = time.monotonic()
         while True:
             try:
                 rows = self._kept.get(timeout=LOOK_S)
@@ -170,9 +172,9 @@ class Intake:
             except TransientError as error:
                 # They are safe where they are: the scheduler's sweep hands them in later.
                 log.warning("intake.not_carried", commands=len(rows), error=str(error)[:300])
-            if time.monotonic() - looked >= LOOK_S:
+            if time.monotonic() - measured_at >= LOOK_S:
                 self._look()
-                looked = time.monotonic()
+                measured_at = time.monotonic()
 
     def _look(self) -> None:
         try:

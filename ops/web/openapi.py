@@ -29,11 +29,11 @@ def _named(kind: str) -> str:
 
 
 def _command_schemas() -> dict[str, Schema]:
-    found = {}
+    schemas_by_name = {}
     for kind, schema in schemas.commands().items():
-        kept = {name: one for name, one in schema.items() if not name.startswith("$")}
-        found[_named(kind)] = kept | {"examples": [example(kind)]}
-    return found
+        plain_schema = {name: value for name, value in schema.items() if not name.startswith("$")}
+        schemas_by_name[_named(kind)] = plain_schema | {"examples": [example(kind)]}
+    return schemas_by_name
 
 
 COMMAND_SCHEMAS = _command_schemas()
@@ -62,23 +62,26 @@ COMMANDS_BODY: Schema = {
 def document(app: FastAPI, version: str) -> Schema:
     """Write the whole document, once."""
     if app.openapi_schema is None:
-        made = get_openapi(
+        spec = get_openapi(
             title="Earnest",
             version=version,
             description=ABOUT,
             routes=app.routes,
             license_info={"name": "MIT", "identifier": "MIT"},
         )
-        parts = made["components"]["schemas"]
+        component_schemas = spec["components"]["schemas"]
         for unused in ("HTTPValidationError", "ValidationError"):
-            parts.pop(unused, None)
+            component_schemas.pop(unused, None)
         refs = [{"$ref": f"#/components/schemas/{name}"} for name in COMMAND_SCHEMAS]
         mapping = {kind: f"#/components/schemas/{_named(kind)}" for kind in EXAMPLES}
         discriminator = {"propertyName": "kind", "mapping": mapping}
         problem = ProblemShown.model_json_schema(ref_template="#/components/schemas/{model}")
-        parts |= problem.pop("$defs") | COMMAND_SCHEMAS
-        parts |= {"Problem": problem, "Command": {"oneOf": refs, "discriminator": discriminator}}
-        made["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        made["security"] = [{"token": []}, {}]
-        app.openapi_schema = made
+        component_schemas |= problem.pop("$defs") | COMMAND_SCHEMAS
+        component_schemas |= {
+            "Problem": problem,
+            "Command": {"oneOf": refs, "discriminator": discriminator},
+        }
+        spec["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        spec["security"] = [{"token": []}, {}]
+        app.openapi_schema = spec
     return app.openapi_schema

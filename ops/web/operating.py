@@ -36,29 +36,29 @@ LONGEST_ACTION = 10_000
 
 
 @router.get("/overview")
-def overview(desk: AtDesk, caller: Staff) -> Shown:
+def overview(context: AtDesk, caller: Staff) -> Shown:
     """Show how the whole is doing."""
-    with reading(desk.engine) as connection:
+    with reading(context.engine) as connection:
         totals = tallies.read(connection)
     return {
-        "now": desk.now().isoformat(),
-        "queues": watching.queues(desk.engine, desk.client),
+        "now": context.now().isoformat(),
+        "queues": watching.queues(context.engine, context.client),
         "settled": sum(totals.get("settled", {}).values()),
-        "history": list(desk.history.totals),
+        "history": list(context.history.totals),
         "outcomes": totals.get("settled", {}),
         "rejected": totals.get("rejected", {}),
         "reminders": totals.get("reminders", {}),
-        "deadlines": watching.deadlines(desk.store, desk.now(), limit=8),
+        "deadlines": watching.deadlines(context.store, context.now(), limit=8),
         "lateness": _distribution(totals, "deadline_lateness"),
         "settle": _distribution(totals, "command_settle"),
-        "orders": watching.states(desk.engine),
-        "refunds": attention.refunds(desk.engine),
-        "payouts": attention.payouts(desk.engine),
-        "standstill": attention.standstill(desk.engine, desk.now()),
-        "money": desk.balances.read(),
-        "audit": watching.last_audit(desk.engine),
+        "orders": watching.states(context.engine),
+        "refunds": attention.refunds(context.engine),
+        "payouts": attention.payouts(context.engine),
+        "standstill": attention.standstill(context.engine, context.now()),
+        "money": context.balances.read(),
+        "audit": watching.last_audit(context.engine),
         "operator": caller.operator_id(),
-        "tokens_required": desk.tokens.required,
+        "tokens_required": context.tokens.required,
     }
 
 
@@ -66,45 +66,52 @@ def _distribution(totals: dict[str, dict[str, int]], name: str) -> Shown:
     """Say how often, and below which edge half and nearly all of it lay."""
     counts = totals.get(f"{name}_le", {})
     edges = [f"{edge:g}" for edge in tallies.EDGES_S]
-    total, running = sum(counts.values()), 0
-    found: Shown = {"count": total, "half_below": None, "most_below": None}
+    total, cumulative = sum(counts.values()), 0
+    distribution: Shown = {"count": total, "half_below": None, "most_below": None}
     for edge in edges:
-        running += counts.get(edge, 0)
+        cumulative += counts.get(edge, 0)
         for key, share in (("half_below", 0.5), ("most_below", 0.99)):
-            if total and found[key] is None and running >= share * total:
-                found[key] = float(edge)
-    return found
+            if total and distribution[key] is None and cumulative >= share * total:
+                distribution[key] = float(edge)
+    return distribution
 
 
 @router.get("/asides")
-def asides(desk: AtDesk, _: Staff) -> Shown:
+def asides(context: AtDesk, _: Staff) -> Shown:
     """Show what was set aside: dead letters, and what was no message."""
     return {
-        "dead_letters": [letters.described(one) for one in dead_letters.latest(desk.engine, MOST)],
-        "quarantine": [quarantined.glimpsed(one) for one in quarantine.latest(desk.engine, MOST)],
+        "dead_letters": [
+            letters.described(dead_letter)
+            for dead_letter in dead_letters.latest(context.engine, MOST)
+        ],
+        "quarantine": [
+            quarantined.glimpsed(item) for item in quarantine.latest(context.engine, MOST)
+        ],
     }
 
 
 @router.get("/search")
-def search(desk: AtDesk, _: Staff, q: Annotated[str, Query(max_length=200)] = "") -> Shown:
+def search(context: AtDesk, _: Staff, q: Annotated[str, Query(max_length=200)] = "") -> Shown:
     """Find orders by their own id, their client's or their creator's."""
-    words = q.strip()
-    if words and not re.fullmatch(IDS, words):
+    search_id = q.strip()
+    if search_id and not re.fullmatch(IDS, search_id):
         return {"orders": []}
-    exact = Reader(desk.store).order(words) if words else None
-    found = [exact] if exact else []
-    for wanted in (Wanted(client=words), Wanted(creator=words)) if words else (Wanted(),):
-        found += pages.page(desk.store, wanted, limit=MOST_FOUND).orders
-    return {"orders": [shown(one) for one in found[:MOST_FOUND]]}
+    exact_match = Reader(context.store).order(search_id) if search_id else None
+    orders = [exact_match] if exact_match else []
+    for order_filter in (
+        (Wanted(client=search_id), Wanted(creator=search_id)) if search_id else (Wanted(),)
+    ):
+        orders += pages.page(context.store, order_filter, limit=MOST_FOUND).orders
+    return {"orders": [shown(order) for order in orders[:MOST_FOUND]]}
 
 
 @router.get("/orders/{order_id}")
-def order(desk: AtDesk, _: Staff, order_id: OrderId) -> Shown:
+def order(context: AtDesk, _: Staff, order_id: OrderId) -> Shown:
     """Account for one order."""
-    found = explain(desk.store, order_id, at=desk.now(), watermark=desk.watermark())
-    if found is None:
+    account = explain(context.store, order_id, at=context.now(), watermark=context.watermark())
+    if account is None:
         raise Problem(404, "no such order")
-    return found
+    return account
 
 
 class Action(Strict):
@@ -139,39 +146,41 @@ Acting = Annotated[tuple[str, Action], Depends(_acting)]
 
 
 @router.post("/dead-letters/{letter_id}/replay")
-async def replay_letter(desk: AtDesk, acting: Acting, letter_id: int) -> Shown:
+async def replay_letter(context: AtDesk, acting: Acting, letter_id: int) -> Shown:
     """Settle a dead letter again, under its first receipt; 409 where that fails as before."""
-    found = await to_thread.run_sync(lambda: _replay(desk, letter_id))
+    replay_outcome = await to_thread.run_sync(lambda: _replay(context, letter_id))
     operator, action = acting
-    why = {"operator": operator, "reason": action.reason}
-    log.warning("dead_letter.replayed", which=letter_id, outcome=found["outcome"], **why)
-    if found["outcome"] is None:
-        raise Problem(409, f"not settled: {found['reason']}")
-    return {"done": True} | found
+    log_fields = {"operator": operator, "reason": action.reason}
+    log.warning(
+        "dead_letter.replayed", which=letter_id, outcome=replay_outcome["outcome"], **log_fields
+    )
+    if replay_outcome["outcome"] is None:
+        raise Problem(409, f"not settled: {replay_outcome['reason']}")
+    return {"done": True} | replay_outcome
 
 
-def _replay(desk: Desk, letter_id: int) -> Shown:
-    letter = dead_letters.found(desk.engine, [_in_range(letter_id)]).get(letter_id)
-    if letter is None or letter.replayed_at is not None:
+def _replay(context: Desk, letter_id: int) -> Shown:
+    dead_letter = dead_letters.found(context.engine, [_in_range(letter_id)]).get(letter_id)
+    if dead_letter is None or dead_letter.replayed_at is not None:
         raise Problem(404, GONE)
-    (found,) = letters.settled_again(Reader(desk.store), desk.client, [letter])
-    return found
+    (replay_outcome,) = letters.settled_again(Reader(context.store), context.client, [dead_letter])
+    return replay_outcome
 
 
 GONE = "there is no such thing any more"
 
 
-def _in_range(which: int) -> int:
-    if not 0 < which < 2**53:
+def _in_range(row_id: int) -> int:
+    if not 0 < row_id < 2**53:
         raise Problem(404, GONE)
-    return which
+    return row_id
 
 
 @router.post("/quarantine/{item_id}/drop")
-async def drop_item(desk: AtDesk, acting: Acting, item_id: int) -> Shown:
+async def drop_item(context: AtDesk, acting: Acting, item_id: int) -> Shown:
     """Throw away what was no message."""
-    which = _in_range(item_id)
-    if not await to_thread.run_sync(lambda: quarantine.drop(desk.engine, which)):
+    row_id = _in_range(item_id)
+    if not await to_thread.run_sync(lambda: quarantine.drop(context.engine, row_id)):
         raise Problem(404, GONE)
     operator, action = acting
     log.warning("quarantine.dropped", which=item_id, operator=operator, reason=action.reason)

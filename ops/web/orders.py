@@ -117,40 +117,48 @@ class Filters(BaseModel):
     operation_id="list_orders",
 )
 def list_orders(
-    desk: AtDesk, caller: Asking, wanted: Annotated[Filters, Query()]
+    context: AtDesk, caller: Asking, filters: Annotated[Filters, Query()]
 ) -> dict[str, Any]:
     """List orders, a page at a time. A token for one party lists that party's orders only."""
-    asked = _within(caller, wanted)
-    if asked is None:
+    order_filter = _within(caller, filters)
+    if order_filter is None:
         return {"orders": [], "next": None}
     try:
-        page = pages.page(desk.store, asked, cursor=wanted.cursor, limit=wanted.limit)
+        page = pages.page(context.store, order_filter, cursor=filters.cursor, limit=filters.limit)
     except BadCursor as error:
         raise Problem(422, str(error)) from None
-    return {"orders": [shown(one) for one in page.orders], "next": page.cursor}
+    return {"orders": [shown(order) for order in page.orders], "next": page.cursor}
 
 
-def _within(caller: Caller, wanted: Filters) -> Wanted | None:
+def _within(caller: Caller, filters: Filters) -> Wanted | None:
     """Narrow what is wanted to what the caller may see; None where that is nothing."""
-    asked = Wanted(
-        client=wanted.client,
-        creator=wanted.creator,
-        state=wanted.status,
-        placed_after=wanted.placed_after,
-        placed_before=wanted.placed_before,
+    order_filter = Wanted(
+        client=filters.client,
+        creator=filters.creator,
+        state=filters.status,
+        placed_after=filters.placed_after,
+        placed_before=filters.placed_before,
     )
     if caller.sees_all():
-        return asked
-    mine = caller.grants[0] if caller.grants else None
-    if mine is None or mine.id is None:
+        return order_filter
+    grant = caller.grants[0] if caller.grants else None
+    if grant is None or grant.id is None:
         return None
-    if mine.role == "client":
-        return replace(asked, client=mine.id) if asked.client in (None, mine.id) else None
-    if mine.role == "creator":
-        return replace(asked, creator=mine.id) if asked.creator in (None, mine.id) else None
-    if mine.role != "mcn":
+    if grant.role == "client":
+        return (
+            replace(order_filter, client=grant.id)
+            if order_filter.client in (None, grant.id)
+            else None
+        )
+    if grant.role == "creator":
+        return (
+            replace(order_filter, creator=grant.id)
+            if order_filter.creator in (None, grant.id)
+            else None
+        )
+    if grant.role != "mcn":
         raise Problem(403, "a service provider reads the orders that it serves one by one")
-    return replace(asked, mcn=mine.id)
+    return replace(order_filter, mcn=grant.id)
 
 
 @router.get(
@@ -159,9 +167,9 @@ def _within(caller: Caller, wanted: Filters) -> Wanted | None:
     responses=documented(401, 404, 422, 503),
     operation_id="get_order",
 )
-def get_order(desk: AtDesk, caller: Asking, order_id: OrderId) -> dict[str, Any]:
+def get_order(context: AtDesk, caller: Asking, order_id: OrderId) -> dict[str, Any]:
     """Return one order."""
-    return shown(visible(desk, caller, order_id))
+    return shown(visible(context, caller, order_id))
 
 
 @router.get(
@@ -170,15 +178,15 @@ def get_order(desk: AtDesk, caller: Asking, order_id: OrderId) -> dict[str, Any]
     responses=documented(401, 404, 422, 503),
     operation_id="get_order_events",
 )
-def get_events(desk: AtDesk, caller: Asking, order_id: OrderId) -> dict[str, Any]:
+def get_events(context: AtDesk, caller: Asking, order_id: OrderId) -> dict[str, Any]:
     """Return what happened to one order."""
-    visible(desk, caller, order_id)
-    return {"events": [one.published() for one in Reader(desk.store).timeline(order_id)]}
+    visible(context, caller, order_id)
+    return {"events": [event.published() for event in Reader(context.store).timeline(order_id)]}
 
 
-def visible(desk: Desk, caller: Caller, order_id: str) -> Order:
+def visible(context: Desk, caller: Caller, order_id: str) -> Order:
     """Return an order; to those who have no part in it, it does not exist (`Problem` 404)."""
-    order = Reader(desk.store).order(order_id)
-    if order is None or not caller.sees(order, pages.agency(desk.store, order.creator_id)):
+    order = Reader(context.store).order(order_id)
+    if order is None or not caller.sees(order, pages.agency(context.store, order.creator_id)):
         raise Problem(404, "no such order")
     return order

@@ -29,31 +29,45 @@ def standings(engine: Engine, command_ids: Collection[str]) -> dict[str, Standin
 
     A refusal that claims no id leaves no receipt; then the latest answer counts.
     """
-    receipt, kept, event = tables.receipts.c, inbox.c, tables.events.c
-    subjects = [f"command:{one}" for one in command_ids]
-    before = ARCHIVED[tables.events].c
-    told, told_before = ((one.subject, one.sequence, one.at, one.body) for one in (event, before))
+    receipt_columns, inbox_columns, event_columns = tables.receipts.c, inbox.c, tables.events.c
+    subjects = [f"command:{command_id}" for command_id in command_ids]
+    archived_columns = ARCHIVED[tables.events].c
+    answer_columns, archived_answer_columns = (
+        (columns.subject, columns.sequence, columns.at, columns.body)
+        for columns in (event_columns, archived_columns)
+    )
     with reading(engine) as connection:
-        settled = bulk.fetch(connection, receipt, receipt.command_id, command_ids)
-        mine = (kept.command_id, kept.received_at)
-        waiting = bulk.fetch(connection, mine, kept.command_id, command_ids)
-        answers = [*bulk.fetch(connection, told, event.subject, subjects)]
+        receipt_rows = bulk.fetch(
+            connection, receipt_columns, receipt_columns.command_id, command_ids
+        )
+        pending_columns = (inbox_columns.command_id, inbox_columns.received_at)
+        inbox_rows = bulk.fetch(connection, pending_columns, inbox_columns.command_id, command_ids)
+        answer_rows = [*bulk.fetch(connection, answer_columns, event_columns.subject, subjects)]
         # What was told about an order at rest is where the order is.
-        heard = {one.subject for one in answers}
-        away = [f"command:{one.command_id}" for one in settled]
-        away = [one for one in away if one not in heard]
-        answers += bulk.fetch(connection, told_before, before.subject, away)
-    by_age = sorted(answers, key=lambda one: one.sequence)
-    found = {one.subject[8:]: _answered(one.subject[8:], one) for one in by_age}
-    details = {one.subject[8:]: one for one in reversed(by_age)}
-    found |= {one.command_id: _pending(one) for one in waiting}
-    return found | {one.command_id: _settled(one, details.get(one.command_id)) for one in settled}
+        answered_subjects = {answer.subject for answer in answer_rows}
+        archived_subjects = [f"command:{receipt.command_id}" for receipt in receipt_rows]
+        archived_subjects = [
+            subject for subject in archived_subjects if subject not in answered_subjects
+        ]
+        answer_rows += bulk.fetch(
+            connection, archived_answer_columns, archived_columns.subject, archived_subjects
+        )
+    by_age = sorted(answer_rows, key=lambda answer: answer.sequence)
+    statuses_by_id = {
+        answer.subject[8:]: _answered(answer.subject[8:], answer) for answer in by_age
+    }
+    first_answers = {answer.subject[8:]: answer for answer in reversed(by_age)}
+    statuses_by_id |= {row.command_id: _pending(row) for row in inbox_rows}
+    return statuses_by_id | {
+        receipt.command_id: _settled(receipt, first_answers.get(receipt.command_id))
+        for receipt in receipt_rows
+    }
 
 
-def _answered(name: str, event: Any) -> Standing:  # noqa: ANN401 - a row of events
+def _answered(command_id: str, event: Any) -> Standing:  # noqa: ANN401 - a row of events
     body = json.loads(event.body)
-    kept = ("outcome", "reason", "detail", "about")
-    return _standing(name, "settled", event.at) | {one: body[one] for one in kept}
+    keys = ("outcome", "reason", "detail", "about")
+    return _standing(command_id, "settled", event.at) | {key: body[key] for key in keys}
 
 
 def _pending(row: Any) -> Standing:  # noqa: ANN401 - a row of the inbox
@@ -62,14 +76,18 @@ def _pending(row: Any) -> Standing:  # noqa: ANN401 - a row of the inbox
 
 def _settled(receipt: Any, event: Any) -> Standing:  # noqa: ANN401 - rows
     detail = None if event is None else json.loads(event.body)["detail"]
-    said = {"outcome": receipt.outcome, "reason": receipt.reason, "about": receipt.about}
-    known = _standing(receipt.command_id, "settled", receipt.received_at)
-    return known | said | {"detail": detail}
+    outcome = {"outcome": receipt.outcome, "reason": receipt.reason, "about": receipt.about}
+    command_status = _standing(receipt.command_id, "settled", receipt.received_at)
+    return command_status | outcome | {"detail": detail}
 
 
-def _standing(name: str, status: str, received_at: int) -> Standing:
-    known: Standing = {"id": name, "status": status, "received_at": instant(received_at)}
-    return known | dict.fromkeys(("outcome", "reason", "detail", "about"))
+def _standing(command_id: str, status: str, received_at: int) -> Standing:
+    command_status: Standing = {
+        "id": command_id,
+        "status": status,
+        "received_at": instant(received_at),
+    }
+    return command_status | dict.fromkeys(("outcome", "reason", "detail", "about"))
 
 
 class Lookout:
@@ -84,18 +102,18 @@ class Lookout:
 
     async def standing(self, command_id: str, wait_s: float) -> Standing | None:
         """Say where a command stands, and while it is not settled wait for it to be."""
-        found = await self._look([command_id])
-        if wait_s and not _is_settled(found.get(command_id)):
+        statuses_by_id = await self._look([command_id])
+        if wait_s and not _is_settled(statuses_by_id.get(command_id)):
             await self._wait(command_id, wait_s)
-            found = await self._look([command_id])
-        return found.get(command_id)
+            statuses_by_id = await self._look([command_id])
+        return statuses_by_id.get(command_id)
 
     def close(self) -> None:
         """Let all who wait go, for a process that ends."""
         self.closing.set()
         for events in self.waiting.values():
-            for one in events:
-                one.set()
+            for event in events:
+                event.set()
 
     def tasks(self) -> set[asyncio.Task[None]]:
         """Return what is still looking."""
@@ -119,17 +137,17 @@ class Lookout:
         while self.waiting and not self.closing.is_set():
             await asyncio.sleep(LOOK_S)
             try:
-                found = await self._look(list(self.waiting))
+                statuses_by_id = await self._look(list(self.waiting))
             except TransientError:
                 continue
-            for name, one in found.items():
-                if _is_settled(one):
-                    for event in self.waiting.get(name, ()):
+            for command_id, command_status in statuses_by_id.items():
+                if _is_settled(command_status):
+                    for event in self.waiting.get(command_id, ()):
                         event.set()
 
     async def _look(self, command_ids: list[str]) -> dict[str, Standing]:
         return await to_thread.run_sync(standings, self.engine, command_ids)
 
 
-def _is_settled(found: Standing | None) -> bool:
-    return found is not None and found["status"] == "settled"
+def _is_settled(command_status: Standing | None) -> bool:
+    return command_status is not None and command_status["status"] == "settled"

@@ -48,73 +48,90 @@ class Ask(Strict):
 
 
 @router.get("/powers")
-def powers(desk: AtDesk, _: Staff, order_id: OrderId) -> Shown:
+def powers(context: AtDesk, _: Staff, order_id: OrderId) -> Shown:
     """List what the table allows an operator while the order is where it is."""
-    order = Reader(desk.store).order(order_id)
+    order = Reader(context.store).order(order_id)
     if order is None:
         raise Problem(404, "no such order")
-    return {"powers": [_described(one) for one in open_in(order.state)]}
+    return {"powers": [_described(action) for action in open_in(order.state)]}
 
 
-def _described(power: Power) -> Shown:
-    entries = [asdict(one) for one in power.entries]
-    return {"kind": power.kind, "lent": power.lent, "about": power.about, "entries": entries}
+def _described(action: Power) -> Shown:
+    entries = [asdict(entry) for entry in action.entries]
+    return {"kind": action.kind, "lent": action.lent, "about": action.about, "entries": entries}
 
 
 async def _asked(request: Request) -> Ask:
     try:
         return Ask.model_validate_json(await read_bytes(request, LONGEST_ASK))
     except ValidationError as error:
-        found = error.errors(include_input=False, include_url=False)
-        wrong = [Fault(field=".".join(map(str, one["loc"])), detail=one["msg"]) for one in found]
-        said = "; ".join(f"{one.field}: {one.detail}" for one in wrong)
-        raise Problem(422, said, errors=wrong) from None
+        errors = error.errors(include_input=False, include_url=False)
+        faults = [
+            Fault(field=".".join(map(str, details["loc"])), detail=details["msg"])
+            for details in errors
+        ]
+        detail = "; ".join(f"{fault.field}: {fault.detail}" for fault in faults)
+        raise Problem(422, detail, errors=faults) from None
 
 
 Asked = Annotated[Ask, Depends(_asked)]
 
 
 @router.post("/preview")
-async def preview(desk: AtDesk, caller: Staff, asked: Asked, order_id: OrderId) -> Shown:
+async def preview(
+    context: AtDesk, caller: Staff, action_request: Asked, order_id: OrderId
+) -> Shown:
     """Judge what is asked, by the pipeline's own judges, and write nothing down."""
-    name = f"ops-{uuid4().hex}"
-    _, command = _command(asked, order_id, name, caller.operator_id() or "operator")
-    return {"id": name} | await to_thread.run_sync(_foreseen, desk, command)
+    command_id = f"ops-{uuid4().hex}"
+    _, command = _command(action_request, order_id, command_id, caller.operator_id() or "operator")
+    return {"id": command_id} | await to_thread.run_sync(_foreseen, context, command)
 
 
-def _foreseen(desk: Desk, command: AnyCommand) -> Shown:
-    (found,) = foresee(desk.store, [command], desk.now())
-    return found.shown()
+def _foreseen(context: Desk, command: AnyCommand) -> Shown:
+    (dry_run,) = foresee(context.store, [command], context.now())
+    return dry_run.shown()
 
 
 @router.post("/act")
 async def act(
-    desk: AtDesk, caller: Asking, operator: Operator, asked: Asked, order_id: OrderId
+    context: AtDesk, caller: Asking, operator: Operator, action_request: Asked, order_id: OrderId
 ) -> JSONResponse:
     """Ask it: a command like any other, only written here."""
-    text, command = _command(asked, order_id, asked.id or f"ops-{uuid4().hex}", operator)
+    text, command = _command(
+        action_request, order_id, action_request.id or f"ops-{uuid4().hex}", operator
+    )
     if not caller.may_say(command.by):
         raise Problem(403, "this token does not speak for that operator")
-    admission = await desk.intake.admit([Knock(command.id, command.fingerprint(), text)])
+    admission = await context.intake.admit([Knock(command.id, command.fingerprint(), text)])
     if admission.reused:
         raise Problem(409, "that id was used before for another command")
     log.info(
-        "power.used", kind=asked.kind, order_id=order_id, operator=operator, command=command.id
+        "power.used",
+        kind=action_request.kind,
+        order_id=order_id,
+        operator=operator,
+        command=command.id,
     )
     return JSONResponse({"id": command.id, "outcome_at": f"/commands/{command.id}"}, 202)
 
 
-def _command(asked: Ask, order_id: str, name: str, operator: str) -> tuple[str, AnyCommand]:
-    power = find_power(asked.kind, lent=asked.lent)
-    if power is None or not power.of_an_order:
+def _command(
+    action_request: Ask, order_id: str, command_id: str, operator: str
+) -> tuple[str, AnyCommand]:
+    action = find_power(action_request.kind, on_behalf=action_request.lent)
+    if action is None or not action.of_an_order:
         raise Problem(422, "kind: an operator has no such power over an order")
-    strange = sorted(asked.said.keys() - {one.name for one in power.entries})
-    if strange:
-        wrong = [Fault(field=one, detail="not a field of it") for one in strange]
-        raise Problem(422, "said: a field that is none of it", errors=wrong)
-    intent = Intent(power=power, operator=operator, reason=asked.reason, said=asked.said)
-    text = json.dumps(intent.command(name, order_id))
+    unknown_fields = sorted(action_request.said.keys() - {entry.name for entry in action.entries})
+    if unknown_fields:
+        faults = [
+            Fault(field=field_name, detail="not a field of it") for field_name in unknown_fields
+        ]
+        raise Problem(422, "said: a field that is none of it", errors=faults)
+    intent = Intent(
+        power=action, operator=operator, reason=action_request.reason, said=action_request.said
+    )
+    text = json.dumps(intent.command(command_id, order_id))
     try:
         return text, parse(text)
-    except Malformed as fault:
-        raise Problem(422, fault.detail, errors=list(faults_of(fault, None))) from None
+    except Malformed as error:
+        raise Problem(422, error.detail, errors=list(faults_of(error, None))) from None

@@ -58,10 +58,10 @@ class Problem(Exception):
     def answer(self) -> JSONResponse:
         """Write it down."""
         title = HTTPStatus(self.status).phrase
-        shown = ProblemShown(
+        document = ProblemShown(
             title=title, status=self.status, detail=self.detail, errors=self.errors
         )
-        body = shown.model_dump(exclude_none=True)
+        body = document.model_dump(exclude_none=True)
         return JSONResponse(body, self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
@@ -90,12 +90,12 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        found = [
-            Fault(field=".".join(map(str, one["loc"][1:])) or "request", detail=one["msg"])
-            for one in error.errors()
+        faults = [
+            Fault(field=".".join(map(str, details["loc"][1:])) or "request", detail=details["msg"])
+            for details in error.errors()
         ]
-        said = "; ".join(f"{one.field}: {one.detail}" for one in found)
-        return Problem(422, said, errors=found).answer()
+        detail = "; ".join(f"{fault.field}: {fault.detail}" for fault in faults)
+        return Problem(422, detail, errors=faults).answer()
 
     @app.exception_handler(TransientError)
     async def away(_: Request, error: TransientError) -> JSONResponse:

@@ -132,9 +132,9 @@ REFUSED = documented(401, 403, 422, 429, 503)
     responses=REFUSED,
     operation_id="report_funnel",
 )
-def get_funnel(desk: AtDesk, _: Staff, by: BrokenBy = None) -> dict[str, Any]:
+def get_funnel(context: AtDesk, _: Staff, by: BrokenBy = None) -> dict[str, Any]:
     """Say how many orders come how far, and how long each step takes."""
-    return _made(desk, Name.FUNNEL, by)
+    return _made(context, Name.FUNNEL, by)
 
 
 @router.get(
@@ -144,9 +144,9 @@ def get_funnel(desk: AtDesk, _: Staff, by: BrokenBy = None) -> dict[str, Any]:
     responses=REFUSED,
     operation_id="report_endings",
 )
-def get_endings(desk: AtDesk, _: Staff, by: BrokenBy = None) -> dict[str, Any]:
+def get_endings(context: AtDesk, _: Staff, by: BrokenBy = None) -> dict[str, Any]:
     """Say how orders ended, and why."""
-    return _made(desk, Name.ENDINGS, by)
+    return _made(context, Name.ENDINGS, by)
 
 
 @router.get(
@@ -156,9 +156,9 @@ def get_endings(desk: AtDesk, _: Staff, by: BrokenBy = None) -> dict[str, Any]:
     responses=REFUSED,
     operation_id="report_money",
 )
-def get_money(desk: AtDesk, _: Staff, by: BrokenBy = None) -> dict[str, Any]:
+def get_money(context: AtDesk, _: Staff, by: BrokenBy = None) -> dict[str, Any]:
     """Add up what was received, refunded, forfeited, kept, owed and paid."""
-    return _made(desk, Name.MONEY, by)
+    return _made(context, Name.MONEY, by)
 
 
 @router.get(
@@ -169,24 +169,24 @@ def get_money(desk: AtDesk, _: Staff, by: BrokenBy = None) -> dict[str, Any]:
     operation_id="report_forecast",
 )
 def get_forecast(
-    desk: AtDesk,
+    context: AtDesk,
     _: Staff,
     by: Literal["state", "hour", "client", "creator", "mcn", "task_type"] = "state",
     hours: Annotated[int, Query(ge=1, le=LONGEST_H)] = 24,
 ) -> dict[str, Any]:
     """Say what falls due in the next hours, and how much money hangs on it."""
-    return _made(desk, Name.FORECAST, by, timedelta(hours=hours))
+    return _made(context, Name.FORECAST, by, timedelta(hours=hours))
 
 
 def _made(
-    desk: Desk, name: Name, by: str | None, within: timedelta = timedelta(days=1)
+    context: Desk, name: Name, by: str | None, within: timedelta = timedelta(days=1)
 ) -> dict[str, Any]:
     """Make a report, unless another is being made: they are long, and others read here too."""
-    report = Report(name, None if by is None else By(by), desk.now(), within)
-    if not desk.reporting.acquire(blocking=False):
-        busy = "another report is being made"
-        raise Problem(429, busy, headers={"Retry-After": str(BUSY_S)})
+    report = Report(name, None if by is None else By(by), context.now(), within)
+    if not context.reporting.acquire(blocking=False):
+        detail = "another report is being made"
+        raise Problem(429, detail, headers={"Retry-After": str(BUSY_S)})
     try:
-        return described(report) | {"rows": list(report.rows(desk.engine))}
+        return described(report) | {"rows": list(report.rows(context.engine))}
     finally:
-        desk.reporting.release()
+        context.reporting.release()

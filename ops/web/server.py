@@ -21,11 +21,11 @@ GRACE_S = 5
 log = structlog.get_logger()
 
 
-def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]) -> None:
+def run(settings: Settings, stop_event: threading.Event, ready: Callable[[], None]) -> None:
     """Serve until told to stop; answer those who are waiting first."""
-    listening = listen(settings.web_bind)
-    desk = open_desk(settings)
-    app = create_app(desk)
+    listener = listen(settings.web_bind)
+    context = open_desk(settings)
+    app = create_app(context)
     config = uvicorn.Config(
         app,
         log_config=None,
@@ -36,28 +36,28 @@ def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]
         limit_concurrency=2_000,
     )
     server = uvicorn.Server(config)
-    serving = threading.Thread(target=server.run, args=([listening],), daemon=True)
-    serving.start()
-    while serving.is_alive() and not server.started:
-        stopping.wait(LOOK_S)
+    server_thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    server_thread.start()
+    while server_thread.is_alive() and not server.started:
+        stop_event.wait(LOOK_S)
     if server.started:
-        url = announce(settings, listening)
+        url = announce(settings, listener)
         log.info("web.listening", url=url)
         ready()
-    while serving.is_alive() and not stopping.wait(1.0):
+    while server_thread.is_alive() and not stop_event.wait(1.0):
         continue
-    desk.lookout.close()
+    context.lookout.close()
     server.should_exit = True
-    serving.join()
-    desk.engine.dispose()
-    desk.client.close()
+    server_thread.join()
+    context.engine.dispose()
+    context.client.close()
 
 
-def announce(settings: Settings, listening: socket.socket) -> str:
+def announce(settings: Settings, listener: socket.socket) -> str:
     """Write down where we are, for people and programs on this machine."""
     host = settings.web_bind.rpartition(":")[0]
-    url = f"http://{host}:{listening.getsockname()[1]}"
-    draft = settings.var / "web.json.new"
-    draft.write_text(json.dumps({"url": url, "ops": f"{url}/ops"}) + "\n")
-    draft.replace(settings.var / "web.json")
+    url = f"http://{host}:{listener.getsockname()[1]}"
+    partial_path = settings.var / "web.json.new"
+    partial_path.write_text(json.dumps({"url": url, "ops": f"{url}/ops"}) + "\n")
+    partial_path.replace(settings.var / "web.json")
     return url

@@ -70,41 +70,41 @@ class TaskFilters(BaseModel):
     operation_id="list_tasks",
 )
 def list_tasks(
-    desk: AtDesk, caller: Asking, wanted: Annotated[TaskFilters, Query()]
+    context: AtDesk, caller: Asking, filters: Annotated[TaskFilters, Query()]
 ) -> dict[str, Any]:
     """List tasks, a page at a time: a creator's own, or those of an agency's creators.
 
     Each task keeps its place, so page after page brings every one that was there at the first,
     once; what is placed meanwhile stands before it.
     """
-    asked = _within(caller, wanted)
-    if asked is None:
+    order_filter = _within(caller, filters)
+    if order_filter is None:
         return {"tasks": [], "next": None}
     try:
-        page = tasks.tasks(desk.engine, asked, cursor=wanted.cursor, limit=wanted.limit)
+        page = tasks.tasks(context.engine, order_filter, cursor=filters.cursor, limit=filters.limit)
     except BadCursor as error:
         fault = Fault(field="cursor", detail="`next` of a page is wanted")
         raise Problem(422, str(error), errors=[fault]) from None
-    return {"tasks": [described(one) for one in page.tasks], "next": page.cursor}
+    return {"tasks": [described(task) for task in page.tasks], "next": page.cursor}
 
 
-def _within(caller: Caller, wanted: TaskFilters) -> Wanted | None:
+def _within(caller: Caller, filters: TaskFilters) -> Wanted | None:
     """Narrow what is wanted to what the caller may see; None where that is nothing."""
-    asked = Wanted(
-        creator=wanted.creator,
-        mcn=wanted.mcn,
-        status=wanted.status,
-        placed_after=wanted.created_after,
-        placed_before=wanted.created_before,
-        prefix=wanted.id,
+    order_filter = Wanted(
+        creator=filters.creator,
+        mcn=filters.mcn,
+        status=filters.status,
+        placed_after=filters.created_after,
+        placed_before=filters.created_before,
+        prefix=filters.id,
     )
     if caller.sees_all():
-        return asked
-    mine = caller.grants[0]
-    if mine.role == "creator" and asked.creator in (None, mine.id):
-        return replace(asked, creator=mine.id)
-    if mine.role == "mcn" and asked.mcn in (None, mine.id):
-        return replace(asked, mcn=mine.id)
-    if mine.role not in ("creator", "mcn"):
+        return order_filter
+    grant = caller.grants[0]
+    if grant.role == "creator" and order_filter.creator in (None, grant.id):
+        return replace(order_filter, creator=grant.id)
+    if grant.role == "mcn" and order_filter.mcn in (None, grant.id):
+        return replace(order_filter, mcn=grant.id)
+    if grant.role not in ("creator", "mcn"):
         raise Problem(403, "task lists are for creators, agencies, operators and the platform")
     return None

@@ -19,18 +19,18 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 def chromium() -> Path:
     """Find a browser; skip at home if there is none, fail in CI."""
-    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    return Path(found) if found else missing("Chromium is not installed")
+    path = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    return Path(path) if path else missing("Chromium is not installed")
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Run one browser for all tests; without its sandbox, which root cannot have."""
     path = chromium()
-    with sync_playwright() as play:
-        made = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield made
-        made.close()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(scope="session")
@@ -45,8 +45,8 @@ def up(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[F
 @pytest.fixture
 def address(up: Formation) -> str:
     """Give the web process's address."""
-    found: str = json.loads((up.settings.var / "web.json").read_text())["url"]
-    return found
+    url: str = json.loads((up.settings.var / "web.json").read_text())["url"]
+    return url
 
 
 @pytest.fixture
@@ -59,11 +59,16 @@ def heard() -> list[str]:
 def page(browser: Browser, address: str, heard: list[str]) -> Iterator[Page]:
     """Give a fresh page; nothing may be complained of and nobody else be asked."""
     context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900})
-    made = context.new_page()
-    made.on("console", lambda one: heard.append(one.text) if one.type == "error" else None)
-    made.on("pageerror", lambda one: heard.append(str(one)))
-    made.on("dialog", lambda one: heard.append(f"dialog {one.message}"))
-    made.on("request", lambda one: None if one.url.startswith(address) else heard.append(one.url))
-    yield made
+    page = context.new_page()
+    page.on(
+        "console", lambda message: heard.append(message.text) if message.type == "error" else None
+    )
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on("dialog", lambda dialog: heard.append(f"dialog {dialog.message}"))
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith(address) else heard.append(request.url),
+    )
+    yield page
     context.close()
     assert heard == []

@@ -22,11 +22,11 @@ HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}} \u202egn
 
 def hand_in(address: str, *commands: dict[str, Any]) -> None:
     """Hand commands in over HTTP and wait until the last is settled."""
-    for one in commands:
-        assert httpx2.post(f"{address}/commands", json=one).status_code == 202
-        place = f"{address}/commands/{one['id']}"
-        found = httpx2.get(place, params={"wait": 20}, timeout=30).json()
-        assert found["status"] == "settled"
+    for command in commands:
+        assert httpx2.post(f"{address}/commands", json=command).status_code == 202
+        status_url = f"{address}/commands/{command['id']}"
+        outcome = httpx2.get(status_url, params={"wait": 20}, timeout=30).json()
+        assert outcome["status"] == "settled"
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +40,11 @@ def played(up: Formation) -> None:
 
 def test_numbers_move_while_commands_come_in(page: Page, address: str) -> None:
     page.goto(f"{address}/ops")
-    settled = page.locator(".tile").filter(has_text="Settled per second").locator(".under")
-    expect(settled).to_contain_text("in all")
-    before = settled.inner_text()
+    rate_tile = page.locator(".tile").filter(has_text="Settled per second").locator(".under")
+    expect(rate_tile).to_contain_text("in all")
+    old_rate = rate_tile.inner_text()
     hand_in(address, *letters.admit())
-    expect(settled).not_to_have_text(before, timeout=10_000)
+    expect(rate_tile).not_to_have_text(old_rate, timeout=10_000)
     expect(page.locator("#health")).to_contain_text("All is well")
     expect(page.locator(".chart")).to_be_visible()
 
@@ -56,8 +56,8 @@ def test_an_order_is_found_and_its_history_is_right(page: Page, address: str) ->
     page.get_by_role("searchbox").press("Enter")
     page.get_by_role("link", name="o1").click()
     expect(page.locator("#status")).to_have_text("awaiting balance")
-    what = page.locator(".timeline .what")
-    expect(what).to_have_text(
+    timeline = page.locator(".timeline .what")
+    expect(timeline).to_have_text(
         [
             "Order placed",
             "Payment applied · Order offered  → offered",
@@ -82,8 +82,8 @@ def test_a_dead_letter_is_replayed_with_a_token_and_a_reason(
 ) -> None:
     engine = open_database(up.settings.database_url)
     text = '{"id":"dead-letter-1","kind":"register_mcn","by":{"role":"platform","id":"p"},'
-    received = Received(text + '"mcn_id":"m9","name":"M"}', from_us(now_us()), now_us(), "m")
-    bury(engine, received, ValueError("a fault of ours"))
+    command = Received(text + '"mcn_id":"m9","name":"M"}', from_us(now_us()), now_us(), "m")
+    bury(engine, command, ValueError("a fault of ours"))
     engine.dispose()
     page.goto(f"{address}/ops")
     page.get_by_role("button", name="Replay").click()
@@ -93,8 +93,8 @@ def test_a_dead_letter_is_replayed_with_a_token_and_a_reason(
     )
     page.get_by_role("button", name="Do it").click()
     expect(page.get_by_text("Nothing was set aside.")).to_be_visible(timeout=15_000)
-    found = httpx2.get(f"{address}/commands/dead-letter-1", params={"wait": 20}, timeout=30)
-    assert found.json()["outcome"] == "applied"
+    response = httpx2.get(f"{address}/commands/dead-letter-1", params={"wait": 20}, timeout=30)
+    assert response.json()["outcome"] == "applied"
 
 
 @pytest.mark.usefixtures("played")

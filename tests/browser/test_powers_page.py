@@ -20,7 +20,7 @@ def offered(up: Formation) -> None:
     """Let orders be on offer, and one of them disputed."""
     address = (up.settings.var / "web.json").read_text().split('"')[3]
     hand_in(address, *letters.admit(), *map(letters.place, ORDERS))
-    hand_in(address, *(letters.pay(f"pay_{one}", {one: 10_500}) for one in ORDERS))
+    hand_in(address, *(letters.pay(f"pay_{order_id}", {order_id: 10_500}) for order_id in ORDERS))
     links = {"links": ["https://pan.example/draft"]}
     hand_in(
         address,
@@ -144,7 +144,7 @@ def test_a_dispute_is_decided_in_chinese_and_a_refused_token_changes_nothing(
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.get_by_role("button", name="确定").click()
     expect(page.locator("#status")).to_contain_text("已取消", timeout=30_000)
-    found = httpx2.get(f"{address}/orders/u5/events").json()["events"]
-    (cancelled,) = (one for one in found if one["type"] == "order.cancelled")
+    events = httpx2.get(f"{address}/orders/u5/events").json()["events"]
+    (cancelled,) = (event for event in events if event["type"] == "order.cancelled")
     assert cancelled["creator_part_fen"] == 25_000
     context.close()

@@ -22,8 +22,13 @@ def listed(up: Formation) -> None:
     """Let more orders be placed than a page has, and one of them be paid for."""
     address = (up.settings.var / "web.json").read_text().split('"')[3]
     client = letters.ask("register_client", "platform", client_id="c1", name="极光<b>护肤</b>")
-    when = {"expected_publish_at": instant_text(datetime.now(UTC) + timedelta(days=30))}
-    hand_in(address, *letters.admit(), client, *(letters.place(one, **when) for one in ORDERS))
+    fields = {"expected_publish_at": instant_text(datetime.now(UTC) + timedelta(days=30))}
+    hand_in(
+        address,
+        *letters.admit(),
+        client,
+        *(letters.place(order_id, **fields) for order_id in ORDERS),
+    )
     hand_in(address, letters.pay("pay_listed", {"list_07": 10_500}))
 
 
@@ -59,9 +64,9 @@ def test_filters_leave_what_fits(page: Page, address: str) -> None:
 @pytest.mark.usefixtures("listed")
 def test_reports_say_what_there_is(page: Page, address: str) -> None:
     page.goto(f"{address}/ops/reports")
-    placed = page.locator("#funnel .measure").first
-    expect(placed).to_contain_text("Placed")
-    expect(placed).to_contain_text("100.0 %")
+    first_measure = page.locator("#funnel .measure").first
+    expect(first_measure).to_contain_text("Placed")
+    expect(first_measure).to_contain_text("100.0 %")
     expect(page.locator("#forecast")).to_contain_text("at stake")
     expect(page.locator("#money")).to_contain_text("Received")
     assert page.locator("svg.chart rect").count() >= 25

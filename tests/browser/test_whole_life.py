@@ -19,8 +19,8 @@ def lived(up: Formation) -> str:
     """Let one order come to its script's review, one into a dispute, one under a ban."""
     address = (up.settings.var / "web.json").read_text().split('"')[3]
     hand_in(address, *letters.admit())
-    banned = {"creator_id": "k9", "name": "K9", "contract": "direct"}
-    hand_in(address, letters.ask("register_creator", "platform", **banned))
+    creator_fields = {"creator_id": "k9", "name": "K9", "contract": "direct"}
+    hand_in(address, letters.ask("register_creator", "platform", **creator_fields))
     for name, creator in (("w1", "k1"), ("w2", "k1"), ("w3", "k9")):
         hand_in(address, letters.place(name, creator_id=creator))
         hand_in(address, letters.pay(f"pay_{name}", {name: 10_500}))
@@ -39,20 +39,20 @@ def lived(up: Formation) -> str:
 def test_work_is_shown_with_the_price_of_walking_away(page: Page, lived: str) -> None:
     page.goto(f"{lived}/ops/orders/w1")
     expect(page.locator("#status")).to_have_text("script in review")
-    waits = "It waits for the client to approve the script or send it back"
-    expect(page.locator(".next .big")).to_contain_text(waits)
+    expected = "It waits for the client to approve the script or send it back"
+    expect(page.locator(".next .big")).to_contain_text(expected)
     expect(page.locator(".next")).to_contain_text("then it becomes producing")
-    may = page.locator(".card").filter(has_text="Who may ask what now")
-    expect(may).to_contain_text("cancel · costs ¥105.00, ¥945.00 back")
-    expect(may).to_contain_text("send the script back · 3 left")
+    permissions_card = page.locator(".card").filter(has_text="Who may ask what now")
+    expect(permissions_card).to_contain_text("cancel · costs ¥105.00, ¥945.00 back")
+    expect(permissions_card).to_contain_text("send the script back · 3 left")
     expect(page.locator(".timeline")).to_contain_text("“first try”")
 
 
 def test_a_dispute_waits_for_an_operator_and_for_no_time(page: Page, lived: str) -> None:
     page.goto(f"{lived}/ops/orders/w2")
     expect(page.locator("#status")).to_have_text("in arbitration · disputed")
-    said = "It waits for an operator to resolve the dispute · no time ends that"
-    expect(page.locator(".next .big")).to_have_text(said)
+    expected = "It waits for an operator to resolve the dispute · no time ends that"
+    expect(page.locator(".next .big")).to_have_text(expected)
     expect(page.locator(".timeline")).to_contain_text("“not our product”")
 
 
@@ -63,8 +63,8 @@ def test_a_ban_is_shown_as_what_stops_the_clock(page: Page, lived: str) -> None:
     expect(page.locator(".next")).to_contain_text("Banned")
     expect(page.locator(".timeline")).to_contain_text("ban v2")
     page.goto(f"{lived}/ops")
-    orders = page.locator(".card").filter(has_text="Clocks stopped")
-    expect(orders).to_contain_text("Creators banned")
+    stopped_card = page.locator(".card").filter(has_text="Clocks stopped")
+    expect(stopped_card).to_contain_text("Creators banned")
 
 
 @pytest.mark.parametrize("path", ["/ops", "/ops/orders/w1", "/ops/orders/w2", "/ops/orders/w3"])

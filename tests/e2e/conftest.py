@@ -18,8 +18,10 @@ PROGRAMS = ("migrate", "worker.1", "relay", "scheduler")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Formation]:
     """Run every process but the web server, with Redis and SQLite of their own."""
     settings = Settings.read({}, var=tmp_path_factory.mktemp("pipeline"))
-    with Formation(settings, quiet=True, programs=[command(one) for one in PROGRAMS]) as up:
-        yield up
+    with Formation(
+        settings, quiet=True, programs=[command(name) for name in PROGRAMS]
+    ) as formation:
+        yield formation
 
 
 @pytest.fixture

@@ -96,20 +96,23 @@ class Stories:
 
     def begin(self) -> list[str]:
         """Return the first commands: who orders are about, and every order."""
-        first = {one["id"]: json.dumps(one) for one in letters.admit()}
-        self.texts |= first
-        return [*first.values(), *(text for name in self.steps if (text := self._next(name)))]
+        first_commands = {command["id"]: json.dumps(command) for command in letters.admit()}
+        self.texts |= first_commands
+        return [
+            *first_commands.values(),
+            *(text for name in self.steps if (text := self._next(name))),
+        ]
 
-    def go_on(self, settled: set[str]) -> list[str]:
+    def go_on(self, settled_ids: set[str]) -> list[str]:
         """Return the commands that follow those which are settled."""
-        done = [command_id for command_id in self.waiting if command_id in settled]
-        names = [self.waiting.pop(command_id) for command_id in done]
+        command_ids = [command_id for command_id in self.waiting if command_id in settled_ids]
+        names = [self.waiting.pop(command_id) for command_id in command_ids]
         return [text for name in names if (text := self._next(name))]
 
     def _next(self, name: str) -> str | None:
-        found = next(self.steps[name], None)
-        if found is None:
+        command = next(self.steps[name], None)
+        if command is None:
             return None
-        self.waiting[found["id"]] = name
-        self.texts[found["id"]] = json.dumps(found)
-        return self.texts[found["id"]]
+        self.waiting[command["id"]] = name
+        self.texts[command["id"]] = json.dumps(command)
+        return self.texts[command["id"]]

@@ -40,11 +40,11 @@ def shell() -> list[str]:
 def run(command: list[str], lines: Iterable[dict[str, Any]] = ()) -> list[dict[str, Any]]:
     """Run a producer to its end; return the outcomes that it printed."""
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    done = subprocess.run(
+    process = subprocess.run(
         command, input=text, capture_output=True, text=True, timeout=50, check=False, env=bare()
     )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    assert process.returncode == 0, process.stderr
+    return [json.loads(line) for line in process.stdout.splitlines()]
 
 
 @contextmanager
@@ -61,5 +61,5 @@ def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 def bare() -> dict[str, str]:
     """Leave nothing of ours in the environment."""
-    kept = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
-    return {name: os.environ[name] for name in kept if name in os.environ}
+    allowed_names = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
+    return {name: os.environ[name] for name in allowed_names if name in os.environ}

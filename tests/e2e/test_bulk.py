@@ -36,14 +36,14 @@ def up(database_url: str, tmp_path: Path) -> Iterator[Settings]:
     """Run the pipeline over a database of either kind, with all orders on offer."""
     settings = replace(Settings.read({}, var=tmp_path), database_url=database_url)
     names = ("migrate", "worker.1", "worker.2", "relay", "scheduler")
-    with Formation(settings, quiet=True, programs=[command(one) for one in names]):
-        given = [*letters.admit(), *map(letters.place, ORDERS)]
-        for first in range(0, len(ORDERS), TOGETHER):
-            some = ORDERS[first : first + TOGETHER]
-            given.append(letters.pay(f"pay_{first}", dict.fromkeys(some, 10_500)))
-        file = tmp_path / "offers.jsonl"
-        file.write_text("\n".join(map(json.dumps, given)))
-        assert spoken("submit", file, "--wait", "--timeout", "200", *where(settings)).status == 0
+    with Formation(settings, quiet=True, programs=[command(name) for name in names]):
+        commands = [*letters.admit(), *map(letters.place, ORDERS)]
+        for start in range(0, len(ORDERS), TOGETHER):
+            order_ids = ORDERS[start : start + TOGETHER]
+            commands.append(letters.pay(f"pay_{start}", dict.fromkeys(order_ids, 10_500)))
+        path = tmp_path / "offers.jsonl"
+        path.write_text("\n".join(map(json.dumps, commands)))
+        assert spoken("submit", path, "--wait", "--timeout", "200", *where(settings)).status == 0
         yield settings
 
 
@@ -53,9 +53,9 @@ def where(settings: Settings) -> tuple[str | Path, ...]:
 
 @pytest.fixture
 def engine(up: Settings) -> Iterator[Engine]:
-    made = open_database(up.database_url)
-    yield made
-    made.dispose()
+    engine = open_database(up.database_url)
+    yield engine
+    engine.dispose()
 
 
 def extended(engine: Engine) -> list[Any]:
@@ -63,8 +63,8 @@ def extended(engine: Engine) -> list[Any]:
     table = tables.events.c
     query = select(table.subject, table.body).where(table.type == "deadline.extended")
     with reading(engine) as connection:
-        found = [(one.subject, json.loads(one.body)) for one in connection.execute(query)]
-    return [(name, body["old_due_at"], body["due_at"]) for name, body in found]
+        extensions = [(row.subject, json.loads(row.body)) for row in connection.execute(query)]
+    return [(subject, body["old_due_at"], body["due_at"]) for subject, body in extensions]
 
 
 def count(engine: Engine) -> int:
@@ -75,10 +75,10 @@ def count(engine: Engine) -> int:
 
 def begun(settings: Settings) -> subprocess.Popen[bytes]:
     """Begin to give every order more time."""
-    words = ("extend", "--client", "c1", "--by", "PT3H", "--yes", *WHY, *where(settings))
-    argv = [*EARNEST, *map(str, words)]
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen(argv, env=environ(), stdout=quiet, stderr=quiet)
+    arguments = ("extend", "--client", "c1", "--by", "PT3H", "--yes", *WHY, *where(settings))
+    argv = [*EARNEST, *map(str, arguments)]
+    devnull = subprocess.DEVNULL
+    return subprocess.Popen(argv, env=environ(), stdout=devnull, stderr=devnull)
 
 
 def killed(process: subprocess.Popen[bytes]) -> None:
@@ -88,8 +88,8 @@ def killed(process: subprocess.Popen[bytes]) -> None:
 
 
 def again(settings: Settings) -> str:
-    words = ("extend", "--client", "c1", "--by", "PT3H", "--yes", *WHY, *where(settings))
-    return spoken(*words).complaint()
+    arguments = ("extend", "--client", "c1", "--by", "PT3H", "--yes", *WHY, *where(settings))
+    return spoken(*arguments).complaint()
 
 
 def test_killed_while_it_plans_and_while_it_works_it_extends_each_order_once(
@@ -97,23 +97,28 @@ def test_killed_while_it_plans_and_while_it_works_it_extends_each_order_once(
 ) -> None:
     root = up.var / "bulk"
     process = begun(up)
-    eventually(lambda: any(root.glob(f"{DRAFT}*/{PLAN}")), within=PATIENCE_S)
+    eventually(lambda: any(root.glob(f"{DRAFT}*/{PLAN}")), timeout_s=PATIENCE_S)
     killed(process)
     assert spoken("operate", "runs", *where(up)).out == "No runs.\n"
     assert count(engine) == 0
 
     process = begun(up)
-    eventually(lambda: count(engine) > 0, within=PATIENCE_S)
+    eventually(lambda: count(engine) > 0, timeout_s=PATIENCE_S)
     killed(process)
     assert "is unfinished" in again(up)
     assert 0 < count(engine) < len(ORDERS)
-    (run,) = (one.name for one in root.iterdir() if not one.name.startswith(DRAFT))
-    said = spoken("operate", "continue", run, "--json", *where(up))
-    assert said.lines()[0]["outcomes"]["applied"] == len(ORDERS)
+    (run,) = (path.name for path in root.iterdir() if not path.name.startswith(DRAFT))
+    output = spoken("operate", "continue", run, "--json", *where(up))
+    assert output.lines()[0]["outcomes"]["applied"] == len(ORDERS)
 
-    found = extended(engine)
-    assert sorted(name for name, _, _ in found) == [f"order:{one}" for one in ORDERS]
-    moved = {datetime.fromisoformat(new) - datetime.fromisoformat(old) for _, old, new in found}
-    assert moved == {MORE}
+    extensions = extended(engine)
+    assert sorted(subject for subject, _, _ in extensions) == [
+        f"order:{order_id}" for order_id in ORDERS
+    ]
+    added_times = {
+        datetime.fromisoformat(new_due_at) - datetime.fromisoformat(old_due_at)
+        for _, old_due_at, new_due_at in extensions
+    }
+    assert added_times == {MORE}
     assert f"run {run} did the same" in again(up)
     assert spoken("audit", *where(up)).status == 0

@@ -34,18 +34,22 @@ def notices_py(place: Path) -> list[str]:
     with closing(sqlite3.connect(place, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         try:
-            ids = [one for (one,) in connection.execute("SELECT event_id FROM notices")]
-            (told,) = connection.execute("SELECT COALESCE(SUM(times), 0) FROM told").fetchone()
+            event_ids = [
+                event_id for (event_id,) in connection.execute("SELECT event_id FROM notices")
+            ]
+            (effect_count,) = connection.execute(
+                "SELECT COALESCE(SUM(times), 0) FROM told"
+            ).fetchone()
         except sqlite3.OperationalError:
             # The consumer has not made its tables yet.
             return []
-    assert told == len(ids)
-    return ids
+    assert effect_count == len(event_ids)
+    return event_ids
 
 
 def notices_mjs(place: Path) -> list[str]:
     """Read what a consumer in Node.js has done: one file is one effect."""
-    return [json.loads(one.read_text("utf-8"))["event_id"] for one in place.glob("*.json")]
+    return [json.loads(path.read_text("utf-8"))["event_id"] for path in place.glob("*.json")]
 
 
 Read = Callable[[Path], list[str]]
@@ -54,54 +58,54 @@ LANGUAGES = {"py": (python, notices_py), "mjs": (node, notices_mjs)}
 
 def consumer(language: str, url: str, place: Path) -> list[str]:
     program = [*LANGUAGES[language][0](), str(EXAMPLES / f"consumer.{language}"), url, str(place)]
-    named = ["--stream", EVENTS, "--idle-ms", IDLE_MS]
-    return program + (named if language == "py" else [EVENTS, IDLE_MS])
+    options = ["--stream", EVENTS, "--idle-ms", IDLE_MS]
+    return program + (options if language == "py" else [EVENTS, IDLE_MS])
 
 
 def campaign(pipeline: Formation, tag: str) -> None:
     """Let a crowd of orders be placed, paid and accepted."""
-    told: list[dict[str, Any]] = letters.admit()
+    commands: list[dict[str, Any]] = letters.admit()
     for number in range(CROWD):
         order = f"{tag}_{number}"
-        told += [letters.place(order), letters.pay(f"pay_{order}", {order: DEPOSIT})]
-        told += [letters.accept(order)]
+        commands += [letters.place(order), letters.pay(f"pay_{order}", {order: DEPOSIT})]
+        commands += [letters.accept(order)]
     client = connect(pipeline.settings.redis_url)
-    eventually(lambda: handed_in(client, told))
+    eventually(lambda: handed_in(client, commands))
     client.close()
 
 
-def handed_in(client: redis.Redis, told: list[dict[str, Any]]) -> bool:
+def handed_in(client: redis.Redis, commands: list[dict[str, Any]]) -> bool:
     try:
-        return bool(Client(client).submit_many(told))
+        return bool(Client(client).submit_many(commands))
     except TransientError:
         # Redis is about to be back; whatever arrived already is a repeat.
         return False
 
 
 def published(client: redis.Redis, start: str, kind: str = "") -> set[str]:
-    found: Any = client.xrange(EVENTS, min=f"({start}")
-    events = [json.loads(fields[b"event"]) for _, fields in found]
-    return {one["id"] for one in events if kind in one["type"]}
+    entries: Any = client.xrange(EVENTS, min=f"({start}")
+    events = [json.loads(fields[b"event"]) for _, fields in entries]
+    return {event["id"] for event in events if kind in event["type"]}
 
 
 def all_settled(client: redis.Redis, start: str, tag: str) -> bool:
     """Tell whether the consumers have settled all that both campaigns brought about."""
     try:
-        accepted = published(client, start, "order.accepted")
+        accepted_ids = published(client, start, "order.accepted")
         (group,) = groups.groups(client, Limits())
     except (redis.RedisError, TransientError):
         return False
     # A relay that finds Redis restarted says what it said last again: others' events too.
-    mine = [one for one in accepted if one.startswith(f"order:{tag}_")]
-    return len(mine) == 2 * CROWD and group.oldest_s is None
+    own_ids = [event_id for event_id in accepted_ids if event_id.startswith(f"order:{tag}_")]
+    return len(own_ids) == 2 * CROWD and group.oldest_s is None
 
 
 def begin(client: redis.Redis) -> str:
     """Register the consumers' group, alone, where the stream ends now; return where that is."""
-    for one in groups.groups(client, Limits()):
-        groups.delete(client, one.stream, one.name)
-    found: Any = client.xrevrange(EVENTS, count=1)
-    start = found[0][0].decode() if found else "0-0"
+    for group in groups.groups(client, Limits()):
+        groups.delete(client, group.stream, group.name)
+    entries: Any = client.xrevrange(EVENTS, count=1)
+    start = entries[0][0].decode() if entries else "0-0"
     groups.create(client, EVENTS, "notices", start=start)
     return start
 
@@ -111,30 +115,30 @@ def begin(client: redis.Redis) -> str:
 def test_every_event_has_its_effect_once_whatever_dies(
     pipeline: Formation, outside: redis.Redis, tmp_path: Path, language: str
 ) -> None:
-    _, read = LANGUAGES[language]
+    _, read_notices = LANGUAGES[language]
     place, log = tmp_path / "notices", tmp_path / "log"
     start = begin(outside)
     campaign(pipeline, f"{language}_first")
     # A sibling that takes some, acts on none, and is never heard of again.
     eventually(lambda: outside.xreadgroup("notices", "dead", {EVENTS: ">"}, count=20))
     command = consumer(language, pipeline.settings.redis_url, place)
-    with running(command, log) as killed:
-        eventually(lambda: read(place))
-        killed.send_signal(signal.SIGKILL)
-        killed.wait()
+    with running(command, log) as victim:
+        eventually(lambda: read_notices(place))
+        victim.send_signal(signal.SIGKILL)
+        victim.wait()
     with running(command, log) as first, running(command, log) as second:
         restart_redis(pipeline)
         campaign(pipeline, f"{language}_second")
         eventually(lambda: all_settled(outside, start, language))
-        told = read(place)
+        notified_ids = read_notices(place)
         for sibling in (first, second):
             sibling.send_signal(signal.SIGTERM)
             assert sibling.wait(10) == 0, log.read_text()
-    assert sorted(told) == sorted(published(outside, start))
+    assert sorted(notified_ids) == sorted(published(outside, start))
 
 
 def restart_redis(pipeline: Formation) -> None:
     """Kill Redis; the supervisor starts it again from its append-only file."""
-    before = pipeline.pids()["redis"]
-    os.kill(before, signal.SIGKILL)
-    eventually(lambda: pipeline.pids().get("redis", before) != before)
+    old_pid = pipeline.pids()["redis"]
+    os.kill(old_pid, signal.SIGKILL)
+    eventually(lambda: pipeline.pids().get("redis", old_pid) != old_pid)

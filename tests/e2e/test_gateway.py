@@ -53,13 +53,15 @@ parameters = { "query.wait" = 0.05 }
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Formation]:
     """Run everything, the web process on any free port."""
     environ = {"EARNEST_WEB_BIND": "127.0.0.1:0"}
-    with Formation(Settings.read(environ, var=tmp_path_factory.mktemp("served")), quiet=True) as up:
-        yield up
+    with Formation(
+        Settings.read(environ, var=tmp_path_factory.mktemp("served")), quiet=True
+    ) as formation:
+        yield formation
 
 
-def address(up: Formation) -> str:
-    found: dict[str, str] = json.loads((up.settings.var / "web.json").read_text())
-    return found["url"]
+def address(formation: Formation) -> str:
+    web_info: dict[str, str] = json.loads((formation.settings.var / "web.json").read_text())
+    return web_info["url"]
 
 
 def test_a_fuzzer_finds_no_server_error_and_no_broken_promise(
@@ -71,8 +73,8 @@ def test_a_fuzzer_finds_no_server_error_and_no_broken_promise(
         *("--checks", CHECKS, "--max-examples", "100", "--seed", "7", "--no-color"),
         "--suppress-health-check=all",
     ]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-8_000:] + done.stderr[-2_000:]
+    process = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout[-8_000:] + process.stderr[-2_000:]
 
 
 def commands() -> list[dict[str, Any]]:
@@ -92,59 +94,61 @@ def commands() -> list[dict[str, Any]]:
         for n in range(4_900)
     ]
     ends = [{"kind": "cancel_order", "by": client, "order_id": f"o{n}"} for n in range(4_900)]
-    found: list[dict[str, Any]] = [*creators, *orders, *ends]
-    assert len(found) == TEN_THOUSAND
-    return [body | {"id": f"command-{n:05}"} for n, body in enumerate(found)]
+    bodies: list[dict[str, Any]] = [*creators, *orders, *ends]
+    assert len(bodies) == TEN_THOUSAND
+    return [body | {"id": f"command-{n:05}"} for n, body in enumerate(bodies)]
 
 
 def test_ten_thousand_commands_are_settled_once_each_though_redis_is_wiped(
     served: Formation,
 ) -> None:
-    asked = commands()
-    batches = [asked[n : n + BATCH] for n in range(0, len(asked), BATCH)]
-    taken = threading.Semaphore(0)
+    all_commands = commands()
+    batches = [all_commands[n : n + BATCH] for n in range(0, len(all_commands), BATCH)]
+    accepted_batches = threading.Semaphore(0)
 
     def send(batch: list[dict[str, Any]]) -> None:
-        answer = httpx2.post(f"{address(served)}/commands", json=batch, timeout=60)
-        assert answer.status_code == 202, answer.text
-        taken.release()
+        response = httpx2.post(f"{address(served)}/commands", json=batch, timeout=60)
+        assert response.status_code == 202, response.text
+        accepted_batches.release()
 
     def wipe() -> None:
         for _ in range(len(batches) // 2):
-            assert taken.acquire(timeout=60)
+            assert accepted_batches.acquire(timeout=60)
         with redis.Redis.from_url(served.settings.redis_url) as client:
             client.flushall()
 
     # The creators first: who is unknown when an order is placed is refused, as it must be.
     send(batches[0])
-    last = f"{address(served)}/commands/{batches[0][199]['id']}"
-    assert httpx2.get(last, params={"wait": 20}, timeout=30).json()["outcome"] == "applied"
-    wiping = threading.Thread(target=wipe)
-    wiping.start()
+    last_url = f"{address(served)}/commands/{batches[0][199]['id']}"
+    assert httpx2.get(last_url, params={"wait": 20}, timeout=30).json()["outcome"] == "applied"
+    wipe_thread = threading.Thread(target=wipe)
+    wipe_thread.start()
     with ThreadPoolExecutor(4) as senders:
         list(senders.map(send, batches[1:]))
-    wiping.join(60)
+    wipe_thread.join(60)
     check_each_settled_once(served)
 
 
-def check_each_settled_once(up: Formation) -> None:
-    engine = open_database(up.settings.database_url)
+def check_each_settled_once(formation: Formation) -> None:
+    engine = open_database(formation.settings.database_url)
 
     def unsettled() -> int:
         with reading(engine) as connection:
             return int(connection.execute(select(func.count()).select_from(inbox)).scalar_one())
 
-    eventually(lambda: unsettled() == 0, within=120)
-    ours = tables.receipts.c.command_id.like("command-%")
+    eventually(lambda: unsettled() == 0, timeout_s=120)
+    id_filter = tables.receipts.c.command_id.like("command-%")
     with reading(engine) as connection:
-        query = select(tables.receipts.c.outcome, tables.receipts.c.reason).where(ours)
+        query = select(tables.receipts.c.outcome, tables.receipts.c.reason).where(id_filter)
         outcomes = Counter(tuple(row) for row in connection.execute(query))
         bodies = select(tables.events.c.body).where(
             tables.events.c.subject.like("command:command-%")
         )
-        told = [json.loads(body) for body in connection.execute(bodies).scalars()]
+        answers = [json.loads(body) for body in connection.execute(bodies).scalars()]
     engine.dispose()
     assert outcomes == {("applied", None): TEN_THOUSAND}, outcomes
-    first = Counter(one["command_id"] for one in told if one["outcome"] != "duplicate")
-    assert set(first.values()) == {1}
-    assert len(first) == TEN_THOUSAND
+    first_answers = Counter(
+        answer["command_id"] for answer in answers if answer["outcome"] != "duplicate"
+    )
+    assert set(first_answers.values()) == {1}
+    assert len(first_answers) == TEN_THOUSAND

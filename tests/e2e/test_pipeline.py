@@ -91,18 +91,18 @@ class Run:
 
     def play(self, faults: list[tuple[float, Callable[[], object]]]) -> None:
         """Send every story to its end; let faults happen when so much of it is settled."""
-        most = 2 + sum(len(plot.split()) for plot in PLOTS.values()) * ORDERS // len(PLOTS)
+        command_count = 2 + sum(len(plot.split()) for plot in PLOTS.values()) * ORDERS // len(PLOTS)
         self._send(self.stories.begin())
-        give_up = time.monotonic() + MOST_SECONDS
+        give_up_at = time.monotonic() + MOST_SECONDS
         while self.sent_at:
-            assert time.monotonic() < give_up, f"no outcome for {sorted(self.sent_at)[:5]}"
-            settled = set(self.reader.outcomes(list(self.sent_at)))
-            for command_id in settled:
+            assert time.monotonic() < give_up_at, f"no outcome for {sorted(self.sent_at)[:5]}"
+            settled_ids = set(self.reader.outcomes(list(self.sent_at)))
+            for command_id in settled_ids:
                 del self.sent_at[command_id]
-            self._send(self.stories.go_on(settled))
+            self._send(self.stories.go_on(settled_ids))
             self._send_again()
-            done = (len(self.stories.texts) - len(self.sent_at)) / most
-            while faults and done >= faults[0][0]:
+            progress = (len(self.stories.texts) - len(self.sent_at)) / command_count
+            while faults and progress >= faults[0][0]:
                 self.pids |= set(self.formation.pids().values())
                 faults.pop(0)[1]()
             time.sleep(LOOK_SECONDS)
@@ -149,17 +149,17 @@ def is_running(pid: int) -> bool:
 def test_what_is_killed_and_wiped_on_the_way_changes_nothing_in_the_end(
     database_url: str, tmp_path: Path
 ) -> None:
-    rules = tmp_path / "policy.json"
-    rules.write_text(json.dumps(POLICY))
-    anywhere = {"EARNEST_WEB_BIND": "127.0.0.1:0"}
+    policy_path = tmp_path / "policy.json"
+    policy_path.write_text(json.dumps(POLICY))
+    environment = {"EARNEST_WEB_BIND": "127.0.0.1:0"}
     settings = Settings.read(
-        anywhere, var=tmp_path / "var", database_url=database_url, policy=rules
+        environment, var=tmp_path / "var", database_url=database_url, policy=policy_path
     )
-    policy = read_policy(rules.read_bytes())
+    policy = read_policy(policy_path.read_bytes())
     engine = open_database(settings.database_url)
     with Formation(settings, programs=[*map(command, SEVERAL)], quiet=True) as formation:
-        wire = connect(settings.redis_url)
-        run = Run(formation, wire, Reader(Store(engine, policy)))
+        client = connect(settings.redis_url)
+        run = Run(formation, client, Reader(Store(engine, policy)))
         run.play(
             [
                 (0.2, lambda: run.kill("worker.1")),
@@ -169,11 +169,11 @@ def test_what_is_killed_and_wiped_on_the_way_changes_nothing_in_the_end(
                 (0.8, lambda: run.kill("worker.2")),
             ]
         )
-        eventually(lambda: nothing_waits(run), within=MOST_SECONDS)
-        eventually(lambda: everything_is_published(run), within=MOST_SECONDS)
-        run.told += published(wire.xrange(EVENTS))
+        eventually(lambda: nothing_waits(run), timeout_s=MOST_SECONDS)
+        eventually(lambda: everything_is_published(run), timeout_s=MOST_SECONDS)
+        run.told += published(client.xrange(EVENTS))
         run.pids |= set(formation.pids().values())
-        wire.close()
+        client.close()
     assert [pid for pid in run.pids if is_running(pid)] == []
     # Redis and everything that stays up, and whoever took the place of the four that were killed.
     assert len(run.pids) >= len(SEVERAL) + 4
@@ -185,9 +185,9 @@ def test_what_is_killed_and_wiped_on_the_way_changes_nothing_in_the_end(
 
 def nothing_waits(run: Run) -> bool:
     """Tell whether time will soon change no order; an arbitrator may still take a month."""
-    column, soon = tables.orders.c.wake_at, to_us(datetime.now(UTC) + LONG_AFTER)
+    column, until_us = tables.orders.c.wake_at, to_us(datetime.now(UTC) + LONG_AFTER)
     with reading(run.reader.store.engine) as connection:
-        return connection.execute(select(column).where(column < soon)).first() is None
+        return connection.execute(select(column).where(column < until_us)).first() is None
 
 
 def everything_is_published(run: Run) -> bool:
@@ -206,17 +206,19 @@ def check_outcomes(run: Run) -> None:
     """Hold that every command was settled once, and every repeat is told so."""
     receipts = {row.command_id: row for row in rows(run, "receipts")}
     assert receipts.keys() == run.stories.texts.keys()
-    said = [json.loads(row.body) for row in rows(run, "events") if row.type == "command.settled"]
-    first = Counter(one["command_id"] for one in said if one["outcome"] != "duplicate")
-    assert first == Counter(list(receipts))
+    answers = [json.loads(row.body) for row in rows(run, "events") if row.type == "command.settled"]
+    first_answers = Counter(
+        answer["command_id"] for answer in answers if answer["outcome"] != "duplicate"
+    )
+    assert first_answers == Counter(list(receipts))
     assert rows(run, "dead_letters") == rows(run, "quarantine") == []
 
 
 def check_events(run: Run) -> None:
     """Hold that everything recorded was told, and told as it was recorded."""
-    recorded = {f"{row.subject}/{row.sequence}": row.body for row in rows(run, "events")}
-    told = {one["id"]: one["data"] for one in run.told}
-    assert told == {name: json.loads(body) for name, body in recorded.items()}
+    recorded_bodies = {f"{row.subject}/{row.sequence}": row.body for row in rows(run, "events")}
+    published_bodies = {event["id"]: event["data"] for event in run.told}
+    assert published_bodies == {name: json.loads(body) for name, body in recorded_bodies.items()}
 
 
 def check_endings(run: Run, policy: Policy) -> None:
@@ -225,9 +227,11 @@ def check_endings(run: Run, policy: Policy) -> None:
     steps = [Step(from_us(row.received_at), run.stories.texts[row.command_id]) for row in receipts]
     forecast = foresee(steps, policy)
     assert {row.command_id: (row.outcome, row.reason) for row in receipts} == forecast.outcomes
-    orders = {one.order_id: (one.state.value, one.reason) for one in run.reader.orders()}
+    orders = {order.order_id: (order.state.value, order.reason) for order in run.reader.orders()}
     assert orders == forecast.orders
     with reading(run.reader.store.engine) as connection:
-        assert audit.balances(connection) == {a: f for a, f in forecast.balances.items() if f}
+        assert audit.balances(connection) == {
+            account: amount_fen for account, amount_fen in forecast.balances.items() if amount_fen
+        }
     assert run.reader.audit().findings == []
     assert len(forecast.endings) >= 6, "the stories were to end in many ways"

@@ -35,21 +35,24 @@ OUTCOMES = [("applied", None)] * 5 + [("rejected", "nothing_to_restore")]
 def test_a_sender_in_another_language_learns_every_outcome(
     pipeline: Formation, language: str
 ) -> None:
-    told = story(language)
+    commands = story(language)
     producer = str(EXAMPLES / f"producer.{language}")
-    command = [*PRODUCERS[language](), producer, pipeline.settings.redis_url]
-    found = {one["command_id"]: (one["outcome"], one["reason"]) for one in run(command, told)}
-    assert [found[one["id"]] for one in told] == OUTCOMES
-    again = run(command, told)
-    assert {one["outcome"] for one in again} == {"duplicate"}
+    argv = [*PRODUCERS[language](), producer, pipeline.settings.redis_url]
+    outcomes = {
+        outcome["command_id"]: (outcome["outcome"], outcome["reason"])
+        for outcome in run(argv, commands)
+    }
+    assert [outcomes[command["id"]] for command in commands] == OUTCOMES
+    repeats = run(argv, commands)
+    assert {outcome["outcome"] for outcome in repeats} == {"duplicate"}
 
 
 def test_a_shell_learns_the_outcome_of_its_command(pipeline: Formation) -> None:
     socket = unquote(pipeline.settings.redis_url.removeprefix("unix://"))
-    command = [*shell(), str(EXAMPLES / "producer.sh")]
-    for one, (outcome, reason) in zip(story("sh"), OUTCOMES, strict=True):
+    argv = [*shell(), str(EXAMPLES / "producer.sh")]
+    for command, (outcome, reason) in zip(story("sh"), OUTCOMES, strict=True):
         for expected in (outcome, "duplicate"):
-            text = json.dumps(one, ensure_ascii=False)
-            (settled,) = run([*command, text, "-s", socket])
-            assert (settled["outcome"], settled["reason"]) == (expected, reason)
-            assert settled["command_id"] == one["id"]
+            text = json.dumps(command, ensure_ascii=False)
+            (receipt,) = run([*argv, text, "-s", socket])
+            assert (receipt["outcome"], receipt["reason"]) == (expected, reason)
+            assert receipt["command_id"] == command["id"]

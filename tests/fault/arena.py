@@ -59,7 +59,7 @@ class Plan:
     resend_us: int = 0
     copies: int = 1
     backwards: bool = False
-    swap: Callable[[Program], Program] = field(default=lambda one: one)
+    swap: Callable[[Program], Program] = field(default=lambda program: program)
 
 
 class Arena:
@@ -85,18 +85,20 @@ class Arena:
 
     def _start(self, stack: ExitStack) -> None:
         (self.folder / "policy.json").write_text(POLICY.model_dump_json())
-        direct = Settings.read({}, var=self.folder, database_url=self._database(stack))
-        wire, database_url = direct.redis_url, direct.database_url
+        direct_settings = Settings.read({}, var=self.folder, database_url=self._database(stack))
+        broker_url, database_url = direct_settings.redis_url, direct_settings.database_url
         if self.plan.proxied:
-            wire, database_url = self._proxied(stack, direct)
-        policy = self.folder / "policy.json"
-        self.settings = Settings(database_url, wire, self.folder, policy, web_bind="127.0.0.1:0")
-        self.engine = open_database(direct.database_url)
+            broker_url, database_url = self._proxied(stack, direct_settings)
+        policy_path = self.folder / "policy.json"
+        self.settings = Settings(
+            database_url, broker_url, self.folder, policy_path, web_bind="127.0.0.1:0"
+        )
+        self.engine = open_database(direct_settings.database_url)
         stack.callback(self.engine.dispose)
         self.crowd = gather(self.engine, self.plan.crowd) if self.plan.crowd else []
         self.formation = Formation(self.settings, quiet=True, programs=self._programs())
         stack.enter_context(self.formation)
-        self.wire = connect(direct.redis_url)
+        self.wire = connect(direct_settings.redis_url)
         stack.callback(self.wire.close)
         if self.plan.crowd:
             # Orders and an empty wire look like a wipe: deadlines are held back until it is over.
@@ -127,35 +129,35 @@ class Arena:
         self.postgres = stack.enter_context(servers.running_postgres())
         return stack.enter_context(dropped_with_the_server(self.postgres))
 
-    def _proxied(self, stack: ExitStack, direct: Settings) -> tuple[str, str]:
+    def _proxied(self, stack: ExitStack, direct_settings: Settings) -> tuple[str, str]:
         self.proxies["redis"] = stack.enter_context(Proxy(str(redis_socket(self.folder))))
-        wire = f"redis://127.0.0.1:{self.proxies['redis'].port}/0"
+        broker_url = f"redis://127.0.0.1:{self.proxies['redis'].port}/0"
         if self.postgres is None:
-            return wire, direct.database_url
-        socket = self.postgres.folder / ".s.PGSQL.5432"
-        proxy = self.proxies["postgresql"] = stack.enter_context(Proxy(str(socket)))
-        where = f"{servers.SUPERUSER}@127.0.0.1:{proxy.port}"
-        return wire, f"postgresql+psycopg://{where}/arena"
+            return broker_url, direct_settings.database_url
+        socket_path = self.postgres.folder / ".s.PGSQL.5432"
+        proxy = self.proxies["postgresql"] = stack.enter_context(Proxy(str(socket_path)))
+        authority = f"{servers.SUPERUSER}@127.0.0.1:{proxy.port}"
+        return broker_url, f"postgresql+psycopg://{authority}/arena"
 
     def _programs(self) -> list[Program]:
         names = ["migrate"]
         for kind in ("worker", "relay", "scheduler"):
             names += [f"{kind}.{n}" for n in range(1, getattr(self.plan, f"{kind}s") + 1)]
-        ours = [self.plan.swap(command(name)) for name in names]
+        programs = [self.plan.swap(command(name)) for name in names]
         # Behind a proxy Redis is not at its usual address, and nobody else would start it.
-        return [redis_program(self.folder), *ours] if self.plan.proxied else ours
+        return [redis_program(self.folder), *programs] if self.plan.proxied else programs
 
     def pid(self, name: str) -> int | None:
         """Return the process id of a child, or None while it is down."""
         return self.formation.pids().get(name)
 
-    def strike(self, name: str, blow: signal.Signals = signal.SIGKILL) -> bool:
+    def strike(self, name: str, signum: signal.Signals = signal.SIGKILL) -> bool:
         """Send a signal to a child; tell whether there was one."""
         pid = self.pid(name)
         if pid is None:
             return False
         try:
-            os.kill(pid, blow)
+            os.kill(pid, signum)
         except ProcessLookupError:
             return False
         return True
@@ -163,8 +165,8 @@ class Arena:
     def settle_down(self) -> None:
         """Begin no more orders, and wait until all there are have come to their ends."""
         self.sender.no_more.set()
-        give_up = time.monotonic() + REST_S + self.plan.crowd / CROWD_PER_S
-        while time.monotonic() < give_up:
+        give_up_at = time.monotonic() + REST_S + self.plan.crowd / CROWD_PER_S
+        while time.monotonic() < give_up_at:
             if self.sender.idle.is_set() and self._at_rest():
                 return
             self.sender.stopping.wait(LOOK_S)
@@ -175,39 +177,43 @@ class Arena:
         try:
             with reading(self.engine) as connection:
                 # What is cheap to see comes first: this machine has other things to do.
-                waiting = select(orders.c.order_id).where(orders.c.wake_at.is_not(None))
-                untold = select(events.c.position).where(events.c.published_at.is_(None))
-                for one in (waiting, untold):
-                    if connection.execute(one.limit(1)).first() is not None:
+                waiting_orders = select(orders.c.order_id).where(orders.c.wake_at.is_not(None))
+                unpublished_events = select(events.c.position).where(
+                    events.c.published_at.is_(None)
+                )
+                for query in (waiting_orders, unpublished_events):
+                    if connection.execute(query.limit(1)).first() is not None:
                         return False
-                names = select(events.c.subject, events.c.sequence)
-                committed = {f"{s}/{n}" for s, n in connection.execute(names)}
+                id_query = select(events.c.subject, events.c.sequence)
+                committed_ids = {
+                    f"{subject}/{sequence}" for subject, sequence in connection.execute(id_query)
+                }
         except Exception:  # noqa: BLE001 - whatever is down now is looked at again
             return False
-        return committed <= self.consumer.seen
+        return committed_ids <= self.consumer.seen
 
     def evidence(self) -> Evidence:
         """Collect what everybody says, after stopping the traffic."""
         for thread in (self.sender, self.consumer):
             thread.stopping.set()
             thread.join()
-        found = read_evidence(self.engine, self.sender.log, self.consumer.log, now_us())
-        found.wiped_us = self.wiped_us
+        evidence = read_evidence(self.engine, self.sender.log, self.consumer.log, now_us())
+        evidence.wiped_us = self.wiped_us
         if self.rubbish:
             # That it stands there is the point; what became of it is the corpus' own test.
-            found.set_aside = [one for one in found.set_aside if "bad-" not in one]
-            found.sent = [*found.sent, Submission(FORGED, forged(), 0, None)]
-        return by_the_wire(found) if self.plan.skewed else found
+            evidence.set_aside = [entry for entry in evidence.set_aside if "bad-" not in entry]
+            evidence.sent = [*evidence.sent, Submission(FORGED, forged(), 0, None)]
+        return by_the_wire(evidence) if self.plan.skewed else evidence
 
 
 def by_the_wire(evidence: Evidence) -> Evidence:
     """Believe the wire's clock, where a host's is wrong on purpose: it knows when it was read."""
-    read: dict[str, int] = {}
-    for one in evidence.delivered:
-        read.setdefault(one.event_id, one.read_ms * 1000 + 999)
+    first_read_us: dict[str, int] = {}
+    for delivery in evidence.delivered:
+        first_read_us.setdefault(delivery.event_id, delivery.read_ms * 1000 + 999)
     evidence.happenings = [
-        replace(one, recorded_us=read.get(one.event_id, one.recorded_us))
-        for one in evidence.happenings
+        replace(happening, recorded_us=first_read_us.get(happening.event_id, happening.recorded_us))
+        for happening in evidence.happenings
     ]
     return evidence
 
@@ -232,12 +238,12 @@ def start_postgres(postgres: servers.Postgres) -> None:
     """Start a server that was killed; its last processes may take a moment to notice."""
     binaries = servers.postgres_binaries() or servers.missing("PostgreSQL is not installed")
     options = f"-c listen_addresses='' -c unix_socket_directories='{postgres.folder}' -c fsync=on"
-    start = [str(binaries / "pg_ctl"), "-D", str(postgres.folder / "data"), "-w"]
-    start += ["-l", str(postgres.folder / "log"), "-o", options, "start"]
+    argv = [str(binaries / "pg_ctl"), "-D", str(postgres.folder / "data"), "-w"]
+    argv += ["-l", str(postgres.folder / "log"), "-o", options, "start"]
 
     def started() -> bool:
         try:
-            servers.run_as(servers.server_user(), postgres.folder, start)
+            servers.run_as(servers.server_user(), postgres.folder, argv)
         except AssertionError:
             return False
         return True

@@ -44,175 +44,194 @@ def check(evidence: Evidence) -> list[Fault]:
 
 def _answered(evidence: Evidence) -> Iterator[Fault]:
     """Hold that everything acknowledged has its own answer, and its id an outcome."""
-    known = {one.command_id for one in evidence.outcomes}
+    outcome_ids = {outcome.command_id for outcome in evidence.outcomes}
     answers = {
-        (one.subject, one.sequence): one.body["reason"]
-        for one in evidence.happenings
-        if one.type == "command.settled"
+        (event.subject, event.sequence): event.body["reason"]
+        for event in evidence.happenings
+        if event.type == "command.settled"
     }
     last_wipe = max(evidence.wiped_us, default=0)
-    for one in evidence.sent:
-        if one.stamp is None:
+    for submission in evidence.sent:
+        if submission.stamp is None:
             continue
-        name = f"command:{one.command_id or '-'}"
-        if evidence.answers and (name, one.stamp) not in answers and one.stamp > last_wipe:
-            yield Fault("lost", "answered", name, f"submitted at {one.stamp}")
-        unclaimed = answers.get((name, one.stamp)) in UNCLAIMED
-        if one.command_id and one.command_id not in known and not unclaimed:
-            yield Fault("lost", "receipted", name, f"acknowledged at {one.stamp}, no outcome")
-    for aside in evidence.set_aside:
-        yield Fault("lost", "set_aside", aside)
+        name = f"command:{submission.command_id or '-'}"
+        if (
+            evidence.answers
+            and (name, submission.stamp) not in answers
+            and submission.stamp > last_wipe
+        ):
+            yield Fault("lost", "answered", name, f"submitted at {submission.stamp}")
+        unclaimed = answers.get((name, submission.stamp)) in UNCLAIMED
+        if submission.command_id and submission.command_id not in outcome_ids and not unclaimed:
+            yield Fault(
+                "lost", "receipted", name, f"acknowledged at {submission.stamp}, no outcome"
+            )
+    for entry in evidence.set_aside:
+        yield Fault("lost", "set_aside", entry)
 
 
 def _judged_once(evidence: Evidence) -> Iterator[Fault]:
     """Hold that a command id has one outcome, and that the answers say the same."""
-    for name, times in Counter(one.command_id for one in evidence.outcomes).items():
+    for command_id, times in Counter(outcome.command_id for outcome in evidence.outcomes).items():
         if times > 1:
-            yield Fault("twice", "judged_once", name, f"{times} outcomes")
-    kept = {one.command_id: (one.outcome, one.reason) for one in evidence.outcomes}
-    first: Counter[str] = Counter()
-    for one in evidence.happenings:
-        if one.type != "command.settled":
+            yield Fault("twice", "judged_once", command_id, f"{times} outcomes")
+    receipts = {
+        outcome.command_id: (outcome.outcome, outcome.reason) for outcome in evidence.outcomes
+    }
+    first_answers: Counter[str] = Counter()
+    for event in evidence.happenings:
+        if event.type != "command.settled":
             continue
-        said = (one.body["outcome"], one.body["reason"])
-        if said[0] == "duplicate" or said[1] in UNCLAIMED:
+        answer = (event.body["outcome"], event.body["reason"])
+        if answer[0] == "duplicate" or answer[1] in UNCLAIMED:
             continue
-        name = str(one.body["command_id"])
-        first[name] += 1
-        if kept.get(name) != said:
-            yield Fault("wrong", "same_answer", one.subject, f"told {said}, kept {kept.get(name)}")
-    for name, times in first.items():
+        command_id = str(event.body["command_id"])
+        first_answers[command_id] += 1
+        if receipts.get(command_id) != answer:
+            yield Fault(
+                "wrong",
+                "same_answer",
+                event.subject,
+                f"told {answer}, kept {receipts.get(command_id)}",
+            )
+    for command_id, times in first_answers.items():
         if times > 1:
-            yield Fault("twice", "judged_once", name, f"answered as new {times} times")
+            yield Fault("twice", "judged_once", command_id, f"answered as new {times} times")
 
 
 def _nothing_invented(evidence: Evidence) -> Iterator[Fault]:
     """Hold that every outcome belongs to something that was sent."""
-    sent = {one.command_id for one in evidence.sent}
-    for one in evidence.outcomes:
-        if one.command_id not in sent:
-            yield Fault("wrong", "invented", one.command_id, "nobody sent it")
+    sent_ids = {submission.command_id for submission in evidence.sent}
+    for outcome in evidence.outcomes:
+        if outcome.command_id not in sent_ids:
+            yield Fault("wrong", "invented", outcome.command_id, "nobody sent it")
 
 
 def _contiguous(evidence: Evidence) -> Iterator[Fault]:
     """Hold that events number 1, 2, 3 … and end where the order says."""
-    numbers: dict[str, list[int]] = defaultdict(list)
-    for one in evidence.happenings:
-        if not one.subject.startswith("command:"):
-            numbers[one.subject].append(one.sequence)
-    for subject, found in numbers.items():
-        if sorted(found) != list(range(1, len(found) + 1)):
-            yield Fault("lost", "contiguous", subject, f"{sorted(found)}")
+    sequences_by_subject: dict[str, list[int]] = defaultdict(list)
+    for event in evidence.happenings:
+        if not event.subject.startswith("command:"):
+            sequences_by_subject[event.subject].append(event.sequence)
+    for subject, sequences in sequences_by_subject.items():
+        if sorted(sequences) != list(range(1, len(sequences) + 1)):
+            yield Fault("lost", "contiguous", subject, f"{sorted(sequences)}")
     for order in evidence.standings:
-        last = max(numbers.get(f"order:{order.order_id}", [0]))
-        if last != order.sequence:
-            yield Fault("lost", "contiguous", order.order_id, f"{last}, not {order.sequence}")
+        last_sequence = max(sequences_by_subject.get(f"order:{order.order_id}", [0]))
+        if last_sequence != order.sequence:
+            yield Fault(
+                "lost", "contiguous", order.order_id, f"{last_sequence}, not {order.sequence}"
+            )
 
 
 def _happened_once(evidence: Evidence) -> Iterator[Fault]:
     """Hold that no deadline and no command took effect a second time."""
     effects: Counter[tuple[str, str, str]] = Counter()
-    moments: dict[str, set[int]] = defaultdict(set)
-    for one in evidence.happenings:
-        if one.type == "command.settled":
+    instants_by_cause: dict[str, set[int]] = defaultdict(set)
+    for event in evidence.happenings:
+        if event.type == "command.settled":
             continue
-        if one.type in ONCE or (one.caused_by.startswith("deadline:") and _ends(one)):
-            cause = one.caused_by if one.caused_by.startswith("deadline:") else "any"
-            effects[one.subject, one.type, cause] += 1
-        if one.caused_by.startswith("command:"):
-            moments[one.caused_by].add(one.at_us)
-    for (subject, what, cause), times in effects.items():
+        if event.type in ONCE or (event.caused_by.startswith("deadline:") and _ends(event)):
+            cause = event.caused_by if event.caused_by.startswith("deadline:") else "any"
+            effects[event.subject, event.type, cause] += 1
+        if event.caused_by.startswith("command:"):
+            instants_by_cause[event.caused_by].add(event.at_us)
+    for (subject, event_type, cause), times in effects.items():
         if times > 1:
             law = "deadline_once" if cause.startswith("deadline:") else "effect_once"
-            yield Fault("twice", law, subject, f"{what} {times} times")
-    for why, found in moments.items():
-        if len(found) > 1:
-            yield Fault("twice", "effect_once", why, f"took effect at {sorted(found)}")
+            yield Fault("twice", law, subject, f"{event_type} {times} times")
+    for caused_by, instants_us in instants_by_cause.items():
+        if len(instants_us) > 1:
+            yield Fault("twice", "effect_once", caused_by, f"took effect at {sorted(instants_us)}")
 
 
-def _ends(one: Happening) -> bool:
-    return one.type.startswith("order.")
+def _ends(event: Happening) -> bool:
+    return event.type.startswith("order.")
 
 
 def _effects_have_causes(evidence: Evidence) -> Iterator[Fault]:
     """Hold that only what was applied had effects, money and orders alike."""
-    kept = {one.command_id: one.outcome for one in evidence.outcomes}
-    for one in evidence.happenings:
-        why, _, name = one.caused_by.partition(":")
-        if why != "command" or one.type in {"command.settled", "operator.alerted"}:
+    outcomes = {outcome.command_id: outcome.outcome for outcome in evidence.outcomes}
+    for event in evidence.happenings:
+        cause_kind, _, command_id = event.caused_by.partition(":")
+        if cause_kind != "command" or event.type in {"command.settled", "operator.alerted"}:
             continue
-        if kept.get(name) != "applied":
-            detail = f"caused by {name}, which was {kept.get(name)}"
-            yield Fault("wrong", "caused", one.event_id, detail)
+        if outcomes.get(command_id) != "applied":
+            detail = f"caused by {command_id}, which was {outcomes.get(command_id)}"
+            yield Fault("wrong", "caused", event.event_id, detail)
 
 
 def _never_early(evidence: Evidence) -> Iterator[Fault]:
     """Hold that no deadline took effect before it had passed, by any clock that saw it."""
-    read = _first_read(evidence)
-    for one in evidence.happenings:
-        if not one.caused_by.startswith("deadline:"):
+    first_deliveries = _first_read(evidence)
+    for event in evidence.happenings:
+        if not event.caused_by.startswith("deadline:"):
             continue
-        seen = read.get(one.event_id)
-        if one.recorded_us < one.at_us:
-            yield Fault("early", "not_early", one.event_id, f"{one.at_us - one.recorded_us} µs")
-        elif seen is not None and (seen.read_ms + 1) * 1000 < one.at_us:
-            yield Fault("early", "not_early", one.event_id, "read before it was due")
+        first_delivery = first_deliveries.get(event.event_id)
+        if event.recorded_us < event.at_us:
+            yield Fault(
+                "early", "not_early", event.event_id, f"{event.at_us - event.recorded_us} µs"
+            )
+        elif first_delivery is not None and (first_delivery.read_ms + 1) * 1000 < event.at_us:
+            yield Fault("early", "not_early", event.event_id, "read before it was due")
 
 
 def _delivered(evidence: Evidence) -> Iterator[Fault]:
     """Hold that consumers read what was committed, all of it, and nothing else, in order."""
-    committed = {one.event_id: one for one in evidence.happenings}
-    read = _first_read(evidence)
-    for name in committed.keys() - read.keys():
-        yield Fault("lost", "delivered", name, committed[name].type)
-    last: dict[str, int] = defaultdict(int)
-    for name, delivery in read.items():
-        if name not in committed:
-            yield Fault("wrong", "phantom", name, "delivered, never committed")
-        elif delivery.event != committed[name].sent_as:
-            yield Fault("wrong", "altered", name, "delivered otherwise than committed")
-        subject, _, number = name.rpartition("/")
+    committed = {event.event_id: event for event in evidence.happenings}
+    first_deliveries = _first_read(evidence)
+    for event_id in committed.keys() - first_deliveries.keys():
+        yield Fault("lost", "delivered", event_id, committed[event_id].type)
+    last_sequence: dict[str, int] = defaultdict(int)
+    for event_id, delivery in first_deliveries.items():
+        if event_id not in committed:
+            yield Fault("wrong", "phantom", event_id, "delivered, never committed")
+        elif delivery.event != committed[event_id].sent_as:
+            yield Fault("wrong", "altered", event_id, "delivered otherwise than committed")
+        subject, _, sequence = event_id.rpartition("/")
         if not subject.startswith("command:"):
-            if int(number) < last[subject]:
-                yield Fault("wrong", "ordered", name, f"read after {last[subject]}")
-            last[subject] = int(number)
+            if int(sequence) < last_sequence[subject]:
+                yield Fault("wrong", "ordered", event_id, f"read after {last_sequence[subject]}")
+            last_sequence[subject] = int(sequence)
 
 
 def _first_read(evidence: Evidence) -> dict[str, Delivery]:
-    found: dict[str, Delivery] = {}
-    for one in evidence.delivered:
-        found.setdefault(one.event_id, one)
-    return found
+    first_deliveries: dict[str, Delivery] = {}
+    for delivery in evidence.delivered:
+        first_deliveries.setdefault(delivery.event_id, delivery)
+    return first_deliveries
 
 
 def _balanced(evidence: Evidence) -> Iterator[Fault]:
     """Hold that what one account gained another lost, and that escrow is what orders hold."""
-    sums: Counter[str] = Counter()
-    escrow: Counter[str] = Counter()
-    known = {one.event_id for one in evidence.happenings}
+    totals_fen: Counter[str] = Counter()
+    escrow_fen: Counter[str] = Counter()
+    event_ids = {event.event_id for event in evidence.happenings}
     for side in evidence.sides:
-        sums[side.event_id] += side.amount_fen
+        totals_fen[side.event_id] += side.amount_fen
         family, _, owner = side.account.partition(":")
         if family == "escrow":
-            escrow[owner] += side.amount_fen
-    for event_id, total in sums.items():
-        if total or event_id not in known:
-            yield Fault("wrong", "balanced", event_id, f"{total} fen, of an event on record or not")
-    held = Counter({one.order_id: one.held_fen for one in evidence.standings})
-    for order_id in held.keys() | escrow.keys():
-        if escrow[order_id] != held[order_id]:
-            detail = f"{escrow[order_id]} fen, and the order holds {held[order_id]}"
+            escrow_fen[owner] += side.amount_fen
+    for event_id, total_fen in totals_fen.items():
+        if total_fen or event_id not in event_ids:
+            yield Fault(
+                "wrong", "balanced", event_id, f"{total_fen} fen, of an event on record or not"
+            )
+    held_fen = Counter({order.order_id: order.held_fen for order in evidence.standings})
+    for order_id in held_fen.keys() | escrow_fen.keys():
+        if escrow_fen[order_id] != held_fen[order_id]:
+            detail = f"{escrow_fen[order_id]} fen, and the order holds {held_fen[order_id]}"
             yield Fault("wrong", "escrow", order_id, detail)
 
 
 def _nobody_waits_for_ever(evidence: Evidence) -> Iterator[Fault]:
     """Hold that every order in wait is armed, and none is past its deadline and the grace."""
-    for one in evidence.standings:
-        if (one.lapses_us is None) != (one.wake_us is None):
-            yield Fault("lost", "armed", one.order_id, f"{one.state}, woken at {one.wake_us}")
-        if one.lapses_us is not None and one.lapses_us + GRACE_US < evidence.until_us:
-            late = (evidence.until_us - one.lapses_us) / SECOND_US
-            yield Fault("lost", "stuck", one.order_id, f"{one.state}, {late:.1f} s late")
+    for order in evidence.standings:
+        if (order.lapses_us is None) != (order.wake_us is None):
+            yield Fault("lost", "armed", order.order_id, f"{order.state}, woken at {order.wake_us}")
+        if order.lapses_us is not None and order.lapses_us + GRACE_US < evidence.until_us:
+            late_s = (evidence.until_us - order.lapses_us) / SECOND_US
+            yield Fault("lost", "stuck", order.order_id, f"{order.state}, {late_s:.1f} s late")
 
 
 LAWS: tuple[Callable[[Evidence], Iterator[Fault]], ...] = (
@@ -231,12 +250,12 @@ LAWS: tuple[Callable[[Evidence], Iterator[Fault]], ...] = (
 
 def lateness_s(evidence: Evidence) -> float:
     """Return how late, at worst, a deadline was on record, in seconds."""
-    late = (
-        one.recorded_us - one.at_us
-        for one in evidence.happenings
-        if one.caused_by.startswith("deadline:") and _ends(one)
+    lateness_us = (
+        event.recorded_us - event.at_us
+        for event in evidence.happenings
+        if event.caused_by.startswith("deadline:") and _ends(event)
     )
-    return max(late, default=0) / SECOND_US
+    return max(lateness_us, default=0) / SECOND_US
 
 
 def recovery_s(evidence: Evidence, blow_us: int) -> float:
@@ -244,21 +263,21 @@ def recovery_s(evidence: Evidence, blow_us: int) -> float:
 
     Due are the outcomes of what had been acknowledged, and the deadlines that had passed.
     """
-    asked = {
-        one.command_id: one.stamp
-        for one in reversed(evidence.sent)
-        if one.stamp is not None and one.command_id
+    stamps = {
+        submission.command_id: submission.stamp
+        for submission in reversed(evidence.sent)
+        if submission.stamp is not None and submission.command_id
     }
-    since = {name: at for name, at in asked.items() if at <= blow_us}
-    done = {
+    due_ids = {command_id: stamp for command_id, stamp in stamps.items() if stamp <= blow_us}
+    settled_us = {
         str(event.body["command_id"]): event.recorded_us
-        for event in sorted(evidence.happenings, key=lambda one: -one.recorded_us)
+        for event in sorted(evidence.happenings, key=lambda event: -event.recorded_us)
         if event.type == "command.settled"
     }
-    ends = [done[name] for name in since.keys() & done.keys()]
-    ends += [
-        one.recorded_us
-        for one in evidence.happenings
-        if one.caused_by.startswith("deadline:") and one.at_us <= blow_us
+    recorded_us = [settled_us[command_id] for command_id in due_ids.keys() & settled_us.keys()]
+    recorded_us += [
+        event.recorded_us
+        for event in evidence.happenings
+        if event.caused_by.startswith("deadline:") and event.at_us <= blow_us
     ]
-    return max(0, max(ends, default=0) - blow_us) / SECOND_US
+    return max(0, max(recorded_us, default=0) - blow_us) / SECOND_US

@@ -19,16 +19,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def trials(pytestconfig: pytest.Config) -> int | None:
     """Give the number of blows that was asked for, or None."""
-    asked: int | None = pytestconfig.getoption("--trials", default=None)
-    return asked
+    trials: int | None = pytestconfig.getoption("--trials", default=None)
+    return trials
 
 
 @pytest.fixture(scope="session")
 def seed(pytestconfig: pytest.Config) -> int:
     """Give what chance begins with; printed, so that a failure can be repeated."""
-    chosen: int = pytestconfig.getoption("--seed", default=None) or SEED
-    print(f"--seed {chosen}")  # noqa: T201
-    return chosen
+    seed: int = pytestconfig.getoption("--seed", default=None) or SEED
+    print(f"--seed {seed}")  # noqa: T201
+    return seed
 
 
 @pytest.fixture(autouse=True)

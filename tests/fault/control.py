@@ -53,15 +53,15 @@ class Naive:
     def __init__(self, folder: Path) -> None:
         self.folder, self.url = folder, redis_url(folder)
         self.file = str(folder / "naive.db")
-        ours = {"NAIVE_REDIS": self.url, "NAIVE_DATABASE": self.file}
-        env = [f"{name}={value}" for name, value in ours.items()]
+        variables = {"NAIVE_REDIS": self.url, "NAIVE_DATABASE": self.file}
+        assignments = [f"{name}={value}" for name, value in variables.items()]
         cli = (sys.executable, "-P", "-m", "dramatiq", "tests.fault.naive", "-p", "1", "-t", "4")
-        program = Program("naive.1", ("/usr/bin/env", *env, *cli), probe=lambda _: True)
+        program = Program("naive.1", ("/usr/bin/env", *assignments, *cli), probe=lambda _: True)
         settings = Settings(
             f"sqlite:///{self.file}", "redis://127.0.0.1:1", folder, web_bind="127.0.0.1:0"
         )
-        plan = [redis_program(folder), program]
-        self.formation = Formation(settings, quiet=True, programs=plan)
+        programs = [redis_program(folder), program]
+        self.formation = Formation(settings, quiet=True, programs=programs)
         self.broker = RedisBroker(url=self.url)  # type: ignore[no-untyped-call]
         self.wire = redis.Redis.from_url(self.url)
         self.sender = Sender(self.submit, self.outcomes, Habits(seed=1, resend_us=RESEND_US))
@@ -82,9 +82,13 @@ class Naive:
             self.broker.enqueue(message)
         return stamps
 
-    def outcomes(self, ids: Collection[str]) -> Mapping[str, Kept]:
+    def outcomes(self, command_ids: Collection[str]) -> Mapping[str, Kept]:
         rows = self.rows("SELECT command_id, outcome, received_us FROM outcomes")
-        return {one: Kept(outcome, from_us(at)) for one, outcome, at in rows if one in ids}
+        return {
+            command_id: Kept(outcome, from_us(received_us))
+            for command_id, outcome, received_us in rows
+            if command_id in command_ids
+        }
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with closing(sqlite3.connect(self.file, timeout=15)) as connection:
@@ -105,7 +109,10 @@ class Naive:
             outcomes=[Outcome(*row) for row in self.rows("SELECT * FROM outcomes")],
             happenings=[_happening(row) for row in events],
             sides=[Side(*row) for row in self.rows("SELECT * FROM postings")],
-            standings=[Standing(o, s, None, h, n, due, due) for o, s, h, due, n in orders],
+            standings=[
+                Standing(order_id, state, None, held_fen, sequence, due_us, due_us)
+                for order_id, state, held_fen, due_us, sequence in orders
+            ],
             sent=self.sender.log,
             delivered=self.consumer.log,
             # Whoever waits has been forgotten: the promised grace would only make this slower.
@@ -115,41 +122,45 @@ class Naive:
 
 
 def _happening(row: tuple[Any, ...]) -> Happening:
-    subject, number, what, at, recorded, why, body = row
-    told = {"id": f"{subject}/{number}"} | json.loads(body)
-    return Happening(subject, number, what, at, recorded, why, {}, naive.shown(told))
+    subject, sequence, event_type, at_us, recorded_us, caused_by, body = row
+    event = {"id": f"{subject}/{sequence}"} | json.loads(body)
+    return Happening(
+        subject, sequence, event_type, at_us, recorded_us, caused_by, {}, naive.shown(event)
+    )
 
 
 Blow = Callable[[Naive, Random], None]
 
 
-def kill(one: Naive, chance: Random) -> None:
-    one.kill()
-    one.sender.stopping.wait(chance.uniform(0.5, 1.5))
+def kill(build: Naive, rng: Random) -> None:
+    build.kill()
+    build.sender.stopping.wait(rng.uniform(0.5, 1.5))
 
 
-def flush(one: Naive, chance: Random) -> None:
-    one.wire.flushall()
-    one.sender.stopping.wait(chance.uniform(0.05, 0.3))
+def flush(build: Naive, rng: Random) -> None:
+    build.wire.flushall()
+    build.sender.stopping.wait(rng.uniform(0.05, 0.3))
 
 
-def outage(one: Naive, _: Random) -> None:
+def outage(build: Naive, _: Random) -> None:
     """Keep down, for longer than a deadline, whatever it is that knows of deadlines."""
-    until = time.monotonic() + 1.5 * naive.WINDOW_MS / 1000
-    while time.monotonic() < until:
-        one.kill()
-        one.sender.stopping.wait(0.1)
+    until_at = time.monotonic() + 1.5 * naive.WINDOW_MS / 1000
+    while time.monotonic() < until_at:
+        build.kill()
+        build.sender.stopping.wait(0.1)
 
 
-def repeat(one: Naive, _: Random) -> None:
+def repeat(build: Naive, _: Random) -> None:
     """Send every payment of the past once more."""
-    texts = [sent.text for sent in one.sender.log if "confirm_payment" in sent.text]
-    one.submit(texts)
+    texts = [
+        submission.text for submission in build.sender.log if "confirm_payment" in submission.text
+    ]
+    build.submit(texts)
 
 
-def leave_alone(one: Naive, _: Random) -> None:
+def leave_alone(build: Naive, _: Random) -> None:
     """Do nothing: on a good day the naive build is right, so what it breaks, faults break."""
-    one.sender.stopping.wait(1.0)
+    build.sender.stopping.wait(1.0)
 
 
 NOTHING = "no fault at all"
@@ -166,17 +177,17 @@ CONTROLS: dict[str, tuple[Blow, int]] = {
 def suffer(name: str, folder: Path, seed: int = 1) -> list[Fault]:
     """Let one fault loose on the naive build; return what the checker says of it."""
     blow, trials = CONTROLS[name]
-    chance, one = Random(seed), Naive(folder)  # noqa: S311
-    with one.formation:
-        for thread in (one.sender, one.consumer):
+    rng, build = Random(seed), Naive(folder)  # noqa: S311
+    with build.formation:
+        for thread in (build.sender, build.consumer):
             thread.start()
-        one.sender.stopping.wait(WARM_UP_S)
+        build.sender.stopping.wait(WARM_UP_S)
         for _ in range(trials):
-            blow(one, chance)
-        one.sender.no_more.set()
-        one.sender.idle.wait(AFTERWARDS_S)
-        one.sender.stopping.wait(AFTERWARDS_S)
-        for thread in (one.sender, one.consumer):
+            blow(build, rng)
+        build.sender.no_more.set()
+        build.sender.idle.wait(AFTERWARDS_S)
+        build.sender.stopping.wait(AFTERWARDS_S)
+        for thread in (build.sender, build.consumer):
             thread.stopping.set()
             thread.join()
-        return check(one.evidence())
+        return check(build.evidence())

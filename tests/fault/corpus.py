@@ -42,7 +42,7 @@ def corpus() -> list[Bad]:
 def message(*texts: object, **changes: object) -> bytes:
     """Write a message as the client does, but for what is changed; None leaves a field out."""
     stamp = now_us()
-    whole: dict[str, Any] = {
+    envelope: dict[str, Any] = {
         "queue_name": COMMANDS,
         "actor_name": "settle_commands",
         "args": [],
@@ -51,8 +51,10 @@ def message(*texts: object, **changes: object) -> bytes:
         "message_timestamp": stamp // 1000,
         "kwargs": {"commands": list(texts), "received_at": stamp, "stamp": stamp},
     }
-    whole |= changes
-    return json.dumps({name: one for name, one in whole.items() if one is not None}).encode()
+    envelope |= changes
+    return json.dumps(
+        {field: value for field, value in envelope.items() if value is not None}
+    ).encode()
 
 
 def forged(**changes: object) -> str:
@@ -134,8 +136,8 @@ def _stamps() -> Iterator[Bad]:
         ("a stamp before its receipt", now_us(), 1),
     ):
         kwargs = {"commands": ["{}"], "received_at": at, "stamp": stamp}
-        given = {key: one for key, one in kwargs.items() if one is not None}
-        yield Bad(name, message(kwargs=given))
+        fields = {key: value for key, value in kwargs.items() if value is not None}
+        yield Bad(name, message(kwargs=fields))
 
 
 def _kwargs(**changes: object) -> dict[str, object]:

@@ -32,29 +32,34 @@ def gather(engine: Engine, number: int) -> list[Submission]:
     They stand under a policy of their own, whose window ends when the processes are up.
     """
     migrate(engine)
-    lead = START_UP + timedelta(seconds=number // SETTLED_A_SECOND)
-    patient = POLICY.model_copy(update={"deposit_window": lead})
-    policy = Policy.model_validate(patient.model_dump())
-    began = from_us(now_us())
+    lead_time = START_UP + timedelta(seconds=number // SETTLED_A_SECOND)
+    unchecked_policy = POLICY.model_copy(update={"deposit_window": lead_time})
+    policy = Policy.model_validate(unchecked_policy.model_dump())
+    began_at = from_us(now_us())
     store = Store(engine, policy)
     store.adopt_policy()
-    settler = Settler(store, FixedDoor(began), lambda: None)
+    settler = Settler(store, FixedDoor(began_at), lambda: None)
     author = Author(Random(number), "crowd")  # noqa: S311
     admitted = next(author.admit())
     asks = [admitted, *(Life(author, f"crowd-{n}").place() for n in range(number))]
     # A name of its own: the arena's sender admits the creator again.
     asks[0] = replace(admitted, command_id="cmd-crowd")
     asks[0] = replace(asks[0], text=admitted.text.replace(admitted.command_id, "cmd-crowd"))
-    at = to_us(began)
-    sent = [
-        Submission(ask.command_id, ask.text, at, at + n * 9 * 100_000 // (number + 1))
+    began_us = to_us(began_at)
+    submissions = [
+        Submission(ask.command_id, ask.text, began_us, began_us + n * 9 * 100_000 // (number + 1))
         for n, ask in enumerate(asks)
     ]
-    for n in range(0, len(sent), BATCH):
-        settler.settle([_received(one) for one in sent[n : n + BATCH]])
-    return sent
+    for n in range(0, len(submissions), BATCH):
+        settler.settle([_received(submission) for submission in submissions[n : n + BATCH]])
+    return submissions
 
 
-def _received(one: Submission) -> Received:
-    assert one.stamp is not None
-    return Received(one.text, from_us(0) + one.stamp * MICROSECOND, one.stamp, one.command_id or "")
+def _received(submission: Submission) -> Received:
+    assert submission.stamp is not None
+    return Received(
+        submission.text,
+        from_us(0) + submission.stamp * MICROSECOND,
+        submission.stamp,
+        submission.command_id or "",
+    )

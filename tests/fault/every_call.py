@@ -51,39 +51,39 @@ def ground(database: str) -> Iterator[tuple[str, str]]:
 
 def worth_trying(seed: int, limit: int | None) -> dict[str, set[int]]:
     """Choose the moments to disturb: all, or of those alike by the rules one, or fewer."""
-    known: dict[tuple[object, ...], tuple[str, int]] = {}
-    everything = [(name, n, one) for name in NAMES for n, one in enumerate(moments(name)[1])]
-    Random(seed).shuffle(everything)  # noqa: S311 - which example stands for its like
-    for name, n, one in everything:
-        known.setdefault(one.signature, (name, n))
+    examples_by_signature: dict[tuple[object, ...], tuple[str, int]] = {}
+    all_moments = [(name, n, moment) for name in NAMES for n, moment in enumerate(moments(name)[1])]
+    Random(seed).shuffle(all_moments)  # noqa: S311 - which example stands for its like
+    for name, n, moment in all_moments:
+        examples_by_signature.setdefault(moment.signature, (name, n))
     if limit is None:
-        chosen = [(name, n) for name, n, _ in everything]
+        examples = [(name, n) for name, n, _ in all_moments]
     else:
-        chosen = list(known.values())[:limit]
-    found: dict[str, set[int]] = {}
-    for name, n in chosen:
-        found.setdefault(name, set()).add(n)
-    return found
+        examples = list(examples_by_signature.values())[:limit]
+    indexes_by_name: dict[str, set[int]] = {}
+    for name, n in examples:
+        indexes_by_name.setdefault(name, set()).add(n)
+    return indexes_by_name
 
 
-def disturb(database_url: str, redis_url: str, name: str, chosen: set[int]) -> Tally:
+def disturb(database_url: str, redis_url: str, name: str, moment_indexes: set[int]) -> Tally:
     """Play one worked example; at the chosen moments let every call fail, each in every way.
 
     Each moment begins with the database as the undisturbed run left it, and must end as that
     run ended it: so the whole journey does.
     """
-    policy, story = moments(name)
+    policy, timeline = moments(name)
     pipeline, tally = Pipeline(database_url, redis_url, policy), Tally()
     try:
         empty: State = {table: [] for table in pipeline.save()}
         pipeline.restore(empty)
         pipeline.settler.store.adopt_policy()
-        for n, moment in enumerate(story[: max(chosen) + 1]):
+        for n, moment in enumerate(timeline[: max(moment_indexes) + 1]):
             before = pipeline.save()
             pipeline.tripwire.set(0, Mode.ERROR_BEFORE)
             pipeline.play(moment)
             after = pipeline.save()
-            if n in chosen:
+            if n in moment_indexes:
                 tally.moments += 1
                 _fail_each_call(pipeline, moment, (before, after), tally)
                 pipeline.restore(after)
@@ -97,24 +97,26 @@ def _fail_each_call(
 ) -> None:
     before, after = states
     for mode in Mode:
-        at = 0
+        call_number = 0
         while True:
-            at += 1
+            call_number += 1
             pipeline.restore(before)
-            pipeline.tripwire.set(at, mode)
+            pipeline.tripwire.set(call_number, mode)
             pipeline.play(moment)
             if not pipeline.tripwire.tripped:
                 break
             tally.trials += 1
-            where = f"{moment.signature} call {at} ({pipeline.tripwire.tripped}), {mode}"
-            tally.wrong += [f"{where}: {what}" for what in _wrong(pipeline, before, after)]
+            label = f"{moment.signature} call {call_number} ({pipeline.tripwire.tripped}), {mode}"
+            tally.wrong += [
+                f"{label}: {difference}" for difference in _wrong(pipeline, before, after)
+            ]
 
 
-def _wrong(pipeline: Pipeline, before: State, wanted: State) -> Iterator[str]:
-    got = pipeline.save()
-    yield from differences(wanted, got)
-    if unpublished(got):
-        yield f"not published: {unpublished(got)}"
-    unsent = event_ids(got) - event_ids(before) - pipeline.streamed()
-    if unsent:
-        yield f"not on the stream: {sorted(unsent)}"
+def _wrong(pipeline: Pipeline, before: State, expected: State) -> Iterator[str]:
+    actual = pipeline.save()
+    yield from differences(expected, actual)
+    if unpublished(actual):
+        yield f"not published: {unpublished(actual)}"
+    unsent_ids = event_ids(actual) - event_ids(before) - pipeline.streamed()
+    if unsent_ids:
+        yield f"not on the stream: {sorted(unsent_ids)}"

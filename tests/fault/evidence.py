@@ -111,28 +111,34 @@ class Evidence:
 
 
 def read_evidence(
-    engine: Engine, sent: Sequence[Submission], delivered: Sequence[Delivery], until_us: int
+    engine: Engine, submissions: Sequence[Submission], deliveries: Sequence[Delivery], until_us: int
 ) -> Evidence:
     """Read the database's side, in one view of it."""
     policies = Store(engine, Policy()).known_policies()
     with reading(engine) as connection:
-        t = tables.receipts
-        receipts = connection.execute(select(t)).all()
-        t = tables.events
-        events = connection.execute(select(t).order_by(t.c.subject, t.c.sequence)).all()
+        table = tables.receipts
+        receipts = connection.execute(select(table)).all()
+        table = tables.events
+        events = connection.execute(select(table).order_by(table.c.subject, table.c.sequence)).all()
         postings = connection.execute(select(tables.postings)).all()
         orders = connection.execute(select(tables.orders)).all()
-        buried = connection.execute(select(tables.dead_letters.c.stamp)).scalars().all()
-        kept = connection.execute(select(tables.quarantine.c.message_id)).scalars().all()
+        dead_letter_stamps = connection.execute(select(tables.dead_letters.c.stamp)).scalars().all()
+        quarantined_ids = connection.execute(select(tables.quarantine.c.message_id)).scalars().all()
     return Evidence(
-        outcomes=[Outcome(r.command_id, r.outcome, r.reason, r.received_at) for r in receipts],
+        outcomes=[
+            Outcome(receipt.command_id, receipt.outcome, receipt.reason, receipt.received_at)
+            for receipt in receipts
+        ],
         happenings=[_happening(row) for row in events],
         sides=[side for row in postings for side in _sides(row)],
         standings=[_standing(row, policies) for row in orders],
-        sent=sent,
-        delivered=delivered,
+        sent=submissions,
+        delivered=deliveries,
         until_us=until_us,
-        set_aside=[*(f"dead letter {n}" for n in buried), *(f"quarantined {n}" for n in kept)],
+        set_aside=[
+            *(f"dead letter {n}" for n in dead_letter_stamps),
+            *(f"quarantined {n}" for n in quarantined_ids),
+        ],
     )
 
 

@@ -57,10 +57,10 @@ class Trouble:
 def kill(kind: str) -> Blow:
     """Kill one process of a kind, whichever runs."""
 
-    def blow(arena: Arena, chance: Random) -> None:
-        running = [name for name in arena.formation.pids() if name.partition(".")[0] == kind]
-        if running:
-            arena.strike(chance.choice(running))
+    def blow(arena: Arena, rng: Random) -> None:
+        names = [name for name in arena.formation.pids() if name.partition(".")[0] == kind]
+        if names:
+            arena.strike(rng.choice(names))
 
     return blow
 
@@ -73,12 +73,12 @@ def kill_database(arena: Arena, _: Random) -> None:
 
 def in_hand(arena: Arena) -> set[bytes]:
     """Name the messages that are taken and not settled: those who live do not have them long."""
-    found: set[bytes] = set()
+    message_ids: set[bytes] = set()
     keys: Any = arena.wire.keys(Keys(COMMANDS).taken("*"))
     for key in keys:
         members: Any = arena.wire.smembers(key)
-        found |= members
-    return found
+        message_ids |= members
+    return message_ids
 
 
 TRIES = 300
@@ -86,9 +86,9 @@ FREEZE_S = 17.0
 """Longer than a worker's heartbeat, which is 15 s."""
 
 
-def freeze_worker(arena: Arena, chance: Random) -> None:
+def freeze_worker(arena: Arena, rng: Random) -> None:
     """Stop a worker with messages in hand for longer than its lease; then let it go on."""
-    name = chance.choice(["worker.1", "worker.2"])
+    name = rng.choice(["worker.1", "worker.2"])
     for _ in range(TRIES):
         arena.strike(name, signal.SIGSTOP)
         arena.sender.stopping.wait(0.1)
@@ -99,13 +99,13 @@ def freeze_worker(arena: Arena, chance: Random) -> None:
             arena.strike(name, signal.SIGCONT)
             return
         arena.strike(name, signal.SIGCONT)
-        arena.sender.stopping.wait(chance.uniform(0.01, 0.05))
+        arena.sender.stopping.wait(rng.uniform(0.01, 0.05))
     raise AssertionError(f"{name} was never found with anything in hand")
 
 
-def freeze_relay(arena: Arena, chance: Random) -> None:
+def freeze_relay(arena: Arena, rng: Random) -> None:
     """Stop one of two relays for longer than its lease."""
-    name = chance.choice(["relay.1", "relay.2"])
+    name = rng.choice(["relay.1", "relay.2"])
     if arena.strike(name, signal.SIGSTOP):
         arena.sender.stopping.wait(12.0)
         arena.strike(name, signal.SIGCONT)
@@ -126,56 +126,62 @@ def begin_empty(arena: Arena, _: Random) -> None:
 def storm(weather: Weather, longest_s: float) -> Blow:
     """Let the network be bad between the processes and one of the servers."""
 
-    def blow(arena: Arena, chance: Random) -> None:
-        proxy = arena.proxies[chance.choice(sorted(arena.proxies))]
+    def blow(arena: Arena, rng: Random) -> None:
+        proxy = arena.proxies[rng.choice(sorted(arena.proxies))]
         proxy.turn(weather)
-        arena.sender.stopping.wait(chance.uniform(0.1, longest_s))
+        arena.sender.stopping.wait(rng.uniform(0.1, longest_s))
         proxy.turn(Weather.FAIR)
 
     return blow
 
 
-def outage(arena: Arena, chance: Random) -> None:
+def outage(arena: Arena, rng: Random) -> None:
     """Keep every scheduler down for a while: deadlines pass unnoticed."""
     for _ in range(6):
         arena.strike("scheduler.1")
-        arena.sender.stopping.wait(chance.uniform(0.4, 0.8))
+        arena.sender.stopping.wait(rng.uniform(0.4, 0.8))
 
 
-def fill_disk(arena: Arena, chance: Random) -> None:
+def fill_disk(arena: Arena, rng: Random) -> None:
     """Let no file of the workers, the relay or the scheduler grow, for a moment."""
     pids = [pid for name, pid in arena.formation.pids().items() if name != "redis"]
     for limit in (FULL, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)):
         for pid in pids:
             with suppress(ProcessLookupError):
                 resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
-        arena.sender.stopping.wait(chance.uniform(0.2, 1.0))
+        arena.sender.stopping.wait(rng.uniform(0.2, 1.0))
 
 
 FULL = (4_096, resource.RLIM_INFINITY)
 
 
-def send_rubbish(arena: Arena, chance: Random) -> None:
+def send_rubbish(arena: Arena, rng: Random) -> None:
     """Put the next bad message among the good ones."""
-    rubbish = corpus()
+    bad_messages = corpus()
     number = arena.rubbish
     arena.rubbish += 1
-    turn, which = divmod(number, len(rubbish))
-    rubbish[which].send(arena.wire, number, stamped=turn % 2 == 0)
-    arena.sender.stopping.wait(chance.uniform(0.0, 0.05))
+    round_number, index = divmod(number, len(bad_messages))
+    bad_messages[index].send(arena.wire, number, stamped=round_number % 2 == 0)
+    arena.sender.stopping.wait(rng.uniform(0.0, 0.05))
 
 
 def repeat_everything(arena: Arena, _: Random) -> None:
     """Send every command of the past once more."""
-    old = {one.command_id: one for one in arena.sender.log if one.command_id}
-    arena.sender.send([Ask(str(one.command_id), one.text) for one in list(old.values())])
+    latest = {
+        submission.command_id: submission
+        for submission in arena.sender.log
+        if submission.command_id
+    }
+    arena.sender.send(
+        [Ask(str(submission.command_id), submission.text) for submission in list(latest.values())]
+    )
 
 
 def any_of(*blows: Blow) -> Blow:
     """Strike in one of several ways, by chance."""
 
-    def blow(arena: Arena, chance: Random) -> None:
-        chance.choice(blows)(arena, chance)
+    def blow(arena: Arena, rng: Random) -> None:
+        rng.choice(blows)(arena, rng)
 
     return blow
 
@@ -187,11 +193,11 @@ def nothing(_: Arena, __: Random) -> None:
 def by_wrong_clock(name: str, seconds: int) -> Callable[[Program], Program]:
     """Start one process with its wall clock moved."""
 
-    def swap(one: Program) -> Program:
-        if one.name != name:
-            return one
-        shifted = (*one.argv[:3], "tests.fault.shifted", str(seconds), *one.argv[4:])
-        return replace(one, argv=shifted)
+    def swap(program: Program) -> Program:
+        if program.name != name:
+            return program
+        argv = (*program.argv[:3], "tests.fault.shifted", str(seconds), *program.argv[4:])
+        return replace(program, argv=argv)
 
     return swap
 

@@ -65,19 +65,19 @@ def moments(name: str) -> tuple[Policy, list[Moment]]:
     """Read a worked example: its policy, and every instant at which something happens."""
     path = SCENARIOS / f"{name}.policy.json"
     policy = read_policy(path.read_bytes()) if path.exists() else Policy()
-    world, found = World(Book(policy=policy)), []
+    world, timeline = World(Book(policy=policy)), []
     for step in read_steps((SCENARIOS / f"{name}.steps.jsonl").read_text("utf-8").splitlines()):
         for line in world.play(step):
-            kinds = tuple(event["type"] for event in line["events"])
+            event_types = tuple(event["type"] for event in line["events"])
             if "outcome" in line:
-                asked = json.loads(step.command or "{}").get("kind")
-                sign = (asked, line["outcome"], line["reason"], kinds)
-                found.append(Moment(step.at, step.command, sign))
+                kind = json.loads(step.command or "{}").get("kind")
+                signature = (kind, line["outcome"], line["reason"], event_types)
+                timeline.append(Moment(step.at, step.command, signature))
             else:
                 # Time ends a state only after its deadline, a reminder is sent at its instant.
                 at = parse_instant(line["at"]) + (INSTANT if "timeout" in line else 0 * INSTANT)
-                found.append(Moment(at, None, kinds))
-    return policy, found
+                timeline.append(Moment(at, None, event_types))
+    return policy, timeline
 
 
 class StoryDoor(RedisDoor):
@@ -139,23 +139,23 @@ class Pipeline:
 
     def play(self, moment: Moment, attempts: int = ATTEMPTS) -> None:
         """Go through one moment, again where something failed, until nothing is left to do."""
-        sent, trouble = False, ""
+        is_sent, last_error = False, ""
         for attempt in range(attempts):
             self.door.present = moment.at
             try:
-                if not sent:
+                if not is_sent:
                     self.send(moment, attempt)
-                sent = True
+                is_sent = True
                 self.drain()
                 while self.relay.run_once():
                     pass
             except Died:
                 self.die()
             except (TransientError, redis.RedisError) as error:
-                trouble = f"{type(error).__name__}: {error}"
+                last_error = f"{type(error).__name__}: {error}"
             else:
                 return
-        raise AssertionError(f"no end of it after {self.tripwire.tripped!r}: {trouble}")
+        raise AssertionError(f"no end of it after {self.tripwire.tripped!r}: {last_error}")
 
     def send(self, moment: Moment, attempt: int) -> None:
         """Hand in a command as its sender does, or wake orders as the scheduler does."""
@@ -163,9 +163,9 @@ class Pipeline:
             Client(self.client).submit(moment.command)
             return
         # After a failure a claim's lease must end before anybody may claim again.
-        until = moment.at + attempt * (wakeups.LEASE_US + 1) * MICROSECOND
-        if not wakeups.nothing_due(self.engine, until):
-            wakeups.send(self.client, wakeups.claim(self.engine, until, CLAIMED))
+        until_at = moment.at + attempt * (wakeups.LEASE_US + 1) * MICROSECOND
+        if not wakeups.nothing_due(self.engine, until_at):
+            wakeups.send(self.client, wakeups.claim(self.engine, until_at, CLAIMED))
 
     def drain(self) -> None:
         """Settle and acknowledge, until no message waits and none is in hand."""
@@ -185,15 +185,15 @@ class Pipeline:
                 raise AssertionError(f"{queue}: a message is stranded")
 
     def settle(self, bundle: Bundle) -> None:
-        received = [
-            replace(one, at=self.door.present)
+        commands = [
+            replace(command, at=self.door.present)
             for delivery in bundle.deliveries
-            for one in delivery.commands
+            for command in delivery.commands
         ]
-        orders = {order_id for one in bundle.deliveries for order_id in one.orders}
-        held = self.settler.settle(received, sorted(orders))
-        waiting = {one.message_id for one in held}
-        bundle.settled = {one.message_id for one in bundle.deliveries} - waiting
+        orders = {order_id for delivery in bundle.deliveries for order_id in delivery.orders}
+        deferred = self.settler.settle(commands, sorted(orders))
+        deferred_ids = {command.message_id for command in deferred}
+        bundle.settled = {delivery.message_id for delivery in bundle.deliveries} - deferred_ids
 
     def save(self) -> State:
         """Copy every table."""
@@ -208,16 +208,16 @@ class Pipeline:
         with writing(self.plain) as connection:
             for table in tables.metadata.sorted_tables:
                 connection.execute(table.delete())
-                names = table.c.keys()
+                column_names = table.c.keys()
                 if state[table.name]:
-                    made = [dict(zip(names, row, strict=True)) for row in state[table.name]]
-                    connection.execute(table.insert(), made)
+                    rows = [dict(zip(column_names, row, strict=True)) for row in state[table.name]]
+                    connection.execute(table.insert(), rows)
         self.wire.flushall()
 
     def streamed(self) -> set[str]:
         """Name the events on the stream."""
-        found: Any = self.wire.xrange(EVENTS)
-        return {json.loads(entry[b"event"])["id"] for _, entry in found}
+        entries: Any = self.wire.xrange(EVENTS)
+        return {json.loads(entry[b"event"])["id"] for _, entry in entries}
 
 
 def patiently(call: Callable[[], object]) -> None:
@@ -240,43 +240,49 @@ VOLATILE = {
 
 def lasting(state: State) -> State:
     """Leave out of a copy what two runs need not have in common."""
-    found: State = {}
+    lasting_state: State = {}
     for table in tables.metadata.sorted_tables:
-        names = table.c.keys()
-        kept = [n for n, name in enumerate(names) if name not in VOLATILE.get(table.name, ())]
-        rows = [row for row in state[table.name] if not _is_answer(table.name, names, row)]
-        found[table.name] = sorted((tuple(row[n] for n in kept) for row in rows), key=repr)
-    return found
+        column_names = table.c.keys()
+        column_indexes = [
+            index
+            for index, name in enumerate(column_names)
+            if name not in VOLATILE.get(table.name, ())
+        ]
+        rows = [row for row in state[table.name] if not _is_answer(table.name, column_names, row)]
+        lasting_state[table.name] = sorted(
+            (tuple(row[index] for index in column_indexes) for row in rows), key=repr
+        )
+    return lasting_state
 
 
-def _is_answer(name: str, names: Sequence[str], row: tuple[Any, ...]) -> bool:
-    if name == "tallies":
+def _is_answer(table_name: str, column_names: Sequence[str], row: tuple[Any, ...]) -> bool:
+    if table_name == "tallies":
         # Of the totals, those stay that count facts: each once, whatever happened on the way.
-        counted, labels = row[names.index("name")], row[names.index("labels")]
-        return counted not in FACTS_COUNTED or labels == "command.settled"
-    return name == "events" and row[names.index("type")] == "command.settled"
+        counter, labels = row[column_names.index("name")], row[column_names.index("labels")]
+        return counter not in FACTS_COUNTED or labels == "command.settled"
+    return table_name == "events" and row[column_names.index("type")] == "command.settled"
 
 
 FACTS_COUNTED = ("events", "reminders", "deadlines")
 
 
 def unpublished(state: State) -> list[Any]:
-    names = tables.events.c.keys()
-    at = names.index("published_at")
-    return [row for row in state["events"] if row[at] is None]
+    column_names = tables.events.c.keys()
+    index = column_names.index("published_at")
+    return [row for row in state["events"] if row[index] is None]
 
 
 def event_ids(state: State) -> set[str]:
-    names = tables.events.c.keys()
-    subject, sequence = names.index("subject"), names.index("sequence")
+    column_names = tables.events.c.keys()
+    subject, sequence = column_names.index("subject"), column_names.index("sequence")
     return {f"{row[subject]}/{row[sequence]}" for row in state["events"]}
 
 
-def differences(wanted: State, got: State) -> Iterator[str]:
+def differences(expected: State, actual: State) -> Iterator[str]:
     """Say where two copies differ, table by table."""
-    for name, rows in lasting(wanted).items():
-        other = lasting(got)[name]
-        if rows != other:
-            missing = [row for row in rows if row not in other]
-            added = [row for row in other if row not in rows]
-            yield f"{name}: {missing} missing, {added} added"
+    for name, expected_rows in lasting(expected).items():
+        actual_rows = lasting(actual)[name]
+        if expected_rows != actual_rows:
+            missing_rows = [row for row in expected_rows if row not in actual_rows]
+            extra_rows = [row for row in actual_rows if row not in expected_rows]
+            yield f"{name}: {missing_rows} missing, {extra_rows} added"

@@ -74,9 +74,9 @@ def handle(text: str, received_us: int) -> None:
         values = (command["id"], outcome, None, received_us)
         connection.execute("INSERT INTO outcomes VALUES (?, ?, ?, ?)", values)
     publish(events)
-    for one in events:
-        if one["waits"]:
-            enforce.send_with_options(args=(one["order_id"], one["state"]), delay=WINDOW_MS)
+    for event in events:
+        if event["waits"]:
+            enforce.send_with_options(args=(event["order_id"], event["state"]), delay=WINDOW_MS)
 
 
 @dramatiq.actor(max_retries=3, min_backoff=500)
@@ -86,15 +86,15 @@ def enforce(order_id: str, state: str) -> None:
         row = find(connection, order_id)
         events = []
         if row is not None and row[0] == state:
-            why = f"deadline:{state}"
+            caused_by = f"deadline:{state}"
             change = (LAPSES[state], f"order.{LAPSES[state]}", -row[1])
-            events = [write(connection, order_id, change, why, row[2])]
+            events = [write(connection, order_id, change, caused_by, row[2])]
     publish(events)
 
 
 def obey(connection: sqlite3.Connection, command: Event, at_us: int) -> list[Event]:
     """Change the order; return what happened."""
-    why, kind = f"command:{command['id']}", command["kind"]
+    caused_by, kind = f"command:{command['id']}", command["kind"]
     if kind == "register_creator":
         return [{"id": None, "waits": False}]
     order_id = command.get("order_id") or command["shares"][0]["order_id"]
@@ -102,20 +102,20 @@ def obey(connection: sqlite3.Connection, command: Event, at_us: int) -> list[Eve
         values = (order_id, "", 0, 0, 0)
         connection.execute("INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?)", values)
         change = ("awaiting_deposit", "order.placed", 0)
-        return [write(connection, order_id, change, why, at_us)]
+        return [write(connection, order_id, change, caused_by, at_us)]
     row = find(connection, order_id)
     if row is None:
         return []
     if kind == "confirm_payment" and (row[0], kind) not in MOVES:
         # The money has come, so it is booked.
         change = (row[0], "payment.applied", command["amount_fen"])
-        return [write(connection, order_id, change, why, at_us)]
+        return [write(connection, order_id, change, caused_by, at_us)]
     if (row[0], kind) not in MOVES:
         return []
-    state, what = MOVES[row[0], kind]
-    amount = command.get("amount_fen", 0) if kind == "confirm_payment" else 0
-    amount = -row[1] if state in {"declined", "cancelled"} else amount
-    return [write(connection, order_id, (state, what, amount), why, at_us)]
+    state, event_type = MOVES[row[0], kind]
+    amount_fen = command.get("amount_fen", 0) if kind == "confirm_payment" else 0
+    amount_fen = -row[1] if state in {"declined", "cancelled"} else amount_fen
+    return [write(connection, order_id, (state, event_type, amount_fen), caused_by, at_us)]
 
 
 def find(connection: sqlite3.Connection, order_id: str) -> tuple[str, int, int] | None:
@@ -128,38 +128,38 @@ def write(
     connection: sqlite3.Connection,
     order_id: str,
     change: tuple[str, str, int],
-    why: str,
+    caused_by: str,
     at_us: int,
 ) -> Event:
     """Write down one change of one order: its state, its event, its money."""
-    state, what, amount = change
-    due = at_us + WINDOW_MS * 1000 if state in LAPSES else None
+    state, event_type, amount_fen = change
+    due_us = at_us + WINDOW_MS * 1000 if state in LAPSES else None
     connection.execute(
         "UPDATE orders SET state = ?, held_fen = held_fen + ?, due_us = ?, sequence = sequence + 1"
         " WHERE order_id = ?",
-        (state, amount, due, order_id),
+        (state, amount_fen, due_us, order_id),
     )
     query = "SELECT sequence FROM orders WHERE order_id = ?"
-    (number,) = connection.execute(query, (order_id,)).fetchone()
+    (sequence,) = connection.execute(query, (order_id,)).fetchone()
     subject = f"order:{order_id}"
-    body = {"type": what, "at": instant_text(from_us(at_us)), "state": state}
-    values = (subject, number, what, at_us, now_us(), why, json.dumps(body))
+    body = {"type": event_type, "at": instant_text(from_us(at_us)), "state": state}
+    values = (subject, sequence, event_type, at_us, now_us(), caused_by, json.dumps(body))
     connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", values)
-    if amount:
-        for account, fen in ((f"escrow:{order_id}", amount), ("psp", -amount)):
-            given = (f"{subject}/{number}", account, fen)
-            connection.execute("INSERT INTO postings VALUES (?, ?, ?)", given)
-    told = {"id": f"{subject}/{number}", "order_id": order_id, "waits": state in LAPSES}
-    return told | body
+    if amount_fen:
+        for account, fen in ((f"escrow:{order_id}", amount_fen), ("psp", -amount_fen)):
+            posting = (f"{subject}/{sequence}", account, fen)
+            connection.execute("INSERT INTO postings VALUES (?, ?, ?)", posting)
+    header = {"id": f"{subject}/{sequence}", "order_id": order_id, "waits": state in LAPSES}
+    return header | body
 
 
 def publish(events: list[Event]) -> None:
     """Tell the world, now that it is true."""
     with redis.Redis.from_url(os.environ["NAIVE_REDIS"]) as client:
-        for one in events:
-            if one["id"]:
-                client.xadd(STREAM, {"event": json.dumps(shown(one))})
+        for event in events:
+            if event["id"]:
+                client.xadd(STREAM, {"event": json.dumps(shown(event))})
 
 
-def shown(one: Event) -> Event:
-    return {name: one[name] for name in ("id", "type", "at")}
+def shown(event: Event) -> Event:
+    return {field: event[field] for field in ("id", "type", "at")}

@@ -31,8 +31,8 @@ Told = dict[str, list[tuple[Any, ...]]]
 
 def books(engine: Engine, policy: Policy) -> Iterator[Fault]:
     """Let the production audit have its say: it replays every order from its events."""
-    for found in audit(Store(engine, policy)).findings:
-        yield Fault("wrong", f"books.{found.law}", found.where, found.detail)
+    for finding in audit(Store(engine, policy)).findings:
+        yield Fault("wrong", f"books.{finding.law}", finding.where, finding.detail)
 
 
 def replayed(engine: Engine, evidence: Evidence, policy: Policy) -> Iterator[Fault]:
@@ -41,7 +41,11 @@ def replayed(engine: Engine, evidence: Evidence, policy: Policy) -> Iterator[Fau
     Whatever was killed, stalled or doubled: rights may depend on nothing but those instants. What
     was in time and came out late is counted as a deadline that took effect too early.
     """
-    texts = {one.command_id: one.text for one in evidence.sent if one.command_id}
+    texts = {
+        submission.command_id: submission.text
+        for submission in evidence.sent
+        if submission.command_id
+    }
     with reading(engine) as connection:
         table = tables.receipts
         query = select(table).order_by(table.c.received_at, table.c.stamp)
@@ -49,60 +53,67 @@ def replayed(engine: Engine, evidence: Evidence, policy: Policy) -> Iterator[Fau
         orders = connection.execute(
             select(tables.orders.c.order_id, tables.orders.c.policy_version)
         ).all()
-    known = Store(engine, policy).known_policies()
-    policies = {one.order_id: known[one.policy_version] for one in orders}
-    world, unsure = World(Book(policy=policy)), _overtaken(receipts, texts)
-    told: Told = defaultdict(list)
+    policies_by_version = Store(engine, policy).known_policies()
+    policy_by_order = {
+        order.order_id: policies_by_version[order.policy_version] for order in orders
+    }
+    world, ambiguous_ids = World(Book(policy=policy)), _overtaken(receipts, texts)
+    expected: Told = defaultdict(list)
     for row in receipts:
         # Each was placed under the policy in force where it was settled.
-        world.book.policy = policies.get(row.about, policy)
+        world.book.policy = policy_by_order.get(row.about, policy)
         for line in world.play(Step(from_us(row.received_at), texts[row.command_id])):
-            _note(line, told)
-            if line.get("id") != row.command_id or _subject(texts[row.command_id]) & unsure:
+            _note(line, expected)
+            if line.get("id") != row.command_id or _subject(texts[row.command_id]) & ambiguous_ids:
                 continue
             if (line["outcome"], line["reason"]) != (row.outcome, row.reason):
                 kind: Kind = "early" if row.reason == "late" else "wrong"
                 detail = f"{row.outcome} {row.reason}, not {line['outcome']} {line['reason']}"
                 yield Fault(kind, "rules", row.command_id, detail)
     for line in world.advance(from_us(evidence.until_us) + LONG_AFTER):
-        _note(line, told)
-    yield from _compared(evidence, told, unsure)
+        _note(line, expected)
+    yield from _compared(evidence, expected, ambiguous_ids)
 
 
-def _note(line: dict[str, Any], told: Told) -> None:
+def _note(line: dict[str, Any], events_by_order: Told) -> None:
     for event in line["events"]:
         if "order_id" in event and not event["type"].endswith(".reminded"):
-            told[event["order_id"]].append((event["type"], event["at"], event["caused_by"]))
+            events_by_order[event["order_id"]].append(
+                (event["type"], event["at"], event["caused_by"])
+            )
 
 
-def _compared(evidence: Evidence, told: Told, unsure: set[str]) -> Iterator[Fault]:
+def _compared(evidence: Evidence, expected: Told, ambiguous_ids: set[str]) -> Iterator[Fault]:
     """Compare what happened to each order, but for reminders: those bear the instant of sending."""
-    found: Told = defaultdict(list)
-    for one in evidence.happenings:
-        if one.subject.startswith("order:") and not one.type.endswith(".reminded"):
-            what = (one.type, one.body["at"], one.caused_by)
-            found[one.subject.removeprefix("order:")].append(what)
-    for order_id in (told.keys() | found.keys()) - unsure:
-        if told[order_id] != found[order_id]:
-            detail = f"{found[order_id]}, not {told[order_id]}"
+    actual: Told = defaultdict(list)
+    for event in evidence.happenings:
+        if event.subject.startswith("order:") and not event.type.endswith(".reminded"):
+            entry = (event.type, event.body["at"], event.caused_by)
+            actual[event.subject.removeprefix("order:")].append(entry)
+    for order_id in (expected.keys() | actual.keys()) - ambiguous_ids:
+        if expected[order_id] != actual[order_id]:
+            detail = f"{actual[order_id]}, not {expected[order_id]}"
             yield Fault("wrong", "rules", f"order:{order_id}", detail)
 
 
 def _overtaken(receipts: Any, texts: dict[str, str]) -> set[str]:  # noqa: ANN401 - rows
     """Name orders spoken of shortly before they were placed: patience decides there, not order."""
-    placed, spoken = {}, defaultdict(list)
+    placements, mentions = {}, defaultdict(list)
     for row in receipts:
         command = parse(texts[row.command_id])
         if command.kind == "place_order":
-            placed[command.order_id] = row.received_at, row.stamp
+            placements[command.order_id] = row.received_at, row.stamp
         else:
             for order_id in concerned(command):
-                spoken[order_id].append((row.received_at, row.stamp))
+                mentions[order_id].append((row.received_at, row.stamp))
     slack = 2 * PATIENCE // MICROSECOND
     return {
-        one
-        for one, mine in placed.items()
-        if any(other < mine and mine[0] - slack <= other[0] for other in spoken[one])
+        order_id
+        for order_id, placement in placements.items()
+        if any(
+            mention < placement and placement[0] - slack <= mention[0]
+            for mention in mentions[order_id]
+        )
     }
 
 

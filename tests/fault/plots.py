@@ -57,8 +57,8 @@ Plot = Generator[Ask, Answer, None]
 class Author:
     """Writes orders' lives; the same seed writes the same ones."""
 
-    def __init__(self, chance: Random, name: str, *, backwards: bool = False) -> None:
-        self.chance, self.name, self.number, self.backwards = chance, name, 0, backwards
+    def __init__(self, rng: Random, name: str, *, backwards: bool = False) -> None:
+        self.chance, self.name, self.number, self.backwards = rng, name, 0, backwards
 
     def admit(self) -> Plot:
         """Admit the one creator of everybody."""
@@ -72,10 +72,10 @@ class Author:
 
     def ask(self, kind: str, role: str, not_before_us: int = 0, /, **fields: object) -> Ask:
         """Write a command under an id of its own."""
-        who = {"client": "c1", "creator": "k1"}.get(role, role)
-        tail = fields.get("order_id") or fields.get("payment_id") or "creator"
-        command_id = f"cmd-{kind}-{tail}"[:64]
-        body = {"id": command_id, "kind": kind, "by": {"role": role, "id": who}, **fields}
+        party_id = {"client": "c1", "creator": "k1"}.get(role, role)
+        subject_id = fields.get("order_id") or fields.get("payment_id") or "creator"
+        command_id = f"cmd-{kind}-{subject_id}"[:64]
+        body = {"id": command_id, "kind": kind, "by": {"role": role, "id": party_id}, **fields}
         return Ask(command_id, json.dumps(body), not_before_us)
 
 
@@ -111,15 +111,15 @@ class Life:
     def rest_fen(self) -> int:
         return money.total(self.amount_fen, POLICY.service_fee_bps) - self.first_fen
 
-    def pay(self, what: str, amount_fen: int, not_before_us: int = 0) -> Ask:
-        at = instant_text(from_us(max(now_us(), not_before_us)))
+    def pay(self, prefix: str, amount_fen: int, not_before_us: int = 0) -> Ask:
+        paid_at = instant_text(from_us(max(now_us(), not_before_us)))
         share = {"order_id": self.order_id, "amount_fen": amount_fen}
         return self.author.ask(
             "confirm_payment",
             "payments",
             not_before_us,
-            payment_id=f"{what}-{self.order_id}",
-            paid_at=at,
+            payment_id=f"{prefix}-{self.order_id}",
+            paid_at=paid_at,
             amount_fen=amount_fen,
             shares=[share],
         )
@@ -213,8 +213,8 @@ def muddled(life: Life) -> Plot:
         life.author.chance.shuffle(asks)
     last = asks.pop()
     yield replace(last, before=tuple(asks))
-    for one in asks:
-        yield replace(one, before=())
+    for ask in asks:
+        yield replace(ask, before=())
 
 
 BACKWARDS = 0.5

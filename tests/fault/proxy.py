@@ -121,13 +121,13 @@ class Pair:
         if self.proxy.stalls():
             return not self.ended.wait(LOOK_S)
         ready, _, _ = select.select((self.near, self.far), (), (), LOOK_S)
-        for one in ready:
+        for sock in ready:
             if self.proxy.stalls():
                 break
-            data = one.recv(CHUNK)
+            data = sock.recv(CHUNK)
             if not data:
                 return False
-            if one is self.near:
+            if sock is self.near:
                 self.far.sendall(data)
             elif self.proxy.weather is not Weather.DEAF:
                 self.near.sendall(data)
@@ -135,8 +135,8 @@ class Pair:
 
     def _close(self) -> None:
         self.near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-        for one in (self.near, self.far):
-            one.close()
+        for sock in (self.near, self.far):
+            sock.close()
         with self.proxy.lock:
             self.proxy.pairs.discard(self)
 
@@ -145,10 +145,10 @@ def connected(target: str | tuple[str, int]) -> socket.socket:
     """Connect to the server behind the proxy."""
     if isinstance(target, tuple):
         return socket.create_connection(target)
-    made = socket.socket(socket.AF_UNIX)
+    sock = socket.socket(socket.AF_UNIX)
     try:
-        made.connect(target)
+        sock.connect(target)
     except OSError:
-        made.close()
+        sock.close()
         raise
-    return made
+    return sock

@@ -41,20 +41,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(QUIET))
     print(f"seed {options.seed}", file=sys.stderr)
     with ThreadPoolExecutor(options.jobs) as pool, nothing_more(pool):
-        verdicts = [] if options.control else [one.result() for one in _verdicts(options, pool)]
-        bitten = _controls(options, pool) if options.control or not options.only else {}
+        verdicts = (
+            [] if options.control else [future.result() for future in _verdicts(options, pool)]
+        )
+        broken_laws = _controls(options, pool) if options.control or not options.only else {}
     if options.json:
-        shown = [asdict(one) for one in verdicts]
-        print(json.dumps({"seed": options.seed, "rows": shown, "control": bitten}, indent=2))
+        rows = [asdict(verdict) for verdict in verdicts]
+        print(json.dumps({"seed": options.seed, "rows": rows, "control": broken_laws}, indent=2))
     elif options.markdown:
         print("\n".join(markdown(verdicts)))
     else:
-        print(draw("FAULTS", HEADS, [row(one) for one in verdicts]))
-        for name, laws in bitten.items():
+        print(draw("FAULTS", HEADS, [row(verdict) for verdict in verdicts]))
+        for name, laws in broken_laws.items():
             print(f"control, {name}: {', '.join(laws) or 'survived'}")
-    wrong = any(one.faults for one in verdicts)
-    blunt = any(not laws for name, laws in bitten.items() if name != control.NOTHING)
-    return 1 if wrong or blunt else 0
+    has_faults = any(verdict.faults for verdict in verdicts)
+    control_survived = any(
+        not laws for name, laws in broken_laws.items() if name != control.NOTHING
+    )
+    return 1 if has_faults or control_survived else 0
 
 
 @contextmanager
@@ -86,13 +90,13 @@ def markdown(verdicts: Sequence[Verdict]) -> Iterator[str]:
     heads = ("fault", "trials", "lost", "twice", "early", "wrong", "late, s", "recovery, s")
     yield f"| {' | '.join(heads)} |"
     yield f"|---|{'---:|' * (len(heads) - 1)}"
-    for fault in dict.fromkeys(one.fault for one in verdicts):
-        both = [one for one in verdicts if one.fault == fault]
-        whole = Verdict(fault, "", sum(one.trials for one in both))
-        whole.faults = [each for one in both for each in one.faults]
-        whole.lateness_s = max(one.lateness_s for one in both)
-        whole.recovery_s = max(one.recovery_s for one in both)
-        name, _, *cells = row(whole)
+    for fault_name in dict.fromkeys(verdict.fault for verdict in verdicts):
+        per_database = [verdict for verdict in verdicts if verdict.fault == fault_name]
+        total = Verdict(fault_name, "", sum(verdict.trials for verdict in per_database))
+        total.faults = [fault for verdict in per_database for fault in verdict.faults]
+        total.lateness_s = max(verdict.lateness_s for verdict in per_database)
+        total.recovery_s = max(verdict.recovery_s for verdict in per_database)
+        name, _, *cells = row(total)
         yield f"| {name} | {' | '.join(cells)} |"
 
 
@@ -115,17 +119,17 @@ def _verdicts(options: argparse.Namespace, pool: ThreadPoolExecutor) -> list[Fut
     if "postgresql" in databases and servers.postgres_binaries() is None:
         print("PostgreSQL is not installed: only SQLite is tried", file=sys.stderr)
         databases.remove("postgresql")
-    chosen: list[Future[Verdict]] = []
+    futures: list[Future[Verdict]] = []
     if not options.only or options.only in EVERY_CALL:
-        chosen = [
-            pool.submit(fail_every_call, one, options.seed, options.trials or MOMENTS)
-            for one in databases
+        futures = [
+            pool.submit(fail_every_call, database, options.seed, options.trials or MOMENTS)
+            for database in databases
         ]
     for trouble in TROUBLES:
         if not options.only or options.only in trouble.name:
-            fit = [one for one in databases if one in trouble.databases]
-            chosen += [pool.submit(_tried, trouble, one, options) for one in fit]
-    return chosen
+            supported = [database for database in databases if database in trouble.databases]
+            futures += [pool.submit(_tried, trouble, database, options) for database in supported]
+    return futures
 
 
 def _tried(trouble: Trouble, database: str, options: argparse.Namespace) -> Verdict:
@@ -151,10 +155,12 @@ def fail_every_call(database: str, seed: int, limit: int | None) -> Verdict:
     verdict = Verdict(EVERY_CALL, database, 0)
     with every_call.ground(database) as (database_url, redis_url):
         servers.prepare(database_url)
-        for name, chosen in every_call.worth_trying(seed, limit).items():
-            tally = every_call.disturb(database_url, redis_url, name, chosen)
+        for name, moment_indexes in every_call.worth_trying(seed, limit).items():
+            tally = every_call.disturb(database_url, redis_url, name, moment_indexes)
             verdict.trials += tally.trials
-            verdict.faults += [Fault("wrong", "undisturbed", name, one) for one in tally.wrong]
+            verdict.faults += [
+                Fault("wrong", "undisturbed", name, detail) for detail in tally.wrong
+            ]
     return _told(verdict)
 
 
@@ -164,7 +170,7 @@ def _controls(options: argparse.Namespace, pool: ThreadPoolExecutor) -> dict[str
     def suffered(name: str) -> list[str]:
         with TemporaryDirectory(prefix="earnest-control-") as folder:
             faults = control.suffer(name, Path(folder), options.seed)
-        return sorted({f"{one.kind}: {one.law}" for one in faults})
+        return sorted({f"{fault.kind}: {fault.law}" for fault in faults})
 
     return dict(zip(control.CONTROLS, pool.map(suffered, control.CONTROLS), strict=True))
 

@@ -13,30 +13,30 @@ REAL = datetime.datetime
 class _Kind(type):
     """Lets every real instant count as one of the wrong clock's."""
 
-    def __instancecheck__(cls, one: object) -> bool:
-        return isinstance(one, REAL)
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, REAL)
 
 
 def shift(seconds: int) -> None:
     """Move this process's wall clock, before anything else has looked at it."""
-    by, real_time, real_ns = datetime.timedelta(seconds=seconds), time.time, time.time_ns
-    world: Any = time
-    world.time = lambda: real_time() + seconds
-    world.time_ns = lambda: real_ns() + seconds * 1_000_000_000
+    offset, real_time, real_ns = datetime.timedelta(seconds=seconds), time.time, time.time_ns
+    time_module: Any = time
+    time_module.time = lambda: real_time() + seconds
+    time_module.time_ns = lambda: real_ns() + seconds * 1_000_000_000
 
     class Shifted(REAL, metaclass=_Kind):
         """The calendar as this process sees it."""
 
         @classmethod
         def now(cls, tz: datetime.tzinfo | None = None) -> Any:  # noqa: ANN401 - real, not shifted
-            return REAL.now(tz) + by
+            return REAL.now(tz) + offset
 
         @classmethod
         def utcnow(cls) -> Any:  # noqa: ANN401 - real, not shifted
-            return REAL.now(datetime.UTC).replace(tzinfo=None) + by
+            return REAL.now(datetime.UTC).replace(tzinfo=None) + offset
 
-    calendar: Any = datetime
-    calendar.datetime = Shifted
+    datetime_module: Any = datetime
+    datetime_module.datetime = Shifted
 
 
 if __name__ == "__main__":

@@ -50,17 +50,17 @@ class Case:
     delivered: list[Delivery]
 
     def faults(self) -> list[Fault]:
-        until = to_us(datetime.now(UTC))
-        evidence = read_evidence(self.engine, self.sent, self.delivered, until)
-        found = [*check(evidence), *books(self.engine, POLICY)]
-        return [*found, *replayed(self.engine, evidence, POLICY)]
+        until_us = to_us(datetime.now(UTC))
+        evidence = read_evidence(self.engine, self.sent, self.delivered, until_us)
+        faults = [*check(evidence), *books(self.engine, POLICY)]
+        return [*faults, *replayed(self.engine, evidence, POLICY)]
 
     def sql(self, *statements: str) -> None:
         """Change the database behind everybody's back, constraints or not."""
         with self.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA ignore_check_constraints = ON")
-            for one in statements:
-                assert connection.execute(text(one)).rowcount, one
+            for statement in statements:
+                assert connection.execute(text(statement)).rowcount, statement
             connection.commit()
 
 
@@ -69,34 +69,36 @@ def run_story(engine: Engine, name: str, number: int) -> list[Submission]:
     lines = (SCENARIOS / f"{name}.steps.jsonl").read_text("utf-8")
     lines = re.sub(r'"(id|(?:order|payment|creator|mcn)_id)": "(cmd_)?', rf"\g<0>s{number}-", lines)
     steps = shifted(read_steps(lines.splitlines()), LONG_AGO + timedelta(days=12 * number))
-    door = FixedDoor(steps[0].at)
+    clock = FixedDoor(steps[0].at)
     store = Store(engine, POLICY)
     store.adopt_policy()
-    settler = Settler(store, door, lambda: None)
-    sent = []
+    settler = Settler(store, clock, lambda: None)
+    submissions = []
     for n, step in enumerate([*steps, Step(steps[-1].at + timedelta(days=11), None)]):
-        pass_time(settler, door, step.at)
-        door.present = step.at + MICROSECOND
+        pass_time(settler, clock, step.at)
+        clock.present = step.at + MICROSECOND
         if step.command is not None:
-            received = Received(step.command, step.at, to_us(step.at) + n, f"m{number}-{n}")
-            if settler.settle([received]):
-                door.present = step.at + PATIENCE
-                assert settler.settle([received]) == []
+            command = Received(step.command, step.at, to_us(step.at) + n, f"m{number}-{n}")
+            if settler.settle([command]):
+                clock.present = step.at + PATIENCE
+                assert settler.settle([command]) == []
             command_id = parse(step.command).id
-            sent.append(Submission(command_id, step.command, received.stamp, received.stamp))
-    return sent
+            submissions.append(Submission(command_id, step.command, command.stamp, command.stamp))
+    return submissions
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a database in which five stories have come to their ends."""
-    file = tmp_path_factory.mktemp("good") / "earnest.db"
-    engine = open_database(f"sqlite:///{file}")
+    path = tmp_path_factory.mktemp("good") / "earnest.db"
+    engine = open_database(f"sqlite:///{path}")
     migrate(engine)
-    sent = [one for n, name in enumerate(STORIES) for one in run_story(engine, name, n)]
-    SENT[file] = sent
+    submissions = [
+        submission for n, name in enumerate(STORIES) for submission in run_story(engine, name, n)
+    ]
+    SENT[path] = submissions
     engine.dispose()
-    return file
+    return path
 
 
 SENT: dict[Path, list[Submission]] = {}
@@ -105,11 +107,13 @@ SENT: dict[Path, list[Submission]] = {}
 @pytest.fixture
 def case(good: Path, tmp_path: Path) -> Iterator[Case]:
     """Give a copy of the good run, its events delivered."""
-    copy = tmp_path / "earnest.db"
-    shutil.copy(good, copy)
-    engine = open_database(f"sqlite:///{copy}")
+    copy_path = tmp_path / "earnest.db"
+    shutil.copy(good, copy_path)
+    engine = open_database(f"sqlite:///{copy_path}")
     evidence = read_evidence(engine, (), (), 0)
-    delivered = [Delivery(one.recorded_us // 1000, one.sent_as) for one in evidence.happenings]
+    delivered = [
+        Delivery(event.recorded_us // 1000, event.sent_as) for event in evidence.happenings
+    ]
     yield Case(engine, list(SENT[good]), delivered)
     engine.dispose()
 
@@ -121,16 +125,19 @@ FORFEIT = "(SELECT position FROM events WHERE type = 'order.forfeited' ORDER BY 
 DEADLINE = "caused_by LIKE 'deadline:%' AND type = 'order.expired'"
 
 
-def again(where: str, *changes: str) -> str:
+def again(condition: str, *changes: str) -> str:
     """Write an event a second time, as the next of its subject."""
     columns = "subject, sequence, type, at, recorded_at, caused_by, body, published_at"
-    chosen = columns.replace(
+    select_list = columns.replace(
         "sequence", "(SELECT max(sequence) + 1 FROM events o WHERE o.subject = e.subject)"
     )
     for change in changes:
         name, value = change.split("=", 1)
-        chosen = chosen.replace(name, value)
-    return f"INSERT INTO events ({columns}) SELECT {chosen} FROM events e WHERE {where} LIMIT 1"
+        select_list = select_list.replace(name, value)
+    return (
+        f"INSERT INTO events ({columns})"
+        f" SELECT {select_list} FROM events e WHERE {condition} LIMIT 1"
+    )
 
 
 def swap(case: Case) -> None:
@@ -138,16 +145,16 @@ def swap(case: Case) -> None:
     first, second = (
         next(
             n
-            for n, one in enumerate(case.delivered)
-            if one.event_id.startswith("order:") and one.event_id.endswith(f"/{number}")
+            for n, delivery in enumerate(case.delivered)
+            if delivery.event_id.startswith("order:") and delivery.event_id.endswith(f"/{number}")
         )
         for number in (1, 2)
     )
     case.delivered[first], case.delivered[second] = case.delivered[second], case.delivered[first]
 
 
-def forged(one: Delivery) -> dict[str, object]:
-    return one.event | {"type": "order.paid"}
+def forged(delivery: Delivery) -> dict[str, object]:
+    return delivery.event | {"type": "order.paid"}
 
 
 CORRUPTIONS: dict[str, tuple[Corruption, str]] = {
@@ -281,4 +288,4 @@ def test_a_good_run_has_no_fault(case: Case) -> None:
 def test_a_planted_corruption_is_named(case: Case, corruption: str) -> None:
     plant, law = CORRUPTIONS[corruption]
     plant(case)
-    assert law in {one.law for one in case.faults()}
+    assert law in {fault.law for fault in case.faults()}

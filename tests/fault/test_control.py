@@ -21,7 +21,7 @@ BITES = {
 
 @pytest.mark.parametrize("fault", BITES)
 def test_the_naive_build_breaks(fault: str, seed: int, tmp_path: Path) -> None:
-    laws = {one.law for one in suffer(fault, tmp_path, seed)}
+    laws = {finding.law for finding in suffer(fault, tmp_path, seed)}
     assert laws & BITES[fault], laws
 
 

@@ -28,39 +28,39 @@ def pipeline() -> Iterator[Pipeline]:
         engine = open_database(database_url)
         migrate(engine)
         engine.dispose()
-        made = Pipeline(database_url, redis_url, Policy())
-        made.settler.store.adopt_policy()
-        yield made
-        made.close()
+        pipeline = Pipeline(database_url, redis_url, Policy())
+        pipeline.settler.store.adopt_policy()
+        yield pipeline
+        pipeline.close()
 
 
 def ask(pipeline: Pipeline, number: int) -> bool:
     """Hand in an honest command; tell whether it was settled."""
-    body = {
+    command = {
         "id": f"cmd-honest-{number}",
         "kind": "register_mcn",
         "by": {"role": "platform", "id": "plat"},
         "mcn_id": f"m{number}",
         "name": "M",
     }
-    pipeline.play(Moment(from_us(now_us()), json.dumps(body), ()))
-    return any(row[0] == body["id"] for row in pipeline.save()["receipts"])
+    pipeline.play(Moment(from_us(now_us()), json.dumps(command), ()))
+    return any(row[0] == command["id"] for row in pipeline.save()["receipts"])
 
 
 def set_aside(state: State) -> int:
     """Count what stands in the quarantine, and what was refused and is nobody's of ours."""
-    told = [row for row in state["events"] if "command.settled" in row]
-    strange = [row for row in told if not any("cmd-honest" in str(one) for one in row)]
-    assert all('"outcome":"rejected"' in str(row) for row in strange)
-    return len(state["quarantine"]) + len(strange)
+    answers = [row for row in state["events"] if "command.settled" in row]
+    unknown = [row for row in answers if not any("cmd-honest" in str(cell) for cell in row)]
+    assert all('"outcome":"rejected"' in str(row) for row in unknown)
+    return len(state["quarantine"]) + len(unknown)
 
 
 def test_the_corpus_is_large_and_every_item_is_another() -> None:
-    assert len({one.name for one in CORPUS}) == len(CORPUS) >= 60
+    assert len({bad.name for bad in CORPUS}) == len(CORPUS) >= 60
 
 
 @pytest.mark.parametrize("stamped", [True, False], ids=["stamped", "unstamped"])
-@pytest.mark.parametrize("bad", CORPUS, ids=lambda one: one.name.replace(" ", "_"))
+@pytest.mark.parametrize("bad", CORPUS, ids=lambda bad: bad.name.replace(" ", "_"))
 def test_a_bad_message_is_set_aside_and_its_neighbours_are_served(
     pipeline: Pipeline, bad: Bad, *, stamped: bool
 ) -> None:

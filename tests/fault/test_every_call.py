@@ -17,7 +17,8 @@ MOMENTS = 10
 """How many kinds of moments are disturbed here; `python -m tests.fault.run` disturbs all."""
 
 DATABASES = [
-    pytest.param(one, marks=[pytest.mark.postgres] if one == "postgresql" else []) for one in BOTH
+    pytest.param(database, marks=[pytest.mark.postgres] if database == "postgresql" else [])
+    for database in BOTH
 ]
 
 
@@ -27,8 +28,8 @@ def test_any_call_may_fail_in_any_way(database: str, trials: int | None, seed: i
     total = Tally()
     with ground(database) as (database_url, redis_url):
         servers.prepare(database_url)
-        for name, chosen in worth_trying(seed, trials or MOMENTS).items():
-            tally = disturb(database_url, redis_url, name, chosen)
+        for name, moment_indexes in worth_trying(seed, trials or MOMENTS).items():
+            tally = disturb(database_url, redis_url, name, moment_indexes)
             total.trials += tally.trials
             total.wrong += tally.wrong
     assert total.wrong == []
@@ -36,10 +37,10 @@ def test_any_call_may_fail_in_any_way(database: str, trials: int | None, seed: i
 
 
 def test_every_kind_of_moment_is_worth_trying_once() -> None:
-    chosen = worth_trying(1, None)
-    assert set(chosen) == set(NAMES)
-    fewer = worth_trying(1, 10_000)
-    assert 50 < sum(map(len, fewer.values())) < sum(map(len, chosen.values()))
+    all_moments = worth_trying(1, None)
+    assert set(all_moments) == set(NAMES)
+    one_of_each_kind = worth_trying(1, 10_000)
+    assert 50 < sum(map(len, one_of_each_kind.values())) < sum(map(len, all_moments.values()))
 
 
 def test_a_pipeline_that_forgets_something_would_be_found_out() -> None:
@@ -54,7 +55,7 @@ def test_a_pipeline_that_forgets_something_would_be_found_out() -> None:
         assert pipeline.tripwire.tripped
         pipeline.tripwire.set(0, Mode.ERROR_BEFORE)
         pipeline.play(first)
-        said = " ".join(pipeline.tripwire.said)
+        call_log = " ".join(pipeline.tripwire.said)
         for call in ("EVALSHA", "BEGIN", "INSERT", "COMMIT", "-- Publish events", "UPDATE"):
-            assert call in said, f"{call} went past the tripwire"
+            assert call in call_log, f"{call} went past the tripwire"
         pipeline.close()

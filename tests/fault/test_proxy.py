@@ -18,22 +18,22 @@ pytestmark = pytest.mark.fault
 
 @pytest.fixture
 def proxy(redis_url: str) -> Iterator[Proxy]:
-    with Proxy(redis_url.removeprefix("unix://")) as made:
-        yield made
+    with Proxy(redis_url.removeprefix("unix://")) as proxy:
+        yield proxy
 
 
 @pytest.fixture
 def client(proxy: Proxy) -> Iterator[redis.Redis]:
-    made = redis.Redis(port=proxy.port, socket_timeout=0.2, retry=Retry(NoBackoff(), 0))
-    yield made
-    made.close()
+    client = redis.Redis(port=proxy.port, socket_timeout=0.2, retry=Retry(NoBackoff(), 0))
+    yield client
+    client.close()
 
 
 @pytest.fixture
 def behind(redis_url: str) -> Iterator[redis.Redis]:
-    made = connect(redis_url)
-    yield made
-    made.close()
+    client = connect(redis_url)
+    yield client
+    client.close()
 
 
 def test_fair_weather_carries_both_ways(client: redis.Redis, behind: redis.Redis) -> None:

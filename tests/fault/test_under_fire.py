@@ -49,13 +49,13 @@ ONCE = {
 
 RUNS = [
     pytest.param(
-        one,
+        trouble,
         database,
         marks=[pytest.mark.postgres] if database == "postgresql" else [],
-        id=f"{one.name}-{database}".replace(" ", "_"),
+        id=f"{trouble.name}-{database}".replace(" ", "_"),
     )
-    for one in CAMPAIGNS
-    for database in ONCE.get(one.name, one.databases)
+    for trouble in CAMPAIGNS
+    for database in ONCE.get(trouble.name, trouble.databases)
 ]
 
 
@@ -67,15 +67,15 @@ def campaigns(
     seed: int,
 ) -> Iterator[dict[str, Future[Verdict]]]:
     """Begin every campaign that was asked for, a few at a time: most of each is waiting."""
-    begun: dict[str, Future[Verdict]] = {}
+    futures: dict[str, Future[Verdict]] = {}
     pool = ThreadPoolExecutor(AT_ONCE)
     for item in request.session.items:
         if isinstance(item, pytest.Function) and item.module is request.module:
-            given: dict[str, Any] = item.callspec.params
-            trouble, database = given["trouble"], given["database"]
-            folder, many = tmp_path_factory.mktemp("campaign"), trials or trouble.trials
-            begun[item.name] = pool.submit(endure, trouble, database, many, seed, folder)
-    yield begun
+            params: dict[str, Any] = item.callspec.params
+            trouble, database = params["trouble"], params["database"]
+            folder, trial_count = tmp_path_factory.mktemp("campaign"), trials or trouble.trials
+            futures[item.name] = pool.submit(endure, trouble, database, trial_count, seed, folder)
+    yield futures
     pool.shutdown(cancel_futures=True)
 
 

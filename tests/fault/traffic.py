@@ -87,13 +87,13 @@ class Sender(threading.Thread):
         """Live orders until told to begin no more, and then until all are over."""
         with ThreadPoolExecutor(self.habits.copies) as self.hands:
             self._begin(self.author.admit())
-            start = now_us()
+            start_us = now_us()
             while not self.stopping.is_set() and not self.idle.is_set():
                 if self.admitted and not self.no_more.is_set():
-                    due = int((now_us() - start) / SECOND_US * self.habits.rate)
-                    for _ in range(due - self.begun):
+                    due_count = int((now_us() - start_us) / SECOND_US * self.habits.rate)
+                    for _ in range(due_count - self.begun):
                         self._begin(self.author.next())
-                    self.begun = max(due, self.begun)
+                    self.begun = max(due_count, self.begun)
                 self._send_due()
                 self._listen()
                 if self.no_more.is_set() and not self.errands:
@@ -102,13 +102,13 @@ class Sender(threading.Thread):
 
     def send(self, asks: Sequence[Ask]) -> bool:
         """Hand in commands, each in a message of its own; tell whether all were acknowledged."""
-        now = now_us()
-        given: Sequence[int | None] = [None] * len(asks)
+        sent_us = now_us()
+        stamps: Sequence[int | None] = [None] * len(asks)
         with suppress(TransientError, redis.RedisError):
-            given = self.submit([one.text for one in asks])
-        for ask, stamp in zip(asks, given, strict=True):
-            self.log.append(Submission(ask.command_id, ask.text, now, stamp))
-        return None not in given
+            stamps = self.submit([ask.text for ask in asks])
+        for ask, stamp in zip(asks, stamps, strict=True):
+            self.log.append(Submission(ask.command_id, ask.text, sent_us, stamp))
+        return None not in stamps
 
     def _begin(self, plot: Plot) -> None:
         ask = next(plot)
@@ -116,27 +116,31 @@ class Sender(threading.Thread):
 
     def _send_due(self) -> None:
         now = now_us()
-        due = [one for one in self.errands if not one.sent and one.send_us <= now]
-        if not due:
+        due_errands = [
+            errand for errand in self.errands if not errand.sent and errand.send_us <= now
+        ]
+        if not due_errands:
             return
-        asks = [ask for one in due for ask in (*one.ask.before, one.ask)]
-        done = all(self.hands.map(lambda _: self.send(asks), range(self.habits.copies)))
-        for one in due:
-            one.sent = done
-            one.send_us = now + (self.habits.resend_us if done else AGAIN_US)
+        asks = [ask for errand in due_errands for ask in (*errand.ask.before, errand.ask)]
+        is_acknowledged = all(self.hands.map(lambda _: self.send(asks), range(self.habits.copies)))
+        for errand in due_errands:
+            errand.sent = is_acknowledged
+            errand.send_us = now + (self.habits.resend_us if is_acknowledged else AGAIN_US)
 
     def _listen(self) -> None:
-        waiting = {one.ask.command_id: one for one in self.errands}
+        errand_by_command = {errand.ask.command_id: errand for errand in self.errands}
         try:
-            found = self.outcomes(waiting.keys())
+            outcomes = self.outcomes(errand_by_command.keys())
         except TransientError:
             return
-        for command_id, kept in found.items():
-            self._go_on(waiting[command_id], Answer(kept.outcome, to_us(kept.received_at)))
+        for command_id, outcome in outcomes.items():
+            self._go_on(
+                errand_by_command[command_id], Answer(outcome.outcome, to_us(outcome.received_at))
+            )
         now = now_us()
-        for one in self.errands:
-            if self.habits.resend_us and one.sent and one.send_us <= now:
-                one.sent = False
+        for errand in self.errands:
+            if self.habits.resend_us and errand.sent and errand.send_us <= now:
+                errand.sent = False
 
     def _go_on(self, errand: Errand, answer: Answer) -> None:
         self.admitted = True
@@ -163,16 +167,16 @@ class Consumer(threading.Thread):
         """Read until told to stop; a server that is away is waited for."""
         while not self.stopping.is_set():
             try:
-                found: Any = self.client.xread({self.stream: self.last}, READ_AT_ONCE, READ_MS)
+                streams: Any = self.client.xread({self.stream: self.last}, READ_AT_ONCE, READ_MS)
             except redis.RedisError:
                 self.stopping.wait(ROUND_S)
                 continue
-            for _, entries in found:
-                for number, entry in entries:
-                    self._note(number, entry)
+            for _, entries in streams:
+                for entry_id, entry in entries:
+                    self._note(entry_id, entry)
 
-    def _note(self, number: bytes, entry: dict[bytes, bytes]) -> None:
-        self.last = number
-        one = Delivery(int(number.split(b"-")[0]), json.loads(entry[b"event"]))
-        self.log.append(one)
-        self.seen.add(one.event_id)
+    def _note(self, entry_id: bytes, entry: dict[bytes, bytes]) -> None:
+        self.last = entry_id
+        delivery = Delivery(int(entry_id.split(b"-")[0]), json.loads(entry[b"event"]))
+        self.log.append(delivery)
+        self.seen.add(delivery.event_id)

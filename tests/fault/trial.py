@@ -29,30 +29,30 @@ class Verdict:
     recovery_s: float = 0.0
 
     def count(self, kind: Kind) -> int:
-        return Counter(one.kind for one in self.faults)[kind]
+        return Counter(fault.kind for fault in self.faults)[kind]
 
 
 def endure(trouble: Trouble, database: str, trials: int, seed: int, folder: Path) -> Verdict:
     """Strike a running Earnest `trials` times, let it come to rest, and look."""
-    chance = Random(f"{seed} {trouble.name} {database}")  # noqa: S311
+    rng = Random(f"{seed} {trouble.name} {database}")  # noqa: S311
     with Arena(folder, database, trouble.plan, seed) as arena:
         arena.sender.stopping.wait(WARM_UP_S)
         for _ in range(trials):
-            arena.sender.stopping.wait(chance.uniform(*trouble.pause_s))
-            trouble.blow(arena, chance)
-        last_us = now_us()
+            arena.sender.stopping.wait(rng.uniform(*trouble.pause_s))
+            trouble.blow(arena, rng)
+        last_blow_us = now_us()
         arena.settle_down()
         evidence = arena.evidence()
-        found = [*check(evidence), *books(arena.engine, POLICY)]
-        found += replayed(arena.engine, evidence, POLICY)
-    commands = len({one.command_id for one in evidence.sent})
-    deadlines = sum(one.caused_by.startswith("deadline:") for one in evidence.happenings)
-    met = {"blows": trials, "commands": commands, "deadlines": deadlines}
+        faults = [*check(evidence), *books(arena.engine, POLICY)]
+        faults += replayed(arena.engine, evidence, POLICY)
+    command_count = len({submission.command_id for submission in evidence.sent})
+    deadline_count = sum(event.caused_by.startswith("deadline:") for event in evidence.happenings)
+    trial_counts = {"blows": trials, "commands": command_count, "deadlines": deadline_count}
     return Verdict(
         trouble.name,
         database,
-        met[trouble.counted],
-        faults=found,
+        trial_counts[trouble.counted],
+        faults=faults,
         lateness_s=lateness_s(evidence),
-        recovery_s=recovery_s(evidence, last_us),
+        recovery_s=recovery_s(evidence, last_blow_us),
     )

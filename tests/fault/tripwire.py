@@ -48,13 +48,13 @@ class Tripwire:
         self.at, self.mode, self.calls, self.tripped = at, mode, 0, ""
         self.said.clear()
 
-    def trips(self, what: str) -> bool:
+    def trips(self, call_name: str) -> bool:
         """Count a call; tell whether it is the one."""
         self.calls += 1
-        self.said.append(what)
+        self.said.append(call_name)
         if self.calls != self.at:
             return False
-        self.tripped = what
+        self.tripped = call_name
         return True
 
     def watch(self, engine: Engine) -> Engine:
@@ -63,30 +63,32 @@ class Tripwire:
         event.listen(engine, "do_executemany", self._execute_many)
         event.listen(engine, "do_execute_no_params", self._execute_bare)
         commit = engine.dialect.do_commit
-        wired: Any = engine.dialect
+        dialect: Any = engine.dialect
 
         def do_commit(connection: Any) -> None:  # noqa: ANN401 - the driver's own type
             self._around("COMMIT", connection.driver_connection, lambda: commit(connection))
 
-        wired.do_commit = do_commit
+        dialect.do_commit = do_commit
         return engine
 
     def _execute(self, cursor: Any, statement: str, parameters: Any, _: object) -> bool:  # noqa: ANN401
-        doing = cursor.connection
-        self._around(statement, doing, lambda: cursor.execute(statement, parameters))
+        driver_connection = cursor.connection
+        self._around(statement, driver_connection, lambda: cursor.execute(statement, parameters))
         return True
 
     def _execute_many(self, cursor: Any, statement: str, parameters: Any, _: object) -> bool:  # noqa: ANN401
-        doing = cursor.connection
-        self._around(statement, doing, lambda: cursor.executemany(statement, parameters))
+        driver_connection = cursor.connection
+        self._around(
+            statement, driver_connection, lambda: cursor.executemany(statement, parameters)
+        )
         return True
 
     def _execute_bare(self, cursor: Any, statement: str, _: object) -> bool:  # noqa: ANN401
         self._around(statement, cursor.connection, lambda: cursor.execute(statement))
         return True
 
-    def _around(self, what: str, connection: Any, call: Any) -> None:  # noqa: ANN401
-        trips = self.trips(what[:60])
+    def _around(self, call_name: str, connection: Any, call: Any) -> None:  # noqa: ANN401
+        trips = self.trips(call_name[:60])
         if trips and not self.mode.after:
             self._fail(connection)
         call()
@@ -149,5 +151,5 @@ def failing(kind: type[Any], tripwire: Tripwire) -> type[Any]:
 
 
 def _named(command: Any) -> str:  # noqa: ANN401 - what redis-py packed
-    packed = b"".join(command) if isinstance(command, list) else bytes(command)
-    return " ".join(packed[:80].decode(errors="replace").split())
+    packed_bytes = b"".join(command) if isinstance(command, list) else bytes(command)
+    return " ".join(packed_bytes[:80].decode(errors="replace").split())

@@ -19,8 +19,8 @@ def files(suffix: str = "") -> list[Path]:
 
 def walk(folder: Path) -> Iterator[Path]:
     for path in folder.iterdir():
-        made = path.name in MADE or (path.name.startswith(".") and path.name != ".ci")
-        if path.is_dir() and not made:
+        is_generated = path.name in MADE or (path.name.startswith(".") and path.name != ".ci")
+        if path.is_dir() and not is_generated:
             yield from walk(path)
         elif path.is_file():
             yield path

@@ -59,14 +59,14 @@ MODELS = [path for path in files(".py") if path.is_relative_to(ROOT / "models")]
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_a_model_imports_nothing_that_reaches_the_world(path: Path) -> None:
-    found = [(node, name) for node, name in imports(tree(path)) if name not in ALLOWED]
-    assert [f"{named(path, node)} {name}" for node, name in found] == []
+    forbidden_imports = [(node, name) for node, name in imports(tree(path)) if name not in ALLOWED]
+    assert [f"{named(path, node)} {name}" for node, name in forbidden_imports] == []
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_a_model_calls_nothing_that_looks_at_the_world(path: Path) -> None:
-    found = [(node, name) for node, name in calls(tree(path)) if name in WORLDLY]
-    assert [f"{named(path, node)} {name}" for node, name in found] == []
+    forbidden_calls = [(node, name) for node, name in calls(tree(path)) if name in WORLDLY]
+    assert [f"{named(path, node)} {name}" for node, name in forbidden_calls] == []
 
 
 def imports(module: ast.Module) -> Iterator[tuple[ast.stmt, str]]:

@@ -7,36 +7,11 @@ from pathlib import Path
 
 from tests.house.project import ROOT, files, functions, named, sources, tree
 
-FUNCTION_LINES = 40
-FILE_LINES = 250
-TEST_FILE_LINES = 350
 PARAMETERS = 6
 COLUMNS = 100
 
 # Names that say nothing, and so attract everything.
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "core", "manager"}
-
-
-def test_no_function_is_longer_than_a_screen() -> None:
-    long = [
-        f"{named(path, node)} {node.name}"
-        for path in sources()
-        for node in functions(path)
-        if (node.end_lineno or 0) - node.lineno + 1 > FUNCTION_LINES
-    ]
-    assert long == []
-
-
-def test_no_file_is_longer_than_a_short_read() -> None:
-    assert [named(path) for path in sources() if lines(path) > limit(path)] == []
-
-
-def lines(path: Path) -> int:
-    return len(path.read_text(encoding="utf-8").splitlines())
-
-
-def limit(path: Path) -> int:
-    return TEST_FILE_LINES if path.is_relative_to(ROOT / "tests") else FILE_LINES
 
 
 def test_no_function_asks_for_more_than_can_be_remembered() -> None:
@@ -51,8 +26,8 @@ def test_no_function_asks_for_more_than_can_be_remembered() -> None:
 
 def parameters(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     """Count what a caller must think of; `self` and `cls` come by themselves."""
-    given = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-    return len([one for one in given if one.arg not in {"self", "cls"}])
+    arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
+    return len([argument for argument in arguments if argument.arg not in {"self", "cls"}])
 
 
 def test_no_line_is_wider_than_the_page() -> None:

@@ -31,8 +31,10 @@ ADDRESS = re.compile(r"://|^\s*-|\sfile:|\s@\s", re.MULTILINE)
 @pytest.mark.parametrize("tool", TOOLS)
 def test_the_tool_has_nothing_to_say(tool: str) -> None:
     command = [sys.executable, *TOOLS[tool]]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    completed_process = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert completed_process.returncode == 0, completed_process.stdout + completed_process.stderr
 
 
 LOCKED = {
@@ -41,7 +43,9 @@ LOCKED = {
 }
 
 
-@pytest.mark.parametrize("name", [*LOCKED, *(one for asked in LOCKED.values() for one in asked)])
+@pytest.mark.parametrize(
+    "name", [*LOCKED, *(source for sources in LOCKED.values() for source in sources)]
+)
 def test_requirements_name_packages_and_hashes_and_no_address(name: str) -> None:
     text = (ROOT / name).read_text()
     assert ADDRESS.findall(HASH.sub("", text)) == []
@@ -51,19 +55,19 @@ def test_requirements_name_packages_and_hashes_and_no_address(name: str) -> None
 def test_every_locked_package_has_a_hash(name: str) -> None:
     lock = (ROOT / name).read_text()
     entries = re.split(r"^(?=[a-z])", lock, flags=re.MULTILINE)
-    assert [one.split()[0] for one in entries[1:] if "--hash=sha256:" not in one] == []
+    assert [entry.split()[0] for entry in entries[1:] if "--hash=sha256:" not in entry] == []
 
 
 @pytest.mark.parametrize("name", LOCKED)
 def test_everything_asked_for_is_locked(name: str) -> None:
-    asked = {package for one in LOCKED[name] for package in packages(one)}
-    assert sorted(asked - packages(name)) == []
+    required_packages = {package for source in LOCKED[name] for package in packages(source)}
+    assert sorted(required_packages - packages(name)) == []
 
 
 def test_analysts_read_with_the_arrow_that_we_write_with() -> None:
-    ours, theirs = ((ROOT / name).read_text() for name in LOCKED)
-    (version,) = re.findall(r"^pyarrow==\S+", ours, flags=re.MULTILINE)
-    assert version in theirs
+    writer_lock, analyst_lock = ((ROOT / name).read_text() for name in LOCKED)
+    (version,) = re.findall(r"^pyarrow==\S+", writer_lock, flags=re.MULTILINE)
+    assert version in analyst_lock
 
 
 def packages(name: str) -> set[str]:

@@ -30,10 +30,10 @@ class Bench:
     def __post_init__(self) -> None:
         self.broker = EarnestBroker(self.wire, self.keep)
 
-    def keep(self, refused: Refused) -> None:
+    def keep(self, refused_message: Refused) -> None:
         if self.away:
             raise Unavailable("the database is away")
-        self.refused.append(refused)
+        self.refused.append(refused_message)
 
     @property
     def consumer(self) -> BundleConsumer:
@@ -45,17 +45,17 @@ class Bench:
     def settle(self, message: MessageProxy) -> list[str]:
         """Settle a bundle and acknowledge it; return the texts of its commands."""
         bundle: Bundle = message.kwargs["bundle"]
-        bundle.settled = {one.message_id for one in bundle.deliveries}
+        bundle.settled = {delivery.message_id for delivery in bundle.deliveries}
         self.consumer.ack(message)
-        return [command.text for one in bundle.deliveries for command in one.commands]
+        return [command.text for delivery in bundle.deliveries for command in delivery.commands]
 
     def drain(self) -> list[str]:
         """Settle until the queue is empty; return the texts of the commands, in order."""
-        found: list[str] = []
+        texts: list[str] = []
         while self.wire.hlen(KEYS.messages):
             message = self.take()
-            found += self.settle(message) if message else []
-        return found
+            texts += self.settle(message) if message else []
+        return texts
 
 
 def deliveries_of(message: MessageProxy | None) -> list[Delivery]:
@@ -67,19 +67,19 @@ def present(message: MessageProxy | None) -> MessageProxy:
     return message
 
 
-def raw(wire: redis.Redis, name: str | bytes, payload: str | bytes) -> None:
+def raw(redis_client: redis.Redis, name: str | bytes, payload: str | bytes) -> None:
     """Write a message past the door, as anybody could who reaches Redis."""
-    now, message_id = wire.time(), name if isinstance(name, bytes) else name.encode()
-    wire.hset(KEYS.messages, message_id, payload)
-    wire.zadd(KEYS.pending, {message_id: now[0] * 1_000_000 + now[1]})
-    wire.rpush(KEYS.waiting, message_id)
+    now, message_id = redis_client.time(), name if isinstance(name, bytes) else name.encode()
+    redis_client.hset(KEYS.messages, message_id, payload)
+    redis_client.zadd(KEYS.pending, {message_id: now[0] * 1_000_000 + now[1]})
+    redis_client.rpush(KEYS.waiting, message_id)
 
 
 def message(**changes: object) -> str:
     """Write a message as our client does, with some of its fields replaced."""
     kwargs = {"commands": [registration(1)], "received_at": 5, "stamp": 5}
-    honest = {"queue_name": COMMANDS, "actor_name": "settle_commands", "args": [], "options": {}}
-    return json.dumps(honest | {"message_id": "m", "kwargs": kwargs} | changes)
+    fields = {"queue_name": COMMANDS, "actor_name": "settle_commands", "args": [], "options": {}}
+    return json.dumps(fields | {"message_id": "m", "kwargs": kwargs} | changes)
 
 
 def kwargs(**changes: object) -> str:

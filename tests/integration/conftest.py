@@ -23,17 +23,17 @@ def _short_logs() -> None:
 @pytest.fixture
 def engine(migrated_url: str) -> Iterator[Engine]:
     """Give a migrated database, once of each kind."""
-    made = open_database(migrated_url)
-    yield made
-    made.dispose()
+    migrated_engine = open_database(migrated_url)
+    yield migrated_engine
+    migrated_engine.dispose()
 
 
 @pytest.fixture
 def sqlite_engine(migrated_sqlite_url: str) -> Iterator[Engine]:
     """Give a migrated SQLite database, where the kind of database is not the question."""
-    made = open_database(migrated_sqlite_url)
-    yield made
-    made.dispose()
+    migrated_engine = open_database(migrated_sqlite_url)
+    yield migrated_engine
+    migrated_engine.dispose()
 
 
 @pytest.fixture

@@ -26,9 +26,9 @@ def _model(situation: str) -> tuple[Order, Any]:
 
 def order(situation: str, order_id: str, creator_id: str, placed_at: datetime) -> dict[str, Any]:
     """Write an order as the table has it."""
-    model, placed = _model(situation)
-    own = replace(model, order_id=order_id, creator_id=creator_id, placed_at=placed_at)
-    return rows.new_order_row(own, placed)
+    model, order_placed = _model(situation)
+    order_copy = replace(model, order_id=order_id, creator_id=creator_id, placed_at=placed_at)
+    return rows.new_order_row(order_copy, order_placed)
 
 
 def crowd(count: int, creators: Sequence[str]) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ def sign(creators: Iterable[tuple[str, str | None]]) -> list[dict[str, Any]]:
     ]
 
 
-def write(engine: Engine, table: str, given: Sequence[dict[str, Any]]) -> None:
+def write(engine: Engine, table: str, table_rows: Sequence[dict[str, Any]]) -> None:
     """Write rows in a transaction of their own."""
     with writing(engine) as connection:
-        bulk.insert(connection, tables.metadata.tables[table], given)
+        bulk.insert(connection, tables.metadata.tables[table], table_rows)

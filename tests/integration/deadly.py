@@ -19,15 +19,15 @@ MARK = "deadly"
 STATUS = 9
 
 
-def run(deaths: Path, most: int) -> None:
-    """Run a worker; each death is noted in a file, and after `most` of them nothing kills."""
+def run(deaths: Path, max_deaths: int) -> None:
+    """Run a worker; each death is noted in a file, and after `max_deaths` of them nothing kills."""
 
-    def read(received: Received) -> Asked:
-        if MARK in received.text and len(deaths.read_text()) < most:
+    def read(submission: Received) -> Asked:
+        if MARK in submission.text and len(deaths.read_text()) < max_deaths:
             with deaths.open("a") as file:
                 file.write("x")
             os._exit(STATUS)
-        return sitting.read(received)
+        return sitting.read(submission)
 
     vars(settle)["read"] = read
     stopping = stop_on_signals()

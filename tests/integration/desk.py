@@ -50,8 +50,8 @@ class Desk(Story):
         """Admit two agencies, a signed creator and a direct one."""
         for mcn_id in ("m1", "m2"):
             self.ask("register_mcn", "platform", mcn_id=mcn_id, name=mcn_id)
-        signed = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m1"}
-        self.ask("register_creator", "platform", **signed)
+        creator = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m1"}
+        self.ask("register_creator", "platform", **creator)
         self.ask("register_creator", "platform", creator_id="k2", name="K2", contract="direct")
         return self
 
@@ -75,8 +75,8 @@ class Desk(Story):
     def tell(self, body: dict[str, Any], at: datetime) -> Settlement:
         """Tell the book and the database, and hold them to the same answer."""
         expected = super().tell(body, at)
-        received = self.say(body, at)
-        assert self.answer(received)[:2] == (expected.outcome, expected.reason)
+        submission = self.say(body, at)
+        assert self.answer(submission)[:2] == (expected.outcome, expected.reason)
         return expected
 
     def wake(self, subject: str, at: datetime) -> tuple[Event, ...]:
@@ -87,12 +87,12 @@ class Desk(Story):
 
     def say(self, text: dict[str, Any] | str, at: datetime) -> Received:
         """Settle one command alone, with the patience it may need."""
-        received = self.receive(text, at)
+        submission = self.receive(text, at)
         self.door.present = max(self.door.present, at)
-        if self.settle(received):
+        if self.settle(submission):
             self.door.present = at + PATIENCE
-            assert self.settle(received) == []
-        return received
+            assert self.settle(submission) == []
+        return submission
 
     def receive(
         self,
@@ -107,19 +107,19 @@ class Desk(Story):
         text = text if isinstance(text, str) else json.dumps(text)
         return Received(text, at or self.now, number, message_id or f"message-{number}")
 
-    def settle(self, *received: Received, wakes: Collection[str] = ()) -> list[Received]:
-        return self.settler.settle(received, wakes)
+    def settle(self, *submissions: Received, wakes: Collection[str] = ()) -> list[Received]:
+        return self.settler.settle(submissions, wakes)
 
     def advance(self, until: datetime) -> None:
         """Let time pass as a scheduler would: claim what wants attention, and wake it."""
         pass_time(self.settler, self.door, until)
 
-    def answer(self, received: Received) -> tuple[str, str | None, str | None]:
+    def answer(self, submission: Received) -> tuple[str, str | None, str | None]:
         """Return what was published for one submission: outcome, reason, and how it names it."""
         for event in self.published("command.settled"):
-            if event["sequence"] == received.stamp:
+            if event["sequence"] == submission.stamp:
                 return event["outcome"], event["reason"], event["command_id"]
-        raise AssertionError(f"no outcome for {received}")
+        raise AssertionError(f"no outcome for {submission}")
 
     def published(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Return what consumers will see, in the order of recording."""
@@ -138,13 +138,13 @@ class Desk(Story):
 
     def check(self) -> None:
         """Hold the database to the book, row by row, and to the laws of the books."""
-        assert {one.order_id: one for one in self.reader.orders()} == self.book.orders
+        assert {order.order_id: order for order in self.reader.orders()} == self.book.orders
         receipts = [rows.read_receipt(row) for row in self.rows("receipts")]
-        assert {one.command_id: one for one in receipts} == self.book.receipts
-        for shelf in shelves.SHELVES:
-            stored = map(shelf.read, self.rows(shelf.name))
-            assert {getattr(one, shelf.key): one for one in stored} == getattr(
-                self.book, shelf.name
+        assert {receipt.command_id: receipt for receipt in receipts} == self.book.receipts
+        for mapper in shelves.SHELVES:
+            records = map(mapper.read, self.rows(mapper.name))
+            assert {getattr(record, mapper.key): record for record in records} == getattr(
+                self.book, mapper.name
             )
         assert self._stored_events() == by_subject(self.events)
         with reading(self.engine) as connection:
@@ -152,13 +152,13 @@ class Desk(Story):
         assert audit.audit(self.store).findings == []
 
     def _stored_events(self) -> dict[str, list[Event]]:
-        stored = sorted(self.rows("events"), key=lambda row: (row.subject, row.sequence))
-        events = map(rows.read_event, stored)
-        return by_subject([one for one in events if one.fact.type != "command.settled"])
+        event_rows = sorted(self.rows("events"), key=lambda row: (row.subject, row.sequence))
+        events = map(rows.read_event, event_rows)
+        return by_subject([event for event in events if event.fact.type != "command.settled"])
 
 
 def by_subject(events: list[Event]) -> dict[str, list[Event]]:
-    found: dict[str, list[Event]] = defaultdict(list)
-    for one in events:
-        found[one.subject].append(one)
-    return dict(found)
+    events_by_subject: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        events_by_subject[event.subject].append(event)
+    return dict(events_by_subject)

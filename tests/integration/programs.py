@@ -55,7 +55,7 @@ NOTHING = "pass"
 
 
 def program(name: str, body: str, *arguments: Path | str, once: bool = False) -> Program:
-    argv = (sys.executable, "-c", body, *(str(one) for one in arguments))
+    argv = (sys.executable, "-c", body, *(str(argument) for argument in arguments))
     return Program(name, argv, once=once)
 
 

@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 def at_once(*actions: Callable[[], T]) -> list[T]:
     """Run actions in threads that start together; return what they return, or raise it."""
-    together = threading.Barrier(len(actions))
+    barrier = threading.Barrier(len(actions))
 
     def run(action: Callable[[], T]) -> T:
-        together.wait()
+        barrier.wait()
         return action()
 
     with ThreadPoolExecutor(len(actions)) as pool:
@@ -35,5 +35,5 @@ def engines_for(engine: Engine, number: int) -> Iterator[list[Engine]]:
     try:
         yield engines
     finally:
-        for one in engines:
-            one.dispose()
+        for opened_engine in engines:
+            opened_engine.dispose()

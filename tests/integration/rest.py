@@ -29,9 +29,13 @@ class Resting(Desk):
 
     def settle_debts(self) -> None:
         """Confirm everything that is owed."""
-        for refund in [one for one in self.book.refunds.values() if one.confirmed_at is None]:
+        for refund in [
+            refund for refund in self.book.refunds.values() if refund.confirmed_at is None
+        ]:
             self.ask("confirm_refund", "payments", refund_id=refund.refund_id)
-        for payout in [one for one in self.book.payouts.values() if one.confirmed_at is None]:
+        for payout in [
+            payout for payout in self.book.payouts.values() if payout.confirmed_at is None
+        ]:
             self.ask("confirm_payout", "payments", payout_id=payout.payout_id)
 
     def publish(self) -> None:
@@ -62,6 +66,10 @@ def halves(engine: Engine, name: str = "orders") -> tuple[int, int]:
     """Count the rows of a table, and those of its archive."""
     table = tables.metadata.tables[name]
     with reading(engine) as connection:
-        counts = (select(func.count()).select_from(one) for one in (table, ARCHIVED[table]))
-        first, second = (connection.execute(one).scalar_one() for one in counts)
-    return int(first), int(second)
+        count_queries = (
+            select(func.count()).select_from(source) for source in (table, ARCHIVED[table])
+        )
+        live_count, archived_count = (
+            connection.execute(query).scalar_one() for query in count_queries
+        )
+    return int(live_count), int(archived_count)

@@ -21,10 +21,10 @@ def registration(number: int, name: str = "R") -> str:
     )
 
 
-def wait_for(condition: Callable[[], bool], patience_s: float = 30.0) -> float:
+def wait_for(condition: Callable[[], bool], timeout_s: float = 30.0) -> float:
     """Return the instant at which another process was seen to have made something true."""
-    until = time.monotonic() + patience_s
+    deadline_s = time.monotonic() + timeout_s
     while not condition():
-        assert time.monotonic() < until, "it never became true"
+        assert time.monotonic() < deadline_s, "it never became true"
         time.sleep(0.01)
     return time.monotonic()

@@ -42,25 +42,25 @@ class Said:
         return line
 
 
-def environ(**more: str) -> dict[str, str]:
-    """Return an environment in which nothing of ours is set but `more`."""
+def environ(**settings: str) -> dict[str, str]:
+    """Return an environment in which nothing of ours is set but `settings`."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     # Where nothing else listens: several of us may be tested at once.
-    return child_environ(plain, None) | {"EARNEST_WEB_BIND": "127.0.0.1:0"} | more
+    return child_environ(plain, None) | {"EARNEST_WEB_BIND": "127.0.0.1:0"} | settings
 
 
-def earnest(*words: Path | str, given: str | bytes = "", **more: str) -> Said:
+def earnest(*words: Path | str, stdin: str | bytes = "", **settings: str) -> Said:
     """Run one command to its end."""
-    raw = given if isinstance(given, bytes) else given.encode()
-    done = subprocess.run(
+    stdin_bytes = stdin if isinstance(stdin, bytes) else stdin.encode()
+    process = subprocess.run(
         [*EARNEST, *map(str, words)],
-        input=raw,
+        input=stdin_bytes,
         capture_output=True,
         check=False,
-        env=environ(**more),
+        env=environ(**settings),
         timeout=LONGEST_SECONDS,
     )
-    return Said(done.returncode, done.stdout.decode(), done.stderr.decode())
+    return Said(process.returncode, process.stdout.decode(), process.stderr.decode())
 
 
 def spoken(*words: Path | str) -> Said:
@@ -75,11 +75,15 @@ def spoken(*words: Path | str) -> Said:
 
 
 @contextmanager
-def started(*words: Path | str, **more: str) -> Iterator[subprocess.Popen[str]]:
+def started(*words: Path | str, **settings: str) -> Iterator[subprocess.Popen[str]]:
     """Start a command that goes on; kill it if the test has not ended it."""
     command = [*EARNEST, *map(str, words)]
     with subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env=environ(**more)
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        env=environ(**settings),
     ) as process:
         try:
             yield process

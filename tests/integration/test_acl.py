@@ -60,15 +60,15 @@ def words(line: str) -> list[str]:
 @pytest.fixture
 def role(guarded: str) -> Iterator[Role]:
     """Give a way to connect as any role."""
-    made: list[redis.Redis] = []
+    clients: list[redis.Redis] = []
 
     def connected(name: str) -> redis.Redis:
         url = guarded.replace("unix://", f"unix://{name}:change-me-{name}@")
-        made.append(connect(url))
-        return made[-1]
+        clients.append(connect(url))
+        return clients[-1]
 
     yield connected
-    for client in made:
+    for client in clients:
         client.close()
 
 
@@ -102,9 +102,9 @@ def test_a_producer_can_hand_in_commands_and_a_worker_take_them(role: Role) -> N
     message = next(consumer)
     assert message is not None
     bundle = message.kwargs["bundle"]
-    commands = [one for delivery in bundle.deliveries for one in delivery.commands]
-    assert [one.stamp for one in commands] == stamps
-    bundle.settled = {one.message_id for one in bundle.deliveries}
+    commands = [command for delivery in bundle.deliveries for command in delivery.commands]
+    assert [command.stamp for command in commands] == stamps
+    bundle.settled = {delivery.message_id for delivery in bundle.deliveries}
     consumer.ack(message)
     assert next(consumer) is None
 
@@ -116,10 +116,10 @@ def test_a_producer_s_rights_are_enough_for_an_operator_at_a_terminal(
     Desk(engine=sqlite_engine, now=from_us(now_us())).admit().offer("o1")
     url = guarded.replace("unix://", "unix://producer:change-me-producer@")
     database = sqlite_engine.url.render_as_string(hide_password=False)
-    where = ("--redis-url", url, "--database-url", database, "--var", tmp_path)
+    server_options = ("--redis-url", url, "--database-url", database, "--var", tmp_path)
     words = ("operate", "pause", "o1", "--reason", "ill", "--as", "ann", "--yes")
-    said = spoken(*words, "--timeout", "0", *where)
-    assert "none yet" in said.out
+    result = spoken(*words, "--timeout", "0", *server_options)
+    assert "none yet" in result.out
     consumer = EarnestBroker(role("worker"), lambda _: None).consume(COMMANDS)
     message = next(consumer)
     assert message is not None
@@ -132,9 +132,9 @@ def test_a_producer_s_rights_are_enough_for_an_operator_at_a_terminal(
 def test_a_producer_that_is_early_is_told_so(role: Role, guarded: str) -> None:
     del guarded
     producer = role("producer")
-    missing = producer.register_script("return 1")
+    script = producer.register_script("return 1")
     with pytest.raises(redis.ResponseError):
-        missing(keys=[Keys(COMMANDS).waiting])
+        script(keys=[Keys(COMMANDS).waiting])
     with pytest.raises(Unavailable):
         wakeups.send(producer, ["o1"])
 
@@ -195,7 +195,7 @@ FORBIDDEN: dict[str, list[tuple[object, ...]]] = {
 @pytest.mark.parametrize("name", FORBIDDEN)
 def test_a_role_can_do_nothing_else(role: Role, name: str) -> None:
     client = role(name)
-    assert [one for one in FORBIDDEN[name] if not refused(client, *one)] == []
+    assert [command for command in FORBIDDEN[name] if not refused(client, *command)] == []
 
 
 @pytest.mark.usefixtures("loaded")
@@ -234,8 +234,8 @@ def test_events_are_published_by_one_and_read_by_another(role: Role, sqlite_engi
     desk.admit()
     role("relay").xgroup_create(relay.EVENTS, "g", mkstream=True)
     assert relay.Relay(sqlite_engine, role("relay")).run_once() > 0
-    found: Any = reader.xreadgroup("g", "c", {relay.EVENTS: ">"})
-    ((_, entries),) = found
+    streams: Any = reader.xreadgroup("g", "c", {relay.EVENTS: ">"})
+    ((_, entries),) = streams
     assert reader.xack(relay.EVENTS, "g", entries[0][0]) == 1
 
 
@@ -253,11 +253,11 @@ def test_the_relay_can_publish_tell_again_and_trim(role: Role, sqlite_engine: En
 def test_the_web_process_can_hand_in_and_watch(role: Role, sqlite_engine: Engine) -> None:
     client = role("web")
     assert DoorClock(client).now() > 0
-    kept, rows = inbox.admit(sqlite_engine, DoorClock(client).take, [[KNOCK]])
+    admissions, rows = inbox.admit(sqlite_engine, DoorClock(client).take, [[KNOCK]])
     assert redrive.hand_in(client, rows) == 1
-    assert redrive.sweep(sqlite_engine, role("scheduler"), kept[0].received_at[0] + 1) == 0
-    found = watching.queues(sqlite_engine, client)
-    assert found["redis"] == "up"
+    assert redrive.sweep(sqlite_engine, role("scheduler"), admissions[0].received_at[0] + 1) == 0
+    queue_report = watching.queues(sqlite_engine, client)
+    assert queue_report["redis"] == "up"
     assert groups.groups(client, Limits()) is not None
     assert RedisDoor(client, sqlite_engine).watermark(()) is not None
     relay.ring(client)

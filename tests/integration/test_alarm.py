@@ -27,9 +27,9 @@ def offered(desk: Desk) -> Desk:
 
 
 def test_an_alarm_says_how_many_deadlines_are_held_back_and_since_when(offered: Desk) -> None:
-    lamp, present = Alarm(offered.engine), START + LATER
+    backlog_alarm, present = Alarm(offered.engine), START + LATER
     with capture_logs() as logs:
-        assert lamp.look(present - 2 * BACKLOG, present) == 3
+        assert backlog_alarm.look(present - 2 * BACKLOG, present) == 3
     (entry,) = logs
     assert entry["event"] == "deadlines.held_back"
     assert entry["log_level"] == "error"
@@ -39,16 +39,18 @@ def test_an_alarm_says_how_many_deadlines_are_held_back_and_since_when(offered: 
 def test_it_is_not_repeated_with_every_tick_and_lifted_once(
     offered: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lamp, present = Alarm(offered.engine), START + LATER
+    backlog_alarm, present = Alarm(offered.engine), START + LATER
     with capture_logs() as logs:
         for _ in range(50):
-            lamp.look(present - 2 * BACKLOG, present)
+            backlog_alarm.look(present - 2 * BACKLOG, present)
         monkeypatch.setattr(alarm, "AGAIN_S", 0.0)
-        lamp.not_before = 0.0
-        lamp.look(present - 2 * BACKLOG, present)
+        backlog_alarm.not_before = 0.0
+        backlog_alarm.look(present - 2 * BACKLOG, present)
         for _ in range(50):
-            lamp.look(present, present)
-    assert [one["event"] for one in logs] == ["deadlines.held_back"] * 2 + ["deadlines.released"]
+            backlog_alarm.look(present, present)
+    assert [entry["event"] for entry in logs] == ["deadlines.held_back"] * 2 + [
+        "deadlines.released"
+    ]
 
 
 def test_a_backlog_that_holds_nothing_back_is_no_alarm(desk: Desk) -> None:
@@ -64,7 +66,7 @@ def test_a_tick_holds_back_what_an_older_command_may_still_save(
     wire.zadd(Keys(COMMANDS).pending, {"older": 5})
     with capture_logs() as logs:
         assert waker.run_once() == 0
-    assert [one["event"] for one in logs] == ["deadlines.held_back"]
+    assert [entry["event"] for entry in logs] == ["deadlines.held_back"]
     wire.delete(Keys(COMMANDS).pending)
     assert waker.run_once() == 3
 

@@ -75,26 +75,26 @@ def found(desk: Desk, tmp_path: Path) -> dict[str, Any]:
     desk.ask("accept_order", "creator", order_id="o2")
     desk.pay("balance_of_o2", {"o2": BALANCE})
     desk.ask("decline_order", "creator", order_id="o3")
-    for what in COLUMNS:
-        to = ("--format", "parquet", "--output", tmp_path / what)
-        said = earnest("export", what, *to, EARNEST_DATABASE_URL=url)
-        assert said.status == 0, said.err
+    for dataset in COLUMNS:
+        output_options = ("--format", "parquet", "--output", tmp_path / dataset)
+        result = earnest("export", dataset, *output_options, EARNEST_DATABASE_URL=url)
+        assert result.status == 0, result.err
     script = project_root() / "tests" / "analyst.py"
-    done = subprocess.run(
+    process = subprocess.run(
         [str(python), str(script), str(tmp_path)], capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
+    assert process.returncode == 0, process.stderr
+    return dict(json.loads(process.stdout))
 
 
 def test_types_and_totals_are_those_of_the_books(desk: Desk, found: dict[str, Any]) -> None:
     balances = {name: fen for name, fen in desk.reader.balances().items() if fen}
-    held = sum(one.held_fen for one in desk.book.orders.values())
+    held_fen = sum(order.held_fen for order in desk.book.orders.values())
     for reader, types in TYPES.items():
-        for what, kinds in COLUMNS.items():
-            wanted = {name: types[kind] for kind, names in kinds.items() for name in names}
-            assert found[reader]["types"][what] == wanted, (reader, what)
+        for dataset, kinds in COLUMNS.items():
+            expected_types = {name: types[kind] for kind, names in kinds.items() for name in names}
+            assert found[reader]["types"][dataset] == expected_types, (reader, dataset)
         assert {name: fen for name, fen in found[reader]["balances"].items() if fen} == balances
-        assert found[reader]["held_fen"] == held == balances["escrow"]
+        assert found[reader]["held_fen"] == held_fen == balances["escrow"]
         assert found[reader]["latest_us"] == max(row.at for row in desk.rows("events"))
     assert to_us(desk.now) >= found["duckdb"]["latest_us"]

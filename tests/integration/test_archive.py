@@ -125,8 +125,8 @@ def test_every_reader_finds_an_order_at_rest(near: Resting, situation: str) -> N
 
 def everything_read(desk: Resting) -> dict[str, Any]:
     """Return what every reader of orders, events and money says."""
-    reader, wanted = desk.reader, Wanted(creator="k1")
-    first = pages.page(desk.store, wanted, limit=1)
+    reader, order_filter = desk.reader, Wanted(creator="k1")
+    first_page = pages.page(desk.store, order_filter, limit=1)
     answers = [(row.subject, row.sequence) for row in desk.rows("events") if "cmd" in row.subject]
     return {
         "orders": list(reader.orders()),
@@ -141,36 +141,36 @@ def everything_read(desk: Resting) -> dict[str, Any]:
         "states": watching.states(desk.engine),
         "balances": reader.balances(),
         "lateness": sorted(reader.lateness()),
-        "tasks": tasks(desk.engine, wanted, limit=1),
-        "reports": [list(one.rows(desk.engine)) for one in reports(desk)],
-        "pages": [first, pages.page(desk.store, wanted, cursor=first.cursor)],
+        "tasks": tasks(desk.engine, order_filter, limit=1),
+        "reports": [list(report.rows(desk.engine)) for report in reports(desk)],
+        "pages": [first_page, pages.page(desk.store, order_filter, cursor=first_page.cursor)],
         "explained": explain(desk.store, "o1", at=desk.now),
-        "exports": [list(exported(desk.store, one)) for one in EXPORTS.values()],
+        "exports": [list(exported(desk.store, export)) for export in EXPORTS.values()],
         "audit": reader.audit(),
     }
 
 
 def reports(desk: Resting) -> list[Report]:
-    ways = [(name, by) for name, parts in BREAKDOWNS.items() for by in (None, *parts)]
-    return [Report(name, by, desk.now, LONG) for name, by in ways]
+    breakdowns = [(name, by) for name, parts in BREAKDOWNS.items() for by in (None, *parts)]
+    return [Report(name, by, desk.now, LONG) for name, by in breakdowns]
 
 
 def test_by_hand_nothing_is_done_until_it_is_asked_for(near: Resting) -> None:
-    fill(near.engine, 3, ended=True)
+    fill(near.engine, 3, declined=True)
     fill(near.engine, 2, first=10)
     near.publish()
     url = near.engine.url.render_as_string(hide_password=False)
     words = ("archive", "--older-than", "P30D")
-    (told,) = earnest(*words, "--json", EARNEST_DATABASE_URL=url).lines()
-    assert (told["ready"], told["kept"], told["archived"]) == (3, 0, 0)
+    (report,) = earnest(*words, "--json", EARNEST_DATABASE_URL=url).lines()
+    assert (report["ready"], report["kept"], report["archived"]) == (3, 0, 0)
     assert (
         "Nothing is done yet: --yes archives them." in earnest(*words, EARNEST_DATABASE_URL=url).out
     )
     assert halves(near.engine) == (5, 0)
     assert earnest(*words, "--yes", EARNEST_DATABASE_URL=url).out == "3 orders are archived.\n"
     assert halves(near.engine) == (2, 3)
-    said = earnest("archive", EARNEST_DATABASE_URL=url, EARNEST_ARCHIVE_AFTER="never")
-    assert "say --older-than how long" in said.complaint()
+    result = earnest("archive", EARNEST_DATABASE_URL=url, EARNEST_ARCHIVE_AFTER="never")
+    assert "say --older-than how long" in result.complaint()
 
 
 STAYS = {
@@ -181,18 +181,18 @@ STAYS = {
 }
 
 
-@pytest.mark.parametrize("why", STAYS)
-def test_an_order_of_which_more_is_expected_stays(desk: Resting, why: str) -> None:
-    desk.bring(STAYS[why])
-    if why == "owes a payout":
+@pytest.mark.parametrize("reason", STAYS)
+def test_an_order_of_which_more_is_expected_stays(desk: Resting, reason: str) -> None:
+    desk.bring(STAYS[reason])
+    if reason == "owes a payout":
         for refund_id in list(desk.book.refunds):
             desk.ask("confirm_refund", "payments", refund_id=refund_id)
     desk.publish()
     window = desk.policy.late_notice_window
-    now = desk.order().entered_at + (window if why == "may be reinstated" else 10 * window)
+    now = desk.order().entered_at + (window if reason == "may be reinstated" else 10 * window)
     assert archive.archive(desk.store, archive.Due(now, now)) == 0
-    assert archive.count(desk.store, archive.Due(now, now)) == (0, int(why != "is open"))
-    if why == "may be reinstated":
+    assert archive.count(desk.store, archive.Due(now, now)) == (0, int(reason != "is open"))
+    if reason == "may be reinstated":
         late = now + span("1us")
         assert archive.count(desk.store, archive.Due(late, late)) == (1, 0)
         assert archive.archive(desk.store, archive.Due(late, late)) == 1
@@ -250,16 +250,16 @@ def test_a_refund_never_gets_the_name_that_one_at_rest_has(desk: Resting) -> Non
     desk.check()
 
 
-@pytest.mark.parametrize("everything", [True, False])
+@pytest.mark.parametrize("recompute_archive", [True, False])
 @pytest.mark.parametrize("situation", ["forfeited_late", "completed_agency", "cancelled_offered"])
 def test_the_books_are_right_with_or_without_reading_the_archive(
-    desk: Resting, situation: str, *, everything: bool
+    desk: Resting, situation: str, *, recompute_archive: bool
 ) -> None:
     desk.bring(situation)
     desk.rest()
     place(desk, "o2")
-    report = audit.audit(desk.store, everything=everything)
-    assert (report.findings, report.orders) == ([], 2 if everything else 1)
+    report = audit.audit(desk.store, recompute_archive=recompute_archive)
+    assert (report.findings, report.orders) == ([], 2 if recompute_archive else 1)
 
 
 @pytest.mark.parametrize("name", ["account:psp", "returned", "ended:cancelled:client_cancelled"])
@@ -269,10 +269,10 @@ def test_totals_that_the_archive_does_not_add_up_to_are_found(near: Resting, nam
     with writing(near.engine) as connection:
         change = "UPDATE archive_totals SET value = value + 1 WHERE name = :name"
         assert connection.execute(text(change), {"name": name}).rowcount == 1
-    found = audit.audit(near.store).findings
-    assert ("archive", name) in [(one.law, one.where) for one in found]
+    findings = audit.audit(near.store).findings
+    assert ("archive", name) in [(finding.law, finding.where) for finding in findings]
     # Money that is not there is missed without a look at the archive.
-    laws = {one.law for one in audit.audit(near.store, everything=False).findings}
+    laws = {finding.law for finding in audit.audit(near.store, recompute_archive=False).findings}
     assert bool(laws) == (not name.startswith("ended"))
 
 
@@ -282,8 +282,8 @@ def test_an_order_that_cannot_be_read_keeps_no_other_from_resting(near: Resting)
     near.ask("cancel_order", "client", order_id="o2")
     near.publish()
     with writing(near.engine) as connection:
-        broken = json.dumps({"order_id": "o1"})
+        broken_document = json.dumps({"order_id": "o1"})
         change = text("UPDATE orders SET document = :document WHERE order_id = 'o1'")
-        connection.execute(change, {"document": broken})
+        connection.execute(change, {"document": broken_document})
     assert near.put_away(older_than=timedelta(0)) == 1
     assert halves(near.engine) == (1, 1)

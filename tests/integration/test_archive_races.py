@@ -54,8 +54,10 @@ def payment(desk: Resting, payment_id: str, order_id: str = "o1") -> Received:
 
 def fates(desk: Resting) -> list[tuple[str, str]]:
     """Say what became of each late payment: of which subject, and why."""
-    told = [json.loads(row.body) for row in desk.rows("events") if row.type == "payment.unapplied"]
-    return [(one.get("order_id", "nobody"), one["reason"]) for one in told]
+    events = [
+        json.loads(row.body) for row in desk.rows("events") if row.type == "payment.unapplied"
+    ]
+    return [(event.get("order_id", "nobody"), event["reason"]) for event in events]
 
 
 def test_a_late_payment_and_the_archiver_come_at_once(desk: Resting) -> None:
@@ -68,10 +70,10 @@ def test_a_late_payment_and_the_archiver_come_at_once(desk: Resting) -> None:
     desk.publish()
     (settler,) = others(desk, 1)
     for name in names:
-        late = payment(desk, f"late_{name}", name)
+        late_payment = payment(desk, f"late_{name}", name)
         due = archive.Due(desk.order(name).entered_at, desk.now)
         at_once(
-            partial(settler.settle, [late]),
+            partial(settler.settle, [late_payment]),
             partial(archive.archive, desk.store, due, limit=1),
         )
     assert fates(desk) == [(name, "order_closed") for name in names]
@@ -85,8 +87,8 @@ def test_two_who_need_the_same_order_bring_it_back_once(desk: Resting) -> None:
     desk.bring("declined")
     desk.rest()
     first, second = others(desk, 2)
-    one, two = payment(desk, "p1"), payment(desk, "p2")
-    at_once(lambda: first.settle([one]), lambda: second.settle([two]))
+    first_payment, second_payment = payment(desk, "p1"), payment(desk, "p2")
+    at_once(lambda: first.settle([first_payment]), lambda: second.settle([second_payment]))
     assert fates(desk) == [("o1", "order_closed")] * 2
     assert halves(desk.engine) == (1, 0)
     assert desk.reader.audit().findings == []
@@ -97,14 +99,14 @@ def test_two_who_need_the_same_order_bring_it_back_once(desk: Resting) -> None:
 def while_open(desk: Resting, change: Callable[[Any], object]) -> None:
     """Let a payment come while a change of the archive is not committed yet."""
     (settler,) = others(desk, 1)
-    late = payment(desk, "p1")
+    late_payment = payment(desk, "p1")
     with writing(desk.engine) as connection:
         change(connection)
-        paying = threading.Thread(target=lambda: settler.settle([late]))
-        paying.start()
-        paying.join(0.3)
-        assert paying.is_alive()
-    paying.join()
+        payment_thread = threading.Thread(target=lambda: settler.settle([late_payment]))
+        payment_thread.start()
+        payment_thread.join(0.3)
+        assert payment_thread.is_alive()
+    payment_thread.join()
     assert fates(desk) == [("o1", "order_closed")]
     assert halves(desk.engine) == (1, 0)
     assert desk.reader.audit().findings == []
@@ -132,24 +134,24 @@ def test_a_payment_that_waits_for_another_who_needs_the_order_finds_it_back(desk
 
 
 def test_two_archivers_share_the_work(desk: Resting) -> None:
-    fill(desk.engine, 120, ended=True)
+    fill(desk.engine, 120, declined=True)
     desk.publish()
     due = archive.Due(desk.now.replace(year=2100), desk.now.replace(year=2100))
     with engines_for(desk.engine, 2) as engines:
-        stores = [Store(one, desk.policy) for one in engines]
+        stores = [Store(engine, desk.policy) for engine in engines]
 
         def work(store: Store) -> int:
             return sum(iter(lambda: archive.archive(store, due, limit=7), 0))
 
         shares = at_once(*(lambda store=store: work(store) for store in stores))
-    rest = sum(iter(lambda: archive.archive(desk.store, due), 0))
-    assert sum(shares) + rest == 120
+    remaining = sum(iter(lambda: archive.archive(desk.store, due), 0))
+    assert sum(shares) + remaining == 120
     assert halves(desk.engine) == (0, 120)
     assert desk.reader.audit().findings == []
 
 
 def test_the_scheduler_puts_away_what_ended_long_enough_ago(desk: Resting) -> None:
-    fill(desk.engine, 3, ended=True)
+    fill(desk.engine, 3, declined=True)
     desk.publish()
     assert Archiver(desk.store, None).run_once() == 0
     assert Archiver(desk.store, timedelta(days=365_00)).run_once() == 0
@@ -162,29 +164,29 @@ def test_the_scheduler_puts_away_what_ended_long_enough_ago(desk: Resting) -> No
 @pytest.mark.slow
 @pytest.mark.timeout(120)
 def test_kill_9_between_two_batches_leaves_books_that_are_right(desk: Resting) -> None:
-    fill(desk.engine, COUNT, ended=True)
+    fill(desk.engine, COUNT, declined=True)
     desk.publish()
     url = desk.engine.url.render_as_string(hide_password=False)
     words = ("archive", "--older-than", "PT0S")
     assert f"{COUNT} orders that ended before" in earnest(*words, EARNEST_DATABASE_URL=url).out
     assert halves(desk.engine) == (COUNT, 0)
-    killed = subprocess.Popen(
+    process = subprocess.Popen(
         [*EARNEST, *words, "--yes"],
         env=environ(EARNEST_DATABASE_URL=url),
         stderr=subprocess.DEVNULL,
     )
-    for _, archived in looks(desk.engine, killed):
-        if archived:
-            killed.kill()
+    for _, archived_count in looks(desk.engine, process):
+        if archived_count:
+            process.kill()
             break
-    assert killed.wait() == -9
-    left, archived = halves(desk.engine)
-    assert left + archived == COUNT
-    assert left > 0
-    assert archived > 0
+    assert process.wait() == -9
+    live_count, archived_count = halves(desk.engine)
+    assert live_count + archived_count == COUNT
+    assert live_count > 0
+    assert archived_count > 0
     assert desk.reader.audit().findings == []
-    done = earnest(*words, "--yes", "--json", EARNEST_DATABASE_URL=url)
-    assert done.lines() == [{"archived": left}]
+    result = earnest(*words, "--yes", "--json", EARNEST_DATABASE_URL=url)
+    assert result.lines() == [{"archived": live_count}]
     assert halves(desk.engine) == (0, COUNT)
     assert desk.reader.audit().findings == []
 

@@ -37,33 +37,41 @@ def table(engine: Engine) -> Iterator[Table]:
         desk.say(letters.place(f"o_{creator_id}", creator_id=creator_id), desk.now)
         desk.say(letters.pay(f"d_{creator_id}", {f"o_{creator_id}": DEPOSIT}), desk.now)
     with engines_for(engine, 10) as engines:
-        stores = [Store(one, desk.policy) for one in engines]
+        stores = [Store(opened_engine, desk.policy) for opened_engine in engines]
         yield desk, [Settler(store, desk.door, lambda: None).settle for store in stores]
 
 
-def rush(desk: Desk, settlers: list[Settle], *asked: Letter) -> Counter[tuple[str, str | None]]:
+def rush(desk: Desk, settlers: list[Settle], *commands: Letter) -> Counter[tuple[str, str | None]]:
     """Let commands be settled at the same instant; return what became of them."""
-    received = [desk.receive(one) for one in asked]
-    calls = [partial(settle, [one]) for settle, one in zip(settlers, received, strict=False)]
-    assert [one for held in at_once(*calls) for one in held] == []
-    told = {one["sequence"]: one for one in desk.published("command.settled")}
-    return Counter((told[one.stamp]["outcome"], told[one.stamp]["reason"]) for one in received)
+    submissions = [desk.receive(command) for command in commands]
+    calls = [
+        partial(settle, [submission])
+        for settle, submission in zip(settlers, submissions, strict=False)
+    ]
+    assert [submission for deferred in at_once(*calls) for submission in deferred] == []
+    events_by_stamp = {event["sequence"]: event for event in desk.published("command.settled")}
+    return Counter(
+        (events_by_stamp[submission.stamp]["outcome"], events_by_stamp[submission.stamp]["reason"])
+        for submission in submissions
+    )
 
 
 def open_orders(desk: Desk) -> set[tuple[str, bool]]:
     """Audit the books; return the states of orders that have not ended, and if a ban stops them."""
     assert desk.reader.audit().findings == []
-    left = [one for one in desk.reader.orders() if one.state not in FINAL]
-    return {(one.state, "ban" in one.stoppers) for one in left}
+    unended_orders = [order for order in desk.reader.orders() if order.state not in FINAL]
+    return {(order.state, "ban" in order.stoppers) for order in unended_orders}
 
 
 def test_an_order_placed_while_its_creator_is_banned_does_not_stay(table: Table) -> None:
     desk, settlers = table
     for creator_id in CREATORS:
-        placed = (letters.place(f"n{n}_{creator_id}", creator_id=creator_id) for n in range(4))
-        found = rush(desk, settlers, *placed, letters.report(f"second_{creator_id}", creator_id))
-        assert found.total() == 5
-        assert found.keys() <= {("applied", None), ("rejected", "creator_banned")}
+        placements = (letters.place(f"n{n}_{creator_id}", creator_id=creator_id) for n in range(4))
+        outcomes = rush(
+            desk, settlers, *placements, letters.report(f"second_{creator_id}", creator_id)
+        )
+        assert outcomes.total() == 5
+        assert outcomes.keys() <= {("applied", None), ("rejected", "creator_banned")}
     assert open_orders(desk) == set()
 
 
@@ -71,8 +79,8 @@ def test_an_acceptance_during_a_ban_is_refused_or_its_clock_stands_still(table: 
     desk, settlers = table
     for creator_id in CREATORS:
         accept = letters.ask("accept_order", f"creator:{creator_id}", f"o_{creator_id}")
-        found = rush(desk, settlers, accept, letters.report(f"second_{creator_id}", creator_id))
-        assert found.keys() <= {("applied", None), ("rejected", "wrong_state")}
+        outcomes = rush(desk, settlers, accept, letters.report(f"second_{creator_id}", creator_id))
+        assert outcomes.keys() <= {("applied", None), ("rejected", "wrong_state")}
     assert open_orders(desk) <= {(State.AWAITING_BALANCE, True)}
 
 
@@ -80,11 +88,11 @@ def test_a_violation_reported_by_ten_at_once_counts_once(table: Table) -> None:
     desk, settlers = table
     for creator_id in CREATORS:
         twins = [letters.report(f"second_{creator_id}", creator_id) for _ in range(10)]
-        found = rush(desk, settlers, *twins)
-        assert found == {("applied", None): 1, ("duplicate", None): 9}
-    assert Counter(one["creator_id"] for one in desk.published("creator.banned")) == dict.fromkeys(
-        CREATORS, 1
-    )
+        outcomes = rush(desk, settlers, *twins)
+        assert outcomes == {("applied", None): 1, ("duplicate", None): 9}
+    assert Counter(
+        event["creator_id"] for event in desk.published("creator.banned")
+    ) == dict.fromkeys(CREATORS, 1)
     assert open_orders(desk) == set()
 
 
@@ -96,10 +104,10 @@ def test_the_end_of_a_ban_is_told_once_however_many_notice(table: Table) -> None
         desk.say(letters.report(f"second_{creator_id}", creator_id), desk.now)
     desk.door.present = desk.now + span("7d") + MICRO
     for creator_id in CREATORS:
-        both = (f"creator:{creator_id}", f"o_{creator_id}")
-        wakes = [partial(settle, (), [both[n % 2]]) for n, settle in enumerate(settlers)]
+        subjects = (f"creator:{creator_id}", f"o_{creator_id}")
+        wakes = [partial(settle, (), [subjects[n % 2]]) for n, settle in enumerate(settlers)]
         at_once(*wakes)
     assert len(desk.published("creator.ban_lifted")) == ROUNDS
     assert len(desk.published("clock.resumed")) == ROUNDS
     assert open_orders(desk) == {(State.AWAITING_BALANCE, False)}
-    assert {one.due_at for one in desk.reader.orders()} == {desk.now + 2 * span("7d")}
+    assert {order.due_at for order in desk.reader.orders()} == {desk.now + 2 * span("7d")}

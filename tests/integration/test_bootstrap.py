@@ -49,9 +49,9 @@ def begin(root: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def earnest(root: Path, *arguments: str) -> tuple[int, str, str]:
-    running = begin(root, *arguments)
-    out, err = running.communicate()
-    return running.returncode, out, err
+    process = begin(root, *arguments)
+    out, err = process.communicate()
+    return process.returncode, out, err
 
 
 def test_the_first_run_sets_up_and_the_second_does_not(checkout: Path) -> None:
@@ -70,8 +70,8 @@ def test_a_changed_lock_sets_up_again(checkout: Path) -> None:
 
 
 def test_two_at_once_set_up_once(checkout: Path) -> None:
-    both = [begin(checkout), begin(checkout)]
-    ends = [(*one.communicate(), one.returncode) for one in both]
+    processes = [begin(checkout), begin(checkout)]
+    ends = [(*process.communicate(), process.returncode) for process in processes]
     assert [code for _, _, code in ends] == [0, 0]
     assert sum(SETTING_UP in err for _, err, _ in ends) == 1
 
@@ -89,8 +89,8 @@ def test_a_failed_install_is_one_clear_line_and_is_tried_again(checkout: Path) -
 
 
 def test_an_old_python_is_told_so(checkout: Path) -> None:
-    door = (checkout / "earnest").read_text().replace("OLDEST = (3, 11)", "OLDEST = (4, 0)")
-    (checkout / "earnest").write_text(door)
+    launcher = (checkout / "earnest").read_text().replace("OLDEST = (3, 11)", "OLDEST = (4, 0)")
+    (checkout / "earnest").write_text(launcher)
     code, _, err = earnest(checkout)
     assert code == 1
     assert "needs Python 4.0 or newer" in err

@@ -24,10 +24,10 @@ from workers.wire import COMMANDS, QUEUES, WAKEUPS, Keys
 ACTORS = {COMMANDS: "settle_commands", WAKEUPS: "wake_orders"}
 
 
-def push(wire: redis.Redis, queue: str, message_id: str, payload: str | bytes) -> None:
+def push(redis_client: redis.Redis, queue: str, message_id: str, payload: str | bytes) -> None:
     """Write a message past the door, with everything that an honest one has."""
-    keys, (seconds, micros) = Keys(queue), wire.time()
-    with wire.pipeline(transaction=True) as pipe:
+    keys, (seconds, micros) = Keys(queue), redis_client.time()
+    with redis_client.pipeline(transaction=True) as pipe:
         pipe.hset(keys.messages, message_id, payload)
         pipe.zadd(keys.pending, {message_id: seconds * 1_000_000 + micros})
         pipe.rpush(keys.waiting, message_id)
@@ -38,15 +38,15 @@ def push(wire: redis.Redis, queue: str, message_id: str, payload: str | bytes) -
 def message(queue: str = COMMANDS, /, kwargs: Any = None, **changes: Any) -> str:  # noqa: ANN401 - what strangers write
     """Write a message as Dramatiq does, with some of its fields replaced."""
     items = {"commands": [json.dumps(letters.accept("nobody"))], "orders": ["nobody"]}
-    given = items | {"received_at": 5, "stamp": 5} if kwargs is None else kwargs
+    message_kwargs = items | {"received_at": 5, "stamp": 5} if kwargs is None else kwargs
     fields: dict[str, Any] = {
         "queue_name": queue,
         "actor_name": ACTORS[queue],
         "args": [],
-        "kwargs": given,
+        "kwargs": message_kwargs,
     }
-    more = {"options": {}, "message_id": "m", "message_timestamp": 5}
-    return json.dumps(fields | more | changes)
+    envelope = {"options": {}, "message_id": "m", "message_timestamp": 5}
+    return json.dumps(fields | envelope | changes)
 
 
 POISON: dict[str, str | bytes] = {
@@ -77,25 +77,25 @@ POISON: dict[str, str | bytes] = {
 
 @pytest.fixture
 def workplace(engine: Engine, wire: redis.Redis) -> Iterator[Workplace]:
-    with working(engine, wire) as made:
-        made.client.submit_many(map(json.dumps, letters.admit()))
-        eventually(lambda: len(made.rows("receipts")) == 2)
-        yield made
+    with working(engine, wire) as started_workplace:
+        started_workplace.client.submit_many(map(json.dumps, letters.admit()))
+        eventually(lambda: len(started_workplace.rows("receipts")) == 2)
+        yield started_workplace
 
 
 def test_poison_is_quarantined_once_and_costs_its_neighbours_nothing(workplace: Workplace) -> None:
-    placed = [letters.place(f"o{number}") for number in range(len(POISON) + 1)]
-    for neighbour, (name, payload) in zip(placed, POISON.items(), strict=False):
+    placements = [letters.place(f"o{number}") for number in range(len(POISON) + 1)]
+    for neighbour, (name, payload) in zip(placements, POISON.items(), strict=False):
         workplace.client.submit(neighbour)
         push(workplace.wire, COMMANDS, name, payload)
     push(workplace.wire, WAKEUPS, "bad wake-up", message(WAKEUPS, kwargs={"orders": [7]}))
-    workplace.client.submit(placed[-1])
-    eventually(lambda: workplace.settled(*(one["id"] for one in placed)))
+    workplace.client.submit(placements[-1])
+    eventually(lambda: workplace.settled(*(placement["id"] for placement in placements)))
     eventually(workplace.idle)
     assert workplace.alive()
     items = sorted(row.message_id for row in workplace.rows("quarantine"))
     assert items == sorted([*POISON, "bad wake-up"])
-    assert len(workplace.rows("orders")) == len(placed)
+    assert len(workplace.rows("orders")) == len(placements)
     assert workplace.rows("dead_letters") == []
 
 
@@ -111,26 +111,26 @@ FORGED_OPTIONS = {
 
 @pytest.mark.parametrize("option", FORGED_OPTIONS)
 def test_a_forged_option_is_not_even_looked_at(workplace: Workplace, option: str) -> None:
-    letter = letters.place("o1")
-    kwargs = {"commands": [json.dumps(letter)], "received_at": 5, "stamp": 5}
+    command = letters.place("o1")
+    kwargs = {"commands": [json.dumps(command)], "received_at": 5, "stamp": 5}
     options = {option: FORGED_OPTIONS[option]}
     push(workplace.wire, COMMANDS, "forged", message(kwargs=kwargs, options=options))
-    eventually(lambda: workplace.settled(letter["id"]))
+    eventually(lambda: workplace.settled(command["id"]))
     eventually(workplace.idle)
     assert workplace.alive()
-    assert [one for one in workplace.wire.scan_iter("*") if b".DQ" in one or b".XQ" in one] == []
+    assert [key for key in workplace.wire.scan_iter("*") if b".DQ" in key or b".XQ" in key] == []
 
 
 def test_a_forged_wake_up_cannot_make_time_pass(engine: Engine, wire: redis.Redis) -> None:
     desk = Desk(engine=engine, now=letters.LONG_AGO).admit()
     with working(engine, wire) as workplace:
-        fresh = letters.place("o1")
-        workplace.client.submit(fresh)
-        eventually(lambda: workplace.settled(fresh["id"]))
+        placement = letters.place("o1")
+        workplace.client.submit(placement)
+        eventually(lambda: workplace.settled(placement["id"]))
         claims = {"orders": ["o1"], "received_at": 2**52, "stamp": 2**52, "now": 2**52}
         push(wire, WAKEUPS, "forged", message(WAKEUPS, kwargs=claims))
-        told = json.dumps(letters.ask("enforce_deadline", "client", "o1"))
-        workplace.client.submit(told)
+        forged_command = json.dumps(letters.ask("enforce_deadline", "client", "o1"))
+        workplace.client.submit(forged_command)
         eventually(lambda: workplace.idle() and len(desk.published("command.settled")) > 4)
         assert workplace.alive()
     assert [row.state for row in desk.rows("orders")] == ["awaiting_deposit"]
@@ -158,29 +158,32 @@ def test_a_wake_up_for_names_that_no_order_can_have_is_harmless(
 
 
 def test_thousands_of_commands_in_one_go_are_all_settled(workplace: Workplace) -> None:
-    placed = [letters.place(f"o{number}") for number in range(3_000)]
-    payments = [letters.pay(f"p_{one['order_id']}", {one["order_id"]: 7}) for one in placed]
-    workplace.client.submit_many(map(json.dumps, [*placed, *payments]))
-    eventually(lambda: workplace.settled(*(one["id"] for one in payments)), within=50)
+    placements = [letters.place(f"o{number}") for number in range(3_000)]
+    payments = [
+        letters.pay(f"p_{placement['order_id']}", {placement["order_id"]: 7})
+        for placement in placements
+    ]
+    workplace.client.submit_many(map(json.dumps, [*placements, *payments]))
+    eventually(lambda: workplace.settled(*(payment["id"] for payment in payments)), timeout_s=50)
     eventually(workplace.idle)
-    assert len(workplace.rows("refunds")) == len(placed)
+    assert len(workplace.rows("refunds")) == len(placements)
     assert workplace.reader.audit().findings == []
 
 
 def test_a_worker_that_stops_gives_back_what_it_had_and_another_settles_it(
     engine: Engine, wire: redis.Redis
 ) -> None:
-    placed = [letters.place(f"o{number}") for number in range(400)]
+    placements = [letters.place(f"o{number}") for number in range(400)]
     with working(engine, wire) as workplace:
         workplace.client.submit_many(map(json.dumps, letters.admit()))
         eventually(lambda: len(workplace.rows("receipts")) == 2)
-        workplace.client.submit_many(map(json.dumps, placed), per_message=1)
+        workplace.client.submit_many(map(json.dumps, placements), per_message=1)
         eventually(lambda: workplace.rows("orders"))
-    found = left(wire)
-    assert found["commands taken"] == 0
-    assert found["commands waiting"] == found["commands stored"] == found["commands pending"]
+    counts = left(wire)
+    assert counts["commands taken"] == 0
+    assert counts["commands waiting"] == counts["commands stored"] == counts["commands pending"]
     with working(engine, wire) as workplace:
-        eventually(lambda: workplace.settled(*(one["id"] for one in placed)))
+        eventually(lambda: workplace.settled(*(placement["id"] for placement in placements)))
         eventually(workplace.idle)
     assert workplace.reader.audit().findings == []
 
@@ -196,8 +199,8 @@ def locked(engine: Engine) -> Iterator[None]:
 def closed(engine: Engine) -> Iterator[None]:
     """Close a PostgreSQL database to everybody, and throw out who is in it."""
     url = engine.url
-    where = f"host={url.query['host']} user={url.username} dbname=postgres"
-    with psycopg.connect(where, autocommit=True) as admin:
+    conninfo = f"host={url.query['host']} user={url.username} dbname=postgres"
+    with psycopg.connect(conninfo, autocommit=True) as admin:
         admin.execute(f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS false")
         query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
         admin.execute(query, [url.database])
@@ -249,15 +252,15 @@ def test_while_postgresql_is_away_a_worker_waits_and_goes_on_when_it_is_back(
 
 
 def test_what_redis_forgets_while_it_is_settled_is_settled_once(workplace: Workplace) -> None:
-    placed = [letters.place(f"o{number}") for number in range(300)]
-    texts = [json.dumps(one) for one in placed]
+    placements = [letters.place(f"o{number}") for number in range(300)]
+    texts = [json.dumps(placement) for placement in placements]
     workplace.client.submit_many(texts, per_message=1)
     eventually(lambda: workplace.rows("orders"))
     workplace.wire.flushall()
     workplace.client.submit_many(texts, per_message=10)
-    eventually(lambda: workplace.settled(*(one["id"] for one in placed)))
+    eventually(lambda: workplace.settled(*(placement["id"] for placement in placements)))
     eventually(workplace.idle)
     assert workplace.alive()
-    assert len(workplace.rows("orders")) == len(placed)
+    assert len(workplace.rows("orders")) == len(placements)
     assert workplace.reader.audit().findings == []
     assert all(workplace.wire.hlen(Keys(queue).messages) == 0 for queue in QUEUES)

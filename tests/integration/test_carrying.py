@@ -34,12 +34,12 @@ from workers.wire import COMMANDS, Keys
 ORDERS = [f"o{number:03}" for number in range(40)]
 
 
-def offer(place: Workplace) -> None:
+def offer(workplace: Workplace) -> None:
     """Let every order be offered."""
-    letters_ = [*letters.admit(), *map(letters.place, ORDERS)]
-    last = [letters.pay(f"pay_{one}", {one: 10_500}) for one in ORDERS]
-    place.client.submit_many(letters_ + last)
-    eventually(lambda: place.settled(*(one["id"] for one in last)))
+    commands = [*letters.admit(), *map(letters.place, ORDERS)]
+    payments = [letters.pay(f"pay_{order_id}", {order_id: 10_500}) for order_id in ORDERS]
+    workplace.client.submit_many(commands + payments)
+    eventually(lambda: workplace.settled(*(payment["id"] for payment in payments)))
 
 
 @pytest.fixture
@@ -62,21 +62,23 @@ def run(tmp_path: Path) -> Run:
 
 
 def carrier(
-    engine: Engine, wire: redis.Redis, *, patience_s: float = 20.0, again_s: float = AGAIN_S
+    engine: Engine, wire: redis.Redis, *, timeout_s: float = 20.0, again_s: float = AGAIN_S
 ) -> Carrier:
     return Carrier(
         client=Client(wire),
         reader=Reader(Store(engine, Policy())),
         progress=Progress("settled", quiet=True),
-        patience_s=patience_s,
+        patience_s=timeout_s,
         again_s=again_s,
     )
 
 
-def extensions(place: Workplace) -> dict[str, int]:
+def extensions(workplace: Workplace) -> dict[str, int]:
     """Count how often each order was given more time."""
-    told = [one.subject for one in place.rows("events") if one.type == "deadline.extended"]
-    return {name: told.count(f"order:{name}") for name in ORDERS}
+    extended_subjects = [
+        event.subject for event in workplace.rows("events") if event.type == "deadline.extended"
+    ]
+    return {order_id: extended_subjects.count(f"order:{order_id}") for order_id in ORDERS}
 
 
 ONCE = dict.fromkeys(ORDERS, 1)
@@ -85,10 +87,10 @@ ONCE = dict.fromkeys(ORDERS, 1)
 def test_a_run_ends_when_every_order_has_its_outcome(
     engine: Engine, wire: redis.Redis, run: Run
 ) -> None:
-    with working(engine, wire) as place:
-        offer(place)
-        place.client.submit(letters.ask("cancel_order", "client", ORDERS[7]))
-        eventually(lambda: place.reader.order(ORDERS[7]).state == "cancelled")  # type: ignore[union-attr]
+    with working(engine, wire) as workplace:
+        offer(workplace)
+        workplace.client.submit(letters.ask("cancel_order", "client", ORDERS[7]))
+        eventually(lambda: workplace.reader.order(ORDERS[7]).state == "cancelled")  # type: ignore[union-attr]
         tally = carrier(engine, wire).carry(run)
         assert tally.outcomes == {("applied", None): 39, ("rejected", "wrong_state"): 1}
         assert tally.shown() == {
@@ -97,54 +99,54 @@ def test_a_run_ends_when_every_order_has_its_outcome(
             "examples": {"wrong_state": [ORDERS[7]]},
             "missing": 0,
         }
-        assert extensions(place) == ONCE | {ORDERS[7]: 0}
+        assert extensions(workplace) == ONCE | {ORDERS[7]: 0}
 
 
 def test_a_run_carried_out_again_only_counts(engine: Engine, wire: redis.Redis, run: Run) -> None:
-    with working(engine, wire) as place:
-        offer(place)
+    with working(engine, wire) as workplace:
+        offer(workplace)
         first = carrier(engine, wire).carry(run)
-        commands = len(place.rows("events"))
+        commands = len(workplace.rows("events"))
         assert carrier(engine, wire).carry(run).outcomes == first.outcomes
-        assert len(place.rows("events")) == commands
+        assert len(workplace.rows("events")) == commands
 
 
 def test_what_was_sent_before_somebody_died_is_not_done_twice(
     engine: Engine, wire: redis.Redis, run: Run
 ) -> None:
-    with working(engine, wire) as place:
-        offer(place)
+    with working(engine, wire) as workplace:
+        offer(workplace)
     # Nobody works: what is sent lies there, and whoever sent it is gone.
     Client(wire).submit_many([text for _, text in run.commands()][:25])
-    with working(engine, wire) as place:
+    with working(engine, wire) as workplace:
         assert carrier(engine, wire).carry(run).outcomes == {("applied", None): 40}
-        assert extensions(place) == ONCE
+        assert extensions(workplace) == ONCE
 
 
 @pytest.fixture
 def slowly(engine: Engine, wire: redis.Redis, run: Run) -> Iterator[list[Tally]]:
     """Carry a run out in a thread, while nobody works."""
-    with working(engine, wire) as place:
-        offer(place)
-    found: list[Tally] = []
-    going = threading.Thread(
-        target=lambda: found.append(carrier(engine, wire, again_s=0.2).carry(run)), daemon=True
+    with working(engine, wire) as workplace:
+        offer(workplace)
+    tallies: list[Tally] = []
+    carrier_thread = threading.Thread(
+        target=lambda: tallies.append(carrier(engine, wire, again_s=0.2).carry(run)), daemon=True
     )
-    going.start()
+    carrier_thread.start()
     eventually(lambda: bool(wire.llen(Keys(COMMANDS).waiting)))
-    yield found
-    going.join(timeout=20)
-    assert found
+    yield tallies
+    carrier_thread.join(timeout=20)
+    assert tallies
 
 
 def test_what_redis_has_lost_is_sent_again(
     engine: Engine, wire: redis.Redis, slowly: list[Tally]
 ) -> None:
     wire.flushall()
-    with working(engine, wire) as place:
+    with working(engine, wire) as workplace:
         eventually(lambda: bool(slowly))
         assert slowly[0].outcomes == {("applied", None): 40}
-        assert extensions(place) == ONCE
+        assert extensions(workplace) == ONCE
 
 
 def test_while_nobody_works_it_says_what_is_missing_and_nothing_is_lost(
@@ -152,36 +154,36 @@ def test_while_nobody_works_it_says_what_is_missing_and_nothing_is_lost(
 ) -> None:
     monkeypatch.setattr(carrying, "WINDOW", 20)
     monkeypatch.setattr(carrying, "CHUNK", 10)
-    with working(engine, wire) as place:
-        offer(place)
-    tally = carrier(engine, wire, patience_s=0.3).carry(run)
+    with working(engine, wire) as workplace:
+        offer(workplace)
+    tally = carrier(engine, wire, timeout_s=0.3).carry(run)
     assert (tally.missing, tally.outcomes) == (40, {})
     # No more than a window was let in.
     assert len(sent(wire)) == 20
-    with working(engine, wire) as place:
+    with working(engine, wire) as workplace:
         assert carrier(engine, wire).carry(run).outcomes == {("applied", None): 40}
-        assert extensions(place) == ONCE
+        assert extensions(workplace) == ONCE
 
 
 def sent(wire: redis.Redis) -> list[str]:
     """Return the texts of all commands that wait in the queue."""
-    stored = wire.hvals(Keys(COMMANDS).messages)
-    return [text for one in stored for text in json.loads(one)["kwargs"]["commands"]]
+    payloads = wire.hvals(Keys(COMMANDS).messages)
+    return [text for payload in payloads for text in json.loads(payload)["kwargs"]["commands"]]
 
 
 def test_a_full_queue_is_tried_again_until_there_is_room(
     engine: Engine, wire: redis.Redis, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with working(engine, wire) as place:
-        offer(place)
+    with working(engine, wire) as workplace:
+        offer(workplace)
     Client(wire).submit(letters.ask("nudge_creator", "client", ORDERS[0]))
     monkeypatch.setattr("workers.wire.MOST_WAITING", 1)
     with pytest.raises(QueueFull):
         Client(wire).submit(letters.ask("nudge_creator", "client", ORDERS[1]))
-    assert carrier(engine, wire, patience_s=0.3).carry(run).missing == len(ORDERS)
-    with working(engine, wire) as place:
+    assert carrier(engine, wire, timeout_s=0.3).carry(run).missing == len(ORDERS)
+    with working(engine, wire) as workplace:
         assert carrier(engine, wire).carry(run).outcomes == {("applied", None): 40}
-        assert extensions(place) == ONCE
+        assert extensions(workplace) == ONCE
 
 
 def asked(engine: Engine, wire: redis.Redis, tmp_path: Path, *words: str) -> Said:
@@ -198,39 +200,41 @@ def where(engine: Engine, wire: redis.Redis, tmp_path: Path) -> tuple[str, ...]:
 def test_whoever_breaks_a_run_off_is_told_how_it_goes_on(
     sqlite_engine: Engine, wire: redis.Redis, tmp_path: Path
 ) -> None:
-    with working(sqlite_engine, wire) as place:
-        offer(place)
+    with working(sqlite_engine, wire) as workplace:
+        offer(workplace)
     words = ("operate", "pause", *ORDERS, "--reason", "ill", "--as", "ann", "--yes")
     with started(*words, *where(sqlite_engine, wire, tmp_path)) as process:
         eventually(lambda: bool(wire.llen(Keys(COMMANDS).waiting)))
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=20)
     assert process.returncode == 130
-    (name,) = (one.name for one in (tmp_path / "bulk").iterdir())
+    (name,) = (folder.name for folder in (tmp_path / "bulk").iterdir())
     assert err.splitlines()[-1].startswith(f"run {name} is unfinished: `earnest operate continue")
-    with working(sqlite_engine, wire) as place:
-        said = asked(sqlite_engine, wire, tmp_path, "continue", name, "--json")
+    with working(sqlite_engine, wire) as workplace:
+        result = asked(sqlite_engine, wire, tmp_path, "continue", name, "--json")
         # What the worker logs meanwhile, in this process, comes first.
-        assert said.lines()[-1]["outcomes"]["applied"] == len(ORDERS)
+        assert result.lines()[-1]["outcomes"]["applied"] == len(ORDERS)
 
 
 def test_a_run_that_is_abandoned_is_over_and_may_be_begun_anew(
     engine: Engine, wire: redis.Redis, tmp_path: Path
 ) -> None:
-    with working(engine, wire) as place:
-        offer(place)
+    with working(engine, wire) as workplace:
+        offer(workplace)
     words = ("pause", *ORDERS, "--reason", "ill", "--as", "ann", "--yes", "--timeout", "0")
-    said = asked(engine, wire, tmp_path, *words, "--json")
-    (found,) = said.lines()
-    assert (said.status, found["outcomes"]["missing"]) == (1, len(ORDERS))
-    run = found["run"]
-    assert f"`earnest operate continue {run}` goes on with it" in said.err
+    result = asked(engine, wire, tmp_path, *words, "--json")
+    (report,) = result.lines()
+    assert (result.status, report["outcomes"]["missing"]) == (1, len(ORDERS))
+    run = report["run"]
+    assert f"`earnest operate continue {run}` goes on with it" in result.err
     assert "is unfinished" in asked(engine, wire, tmp_path, *words).complaint()
-    ended = asked(engine, wire, tmp_path, "abandon", run, "--json")
-    assert ended.lines()[0]["report"]["abandoned"] is True
+    abandon_result = asked(engine, wire, tmp_path, "abandon", run, "--json")
+    assert abandon_result.lines()[0]["report"]["abandoned"] is True
     assert "is over" in asked(engine, wire, tmp_path, "continue", run).complaint()
     assert asked(engine, wire, tmp_path, *words, "--json").lines()[0]["run"] != run
-    listed = asked(engine, wire, tmp_path, "runs", "--json").lines()[0]["runs"]
-    assert [(one["by"], one["reason"], one["orders"]) for one in listed] == [("ann", "ill", 40)] * 2
+    runs = asked(engine, wire, tmp_path, "runs", "--json").lines()[0]["runs"]
+    assert [
+        (listed_run["by"], listed_run["reason"], listed_run["orders"]) for listed_run in runs
+    ] == [("ann", "ill", 40)] * 2
     table = asked(engine, wire, tmp_path, "runs").out
     assert ("abandoned" in table, run in table) == (True, True)

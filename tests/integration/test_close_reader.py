@@ -10,17 +10,20 @@ from tests.unit.controls import BALANCE, DEPOSIT, MICRO, span
 
 def test_money_is_added_up_by_where_it_came_from_and_went(desk: Desk) -> None:
     desk.bring("completed_agency")
-    moved = CloseReader(desk.store).moved()
-    assert flows(moved) == flows(one for _, one in desk.book.postings)
-    assert sum(one.amount_fen for one in moved if one.source == "psp") == DEPOSIT + BALANCE
+    postings = CloseReader(desk.store).moved()
+    assert flows(postings) == flows(posting for _, posting in desk.book.postings)
+    assert (
+        sum(posting.amount_fen for posting in postings if posting.source == "psp")
+        == DEPOSIT + BALANCE
+    )
 
 
 def test_reminders_are_counted_by_whom_they_reach_and_of_what(desk: Desk) -> None:
     desk.bring("script_review")
     due_at = desk.order().due_at
     assert due_at is not None
-    for left in ("1d", "4h"):
-        desk.wake("o1", due_at - span(left))
+    for time_left in ("1d", "4h"):
+        desk.wake("o1", due_at - span(time_left))
     assert CloseReader(desk.store).reminded() == {("client", "script_review"): 2}
 
 

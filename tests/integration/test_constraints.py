@@ -74,7 +74,9 @@ def test_a_bad_state_cannot_be_written(busy: Desk, row: dict[str, str]) -> None:
 
 def test_every_check_is_tried(busy: Desk) -> None:
     declared = {
-        str(one.name) for made in tables.metadata.tables.values() for one in made.constraints
+        str(constraint.name)
+        for db_table in tables.metadata.tables.values()
+        for constraint in db_table.constraints
     }
     checks = {name for name in declared if name.startswith("ck_")}
     # The archive holds what its originals hold, word for word: what it adds is tried below.
@@ -83,10 +85,10 @@ def test_every_check_is_tried(busy: Desk) -> None:
     assert {f"ck_archived_{name}_at_rest" for name in OPEN} < checks
     for row in UNWRITABLE:
         name, _, condition = row["change"].partition(" WHERE ")
-        where = f" WHERE {condition}" if condition else ""
+        where_clause = f" WHERE {condition}" if condition else ""
         with reading(busy.engine) as connection:
-            found = connection.execute(text(f"SELECT 1 FROM {name.split()[0]}{where}"))  # noqa: S608
-            assert found.first(), f"{row['change']} concerns no row"
+            query = text(f"SELECT 1 FROM {name.split()[0]}{where_clause}")  # noqa: S608
+            assert connection.execute(query).first(), f"{row['change']} concerns no row"
 
 
 # What the archive refuses, though its original holds it: what has not come to rest.
@@ -103,11 +105,11 @@ def test_the_archive_refuses_what_is_not_at_rest(busy: Desk, name: str) -> None:
     if name == "refunds":
         busy.ask("cancel_order", "client", order_id="o2")
     columns = ", ".join(tables.metadata.tables[name].c.keys())
-    moved = f"SELECT {columns} FROM {name} WHERE {OPEN[name]}"  # noqa: S608
+    open_rows_query = f"SELECT {columns} FROM {name} WHERE {OPEN[name]}"  # noqa: S608
     with reading(busy.engine) as connection:
-        assert connection.execute(text(moved)).first(), "nothing is open"
+        assert connection.execute(text(open_rows_query)).first(), "nothing is open"
     with pytest.raises(BrokenInvariant, match=f"ck_archived_{name}_at_rest"):
-        run(busy.engine, f"INSERT INTO archived_{name} ({columns}) {moved}")
+        run(busy.engine, f"INSERT INTO archived_{name} ({columns}) {open_rows_query}")
 
 
 EVENT = "subject, sequence, type, at, recorded_at, caused_by, body"
@@ -140,8 +142,8 @@ BAD = "(queue, message_id, reason, payload, size, quarantined_at) VALUES ('q', '
 
 @pytest.mark.parametrize("row", [f"dead_letters {LETTER}", f"quarantine {BAD}"])
 def test_what_is_put_aside_is_put_aside_once(busy: Desk, row: str) -> None:
-    nothing = {"sqlite": "x''", "postgresql": "''"}[busy.engine.dialect.name]
-    statement = f"INSERT INTO {row}".replace("{}", nothing)
+    empty_bytes = {"sqlite": "x''", "postgresql": "''"}[busy.engine.dialect.name]
+    statement = f"INSERT INTO {row}".replace("{}", empty_bytes)
     assert run(busy.engine, statement) == 1
     with pytest.raises(Conflict):
         run(busy.engine, statement)

@@ -66,9 +66,9 @@ def test_a_bad_message_is_quarantined_and_its_neighbours_are_served(
     raw(bench.wire, "bad", BAD[name])
     Client(bench.wire).submit(registration(2))
     assert bench.drain() == [registration(1), registration(2)]
-    (refused,) = bench.refused
-    assert refused.name == "bad"
-    assert refused.size == len(BAD[name])
+    (refused_message,) = bench.refused
+    assert refused_message.name == "bad"
+    assert refused_message.size == len(BAD[name])
     assert not bench.wire.zcard(KEYS.pending)
 
 
@@ -82,14 +82,14 @@ def test_whatever_an_id_is_made_of_it_is_kept_and_forgotten(
     (good,) = next_deliveries(broker)
     assert good.commands[0].text == registration(1)
     assert next(broker.consume(COMMANDS)) is None
-    assert [one.payload for one in listed(sqlite_engine)] == [b"bad"]
+    assert [item.payload for item in listed(sqlite_engine)] == [b"bad"]
     assert wire.hkeys(KEYS.messages) == [b"good"]
 
 
 def next_deliveries(broker: EarnestBroker) -> list[Delivery]:
-    while (found := next(broker.consume(COMMANDS))) is None:
+    while (bundle_message := next(broker.consume(COMMANDS))) is None:
         pass
-    return deliveries_of(found)
+    return deliveries_of(bundle_message)
 
 
 OPTIONS = {
@@ -123,10 +123,10 @@ def test_stamps_are_nobody_elses(wire: redis.Redis) -> None:
 @pytest.mark.parametrize("option", OPTIONS)
 def test_no_option_of_a_message_is_honoured(bench: Bench, option: str) -> None:
     raw(bench.wire, "m1", message(options={option: OPTIONS[option]}))
-    taken = bench.take()
-    assert taken is not None
-    assert taken.options == {}
-    bench.settle(present(taken))
+    taken_message = bench.take()
+    assert taken_message is not None
+    assert taken_message.options == {}
+    bench.settle(present(taken_message))
     assert not bench.wire.hlen(KEYS.messages)
 
 
@@ -136,7 +136,9 @@ def test_a_forged_wake_up_names_ids_or_is_refused(bench: Bench) -> None:
         Scripts(bench.wire).enqueue(Keys(WAKEUPS), [wrap(WAKEUPS, "orders", [order_id])])
     while bench.wire.hlen(Keys(WAKEUPS).messages):
         assert next(consumer) is None
-    assert {one.reason for one in bench.refused} == {"orders: ids are wanted"}
+    assert {refused_message.reason for refused_message in bench.refused} == {
+        "orders: ids are wanted"
+    }
 
 
 def test_while_nothing_can_be_quarantined_it_stays_taken_and_is_tried_again(bench: Bench) -> None:
@@ -148,48 +150,48 @@ def test_while_nothing_can_be_quarantined_it_stays_taken_and_is_tried_again(benc
     assert bench.wire.sismember(KEYS.taken(bench.broker.crew.name), "bad")
     bench.away = False
     assert bench.drain() == []
-    assert [one.name for one in bench.refused] == ["bad"]
+    assert [refused_message.name for refused_message in bench.refused] == ["bad"]
 
 
 def test_neighbours_are_served_while_nothing_can_be_quarantined(bench: Bench) -> None:
     raw(bench.wire, "bad", "}{")
     Client(bench.wire).submit(registration(1))
     bench.away = True
-    served: list[str] = []
+    served_texts: list[str] = []
     for number in range(2, 5):
-        taken = bench.take()
-        served += bench.settle(taken) if taken else []
+        taken_message = bench.take()
+        served_texts += bench.settle(taken_message) if taken_message else []
         Client(bench.wire).submit(registration(number))
-    assert served == [registration(1), registration(2), registration(3)]
+    assert served_texts == [registration(1), registration(2), registration(3)]
 
 
 def test_a_stamp_in_the_past_or_future_gains_nothing(bench: Bench) -> None:
-    door = RedisDoor(bench.wire, None)
-    before = door.now()
+    arrival_clock = RedisDoor(bench.wire, None)
+    before = arrival_clock.now()
     assert bench.take() is None
     for message_id, score in (("past", 1.0), ("future", 2.0**52), ("never", float("inf"))):
         raw(bench.wire, message_id, message())
         bench.wire.zadd(KEYS.pending, {message_id: score})
-    found = deliveries_of(bench.take())
-    after = door.now()
-    heard = [one.commands[0].at for one in found]
-    assert all(before <= at <= after for at in heard)
-    assert heard == sorted(heard)
+    deliveries = deliveries_of(bench.take())
+    after = arrival_clock.now()
+    arrived_at = [delivery.commands[0].at for delivery in deliveries]
+    assert all(before <= at <= after for at in arrived_at)
+    assert arrived_at == sorted(arrived_at)
 
 
 def test_what_never_passed_the_door_is_quarantined(bench: Bench) -> None:
     bench.wire.hset(KEYS.messages, "m", message())
     bench.wire.rpush(KEYS.waiting, "m")
     assert bench.drain() == []
-    assert [one.reason for one in bench.refused] == ["no stamp of our door"]
+    assert [refused_message.reason for refused_message in bench.refused] == ["no stamp of our door"]
 
 
 def test_forged_scores_do_not_stop_the_watermark(bench: Bench) -> None:
     bench.wire.zadd(KEYS.pending, {b"\xff": float("-inf"), b"x": float("inf")})
-    door = RedisDoor(bench.wire, None)
-    assert door.watermark(()) == BEGINNING
+    arrival_clock = RedisDoor(bench.wire, None)
+    assert arrival_clock.watermark(()) == BEGINNING
     Scripts(bench.wire).mend(KEYS, thoroughly=True)
-    assert door.watermark(()) > BEGINNING
+    assert arrival_clock.watermark(()) > BEGINNING
 
 
 def test_what_comes_in_while_a_bundle_is_at_work_makes_one_bundle(bench: Bench) -> None:

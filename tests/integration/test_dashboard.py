@@ -26,16 +26,18 @@ def test_every_metric_of_the_dashboard_and_the_alerts_is_there(
     tmp_path: Path, desk: Desk, redis_url: str
 ) -> None:
     desk.bring("cancelled_at_work")
-    wire = connect(redis_url)
-    groups.create(wire, EVENTS, "mail", start="0")
-    Relay(desk.engine, wire).run_once()
+    redis_client = connect(redis_url)
+    groups.create(redis_client, EVENTS, "mail", start="0")
+    Relay(desk.engine, redis_client).run_once()
     AuditTick(desk.store).run_once()
     url = desk.engine.url.render_as_string(hide_password=False)
     environ = {"EARNEST_DATABASE_URL": url, "EARNEST_REDIS_URL": redis_url}
-    registry, opened = CollectorRegistry(), open_desk(Settings.read(environ, var=tmp_path))
-    registry.register(Pipeline(opened))
+    registry, context = CollectorRegistry(), open_desk(Settings.read(environ, var=tmp_path))
+    registry.register(Pipeline(context))
     text = generate_latest(registry).decode()
-    opened.engine.dispose()
-    given = {SUFFIX.sub("", one) for one in re.findall(r"^(earnest_\w+)", text, re.MULTILINE)}
-    given |= set(re.findall(r"^# TYPE (earnest_\w+)", text, re.MULTILINE))
-    assert {SUFFIX.sub("", one) for one in asked_of_metrics()} - given == set()
+    context.engine.dispose()
+    metric_names = {
+        SUFFIX.sub("", name) for name in re.findall(r"^(earnest_\w+)", text, re.MULTILINE)
+    }
+    metric_names |= set(re.findall(r"^# TYPE (earnest_\w+)", text, re.MULTILINE))
+    assert {SUFFIX.sub("", name) for name in asked_of_metrics()} - metric_names == set()

@@ -49,8 +49,8 @@ class Desktop:
 
     def replay(self, *words: str) -> tuple[int, Any]:
         """Replay in a process of its own, which settles and writes logs."""
-        said = earnest("dead-letters", "replay", *words, "--json", *self.options())
-        return said.status, json.loads(said.out)["replayed"]
+        result = earnest("dead-letters", "replay", *words, "--json", *self.options())
+        return result.status, json.loads(result.out)["replayed"]
 
     def read(self, *words: str) -> str:
         self.said()
@@ -59,8 +59,13 @@ class Desktop:
 
     def options(self) -> list[str]:
         """Say where everything is, to any word."""
-        where = ["--database-url", self.settings.database_url, "--var", str(self.settings.var)]
-        return [*where, "--redis-url", self.settings.redis_url]
+        database_options = [
+            "--database-url",
+            self.settings.database_url,
+            "--var",
+            str(self.settings.var),
+        ]
+        return [*database_options, "--redis-url", self.settings.redis_url]
 
     def bury(self, command: str, stamp: int = 5, at: int = HOUR_US) -> None:
         error = RuntimeError("the disk said no")
@@ -81,15 +86,15 @@ def desktop(
 
 def test_a_replayed_command_is_judged_as_of_its_first_receipt_and_once(desktop: Desktop) -> None:
     desktop.bury(registration(1), stamp=77)
-    _, listed = desktop.run("dead-letters")
-    (letter,) = listed["dead_letters"]
-    assert letter["command"] == "register_000001"
-    assert letter["received_at"] == "1970-01-01T01:00:00Z"
-    assert letter["replayed_at"] is None
+    _, listing = desktop.run("dead-letters")
+    (dead_letter,) = listing["dead_letters"]
+    assert dead_letter["command"] == "register_000001"
+    assert dead_letter["received_at"] == "1970-01-01T01:00:00Z"
+    assert dead_letter["replayed_at"] is None
     for outcome in ("applied", "applied"):
-        status, done = desktop.replay(str(letter["letter"]))
+        status, replays = desktop.replay(str(dead_letter["letter"]))
         assert status == 0
-        assert [one["outcome"] for one in done] == [outcome]
+        assert [replay["outcome"] for replay in replays] == [outcome]
     receipt = Reader(Store(desktop.engine, Policy())).outcomes(["register_000001"])
     assert receipt["register_000001"].received_at == from_us(HOUR_US)
     with desktop.engine.connect() as connection:
@@ -102,17 +107,21 @@ def test_replay_all_takes_those_that_wait(desktop: Desktop) -> None:
     for number in range(3):
         desktop.bury(registration(number), stamp=number + 1)
     desktop.replay("2")
-    _, done = desktop.replay("--all")
-    assert [one["command"] for one in done] == ["register_000000", "register_000002"]
+    _, replays = desktop.replay("--all")
+    assert [replay["command"] for replay in replays] == ["register_000000", "register_000002"]
 
 
 def test_a_letter_that_fails_again_stays(desktop: Desktop) -> None:
-    order = {"id": "accept_0001", "kind": "accept_order", "by": {"role": "creator", "id": "k1"}}
-    desktop.bury(json.dumps(order | {"order_id": "o1"}))
+    acceptance = {
+        "id": "accept_0001",
+        "kind": "accept_order",
+        "by": {"role": "creator", "id": "k1"},
+    }
+    desktop.bury(json.dumps(acceptance | {"order_id": "o1"}))
     with writing(desktop.engine) as connection:
         connection.execute(text("ALTER TABLE receipts RENAME TO receipts_elsewhere"))
-    said = earnest("dead-letters", "replay", "--all", *desktop.options())
-    assert said.status == 1
+    result = earnest("dead-letters", "replay", "--all", *desktop.options())
+    assert result.status == 1
     assert len(dead_letters.listed(desktop.engine, replayed=False)) == 1
 
 
@@ -123,30 +132,30 @@ def test_a_letter_must_be_named(desktop: Desktop, words: list[str]) -> None:
 
 def test_text_that_no_database_keeps_is_kept_visibly(desktop: Desktop) -> None:
     desktop.bury("\x00\ud800三")
-    (letter,) = dead_letters.listed(desktop.engine)
-    assert letter.command == "\\u0000\\ud800三"
+    (dead_letter,) = dead_letters.listed(desktop.engine)
+    assert dead_letter.command == "\\u0000\\ud800三"
     assert "\x00" not in desktop.read("dead-letters", "show", "1")
 
 
 def test_quarantined_bytes_are_shown_whole_and_steer_no_terminal(desktop: Desktop) -> None:
     payload = HOSTILE + b"x" * 10_000
     quarantine(desktop.engine, Refused("commands", "m\x1b", payload, "not JSON", len(payload)))
-    _, found = desktop.run("quarantine")
-    (item,) = found["quarantine"]
+    _, listing = desktop.run("quarantine")
+    (item,) = listing["quarantine"]
     assert base64.b64decode(item["payload_base64"]) == payload[:MOST_KEPT]
     assert item["bytes"] == len(payload)
     for words in (["quarantine"], ["quarantine", "show", "1"]):
-        shown = desktop.read(*words)
-        assert shown.replace("…", "").isascii()
-        assert "\x1b" not in shown
-        assert "not JSON" in shown
+        output = desktop.read(*words)
+        assert output.replace("…", "").isascii()
+        assert "\x1b" not in output
+        assert "not JSON" in output
     assert desktop.run("quarantine", "drop", "1") == (0, {"dropped": [1], "missing": []})
     assert desktop.run("quarantine") == (0, {"quarantine": []})
 
 
 def test_an_audit_of_nothing_is_right(desktop: Desktop) -> None:
-    status, found = desktop.run("audit")
-    assert (status, found["ok"], found["findings"]) == (0, True, [])
+    status, report = desktop.run("audit")
+    assert (status, report["ok"], report["findings"]) == (0, True, [])
 
 
 def test_an_audit_names_all_that_needs_somebody(desktop: Desktop) -> None:
@@ -158,13 +167,13 @@ def test_an_audit_names_all_that_needs_somebody(desktop: Desktop) -> None:
     with writing(desktop.engine) as connection:
         row = receipt | {"received_at": 1, "stamp": 1, "about": None}
         connection.execute(tables.receipts.insert(), [row])
-        told = event | {"at": hour_ago, "recorded_at": hour_ago}
-        connection.execute(tables.events.insert(), [told])
-    status, found = desktop.run("audit")
-    laws = {one["law"] for one in found["findings"]}
+        event_row = event | {"at": hour_ago, "recorded_at": hour_ago}
+        connection.execute(tables.events.insert(), [event_row])
+    status, report = desktop.run("audit")
+    laws = {finding["law"] for finding in report["findings"]}
     assert status == 1
     assert laws >= {"answered", "published", "settled", "understood"}
-    delivery = found["delivery"]
+    delivery = report["delivery"]
     assert [delivery["unanswered"], delivery["dead_letters"], delivery["quarantined"]] == [1, 1, 1]
     assert 3_500 < delivery["outbox_age_s"] < 3_700
     assert "findings" in desktop.read("audit")
@@ -172,8 +181,8 @@ def test_an_audit_names_all_that_needs_somebody(desktop: Desktop) -> None:
 
 def test_an_audit_names_an_order_that_time_forgot(desktop: Desktop) -> None:
     Desk(engine=desktop.engine).admit().offer("o1")
-    _, found = desktop.run("audit")
-    stuck = [one["where"] for one in found["findings"] if one["law"] == "timely"]
+    _, report = desktop.run("audit")
+    stuck = [finding["where"] for finding in report["findings"] if finding["law"] == "timely"]
     assert stuck == ["order:o1"]
 
 

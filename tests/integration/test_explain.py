@@ -22,24 +22,24 @@ def told(sqlite_engine: Engine) -> Desk:
 
 
 def account(desk: Desk, at: datetime | None = None) -> dict[str, Any]:
-    found = explain(desk.store, "o1", at=at or desk.now, watermark=at or desk.now)
-    assert found is not None
-    return found
+    explanation = explain(desk.store, "o1", at=at or desk.now, watermark=at or desk.now)
+    assert explanation is not None
+    return explanation
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
 def test_every_situation_can_be_accounted_for(told: Desk, situation: str) -> None:
-    found = account(told.bring(situation))
+    explanation = account(told.bring(situation))
     order = told.order()
-    assert (found["status"], found["reason"]) == (order.state, order.reason)
-    assert found["chain"][0]["from"] is None
-    assert found["chain"][-1]["to"] == order.state
-    steps = zip(found["chain"], found["chain"][1:], strict=False)
-    assert all(one["to"] == following["from"] for one, following in steps)
-    assert sum(one["amount_fen"] for one in found["money"]["held"]) == order.held_fen
-    assert (found["next"] is None) == order.is_final
-    assert json.loads(json.dumps(found)) == found
-    assert order.state in as_text(found)
+    assert (explanation["status"], explanation["reason"]) == (order.state, order.reason)
+    assert explanation["chain"][0]["from"] is None
+    assert explanation["chain"][-1]["to"] == order.state
+    steps = zip(explanation["chain"], explanation["chain"][1:], strict=False)
+    assert all(step["to"] == next_step["from"] for step, next_step in steps)
+    assert sum(posting["amount_fen"] for posting in explanation["money"]["held"]) == order.held_fen
+    assert (explanation["next"] is None) == order.is_final
+    assert json.loads(json.dumps(explanation)) == explanation
+    assert order.state in as_text(explanation)
 
 
 def test_nobody_can_account_for_what_is_not_there(told: Desk) -> None:
@@ -47,9 +47,9 @@ def test_nobody_can_account_for_what_is_not_there(told: Desk) -> None:
 
 
 def test_a_deposit_is_explained_by_the_numbers_it_came_from(told: Desk) -> None:
-    placed = account(told.bring("offered"))["chain"][0]
-    assert placed["cause"]["by"] == "client:c1"
-    assert placed["numbers"] == {
+    placement_step = account(told.bring("offered"))["chain"][0]
+    assert placement_step["cause"]["by"] == "client:c1"
+    assert placement_step["numbers"] == {
         "service_fee_bps": 500,
         "fee_fen": TOTAL - AMOUNT,
         "total_fen": TOTAL,
@@ -66,34 +66,34 @@ def test_a_revision_shows_its_range_from_the_original(told: Desk) -> None:
 
 
 def test_a_forfeiture_names_the_clock_and_its_windows(told: Desk) -> None:
-    found = account(told.bring("forfeited_late"))
-    overdue, forfeited = found["chain"][-2:]
+    explanation = account(told.bring("forfeited_late"))
+    overdue, forfeited = explanation["chain"][-2:]
     assert overdue["cause"] == {"kind": "deadline", "state": "awaiting_balance", "by": "clock"}
     assert overdue["numbers"]["balance_window"] == "P7D"
     assert overdue["margin_seconds"] == 0
     assert forfeited["numbers"]["forfeited_fen"] == DEPOSIT
-    assert "payment_notice_grace PT10M) was over at 2026-03-09T02:10:00Z" in found["why"]
-    assert found["money"]["forfeited"][0]["amount_fen"] == DEPOSIT
+    assert "payment_notice_grace PT10M) was over at 2026-03-09T02:10:00Z" in explanation["why"]
+    assert explanation["money"]["forfeited"][0]["amount_fen"] == DEPOSIT
 
 
 def test_what_happens_next_is_said_with_its_instant_and_its_reminder(told: Desk) -> None:
     told.bring("offered")
     due_at = told.order().due_at
     assert due_at is not None
-    following = account(told)["next"]
-    assert following["becomes"] == ["expired"]
-    assert following["reminder_at"] == (due_at - timedelta(hours=12)).isoformat().replace(
+    next_deadline = account(told)["next"]
+    assert next_deadline["becomes"] == ["expired"]
+    assert next_deadline["reminder_at"] == (due_at - timedelta(hours=12)).isoformat().replace(
         "+00:00", "Z"
     )
-    late = explain(told.store, "o1", at=due_at + span("5s"), watermark=due_at)
-    assert late is not None
-    assert late["next"]["overdue_seconds"] == 5
-    assert late["next"]["held_back_by_backlog"]
-    assert "OVERDUE by 5 s: commands received earlier" in as_text(late)
+    late_explanation = explain(told.store, "o1", at=due_at + span("5s"), watermark=due_at)
+    assert late_explanation is not None
+    assert late_explanation["next"]["overdue_seconds"] == 5
+    assert late_explanation["next"]["held_back_by_backlog"]
+    assert "OVERDUE by 5 s: commands received earlier" in as_text(late_explanation)
 
 
 def test_each_party_is_told_what_it_may_do(told: Desk) -> None:
-    rows = {one["command"]: one for one in account(told.bring("offered"))["may"]}
+    rows = {row["command"]: row for row in account(told.bring("offered"))["may"]}
     assert rows["accept_order"]["who"] == [
         {"role": "creator", "id": "k1"},
         {"role": "mcn", "id": "m1"},
@@ -106,31 +106,31 @@ def test_each_party_is_told_what_it_may_do(told: Desk) -> None:
 
 def test_when_time_is_up_only_payments_may_be_reported(told: Desk) -> None:
     told.bring("offered")
-    after = told.now + timedelta(days=2)
-    assert [one["command"] for one in account(told, after)["may"]] == ["confirm_payment"]
+    late_at = told.now + timedelta(days=2)
+    assert [row["command"] for row in account(told, late_at)["may"]] == ["confirm_payment"]
 
 
 def test_a_refusal_is_part_of_the_account(told: Desk) -> None:
     told.bring("offered")
     told.ask("restore_quote", "client", order_id="o1")
-    (refused,) = account(told)["refused"]
-    assert (refused["reason"], refused["by"]) == ("wrong_state", "client:c1")
+    (refusal,) = account(told)["refused"]
+    assert (refusal["reason"], refusal["by"]) == ("wrong_state", "client:c1")
     assert "client:c1" in as_text(account(told))
 
 
 def test_money_that_went_back_is_listed(told: Desk) -> None:
-    found = account(told.bring("cancelled_at_work"))
-    amounts = sorted(one["amount_fen"] for one in found["money"]["refunds"])
+    explanation = account(told.bring("cancelled_at_work"))
+    amounts = sorted(refund["amount_fen"] for refund in explanation["money"]["refunds"])
     assert amounts == sorted([DEPOSIT, BALANCE])
 
 
 def test_a_creator_s_bans_are_part_of_the_account(told: Desk) -> None:
-    found = account(told.bring("balance_banned"))
-    (ban,) = found["creator"]["bans"]
+    explanation = account(told.bring("balance_banned"))
+    (ban,) = explanation["creator"]["bans"]
     assert (ban["step"], ban["until"]) == (2, "2026-03-09T02:00:00Z")
-    (stopper,) = found["next"]["stopped_by"]
+    (stopper,) = explanation["next"]["stopped_by"]
     assert (stopper["who"], stopper["until"]) == ("ban", ban["until"])
-    step = found["chain"][-1]
+    step = explanation["chain"][-1]
     assert step["cause"]["name"] == ban["violation_id"]
     assert "creator k1 is banned from" in step["cause"]["told"]
 
@@ -138,16 +138,16 @@ def test_a_creator_s_bans_are_part_of_the_account(told: Desk) -> None:
 def test_money_that_is_owed_to_the_creator_s_side_is_listed(told: Desk) -> None:
     told.bring("completed_agency")
     told.ask("confirm_payout", "payments", payout_id="po_o1_mcn")
-    owed = {one["payout_id"]: one for one in account(told)["money"]["payouts"]}
-    assert owed["po_o1_creator"]["confirmed_at"] is None
-    assert (owed["po_o1_mcn"]["party"], owed["po_o1_mcn"]["amount_fen"]) == ("mcn:m1", 30_000)
-    assert owed["po_o1_mcn"]["confirmed_at"] is not None
+    payouts = {payout["payout_id"]: payout for payout in account(told)["money"]["payouts"]}
+    assert payouts["po_o1_creator"]["confirmed_at"] is None
+    assert (payouts["po_o1_mcn"]["party"], payouts["po_o1_mcn"]["amount_fen"]) == ("mcn:m1", 30_000)
+    assert payouts["po_o1_mcn"]["confirmed_at"] is not None
 
 
 def test_whoever_asked_is_named_and_so_is_what_it_would_have_cost(told: Desk) -> None:
     told.bring("script_review")
     told.ask("cancel_order", "client", order_id="o1", accept_cost_fen=1)
-    found = account(told)
-    (refused,) = found["refused"]
-    assert (refused["reason"], refused["cost_fen"]) == ("cost_mismatch", 10_500)
-    assert "payments:psp asked, by command" in as_text(found)
+    explanation = account(told)
+    (refusal,) = explanation["refused"]
+    assert (refusal["reason"], refusal["cost_fen"]) == ("cost_mismatch", 10_500)
+    assert "payments:psp asked, by command" in as_text(explanation)

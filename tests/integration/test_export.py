@@ -40,13 +40,13 @@ class Office:
     def export(self, *words: Path | str) -> Said:
         return earnest("export", *words, EARNEST_DATABASE_URL=self.url)
 
-    def write(self, what: str, form: str, name: str, *words: str) -> dict[str, Any]:
+    def write(self, dataset: str, form: str, name: str, *words: str) -> dict[str, Any]:
         """Export to a file or a folder; return how that ended."""
-        to = ("--output", self.folder / name, "--json")
-        said = self.export(what, "--format", form, *to, *words)
-        assert said.status == 0, said.err
-        (told,) = said.lines()
-        return dict(told)
+        output_options = ("--output", self.folder / name, "--json")
+        result = self.export(dataset, "--format", form, *output_options, *words)
+        assert result.status == 0, result.err
+        (summary,) = result.lines()
+        return dict(summary)
 
     def read(self, form: str, name: str) -> list[dict[str, Any]]:
         """Read an export, whatever its format, as text by column."""
@@ -57,12 +57,12 @@ class Office:
             rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
         else:
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return [{name: as_text(one) for name, one in row.items()} for row in rows]
+        return [{name: as_text(value) for name, value in row.items()} for row in rows]
 
 
 def records(part: Path) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = parquet.read_table(part).to_pylist()
-    return found
+    rows: list[dict[str, Any]] = parquet.read_table(part).to_pylist()
+    return rows
 
 
 def as_text(value: Any) -> str:  # noqa: ANN401 - a value of any column
@@ -91,35 +91,35 @@ def near(sqlite_engine: Engine, tmp_path: Path) -> Office:
     return Office(sqlite_engine, folder)
 
 
-@pytest.mark.parametrize("what", WHATS)
-def test_the_three_formats_say_the_same(office: Office, what: str) -> None:
+@pytest.mark.parametrize("dataset", WHATS)
+def test_the_three_formats_say_the_same(office: Office, dataset: str) -> None:
     fill(office.engine, 30)
     for form in FORMATS:
-        told = office.write(what, form, f"all.{form}")
-        assert told["complete"]
-        assert told["rows"] == len(office.read(form, f"all.{form}")) > 0
-    first, *others = (office.read(form, f"all.{form}") for form in FORMATS)
-    assert others == [first, first]
+        summary = office.write(dataset, form, f"all.{form}")
+        assert summary["complete"]
+        assert summary["rows"] == len(office.read(form, f"all.{form}")) > 0
+    first_rows, *other_rows = (office.read(form, f"all.{form}") for form in FORMATS)
+    assert other_rows == [first_rows, first_rows]
 
 
 def test_rows_go_to_standard_output_and_the_cursor_to_standard_error(near: Office) -> None:
     fill(near.engine, 3)
-    said = near.export("orders", "--limit", "2", "--json")
-    told = json.loads(said.err.splitlines()[-1])
-    assert (told["rows"], told["complete"]) == (2, False)
-    rest = near.export("orders", "--after", told["cursor"], "--json")
-    assert [one["order_id"] for one in (*said.lines(), *rest.lines())] == [
+    first_result = near.export("orders", "--limit", "2", "--json")
+    summary = json.loads(first_result.err.splitlines()[-1])
+    assert (summary["rows"], summary["complete"]) == (2, False)
+    rest_result = near.export("orders", "--after", summary["cursor"], "--json")
+    assert [row["order_id"] for row in (*first_result.lines(), *rest_result.lines())] == [
         "o00000000",
         "o00000001",
         "o00000002",
     ]
-    assert json.loads(rest.err.splitlines()[-1])["complete"]
+    assert json.loads(rest_result.err.splitlines()[-1])["complete"]
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_nothing_on_record_is_an_export_all_the_same(near: Office, form: str) -> None:
-    told = near.write("orders", form, "none")
-    assert (told["rows"], told["complete"]) == (0, True)
+    summary = near.write("orders", form, "none")
+    assert (summary["rows"], summary["complete"]) == (0, True)
     assert near.read(form, "none") == []
 
 
@@ -128,18 +128,18 @@ def test_a_finished_export_of_facts_is_gone_on_with(near: Office, form: str) -> 
     fill(near.engine, 3)
     near.write("events", form, "log")
     fill(near.engine, 3, first=3)
-    told = near.write("events", form, "log")
-    assert told["complete"]
+    summary = near.write("events", form, "log")
+    assert summary["complete"]
     near.write("events", form, "whole")
     assert near.read(form, "log") == near.read(form, "whole")
-    assert told["rows"] == 18
+    assert summary["rows"] == 18
 
 
 def test_a_finished_export_of_orders_is_not_gone_on_with(near: Office) -> None:
     near.write("orders", "csv", "orders.csv")
-    said = near.export("orders", "--format", "csv", "--output", near.folder / "orders.csv")
-    assert said.status == 2
-    assert "orders change: export them anew, elsewhere" in said.complaint()
+    result = near.export("orders", "--format", "csv", "--output", near.folder / "orders.csv")
+    assert result.status == 2
+    assert "orders change: export them anew, elsewhere" in result.complaint()
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -148,8 +148,8 @@ def test_what_was_half_written_is_written_again(near: Office, form: str) -> None
     near.write("orders", form, "whole")
     near.write("orders", form, "cut", "--limit", "4")
     leave_half_a_row(near.folder / "cut")
-    told = near.write("orders", form, "cut")
-    assert (told["rows"], told["complete"]) == (10, True)
+    summary = near.write("orders", form, "cut")
+    assert (summary["rows"], summary["complete"]) == (10, True)
     assert near.read(form, "cut") == near.read(form, "whole")
     assert list(near.folder.rglob("*.partial")) == []
 
@@ -171,19 +171,19 @@ def test_kill_9_leaves_an_export_that_is_gone_on_with(office: Office, form: str)
     path = office.folder / "events"
     mark = path / "_cursor.json" if form == "parquet" else path.with_name("events.cursor")
     words = [*EARNEST, "export", "events", "--format", form, "--output", str(path)]
-    killed = subprocess.Popen(
+    process = subprocess.Popen(
         words, env=environ(EARNEST_DATABASE_URL=office.url), stderr=subprocess.DEVNULL
     )
-    for kept in marks(mark, killed):
-        if kept["rows"]:
-            killed.kill()
+    for cursor_state in marks(mark, process):
+        if cursor_state["rows"]:
+            process.kill()
             break
-    assert killed.wait() == -9
+    assert process.wait() == -9
     interrupted = json.loads(mark.read_text())
     assert not interrupted["complete"]
     assert 0 < interrupted["rows"] < 135_000
     assert office.write("events", form, "events")["rows"] == 135_000
-    positions = [int(one["position"]) for one in office.read(form, "events")]
+    positions = [int(row["position"]) for row in office.read(form, "events")]
     assert len(positions) == 135_000
     assert positions == sorted(set(positions))
 
@@ -222,7 +222,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_would_spoil_an_export_is_refused(near: Office, kind: str) -> None:
-    words, why = REFUSED[kind]
+    words, complaint = REFUSED[kind]
     fill(near.engine, 1)
     (near.folder / "theirs").write_text("theirs")
     (near.folder / "full").mkdir()
@@ -231,9 +231,9 @@ def test_what_would_spoil_an_export_is_refused(near: Office, kind: str) -> None:
     near.write("events", "jsonl", "short")
     os.truncate(near.folder / "short", 10)
     names = [near.folder / word if before == "--output" else word for before, word in pairs(words)]
-    said = near.export(*names)
-    assert said.status != 0
-    assert why in said.complaint()
+    result = near.export(*names)
+    assert result.status != 0
+    assert complaint in result.complaint()
     assert (near.folder / "theirs").read_text() == "theirs"
 
 
@@ -246,6 +246,6 @@ def test_two_exports_do_not_write_to_one_place(near: Office, form: str) -> None:
     near.write("events", form, "ours")
     holder = os.open(near.folder / "ours", os.O_RDONLY)
     fcntl.flock(holder, fcntl.LOCK_EX)
-    said = near.export("events", "--format", form, "--output", near.folder / "ours")
+    result = near.export("events", "--format", form, "--output", near.folder / "ours")
     os.close(holder)
-    assert "another export is writing there" in said.complaint()
+    assert "another export is writing there" in result.complaint()

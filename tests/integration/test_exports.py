@@ -35,86 +35,90 @@ def store(engine: Engine) -> Store:
     return Store(engine, Policy())
 
 
-def exported(store: Store, what: str, **options: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+def exported(store: Store, dataset: str, **options: Any) -> list[dict[str, Any]]:  # noqa: ANN401
     """Export in this process; return records by column."""
-    kind = EXPORTS[what]
-    names = [one.name for one in kind.columns]
-    found = pages(store, kind, **options)
-    return [dict(zip(names, one, strict=True)) for page in found for one in page.records]
+    kind = EXPORTS[dataset]
+    names = [column.name for column in kind.columns]
+    export_pages = pages(store, kind, **options)
+    return [
+        dict(zip(names, record, strict=True)) for page in export_pages for record in page.records
+    ]
 
 
-def keys(what: str, records: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    return [tuple(one[name] for name in KEYS[what]) for one in records]
+def keys(dataset: str, records: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [tuple(record[name] for name in KEYS[dataset]) for record in records]
 
 
-def on_record(engine: Engine, what: str) -> set[tuple[Any, ...]]:
-    table = tables.metadata.tables[what]
+def on_record(engine: Engine, dataset: str) -> set[tuple[Any, ...]]:
+    table = tables.metadata.tables[dataset]
     with reading(engine) as connection:
-        return {tuple(row) for row in connection.execute(select(*(table.c[n] for n in KEYS[what])))}
+        return {
+            tuple(row) for row in connection.execute(select(*(table.c[n] for n in KEYS[dataset])))
+        }
 
 
-@pytest.mark.parametrize("what", WHATS)
-def test_every_row_comes_once(store: Store, what: str) -> None:
+@pytest.mark.parametrize("dataset", WHATS)
+def test_every_row_comes_once(store: Store, dataset: str) -> None:
     fill(store.engine, COUNT)
-    found = keys(what, exported(store, what))
-    assert len(found) == len(set(found))
-    assert set(found) == on_record(store.engine, what)
+    row_keys = keys(dataset, exported(store, dataset))
+    assert len(row_keys) == len(set(row_keys))
+    assert set(row_keys) == on_record(store.engine, dataset)
 
 
-@pytest.mark.parametrize("what", WHATS)
-def test_pieces_of_any_size_make_up_the_whole(store: Store, what: str) -> None:
+@pytest.mark.parametrize("dataset", WHATS)
+def test_pieces_of_any_size_make_up_the_whole(store: Store, dataset: str) -> None:
     fill(store.engine, 8)
-    whole, pieces, cursor = exported(store, what), [], None
+    whole, pieces, cursor = exported(store, dataset), [], None
     for limit in (1, 2, 1, 3, 100):
-        (page,) = pages(store, EXPORTS[what], cursor, limit)
+        (page,) = pages(store, EXPORTS[dataset], cursor, limit)
         cursor = page.cursor
         pieces += page.records
-    assert pieces == [tuple(one.values()) for one in whole]
-    assert list(pages(store, EXPORTS[what], cursor)) == []
+    assert pieces == [tuple(record.values()) for record in whole]
+    assert list(pages(store, EXPORTS[dataset], cursor)) == []
 
 
-@pytest.mark.parametrize("what", WHATS)
+@pytest.mark.parametrize("dataset", WHATS)
 def test_orders_placed_meanwhile_make_nothing_come_twice_or_not_at_all(
-    store: Store, what: str
+    store: Store, dataset: str
 ) -> None:
     fill(store.engine, COUNT, first=COUNT)
-    before, found = on_record(store.engine, what), []
-    names = [one.name for one in EXPORTS[what].columns]
-    for number, page in enumerate(pages(store, EXPORTS[what])):
-        found += [dict(zip(names, one, strict=True)) for one in page.records]
+    before, records = on_record(store.engine, dataset), []
+    names = [column.name for column in EXPORTS[dataset].columns]
+    for number, page in enumerate(pages(store, EXPORTS[dataset])):
+        records += [dict(zip(names, record, strict=True)) for record in page.records]
         # Some are older than what was read already, some are younger than all.
         fill(store.engine, 20, first=20 * number)
         fill(store.engine, 20, first=2 * COUNT + 20 * number)
-    seen = keys(what, found)
-    assert len(seen) == len(set(seen))
-    assert set(seen) >= before
+    row_keys = keys(dataset, records)
+    assert len(row_keys) == len(set(row_keys))
+    assert set(row_keys) >= before
 
 
-@pytest.mark.parametrize("what", WHATS)
+@pytest.mark.parametrize("dataset", WHATS)
 def test_orders_archived_meanwhile_make_nothing_come_twice_or_not_at_all(
-    store: Store, what: str
+    store: Store, dataset: str
 ) -> None:
-    fill(store.engine, COUNT, ended=True)
+    fill(store.engine, COUNT, declined=True)
     fill(store.engine, 1, first=COUNT)
-    before, found, now = on_record(store.engine, what), [], datetime(2100, 1, 1, tzinfo=UTC)
-    names = [one.name for one in EXPORTS[what].columns]
-    for page in pages(store, EXPORTS[what]):
-        found += [dict(zip(names, one, strict=True)) for one in page.records]
+    before, records, now = on_record(store.engine, dataset), [], datetime(2100, 1, 1, tzinfo=UTC)
+    names = [column.name for column in EXPORTS[dataset].columns]
+    for page in pages(store, EXPORTS[dataset]):
+        records += [dict(zip(names, record, strict=True)) for record in page.records]
         archive.archive(store, archive.Due(now, now), limit=PAGE)
-    seen = keys(what, found)
-    assert len(seen) == len(set(seen))
-    assert set(seen) == before
+    row_keys = keys(dataset, records)
+    assert len(row_keys) == len(set(row_keys))
+    assert set(row_keys) == before
     assert halves(store.engine) == (1, COUNT)
 
 
-@pytest.mark.parametrize("what", ["events", "postings"])
-def test_facts_written_since_come_behind_the_cursor(store: Store, what: str) -> None:
+@pytest.mark.parametrize("dataset", ["events", "postings"])
+def test_facts_written_since_come_behind_the_cursor(store: Store, dataset: str) -> None:
     fill(store.engine, 5)
-    *_, page = pages(store, EXPORTS[what])
+    *_, page = pages(store, EXPORTS[dataset])
     # Older by their own instants: what counts is when they were written down.
     fill(store.engine, 5, first=-10)
-    later = exported(store, what, after=page.cursor)
-    assert {one["order_id"] for one in later} == {f"o{n:08}" for n in range(-10, -5)}
+    later_records = exported(store, dataset, after=page.cursor)
+    assert {record["order_id"] for record in later_records} == {f"o{n:08}" for n in range(-10, -5)}
 
 
 @pytest.mark.postgres
@@ -122,21 +126,21 @@ def test_a_smaller_number_that_is_committed_later_is_waited_for(postgresql_url: 
     """Hold back a writer that took its number first; nobody may pass its place until it ends."""
     engine = open_database(postgresql_url)
     migrate(engine)
-    store, found = Store(engine, Policy()), []
+    store, records = Store(engine, Policy()), []
     with writing(engine) as early:
         early.execute(tables.events.insert(), event("early"))
         with writing(engine) as late:
             late.execute(tables.events.insert(), event("late"))
-        reader = threading.Thread(target=lambda: found.extend(exported(store, "events")))
+        reader = threading.Thread(target=lambda: records.extend(exported(store, "events")))
         reader.start()
         reader.join(0.5)
-        waited = reader.is_alive()
+        reader_waited = reader.is_alive()
         # Nobody is kept from writing meanwhile, nor waited for.
         with writing(engine) as third:
             third.execute(tables.events.insert(), event("third"))
     reader.join()
-    assert waited
-    assert [one["subject"] for one in found] == ["order:early", "order:late"]
+    assert reader_waited
+    assert [record["subject"] for record in records] == ["order:early", "order:late"]
     assert len(exported(store, "events")) == 3
     engine.dispose()
 
@@ -149,20 +153,20 @@ def event(order_id: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "cursor", ["", "x", "1:2:3", "-1", "\u0661", "2026-03-02T02:00:00Z", "1" * 30]
 )
-@pytest.mark.parametrize("what", WHATS)
-def test_what_is_no_cursor_is_refused(what: str, cursor: str) -> None:
+@pytest.mark.parametrize("dataset", WHATS)
+def test_what_is_no_cursor_is_refused(dataset: str, cursor: str) -> None:
     with pytest.raises(BadCursor, match="one is like"):
-        EXPORTS[what].place(cursor)
+        EXPORTS[dataset].place(cursor)
 
 
-@pytest.mark.parametrize("what", WHATS)
-def test_the_cursor_of_a_row_is_made_of_its_columns(store: Store, what: str) -> None:
+@pytest.mark.parametrize("dataset", WHATS)
+def test_the_cursor_of_a_row_is_made_of_its_columns(store: Store, dataset: str) -> None:
     fill(store.engine, 3)
-    (page,) = pages(store, EXPORTS[what], limit=2)
-    last = exported(store, what, limit=2)[-1]
-    made = {
-        "orders": f"{instant(last.get('placed_at'))}/{last['order_id']}",
-        "events": f"{last.get('position')}",
-        "postings": f"{last.get('position')}:{last.get('ordinal')}",
+    (page,) = pages(store, EXPORTS[dataset], limit=2)
+    last_record = exported(store, dataset, limit=2)[-1]
+    expected_cursors = {
+        "orders": f"{instant(last_record.get('placed_at'))}/{last_record['order_id']}",
+        "events": f"{last_record.get('position')}",
+        "postings": f"{last_record.get('position')}:{last_record.get('ordinal')}",
     }
-    assert made[what] == page.cursor
+    assert expected_cursors[dataset] == page.cursor

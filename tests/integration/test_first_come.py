@@ -24,9 +24,9 @@ def backlogged(desk: Desk) -> Desk:
 def test_an_acceptance_waits_for_the_deposit_that_another_worker_has(backlogged: Desk) -> None:
     desk = backlogged
     accept = desk.receive(letters.accept(), START + 2 * MICRO)
-    known = len(desk.rows("receipts"))
+    receipt_count = len(desk.rows("receipts"))
     assert desk.settle(accept) == [accept]
-    assert len(desk.rows("receipts")) == known
+    assert len(desk.rows("receipts")) == receipt_count
     del desk.door.waiting["elsewhere"]
     desk.say(letters.pay("p1", {"o1": DEPOSIT}), START + MICRO)
     assert desk.settle(accept) == []
@@ -101,7 +101,7 @@ def test_a_ban_waits_for_everybody_received_before_it(warned: Desk) -> None:
     del desk.door.waiting["elsewhere"]
     desk.say(letters.pay("p1", {"o1": DEPOSIT}), START + MICRO)
     assert desk.settle(ban) == []
-    assert [one["type"] for one in desk.published() if one.get("order_id") == "o1"][-2:] == [
+    assert [event["type"] for event in desk.published() if event.get("order_id") == "o1"][-2:] == [
         "order.declined",
         "refund.requested",
     ]
@@ -110,14 +110,14 @@ def test_a_ban_waits_for_everybody_received_before_it(warned: Desk) -> None:
 def test_nobody_slips_in_front_of_a_held_ban(warned: Desk) -> None:
     desk = warned
     ban = desk.receive(letters.report("x2"), START + 2 * MICRO)
-    placed = desk.receive(letters.place("o2"), START + 3 * MICRO)
+    placement = desk.receive(letters.place("o2"), START + 3 * MICRO)
     cancel = desk.receive(letters.ask("cancel_order", "client", "o1"), START + 3 * MICRO)
-    other = desk.receive(letters.place("o3", creator_id="k2"), START + 3 * MICRO)
-    assert desk.settle(ban, placed, cancel, other) == [ban, placed, cancel]
-    assert desk.answer(other)[0] == "applied"
+    unrelated_placement = desk.receive(letters.place("o3", creator_id="k2"), START + 3 * MICRO)
+    assert desk.settle(ban, placement, cancel, unrelated_placement) == [ban, placement, cancel]
+    assert desk.answer(unrelated_placement)[0] == "applied"
     del desk.door.waiting["elsewhere"]
-    assert desk.settle(ban, placed, cancel) == []
-    answers = [desk.answer(one)[1] for one in (ban, placed, cancel)]
+    assert desk.settle(ban, placement, cancel) == []
+    answers = [desk.answer(submission)[1] for submission in (ban, placement, cancel)]
     assert answers == [None, "creator_banned", "wrong_state"]
 
 

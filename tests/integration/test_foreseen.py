@@ -42,24 +42,24 @@ class Interrupted(Store):
 @pytest.fixture
 def desk(sqlite_engine: Engine) -> Desk:
     """Give a desk with one order on offer."""
-    made = Desk(engine=sqlite_engine).admit()
-    made.offer("o1")
-    return made
+    sqlite_desk = Desk(engine=sqlite_engine).admit()
+    sqlite_desk.offer("o1")
+    return sqlite_desk
 
 
-def settled_late(desk: Desk, letter: letters.Letter, meanwhile: Callable[[], Any]) -> Any:  # noqa: ANN401
+def settled_late(desk: Desk, command: letters.Letter, meanwhile: Callable[[], Any]) -> Any:  # noqa: ANN401
     """Settle a command before whose turn something else is; return its outcome and reason."""
     store = Interrupted(desk.engine, desk.policy, [meanwhile])
-    received = desk.receive(letter, desk.now + 2 * MICRO)
-    desk.door.present = received.at
-    assert Settler(store, desk.door, lambda: None).settle([received]) == []
+    submission = desk.receive(command, desk.now + 2 * MICRO)
+    desk.door.present = submission.at
+    assert Settler(store, desk.door, lambda: None).settle([submission]) == []
     assert store.meanwhile == []
     assert desk.reader.audit().findings == []
-    return desk.answer(received)[:2]
+    return desk.answer(submission)[:2]
 
 
-def say(desk: Desk, letter: letters.Letter) -> Callable[[], Any]:
-    return lambda: desk.settle(desk.receive(letter, desk.now + MICRO))
+def say(desk: Desk, command: letters.Letter) -> Callable[[], Any]:
+    return lambda: desk.settle(desk.receive(command, desk.now + MICRO))
 
 
 def test_an_order_that_moved_meanwhile_is_judged_where_it_is(desk: Desk) -> None:

@@ -31,11 +31,11 @@ SITUATIONS = (
 
 def asked(desk: Desk, power: Power, number: int = 1) -> AnyCommand:
     """Write what a power asks of order `o1` just now."""
-    said = needed(power.kind, desk.order(), desk.now)
+    arguments = needed(power.kind, desk.order(), desk.now)
     if not power.lent:
-        said.pop("reason", None)
-    given = {"id": f"asked-{number:04}", "by": {"role": "operator", "id": "ann"}}
-    return parse(json.dumps(power.command(said, order_id="o1", reason="why", head=given)))
+        arguments.pop("reason", None)
+    head = {"id": f"asked-{number:04}", "by": {"role": "operator", "id": "ann"}}
+    return parse(json.dumps(power.command(arguments, order_id="o1", reason="why", head=head)))
 
 
 def written(desk: Desk) -> dict[str, list[Any]]:
@@ -47,17 +47,17 @@ def test_every_power_is_foreseen_as_the_rules_judge_it_and_nothing_is_written(
     desk: Desk, situation: str
 ) -> None:
     desk.bring(situation)
-    commands = [asked(desk, one, n) for n, one in enumerate(open_in(desk.order().state))]
+    commands = [asked(desk, power, n) for n, power in enumerate(open_in(desk.order().state))]
     before, at = written(desk), desk.now + timedelta(minutes=1)
-    found = foresee(desk.store, commands, at)
-    assert len(found) == len(commands) > 0
-    for one in found:
+    predictions = foresee(desk.store, commands, at)
+    assert len(predictions) == len(commands) > 0
+    for prediction in predictions:
         desk.book.mark()
-        assert hear(desk.book, one.command, at) == one.settlement
-        assert desk.order() == one.after
+        assert hear(desk.book, prediction.command, at) == prediction.settlement
+        assert desk.order() == prediction.after
         desk.book.back()
-        assert desk.order() == one.before
-    assert any(one.is_applied for one in found)
+        assert desk.order() == prediction.before
+    assert any(prediction.is_applied for prediction in predictions)
     assert written(desk) == before
 
 
@@ -73,49 +73,59 @@ def test_every_power_is_foreseen_as_the_rules_judge_it_and_nothing_is_written(
 )
 def test_what_is_foreseen_is_what_then_happens(desk: Desk, situation: str, kind: str) -> None:
     desk.bring(situation)
-    (power,) = (one for one in open_in(desk.order().state) if one.kind == kind and not one.lent)
+    (power,) = (
+        candidate
+        for candidate in open_in(desk.order().state)
+        if candidate.kind == kind and not candidate.lent
+    )
     command = asked(desk, power)
     (foreseen,) = foresee(desk.store, [command], desk.now)
-    told = desk.tell(json.loads(command.model_dump_json(exclude_none=True)), desk.now)
-    assert foreseen.settlement == told
+    settlement = desk.tell(json.loads(command.model_dump_json(exclude_none=True)), desk.now)
+    assert foreseen.settlement == settlement
     assert foreseen.after == desk.order()
     desk.check()
 
 
 def test_time_that_has_passed_unnoticed_is_foreseen_too(desk: Desk) -> None:
     desk.bring("offered")
-    (power,) = (one for one in open_in(State.OFFERED) if one.kind == "pause_clock")
-    (found,) = foresee(desk.store, [asked(desk, power)], START + span("25h"))
-    assert (found.settlement.outcome, found.settlement.reason) == ("rejected", "late")
-    assert found.before is not None
-    assert found.after is not None
-    assert (found.before.state, found.after.state) == (State.OFFERED, State.EXPIRED)
-    assert found.moves != ()
+    (power,) = (
+        candidate for candidate in open_in(State.OFFERED) if candidate.kind == "pause_clock"
+    )
+    (prediction,) = foresee(desk.store, [asked(desk, power)], START + span("25h"))
+    assert (prediction.settlement.outcome, prediction.settlement.reason) == ("rejected", "late")
+    assert prediction.before is not None
+    assert prediction.after is not None
+    assert (prediction.before.state, prediction.after.state) == (State.OFFERED, State.EXPIRED)
+    assert prediction.moves != ()
 
 
 def test_a_command_that_was_asked_already_is_a_repeat(desk: Desk) -> None:
     desk.bring("offered")
-    (power,) = (one for one in open_in(State.OFFERED) if one.kind == "pause_clock")
+    (power,) = (
+        candidate for candidate in open_in(State.OFFERED) if candidate.kind == "pause_clock"
+    )
     body = json.loads(asked(desk, power).model_dump_json())
     desk.tell(body, desk.now)
-    (found,) = foresee(desk.store, [asked(desk, power)], desk.now)
-    assert found.settlement.outcome == "duplicate"
+    (prediction,) = foresee(desk.store, [asked(desk, power)], desk.now)
+    assert prediction.settlement.outcome == "duplicate"
 
 
 def test_whoever_only_looks_waits_for_nobody(desk: Desk) -> None:
     desk.bring("offered")
-    (power,) = (one for one in open_in(State.OFFERED) if one.kind == "pause_clock")
-    looked = threading.Event()
+    (power,) = (
+        candidate for candidate in open_in(State.OFFERED) if candidate.kind == "pause_clock"
+    )
+    look_over = threading.Event()
 
     def look() -> None:
         foresee(desk.store, [asked(desk, power)], desk.now)
-        looked.set()
+        look_over.set()
 
     with writing(desk.engine) as connection:
         connection.execute(text("UPDATE orders SET name = 'held' WHERE order_id = 'o1'"))
         looking = threading.Thread(target=look, daemon=True)
         looking.start()
-        assert looked.wait(timeout=4)
+        assert look_over.wait(timeout=4)
     looking.join()
 
 
@@ -123,31 +133,33 @@ def test_many_are_added_up_by_state_reason_and_money(desk: Desk) -> None:
     desk.admit().offer("o1", "o2", "o3")
     desk.ask("accept_order", "creator", order_id="o2")
     desk.ask("decline_order", "creator", order_id="o3")
-    found = Forecast()
+    forecast = Forecast()
     (power,) = (
-        one for one in open_in(State.OFFERED) if one.kind == "cancel_order" and not one.lent
+        candidate
+        for candidate in open_in(State.OFFERED)
+        if candidate.kind == "cancel_order" and not candidate.lent
     )
     head = {"id": "asked-0001", "by": {"role": "operator", "id": "ann"}}
     bodies = [
         power.command({}, order_id=name, reason="why", head=head | {"id": f"asked-{name}"})
         for name in ("o1", "o2", "o3", "nobody")
     ]
-    for one in foresee(desk.store, [parse(json.dumps(body)) for body in bodies], desk.now):
-        found.add(one)
-    shown = found.shown()
-    assert shown["by_state"] == {
+    for prediction in foresee(desk.store, [parse(json.dumps(body)) for body in bodies], desk.now):
+        forecast.add(prediction)
+    summary = forecast.shown()
+    assert summary["by_state"] == {
         "awaiting_balance": 1,
         "declined": 1,
         "offered": 1,
         "unknown": 1,
     }
-    assert (shown["asked"], shown["applied"]) == (4, 2)
-    assert shown["refused"] == {"unknown_order": 1, "wrong_state": 1}
-    assert shown["held_fen"] == 2 * DEPOSIT
-    assert shown["moves"] == [
+    assert (summary["asked"], summary["applied"]) == (4, 2)
+    assert summary["refused"] == {"unknown_order": 1, "wrong_state": 1}
+    assert summary["held_fen"] == 2 * DEPOSIT
+    assert summary["moves"] == [
         {"from": "escrow", "to": "refunds_payable", "amount_fen": 2 * DEPOSIT}
     ]
-    assert [one["order_id"] for one in shown["examples"]] == ["o1", "o2"]
+    assert [example["order_id"] for example in summary["examples"]] == ["o1", "o2"]
 
 
 @pytest.mark.parametrize("kind", ["release_forfeit", "cancel_order"])
@@ -161,8 +173,8 @@ def test_an_order_at_rest_is_judged_where_it_rests_and_stays_there(
     before = halves(engine)
     assert before[1] > 0
     power, at = OWN[kind], desk.now + timedelta(days=500)
-    (found,) = foresee(desk.store, [asked(desk, power)], at)
+    (prediction,) = foresee(desk.store, [asked(desk, power)], at)
     desk.book.mark()
-    assert hear(desk.book, found.command, at) == found.settlement
+    assert hear(desk.book, prediction.command, at) == prediction.settlement
     desk.book.back()
     assert halves(engine) == before

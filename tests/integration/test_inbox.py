@@ -44,30 +44,30 @@ def knock(command_id: str, **changes: str) -> Knock:
 
 
 def admit(engine: Engine, *knocks: Knock, at: int = AT) -> inbox.Admission:
-    (found,), _ = inbox.admit(engine, lambda _: at, [knocks])
-    return found
+    (admission,), _ = inbox.admit(engine, lambda _: at, [knocks])
+    return admission
 
 
 def kept(engine: Engine) -> list[dict[str, Any]]:
     with reading(engine) as connection:
-        found = connection.execute(rows.select().order_by(rows.c.stamp))
-        return [dict(row) for row in found.mappings()]
+        inbox_rows = connection.execute(rows.select().order_by(rows.c.stamp))
+        return [dict(row) for row in inbox_rows.mappings()]
 
 
 def delivered(client: redis.Redis) -> list[Received]:
     """Take everything from the queue, as a worker would."""
-    return [one for delivery in deliveries(client) for one in delivery.commands]
+    return [submission for delivery in deliveries(client) for submission in delivery.commands]
 
 
 def deliveries(client: redis.Redis, keys: Keyring = UNSIGNED) -> list[Delivery]:
     catch = Scripts(client).fetch(Keys(COMMANDS), "tester", Taking(100))
-    return [sort(COMMANDS, one, keys) for one in catch.found]
+    return [sort(COMMANDS, message, keys) for message in catch.found]
 
 
 def outcomes(engine: Engine) -> dict[str, tuple[str, int]]:
     with reading(engine) as connection:
-        found = connection.execute(select(tables.receipts))
-        return {row.command_id: (row.outcome, row.received_at) for row in found}
+        receipts = connection.execute(select(tables.receipts))
+        return {row.command_id: (row.outcome, row.received_at) for row in receipts}
 
 
 def test_a_command_that_is_said_again_is_kept_once(engine: Engine) -> None:
@@ -78,8 +78,8 @@ def test_a_command_that_is_said_again_is_kept_once(engine: Engine) -> None:
 
 def test_an_id_cannot_be_used_for_something_else(engine: Engine) -> None:
     admit(engine, knock("command_1"))
-    other = knock("command_1", name="other")
-    assert admit(engine, knock("command_2"), other).reused == [1]
+    conflicting_knock = knock("command_1", name="other")
+    assert admit(engine, knock("command_2"), conflicting_knock).reused == [1]
     assert [row["command_id"] for row in kept(engine)] == ["command_1"]
 
 
@@ -90,17 +90,21 @@ def test_a_request_cannot_say_two_things_under_one_id(engine: Engine) -> None:
 
 
 def test_a_settled_id_is_known_at_the_door(desk: Desk) -> None:
-    one = knock("command_1")
-    desk.tell(json.loads(one.text), START)
-    assert admit(desk.engine, one, at=AT + 5).received_at == [AT]
+    settled_knock = knock("command_1")
+    desk.tell(json.loads(settled_knock.text), START)
+    assert admit(desk.engine, settled_knock, at=AT + 5).received_at == [AT]
     assert admit(desk.engine, knock("command_1", name="other")).reused == [0]
     assert kept(desk.engine) == []
 
 
 def test_messages_stay_within_what_the_wire_carries(engine: Engine) -> None:
     admit(engine, *(knock(f"command_{n}") for n in range(250)))
-    messages = [row["message_id"] for row in kept(engine)]
-    assert sorted(messages.count(one) for one in set(messages)) == [50, 100, 100]
+    message_ids = [row["message_id"] for row in kept(engine)]
+    assert sorted(message_ids.count(message_id) for message_id in set(message_ids)) == [
+        50,
+        100,
+        100,
+    ]
     assert [row["stamp"] for row in kept(engine)] == list(range(AT, AT + 250))
 
 
@@ -115,15 +119,15 @@ def test_settling_a_command_empties_its_place(desk: Desk, wire: redis.Redis) -> 
 def test_an_unsettled_command_holds_deadlines_back_although_redis_is_wiped(
     engine: Engine, wire: redis.Redis
 ) -> None:
-    door = RedisDoor(wire, engine)
-    at = to_us(door.now()) - 5
+    arrival_clock = RedisDoor(wire, engine)
+    at = to_us(arrival_clock.now()) - 5
     admit(engine, knock("command_1"), at=at)
     redrive.hand_in(wire, kept(engine))
     wire.flushall()
-    assert door.watermark(without=()) == from_us(at)
-    assert door.watermark(without=[kept(engine)[0]["message_id"]]) > from_us(at)
-    door.excuse([kept(engine)[0]["message_id"]])
-    assert door.watermark(without=()) > from_us(at)
+    assert arrival_clock.watermark(without=()) == from_us(at)
+    assert arrival_clock.watermark(without=[kept(engine)[0]["message_id"]]) > from_us(at)
+    arrival_clock.excuse([kept(engine)[0]["message_id"]])
+    assert arrival_clock.watermark(without=()) > from_us(at)
 
 
 def test_whoever_asks_for_the_oldest_waits_for_those_being_written(engine: Engine) -> None:
@@ -137,20 +141,20 @@ def test_whoever_asks_for_the_oldest_waits_for_those_being_written(engine: Engin
     writer = threading.Thread(target=inbox.admit, args=(engine, take, [[knock("command_1")]]))
     writer.start()
     assert stamping.wait(20)
-    found: list[int | None] = []
+    oldest_us: list[int | None] = []
 
     def ask() -> None:
         with writing(engine):
-            found.append(inbox.oldest(engine))
+            oldest_us.append(inbox.oldest(engine))
 
     asker = threading.Thread(target=ask)
     asker.start()
     asker.join(0.2)
-    assert found == []
+    assert oldest_us == []
     go_on.set()
     writer.join(20)
     asker.join(20)
-    assert found == [AT]
+    assert oldest_us == [AT]
 
 
 @pytest.mark.postgres
@@ -158,7 +162,11 @@ def test_a_door_that_stops_in_the_middle_keeps_judges_waiting_and_buries_nothing
     postgresql_url: str,
 ) -> None:
     engine, impatient = open_database(postgresql_url), open_database(postgresql_url)
-    event.listen(impatient, "connect", lambda one, _: one.execute("SET lock_timeout = '50ms'"))
+    event.listen(
+        impatient,
+        "connect",
+        lambda dbapi_connection, _: dbapi_connection.execute("SET lock_timeout = '50ms'"),
+    )
     with writing(engine) as connection:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({inbox.FENCE})")
         with pytest.raises(Unavailable, match="being written"):
@@ -197,14 +205,14 @@ def test_an_acceptance_waits_for_a_placement_that_redis_lost(desk: Desk) -> None
     order = {"order_id": "o1", "creator_id": "k1", "name": "N", "task_type": "xigua"}
     terms = {"industry": "I", "brief": "B", "amount_fen": 100_000, "prepay_deposit": True}
     by = {"role": "client", "id": "c1"}
-    placed = {"id": "placement", "kind": "place_order", "by": by, **order, **terms}
+    placement = {"id": "placement", "kind": "place_order", "by": by, **order, **terms}
     desk.door.waiting["lost"] = desk.now
     creator = {"role": "creator", "id": "k1"}
     accept = {"id": "acceptance", "kind": "accept_order", "by": creator, "order_id": "o1"}
     acceptance = desk.receive(accept, desk.now + timedelta(seconds=1))
     desk.door.present = acceptance.at + 10 * PATIENCE
     assert desk.settle(acceptance) == [acceptance]
-    desk.settle(desk.receive(placed, desk.now, message_id="lost"))
+    desk.settle(desk.receive(placement, desk.now, message_id="lost"))
     desk.door.waiting.clear()
     assert desk.settle(acceptance) == []
     assert desk.answer(acceptance)[1] == "wrong_state"
@@ -227,9 +235,9 @@ def test_what_was_overtaken_on_its_way_keeps_its_instant(desk: Desk, wire: redis
     at = to_us(RedisDoor(wire, desk.engine).now())
     admit(desk.engine, knock("command_1"), at=at)
     Client(wire).submit(json.loads(knock("command_2").text))
-    assert [one.at > from_us(at) for one in delivered(wire)] == [True]
+    assert [submission.at > from_us(at) for submission in delivered(wire)] == [True]
     redrive.hand_in(wire, kept(desk.engine))
-    assert [one.at for one in delivered(wire)] == [from_us(at)]
+    assert [submission.at for submission in delivered(wire)] == [from_us(at)]
 
 
 def test_one_that_was_taken_apart_is_not_handed_in_whole(desk: Desk, wire: redis.Redis) -> None:
@@ -240,10 +248,10 @@ def test_one_that_was_taken_apart_is_not_handed_in_whole(desk: Desk, wire: redis
     scripts.split(keys, "tester", whole.message_id, parts(COMMANDS, whole))
     assert redrive.sweep(desk.engine, wire, AT + 1) == 0
     apart = deliveries(wire)
-    assert [one.commands[0].stamp for one in apart] == [AT, AT + 1, AT + 2]
+    assert [delivery.commands[0].stamp for delivery in apart] == [AT, AT + 1, AT + 2]
     scripts.ack(keys, "tester", [apart[0].message_id])
     assert redrive.sweep(desk.engine, wire, AT + 1) == 1
-    assert [one.stamp for one in delivered(wire)] == [AT]
+    assert [submission.stamp for submission in delivered(wire)] == [AT]
 
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -260,15 +268,15 @@ def test_a_trace_context_is_carried_from_the_door_to_the_events(
     desk.settle(*delivered(wire))
     Relay(desk.engine, wire).run_once()
     entries: Any = wire.xrange(EVENTS)
-    told = [json.loads(fields[b"event"]) for _, fields in entries]
-    found = {one["data"]["command_id"]: one.get("traceparent") for one in told[-4:]}
-    assert found == {
+    events = [json.loads(fields[b"event"]) for _, fields in entries]
+    traces = {event["data"]["command_id"]: event.get("traceparent") for event in events[-4:]}
+    assert traces == {
         "command_1": TRACE,
         "command_2": None,
         "command_3": TRACE,
         "command_4": None,
     }
-    assert [one.get("traceparent") for one in told].count(TRACE) == 4
+    assert [event.get("traceparent") for event in events].count(TRACE) == 4
 
 
 def test_what_is_carried_is_signed_where_that_is_asked_for(desk: Desk, wire: redis.Redis) -> None:
@@ -280,24 +288,24 @@ def test_what_is_carried_is_signed_where_that_is_asked_for(desk: Desk, wire: red
 
 
 def test_the_door_clock_is_never_behind_the_door(wire: redis.Redis, engine: Engine) -> None:
-    clock, door = DoorClock(wire), RedisDoor(wire, engine)
+    clock, arrival_clock = DoorClock(wire), RedisDoor(wire, engine)
     for _ in range(100):
-        told = to_us(door.now())
-        assert clock.take(1) >= told
+        before_us = to_us(arrival_clock.now())
+        assert clock.take(1) >= before_us
     assert clock.take(500) + 500 <= clock.take(1)
-    assert abs(clock.now() - to_us(door.now())) < 1_000_000
+    assert abs(clock.now() - to_us(arrival_clock.now())) < 1_000_000
 
 
 @pytest.mark.parametrize("without", [False, True])
 def test_a_settler_s_own_rows_do_not_hold_it_back(
     desk: Desk, wire: redis.Redis, *, without: bool
 ) -> None:
-    door = RedisDoor(wire, desk.engine)
-    settler = Settler(desk.store, door, desk.ring)
-    admit(desk.engine, knock("command_1"), at=to_us(door.now()))
+    arrival_clock = RedisDoor(wire, desk.engine)
+    settler = Settler(desk.store, arrival_clock, desk.ring)
+    admit(desk.engine, knock("command_1"), at=to_us(arrival_clock.now()))
     (row,) = kept(desk.engine)
-    received = Received(row["command"], from_us(row["received_at"]), row["stamp"], "inbox-x")
+    submission = Received(row["command"], from_us(row["received_at"]), row["stamp"], "inbox-x")
     if without:
-        received = Received(received.text, received.at, received.stamp, row["message_id"])
-    assert settler.settle([received]) == []
+        submission = Received(submission.text, submission.at, submission.stamp, row["message_id"])
+    assert settler.settle([submission]) == []
     eventually(lambda: kept(desk.engine) == [])

@@ -50,9 +50,9 @@ class Ward:
 
     def live(self, *, most_deaths: int = 1_000) -> None:
         """Run workers one after the other until nothing waits; the dead are noticed at once."""
-        until = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + PATIENCE_S
         while not self.idle():
-            assert time.monotonic() < until, self.wire.hgetall(Keys("commands").attempts)
+            assert time.monotonic() < deadline_s, self.wire.hgetall(Keys("commands").attempts)
             with self.worker(most_deaths) as worker:
                 wait_for(lambda: worker.poll() is not None or self.idle())
                 assert worker.poll() in {None, STATUS}
@@ -94,8 +94,8 @@ def test_a_command_that_kills_three_workers_is_taken_out_and_its_neighbours_are_
     assert ward.settled() == 399
     (item,) = quarantine.listed(ward.engine)
     assert item.reason == KILLER
-    (letter,) = dead_letters.listed(ward.engine)
-    assert letter.command == registration(101, name="deadly")
+    (dead_letter,) = dead_letters.listed(ward.engine)
+    assert dead_letter.command == registration(101, name="deadly")
     assert not ward.wire.zcard(Keys("commands").pending)
     assert not ward.wire.hlen(Keys("commands").attempts)
 
@@ -117,7 +117,7 @@ def test_two_killers_are_told_apart(ward: Ward) -> None:
     Client(ward.wire).submit_many([*killers, *commands], per_message=4)
     ward.live()
     assert ward.settled() == 198
-    assert [one.command for one in dead_letters.listed(ward.engine)] == killers
+    assert [dead_letter.command for dead_letter in dead_letters.listed(ward.engine)] == killers
 
 
 @pytest.mark.slow
@@ -128,6 +128,6 @@ def test_what_a_killed_worker_had_is_settled_within_thirty_seconds(ward: Ward) -
     with Formation(ward.settings, programs=programs, quiet=True):
         commands = [registration(n) for n in range(300)]
         Client(ward.wire).submit_many([*commands, registration(300, name="deadly")], per_message=1)
-        began = wait_for(lambda: bool(ward.deaths.read_text()))
+        killed_at = wait_for(lambda: bool(ward.deaths.read_text()))
         settled_at = wait_for(lambda: ward.settled() == 301)
-    assert settled_at - began < 30
+    assert settled_at - killed_at < 30

@@ -21,9 +21,9 @@ KEYS = Keys(COMMANDS)
 @pytest.fixture
 def rescuer(wire: redis.Redis) -> Rescuer:
     """Give a rescuer that has looked thoroughly once already."""
-    made = Rescuer(wire)
-    made.run_once()
-    return made
+    primed_rescuer = Rescuer(wire)
+    primed_rescuer.run_once()
+    return primed_rescuer
 
 
 def test_a_message_that_nobody_has_comes_back_at_the_second_look(
@@ -39,12 +39,12 @@ def test_an_entry_without_a_message_holds_deadlines_back_no_longer(
     wire: redis.Redis, rescuer: Rescuer
 ) -> None:
     wire.zadd(KEYS.pending, {"nothing": 5})
-    door = RedisDoor(wire, None)
-    assert door.watermark(()).year == 1970
+    arrival_clock = RedisDoor(wire, None)
+    assert arrival_clock.watermark(()).year == 1970
     rescuer.run_once()
     with capture_logs() as logs:
         rescuer.run_once()
-    assert door.watermark(()).year > 1970
+    assert arrival_clock.watermark(()).year > 1970
     assert logs == [
         {"event": "queue.mended", "log_level": "error", "queue": COMMANDS}
         | {"put_back": 0, "dropped": 1}
@@ -68,7 +68,7 @@ def test_an_honest_queue_is_never_looked_at_thoroughly(wire: redis.Redis, rescue
         message = next(broker.consume(COMMANDS))
         if message is not None:
             bundle = message.kwargs["bundle"]
-            bundle.settled = {one.message_id for one in bundle.deliveries[::2]}
+            bundle.settled = {delivery.message_id for delivery in bundle.deliveries[::2]}
             broker.consume(COMMANDS).ack(message)
         rescuer.run_once()
         assert not any(rescuer.odd.values())
@@ -81,8 +81,10 @@ def test_messages_of_the_dead_come_back_in_order(wire: redis.Redis) -> None:
     for queue in QUEUES:
         Scripts(wire).rescue(Keys(queue), 0, last=queue == QUEUES[-1])
     ids = wire.lrange(KEYS.waiting, 0, -1)
-    found = [json.loads(one or b"")["kwargs"]["stamp"] for one in wire.hmget(KEYS.messages, ids)]
-    assert found == stamps
+    restored_stamps = [
+        json.loads(payload or b"")["kwargs"]["stamp"] for payload in wire.hmget(KEYS.messages, ids)
+    ]
+    assert restored_stamps == stamps
 
 
 def test_after_one_death_there_is_little_company_and_after_two_none(wire: redis.Redis) -> None:
@@ -99,7 +101,7 @@ def test_after_one_death_there_is_little_company_and_after_two_none(wire: redis.
         sizes.append(len(bundle.deliveries))
         if sizes[-1] == 1:
             assert next(broker.consume(COMMANDS)) is None
-        bundle.settled = {one.message_id for one in bundle.deliveries}
+        bundle.settled = {delivery.message_id for delivery in bundle.deliveries}
         broker.consume(COMMANDS).ack(message)
     assert sizes == [1, 8, 41]
 
@@ -111,16 +113,16 @@ def test_a_suspect_that_must_wait_lets_the_older_ones_in(wire: redis.Redis) -> N
     wire.lpush(KEYS.waiting, suspect)
     wire.hset(KEYS.attempts, suspect, 2)
     broker = EarnestBroker(wire, lambda _: None)
-    consumer, order = broker.consume(COMMANDS), []
+    consumer, batch_sizes = broker.consume(COMMANDS), []
     while wire.hlen(KEYS.messages):
         if (message := next(consumer)) is None:
             continue
         bundle = message.kwargs["bundle"]
-        order.append(len(bundle.deliveries))
+        batch_sizes.append(len(bundle.deliveries))
         # The suspect is the youngest: it is held back as long as there is anybody older.
-        held = wire.hlen(KEYS.messages) > 1
-        names = {one.message_id for one in bundle.deliveries}
-        bundle.settled = names - ({suspect.decode()} if held else set())
+        must_wait = wire.hlen(KEYS.messages) > 1
+        message_ids = {delivery.message_id for delivery in bundle.deliveries}
+        bundle.settled = message_ids - ({suspect.decode()} if must_wait else set())
         consumer.ack(message)
-    assert max(order) == 3
-    assert len(order) <= 6
+    assert max(batch_sizes) == 3
+    assert len(batch_sizes) <= 6

@@ -28,8 +28,8 @@ def described(engine: Engine) -> dict[str, Any]:
     query += " FROM pg_constraint WHERE conrelid <> 0 UNION ALL"
     query += " SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
     with reading(engine) as connection:
-        found = {str(name): sql for name, sql in connection.execute(text(query))}
-        return {name: sql for name, sql in found.items() if "alembic" not in name}
+        definitions = {str(name): sql for name, sql in connection.execute(text(query))}
+        return {name: sql for name, sql in definitions.items() if "alembic" not in name}
 
 
 def parts(sql: str) -> set[str]:
@@ -41,10 +41,12 @@ def parts(sql: str) -> set[str]:
 
 
 def columns(engine: Engine) -> dict[str, list[Any]]:
-    found = inspect(engine)
+    inspector = inspect(engine)
     return {
-        name: sorted((one["name"], str(one["type"]), one["nullable"]) for one in of)
-        for (_, name), of in found.get_multi_columns().items()
+        name: sorted(
+            (column["name"], str(column["type"]), column["nullable"]) for column in table_columns
+        )
+        for (_, name), table_columns in inspector.get_multi_columns().items()
         if not name.startswith("alembic")
     }
 
@@ -88,7 +90,7 @@ def test_an_empty_database_is_not_current_until_it_is_migrated(database_url: str
 def test_two_that_migrate_at_once_both_find_it_done(database_url: str) -> None:
     engine = open_database(database_url)
     with engines_for(engine, 2) as engines:
-        at_once(*(partial(migrate, one) for one in engines))
+        at_once(*(partial(migrate, opened_engine) for opened_engine in engines))
     assert is_current(engine)
     engine.dispose()
 

@@ -32,17 +32,19 @@ def var(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("var")
     settings = Settings.read({"EARNEST_WEB_BIND": "127.0.0.1:0"}, var=folder)
     with Formation(settings, workers=1, quiet=True):
-        placed = [letters.place(one, f"client:{one.partition('_')[0]}") for one in OFFERS]
-        paid = [letters.pay(f"pay_{one}", {one: 10_500}) for one in OFFERS]
+        placements = [
+            letters.place(order_id, f"client:{order_id.partition('_')[0]}") for order_id in OFFERS
+        ]
+        payments = [letters.pay(f"pay_{order_id}", {order_id: 10_500}) for order_id in OFFERS]
         stray = letters.pay("stray", {"nobody": 700})
-        submit(folder, *letters.admit(), *placed, *paid, stray)
+        submit(folder, *letters.admit(), *placements, *payments, stray)
         yield folder
 
 
-def submit(var: Path, *given: letters.Letter) -> None:
-    lines = "\n".join(map(json.dumps, given))
-    said = earnest("submit", "-", "--wait", "--var", var, given=lines)
-    assert {line["outcome"] for line in said.lines()} <= {"applied"}
+def submit(var: Path, *commands: letters.Letter) -> None:
+    lines = "\n".join(map(json.dumps, commands))
+    result = earnest("submit", "-", "--wait", "--var", var, stdin=lines)
+    assert {line["outcome"] for line in result.lines()} <= {"applied"}
 
 
 def operate(var: Path, *words: str) -> Said:
@@ -51,21 +53,21 @@ def operate(var: Path, *words: str) -> Said:
 
 def operated(var: Path, *words: str) -> dict[str, Any]:
     """Operate, and return the one JSON object that says what came of it."""
-    (found,) = operate(var, *words, "--json").lines()
-    return found
+    (report,) = operate(var, *words, "--json").lines()
+    return report
 
 
 def events(var: Path, order_id: str, kind: str) -> list[dict[str, Any]]:
     engine = open_database(Settings.read({}, var=var).database_url)
-    found = Reader(Store(engine, Policy())).timeline(order_id)
+    timeline = Reader(Store(engine, Policy())).timeline(order_id)
     engine.dispose()
-    return [one.published() for one in found if one.fact.type == kind]
+    return [event.published() for event in timeline if event.fact.type == kind]
 
 
 def test_nothing_is_done_until_it_is_said_in_so_many_words(var: Path) -> None:
-    found = operated(var, "pause", "--client", "a")
-    assert (found["run"], found["outcomes"]) == (None, None)
-    assert (found["forecast"]["applied"], found["forecast"]["by_state"]) == (2, {"offered": 2})
+    report = operated(var, "pause", "--client", "a")
+    assert (report["run"], report["outcomes"]) == (None, None)
+    assert (report["forecast"]["applied"], report["forecast"]["by_state"]) == (2, {"offered": 2})
     assert events(var, "a_1", "clock.stopped") == []
     text = operate(var, "pause", "--client", "a")
     assert (text.status, "Nothing was done: --yes does it." in text.out) == (0, True)
@@ -75,13 +77,13 @@ def test_nothing_is_done_until_it_is_said_in_so_many_words(var: Path) -> None:
 def test_more_time_is_given_to_each_order_once_however_often_it_is_asked(var: Path) -> None:
     before = datetime.fromisoformat(events(var, "b_1", "order.offered")[0]["due_at"])
     words = ("extend", "--client", "b", "--by", "PT3H", "--yes")
-    found = operated(var, *words)
-    assert found["outcomes"]["applied"] == 2
-    (told,) = events(var, "b_1", "deadline.extended")
-    assert datetime.fromisoformat(told["due_at"]) == before + timedelta(hours=3)
-    repeated = operate(var, *words)
-    assert repeated.status == 2
-    assert f"run {found['run']} did the same" in repeated.complaint()
+    report = operated(var, *words)
+    assert report["outcomes"]["applied"] == 2
+    (extension,) = events(var, "b_1", "deadline.extended")
+    assert datetime.fromisoformat(extension["due_at"]) == before + timedelta(hours=3)
+    repeated_result = operate(var, *words)
+    assert repeated_result.status == 2
+    assert f"run {report['run']} did the same" in repeated_result.complaint()
     by_another = ("--reason", "another reason", "--as", "bob")
     assert "did the same" in spoken("operate", *words, *by_another, "--var", var).complaint()
     assert len(events(var, "b_1", "deadline.extended")) == 1
@@ -90,10 +92,10 @@ def test_more_time_is_given_to_each_order_once_however_often_it_is_asked(var: Pa
 
 
 def test_the_word_of_the_contract_says_the_same(var: Path) -> None:
-    (offered,) = events(var, "c_1", "order.offered")
-    at = datetime.fromisoformat(offered["due_at"])
-    window = [(at + timedelta(seconds=n)).isoformat() for n in (-1, 1)]
-    given: tuple[str | Path, ...] = (
+    (offer,) = events(var, "c_1", "order.offered")
+    due_at = datetime.fromisoformat(offer["due_at"])
+    window = [(due_at + timedelta(seconds=n)).isoformat() for n in (-1, 1)]
+    arguments: tuple[str | Path, ...] = (
         "--client",
         "c",
         "--due-between",
@@ -104,29 +106,32 @@ def test_the_word_of_the_contract_says_the_same(var: Path) -> None:
         "--var",
         var,
     )
-    (found,) = spoken("extend", *given, "--json").lines()
-    assert found["forecast"]["applied"] == 1
+    (report,) = spoken("extend", *arguments, "--json").lines()
+    assert report["forecast"]["applied"] == 1
 
 
 def test_who_would_be_refused_is_not_asked_and_is_told_why(var: Path) -> None:
     submit(var, letters.ask("cancel_order", "client:d", "d_2"))
-    found = operated(var, "cancel", "d_1", "d_2", "nobody", "--yes")
-    assert found["forecast"]["refused"] == {"unknown_order": 1, "wrong_state": 1}
-    assert found["outcomes"]["applied"] == 1
-    (cancelled,) = events(var, "d_1", "order.cancelled")
-    assert (cancelled["note"], cancelled["by"]) == (WHY[1], "operator:ann")
-    assert found["forecast"]["moves"] == [
+    report = operated(var, "cancel", "d_1", "d_2", "nobody", "--yes")
+    assert report["forecast"]["refused"] == {"unknown_order": 1, "wrong_state": 1}
+    assert report["outcomes"]["applied"] == 1
+    (cancellation,) = events(var, "d_1", "order.cancelled")
+    assert (cancellation["note"], cancellation["by"]) == (WHY[1], "operator:ann")
+    assert report["forecast"]["moves"] == [
         {"from": "escrow", "to": "refunds_payable", "amount_fen": 10_500}
     ]
-    nothing = operate(var, "cancel", "d_2", "--yes")
-    assert (nothing.status, "would be refused: wrong_state" in nothing.out) == (1, True)
+    refused_result = operate(var, "cancel", "d_2", "--yes")
+    assert (refused_result.status, "would be refused: wrong_state" in refused_result.out) == (
+        1,
+        True,
+    )
 
 
 def test_orders_are_named_in_a_file(var: Path, tmp_path: Path) -> None:
     file = tmp_path / "orders"
     file.write_text("e_3\n\n  e_1\ne_3\n")
-    found = operated(var, "pause", "--orders", str(file), "--yes")
-    assert found["outcomes"]["applied"] == 2
+    report = operated(var, "pause", "--orders", str(file), "--yes")
+    assert report["outcomes"]["applied"] == 2
     assert events(var, "e_2", "clock.stopped") == []
     file.write_text("e_1\nno id\n")
     assert "'no id' is no order's id" in operate(var, "pause", "--orders", str(file)).complaint()
@@ -143,41 +148,41 @@ def test_orders_are_named_in_a_file(var: Path, tmp_path: Path) -> None:
     ],
 )
 def test_what_makes_no_sense_is_said_in_a_line(var: Path, words: list[str], complaint: str) -> None:
-    said = operate(var, *words)
-    assert said.status == 2
-    assert complaint in said.complaint()
+    result = operate(var, *words)
+    assert result.status == 2
+    assert complaint in result.complaint()
 
 
 def test_an_operator_stands_in_for_a_party_and_sees_what_came_of_it(var: Path) -> None:
-    given = ("act", "accept_order", "g_1", "--revised-amount-fen")
-    assert "refused: out_of_range" in operate(var, *given, "150000").out
-    said = operate(var, *given, "110000", "--yes")
-    assert said.status == 0
-    assert "It is awaiting_balance. Next: it waits for the client" in said.out
-    (accepted,) = events(var, "g_1", "order.accepted")
-    assert (accepted["by"], accepted["amount_fen"]) == ("operator:ann", 110_000)
+    arguments = ("act", "accept_order", "g_1", "--revised-amount-fen")
+    assert "refused: out_of_range" in operate(var, *arguments, "150000").out
+    result = operate(var, *arguments, "110000", "--yes")
+    assert result.status == 0
+    assert "It is awaiting_balance. Next: it waits for the client" in result.out
+    (acceptance,) = events(var, "g_1", "order.accepted")
+    assert (acceptance["by"], acceptance["amount_fen"]) == ("operator:ann", 110_000)
 
 
 def test_a_share_for_nobody_is_sent_back_from_the_terminal(var: Path) -> None:
     words = ("resolve_suspense", "--payment-id", "stray", "--order-id", "nobody", "--to", "c1")
-    found = operated(var, *words, "--yes")
-    assert found["outcomes"]["applied"] == 1
-    assert {"from": "suspense", "to": "refunds_payable", "amount_fen": 700} in found["forecast"][
+    report = operated(var, *words, "--yes")
+    assert report["outcomes"]["applied"] == 1
+    assert {"from": "suspense", "to": "refunds_payable", "amount_fen": 700} in report["forecast"][
         "moves"
     ]
     assert "refused: unknown_suspense" in operate(var, *words).out
 
 
 def test_the_trail_is_read_by_who_did_it_and_by_order(var: Path) -> None:
-    for kind, who in (("pause", "bob"), ("resume", "ann")):
-        spoken("operate", kind, "h_1", "--reason", "ill", "--as", who, "--yes", "--var", var)
+    for kind, operator in (("pause", "bob"), ("resume", "ann")):
+        spoken("operate", kind, "h_1", "--reason", "ill", "--as", operator, "--yes", "--var", var)
     lines = spoken("trail", "--order", "h_1", "--json", "--var", var).lines()
-    assert [(one["by"], one["act"]) for one in lines] == [
+    assert [(line["by"], line["act"]) for line in lines] == [
         ("operator:ann", "resume_clock"),
         ("operator:bob", "pause_clock"),
     ]
     assert (lines[1]["before"]["status"], lines[1]["after"]["due_at"]) == ("offered", None)
     text = spoken("trail", "--by", "bob", "--order", "h_1", "--var", var)
     assert ("pause_clock" in text.out, "resume_clock" in text.out) == (True, False)
-    late = spoken("trail", "--since", "2999-01-01T00:00:00Z", "--var", var)
-    assert late.out == "No operator did anything.\n"
+    empty_result = spoken("trail", "--since", "2999-01-01T00:00:00Z", "--var", var)
+    assert empty_result.out == "No operator did anything.\n"

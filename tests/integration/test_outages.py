@@ -82,15 +82,17 @@ def test_messages_of_a_reply_that_was_lost_come_again(bench: Bench) -> None:
 def test_after_a_wipe_a_consumer_says_again_what_it_has(bench: Bench) -> None:
     open_door(bench.wire, in_use=False)
     stamp = Client(bench.wire).submit(registration(1))
-    taken, door = bench.take(), RedisDoor(bench.wire, None)
-    assert door.watermark(()) < door.now()
+    taken_message, arrival_clock = bench.take(), RedisDoor(bench.wire, None)
+    assert arrival_clock.watermark(()) < arrival_clock.now()
     bench.wire.flushall()
     # Until everybody has had the time to speak, no deadline takes effect.
-    assert door.watermark(()) == BEGINNING
+    assert arrival_clock.watermark(()) == BEGINNING
     assert bench.take() is None
-    assert (bench.wire.zscore(KEYS.pending, deliveries_of(taken)[0].message_id) or 0) <= stamp
-    assert door.watermark(()) == BEGINNING
-    bench.settle(present(taken))
+    assert (
+        bench.wire.zscore(KEYS.pending, deliveries_of(taken_message)[0].message_id) or 0
+    ) <= stamp
+    assert arrival_clock.watermark(()) == BEGINNING
+    bench.settle(present(taken_message))
     assert [bench.wire.hlen(KEYS.messages), bench.wire.zcard(KEYS.pending)] == [0, 0]
 
 
@@ -103,11 +105,11 @@ def test_a_worker_that_starts_after_a_wipe_gives_the_others_time(bench: Bench) -
 
 
 def test_a_wire_that_was_never_used_holds_nothing_back(bench: Bench) -> None:
-    door = RedisDoor(bench.wire, None)
-    assert door.watermark(()) <= door.now()
+    arrival_clock = RedisDoor(bench.wire, None)
+    assert arrival_clock.watermark(()) <= arrival_clock.now()
     open_door(bench.wire, in_use=False)
     bench.take()
-    assert door.watermark(()) > BEGINNING
+    assert arrival_clock.watermark(()) > BEGINNING
 
 
 def test_a_process_that_is_stopped_in_its_turn_keeps_others_waiting_and_not_for_ever(

@@ -48,16 +48,16 @@ class Crossing:
 
     @property
     def order(self) -> Order:
-        found = Reader(self.store).order("o1")
-        assert found is not None
-        return found
+        order = Reader(self.store).order("o1")
+        assert order is not None
+        return order
 
     def accept(self) -> MessageProxy:
         """Hand in the acceptance, in time, and have the worker take it."""
         Client(self.wire).submit(letters.accept())
-        taken = present(self.bench.take())
+        taken_message = present(self.bench.take())
         assert self.door.now() < self.due_at
-        return taken
+        return taken_message
 
     def tick(self) -> State:
         """Let the deadline pass, wake the order, and say what it is now."""
@@ -89,9 +89,9 @@ def test_a_command_that_waits_is_not_overtaken(crossing: Crossing) -> None:
 
 
 def test_nor_is_one_in_a_workers_hands(crossing: Crossing) -> None:
-    taken = crossing.accept()
+    taken_message = crossing.accept()
     assert crossing.tick() is State.OFFERED
-    assert crossing.settle(taken) is State.AWAITING_BALANCE
+    assert crossing.settle(taken_message) is State.AWAITING_BALANCE
 
 
 def test_nor_is_one_whose_worker_was_killed(crossing: Crossing) -> None:
@@ -105,21 +105,21 @@ def test_nor_is_one_whose_worker_was_killed(crossing: Crossing) -> None:
 
 def test_nor_is_one_beside_others_of_its_message_that_are_settled(crossing: Crossing) -> None:
     Client(crossing.wire).submit_many([registration(1), json.dumps(letters.accept())])
-    taken = present(crossing.bench.take())
-    (delivery,) = deliveries_of(taken)
+    taken_message = present(crossing.bench.take())
+    (delivery,) = deliveries_of(taken_message)
     crossing.settler.settle(delivery.commands[:1])
     assert crossing.tick() is State.OFFERED
-    assert crossing.settle(taken) is State.AWAITING_BALANCE
+    assert crossing.settle(taken_message) is State.AWAITING_BALANCE
 
 
 def test_nor_is_one_that_redis_has_forgotten_and_its_worker_has_not(crossing: Crossing) -> None:
-    taken = crossing.accept()
+    taken_message = crossing.accept()
     crossing.wire.flushall()
     assert crossing.tick() is State.OFFERED
     # The worker says again what it has, at its next sign of life.
     assert crossing.bench.take() is None
     assert crossing.tick() is State.OFFERED
-    assert crossing.settle(taken) is State.AWAITING_BALANCE
+    assert crossing.settle(taken_message) is State.AWAITING_BALANCE
 
 
 def test_what_was_said_again_outlives_its_worker(crossing: Crossing) -> None:

@@ -31,41 +31,41 @@ LISTS = (Wanted(), Wanted(creator="k1"), Wanted(mcn="m1"), Wanted(prefix="w"))
 
 def record(engine: Engine, *names: str) -> None:
     """Record orders by the second of their receipt: `w035` was received 3.5 s after the start."""
-    made = [
+    order_rows = [
         crowd.order("awaiting_deposit", name, "k1", START + int(name[1:]) * SECOND / 10)
         for name in names
     ]
-    crowd.write(engine, "orders", made)
+    crowd.write(engine, "orders", order_rows)
 
 
-def read(engine: Engine, wanted: Wanted, cursor: str | None = None) -> list[str]:
+def read(engine: Engine, order_filter: Wanted, cursor: str | None = None) -> list[str]:
     """Read on to the end, three at a time."""
     names = []
     while True:
-        page = tasks(engine, wanted, cursor=cursor, limit=3)
-        names += [one.task_id for one in page.tasks]
+        page = tasks(engine, order_filter, cursor=cursor, limit=3)
+        names += [task.task_id for task in page.tasks]
         cursor = page.cursor
         if cursor is None:
             return names
 
 
-@pytest.mark.parametrize("wanted", LISTS)
+@pytest.mark.parametrize("order_filter", LISTS)
 def test_what_is_recorded_between_two_pages_comes_once_or_the_next_time(
-    engine: Engine, wanted: Wanted
+    engine: Engine, order_filter: Wanted
 ) -> None:
     crowd.write(engine, "creators", crowd.sign([("k1", "m1")]))
     record(engine, "w010", "w020", "w030", "w040", "w050", "w060")
-    first = tasks(engine, wanted, limit=3)
-    assert [one.task_id for one in first.tasks] == ["w060", "w050", "w040"]
+    first = tasks(engine, order_filter, limit=3)
+    assert [task.task_id for task in first.tasks] == ["w060", "w050", "w040"]
     record(engine, "w070", "w055", "w025")
-    assert read(engine, wanted, first.cursor) == ["w030", "w025", "w020", "w010"]
-    everything = ["w070", "w060", "w055", "w050", "w040", "w030", "w025", "w020", "w010"]
-    assert read(engine, wanted) == everything
+    assert read(engine, order_filter, first.cursor) == ["w030", "w025", "w020", "w010"]
+    expected_ids = ["w070", "w060", "w055", "w050", "w040", "w030", "w025", "w020", "w010"]
+    assert read(engine, order_filter) == expected_ids
 
 
 def test_orders_of_one_instant_stand_by_their_ids(engine: Engine) -> None:
-    made = [crowd.order("offered", name, "k1", START) for name in ("w_b", "wB", "w-a", "w1")]
-    crowd.write(engine, "orders", made)
+    order_rows = [crowd.order("offered", name, "k1", START) for name in ("w_b", "wB", "w-a", "w1")]
+    crowd.write(engine, "orders", order_rows)
     assert read(engine, Wanted(creator="k1")) == ["w_b", "wB", "w1", "w-a"]
 
 
@@ -100,11 +100,11 @@ class Placing:
                 number += len(names)
                 self.desk.now += SECOND
                 delays = [chance.random() * 3 * SECOND for _ in names]
-                received = [
+                submissions = [
                     self.desk.receive(letters.place(name), self.desk.now - delay)
                     for name, delay in zip(names, delays, strict=True)
                 ]
-                assert self.desk.settle(*received) == []
+                assert self.desk.settle(*submissions) == []
                 self.recorded += names
         except BaseException as error:  # noqa: BLE001 - told to whoever waits
             self.failed.append(error)
@@ -115,26 +115,26 @@ def placing(engine: Engine) -> Iterator[Placing]:
     """Have orders placed in another thread for as long as the block lasts."""
     desk = Desk(engine=engine)
     desk.admit()
-    made = Placing(desk)
+    placer = Placing(desk)
     desk.door.present = START + timedelta(days=300)
-    thread = threading.Thread(target=made.run)
+    thread = threading.Thread(target=placer.run)
     thread.start()
     try:
-        yield made
+        yield placer
     finally:
-        made.stopping.set()
+        placer.stopping.set()
         thread.join()
-    assert made.failed == []
+    assert placer.failed == []
 
 
-@pytest.mark.parametrize("wanted", LISTS)
+@pytest.mark.parametrize("order_filter", LISTS)
 def test_nobody_is_met_twice_or_missed_while_orders_are_placed(
-    engine: Engine, wanted: Wanted
+    engine: Engine, order_filter: Wanted
 ) -> None:
-    with engines_for(engine, 1) as (other,), placing(other) as writer:
+    with engines_for(engine, 1) as (other_engine,), placing(other_engine) as writer:
         while len(writer.recorded) < ENOUGH and not writer.failed:
-            there = set(writer.recorded)
-            names = read(engine, wanted)
+            recorded_before = set(writer.recorded)
+            names = read(engine, order_filter)
             assert len(names) == len(set(names))
-            assert there <= set(names)
-    assert sorted(read(engine, wanted)) == sorted(writer.recorded)
+            assert recorded_before <= set(names)
+    assert sorted(read(engine, order_filter)) == sorted(writer.recorded)

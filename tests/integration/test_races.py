@@ -29,7 +29,7 @@ def table(engine: Engine) -> Iterator[tuple[Desk, list[Settle]]]:
     desk = Desk(engine=engine).admit()
     desk.offer(*ORDERS)
     with engines_for(engine, 10) as engines:
-        stores = [Store(one, desk.policy) for one in engines]
+        stores = [Store(opened_engine, desk.policy) for opened_engine in engines]
         yield desk, [Settler(store, desk.door, lambda: None).settle for store in stores]
 
 
@@ -41,18 +41,24 @@ def accepted(desk: Desk) -> None:
     desk.settle(*(desk.receive(letters.accept(order_id)) for order_id in ORDERS))
 
 
-def rush(settlers: list[Settle], *received: Received, wakes: Collection[str] = ()) -> None:
+def rush(settlers: list[Settle], *submissions: Received, wakes: Collection[str] = ()) -> None:
     """Let each command, and each wake-up, come to a settler of its own at the same instant."""
-    calls = [partial(settle, [one]) for settle, one in zip(settlers, received, strict=False)]
+    calls = [
+        partial(settle, [submission])
+        for settle, submission in zip(settlers, submissions, strict=False)
+    ]
     calls += [partial(settlers[-1], (), [order_id]) for order_id in wakes]
-    assert [one for held in at_once(*calls) for one in held] == []
+    assert [submission for deferred in at_once(*calls) for submission in deferred] == []
 
 
-def outcomes(desk: Desk, *received: Received) -> list[tuple[str, str | None]]:
+def outcomes(desk: Desk, *submissions: Received) -> list[tuple[str, str | None]]:
     """Return what became of commands, sorted: which of them came first is not the question."""
-    told = {one["sequence"]: one for one in desk.published("command.settled")}
-    found = [(told[one.stamp]["outcome"], told[one.stamp]["reason"]) for one in received]
-    return sorted(found, key=str)
+    events_by_stamp = {event["sequence"]: event for event in desk.published("command.settled")}
+    outcome_pairs = [
+        (events_by_stamp[submission.stamp]["outcome"], events_by_stamp[submission.stamp]["reason"])
+        for submission in submissions
+    ]
+    return sorted(outcome_pairs, key=str)
 
 
 def states(desk: Desk) -> Counter[str]:
@@ -62,32 +68,32 @@ def states(desk: Desk) -> Counter[str]:
 
 
 def types(desk: Desk) -> Counter[str]:
-    return Counter(one["type"] for one in desk.published())
+    return Counter(event["type"] for event in desk.published())
 
 
 def test_an_acceptance_in_time_wins_against_its_expiry(table: Table) -> None:
     desk, settlers = table
-    due = desk.order("o00").due_at
-    assert due
-    desk.door.present = due + span("1h")
+    due_at = desk.order("o00").due_at
+    assert due_at
+    desk.door.present = due_at + span("1h")
     for order_id in ORDERS:
-        received = desk.receive(letters.accept(order_id), due)
-        desk.door.waiting = {received.message_id: due}
-        rush(settlers, received, wakes=[order_id])
-        assert outcomes(desk, received) == [("applied", None)]
+        acceptance = desk.receive(letters.accept(order_id), due_at)
+        desk.door.waiting = {acceptance.message_id: due_at}
+        rush(settlers, acceptance, wakes=[order_id])
+        assert outcomes(desk, acceptance) == [("applied", None)]
     assert states(desk) == {"awaiting_balance": ROUNDS}
 
 
 def test_an_acceptance_too_late_loses_whoever_notices_first(table: Table) -> None:
     desk, settlers = table
-    due = desk.order("o00").due_at
-    assert due
-    desk.door.present = due + span("1h")
+    due_at = desk.order("o00").due_at
+    assert due_at
+    desk.door.present = due_at + span("1h")
     for order_id in ORDERS:
-        received = desk.receive(letters.accept(order_id), due + MICRO)
-        desk.door.waiting = {received.message_id: received.at}
-        rush(settlers, received, wakes=[order_id] * 2)
-        assert outcomes(desk, received) == [("rejected", "late")]
+        acceptance = desk.receive(letters.accept(order_id), due_at + MICRO)
+        desk.door.waiting = {acceptance.message_id: acceptance.at}
+        rush(settlers, acceptance, wakes=[order_id] * 2)
+        assert outcomes(desk, acceptance) == [("rejected", "late")]
     assert states(desk) == {"expired": ROUNDS}
     assert types(desk)["order.expired"] == types(desk)["refund.requested"] == ROUNDS
 
@@ -112,9 +118,9 @@ def test_batches_that_want_the_same_orders_the_other_way_round_both_get_through(
     ]
     merged = [desk.receive(letters.pay(f"m{n}", dict.fromkeys(ORDERS, BALANCE))) for n in (1, 2)]
     batches = [[*batch, payment] for batch, payment in zip(batches, merged, strict=True)]
-    at_once(*(partial(settle, one) for settle, one in zip(settlers, batches, strict=False)))
-    found = Counter(outcomes(desk, *batches[0], *batches[1]))
-    assert found == {("applied", None): ROUNDS + 2, ("rejected", "wrong_state"): ROUNDS}
+    at_once(*(partial(settle, batch) for settle, batch in zip(settlers, batches, strict=False)))
+    counts = Counter(outcomes(desk, *batches[0], *batches[1]))
+    assert counts == {("applied", None): ROUNDS + 2, ("rejected", "wrong_state"): ROUNDS}
     assert states(desk) == {"in_fulfilment": ROUNDS}
     assert types(desk)["order.funded"] == types(desk)["payment.unapplied"] == ROUNDS
 
@@ -130,16 +136,16 @@ NOTICES = {
 @pytest.mark.parametrize("kind", NOTICES)
 def test_a_payment_and_its_forfeiture_come_out_the_same_either_way(table: Table, kind: str) -> None:
     desk, settlers = table
-    noticed, paid, state, reinstated = NOTICES[kind]
+    noticed_after, paid_after, state, reinstated = NOTICES[kind]
     accepted(desk)
     start = desk.now
     desk.door.present = start + span("8d")
     for order_id in ORDERS:
-        letter = letters.pay(f"b_{order_id}", {order_id: BALANCE}, start + span(paid))
-        received = desk.receive(letter, start + span(noticed))
-        desk.door.waiting = {received.message_id: received.at}
-        rush(settlers, received, wakes=[order_id] * 2)
-        assert outcomes(desk, received) == [("applied", None)]
+        command = letters.pay(f"b_{order_id}", {order_id: BALANCE}, start + span(paid_after))
+        submission = desk.receive(command, start + span(noticed_after))
+        desk.door.waiting = {submission.message_id: submission.at}
+        rush(settlers, submission, wakes=[order_id] * 2)
+        assert outcomes(desk, submission) == [("applied", None)]
     desk.door.waiting = {}
     desk.settle(wakes=ORDERS)
     assert states(desk) == {state: ROUNDS}
@@ -162,10 +168,10 @@ def test_a_sender_that_asks_ten_times_at_once_is_heard_once_and_answered_ten_tim
 ) -> None:
     desk, settlers = table
     for order_id in ORDERS[:10]:
-        letter = letters.accept(order_id)
-        received = [desk.receive(letter) for _ in range(10)]
-        rush(settlers, *received)
-        assert outcomes(desk, *received) == [("applied", None), *[("duplicate", None)] * 9]
+        command = letters.accept(order_id)
+        submissions = [desk.receive(command) for _ in range(10)]
+        rush(settlers, *submissions)
+        assert outcomes(desk, *submissions) == [("applied", None), *[("duplicate", None)] * 9]
     assert states(desk) == {"awaiting_balance": 10, "offered": ROUNDS - 10}
 
 
@@ -174,9 +180,9 @@ def test_one_payment_under_ten_ids_is_recorded_once(table: Table) -> None:
     accepted(desk)
     for order_id in ORDERS[:10]:
         shares = {order_id: BALANCE}
-        received = [desk.receive(letters.pay(f"b_{order_id}", shares)) for _ in range(10)]
-        rush(settlers, *received)
-        assert outcomes(desk, *received) == [("applied", None), *[("duplicate", None)] * 9]
+        payments = [desk.receive(letters.pay(f"b_{order_id}", shares)) for _ in range(10)]
+        rush(settlers, *payments)
+        assert outcomes(desk, *payments) == [("applied", None), *[("duplicate", None)] * 9]
     assert states(desk) == {"in_fulfilment": 10, "awaiting_balance": ROUNDS - 10}
     assert desk.reader.balances()["psp"] == -(10 * BALANCE + ROUNDS * DEPOSIT)
 
@@ -199,14 +205,14 @@ def test_different_payments_for_one_order_are_used_once_and_sent_back_otherwise(
 def test_a_refund_leaves_once_however_many_confirm_it(table: Table, whole: bool) -> None:  # noqa: FBT001
     desk, settlers = table
     for number, order_id in enumerate(ORDERS[:20]):
-        letter = letters.pay(f"x{number}", {order_id: 1})
-        desk.settle(desk.receive(letter | {"amount_fen": 2} if whole else letter))
+        command = letters.pay(f"x{number}", {order_id: 1})
+        desk.settle(desk.receive(command | {"amount_fen": 2} if whole else command))
         refund_id = f"rf_x{number}" if whole else f"rf_x{number}_{order_id}"
         confirm = partial(letters.ask, "confirm_refund", "payments", refund_id=refund_id)
-        pair = [desk.receive(confirm()) for _ in range(3)]
-        rush(settlers, *pair)
-        done = [("applied", None), *[("rejected", "already_confirmed")] * 2]
-        assert outcomes(desk, *pair) == done
+        confirmations = [desk.receive(confirm()) for _ in range(3)]
+        rush(settlers, *confirmations)
+        expected_outcomes = [("applied", None), *[("rejected", "already_confirmed")] * 2]
+        assert outcomes(desk, *confirmations) == expected_outcomes
     assert states(desk) == {"offered": ROUNDS}
     assert types(desk)["refund.confirmed"] == 20
 
@@ -215,7 +221,9 @@ def test_an_order_id_belongs_to_the_client_who_was_written_down_first(table: Tab
     desk, settlers = table
     for order_id in ORDERS:
         name = f"n{order_id}"
-        pair = [desk.receive(letters.place(name, f"client:{who}")) for who in ("c1", "c2")]
+        pair = [
+            desk.receive(letters.place(name, f"client:{client_id}")) for client_id in ("c1", "c2")
+        ]
         rush(settlers, *pair)
         assert outcomes(desk, *pair) == [("applied", None), ("rejected", "order_exists")]
     assert states(desk) == {"offered": ROUNDS, "awaiting_deposit": ROUNDS}
@@ -228,8 +236,12 @@ def test_a_creator_who_is_registered_from_all_sides_has_a_history_without_gaps(
     for number in range(5):
         register = partial(letters.ask, "register_creator", "platform", creator_id=f"n{number}")
         rush(settlers, *(desk.receive(register(name=n, contract="direct")) for n in "abcdefghij"))
-    told = [one for one in desk.published("creator.registered") if one["creator_id"] == "n0"]
-    assert sorted(one["sequence"] for one in told) == list(range(1, 11))
+    registrations = [
+        event for event in desk.published("creator.registered") if event["creator_id"] == "n0"
+    ]
+    assert sorted(registration["sequence"] for registration in registrations) == list(range(1, 11))
     last = {row.creator_id: row.name for row in desk.rows("creators")}["n0"]
-    assert [one["name"] for one in told if one["sequence"] == 10] == [last]
+    assert [
+        registration["name"] for registration in registrations if registration["sequence"] == 10
+    ] == [last]
     assert desk.rows("dead_letters") == []

@@ -39,32 +39,32 @@ def place(sqlite_url: str) -> tuple[str, ...]:
     return ("--database-url", sqlite_url, "--redis-url", NOWHERE)
 
 
-def listed(said: Said) -> tuple[list[str], str | None]:
-    assert said.status == 0, said.err
-    found = json.loads(said.out)
-    return [one["task_id"] for one in found["tasks"]], found["next"]
+def listed(result: Said) -> tuple[list[str], str | None]:
+    assert result.status == 0, result.err
+    page = json.loads(result.out)
+    return [task["task_id"] for task in page["tasks"]], page["next"]
 
 
 @pytest.mark.usefixtures("told")
 def test_a_list_goes_on_where_it_stopped(place: tuple[str, ...]) -> None:
-    everything, end = listed(earnest("tasks", "--json", "--limit", "500", *place))
-    assert (len(everything), end) == (len(world().book.orders), None)
+    all_ids, next_cursor = listed(earnest("tasks", "--json", "--limit", "500", *place))
+    assert (len(all_ids), next_cursor) == (len(world().book.orders), None)
     names, cursor = listed(earnest("tasks", "--json", "--limit", "40", *place))
     assert cursor
-    more = ("--limit", "40", "--cursor", cursor)
-    rest, end = listed(earnest("tasks", "--json", *more, *place))
-    assert (names + rest, end) == (everything, None)
+    page_options = ("--limit", "40", "--cursor", cursor)
+    rest_ids, next_cursor = listed(earnest("tasks", "--json", *page_options, *place))
+    assert (names + rest_ids, next_cursor) == (all_ids, None)
 
 
 @pytest.mark.usefixtures("told")
 def test_a_list_is_filtered(place: tuple[str, ...]) -> None:
     orders = world().book.orders.values()
-    mine, _ = listed(earnest("tasks", "--json", "--creator", "k1x4", *place))
-    assert mine == [one.order_id for one in orders if one.creator_id == "k1x4"]
+    task_ids, _ = listed(earnest("tasks", "--json", "--creator", "k1x4", *place))
+    assert task_ids == [order.order_id for order in orders if order.creator_id == "k1x4"]
     agency = ("--mcn", "m1", "--status", "in_progress", "--id", "o1x2", "--limit", "500")
     names, _ = listed(earnest("tasks", "--json", *agency, *place))
     assert names
-    assert all(one.startswith("o1x2") for one in names)
+    assert all(task_id.startswith("o1x2") for task_id in names)
     since = ("--created-after", "2026-03-01T00:00:00+08:00")
     assert len(listed(earnest("tasks", "--json", *since, *place))[0]) < len(orders)
 
@@ -75,8 +75,8 @@ def test_a_table_says_that_the_list_goes_on(sqlite_url: str, place: tuple[str, .
     put(engine, "creators", sign([("k1", "m1")]))
     put(engine, "orders", crowd(12, ("k1",)))
     engine.dispose()
-    said = earnest("tasks", "--mcn", "m1", "--limit", "10", *place)
-    head, _, *lines = said.out.splitlines()[1:]
+    result = earnest("tasks", "--mcn", "m1", "--limit", "10", *place)
+    head, _, *lines = result.out.splitlines()[1:]
     assert head.split() == [
         *("task", "name", "client", "creator", "industry", "amount"),
         *("created", "to", "publish", "status", "state", "reason"),
@@ -100,15 +100,15 @@ MISUSED = {
 @pytest.mark.usefixtures("told")
 @pytest.mark.parametrize("kind", MISUSED)
 def test_what_makes_no_sense_is_refused(place: tuple[str, ...], kind: str) -> None:
-    said = earnest(*MISUSED[kind], *place)
-    assert (said.status, said.out) == (2, "")
-    assert "Traceback" not in said.err
+    result = earnest(*MISUSED[kind], *place)
+    assert (result.status, result.out) == (2, "")
+    assert "Traceback" not in result.err
 
 
 @pytest.mark.usefixtures("told")
 def test_a_cursor_of_nobodys_is_refused(place: tuple[str, ...]) -> None:
-    said = earnest("tasks", "--cursor", "bm8", *place)
-    assert (said.status, said.complaint()) == (2, "earnest: --cursor: none of ours")
+    result = earnest("tasks", "--cursor", "bm8", *place)
+    assert (result.status, result.complaint()) == (2, "earnest: --cursor: none of ours")
 
 
 @pytest.mark.parametrize("name", Name)
@@ -117,17 +117,18 @@ def test_a_report_says_the_same_in_every_form(
 ) -> None:
     del told
     by = By.MCN
-    asked = ("reports", name.value, "--by", by.value, "--hours", "9999")
-    found = json.loads(earnest(*asked, "--json", *place).out)
+    words = ("reports", name.value, "--by", by.value, "--hours", "9999")
+    report = json.loads(earnest(*words, "--json", *place).out)
     columns = ("mcn", *COLUMNS[name])
-    assert (found["report"], found["by"], found["zone"]) == (name, by, "Asia/Shanghai")
-    rows = list(csv.DictReader(io.StringIO(earnest(*asked, "--csv", *place).out)))
+    assert (report["report"], report["by"], report["zone"]) == (name, by, "Asia/Shanghai")
+    rows = list(csv.DictReader(io.StringIO(earnest(*words, "--csv", *place).out)))
     assert rows == [
-        {one: "" if row[one] is None else str(row[one]) for one in columns} for row in found["rows"]
+        {column: "" if row[column] is None else str(row[column]) for column in columns}
+        for row in report["rows"]
     ]
-    table = earnest(*asked, *place).out
-    assert {"m1", "m2"} <= {row["mcn"] for row in found["rows"]}
-    assert all(row["mcn"] in table for row in found["rows"] if row["mcn"])
+    table = earnest(*words, *place).out
+    assert {"m1", "m2"} <= {row["mcn"] for row in report["rows"]}
+    assert all(row["mcn"] in table for row in report["rows"] if row["mcn"])
 
 
 def test_money_agrees_with_the_books(told: Store, place: tuple[str, ...]) -> None:
@@ -135,15 +136,15 @@ def test_money_agrees_with_the_books(told: Store, place: tuple[str, ...]) -> Non
     books = Reader(told).balances()
     assert sums["held_fen"] == books["escrow"]
     assert sums["fees_fen"] == books["service_fees"]
-    said = earnest("reports", "money", *place).out
-    assert f"{sums['received_fen']:,}" in said
-    assert said.splitlines()[0] == "Money (fen)"
+    output = earnest("reports", "money", *place).out
+    assert f"{sums['received_fen']:,}" in output
+    assert output.splitlines()[0] == "Money (fen)"
 
 
 def test_months_are_named(told: Store, place: tuple[str, ...]) -> None:
     del told
-    said = earnest("reports", "funnel", "--by", "month", *place)
-    assert "Months are those of Asia/Shanghai." in said.out
+    result = earnest("reports", "funnel", "--by", "month", *place)
+    assert "Months are those of Asia/Shanghai." in result.out
 
 
 def test_an_empty_database_has_nothing_to_report(sqlite_url: str, place: tuple[str, ...]) -> None:
@@ -157,6 +158,6 @@ def test_an_empty_database_has_nothing_to_report(sqlite_url: str, place: tuple[s
 
 
 def test_nothing_is_made_by_looking(tmp_path: Path) -> None:
-    said = earnest("tasks", "--var", tmp_path)
-    assert said.status == 2
+    result = earnest("tasks", "--var", tmp_path)
+    assert result.status == 2
     assert list(tmp_path.iterdir()) == []

@@ -51,10 +51,10 @@ def stream(wire: redis.Redis, name: str = EVENTS) -> Published:
 def test_every_event_is_published_once_and_in_the_order_of_recording(
     story: Desk, wire: redis.Redis
 ) -> None:
-    one = Relay(story.engine, wire)
-    assert one.run_once() == len(story.published())
+    event_relay = Relay(story.engine, wire)
+    assert event_relay.run_once() == len(story.published())
     assert [event["data"] for event in stream(wire)] == story.published()
-    assert one.run_once() == 0
+    assert event_relay.run_once() == 0
     assert len(stream(wire)) == len(story.published())
 
 
@@ -77,11 +77,11 @@ def test_a_published_event_is_a_cloud_event(story: Desk, wire: redis.Redis) -> N
 
 def test_each_subject_is_told_in_order_and_without_gaps(story: Desk, wire: redis.Redis) -> None:
     Relay(story.engine, wire).run_once()
-    told = defaultdict(list)
+    sequences = defaultdict(list)
     for event in stream(wire):
-        told[event["subject"]].append(event["data"]["sequence"])
-    assert len({one["id"] for one in stream(wire)}) == len(stream(wire))
-    orders = {name: numbers for name, numbers in told.items() if name.startswith("order:")}
+        sequences[event["subject"]].append(event["data"]["sequence"])
+    assert len({event["id"] for event in stream(wire)}) == len(stream(wire))
+    orders = {name: numbers for name, numbers in sequences.items() if name.startswith("order:")}
     assert orders == {name: list(range(1, len(n) + 1)) for name, n in orders.items()}
     assert orders
 
@@ -90,9 +90,13 @@ def test_reminders_have_a_stream_of_their_own_with_nothing_else(
     story: Desk, wire: redis.Redis
 ) -> None:
     Relay(story.engine, wire).run_once()
-    reminders = [one for one in stream(wire) if one["type"].endswith(".reminded")]
+    reminders = [event for event in stream(wire) if event["type"].endswith(".reminded")]
     assert stream(wire, REMINDERS) == reminders
-    assert [one["data"]["cause"] for one in reminders] == ["deadline", "nudge", "deadline"]
+    assert [reminder["data"]["cause"] for reminder in reminders] == [
+        "deadline",
+        "nudge",
+        "deadline",
+    ]
 
 
 @contextmanager
@@ -118,14 +122,14 @@ def marks_refused(engine: Engine) -> Iterator[None]:
 def test_what_was_published_and_not_noted_comes_again_under_the_same_ids(
     story: Desk, wire: redis.Redis
 ) -> None:
-    one, number = Relay(story.engine, wire), len(story.published())
+    event_relay, number = Relay(story.engine, wire), len(story.published())
     with marks_refused(story.engine), pytest.raises(BrokenInvariant, match="stuck"):
-        one.run_once()
+        event_relay.run_once()
     assert len(stream(wire)) == number
-    assert one.run_once() == number
+    assert event_relay.run_once() == number
     ids = [event["id"] for event in stream(wire)]
     assert ids[:number] == ids[number:]
-    assert one.run_once() == 0
+    assert event_relay.run_once() == 0
 
 
 def test_what_could_not_be_published_is_not_taken_for_published(
@@ -141,36 +145,36 @@ def test_what_could_not_be_published_is_not_taken_for_published(
 def test_what_redis_has_forgotten_is_told_again_before_anything_newer(
     story: Desk, wire: redis.Redis
 ) -> None:
-    one = Relay(story.engine, wire)
-    one.run_once()
+    event_relay = Relay(story.engine, wire)
+    event_relay.run_once()
     before = stream(wire)
     wire.flushall()
     story.ask("register_mcn", "platform", mcn_id="m9", name="M")
     # What is told again was counted once already.
-    assert one.run_once() == len(story.published()) - len(before) > 0
+    assert event_relay.run_once() == len(story.published()) - len(before) > 0
     assert len(stream(wire)) == len(story.published())
     after = [event["id"] for event in stream(wire)]
     assert after[: len(before)] == [event["id"] for event in before]
-    assert one.run_once() == 0
+    assert event_relay.run_once() == 0
 
 
 def test_what_a_consumer_read_long_ago_is_not_told_again(story: Desk, wire: redis.Redis) -> None:
-    one = Relay(story.engine, wire)
-    one.run_once()
+    event_relay = Relay(story.engine, wire)
+    event_relay.run_once()
     again_us = WIPED // MICROSECOND
     with writing(story.engine) as connection:
         connection.execute(
             tables.events.update().values(published_at=tables.events.c.published_at - again_us)
         )
     wire.flushall()
-    assert one.run_once() == 0
+    assert event_relay.run_once() == 0
     assert stream(wire) == []
 
 
 def test_a_long_backlog_is_carried_in_batches(desk: Desk, wire: redis.Redis) -> None:
     desk.settle(*(desk.receive("{", START) for _ in range(BATCH + 1)))
-    one = Relay(desk.engine, wire)
-    assert [one.run_once() for _ in range(3)] == [BATCH, 1, 0]
+    event_relay = Relay(desk.engine, wire)
+    assert [event_relay.run_once() for _ in range(3)] == [BATCH, 1, 0]
     assert [event["data"] for event in stream(wire)] == desk.published()
 
 
@@ -180,14 +184,14 @@ def test_an_event_that_is_committed_after_its_successor_is_published_too(
 ) -> None:
     engine = open_database(postgresql_url)
     migrate(engine)
-    desk, one = Desk(engine=engine), Relay(engine, wire)
+    desk, event_relay = Desk(engine=engine), Relay(engine, wire)
     row = {"sequence": 1, "type": "t", "at": 1, "recorded_at": 1, "caused_by": "-", "body": "{}"}
     with writing(engine) as slow:
         slow.execute(tables.events.insert(), [row | {"subject": "slow"}])
         with writing(engine) as quick:
             quick.execute(tables.events.insert(), [row | {"subject": "quick"}])
-        assert one.run_once() == 1
-    assert one.run_once() == 1
+        assert event_relay.run_once() == 1
+    assert event_relay.run_once() == 1
     assert [event["subject"] for event in stream(wire)] == ["quick", "slow"]
     assert [row.subject for row in sorted(desk.rows("events"))] == ["slow", "quick"]
     engine.dispose()
@@ -198,8 +202,8 @@ def running(*relays: Relay) -> Iterator[list[threading.Event]]:
     """Run relays, each in a thread with a switch to stop it."""
     switches = [threading.Event() for _ in relays]
     threads = [
-        threading.Thread(target=one.run, args=(switch,))
-        for one, switch in zip(relays, switches, strict=True)
+        threading.Thread(target=event_relay.run, args=(switch,))
+        for event_relay, switch in zip(relays, switches, strict=True)
     ]
     for thread in threads:
         thread.start()
@@ -213,17 +217,17 @@ def running(*relays: Relay) -> Iterator[list[threading.Event]]:
 
 
 def holder(desk: Desk) -> str | None:
-    found = [row.holder for row in desk.rows("leases")]
-    return str(found[0]) if found else None
+    holders = [row.holder for row in desk.rows("leases")]
+    return str(holders[0]) if holders else None
 
 
 def test_of_two_relays_one_works_and_the_other_takes_over(story: Desk, wire: redis.Redis) -> None:
-    pair = [Relay(story.engine, wire) for _ in range(2)]
-    with running(*pair) as switches:
+    relays = [Relay(story.engine, wire) for _ in range(2)]
+    with running(*relays) as switches:
         eventually(lambda: len(stream(wire)) == len(story.published()))
-        first = [one.name for one in pair].index(holder(story) or "")
+        first = [event_relay.name for event_relay in relays].index(holder(story) or "")
         switches[first].set()
-        eventually(lambda: holder(story) == pair[1 - first].name)
+        eventually(lambda: holder(story) == relays[1 - first].name)
         story.ask("register_mcn", "platform", mcn_id="m3", name="M3")
         ring(wire)
         eventually(lambda: len(stream(wire)) == len(story.published()))
@@ -251,13 +255,13 @@ def test_a_lease_that_is_not_renewed_passes_on(desk: Desk) -> None:
 def test_a_relay_that_slept_through_its_lease_counts_nothing_again(
     story: Desk, wire: redis.Redis
 ) -> None:
-    late, prompt = Relay(story.engine, wire), Relay(story.engine, wire)
-    found = late._unpublished()  # noqa: SLF001 - it falls asleep between reading and noting
-    prompt.run_once()
-    counted = story.rows("tallies")
-    late._mark(found)  # noqa: SLF001 - and wakes up
-    assert story.rows("tallies") == counted
-    assert counted
+    late_relay, prompt_relay = Relay(story.engine, wire), Relay(story.engine, wire)
+    unpublished = late_relay._unpublished()  # noqa: SLF001 - it falls asleep between reading and noting
+    prompt_relay.run_once()
+    tallies_before = story.rows("tallies")
+    late_relay._mark(unpublished)  # noqa: SLF001 - and wakes up
+    assert story.rows("tallies") == tallies_before
+    assert tallies_before
 
 
 @pytest.mark.parametrize("renewed_s", [relay.RENEWED_S, 0.0])

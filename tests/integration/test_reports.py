@@ -34,14 +34,14 @@ Key = Callable[[Order], str]
 @pytest.fixture(params=["at hand", "at rest"])
 def store(engine: Engine, request: pytest.FixtureRequest) -> Store:
     """Give a database in which everything has happened, before and after all that may rest does."""
-    made = write(engine, world())
+    filled_store = write(engine, world())
     if request.param == "at rest":
         publish(engine)
         late = world().now + timedelta(days=1_000)
-        while archive.archive(made, archive.Due(ended_before=late, at=late)):
+        while archive.archive(filled_store, archive.Due(ended_before=late, at=late)):
             continue
         assert min(halves(engine)) > 10
-    return made
+    return filled_store
 
 
 def month(at: datetime) -> str:
@@ -68,10 +68,10 @@ def whole_hour(order: Order) -> datetime:
 
 
 def grouped(orders: Iterable[Order], key: Key) -> list[tuple[str, list[Order]]]:
-    found: dict[str, list[Order]] = defaultdict(list)
+    groups: dict[str, list[Order]] = defaultdict(list)
     for order in orders:
-        found[key(order)].append(order)
-    return sorted(found.items())
+        groups[key(order)].append(order)
+    return sorted(groups.items())
 
 
 def head(by: By | None, name: str) -> Row:
@@ -83,22 +83,26 @@ def head(by: By | None, name: str) -> Row:
 
 def reached(story: Story) -> dict[str, dict[str, datetime]]:
     """Find when each order first reached a stage."""
-    found: dict[str, dict[str, datetime]] = defaultdict(dict)
+    reached_at: dict[str, dict[str, datetime]] = defaultdict(dict)
     stages = {kind: stage for stage, kind in funnel.STAGES.items()}
     for event in story.events:
         if event.fact.type in stages:
-            first = found[event.order_id or ""]
+            order_times = reached_at[event.order_id or ""]
             stage = stages[event.fact.type]
-            first[stage] = min(event.at, first.get(stage, event.at))
-    return found
+            order_times[stage] = min(event.at, order_times.get(stage, event.at))
+    return reached_at
 
 
 def stages(by: By | None, name: str, times: list[dict[str, datetime]]) -> list[Row]:
     rows = []
-    counts = {stage: sum(stage in one for one in times) for stage in funnel.STAGES}
+    counts = {stage: sum(stage in order_times for order_times in times) for stage in funnel.STAGES}
     for before, stage in [("placed", "placed"), *pairwise(funnel.STAGES)]:
-        took = [one[stage] - one[before] for one in times if stage in one and before in one]
-        seconds = [one.total_seconds() for one in took] if stage != "placed" else []
+        durations = [
+            order_times[stage] - order_times[before]
+            for order_times in times
+            if stage in order_times and before in order_times
+        ]
+        seconds = [duration.total_seconds() for duration in durations] if stage != "placed" else []
         share = round(counts[stage] / counts[before], 4) if counts[before] else None
         rows.append(
             head(by, name)
@@ -118,12 +122,12 @@ def test_a_funnel_counts_who_came_how_far_and_how_long_it_took(store: Store, by:
     story = world()
     times, expected = reached(story), []
     for name, orders in grouped(story.book.orders.values(), keys(story)[by]):
-        expected += stages(by, name, [times[one.order_id] for one in orders])
-    found = list(funnel.funnel(store.engine, by))
-    assert found == [
-        one | {"median_seconds": pytest.approx(one["median_seconds"], abs=1e-6)} for one in expected
+        expected += stages(by, name, [times[order.order_id] for order in orders])
+    rows = list(funnel.funnel(store.engine, by))
+    assert rows == [
+        row | {"median_seconds": pytest.approx(row["median_seconds"], abs=1e-6)} for row in expected
     ]
-    assert len({one["orders"] for one in found}) > 2
+    assert len({row["orders"] for row in rows}) > 2
 
 
 # --------------------------------------------------------------- endings
@@ -132,13 +136,18 @@ def test_a_funnel_counts_who_came_how_far_and_how_long_it_took(store: Store, by:
 @pytest.mark.parametrize("by", [None, *endings.BREAKDOWNS])
 def test_endings_are_counted_by_state_and_reason(store: Store, by: By | None) -> None:
     story = world()
-    ended = [one for one in story.book.orders.values() if one.is_final]
+    ended_orders = [order for order in story.book.orders.values() if order.is_final]
     expected = []
-    for name, orders in grouped(ended, keys(story)[by]):
-        for why, alike in grouped(orders, lambda one: f"{one.state}/{one.reason}"):
-            state, _, reason = why.partition("/")
-            worth = sum(one.total_fen for one in alike)
-            row = {"state": state, "reason": reason, "orders": len(alike), "total_fen": worth}
+    for name, orders in grouped(ended_orders, keys(story)[by]):
+        for ending, ending_orders in grouped(orders, lambda order: f"{order.state}/{order.reason}"):
+            state, _, reason = ending.partition("/")
+            total_fen = sum(order.total_fen for order in ending_orders)
+            row = {
+                "state": state,
+                "reason": reason,
+                "orders": len(ending_orders),
+                "total_fen": total_fen,
+            }
             expected.append(head(by, name) | row)
     assert list(endings.endings(store.engine, by)) == expected
 
@@ -148,26 +157,30 @@ def test_endings_are_counted_by_state_and_reason(store: Store, by: By | None) ->
 
 def flow(source: str, target: str, fen: int) -> dict[str, int]:
     """Say what one posting means."""
-    found: dict[str, int] = defaultdict(int)
-    went, came = source.partition(":")[0], target.partition(":")[0]
-    into = {"refunds_payable": "refund_requested", "service_fees": "fees", "payable": "payable"}
-    into |= {"platform_income": "income"}
-    out = {"psp": "received", "refunds_payable": "refund_confirmed", "payable": "paid_out"}
-    stays = {"escrow": "held", "suspense": "suspense"}
+    totals: dict[str, int] = defaultdict(int)
+    source_family, target_family = source.partition(":")[0], target.partition(":")[0]
+    by_target = {
+        "refunds_payable": "refund_requested",
+        "service_fees": "fees",
+        "payable": "payable",
+    }
+    by_target |= {"platform_income": "income"}
+    by_source = {"psp": "received", "refunds_payable": "refund_confirmed", "payable": "paid_out"}
+    balances = {"escrow": "held", "suspense": "suspense"}
     for names, family, sign in (
-        (into, came, 1),
-        (out, went, 1),
-        (stays, came, 1),
-        (stays, went, -1),
+        (by_target, target_family, 1),
+        (by_source, source_family, 1),
+        (balances, target_family, 1),
+        (balances, source_family, -1),
     ):
         if family in names:
-            found[f"{names[family]}_fen"] += sign * fen
-    if came == "forfeited_deposits":
-        found["forfeited_fen"] += fen
-    if went == "forfeited_deposits":
-        back = came == "escrow"
-        found["forfeited_fen" if back else "released_fen"] += -fen if back else fen
-    return found
+            totals[f"{names[family]}_fen"] += sign * fen
+    if target_family == "forfeited_deposits":
+        totals["forfeited_fen"] += fen
+    if source_family == "forfeited_deposits":
+        back = target_family == "escrow"
+        totals["forfeited_fen" if back else "released_fen"] += -fen if back else fen
+    return totals
 
 
 def owner(story: Story, subject: str) -> Order | None:
@@ -188,14 +201,14 @@ def summed(story: Story, by: By | None) -> list[Row]:
         name = month(event.at) if by is By.MONTH else name
         for column, fen in flow(posting.source, posting.target, posting.amount_fen).items():
             sums[name][column] += fen
-    return [head(by, name) | found for name, found in sorted(sums.items())]
+    return [head(by, name) | totals for name, totals in sorted(sums.items())]
 
 
 @pytest.mark.parametrize("by", [None, *money.BREAKDOWNS])
 def test_money_is_what_the_postings_say(store: Store, by: By | None) -> None:
-    found = list(money.money(store.engine, by))
-    assert found == summed(world(), by)
-    assert all(any(one[column] for one in found) for column in money.COLUMNS if column != INCOME)
+    rows = list(money.money(store.engine, by))
+    assert rows == summed(world(), by)
+    assert all(any(row[column] for row in rows) for column in money.COLUMNS if column != INCOME)
 
 
 INCOME = "income_fen"
@@ -205,8 +218,8 @@ INCOME = "income_fen"
 @pytest.mark.parametrize("by", [None, *money.BREAKDOWNS])
 def test_money_agrees_with_the_books_however_it_is_broken_down(store: Store, by: By | None) -> None:
     rows = list(money.money(store.engine, by))
-    total = {column: sum(one[column] for one in rows) for column in money.COLUMNS}
-    left = {
+    total = {column: sum(row[column] for row in rows) for column in money.COLUMNS}
+    balances = {
         "psp": total["refund_confirmed_fen"] + total["paid_out_fen"] - total["received_fen"],
         "escrow": total["held_fen"],
         "suspense": total["suspense_fen"],
@@ -216,9 +229,9 @@ def test_money_agrees_with_the_books_however_it_is_broken_down(store: Store, by:
         "platform_income": total["income_fen"],
         "payable": total["payable_fen"] - total["paid_out_fen"],
     }
-    assert left == Reader(store).balances()
+    assert balances == Reader(store).balances()
     with reading(store.engine) as connection:
-        assert left == by_family(audit.balances(connection))
+        assert balances == by_family(audit.balances(connection))
 
 
 # -------------------------------------------------------------- forecast
@@ -230,41 +243,45 @@ def test_a_forecast_says_what_falls_due_and_what_hangs_on_it(
     store: Store, by: By, hours: int
 ) -> None:
     story, within = world(), timedelta(hours=hours)
-    dues = sorted(one.due_at for one in story.book.orders.values() if one.due_at is not None)
+    dues = sorted(order.due_at for order in story.book.orders.values() if order.due_at is not None)
     at = dues[len(dues) // 2] + timedelta(seconds=1)
     until = at + within
-    soon = [one for one in story.book.orders.values() if one.due_at and one.due_at <= until]
+    soon = [order for order in story.book.orders.values() if order.due_at and order.due_at <= until]
     expected = [
         {
             by.value: name or None,
             "deadlines": len(orders),
-            "overdue": sum(one.due_at < at for one in orders if one.due_at),
-            "first_due_at": instant_text(min(one.due_at for one in orders if one.due_at)),
-            "held_fen": sum(one.held_fen for one in orders),
-            "total_fen": sum(one.total_fen for one in orders),
+            "overdue": sum(order.due_at < at for order in orders if order.due_at),
+            "first_due_at": instant_text(min(order.due_at for order in orders if order.due_at)),
+            "held_fen": sum(order.held_fen for order in orders),
+            "total_fen": sum(order.total_fen for order in orders),
         }
         for name, orders in grouped(soon, keys(story)[by])
     ]
-    found = list(forecast.forecast(store.engine, by, at=at, within=within))
-    assert found == expected
-    assert sum(one["overdue"] for one in found) == len(dues) // 2 + 1
+    rows = list(forecast.forecast(store.engine, by, at=at, within=within))
+    assert rows == expected
+    assert sum(row["overdue"] for row in rows) == len(dues) // 2 + 1
 
 
 def test_a_month_is_one_of_shanghai(store: Store) -> None:
     edge = datetime(2026, 1, 31, 16, tzinfo=UTC)
-    placed = [one for one in world().events if isinstance(one.fact, OrderPlaced)]
-    evening = [one for one in placed if timedelta(0) <= one.at - edge < timedelta(hours=8)]
+    placements = [event for event in world().events if isinstance(event.fact, OrderPlaced)]
+    evening = [
+        placement
+        for placement in placements
+        if timedelta(0) <= placement.at - edge < timedelta(hours=8)
+    ]
     assert evening, "somebody orders when it is February in Shanghai and January in Greenwich"
-    february = sum(month(one.at) == "2026-02" for one in placed)
-    rows = [one for one in funnel.funnel(store.engine, By.MONTH) if one["stage"] == "placed"]
-    assert {one["month"]: one["orders"] for one in rows}["2026-02"] == february
+    february = sum(month(placement.at) == "2026-02" for placement in placements)
+    rows = [row for row in funnel.funnel(store.engine, By.MONTH) if row["stage"] == "placed"]
+    assert {row["month"]: row["orders"] for row in rows}["2026-02"] == february
 
 
 def test_an_empty_database_has_empty_reports(engine: Engine) -> None:
     now = datetime.now(UTC)
-    assert [one["orders"] for one in funnel.funnel(engine, None)] == []
+    assert [row["orders"] for row in funnel.funnel(engine, None)] == []
     assert list(endings.endings(engine, None)) == []
-    assert [set(one.values()) for one in money.money(engine, None)] == []
+    assert [set(row.values()) for row in money.money(engine, None)] == []
     assert list(forecast.forecast(engine, By.STATE, at=now, within=timedelta(1))) == []
 
 
@@ -273,7 +290,7 @@ def test_a_report_leaves_its_connection_as_it_found_it(sqlite_engine: Engine) ->
         with reading(sqlite_engine) as connection:
             names = ("temp_store", "cache_size")
             ask = connection.exec_driver_sql
-            return [int(ask(f"PRAGMA {one}").scalar_one()) for one in names]
+            return [int(ask(f"PRAGMA {pragma}").scalar_one()) for pragma in names]
 
     before = told()
     assert list(funnel.funnel(sqlite_engine, None)) == []

@@ -47,16 +47,18 @@ def test_a_run_is_found_again_with_every_command_of_its_plan(tmp_path: Path) -> 
     assert found(tmp_path, run.name).report() == {"applied": 2}
 
 
-@pytest.mark.parametrize("where", ["_to_disk", "_folder_to_disk", "rename"])
+@pytest.mark.parametrize("function_name", ["_to_disk", "_folder_to_disk", "rename"])
 def test_what_dies_while_it_plans_leaves_nothing_that_could_be_taken_for_a_run(
-    tmp_path: Path, where: str
+    tmp_path: Path, function_name: str
 ) -> None:
-    done = subprocess.run([sys.executable, "-c", DYING, str(tmp_path), where], check=False)
-    assert done.returncode == -signal.SIGKILL
+    process = subprocess.run(
+        [sys.executable, "-c", DYING, str(tmp_path), function_name], check=False
+    )
+    assert process.returncode == -signal.SIGKILL
     assert listed(tmp_path) == []
     run = made(tmp_path)
-    assert [one.name for one in listed(tmp_path)] == [run.name]
-    assert [one.name for one in tmp_path.iterdir()] == [run.name]
+    assert [listed_run.name for listed_run in listed(tmp_path)] == [run.name]
+    assert [path.name for path in tmp_path.iterdir()] == [run.name]
     assert len(list(run.commands())) == len(TEXTS)
 
 
@@ -73,11 +75,13 @@ def test_the_same_is_planned_by_one_process_and_something_else_by_another(tmp_pa
         first.add(plan, TEXTS[0])
         with pytest.raises(Refused, match="planning the same"):
             made(tmp_path)
-        other = made(tmp_path, "other")
-        mine = first.settle(plan, {"task": "same"})
+        other_run = made(tmp_path, "other")
+        first_run = first.settle(plan, {"task": "same"})
         # From now on the name is free: whoever wants the same finds the run itself.
-        third = made(tmp_path)
-    assert {one.name for one in listed(tmp_path)} == {one.name for one in (other, mine, third)}
+        third_run = made(tmp_path)
+    assert {run.name for run in listed(tmp_path)} == {
+        run.name for run in (other_run, first_run, third_run)
+    }
 
 
 def test_a_run_is_carried_out_by_one_process_at_a_time(tmp_path: Path) -> None:

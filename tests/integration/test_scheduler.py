@@ -49,9 +49,9 @@ def test_a_tick_sends_the_orders_whose_time_has_come_once(overdue: Desk, wire: r
     assert [waker.run_once() for _ in range(3)] == [1, 0, 0]
     assert wakeups.waiting(wire) == 1
     assert state(overdue) == "awaiting_deposit"
-    with working(overdue.engine, wire) as place_of_work:
+    with working(overdue.engine, wire) as workplace:
         eventually(lambda: state(overdue) == "expired")
-        eventually(place_of_work.idle)
+        eventually(workplace.idle)
     assert overdue.reader.audit().findings == []
 
 
@@ -64,10 +64,10 @@ def test_two_schedulers_at_once_end_each_order_once(overdue: Desk, wire: redis.R
     for number in range(30):
         place(overdue, f"n{number}")
     with engines_for(overdue.engine, 3) as engines, working(overdue.engine, wire):
-        ticks = [Waker(one, connect_like(wire)).run_once for one in engines]
+        ticks = [Waker(engine, connect_like(wire)).run_once for engine in engines]
         assert sum(at_once(*ticks, *ticks)) == 31
         eventually(lambda: Counter(r.state for r in overdue.rows("orders")) == {"expired": 31})
-    assert [one["type"] for one in overdue.published()].count("order.expired") == 31
+    assert [event["type"] for event in overdue.published()].count("order.expired") == 31
     assert overdue.reader.audit().findings == []
 
 
@@ -81,10 +81,10 @@ def test_the_same_wake_up_delivered_twice_ends_the_order_once(
 ) -> None:
     for _ in range(3):
         wakeups.send(wire, ["o1", "o1"])
-    with working(overdue.engine, wire) as place_of_work:
+    with working(overdue.engine, wire) as workplace:
         eventually(lambda: state(overdue) == "expired")
-        eventually(place_of_work.idle)
-    assert [one["type"] for one in overdue.published()].count("order.expired") == 1
+        eventually(workplace.idle)
+    assert [event["type"] for event in overdue.published()].count("order.expired") == 1
 
 
 def test_a_wake_up_that_is_lost_is_sent_again_when_its_lease_ends(
@@ -101,15 +101,15 @@ def test_a_wake_up_that_is_lost_is_sent_again_when_its_lease_ends(
 def test_time_stands_still_behind_a_command_that_was_heard_before(
     engine: Engine, wire: redis.Redis
 ) -> None:
-    door = RedisDoor(wire, None)
-    desk = Desk(engine=engine, now=door.now() - span("40m") + timedelta(milliseconds=300))
+    arrival_clock = RedisDoor(wire, None)
+    desk = Desk(engine=engine, now=arrival_clock.now() - span("40m") + timedelta(milliseconds=300))
     desk.admit()
     place(desk)
     lapses_at = desk.order().lapses_at
     assert lapses_at
     Client(wire).submit(letters.ask("register_mcn", "platform", mcn_id="m9", name="M9"))
-    assert door.now() < lapses_at, "the machine was too slow for this test"
-    eventually(lambda: door.now() > lapses_at)
+    assert arrival_clock.now() < lapses_at, "the machine was too slow for this test"
+    eventually(lambda: arrival_clock.now() > lapses_at)
     waker = Waker(engine, wire)
     assert [waker.run_once() for _ in range(3)] == [0, 0, 0]
     wire.delete(Keys(COMMANDS).pending)
@@ -135,15 +135,15 @@ def test_without_redis_nobody_is_claimed(overdue: Desk) -> None:
 
 
 def test_what_a_dead_worker_had_is_given_to_another(overdue: Desk, wire: redis.Redis) -> None:
-    letter = letters.ask("cancel_order", "client", "o1")
-    Client(wire).submit(letter)
+    command = letters.ask("cancel_order", "client", "o1")
+    Client(wire).submit(command)
     die_with_everything(wire)
     assert left(wire)["commands taken"] == 1
     assert Rescuer(wire).run_once() == 1
     assert left(wire)["commands taken"] == 0
-    with working(overdue.engine, wire) as place_of_work:
-        eventually(lambda: place_of_work.settled(letter["id"]))
-        eventually(place_of_work.idle)
+    with working(overdue.engine, wire) as workplace:
+        eventually(lambda: workplace.settled(command["id"]))
+        eventually(workplace.idle)
 
 
 def die_with_everything(wire: redis.Redis) -> None:
@@ -171,12 +171,12 @@ def test_the_audit_runs_and_rests(overdue: Desk) -> None:
 
 
 def test_an_audit_under_way_holds_up_nobody_who_wants_to_stop(overdue: Desk) -> None:
-    told = threading.Event()
-    tick = AuditTick(overdue.store, told)
-    told.set()
+    stopping = threading.Event()
+    tick = AuditTick(overdue.store, stopping)
+    stopping.set()
     assert tick.run_once() is None
     assert overdue.rows("audits") == []
-    told.clear()
+    stopping.clear()
     assert tick.run_once()
     assert len(overdue.rows("audits")) == 1
 
@@ -188,7 +188,7 @@ def test_the_audit_finds_what_does_not_add_up(overdue: Desk) -> None:
         )
     report = AuditTick(overdue.store).run_once()
     assert report
-    assert {"posted", "escrow"} <= {one.law for one in report.findings}
+    assert {"posted", "escrow"} <= {finding.law for finding in report.findings}
 
 
 @pytest.mark.parametrize("fault", [Unavailable("away"), RuntimeError("broken")])
@@ -197,7 +197,7 @@ def test_a_tick_that_fails_stops_nothing_and_counts_as_life(fault: Exception) ->
         raise fault
 
     pulse = Pulse()
-    run = pulse.guard("failing", fail, patience_s=60)
+    run = pulse.guard("failing", fail, timeout_s=60)
     before = pulse.due["failing"]
     run()
     assert pulse.due["failing"] > before
@@ -205,8 +205,8 @@ def test_a_tick_that_fails_stops_nothing_and_counts_as_life(fault: Exception) ->
 
 def test_a_tick_that_hangs_does_not_hide_behind_those_that_go_on() -> None:
     pulse = Pulse()
-    pulse.guard("hanging", print, patience_s=-1)
-    pulse.guard("living", list, patience_s=60)()
+    pulse.guard("hanging", print, timeout_s=-1)
+    pulse.guard("living", list, timeout_s=60)()
     assert pulse.stuck() == ["hanging"]
 
 
@@ -222,10 +222,10 @@ def test_the_process_starts_ticks_and_stops_when_asked(
         eventually(lambda: wakeups.waiting(wire) == 1)
         process.send_signal(signal.SIGTERM)
         assert process.stderr
-        said = process.stderr.read()
+        log = process.stderr.read()
         assert process.wait() == 0
-    assert "orders.woken" in said
-    assert "Traceback" not in said
+    assert "orders.woken" in log
+    assert "Traceback" not in log
 
 
 def test_two_processes_tick_side_by_side(
@@ -234,15 +234,15 @@ def test_two_processes_tick_side_by_side(
     url = sqlite_engine.url.render_as_string()
     options = ("--var", tmp_path, "--database-url", url, "--redis-url", redis_url)
     start = partial(started, "scheduler", *options)
-    with start() as one, start() as other, working(sqlite_engine, wire):
+    with start() as first_process, start() as second_process, working(sqlite_engine, wire):
         desk = Desk(engine=sqlite_engine, now=letters.LONG_AGO)
         desk.admit()
         for number in range(20):
             place(desk, f"o{number}")
         eventually(lambda: {row.state for row in desk.rows("orders")} == {"expired"})
-        for process in (one, other):
+        for process in (first_process, second_process):
             process.send_signal(signal.SIGTERM)
             assert process.stderr
             process.stderr.read()
             assert process.wait() == 0
-    assert [one["type"] for one in desk.published()].count("order.expired") == 20
+    assert [event["type"] for event in desk.published()].count("order.expired") == 20

@@ -29,13 +29,13 @@ def orders(desk: Desk) -> Desk:
     return desk
 
 
-def found(desk: Desk, wanted: Selection, among: list[str] | None = None) -> list[str]:
-    pages = select_orders(desk.engine, wanted, among)
+def found(desk: Desk, selection: Selection, among: list[str] | None = None) -> list[str]:
+    pages = select_orders(desk.engine, selection, among)
     return [name for page in pages for name, _ in page]
 
 
 @pytest.mark.parametrize(
-    ("wanted", "fitting"),
+    ("selection", "fitting"),
     [
         (Selection(), ["o0", "o1", "o2", "unpaid"]),
         (Selection(states=("offered",)), ["o0", "o1", "o2"]),
@@ -51,15 +51,15 @@ def found(desk: Desk, wanted: Selection, among: list[str] | None = None) -> list
     ],
 )
 def test_what_is_given_must_fit_and_an_interval_has_both_its_ends(
-    orders: Desk, wanted: Selection, fitting: list[str]
+    orders: Desk, selection: Selection, fitting: list[str]
 ) -> None:
-    assert found(orders, wanted) == fitting
+    assert found(orders, selection) == fitting
 
 
 def test_what_is_named_comes_in_its_order_and_strangers_come_too(orders: Desk) -> None:
-    named = ["o2", "nobody", "unpaid", "o0"]
-    assert found(orders, Selection(), named) == named
-    assert found(orders, Selection(states=("offered",)), named) == ["o2", "nobody", "o0"]
+    order_ids = ["o2", "nobody", "unpaid", "o0"]
+    assert found(orders, Selection(), order_ids) == order_ids
+    assert found(orders, Selection(states=("offered",)), order_ids) == ["o2", "nobody", "o0"]
     (page,) = select_orders(orders.engine, Selection(), ["o0", "nobody"])
     assert page == [("o0", to_us(START + 24 * HOUR)), ("nobody", None)]
 
@@ -69,8 +69,8 @@ def test_nothing_is_missed_or_seen_twice_where_pages_meet(
 ) -> None:
     monkeypatch.setattr(selecting, "PAGE", 2)
     assert found(orders, Selection()) == ["o0", "o1", "o2", "unpaid"]
-    named = ["o2", "o1", "o0"]
-    assert found(orders, Selection(), named) == named
+    order_ids = ["o2", "o1", "o0"]
+    assert found(orders, Selection(), order_ids) == order_ids
 
 
 def test_an_order_at_rest_is_found_like_any_other(engine: Engine) -> None:

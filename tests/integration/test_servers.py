@@ -29,8 +29,8 @@ def script(path: Path, body: str) -> Path:
 
 def config(url: str, name: str) -> str:
     with redis.Redis.from_url(url, decode_responses=True) as client:
-        found: dict[str, str] = client.config_get(name)
-    return found[name]
+        settings: dict[str, str] = client.config_get(name)
+    return settings[name]
 
 
 @pytest.mark.parametrize(
@@ -55,11 +55,11 @@ def test_nobody_else_can_enter_the_folder_or_the_socket(tmp_path: Path) -> None:
 
 
 def test_what_was_written_survives_a_stop_and_a_kill(tmp_path: Path) -> None:
-    for written, ending in enumerate([signal.SIGTERM, signal.SIGKILL, signal.SIGTERM]):
+    for written_count, ending in enumerate([signal.SIGTERM, signal.SIGKILL, signal.SIGTERM]):
         server = start_redis(tmp_path)
         with redis.Redis.from_url(redis_url(tmp_path)) as client:
-            assert client.llen("kept") == written
-            client.rpush("kept", written)
+            assert client.llen("kept") == written_count
+            client.rpush("kept", written_count)
         os.kill(server.pid, ending)
         server.stop()
 
@@ -111,9 +111,9 @@ def test_the_operators_own_server_comes_first_if_it_is_new_enough(
 
 
 def test_the_wheel_has_a_server_that_runs_here() -> None:
-    found = packaged_server()
-    assert found
-    assert servers.version(found) >= OLDEST
+    server = packaged_server()
+    assert server
+    assert servers.version(server) >= OLDEST
 
 
 def test_the_wheels_server_is_found_without_its_private_function() -> None:

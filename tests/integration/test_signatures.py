@@ -37,16 +37,18 @@ def serve(engine: Engine, wire: redis.Redis, keys: Keyring) -> list[Delivery]:
             if (message := next(consumer)) is None:
                 continue
             bundle = message.kwargs["bundle"]
-            commands = [one for each in bundle.deliveries for one in each.commands]
-            settler.settle(commands, [one for each in bundle.deliveries for one in each.orders])
-            bundle.settled = {one.message_id for one in bundle.deliveries}
+            commands = [command for delivery in bundle.deliveries for command in delivery.commands]
+            settler.settle(
+                commands, [subject for delivery in bundle.deliveries for subject in delivery.orders]
+            )
+            bundle.settled = {delivery.message_id for delivery in bundle.deliveries}
             served += bundle.deliveries
             consumer.ack(message)
     return served
 
 
 def reasons(engine: Engine) -> list[str]:
-    return [one.reason for one in listed(engine)]
+    return [item.reason for item in listed(engine)]
 
 
 @pytest.mark.parametrize("signer", [ring(k1=NEW), ring(k0=OLD)])
@@ -73,8 +75,10 @@ def test_any_other_is_quarantined_and_has_no_outcome(
     Client(wire, KEYS).submit(registration(2))
     serve(sqlite_engine, wire, KEYS)
     assert reasons(sqlite_engine) == [reason]
-    found = Reader(Store(sqlite_engine, Policy())).outcomes(["register_000001", "register_000002"])
-    assert list(found) == ["register_000002"]
+    outcomes = Reader(Store(sqlite_engine, Policy())).outcomes(
+        ["register_000001", "register_000002"]
+    )
+    assert list(outcomes) == ["register_000002"]
 
 
 def test_one_forged_command_among_honest_ones_goes_alone(
@@ -85,10 +89,10 @@ def test_one_forged_command_among_honest_ones_goes_alone(
     forged = before.replace("r3", "r4")
     Scripts(wire).enqueue(Keys(COMMANDS), [(name, count, forged, after)])
     (served,) = serve(sqlite_engine, wire, KEYS)
-    assert [one.text for one in served.commands] == [*texts[:3], texts[4]]
+    assert [command.text for command in served.commands] == [*texts[:3], texts[4]]
     # Each keeps the stamp that its sender was told, whoever is missing.
     first = served.commands[0].stamp
-    assert [one.stamp - first for one in served.commands] == [0, 1, 2, 4]
+    assert [command.stamp - first for command in served.commands] == [0, 1, 2, 4]
     (item,) = listed(sqlite_engine)
     assert item.message_id == f"{name}#3"
     assert item.payload == texts[3].replace("r3", "r4").encode()
@@ -98,8 +102,8 @@ def test_a_signature_of_one_command_serves_no_other(
     sqlite_engine: Engine, wire: redis.Redis
 ) -> None:
     name, count, before, after = wrap(COMMANDS, "commands", [registration(1)], KEYS)
-    _, _, other, _ = wrap(COMMANDS, "commands", [registration(2)], KEYS)
-    stolen = other.split('"signatures"')[1]
+    _, _, other_before, _ = wrap(COMMANDS, "commands", [registration(2)], KEYS)
+    stolen = other_before.split('"signatures"')[1]
     swapped = before.split('"signatures"')[0] + '"signatures"' + stolen
     Scripts(wire).enqueue(Keys(COMMANDS), [(name, count, swapped, after)])
     serve(sqlite_engine, wire, KEYS)

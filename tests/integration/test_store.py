@@ -39,9 +39,9 @@ def played(desk: Desk, steps: list[Step]) -> Iterator[dict[str, Any]]:
         if step.command is not None:
             outcome, reason, name = desk.answer(desk.say(step.command, step.at))
             yield {"id": name, "outcome": outcome, "reason": reason}
-    events = [one for one in desk.published() if one["type"] != "command.settled"]
+    events = [event for event in desk.published() if event["type"] != "command.settled"]
     yield {"events": events}
-    orders = {one.order_id: describe(one) for one in desk.reader.orders()}
+    orders = {order.order_id: describe(order) for order in desk.reader.orders()}
     yield {"orders": orders, "ledger": desk.reader.balances()}
 
 
@@ -67,7 +67,7 @@ def test_a_worked_example_comes_out_of_the_store_as_it_must(engine: Engine, name
 @pytest.mark.parametrize("situation", HISTORIES)
 def test_every_situation_is_stored_as_the_book_has_it(desk: Desk, situation: str) -> None:
     desk.bring(situation).check()
-    assert [describe(one) for one in desk.reader.orders()] == [describe(desk.order())]
+    assert [describe(order) for order in desk.reader.orders()] == [describe(desk.order())]
 
 
 def test_two_pairs_that_spell_one_refund_are_kept_apart(desk: Desk) -> None:
@@ -91,7 +91,10 @@ def test_commands_are_judged_in_the_order_of_their_receipt(desk: Desk) -> None:
     twin = desk.receive(letters.ask("nudge_creator", "client", "o1"), desk.now + MICRO)
     desk.door.present = later.at
     assert desk.settle(later, twin, sooner) == []
-    assert [desk.answer(one)[1] for one in (sooner, twin, later)] == [None, *["wrong_state"] * 2]
+    assert [desk.answer(submission)[1] for submission in (sooner, twin, later)] == [
+        None,
+        *["wrong_state"] * 2,
+    ]
 
 
 def test_what_was_settled_is_told_to_the_relay_once_it_is_written(desk: Desk) -> None:
@@ -105,16 +108,16 @@ OTHER = Policy(service_fee_bps=1_000, accept_window=timedelta(hours=1))
 def test_an_order_keeps_the_policy_it_was_placed_under(desk: Desk) -> None:
     desk.admit().offer("o1")
     successor = Desk(OTHER, engine=desk.engine, now=desk.now)
-    placed = letters.place("o2")
-    successor.say(placed, desk.now)
+    placement = letters.place("o2")
+    successor.say(placement, desk.now)
     accept = successor.receive(letters.accept(), desk.now + span("24h"))
     successor.door.present = accept.at
     assert successor.settle(accept) == []
     assert successor.answer(accept)[:2] == ("applied", None)
-    orders = {one.order_id: one for one in successor.reader.orders()}
+    orders = {order.order_id: order for order in successor.reader.orders()}
     assert orders["o1"].total_fen == TOTAL
     assert orders["o2"].total_fen == 110_000
-    assert {one.policy for one in orders.values()} == {desk.policy, OTHER}
+    assert {order.policy for order in orders.values()} == {desk.policy, OTHER}
     assert successor.reader.audit().findings == []
 
 
@@ -123,5 +126,5 @@ def test_a_worker_of_the_old_policy_reads_what_the_new_one_placed(desk: Desk) ->
     successor = Desk(OTHER, engine=desk.engine)
     successor.say(letters.place(), START)
     desk.say(letters.ask("cancel_order", "client", "o1"), START)
-    assert [one.policy for one in desk.reader.orders()] == [OTHER]
-    assert [one.state for one in desk.reader.orders()] == ["cancelled"]
+    assert [order.policy for order in desk.reader.orders()] == [OTHER]
+    assert [order.state for order in desk.reader.orders()] == ["cancelled"]

@@ -44,14 +44,14 @@ def fill(wire: redis.Redis, count: int, *, age_ms: int = 0) -> list[str]:
     return ids
 
 
-def trim(wire: redis.Redis, kept: int = 1_000, age: timedelta = WEEK) -> int:
-    return Retention(wire, Limits(kept, age)).run_once()
+def trim(wire: redis.Redis, max_entries: int = 1_000, age: timedelta = WEEK) -> int:
+    return Retention(wire, Limits(max_entries, age)).run_once()
 
 
 def test_what_is_too_many_goes_however_many_that_is(wire: redis.Redis) -> None:
     ids = fill(wire, 2 * STEP + 10)
-    assert trim(wire, kept=5) == 2 * STEP + 5
-    assert [one[0].decode() for one in wire.xrange(EVENTS)] == ids[-5:]  # type: ignore[union-attr]
+    assert trim(wire, max_entries=5) == 2 * STEP + 5
+    assert [entry[0].decode() for entry in wire.xrange(EVENTS)] == ids[-5:]  # type: ignore[union-attr]
 
 
 def test_what_is_too_old_goes_and_the_rest_stays(wire: redis.Redis) -> None:
@@ -66,9 +66,9 @@ def test_what_a_group_has_not_read_stays_and_an_alarm_says_so(
 ) -> None:
     ids = fill(wire, 10)
     groups.create(wire, EVENTS, "mail", start=ids[3])
-    assert trim(wire, kept=6) == 4
+    assert trim(wire, max_entries=6) == 4
     assert said == []
-    assert trim(wire, kept=5) == 0
+    assert trim(wire, max_entries=5) == 0
     alarm = {"event": "events.held_back", "stream": EVENTS, "group": "mail"}
     assert said == [alarm | {"log_level": "error"}]
 
@@ -78,10 +78,10 @@ def test_what_a_group_has_taken_and_not_settled_stays(wire: redis.Redis) -> None
     groups.create(wire, EVENTS, "mail", start="0")
     wire.xreadgroup("mail", "one", {EVENTS: ">"}, count=10)
     wire.xack(EVENTS, "mail", *ids[:4], *ids[5:])
-    assert trim(wire, kept=6) == 4
+    assert trim(wire, max_entries=6) == 4
     wire.xack(EVENTS, "mail", ids[4])
-    assert trim(wire, kept=6) == 0
-    assert trim(wire, kept=1) == 5
+    assert trim(wire, max_entries=6) == 0
+    assert trim(wire, max_entries=1) == 5
 
 
 def test_a_group_that_has_read_everything_holds_nothing_back(
@@ -97,9 +97,9 @@ def test_the_slowest_group_decides(wire: redis.Redis) -> None:
     ids = fill(wire, 10)
     groups.create(wire, EVENTS, "fast", start="$")
     groups.create(wire, EVENTS, "slow", start=ids[1])
-    assert trim(wire, kept=6) == 2
+    assert trim(wire, max_entries=6) == 2
     assert groups.delete(wire, EVENTS, "slow")
-    assert trim(wire, kept=6) == 2
+    assert trim(wire, max_entries=6) == 2
 
 
 def test_memory_comes_before_a_group_that_is_gone_and_the_loss_is_said(
@@ -107,18 +107,18 @@ def test_memory_comes_before_a_group_that_is_gone_and_the_loss_is_said(
 ) -> None:
     fill(wire, 30)
     groups.create(wire, EVENTS, "gone", start="0")
-    assert trim(wire, kept=10) == 10
+    assert trim(wire, max_entries=10) == 10
     assert wire.xlen(EVENTS) == 20
-    lost = {"event": "events.dropped_unread", "stream": EVENTS, "entries": 10}
-    assert lost | {"log_level": "error"} in said
+    alarm = {"event": "events.dropped_unread", "stream": EVENTS, "entries": 10}
+    assert alarm | {"log_level": "error"} in said
 
 
 def test_the_same_alarm_is_not_raised_all_the_time(wire: redis.Redis, said: list[Any]) -> None:
     fill(wire, 10)
     groups.create(wire, EVENTS, "mail", start="0")
-    keeper = Retention(wire, Limits(5, WEEK))
+    retention = Retention(wire, Limits(5, WEEK))
     for _ in range(3):
-        keeper.run_once()
+        retention.run_once()
     assert len(said) == 1
 
 
@@ -146,8 +146,8 @@ def test_a_group_is_created_once_and_deleted_once(wire: redis.Redis) -> None:
 
 
 def carried(wire: redis.Redis, stream: str = EVENTS) -> list[str]:
-    found: Any = wire.xrange(stream)
-    return [json.loads(fields[b"event"])["id"] for _, fields in found]
+    entries: Any = wire.xrange(stream)
+    return [json.loads(fields[b"event"])["id"] for _, fields in entries]
 
 
 @pytest.fixture
@@ -251,13 +251,13 @@ def test_the_command_line_follows_replays_and_administers(
     }
     assert carried(relayed.client) == before + before
     follow = ("events", "tail", "--from", "0", "--type", "creator.*", "--json")
-    told = [json.loads(line) for line in say(*follow, "--count", "3").splitlines()]
-    assert [one["type"] for one in told] == ["creator.registered"] * 2 + ["creator.reminded"]
+    events = [json.loads(line) for line in say(*follow, "--count", "3").splitlines()]
+    assert [event["type"] for event in events] == ["creator.registered"] * 2 + ["creator.reminded"]
     assert "creator.reminded" in say(*follow[:-1], "--order", "o1", "--count", "1")
     say("events", "groups", "create", "mail")
     say("events", "groups", "create", "mail", status=1)
-    (listed,) = json.loads(say("events", "groups", "--json"))["groups"]
-    assert (listed["name"], listed["lag"]) == ("mail", 2 * len(before))
+    (group,) = json.loads(say("events", "groups", "--json"))["groups"]
+    assert (group["name"], group["lag"]) == ("mail", 2 * len(before))
     assert "mail" in say("events", "groups")
     say("events", "groups", "delete", "mail")
     assert say("events", "groups") == "No consumer groups.\n"
@@ -275,6 +275,6 @@ def test_retention_that_makes_no_sense_is_refused(wrong: dict[str, str]) -> None
 
 
 def test_retention_is_a_setting_and_reaches_child_processes() -> None:
-    given = Settings.read({"EARNEST_EVENTS_KEPT": "10", "EARNEST_EVENTS_AGE": "PT1H"})
-    assert given.retention == Limits(10, timedelta(hours=1))
-    assert Settings.read(given.environ()) == given
+    settings = Settings.read({"EARNEST_EVENTS_KEPT": "10", "EARNEST_EVENTS_AGE": "PT1H"})
+    assert settings.retention == Limits(10, timedelta(hours=1))
+    assert Settings.read(settings.environ()) == settings

@@ -29,28 +29,31 @@ def var(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with Formation(
         Settings.read({"EARNEST_WEB_BIND": "127.0.0.1:0"}, var=folder), workers=1, quiet=True
     ):
-        said = submit(folder, *letters.admit())
-        assert [line["outcome"] for line in said.lines()] == ["applied"] * 2
+        result = submit(folder, *letters.admit())
+        assert [line["outcome"] for line in result.lines()] == ["applied"] * 2
         yield folder
 
 
-def submit(var: Path, *given: letters.Letter | str) -> Said:
-    lines = [one if isinstance(one, str) else json.dumps(one) for one in given]
-    return earnest("submit", "-", "--wait", "--var", var, given="\n".join(lines))
+def submit(var: Path, *commands: letters.Letter | str) -> Said:
+    lines = [command if isinstance(command, str) else json.dumps(command) for command in commands]
+    return earnest("submit", "-", "--wait", "--var", var, stdin="\n".join(lines))
 
 
 def test_every_command_of_a_file_is_answered_in_its_order(var: Path) -> None:
-    placed, accepted = letters.place("a1"), letters.accept("a1")
-    said = submit(var, placed, accepted, placed, placed | {"amount_fen": 7})
-    assert said.status == 0
-    found = [(one["line"], one["id"], one["outcome"], one["reason"]) for one in said.lines()]
-    assert found == [
-        (1, placed["id"], "applied", None),
-        (2, accepted["id"], "rejected", "wrong_state"),
-        (3, placed["id"], "duplicate", None),
-        (4, placed["id"], "rejected", "id_reused"),
+    placement, acceptance = letters.place("a1"), letters.accept("a1")
+    result = submit(var, placement, acceptance, placement, placement | {"amount_fen": 7})
+    assert result.status == 0
+    answers = [
+        (answer["line"], answer["id"], answer["outcome"], answer["reason"])
+        for answer in result.lines()
     ]
-    assert "4 submitted" in said.err
+    assert answers == [
+        (1, placement["id"], "applied", None),
+        (2, acceptance["id"], "rejected", "wrong_state"),
+        (3, placement["id"], "duplicate", None),
+        (4, placement["id"], "rejected", "id_reused"),
+    ]
+    assert "4 submitted" in result.err
 
 
 def test_a_malformed_command_is_answered_by_line_and_the_rest_is_settled(var: Path) -> None:
@@ -58,45 +61,47 @@ def test_a_malformed_command_is_answered_by_line_and_the_rest_is_settled(var: Pa
     deep = '{"id": "deep_0001", "x":' + "[" * 9_999 + "]" * 9_999 + "}"
     bad = letters.place("b1") | {"amount_fen": "7"}
     good = letters.place("b1")
-    said = submit(var, nameless, bad, deep, good)
-    assert said.status == 0
-    answers = said.lines()
-    assert [one["reason"] for one in answers] == [*["malformed"] * 3, None]
-    assert [one["id"] for one in answers] == [None, bad["id"], "deep_0001", good["id"]]
+    result = submit(var, nameless, bad, deep, good)
+    assert result.status == 0
+    answers = result.lines()
+    assert [answer["reason"] for answer in answers] == [*["malformed"] * 3, None]
+    assert [answer["id"] for answer in answers] == [None, bad["id"], "deep_0001", good["id"]]
     assert answers[1]["detail"].startswith("amount_fen: ")
 
 
 def test_a_line_that_is_no_object_is_named_and_the_rest_is_sent(var: Path) -> None:
     good = letters.place("c1")
-    said = earnest(
+    result = earnest(
         *("submit", "-", "--wait", "--var", var),
-        given=b'[1]\n\n"text"\n\xff\n' + json.dumps(good).encode() + b"\n",
+        stdin=b'[1]\n\n"text"\n\xff\n' + json.dumps(good).encode() + b"\n",
     )
-    assert said.status == 1
-    assert [one["id"] for one in said.lines()] == [good["id"]]
-    faults = [json.loads(line) for line in said.err.splitlines() if line.startswith("{")]
-    assert [one["line"] for one in faults] == [1, 3, 4]
+    assert result.status == 1
+    assert [answer["id"] for answer in result.lines()] == [good["id"]]
+    faults = [json.loads(line) for line in result.err.splitlines() if line.startswith("{")]
+    assert [fault["line"] for fault in faults] == [1, 3, 4]
 
 
 def test_a_step_whose_command_is_no_object_is_named(var: Path) -> None:
-    said = submit(var, *(f'{{"at": "2020-01-01T00:00Z", "command": {x}}}' for x in ("[1]", "null")))
-    assert (said.status, said.out) == (1, "")
-    faults = [json.loads(line) for line in said.err.splitlines() if line.startswith("{")]
-    assert [one["line"] for one in faults] == [1, 2]
+    result = submit(
+        var, *(f'{{"at": "2020-01-01T00:00Z", "command": {x}}}' for x in ("[1]", "null"))
+    )
+    assert (result.status, result.out) == (1, "")
+    faults = [json.loads(line) for line in result.err.splitlines() if line.startswith("{")]
+    assert [fault["line"] for fault in faults] == [1, 2]
 
 
 def test_a_step_is_submitted_without_its_instant(var: Path) -> None:
-    placed = letters.place("d1")
-    steps = [{"at": "2020-01-01T00:00:00Z", "command": placed}, {"at": "2020-01-02T00:00:00Z"}]
-    said = submit(var, *map(json.dumps, steps))
-    assert [one["outcome"] for one in said.lines()] == ["applied"]
-    (order,) = show(var, "orders", "show", "d1")["events"]
-    assert order["at"] > "2026"
+    placement = letters.place("d1")
+    steps = [{"at": "2020-01-01T00:00:00Z", "command": placement}, {"at": "2020-01-02T00:00:00Z"}]
+    result = submit(var, *map(json.dumps, steps))
+    assert [answer["outcome"] for answer in result.lines()] == ["applied"]
+    (event,) = show(var, "orders", "show", "d1")["events"]
+    assert event["at"] > "2026"
 
 
 def test_without_wait_nothing_is_printed_and_all_the_same_settled(var: Path) -> None:
-    said = earnest("submit", "-", "--var", var, given=json.dumps(letters.place("e1")))
-    assert (said.status, said.out) == (0, "")
+    result = earnest("submit", "-", "--var", var, stdin=json.dumps(letters.place("e1")))
+    assert (result.status, result.out) == (0, "")
     eventually(lambda: "e1" in show(var, "orders")["orders"])
 
 
@@ -105,9 +110,9 @@ def test_an_outcome_that_does_not_come_in_time_is_missed_by_line(
 ) -> None:
     assert earnest("migrate", "--var", tmp_path).status == 0
     options = ("--var", tmp_path, "--redis-url", redis_url, "--wait", "--timeout", "0.1")
-    said = earnest("submit", "-", *options, given=json.dumps(letters.place("o1")))
-    assert (said.status, said.out) == (1, "")
-    fault = json.loads(next(line for line in said.err.splitlines() if line.startswith("{")))
+    result = earnest("submit", "-", *options, stdin=json.dumps(letters.place("o1")))
+    assert (result.status, result.out) == (1, "")
+    fault = json.loads(next(line for line in result.err.splitlines() if line.startswith("{")))
     assert fault["line"] == 1
     assert "no outcome after 0.1 s" in fault["error"]
 
@@ -115,28 +120,28 @@ def test_an_outcome_that_does_not_come_in_time_is_missed_by_line(
 def test_an_outcome_behind_one_that_does_not_come_is_printed_all_the_same(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    letter = letters.admit()[0]
-    settled = desk.say(letter, desk.now)
-    sent = [(Entry(1, "", "nobody_1"), 77), (Entry(2, "", letter["id"]), settled.stamp)]
+    command = letters.admit()[0]
+    submission = desk.say(command, desk.now)
+    entries = [(Entry(1, "", "nobody_1"), 77), (Entry(2, "", command["id"]), submission.stamp)]
     capsys.readouterr()
-    assert _print_outcomes(desk.reader, sent, 0.0) == 1
-    said = capsys.readouterr()
-    assert json.loads(said.out)["line"] == 2
-    assert json.loads(said.err)["line"] == 1
+    assert _print_outcomes(desk.reader, entries, 0.0) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["line"] == 2
+    assert json.loads(captured.err)["line"] == 1
 
 
 def show(var: Path, *words: str) -> dict[str, Any]:
-    said = earnest(*words, "--json", "--var", var)
-    assert (said.status, said.err) == (0, "")
-    (found,) = said.lines()
-    return found
+    result = earnest(*words, "--json", "--var", var)
+    assert (result.status, result.err) == (0, "")
+    (answer,) = result.lines()
+    return answer
 
 
 def test_what_is_shown_as_json_has_the_shape_of_a_simulation(var: Path) -> None:
     *_, summary = earnest("simulate", SCENARIO).lines()
     lines = SCENARIO.read_text("utf-8").splitlines()
-    said = submit(var, *(line for line in lines if '"command"' in line))
-    assert said.status == 0
+    result = submit(var, *(line for line in lines if '"command"' in line))
+    assert result.status == 0
     orders, books = show(var, "orders")["orders"], show(var, "books")
     (name, simulated), *_ = summary["orders"].items()
     assert list(orders[name]) == list(simulated)
@@ -154,7 +159,7 @@ def test_orders_can_be_listed_by_where_they_are(var: Path) -> None:
     submit(var, letters.ask("cancel_order", "client", "f1"))
     waiting = show(var, "orders", "--status", "awaiting_deposit")["orders"]
     assert "f2" in waiting
-    assert {one["status"] for one in waiting.values()} == {"awaiting_deposit"}
+    assert {order["status"] for order in waiting.values()} == {"awaiting_deposit"}
     assert "f1" in show(var, "orders", "--status", "cancelled")["orders"]
     table = earnest("orders", "--status", "cancelled", "--var", var).out
     assert "f1" in table
@@ -163,18 +168,18 @@ def test_orders_can_be_listed_by_where_they_are(var: Path) -> None:
 
 def test_one_order_is_shown_with_its_history_and_what_comes_next(var: Path) -> None:
     submit(var, letters.place("g1"))
-    said = earnest("orders", "show", "g1", "--var", var)
-    assert "order.placed" in said.out
-    assert "it waits for the client to pay (10500 fen), until 2" in said.out
+    result = earnest("orders", "show", "g1", "--var", var)
+    assert "order.placed" in result.out
+    assert "it waits for the client to pay (10500 fen), until 2" in result.out
 
 
 def test_what_is_settled_is_published(var: Path) -> None:
-    placed = letters.place("h1")
-    submit(var, placed)
+    placement = letters.place("h1")
+    submit(var, placement)
     with redis.Redis.from_url(Settings.read({}, var=var).redis_url) as wire:
 
         def told() -> set[str]:
-            found = (json.loads(one[b"event"]) for _, one in wire.xrange(EVENTS))
-            return {event["subject"] for event in found}
+            events = (json.loads(fields[b"event"]) for _, fields in wire.xrange(EVENTS))
+            return {event["subject"] for event in events}
 
-        eventually(lambda: {"order:h1", f"command:{placed['id']}"} <= told())
+        eventually(lambda: {"order:h1", f"command:{placement['id']}"} <= told())

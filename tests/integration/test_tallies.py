@@ -24,9 +24,9 @@ def test_every_deadline_counts_once_whatever_follows_from_it(desk: Desk, situati
     desk.bring(situation)
     events = tables.events
     with writing(desk.engine) as connection:
-        found = connection.execute(select(events).order_by(events.c.position)).all()
-        tallies.tally(connection, found, to_us(desk.now))
-        counted = tallies.read(connection)
-    assert counted["deadlines"] == DEADLINES[situation]
-    late = sum(counted["deadline_lateness_le"].values())
+        event_rows = connection.execute(select(events).order_by(events.c.position)).all()
+        tallies.tally(connection, event_rows, to_us(desk.now))
+        counters = tallies.read(connection)
+    assert counters["deadlines"] == DEADLINES[situation]
+    late = sum(counters["deadline_lateness_le"].values())
     assert late == sum(DEADLINES[situation].values())

@@ -31,20 +31,22 @@ def test_what_was_there_is_projected(database_url: str, first: int) -> None:
         config = configuration()
         config.attributes["connection"] = connection
         command.upgrade(config, "0003")
-    written = {}
+    order_rows = {}
     for number, situation in enumerate(sorted(HISTORIES)):
         story = story_of(situation)
         expected = EXPECTED[(number + first) % len(EXPECTED)]
         order = replace(story.order(), order_id=situation, expected_publish_at=expected)
-        placed: Any = story.told("order.placed")[0].fact
-        written[situation] = rows.new_order_row(order, placed)
+        order_placed: Any = story.told("order.placed")[0].fact
+        order_rows[situation] = rows.new_order_row(order, order_placed)
     with writing(engine) as connection:
-        known = {one["name"] for one in inspect(connection).get_columns("orders")}
-        assert known.isdisjoint(PROJECTED)
-        before = [{k: v for k, v in row.items() if k in known} for row in written.values()]
-        bulk.insert(connection, tables.orders, before)
+        column_names = {column["name"] for column in inspect(connection).get_columns("orders")}
+        assert column_names.isdisjoint(PROJECTED)
+        old_rows = [
+            {k: v for k, v in row.items() if k in column_names} for row in order_rows.values()
+        ]
+        bulk.insert(connection, tables.orders, old_rows)
     migrate(engine)
     with reading(engine) as connection:
-        found = connection.execute(text("SELECT * FROM orders")).mappings().all()
-    assert {row["order_id"]: dict(row) for row in found} == written
+        stored_rows = connection.execute(text("SELECT * FROM orders")).mappings().all()
+    assert {row["order_id"]: dict(row) for row in stored_rows} == order_rows
     engine.dispose()

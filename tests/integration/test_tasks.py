@@ -47,53 +47,54 @@ LOOSE, TIGHT = Bounds(), Bounds(few=9, at_first=4, at_most=25)
 @pytest.fixture
 def crowded(engine: Engine) -> list[dict[str, Any]]:
     """Fill the table; return its rows."""
-    given = crowd.crowd(COUNT, tuple(CREATORS))
+    order_rows = crowd.crowd(COUNT, tuple(CREATORS))
     crowd.write(engine, "creators", crowd.sign(CREATORS.items()))
     # The archive has a part of what has ended, old and new.
-    rests = [bool(one["ended_at"]) and n % 3 > 0 for n, one in enumerate(given)]
-    assert 30 < sum(rests) < COUNT - 30
-    pairs = list(zip(given, rests, strict=True))
-    crowd.write(engine, "archived_orders", [one for one, rest in pairs if rest])
-    crowd.write(engine, "orders", [one for one, rest in pairs if not rest])
-    return given
+    resting = [bool(row["ended_at"]) and n % 3 > 0 for n, row in enumerate(order_rows)]
+    assert 30 < sum(resting) < COUNT - 30
+    pairs = list(zip(order_rows, resting, strict=True))
+    crowd.write(engine, "archived_orders", [row for row, is_resting in pairs if is_resting])
+    crowd.write(engine, "orders", [row for row, is_resting in pairs if not is_resting])
+    return order_rows
 
 
 def questions(first: int) -> list[Wanted]:
     """Combine every filter with every other, and take one in eleven: each pair occurs."""
-    every = product(WHOSE, STATUSES, WHEN, NAMED)
+    combinations = product(WHOSE, STATUSES, WHEN, NAMED)
     return [
-        replace(whose, status=status, prefix=prefix, **when)
-        for whose, status, when, prefix in islice(every, first, None, 11)
+        replace(order_filter, status=status, prefix=prefix, **interval)
+        for order_filter, status, interval, prefix in islice(combinations, first, None, 11)
     ]
 
 
-def expected(given: list[dict[str, Any]], wanted: Wanted) -> list[Key]:
+def expected(order_rows: list[dict[str, Any]], order_filter: Wanted) -> list[Key]:
     """Find by looking at every order."""
     return sorted(
-        ((one["placed_at"], one["order_id"]) for one in given if _fits(one, wanted)), reverse=True
+        ((row["placed_at"], row["order_id"]) for row in order_rows if _fits(row, order_filter)),
+        reverse=True,
     )
 
 
-def _fits(one: dict[str, Any], wanted: Wanted) -> bool:
-    after, before = wanted.placed_after, wanted.placed_before
+def _fits(row: dict[str, Any], order_filter: Wanted) -> bool:
+    after, before = order_filter.placed_after, order_filter.placed_before
     return (
-        wanted.client in (None, one["client_id"])
-        and wanted.creator in (None, one["creator_id"])
-        and wanted.mcn in (None, CREATORS[one["creator_id"]])
-        and wanted.status in (None, one["public_status"])
-        and one["order_id"].startswith(wanted.prefix or "")
-        and (after is None or one["placed_at"] > to_us(after))
-        and (before is None or one["placed_at"] < to_us(before))
+        order_filter.client in (None, row["client_id"])
+        and order_filter.creator in (None, row["creator_id"])
+        and order_filter.mcn in (None, CREATORS[row["creator_id"]])
+        and order_filter.status in (None, row["public_status"])
+        and row["order_id"].startswith(order_filter.prefix or "")
+        and (after is None or row["placed_at"] > to_us(after))
+        and (before is None or row["placed_at"] < to_us(before))
     )
 
 
-def found(engine: Engine, wanted: Wanted, limit: int, bounds: Bounds) -> list[Key]:
+def found(engine: Engine, order_filter: Wanted, limit: int, bounds: Bounds) -> list[Key]:
     """Read page after page, to the end."""
     keys: list[Key] = []
     after: Key | None = None
     with reading(engine) as connection:
         while True:
-            page = newest(connection, wanted, after, limit, bounds)
+            page = newest(connection, order_filter, after, limit, bounds)
             assert len(page.keys) <= limit
             keys += page.keys
             if page.after is None:
@@ -108,15 +109,17 @@ def found(engine: Engine, wanted: Wanted, limit: int, bounds: Bounds) -> list[Ke
 def test_every_question_has_its_whole_answer_in_order(
     engine: Engine, crowded: list[dict[str, Any]], limit: int, bounds: Bounds, first: int
 ) -> None:
-    for wanted in questions(first):
-        assert found(engine, wanted, limit, bounds) == expected(crowded, wanted), wanted
+    for order_filter in questions(first):
+        assert found(engine, order_filter, limit, bounds) == expected(crowded, order_filter), (
+            order_filter
+        )
 
 
 def test_within_its_bounds_no_page_is_short(engine: Engine, crowded: list[dict[str, Any]]) -> None:
     with reading(engine) as connection:
-        for wanted in questions(2):
-            page = newest(connection, wanted, None, 7)
-            assert list(page.keys) == expected(crowded, wanted)[:7], wanted
+        for order_filter in questions(2):
+            page = newest(connection, order_filter, None, 7)
+            assert list(page.keys) == expected(crowded, order_filter)[:7], order_filter
 
 
 def test_a_walk_that_meets_nobody_stops_and_says_where(engine: Engine) -> None:
@@ -127,8 +130,8 @@ def test_a_walk_that_meets_nobody_stops_and_says_where(engine: Engine) -> None:
     assert (page.keys, page.after) == ([], expected(crowded, Wanted())[24])
 
 
-def shown(desk: Desk, wanted: Wanted) -> list[Task]:
-    return tasks(desk.engine, wanted).tasks
+def shown(desk: Desk, order_filter: Wanted) -> list[Task]:
+    return tasks(desk.engine, order_filter).tasks
 
 
 def test_a_task_is_what_was_asked_of_the_creator(desk: Desk) -> None:
@@ -147,11 +150,11 @@ def test_a_registered_client_has_a_name(desk: Desk) -> None:
     desk.admit()
     place(desk, "o1")
     desk.ask("register_client", "platform", client_id="c1", name="极光")
-    assert [one.client_name for one in shown(desk, Wanted(creator="k1"))] == ["极光"]
+    assert [task.client_name for task in shown(desk, Wanted(creator="k1"))] == ["极光"]
 
 
 @pytest.mark.parametrize(
-    ("situation", "told"),
+    ("situation", "shown_as"),
     [
         ("rated", ("finished", "completed", "settled")),
         ("completed", ("pending_review", "completed", "settled")),
@@ -160,22 +163,22 @@ def test_a_registered_client_has_a_name(desk: Desk) -> None:
     ],
 )
 def test_a_status_stands_beside_the_state_and_its_reason(
-    desk: Desk, situation: str, told: tuple[str, str, str]
+    desk: Desk, situation: str, shown_as: tuple[str, str, str]
 ) -> None:
     desk.bring(situation)
     (task,) = shown(desk, Wanted(prefix="o1"))
-    assert (task.status, task.state, task.reason) == told
+    assert (task.status, task.state, task.reason) == shown_as
 
 
 def test_an_agency_sees_the_lists_of_those_it_is_signed_with_now(desk: Desk) -> None:
     desk.admit()
     place(desk, "o1")
-    moved = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m2"}
-    assert [len(shown(desk, Wanted(mcn=one))) for one in ("m1", "m2")] == [1, 0]
-    desk.ask("register_creator", "platform", **moved)
-    assert [len(shown(desk, Wanted(mcn=one))) for one in ("m1", "m2")] == [0, 1]
+    new_contract = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m2"}
+    assert [len(shown(desk, Wanted(mcn=mcn_id))) for mcn_id in ("m1", "m2")] == [1, 0]
+    desk.ask("register_creator", "platform", **new_contract)
+    assert [len(shown(desk, Wanted(mcn=mcn_id))) for mcn_id in ("m1", "m2")] == [0, 1]
     desk.ask("end_contract", "platform", creator_id="k1")
-    assert [len(shown(desk, Wanted(mcn=one))) for one in ("m1", "m2")] == [0, 0]
+    assert [len(shown(desk, Wanted(mcn=mcn_id))) for mcn_id in ("m1", "m2")] == [0, 0]
 
 
 def test_a_cursor_of_nobodys_is_refused(engine: Engine) -> None:

@@ -30,8 +30,8 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     openssl = shutil.which("openssl") or str(missing("openssl is not installed"))
     folder = tmp_path_factory.mktemp("tls")
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    made = ["-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem"]
-    command = [openssl, "req", "-x509", "-days", "2", *made, *names]
+    key_options = ["-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem"]
+    command = [openssl, "req", "-x509", "-days", "2", *key_options, *names]
     subprocess.run(command, cwd=folder, check=True, capture_output=True)
     return folder
 
@@ -61,22 +61,22 @@ def serve(front: socket.socket, context: ssl.SSLContext, path: str) -> None:
             continue
         inner = socket.socket(socket.AF_UNIX)
         inner.connect(path)
-        for one, other in ((outer, inner), (inner, outer)):
-            threading.Thread(target=pump, args=(one, other), daemon=True).start()
+        for source, target in ((outer, inner), (inner, outer)):
+            threading.Thread(target=pump, args=(source, target), daemon=True).start()
 
 
 def pump(source: socket.socket, target: socket.socket) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)
-    for one in (source, target):
+    for connection in (source, target):
         with contextlib.suppress(OSError):
-            one.shutdown(socket.SHUT_RDWR)
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 def url(port: int, *, host: str = "localhost", ca: Path | None) -> str:
-    asked = f"?ssl_ca_certs={ca}" if ca else ""
-    settings = Settings.read({}, redis_url=f"rediss://{host}:{port}/0{asked}")
+    query = f"?ssl_ca_certs={ca}" if ca else ""
+    settings = Settings.read({}, redis_url=f"rediss://{host}:{port}/0{query}")
     return settings.redis_url
 
 
@@ -91,8 +91,8 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(port: int) -> None:
 
 
 def test_a_certificate_of_another_host_is_refused(port: int, certificate: Path) -> None:
-    where = url(port, host="127.0.0.1", ca=certificate / "cert.pem")
-    with connect(where) as client, pytest.raises(redis.ConnectionError):
+    redis_url = url(port, host="127.0.0.1", ca=certificate / "cert.pem")
+    with connect(redis_url) as client, pytest.raises(redis.ConnectionError):
         client.ping()
 
 
@@ -102,9 +102,9 @@ def test_a_plain_connection_gets_no_answer(port: int) -> None:
 
 
 def test_what_a_database_url_says_of_tls_reaches_the_driver() -> None:
-    asked = "sslmode=verify-full&sslrootcert=/etc/earnest/ca.pem"
-    settings = Settings.read({}, database_url=f"postgresql://user@db.internal/earnest?{asked}")
+    query = "sslmode=verify-full&sslrootcert=/etc/earnest/ca.pem"
+    settings = Settings.read({}, database_url=f"postgresql://user@db.internal/earnest?{query}")
     engine = open_database(settings.database_url)
-    _, given = engine.dialect.create_connect_args(make_url(settings.database_url))
-    assert given["sslmode"] == "verify-full"
-    assert given["sslrootcert"] == "/etc/earnest/ca.pem"
+    _, arguments = engine.dialect.create_connect_args(make_url(settings.database_url))
+    assert arguments["sslmode"] == "verify-full"
+    assert arguments["sslrootcert"] == "/etc/earnest/ca.pem"

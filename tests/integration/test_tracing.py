@@ -27,8 +27,8 @@ from workers.migrate import migrate
 from workers.tracing import span
 import sys, pathlib, tempfile
 
-kept, provider = InMemorySpanExporter(), TracerProvider()
-provider.add_span_processor(SimpleSpanProcessor(kept))
+exporter, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(exporter))
 trace.set_tracer_provider(provider)
 with span("submit", parent=sys.argv[1], facts={"commands": 1}) as followed:
     pass
@@ -37,20 +37,20 @@ with tempfile.TemporaryDirectory() as folder:
     migrate(engine)
     desk = Desk(engine=engine)
     desk.settle(replace(desk.receive(admit()[0], START), trace=followed))
-    (event,) = [one for one in desk.rows("events") if one.type == "command.settled"]
-submitted, settled = kept.get_finished_spans()
+    (settled_event,) = [row for row in desk.rows("events") if row.type == "command.settled"]
+submitted, settled = exporter.get_finished_spans()
 assert (submitted.name, settled.name) == ("submit", "settle")
 assert f"{submitted.context.trace_id:032x}" == sys.argv[1].split("-")[1]
 assert f"{submitted.parent.span_id:016x}" == sys.argv[1].split("-")[2]
-assert [one.context.span_id for one in settled.links] == [submitted.context.span_id]
+assert [link.context.span_id for link in settled.links] == [submitted.context.span_id]
 assert dict(settled.attributes) == {"commands": 1, "orders": 0}
-assert event.trace == followed != sys.argv[1]
+assert settled_event.trace == followed != sys.argv[1]
 print("traced")
 """
 
 
 def test_a_request_is_a_span_and_a_commit_one_that_is_linked_to_it() -> None:
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", TRACED, SENT],
         cwd=project_root(),
         env=os.environ | {"PYTHONPATH": str(project_root())},
@@ -59,10 +59,10 @@ def test_a_request_is_a_span_and_a_commit_one_that_is_linked_to_it() -> None:
         check=False,
         timeout=60,
     )
-    assert done.stdout.endswith("traced\n"), done.stderr
+    assert process.stdout.endswith("traced\n"), process.stderr
 
 
 def test_without_a_provider_what_follows_bears_what_was_given() -> None:
-    for given in (SENT, None):
-        with span("submit", parent=given, links=[SENT]) as followed:
-            assert followed == given
+    for parent in (SENT, None):
+        with span("submit", parent=parent, links=[SENT]) as followed:
+            assert followed == parent

@@ -23,19 +23,19 @@ def worked(desk: Desk) -> Desk:
     desk.admit().offer("o1", "o2")
     stray = {"payment_id": "stray", "order_id": "o9", "to": "c1"}
     desk.pay("stray", {"o9": DEPOSIT}, START)
-    why = {"order_id": "o1", "reason": "ill"}
+    order_fields = {"order_id": "o1", "reason": "ill"}
     until = instant_text(START + timedelta(days=2))
-    desk.ask("extend_deadline", "operator:ann", START + HOUR, until=until, **why)
+    desk.ask("extend_deadline", "operator:ann", START + HOUR, until=until, **order_fields)
     desk.ask("pause_clock", "operator:bob", START + 2 * HOUR, order_id="o2", reason="lost")
-    desk.ask("resume_clock", "operator:ann", START + 2 * HOUR, **why)
+    desk.ask("resume_clock", "operator:ann", START + 2 * HOUR, **order_fields)
     desk.ask("resolve_suspense", "operator:bob", START + 3 * HOUR, **stray, reason="found")
-    said = {"kind": "accept_order", "order_id": "o1"}
-    desk.ask("operator_act", "operator:ann", START + 4 * HOUR, command=said, reason="by phone")
+    command = {"kind": "accept_order", "order_id": "o1"}
+    desk.ask("operator_act", "operator:ann", START + 4 * HOUR, command=command, reason="by phone")
     return desk
 
 
-def found(desk: Desk, wanted: Wanted) -> list[tuple[str, str, str]]:
-    return [(event.subject, fact.by, fact.act) for event, fact in acts(desk.engine, wanted)]
+def found(desk: Desk, trail_filter: Wanted) -> list[tuple[str, str, str]]:
+    return [(event.subject, fact.by, fact.act) for event, fact in acts(desk.engine, trail_filter)]
 
 
 ACCEPTED = ("order:o1", "operator:ann", "accept_order")
@@ -92,11 +92,11 @@ def test_a_long_trail_is_read_to_its_end(desk: Desk) -> None:
     assert len(found(desk, Wanted())) == 2 * rounds
 
 
-@pytest.mark.parametrize("wanted", [Wanted(), Wanted(since=START)])
+@pytest.mark.parametrize("trail_filter", [Wanted(), Wanted(since=START)])
 def test_a_trail_is_found_by_its_index_and_not_by_reading_everything(
-    desk: Desk, wanted: Wanted
+    desk: Desk, trail_filter: Wanted
 ) -> None:
-    query = trail.query(wanted).limit(1)
+    query = trail.query(trail_filter).limit(1)
     sql = str(query.compile(desk.engine, compile_kwargs={"literal_binds": True}))
     with reading(desk.engine) as connection:
         if connection.dialect.name == "sqlite":

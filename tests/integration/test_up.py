@@ -40,9 +40,9 @@ def formation(var: Path, *programs: Program, redis: bool = False, timeout: float
 
 def eventually(condition: Callable[[], bool]) -> None:
     """Wait for something another process does, for which it can send us no signal."""
-    give_up = time.monotonic() + PATIENCE_SECONDS
+    deadline_s = time.monotonic() + PATIENCE_SECONDS
     while not condition():
-        assert time.monotonic() < give_up, "it never happened"
+        assert time.monotonic() < deadline_s, "it never happened"
         time.sleep(0.01)
 
 
@@ -70,18 +70,18 @@ def test_everything_is_started_in_order_and_stopped_in_reverse(tmp_path: Path) -
 
 
 def test_redis_is_there_before_the_first_program_and_after_the_last(tmp_path: Path) -> None:
-    asks = "import os, redis; redis.Redis.from_url(os.environ['EARNEST_REDIS_URL']).ping()"
-    leaves = (
+    ping_code = "import os, redis; redis.Redis.from_url(os.environ['EARNEST_REDIS_URL']).ping()"
+    worker_code = (
         "import os, redis, signal; from ops import notify\n"
         "wire = redis.Redis.from_url(os.environ['EARNEST_REDIS_URL'])\n"
         "def stop(*_): wire.set('left', 'in order'); raise SystemExit\n"
         "signal.signal(signal.SIGTERM, stop); notify.ready(); signal.pause()"
     )
-    once = program("migrate", asks, once=True)
-    for left in (None, b"in order"):
-        up = formation(tmp_path, once, program("worker.1", leaves), redis=True)
+    once = program("migrate", ping_code, once=True)
+    for expected_value in (None, b"in order"):
+        up = formation(tmp_path, once, program("worker.1", worker_code), redis=True)
         with up, redis.Redis.from_url(up.settings.redis_url) as wire:
-            assert wire.get("left") == left
+            assert wire.get("left") == expected_value
 
 
 def test_processes_are_listed_while_they_run(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_restart_waits_longer_each_time_until_one_lived_long(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("bad", "why"),
+    ("bad", "complaint"),
     [
         (program("migrate", BROKEN, once=True), "migrate ended with exit code 3"),
         (program("relay", BROKEN), "relay ended with exit code 3"),
@@ -140,10 +140,10 @@ def test_a_restart_waits_longer_each_time_until_one_lived_long(tmp_path: Path) -
     ],
 )
 def test_what_cannot_start_is_named_and_the_rest_is_stopped(
-    tmp_path: Path, bad: Program, why: str
+    tmp_path: Path, bad: Program, complaint: str
 ) -> None:
     up = formation(tmp_path, steady("worker.1", tmp_path / "ends"), bad)
-    with pytest.raises(StartupError, match=why):
+    with pytest.raises(StartupError, match=complaint):
         up.start()
     assert not is_running(up.pids()["worker.1"])
 
@@ -228,24 +228,24 @@ def in_foreground(var: Path) -> subprocess.Popen[str]:
 
 
 def read_until(lines: Iterable[str] | None, word: str) -> list[str]:
-    seen: list[str] = []
+    seen_lines: list[str] = []
     for line in lines or ():
-        seen.append(line)
+        seen_lines.append(line)
         if word in line:
-            return seen
-    raise AssertionError(f"{word!r} was never said in {seen}")
+            return seen_lines
+    raise AssertionError(f"{word!r} was never said in {seen_lines}")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ctrl_c_reaches_the_supervisor_alone_which_stops_the_rest(
-    tmp_path: Path, how: signal.Signals
+    tmp_path: Path, stop_signal: signal.Signals
 ) -> None:
     with in_foreground(tmp_path) as up:
-        said = read_until(up.stderr, "everything is ready")
-        os.killpg(up.pid, how)
+        lines = read_until(up.stderr, "everything is ready")
+        os.killpg(up.pid, stop_signal)
         assert up.wait(PATIENCE_SECONDS) == 0
     assert (tmp_path / "ends").read_text() == "relay\n"
-    assert 'relay     | {"event": "steady.started"}\n' in said
+    assert 'relay     | {"event": "steady.started"}\n' in lines
 
 
 @pytest.mark.fault
@@ -260,9 +260,11 @@ def test_children_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
 
 
 def test_earnest_consists_of_what_the_procfile_lists() -> None:
-    names = [one.name for one in earnest_programs(workers=2)]
+    names = [earnest_program.name for earnest_program in earnest_programs(workers=2)]
     assert names == ["migrate", "worker.1", "worker.2", "relay", "scheduler", "web"]
     procfile = (Path(__file__).parents[2] / "Procfile").read_text()
     assert {line.split(":")[0] for line in procfile.splitlines()} == {
-        one.kind for one in earnest_programs(workers=1) if not one.once
+        earnest_program.kind
+        for earnest_program in earnest_programs(workers=1)
+        if not earnest_program.once
     }

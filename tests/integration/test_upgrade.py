@@ -23,8 +23,8 @@ HISTORY = Path(__file__).with_name("deposit_phase.jsonl")
 
 # One line for each situation of the deposit phase: every row that version 0.1.0 had written.
 BEFORE = {
-    found["situation"]: found["tables"]
-    for found in map(json.loads, HISTORY.read_text("utf-8").splitlines())
+    record["situation"]: record["tables"]
+    for record in map(json.loads, HISTORY.read_text("utf-8").splitlines())
 }
 WORKED_ON = [name for name in BEFORE if name in ("in_fulfilment", "full_at_work")]
 
@@ -32,13 +32,13 @@ WORKED_ON = [name for name in BEFORE if name in ("in_fulfilment", "full_at_work"
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """Give an empty database of the version before."""
-    made = open_database(database_url)
-    with writing(made) as connection:
+    old_engine = open_database(database_url)
+    with writing(old_engine) as connection:
         config = configuration()
         config.attributes["connection"] = connection
         command.upgrade(config, "0002")
-    yield made
-    made.dispose()
+    yield old_engine
+    old_engine.dispose()
 
 
 def upgraded(engine: Engine, situation: str) -> Desk:
@@ -50,8 +50,10 @@ def upgraded(engine: Engine, situation: str) -> Desk:
             for row in rows:
                 connection.execute(schema.tables[name].insert(), plain(row))
         if engine.dialect.name == "postgresql":
-            last = "SELECT setval('events_position_seq', (SELECT max(position) FROM events))"
-            connection.execute(text(last))
+            set_sequence = (
+                "SELECT setval('events_position_seq', (SELECT max(position) FROM events))"
+            )
+            connection.execute(text(set_sequence))
     migrate(engine)
     return Desk(POLICY, engine=engine, now=from_us(now_us()))
 
@@ -63,9 +65,9 @@ def plain(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def order(desk: Desk) -> Any:  # noqa: ANN401 - an order
-    found = desk.reader.order("o1")
-    assert found is not None
-    return found
+    stored_order = desk.reader.order("o1")
+    assert stored_order is not None
+    return stored_order
 
 
 @pytest.mark.parametrize("situation", BEFORE)
@@ -82,20 +84,24 @@ def test_the_books_are_right_before_and_after_everything_has_ended(
 @pytest.mark.parametrize("situation", BEFORE)
 def test_what_had_ended_is_known_to_have_ended_then(engine: Engine, situation: str) -> None:
     desk = upgraded(engine, situation)
-    (row,), found = desk.rows("orders"), order(desk)
-    assert row.ended_at == (to_us(found.entered_at) if found.is_final else None)
+    (row,), stored_order = desk.rows("orders"), order(desk)
+    assert row.ended_at == (to_us(stored_order.entered_at) if stored_order.is_final else None)
 
 
 @pytest.mark.parametrize("situation", WORKED_ON)
 def test_an_upgrade_cancels_nobody(engine: Engine, situation: str) -> None:
     desk = upgraded(engine, situation)
-    (told,) = desk.published("deadline.extended")
-    due_at = datetime.fromisoformat(told["due_at"])
+    (extension,) = desk.published("deadline.extended")
+    due_at = datetime.fromisoformat(extension["due_at"])
     assert order(desk).due_at == due_at
     assert timedelta(0) <= desk.now + POLICY.first_work_window - due_at < timedelta(minutes=1)
     desk.advance(due_at)
     assert order(desk).state is State.IN_FULFILMENT
-    leads = [one["lead"] for one in desk.published("creator.reminded") if one["at"] > told["at"]]
+    leads = [
+        reminder["lead"]
+        for reminder in desk.published("creator.reminded")
+        if reminder["at"] > extension["at"]
+    ]
     assert leads == ["P1D", "PT4H"]
     desk.advance(due_at + span("1us"))
     assert (order(desk).state, order(desk).reason) == (State.CANCELLED, "no_work")
@@ -114,7 +120,7 @@ def test_money_owed_has_its_whole_time_to_leave(engine: Engine) -> None:
     desk = upgraded(engine, "cancelled_offered")
     (refund,) = [row for row in desk.rows("refunds") if row.order_id == "o1"]
     desk.advance(from_us(refund.due_at) - span("1us"))
-    alerts = [one["alert"] for one in desk.published("operator.alerted")]
+    alerts = [event["alert"] for event in desk.published("operator.alerted")]
     assert alerts == ["unknown_order"]
     desk.advance(from_us(refund.due_at))
     alert = desk.published("operator.alerted")[-1]

@@ -36,9 +36,9 @@ def wakes(desk: Desk) -> datetime:
 
 
 def test_an_order_is_claimed_from_the_instant_it_wants_attention(offered: Desk) -> None:
-    for before, claimed, idle in ((FIRST - MICRO, [], True), (FIRST, ["o1"], False)):
-        assert wakeups.nothing_due(offered.engine, before) is idle
-        assert wakeups.claim(offered.engine, before, 10) == claimed
+    for at, claimed, idle in ((FIRST - MICRO, [], True), (FIRST, ["o1"], False)):
+        assert wakeups.nothing_due(offered.engine, at) is idle
+        assert wakeups.claim(offered.engine, at, 10) == claimed
 
 
 def test_a_claim_lasts_as_long_as_its_lease_and_then_comes_again(offered: Desk) -> None:
@@ -58,11 +58,11 @@ def test_a_wake_up_that_finds_something_to_do_ends_the_lease(offered: Desk) -> N
 def test_a_wake_up_that_finds_nothing_to_do_ends_the_lease_and_says_nothing(
     offered: Desk,
 ) -> None:
-    told = offered.published()
+    events_before = offered.published()
     wakeups.claim(offered.engine, FIRST, 10)
     offered.wake("o1", FIRST - MICRO)
     assert wakes(offered) == FIRST
-    assert offered.published() == told
+    assert offered.published() == events_before
     offered.check()
 
 
@@ -74,11 +74,11 @@ def test_whatever_settles_a_claimed_order_ends_the_lease(offered: Desk) -> None:
 
 
 def test_waking_twice_has_the_effect_of_once(offered: Desk) -> None:
-    due = offered.order().due_at
-    assert due
+    due_at = offered.order().due_at
+    assert due_at
     for _ in range(3):
-        offered.wake("o1", due + MICRO)
-    assert [one["type"] for one in offered.published()].count("order.expired") == 1
+        offered.wake("o1", due_at + MICRO)
+    assert [event["type"] for event in offered.published()].count("order.expired") == 1
     offered.check()
 
 

@@ -55,21 +55,21 @@ def today(desk: Desk) -> Desk:
 
 def test_queues_are_shown_for_people_and_programs(today: Desk, say: Say) -> None:
     assert today.told("order.offered")
-    found = json.loads(say("queues", "--json"))
-    assert found["redis"] == "up"
-    assert found["outbox"]["events"] == len(today.published())
-    assert [one["name"] for one in found["groups"]] == ["mail"]
-    shown = say("queues")
-    assert "relay: NOT THERE" in shown
-    assert "group mail: 0 unread" in shown
+    report = json.loads(say("queues", "--json"))
+    assert report["redis"] == "up"
+    assert report["outbox"]["events"] == len(today.published())
+    assert [group["name"] for group in report["groups"]] == ["mail"]
+    output = say("queues")
+    assert "relay: NOT THERE" in output
+    assert "group mail: 0 unread" in output
 
 
 def test_deadlines_due_and_overdue_are_shown(today: Desk, say: Say) -> None:
     assert today.told("order.offered")
-    found = json.loads(say("deadlines", "--json"))
-    assert (found["due_within"], found["overdue"]) == (1, 1)
-    assert [one["order_id"] for one in found["next"]] == ["o2", "o1"]
-    assert found["lateness"]["deadlines"] == 0
+    report = json.loads(say("deadlines", "--json"))
+    assert (report["due_within"], report["overdue"]) == (1, 1)
+    assert [order["order_id"] for order in report["next"]] == ["o2", "o1"]
+    assert report["lateness"]["deadlines"] == 0
     today.wake("o2", from_us(now_us()))
     lateness = json.loads(say("deadlines", "--json"))["lateness"]
     assert lateness["deadlines"] == 1
@@ -79,18 +79,18 @@ def test_deadlines_due_and_overdue_are_shown(today: Desk, say: Say) -> None:
 
 def test_an_order_is_explained(today: Desk, say: Say) -> None:
     assert today.told("order.offered")
-    found = json.loads(say("explain", "o1", "--json"))
-    assert found["status"] == "offered"
-    assert found["clock"]["watermark"] >= found["clock"]["at"]
+    report = json.loads(say("explain", "o1", "--json"))
+    assert report["status"] == "offered"
+    assert report["clock"]["watermark"] >= report["clock"]["at"]
     assert "it waits for the creator to accept or decline" in say("explain", "o1")
     say("explain", "nobody", status=2)
 
 
 def test_the_doctor_finds_a_healthy_pipeline_without_processes(desk: Desk, say: Say) -> None:
     assert desk.events == []
-    found = json.loads(say("doctor", "--json"))
-    states = {one["name"]: one["state"] for one in found["checks"]}
-    assert found["ok"]
+    report = json.loads(say("doctor", "--json"))
+    states = {check["name"]: check["state"] for check in report["checks"]}
+    assert report["ok"]
     assert states.pop("workers") == states.pop("relay") == states.pop("scheduler") == "warn"
     assert set(states.values()) == {"ok"}
     assert "clock of Redis" in say("doctor")
@@ -101,16 +101,16 @@ def test_the_doctor_names_what_is_wrong(
 ) -> None:
     wire.config_set("maxmemory-policy", "allkeys-lru")
     try:
-        found: dict[str, Any] = json.loads(say("doctor", "--json", status=1))
+        report: dict[str, Any] = json.loads(say("doctor", "--json", status=1))
     finally:
         wire.config_set("maxmemory-policy", "noeviction")
-    wrong = {one["name"] for one in found["checks"] if one["state"] == "fail"}
-    assert wrong == {"eviction"}
+    failed_checks = {check["name"] for check in report["checks"] if check["state"] == "fail"}
+    assert failed_checks == {"eviction"}
     monkeypatch.setenv("EARNEST_REDIS_URL", "unix:///nobody/listens")
     assert "FAIL  redis" in say("doctor", status=1)
 
 
 @pytest.mark.parametrize(("off", "state"), [(0.0, "ok"), (-1.0, "warn"), (60.0, "fail")])
 def test_a_clock_that_is_off_is_noticed(off: float, state: str) -> None:
-    found: Check = _skew("Redis", lambda: now_us() / 1_000_000 + off)
-    assert found.state == state
+    check: Check = _skew("Redis", lambda: now_us() / 1_000_000 + off)
+    assert check.state == state

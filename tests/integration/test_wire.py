@@ -35,13 +35,13 @@ def take(scripts: Scripts, consumer: str = "one", limit: int = 1_000) -> list[Fo
     return scripts.fetch(KEYS, consumer, Taking(limit)).found
 
 
-def kwargs(found: Found) -> dict[str, Any]:
-    read: dict[str, Any] = json.loads(found.payload)["kwargs"]
-    return read
+def kwargs(message: Found) -> dict[str, Any]:
+    message_kwargs: dict[str, Any] = json.loads(message.payload)["kwargs"]
+    return message_kwargs
 
 
-def texts(found: list[Found]) -> list[str]:
-    return [text for one in found for text in kwargs(one)["commands"]]
+def texts(messages: list[Found]) -> list[str]:
+    return [text for message in messages for text in kwargs(message)["commands"]]
 
 
 def now_us(wire: redis.Redis) -> int:
@@ -72,9 +72,11 @@ def test_the_server_stamps_what_comes_in_with_its_own_time(
     before = now_us(wire)
     enqueue(scripts, "a", "b")
     after = now_us(wire)
-    found = take(scripts)
-    assert all(before <= kwargs(one)["received_at"] <= after for one in found)
-    assert [one.at for one in found] == [kwargs(one)["received_at"] for one in found]
+    messages = take(scripts)
+    assert all(before <= kwargs(message)["received_at"] <= after for message in messages)
+    assert [message.at for message in messages] == [
+        kwargs(message)["received_at"] for message in messages
+    ]
 
 
 def test_every_command_has_a_stamp_of_its_own_and_its_sender_knows_it(
@@ -86,12 +88,12 @@ def test_every_command_has_a_stamp_of_its_own_and_its_sender_knows_it(
     stamps += client.submit_many(map(str, range(100)), per_message=7)
     assert len(set(stamps)) == len(stamps)
     assert stamps == sorted(stamps)
-    given: list[int] = []
-    while found := take(scripts):
-        for one in found:
-            first = kwargs(one)["stamp"]
-            given += range(first, first + len(kwargs(one)["commands"]))
-    assert given == stamps
+    message_stamps: list[int] = []
+    while messages := take(scripts):
+        for message in messages:
+            first = kwargs(message)["stamp"]
+            message_stamps += range(first, first + len(kwargs(message)["commands"]))
+    assert message_stamps == stamps
 
 
 def test_a_stamp_is_never_given_again_though_the_clock_is_set_back(
@@ -101,7 +103,7 @@ def test_a_stamp_is_never_given_again_though_the_clock_is_set_back(
     wire.set(KEYS.stamp, ahead)
     assert enqueue(scripts, "a", "b")[1] == ahead + 1
     assert enqueue(scripts, "c")[1] == ahead + 3
-    assert all(kwargs(one)["received_at"] < ahead for one in take(scripts))
+    assert all(kwargs(message)["received_at"] < ahead for message in take(scripts))
 
 
 def test_to_enqueue_a_message_again_is_harmless(scripts: Scripts, wire: redis.Redis) -> None:
@@ -109,8 +111,8 @@ def test_to_enqueue_a_message_again_is_harmless(scripts: Scripts, wire: redis.Re
     first = scripts.enqueue(KEYS, [message])
     scripts.enqueue(KEYS, [message, message])
     assert left(wire)["commands waiting"] == 1
-    (found,) = take(scripts)
-    assert kwargs(found)["stamp"] == first
+    (taken_message,) = take(scripts)
+    assert kwargs(taken_message)["stamp"] == first
     scripts.enqueue(KEYS, [message])
     assert take(scripts) == [], "it is still in somebody's hands"
 
@@ -144,7 +146,9 @@ def test_what_is_settled_leaves_nothing_behind(scripts: Scripts, wire: redis.Red
     ids, _ = enqueue(scripts, *LETTERS)
     take(scripts)
     scripts.ack(KEYS, "one", ids[:4])
-    assert [left(wire)[f"commands {what}"] for what in ("stored", "pending", "taken")] == [6] * 3
+    assert [left(wire)[f"commands {counter}"] for counter in ("stored", "pending", "taken")] == [
+        6
+    ] * 3
     scripts.ack(KEYS, "one", [*ids, "unheard of"])
     scripts.ack(KEYS, "one", [])
     assert set(left(wire).values()) == {0}
@@ -163,7 +167,7 @@ def test_what_is_given_back_is_first_again_and_in_order(
 ) -> None:
     for text in LETTERS[:8]:
         enqueue(scripts, text)
-    ids = [one.message_id for one in take(scripts, limit=6)]
+    ids = [message.message_id for message in take(scripts, limit=6)]
     scripts.ack(KEYS, "one", ids[:1])
     assert scripts.release(KEYS, "one", but=ids[1:2]) == 4
     assert texts(take(scripts, "other")) == list("cdefgh")
@@ -183,10 +187,10 @@ def test_what_the_dead_had_is_first_again_in_order_and_counted(
 ) -> None:
     for text in LETTERS[:5]:
         enqueue(scripts, text)
-    ids = [one.message_id for one in take(scripts, "dead", 3)]
+    ids = [message.message_id for message in take(scripts, "dead", 3)]
     silence(wire, "dead")
     assert sorted(scripts.rescue(KEYS, 1_000, last=True)) == sorted(ids)
-    assert wire.lrange(KEYS.waiting, 0, 2) == [one.encode() for one in ids]
+    assert wire.lrange(KEYS.waiting, 0, 2) == [message_id.encode() for message_id in ids]
     assert wire.hmget(KEYS.attempts, ids) == [b"1"] * 3
     assert wire.zrange(HEARTBEATS, 0, -1) == []
     assert scripts.rescue(KEYS, 1_000, last=True) == []
@@ -195,12 +199,12 @@ def test_what_the_dead_had_is_first_again_in_order_and_counted(
 def test_what_killed_again_is_counted_again(scripts: Scripts, wire: redis.Redis) -> None:
     ids, _ = enqueue(scripts, "a")
     for deaths in range(1, 4):
-        (found,) = take(scripts, f"victim_{deaths}")
-        assert found.attempts == deaths - 1
+        (message,) = take(scripts, f"victim_{deaths}")
+        assert message.attempts == deaths - 1
         silence(wire, f"victim_{deaths}")
         assert scripts.rescue(KEYS, 1_000, last=True) == ids
-    (found,) = take(scripts)
-    assert found.attempts == 3
+    (message,) = take(scripts)
+    assert message.attempts == 3
     scripts.ack(KEYS, "one", ids)
     assert set(left(wire).values()) == {0}
 
@@ -239,60 +243,60 @@ def test_the_bell_wakes_whoever_rests_and_does_not_pile_up(
 def test_the_watermark_is_the_receipt_of_the_oldest_that_is_not_settled(
     scripts: Scripts, wire: redis.Redis
 ) -> None:
-    door, received = RedisDoor(wire, None), []
+    arrival_clock, receipts = RedisDoor(wire, None), []
     for text in "abc":
         ids, _ = enqueue(scripts, text)
-        received.append((ids[0], from_us(int(wire.zscore(KEYS.pending, ids[0]) or 0))))
-        eventually(lambda: to_us(door.now()) > to_us(received[-1][1]))
-    names, instants = zip(*received, strict=True)
-    assert door.watermark(without=()) == instants[0]
+        receipts.append((ids[0], from_us(int(wire.zscore(KEYS.pending, ids[0]) or 0))))
+        eventually(lambda: to_us(arrival_clock.now()) > to_us(receipts[-1][1]))
+    names, instants = zip(*receipts, strict=True)
+    assert arrival_clock.watermark(without=()) == instants[0]
     take(scripts)
     assert list(map(from_us, stored_instants(wire))) == list(instants)
-    assert door.watermark(without=()) == instants[0], "in somebody's hands is not settled"
-    assert door.watermark(without=names[:1]) == instants[1]
-    assert door.watermark(without=names[1:]) == instants[0]
+    assert arrival_clock.watermark(without=()) == instants[0], "in somebody's hands is not settled"
+    assert arrival_clock.watermark(without=names[:1]) == instants[1]
+    assert arrival_clock.watermark(without=names[1:]) == instants[0]
     scripts.ack(KEYS, "one", names[:2])
-    assert door.watermark(without=()) == instants[2]
-    assert instants[2] < door.watermark(without=names) <= door.now()
+    assert arrival_clock.watermark(without=()) == instants[2]
+    assert instants[2] < arrival_clock.watermark(without=names) <= arrival_clock.now()
     scripts.ack(KEYS, "one", names[2:])
-    assert instants[2] < door.watermark(without=()) <= door.now()
+    assert instants[2] < arrival_clock.watermark(without=()) <= arrival_clock.now()
 
 
 def stored_instants(wire: redis.Redis) -> list[int]:
     """Return when messages were received, as they say themselves, oldest first."""
-    found = (json.loads(text)["kwargs"]["received_at"] for text in wire.hvals(KEYS.messages))
-    return sorted(found)
+    instants = (json.loads(text)["kwargs"]["received_at"] for text in wire.hvals(KEYS.messages))
+    return sorted(instants)
 
 
 def test_a_rescued_message_still_counts_for_the_watermark(
     scripts: Scripts, wire: redis.Redis
 ) -> None:
-    door = RedisDoor(wire, None)
+    arrival_clock = RedisDoor(wire, None)
     enqueue(scripts, "a")
-    at = door.watermark(without=())
+    at = arrival_clock.watermark(without=())
     take(scripts, "dead")
     silence(wire, "dead")
     scripts.rescue(KEYS, 1_000, last=True)
-    assert door.watermark(without=()) == at
+    assert arrival_clock.watermark(without=()) == at
     take(scripts)
     scripts.release(KEYS, "one")
-    assert door.watermark(without=()) == at
+    assert arrival_clock.watermark(without=()) == at
 
 
 def test_an_excused_message_holds_no_deadline_back_and_is_settled_all_the_same(
     scripts: Scripts, wire: redis.Redis
 ) -> None:
-    door = RedisDoor(wire, None)
+    arrival_clock = RedisDoor(wire, None)
     ids, _ = enqueue(scripts, "a")
-    at = door.watermark(without=())
-    door.excuse(ids)
-    assert door.watermark(without=()) > at
+    at = arrival_clock.watermark(without=())
+    arrival_clock.excuse(ids)
+    assert arrival_clock.watermark(without=()) > at
     assert texts(take(scripts)) == ["a"]
-    door.excuse([])
+    arrival_clock.excuse([])
 
 
 def test_wake_ups_do_not_hold_back_the_time_they_tell_of(wire: redis.Redis) -> None:
-    door = RedisDoor(wire, None)
-    before = door.now()
+    arrival_clock = RedisDoor(wire, None)
+    before = arrival_clock.now()
     Scripts(wire).enqueue(Keys(WAKEUPS), [wrap(WAKEUPS, "orders", ["o1"])])
-    eventually(lambda: door.watermark(without=()) > before)
+    eventually(lambda: arrival_clock.watermark(without=()) > before)

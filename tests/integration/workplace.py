@@ -54,25 +54,25 @@ class Workplace:
     def alive(self) -> bool:
         """Tell whether no thread has died."""
         threads = (*self.worker.workers, *self.worker.consumers.values())
-        return len(threads) >= 2 + len(QUEUES) and all(one.is_alive() for one in threads)
+        return len(threads) >= 2 + len(QUEUES) and all(thread.is_alive() for thread in threads)
 
     def idle(self) -> bool:
         """Tell whether nothing waits, nothing is in anybody's hands, nothing is left over."""
-        return all(not found for found in left(self.wire).values())
+        return all(not count for count in left(self.wire).values())
 
 
 def left(wire: redis.Redis) -> dict[str, int]:
     """Count what the queues hold: waiting, stored, pending, and taken by somebody."""
-    found = {}
+    counts = {}
     for queue in QUEUES:
         keys = Keys(queue)
-        found[f"{queue} waiting"] = wire.llen(keys.waiting)
-        found[f"{queue} stored"] = wire.hlen(keys.messages)
-        found[f"{queue} pending"] = wire.zcard(keys.pending)
-        found[f"{queue} attempts"] = wire.hlen(keys.attempts)
+        counts[f"{queue} waiting"] = wire.llen(keys.waiting)
+        counts[f"{queue} stored"] = wire.hlen(keys.messages)
+        counts[f"{queue} pending"] = wire.zcard(keys.pending)
+        counts[f"{queue} attempts"] = wire.hlen(keys.attempts)
         consumers: list[Any] = wire.zrange(HEARTBEATS, 0, -1)
-        found[f"{queue} taken"] = sum(wire.scard(keys.taken(n.decode())) for n in consumers)
-    return found
+        counts[f"{queue} taken"] = sum(wire.scard(keys.taken(name.decode())) for name in consumers)
+    return counts
 
 
 @contextmanager

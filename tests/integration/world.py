@@ -46,44 +46,47 @@ class Part(Story):
     def order(self, order_id: str = "o1") -> Order:
         return Story.order(self, self._renamed(order_id))
 
-    def _renamed(self, found: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
-        if isinstance(found, dict):
-            return {key: self._renamed(one) for key, one in found.items()}
-        if isinstance(found, list):
-            return [self._renamed(one) for one in found]
-        if found == "douyin_video":
+    def _renamed(self, value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
+        if isinstance(value, dict):
+            return {key: self._renamed(element) for key, element in value.items()}
+        if isinstance(value, list):
+            return [self._renamed(element) for element in value]
+        if value == "douyin_video":
             return KINDS[self.number % len(KINDS)]
-        if not isinstance(found, str):
-            return found
-        if found == "c1":
+        if not isinstance(value, str):
+            return value
+        if value == "c1":
             return f"c{self.number % 7}"
-        own = re.fullmatch(r"[ok]1|x\d+|cmd_\d+|pay_\w+", found)
-        return f"{found}x{self.number}" if own else found
+        is_own = re.fullmatch(r"[ok]1|x\d+|cmd_\d+|pay_\w+", value)
+        return f"{value}x{self.number}" if is_own else value
 
 
 @cache
 def world() -> Story:
     """Play every history; confirm every other debt; let money come that nobody can place."""
-    whole = Story()
+    all_histories = Story()
     for mcn_id in ("m1", "m2"):
-        whole.ask("register_mcn", "platform", mcn_id=mcn_id, name=mcn_id)
+        all_histories.ask("register_mcn", "platform", mcn_id=mcn_id, name=mcn_id)
     for number, situation in enumerate(sorted(HISTORIES)):
-        part = Part(number=number, world=whole, now=START - number * APART)
-        signed = {"contract": "mcn", "mcn_id": f"m{number % 2 + 1}"} if number % 3 else DIRECT
-        part.ask("register_creator", "platform", creator_id="k1", name="K", **signed)
+        part = Part(number=number, world=all_histories, now=START - number * APART)
+        contract = {"contract": "mcn", "mcn_id": f"m{number % 2 + 1}"} if number % 3 else DIRECT
+        part.ask("register_creator", "platform", creator_id="k1", name="K", **contract)
         for step in HISTORIES[situation]:
             settlement = take(part, step)
             assert settlement is None or settlement.outcome == "applied", (situation, step)
-        whole.now = max(whole.now, part.now)
-    whole.pay("stray", {"nobodys": 700})
-    place(whole, "late", creator_id="k1x1", amount_fen=77_700)
-    whole.pay("odd", {"late": 1})
-    debts = (("refund", sorted(whole.book.refunds)), ("payout", sorted(whole.book.payouts)))
+        all_histories.now = max(all_histories.now, part.now)
+    all_histories.pay("stray", {"nobodys": 700})
+    place(all_histories, "late", creator_id="k1x1", amount_fen=77_700)
+    all_histories.pay("odd", {"late": 1})
+    debts = (
+        ("refund", sorted(all_histories.book.refunds)),
+        ("payout", sorted(all_histories.book.payouts)),
+    )
     for kind, names in debts:
         for name in names[::2]:
-            whole.now += timedelta(hours=7)
-            whole.ask(f"confirm_{kind}", "payments", **{f"{kind}_id": name})
-    return whole
+            all_histories.now += timedelta(hours=7)
+            all_histories.ask(f"confirm_{kind}", "payments", **{f"{kind}_id": name})
+    return all_histories
 
 
 DIRECT = {"contract": "direct"}
@@ -101,4 +104,4 @@ def write(engine: Engine, story: Story) -> Store:
     return store
 
 
-SHELF_NAMES = [one.name for one in SHELVES]
+SHELF_NAMES = [mapper.name for mapper in SHELVES]

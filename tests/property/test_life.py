@@ -87,17 +87,17 @@ class Life(RuleBasedStateMachine):
 
     def time_comes_to_an_edge(self, chance: Random) -> None:
         """Go to the next instant at which anything could change, or to either side of it."""
-        off = chance.choice(EDGE)
-        ahead = sorted({one + off for one in self.edges() if one + off >= self.now})
-        if ahead:
-            self.now = chance.choice(ahead[:3])
+        offset = chance.choice(EDGE)
+        edges_ahead = sorted({edge + offset for edge in self.edges() if edge + offset >= self.now})
+        if edges_ahead:
+            self.now = chance.choice(edges_ahead[:3])
 
     def the_scheduler_wakes_something(self, chance: Random) -> None:
         """Wake an order, a creator or a debt, in the one book only, at any instant up to now."""
-        book = self.woken.book
-        debts = [f"refund:{one}" for one in book.refunds]
-        debts += [f"payout:{one}" for one in book.payouts]
-        subject = chance.choice([*sorted(book.orders), *["creator:k1"] * 3, *debts[:3]])
+        uow = self.woken.book
+        debts = [f"refund:{refund_id}" for refund_id in uow.refunds]
+        debts += [f"payout:{payout_id}" for payout_id in uow.payouts]
+        subject = chance.choice([*sorted(uow.orders), *["creator:k1"] * 3, *debts[:3]])
         self.woken.wake(subject, self.now - span(chance.choice(["0s", "1us", "1h"])))
 
     def a_wait_ends(self, order: Order, chance: Random) -> None:
@@ -107,14 +107,16 @@ class Life(RuleBasedStateMachine):
             self.woken.wake(order.order_id, self.now)
 
     def edges(self) -> set[datetime]:
-        found: set[datetime] = set()
+        instants: set[datetime] = set()
         for order in self.woken.book.orders.values():
-            late = order.entered_at + order.policy.late_notice_window
-            found |= {order.pay_by, order.accept_by, order.pay_by + POLICY.payment_notice_grace}
-            found |= {late} | {one for one in (order.due_at, order.wake_at) if one is not None}
+            notices_end_at = order.entered_at + order.policy.late_notice_window
+            instants |= {order.pay_by, order.accept_by, order.pay_by + POLICY.payment_notice_grace}
+            instants |= {notices_end_at} | {
+                instant for instant in (order.due_at, order.wake_at) if instant is not None
+            }
         for ban in self.woken.book.creators["k1"].bans:
-            found |= {ban.until} if ban.until else set()
-        return found
+            instants |= {ban.until} if ban.until else set()
+        return instants
 
     # --------------------------------------------------------------- commands
     def an_order_is_placed(self, chance: Random) -> None:
@@ -124,7 +126,7 @@ class Life(RuleBasedStateMachine):
         fields |= {"needs_script": task == "douyin_live" or chance.random() < HALF}
         if chance.random() < HALF:
             fields["expected_publish_at"] = instant_text(self.now + span("3d"))
-        fresh = [one for one in ORDERS if one not in self.woken.book.orders]
+        fresh = [order_id for order_id in ORDERS if order_id not in self.woken.book.orders]
         fields |= {"brief": "b", "order_id": chance.choice(fresh[:1] * 9 + ORDERS)}
         fields |= {"creator_id": chance.choice(["k1"] * 9 + ["k9"])}
         fields |= {"amount_fen": chance.choice([100_000] * 4 + [1, 13])}
@@ -134,12 +136,20 @@ class Life(RuleBasedStateMachine):
     def a_listed_move_is_made(self, chance: Random) -> None:
         """Do what the table lists for an order as it is, by somebody who may."""
         orders = list(self.woken.book.orders.values())
-        order = chance.choice([one for one in orders if not one.is_final] * 5 + orders)
-        rows = [one for one in TRANSITIONS if one.source is order.state]
+        order = chance.choice(
+            [candidate for candidate in orders if not candidate.is_final] * 5 + orders
+        )
+        transitions = [transition for transition in TRANSITIONS if transition.source is order.state]
         # Otherwise most orders would end young, and few would be forfeited.
-        rows += [one for one in rows if one.targets & ONWARDS - {order.state}] * 6
-        rows += [one for one in rows if one.targets == {State.SCRIPT_REVISION}]
-        move = chance.choice(rows)
+        transitions += [
+            transition for transition in transitions if transition.targets & ONWARDS - {order.state}
+        ] * 6
+        transitions += [
+            transition
+            for transition in transitions
+            if transition.targets == {State.SCRIPT_REVISION}
+        ]
+        move = chance.choice(transitions)
         if move.command in (ENFORCE_DEADLINE, END_PAUSE):
             self.a_wait_ends(order, chance)
         elif move.command in NOT_ASKED:
@@ -159,9 +169,11 @@ class Life(RuleBasedStateMachine):
 
     def money_arrives(self, chance: Random) -> None:
         """Pay for several orders at once, sometimes strangely."""
-        several = chance.sample([*ORDERS, "o9"], chance.randint(1, 4))
-        shares = {one: self.wanted(one) + chance.choice([0] * 9 + [1]) for one in several}
-        strange: list[dict[str, object]] = [
+        order_ids = chance.sample([*ORDERS, "o9"], chance.randint(1, 4))
+        shares = {
+            order_id: self.wanted(order_id) + chance.choice([0] * 9 + [1]) for order_id in order_ids
+        }
+        odd_fields: list[dict[str, object]] = [
             {},
             {},
             {},
@@ -169,17 +181,17 @@ class Life(RuleBasedStateMachine):
             {"payment_id": "p0"},
             {"shares": []},
         ]
-        self.pay(shares, self.paid_at(chance, several[0]), **chance.choice(strange))
+        self.pay(shares, self.paid_at(chance, order_ids[0]), **chance.choice(odd_fields))
 
     def a_refund_leaves(self, chance: Random) -> None:
         """Confirm a refund that is owed, or will be once somebody notices the time."""
-        owed = sorted(self.woken.book.refunds) + [
-            f"rf_{one.payment_id}_{order.order_id}"
+        refund_ids = sorted(self.woken.book.refunds) + [
+            f"rf_{holding.payment_id}_{order.order_id}"
             for order in self.woken.book.orders.values()
-            for one in order.held
+            for holding in order.held
         ]
-        if owed:
-            self.ask("confirm_refund", "payments", refund_id=chance.choice(owed))
+        if refund_ids:
+            self.ask("confirm_refund", "payments", refund_id=chance.choice(refund_ids))
 
     def something_is_sent_again(self, chance: Random) -> None:
         """Send an old command as it was, or another under its id."""
@@ -195,20 +207,26 @@ class Life(RuleBasedStateMachine):
     def something_happens_to_the_creator(self, chance: Random) -> None:
         """Report a violation, overturn one, or end the contract."""
         names = sorted(self.woken.book.violations) or ["x"]
-        what = chance.choice(["violation", "violation", "violation", "overturn", "leave"])
-        given = chance.choice(names) if what == "overturn" else ""
-        kind, by, fields = about_the_creator(what, given, len(self.bodies), self.now)
+        action = chance.choice(["violation", "violation", "violation", "overturn", "leave"])
+        argument = chance.choice(names) if action == "overturn" else ""
+        kind, by, fields = about_the_creator(action, argument, len(self.bodies), self.now)
         self.ask(kind, by, **fields)
 
     def an_operator_stands_in(self, chance: Random) -> None:
         """Ask what the table lists for an order, for whoever may."""
         order = chance.choice(list(self.woken.book.orders.values()))
         sides = {"client", "creator"}
-        moves = [one for one in TRANSITIONS if one.source is order.state and sides & one.roles]
-        if moves:
-            kind = chance.choice(moves).command
-            asked = {"kind": kind, "order_id": order.order_id} | self.fields(order, kind, chance)
-            self.ask("operator_act", "operator", command=asked, reason="by telephone")
+        transitions = [
+            transition
+            for transition in TRANSITIONS
+            if transition.source is order.state and sides & transition.roles
+        ]
+        if transitions:
+            kind = chance.choice(transitions).command
+            inner_command = {"kind": kind, "order_id": order.order_id} | self.fields(
+                order, kind, chance
+            )
+            self.ask("operator_act", "operator", command=inner_command, reason="by telephone")
 
     def a_payout_leaves(self, chance: Random) -> None:
         """Confirm a payout that is owed, or will be once somebody notices the time."""
@@ -233,8 +251,8 @@ class Life(RuleBasedStateMachine):
             for order_id, order in story.book.orders.items():
                 if order is not self.begun and stood(order) != stood(self.begun):
                     reached.add(order.state)
-                told = [one for one in story.events if one.order_id == order_id]
-                assert replay(told, lambda _: POLICY) == order
+                order_events = [event for event in story.events if event.order_id == order_id]
+                assert replay(order_events, lambda _: POLICY) == order
 
     @invariant()
     def every_answer_is_the_same_in_both_books(self) -> None:
@@ -243,7 +261,10 @@ class Life(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Let everything that can lapse do so; the two books must have ended alike."""
         for story in (self.woken, self.left_alone):
-            subjects = [*story.book.orders, *(f"creator:{one}" for one in story.book.creators)]
+            subjects = [
+                *story.book.orders,
+                *(f"creator:{creator_id}" for creator_id in story.book.creators),
+            ]
             # Whoever is told first, of the orders and their creators, makes no difference.
             for subject in subjects if story is self.woken else reversed(subjects):
                 story.wake(subject, self.now + FOREVER)
@@ -262,9 +283,9 @@ class Life(RuleBasedStateMachine):
 
     def ask_about(self, order_id: str, kind: str, by: str, chance: Random) -> None:
         order = self.woken.book.orders.get(order_id)
-        more = self.fields(order, kind, chance) if order else {}
+        fields = self.fields(order, kind, chance) if order else {}
         if order or kind in FIELDLESS:
-            self.ask(kind, by, order_id=order_id, **more)
+            self.ask(kind, by, order_id=order_id, **fields)
 
     def fields(self, order: Order, kind: str, chance: Random) -> dict[str, Any]:
         if kind == "revise_quote":
@@ -275,39 +296,45 @@ class Life(RuleBasedStateMachine):
             cost = price(order, tier(order, self.now)).cost_fen
             free = {"accept_forfeit": chance.random() < HALF}
             return free | {"accept_cost_fen": chance.choice([None, cost, cost])}
-        given = ""
+        argument = ""
         if kind == "resolve_dispute":
-            given = chance.choice(["approve", "approve", "extend", "cancel=0", "cancel=3333"])
+            argument = chance.choice(["approve", "approve", "extend", "cancel=0", "cancel=3333"])
         elif kind == "release_forfeit":
-            given = chance.choice(["to=platform", "to=creator", "to=client"])
-        return needed(kind, order, self.now, given)
+            argument = chance.choice(["to=platform", "to=creator", "to=client"])
+        return needed(kind, order, self.now, argument)
 
-    def pay(self, shares: dict[str, int], paid_at: datetime, /, **strange: object) -> None:
+    def pay(self, shares: dict[str, int], paid_at: datetime, /, **overrides: object) -> None:
         fields: dict[str, object] = {
             "payment_id": f"p{len(self.bodies)}",
             "paid_at": instant_text(paid_at),
             "amount_fen": sum(shares.values()),
-            "shares": [{"order_id": one, "amount_fen": fen} for one, fen in shares.items()],
+            "shares": [
+                {"order_id": order_id, "amount_fen": fen} for order_id, fen in shares.items()
+            ],
         }
-        self.ask("confirm_payment", "payments", **(fields | strange))
+        self.ask("confirm_payment", "payments", **(fields | overrides))
 
     def own(self, order: Order, role: str) -> str:
-        agency = self.woken.book.creators[order.creator_id].mcn_id
-        mine = {"client": order.client_id, "creator": order.creator_id, "mcn": agency or "m2"}
-        mine["provider"] = order.creator_provider or "v1"
-        return f"{role}:{mine[role]}" if role in mine else role
+        agency_id = self.woken.book.creators[order.creator_id].mcn_id
+        party_ids = {
+            "client": order.client_id,
+            "creator": order.creator_id,
+            "mcn": agency_id or "m2",
+        }
+        party_ids["provider"] = order.creator_provider or "v1"
+        return f"{role}:{party_ids[role]}" if role in party_ids else role
 
     def wanted(self, order_id: str) -> int:
         order = self.woken.book.orders.get(order_id)
         if order is None:
             return 700
-        lost = sum(one.amount_fen for one in order.forfeited)
-        return order.balance_due_fen or order.total_fen - lost or 1
+        forfeited_fen = sum(holding.amount_fen for holding in order.forfeited)
+        return order.balance_due_fen or order.total_fen - forfeited_fen or 1
 
     def paid_at(self, chance: Random, order_id: str) -> datetime:
         order = self.woken.book.orders.get(order_id)
-        last = order.pay_by if order else self.now
-        return chance.choice([self.now] * 4 + [last + off for off in EDGE])
+        last_at = order.pay_by if order else self.now
+        return chance.choice([self.now] * 4 + [last_at + offset for offset in EDGE])
 
 
 def stood(order: Order) -> tuple[State, datetime]:
@@ -317,20 +344,39 @@ def stood(order: Order) -> tuple[State, datetime]:
 def fate(story: Story) -> dict[str, object]:
     """Tell what became of everybody and every fen, but not when anybody noticed."""
     orders = {
-        one.order_id: (one.state, one.reason, one.entered_at, one.held, one.amount_fen, one.lapsed)
-        for one in story.book.orders.values()
+        order.order_id: (
+            order.state,
+            order.reason,
+            order.entered_at,
+            order.held,
+            order.amount_fen,
+            order.lapsed,
+        )
+        for order in story.book.orders.values()
     }
     refunds = {
-        one.refund_id: (one.client_id, one.amount_fen, one.requested_at, one.confirmed_at)
-        for one in story.book.refunds.values()
+        refund.refund_id: (
+            refund.client_id,
+            refund.amount_fen,
+            refund.requested_at,
+            refund.confirmed_at,
+        )
+        for refund in story.book.refunds.values()
     }
     payouts = {
-        one.payout_id: (one.party, one.amount_fen, one.requested_at, one.confirmed_at)
-        for one in story.book.payouts.values()
+        payout.payout_id: (
+            payout.party,
+            payout.amount_fen,
+            payout.requested_at,
+            payout.confirmed_at,
+        )
+        for payout in story.book.payouts.values()
     }
-    standing = {one.creator_id: one.standing for one in story.book.creators.values()}
-    owed = {"refunds": refunds, "payouts": payouts, "accounts": story.accounts()}
-    return {"orders": orders, "standing": standing} | owed
+    standing_by_creator = {
+        creator.creator_id: creator.standing for creator in story.book.creators.values()
+    }
+    obligations = {"refunds": refunds, "payouts": payouts, "accounts": story.accounts()}
+    return {"orders": orders, "standing": standing_by_creator} | obligations
 
 
 LIMITS = settings(

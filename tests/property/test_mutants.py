@@ -54,15 +54,17 @@ def checks() -> Iterator[Callable[[], object]]:
 
 def examples(module: ModuleType) -> Iterator[Callable[[], object]]:
     """Give the tests of a module that want nothing, and the rows of those that have a table."""
-    for name, found in vars(module).items():
+    for name, test in vars(module).items():
         if not name.startswith("test_"):
             continue
-        tables = [one.args for one in getattr(found, "pytestmark", [])]
+        tables = [mark.args for mark in getattr(test, "pytestmark", [])]
         if not tables:
-            yield found
+            yield test
         for names, rows in tables:
-            several = not isinstance(names, str)
-            yield from (partial(found, *row) if several else partial(found, row) for row in rows)
+            has_several_names = not isinstance(names, str)
+            yield from (
+                partial(test, *row) if has_several_names else partial(test, row) for row in rows
+            )
 
 
 def noticed() -> bool:
@@ -80,9 +82,9 @@ def noticed() -> bool:
 
 def noticed_in_life() -> bool:
     """Tell whether a few random lives break a law, or are told apart by a wake-up."""
-    some = settings(LIMITS, phases=[Phase.generate], report_multiple_bugs=False)
+    life_settings = settings(LIMITS, phases=[Phase.generate], report_multiple_bugs=False)
     try:
-        run_state_machine_as_test(Life, settings=some)
+        run_state_machine_as_test(Life, settings=life_settings)
     except Exception:  # noqa: BLE001 - as above
         return True
     return False
@@ -122,17 +124,17 @@ def forgets_the_grace(patch: Patch) -> None:
 
 def notices_at_its_leisure(patch: Patch) -> None:
     """Let deadlines take effect when they are noticed, not when they passed."""
-    real = decide.elapse
+    real_elapse = decide.elapse
 
-    def elapse(order: Order, until: datetime, turns: tuple[Turn, ...] = ()) -> Verdict:
-        verdict = real(order, until, turns)
-        if not verdict.events:
-            return verdict
-        late = tuple(replace(one, at=until) for one in verdict.events)
-        told = order
-        for event in late:
-            told = evolve.evolve(told, event)
-        return Verdict(told, late)
+    def elapse(order: Order, until: datetime, standing_changes: tuple[Turn, ...] = ()) -> Verdict:
+        decision = real_elapse(order, until, standing_changes)
+        if not decision.events:
+            return decision
+        late_events = tuple(replace(event, at=until) for event in decision.events)
+        evolved = order
+        for event in late_events:
+            evolved = evolve.evolve(evolved, event)
+        return Verdict(evolved, late_events)
 
     for module in (decide, book):
         patch.setattr(module, "elapse", elapse)
@@ -140,8 +142,8 @@ def notices_at_its_leisure(patch: Patch) -> None:
 
 def buys_time_by_revising(patch: Patch) -> None:
     def revised(order: Order, event: Event, fact: QuoteRevised) -> dict[str, Any]:
-        more = {"amount_fen": fact.amount_fen, "revisions": order.revisions + 1}
-        return more | {"due_at": event.at + order.policy.balance_window}
+        fields = {"amount_fen": fact.amount_fen, "revisions": order.revisions + 1}
+        return fields | {"due_at": event.at + order.policy.balance_window}
 
     patch.setitem(evolve._CHANGES, QuoteRevised, revised)  # noqa: SLF001
 
@@ -204,8 +206,8 @@ def listens_to_strangers(patch: Patch) -> None:
 def calls_everybody_late(patch: Patch) -> None:
     real = changes.enter
 
-    def enter(order: Order, event: Event, state: State, **more: object) -> dict[str, Any]:
-        return real(order, event, state, **more) | {"lapsed": (*order.lapsed, order.state)}
+    def enter(order: Order, event: Event, state: State, **fields: object) -> dict[str, Any]:
+        return real(order, event, state, **fields) | {"lapsed": (*order.lapsed, order.state)}
 
     patch.setattr(evolve, "_enter", enter)
 
@@ -269,13 +271,13 @@ def test_nobody_cries_wolf() -> None:
     assert not noticed_in_life()
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_an_example_notices_a_mutant(mutant: Mutant, monkeypatch: Patch) -> None:
     mutant(monkeypatch)
     assert noticed()
 
 
-@pytest.mark.parametrize("mutant", LAWLESS, ids=lambda one: one.__name__)
+@pytest.mark.parametrize("mutant", LAWLESS, ids=lambda mutant: mutant.__name__)
 def test_a_life_notices_a_mutant_that_breaks_a_law(mutant: Mutant, monkeypatch: Patch) -> None:
     mutant(monkeypatch)
     assert noticed_in_life()

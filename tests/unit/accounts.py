@@ -11,26 +11,32 @@ from workers.history import STANDING, History
 
 
 def history_of(story: Story, order_id: str = "o1") -> History:
-    """Collect everything that is known about an order."""
-    book, order = story.book, story.order(order_id)
-    subject, creator = f"order:{order_id}", f"creator:{order.creator_id}"
-    mine = [one for one in story.events if one.subject == subject]
-    causes = {one.caused_by.removeprefix("command:") for one in mine}
-    about = [one for one in book.receipts.values() if one.about == order_id]
-    told = [one for one in about if one.outcome == "rejected" or one.command_id in causes]
-    known = {one.command_id: one for one in told}
-    known |= {name: book.receipts[name] for name in causes & book.receipts.keys()}
-    standing = [one for one in story.events if one.subject == creator]
+    """Collect the events, receipts, refunds and payouts of an order."""
+    uow, order = story.book, story.order(order_id)
+    order_subject, creator_subject = f"order:{order_id}", f"creator:{order.creator_id}"
+    order_events = [event for event in story.events if event.subject == order_subject]
+    causes = {event.caused_by.removeprefix("command:") for event in order_events}
+    order_receipts = [receipt for receipt in uow.receipts.values() if receipt.about == order_id]
+    relevant_receipts = [
+        receipt
+        for receipt in order_receipts
+        if receipt.outcome == "rejected" or receipt.command_id in causes
+    ]
+    receipts_by_id = {receipt.command_id: receipt for receipt in relevant_receipts}
+    receipts_by_id |= {
+        command_id: uow.receipts[command_id] for command_id in causes & uow.receipts.keys()
+    }
+    creator_events = [event for event in story.events if event.subject == creator_subject]
     return History(
         order=order,
         name="春季新品推广",
-        events=tuple((one, one.at) for one in mine),
-        receipts=known,
+        events=tuple((event, event.at) for event in order_events),
+        receipts=receipts_by_id,
         asked_by={},
-        refunds=tuple(one for one in book.refunds.values() if one.order_id == order_id),
-        payouts=tuple(one for one in book.payouts.values() if one.order_id == order_id),
-        creator=book.creators[order.creator_id],
-        standing=tuple(one for one in standing if one.fact.type in STANDING),
+        refunds=tuple(refund for refund in uow.refunds.values() if refund.order_id == order_id),
+        payouts=tuple(payout for payout in uow.payouts.values() if payout.order_id == order_id),
+        creator=uow.creators[order.creator_id],
+        standing=tuple(event for event in creator_events if event.fact.type in STANDING),
         policy_adopted_at=None,
     )
 

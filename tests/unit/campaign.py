@@ -28,7 +28,7 @@ def steps() -> list[Step]:
 
 @cache
 def commands() -> list[dict[str, Any]]:
-    return [json.loads(one.command) for one in steps() if one.command]
+    return [json.loads(step.command) for step in steps() if step.command]
 
 
 @cache
@@ -56,14 +56,17 @@ def unhurried() -> Story:
 
 def applied(kind: str) -> Iterator[dict[str, Any]]:
     """Give the commands of one kind that were obeyed."""
-    for one in commands():
-        if one["kind"] == kind and forecast().outcomes.get(one["id"], ("", None))[0] == "applied":
-            yield one
+    for command in commands():
+        if (
+            command["kind"] == kind
+            and forecast().outcomes.get(command["id"], ("", None))[0] == "applied"
+        ):
+            yield command
 
 
 def told(type_: str) -> list[dict[str, Any]]:
     """Return the events of one type."""
-    return [one for one in events() if one["type"] == type_]
+    return [event for event in events() if event["type"] == type_]
 
 
 def seen(type_: str, field: str) -> Counter[Any]:

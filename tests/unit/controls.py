@@ -80,11 +80,11 @@ class Story:
 
     def tell(self, body: dict[str, Any], at: datetime) -> Settlement:
         """Let the book hear the text of a command."""
-        settlement = hear(self.book, parse(json.dumps(body)), at)
-        self.events.extend(settlement.events)
-        self.settled.append((settlement.outcome, settlement.reason))
+        outcome = hear(self.book, parse(json.dumps(body)), at)
+        self.events.extend(outcome.events)
+        self.settled.append((outcome.outcome, outcome.reason))
         self.now = at
-        return settlement
+        return outcome
 
     def ask(
         self, kind: str, by: str, at: datetime | None = None, /, **fields: object
@@ -95,16 +95,24 @@ class Story:
         return self.tell(body, at or self.now)
 
     def pay(
-        self, payment_id: str, shares: dict[str, int], at: datetime | None = None, /, **more: object
+        self,
+        payment_id: str,
+        shares: dict[str, int],
+        at: datetime | None = None,
+        /,
+        **overrides: object,
     ) -> Settlement:
         """Report a payment; it was made when it is reported, unless `paid_at` says otherwise."""
         fields = {
             "payment_id": payment_id,
             "paid_at": instant_text(at or self.now),
             "amount_fen": sum(shares.values()),
-            "shares": [{"order_id": o, "amount_fen": a} for o, a in shares.items()],
+            "shares": [
+                {"order_id": order_id, "amount_fen": amount_fen}
+                for order_id, amount_fen in shares.items()
+            ],
         }
-        return self.ask("confirm_payment", "payments", at, **(fields | more))
+        return self.ask("confirm_payment", "payments", at, **(fields | overrides))
 
     def wake(self, order_id: str, at: datetime) -> tuple[Event, ...]:
         """Tell one order what time it is."""
@@ -117,22 +125,22 @@ class Story:
 
     def told(self, kind: str) -> list[Event]:
         """Return the events of one kind."""
-        return [one for one in self.events if one.fact.type == kind]
+        return [event for event in self.events if event.fact.type == kind]
 
     def unusable(self) -> list[str]:
         """Return why money could not be used, share by share."""
-        return [one.published()["reason"] for one in self.told("payment.unapplied")]
+        return [event.published()["reason"] for event in self.told("payment.unapplied")]
 
     def accounts(self) -> dict[str, int]:
         """Return every account that holds, or is owed, anything."""
-        found = balances(one for _, one in self.book.postings)
-        return {account: fen for account, fen in found.items() if fen}
+        fen_by_account = balances(posting for _, posting in self.book.postings)
+        return {account: fen for account, fen in fen_by_account.items() if fen}
 
 
 def party(by: str) -> dict[str, str]:
     """Read who asks: `client` is the order's own one, `client:c2` another."""
-    role, _, who = by.partition(":")
-    return {"role": role, "id": who or PEOPLE[role]}
+    role, _, party_id = by.partition(":")
+    return {"role": role, "id": party_id or PEOPLE[role]}
 
 
 def peopled(policy: Policy = POLICY) -> Story:
@@ -150,7 +158,7 @@ def place(
     story: Story, order_id: str = "o1", by: str = "client", /, **fields: object
 ) -> Settlement:
     """Place an order of 1 000 yuan with a deposit, unless told otherwise."""
-    usual = {
+    defaults = {
         "order_id": order_id,
         "creator_id": "k1",
         "name": "春季新品推广",
@@ -160,35 +168,35 @@ def place(
         "amount_fen": AMOUNT,
         "prepay_deposit": True,
     }
-    return story.ask("place_order", by, **(usual | fields))
+    return story.ask("place_order", by, **(defaults | fields))
 
 
 def take(story: Story, step: str) -> Settlement | None:
     """Play one step of a history about order `o1`: see `HISTORIES`."""
-    what, _, given = step.partition(":")
-    name = f"{what}_{story.asked}"
-    what, given = ("contract", "3000") if what == "agency" else (what, given)
-    if what in ABOUT_THE_CREATOR:
-        kind, by, fields = about_the_creator(what, given, story.asked, story.now)
+    action, _, argument = step.partition(":")
+    payment_id = f"{action}_{story.asked}"
+    action, argument = ("contract", "3000") if action == "agency" else (action, argument)
+    if action in ABOUT_THE_CREATOR:
+        kind, by, fields = about_the_creator(action, argument, story.asked, story.now)
         return story.ask(kind, by, **fields)
-    if what == "time":
-        due = story.order().lapses_at
-        assert due is not None, "time ends no such state"
-        story.now = due + MICRO
+    if action == "time":
+        lapses_at = story.order().lapses_at
+        assert lapses_at is not None, "time ends no such state"
+        story.now = lapses_at + MICRO
         story.wake("o1", story.now)
         return None
-    if what == "place":
-        return place(story, **PLACED[given])
-    if what == "pay":
-        return story.pay(name, {"o1": story.order().balance_due_fen})
-    if what == "record":
+    if action == "place":
+        return place(story, **PLACED[argument])
+    if action == "pay":
+        return story.pay(payment_id, {"o1": story.order().balance_due_fen})
+    if action == "record":
         for _ in range(3):
             take(story, "violation")
         story.now += span("120d")
         return None
-    kind, by = MOVES[what]
-    more = needed(kind, story.order(), story.now, given)
-    return story.ask(kind, given if given in PEOPLE else by, order_id="o1", **more)
+    kind, by = MOVES[action]
+    order_fields = needed(kind, story.order(), story.now, argument)
+    return story.ask(kind, argument if argument in PEOPLE else by, order_id="o1", **order_fields)
 
 
 MOVES = {
@@ -298,38 +306,47 @@ def story_of(situation: str, policy: Policy = POLICY) -> Story:
     """Play the history that leads to a situation."""
     story = peopled(policy)
     for step in HISTORIES[situation]:
-        settlement = take(story, step)
-        assert settlement is None or settlement.outcome == "applied", (step, settlement)
+        outcome = take(story, step)
+        assert outcome is None or outcome.outcome == "applied", (step, outcome)
     return story
 
 
 def audit(story: Story) -> list[Finding]:
     """Audit a whole book, order by order and payment by payment, and its totals."""
-    book, sums, found = story.book, Sums(), []
+    uow, sums, findings = story.book, Sums(), []
     by_subject: dict[str, list[Event]] = {}
     for event in story.events:
         by_subject.setdefault(event.subject, []).append(event)
-    posted: dict[str, list[Any]] = {}
-    for event, posting in book.postings:
-        posted.setdefault(event.subject, []).append((event.id, posting))
-    for order in book.orders.values():
+    postings_by_subject: dict[str, list[Any]] = {}
+    for event, posting in uow.postings:
+        postings_by_subject.setdefault(event.subject, []).append((event.id, posting))
+    for order in uow.orders.values():
         sums.count_order(order)
         subject = f"order:{order.order_id}"
-        owed = [one for one in book.refunds.values() if one.order_id == order.order_id]
-        due = [one for one in book.payouts.values() if one.order_id == order.order_id]
-        found += audit_order(order, by_subject[subject], posted.get(subject, []), owed, due)
-    for payment in book.payments.values():
+        refunds = [refund for refund in uow.refunds.values() if refund.order_id == order.order_id]
+        payouts = [payout for payout in uow.payouts.values() if payout.order_id == order.order_id]
+        findings += audit_order(
+            order, by_subject[subject], postings_by_subject.get(subject, []), refunds, payouts
+        )
+    for payment in uow.payments.values():
         sums.count_payment(payment)
         subject = f"payment:{payment.payment_id}"
-        whole = [one for one in book.refunds.values() if one.order_id is None]
-        own = [one for one in whole if one.payment_id == payment.payment_id]
-        found += audit_payment(payment, by_subject.get(subject, []), posted.get(subject, []), own)
-    for creator in book.creators.values():
-        found += audit_creator(creator, by_subject[f"creator:{creator.creator_id}"])
-    for refund in book.refunds.values():
+        whole_refunds = [refund for refund in uow.refunds.values() if refund.order_id is None]
+        payment_refunds = [
+            refund for refund in whole_refunds if refund.payment_id == payment.payment_id
+        ]
+        findings += audit_payment(
+            payment,
+            by_subject.get(subject, []),
+            postings_by_subject.get(subject, []),
+            payment_refunds,
+        )
+    for creator in uow.creators.values():
+        findings += audit_creator(creator, by_subject[f"creator:{creator.creator_id}"])
+    for refund in uow.refunds.values():
         sums.count_refund(refund)
-    for payout in book.payouts.values():
+    for payout in uow.payouts.values():
         sums.count_payout(payout)
-    for share in book.suspended.values():
+    for share in uow.suspended.values():
         sums.count_suspended(share)
-    return found + audit_totals(balances(one for _, one in book.postings).items(), sums)
+    return findings + audit_totals(balances(posting for _, posting in uow.postings).items(), sums)

@@ -13,35 +13,37 @@ LINK = "https://pan.example/draft"
 WHY = "as agreed by telephone"
 
 
-def needed(kind: str, order: Order, now: datetime, given: str = "") -> dict[str, Any]:
-    """Return fields with which a command of some kind makes sense; `given` says what else."""
-    make = _NEEDED.get(kind)
-    found: dict[str, Any] = make(order, now, given) if make else {}
-    return found
+def needed(kind: str, order: Order, now: datetime, argument: str = "") -> dict[str, Any]:
+    """Return fields with which a command of some kind makes sense; `argument` says what else."""
+    make_fields = _NEEDED.get(kind)
+    fields: dict[str, Any] = make_fields(order, now, argument) if make_fields else {}
+    return fields
 
 
-def _cancel(_: Order, __: datetime, given: str) -> dict[str, Any]:
-    if given.isdecimal():
-        return {"accept_cost_fen": int(given)}
-    return {"accept_forfeit": True} if given == "forfeit" else {}
+def _cancel(_: Order, __: datetime, argument: str) -> dict[str, Any]:
+    if argument.isdecimal():
+        return {"accept_cost_fen": int(argument)}
+    return {"accept_forfeit": True} if argument == "forfeit" else {}
 
 
-def _resolve(_: Order, now: datetime, given: str) -> dict[str, Any]:
-    outcome, *bps = (given or "approve").split("=")
-    more: dict[str, dict[str, Any]] = {"cancel": {"creator_bps": int("".join(bps) or 0)}}
-    more["extend"] = {"until": instant_text(now + HOUR)}
-    said: dict[str, Any] = {"outcome": outcome, "reason": WHY}
-    return said | more.get(outcome, {})
+def _resolve(_: Order, now: datetime, argument: str) -> dict[str, Any]:
+    outcome, *bps = (argument or "approve").split("=")
+    fields_by_outcome: dict[str, dict[str, Any]] = {
+        "cancel": {"creator_bps": int("".join(bps) or 0)}
+    }
+    fields_by_outcome["extend"] = {"until": instant_text(now + HOUR)}
+    fields: dict[str, Any] = {"outcome": outcome, "reason": WHY}
+    return fields | fields_by_outcome.get(outcome, {})
 
 
 def _later(order: Order, now: datetime, _: str) -> dict[str, Any]:
     return {"until": instant_text(max(now, order.due_at or now) + HOUR), "reason": WHY}
 
 
-def _release(order: Order, _: datetime, given: str) -> dict[str, Any]:
-    kept = sum(one.amount_fen for one in order.forfeited) or 1
+def _release(order: Order, _: datetime, argument: str) -> dict[str, Any]:
+    forfeited_fen = sum(holding.amount_fen for holding in order.forfeited) or 1
     return {
-        "parts": [{"to": given.removeprefix("to=") or "client", "amount_fen": kept}],
+        "parts": [{"to": argument.removeprefix("to=") or "client", "amount_fen": forfeited_fen}],
         "reason": WHY,
     }
 
@@ -58,20 +60,20 @@ ABOUT_THE_CREATOR = ("violation", "overturn", "leave", "provider", "contract")
 Asked = tuple[str, str, dict[str, Any]]
 
 
-def about_the_creator(what: str, given: str, number: int, now: datetime) -> Asked:
+def about_the_creator(action: str, argument: str, number: int, now: datetime) -> Asked:
     """Return a command that concerns the creator `k1`, or who serves it, and so its orders."""
-    if what == "violation":
-        fields = {"violation_id": given or f"x{number}", "creator_id": "k1"}
+    if action == "violation":
+        fields = {"violation_id": argument or f"x{number}", "creator_id": "k1"}
         fields |= {"url": "https://elsewhere.example/ad", "evidence": "a screenshot"}
         return "report_violation", "platform", fields | {"seen_at": instant_text(now)}
-    if what == "overturn":
-        return "overturn_violation", "operator", {"violation_id": given, "reason": WHY}
-    if what == "leave":
+    if action == "overturn":
+        return "overturn_violation", "operator", {"violation_id": argument, "reason": WHY}
+    if action == "leave":
         return "end_contract", "creator", {"creator_id": "k1"}
-    if what == "contract":
-        signed = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m1"}
-        return "register_creator", "platform", signed | {"mcn_share_bps": int(given)}
-    return "register_provider", "platform", {"provider_id": given, "name": given}
+    if action == "contract":
+        contract_fields = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m1"}
+        return "register_creator", "platform", contract_fields | {"mcn_share_bps": int(argument)}
+    return "register_provider", "platform", {"provider_id": argument, "name": argument}
 
 
 _NEEDED: dict[str, Any] = {

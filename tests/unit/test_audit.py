@@ -31,14 +31,16 @@ class Papers:
     @classmethod
     def of(cls, situation: str) -> Papers:
         story = story_of(situation)
-        events = [one for one in story.events if one.order_id == "o1"]
-        posted = [(e.id, posting) for e, posting in story.book.postings if e.order_id == "o1"]
-        return cls(story.order(), events, posted, list(story.book.refunds.values()))
+        events = [event for event in story.events if event.order_id == "o1"]
+        postings = [
+            (event.id, posting) for event, posting in story.book.postings if event.order_id == "o1"
+        ]
+        return cls(story.order(), events, postings, list(story.book.refunds.values()))
 
     def audited(self) -> set[str]:
-        found = audit_order(self.order, self.events, self.posted, self.refunds)
-        assert all(one.where.endswith(":o1") for one in found)
-        return {one.law for one in found}
+        findings = audit_order(self.order, self.events, self.posted, self.refunds)
+        assert all(finding.where.endswith(":o1") for finding in findings)
+        return {finding.law for finding in findings}
 
     def forge(self, number: int, **changes: object) -> None:
         """Change fields of the fact of one event; events count from 1."""
@@ -51,8 +53,8 @@ class Papers:
 
     def drop(self, *numbers: int) -> None:
         """Let some events never have happened; the others close ranks."""
-        left = [one for one in self.events if one.sequence not in numbers]
-        self.events = [replace(one, sequence=n) for n, one in enumerate(left, start=1)]
+        remaining = [event for event in self.events if event.sequence not in numbers]
+        self.events = [replace(event, sequence=n) for n, event in enumerate(remaining, start=1)]
 
     def repeat(self, number: int, kind: str) -> None:
         """Let a thing happen once more, at the end, as if by a second process."""
@@ -160,12 +162,16 @@ def whole_payment() -> Story:
 def test_a_whole_payment_is_audited_like_an_order() -> None:
     story = whole_payment()
     payment, refunds = story.book.payments["p1"], list(story.book.refunds.values())
-    events = [one for one in story.events if one.subject == "payment:p1"]
-    posted = [(e.id, one) for e, one in story.book.postings if e.subject == "payment:p1"]
-    assert audit_payment(payment, events, posted, refunds) == []
-    laws = {one.law for one in audit_payment(payment, events[:1], posted[:1], [])}
+    events = [event for event in story.events if event.subject == "payment:p1"]
+    postings = [
+        (event.id, posting)
+        for event, posting in story.book.postings
+        if event.subject == "payment:p1"
+    ]
+    assert audit_payment(payment, events, postings, refunds) == []
+    laws = {finding.law for finding in audit_payment(payment, events[:1], postings[:1], [])}
     assert laws == {"sequence", "posted"}
-    assert {one.law for one in audit_payment(payment, events, posted, [])} == {"refunds"}
+    assert {finding.law for finding in audit_payment(payment, events, postings, [])} == {"refunds"}
 
 
 def totals(*extra: Posting) -> list[Finding]:
@@ -173,14 +179,14 @@ def totals(*extra: Posting) -> list[Finding]:
     story = whole_payment()
     place(story, "o2")
     story.pay("p2", {"o1": DEPOSIT, "o9": 7, "o2": DEPOSIT})
-    for what in ("o1", "o2"):
-        story.ask("accept_order", "creator", order_id=what)
+    for order_id in ("o1", "o2"):
+        story.ask("accept_order", "creator", order_id=order_id)
     story.pay("p3", {"o2": BALANCE})
     story.wake("o1", story.now + timedelta(days=8))
     assert audit(story) == []
     assert story.accounts().keys() >= {"suspense", "forfeited_deposits", "refunds_payable:c1"}
     event = story.book.postings[-1][0]
-    story.book.postings.extend((event, one) for one in extra)
+    story.book.postings.extend((event, posting) for posting in extra)
     return audit(story)
 
 
@@ -196,16 +202,16 @@ def totals(*extra: Posting) -> list[Finding]:
 def test_money_that_nobody_moved_is_missed_in_the_totals(
     source: str, target: str, laws: set[str]
 ) -> None:
-    assert {one.law for one in totals(Posting(source, target, 1))} >= laws
+    assert {finding.law for finding in totals(Posting(source, target, 1))} >= laws
 
 
 def test_an_account_out_of_balance_is_named() -> None:
     sums = Sums(received_fen=5, suspended_fen=4)
-    laws = {one.law for one in audit_totals([("psp", -5), ("suspense", 4)], sums)}
+    laws = {finding.law for finding in audit_totals([("psp", -5), ("suspense", 4)], sums)}
     assert laws == {"sum_zero"}
 
 
 def test_a_held_sum_that_the_orders_do_not_hold_is_named() -> None:
     sums = Sums()
     sums.count_order(replace(story_of("offered").order(), held=(Holding("p", 3),)))
-    assert {one.law for one in audit_totals([], sums)} == {"escrow"}
+    assert {finding.law for finding in audit_totals([], sums)} == {"escrow"}

@@ -39,15 +39,15 @@ def report(story: Story, name: str, at: str = "0s") -> str | None:
 
 def bans(story: Story) -> list[tuple[int, str, str | None]]:
     return [
-        (one.step, instant_text(one.since), instant_text(one.until) if one.until else None)
-        for one in story.book.creators["k1"].bans
+        (ban.step, instant_text(ban.since), instant_text(ban.until) if ban.until else None)
+        for ban in story.book.creators["k1"].bans
     ]
 
 
 def test_the_first_time_only_the_removal_of_the_post_is_asked_for() -> None:
     story = peopled()
     assert report(story, "v1") is None
-    assert [one.fact.type for one in story.events[-2:]] == [
+    assert [event.fact.type for event in story.events[-2:]] == [
         "violation.reported",
         "post.removal_requested",
     ]
@@ -91,11 +91,11 @@ def test_a_ban_begins_with_the_report_and_is_over_just_after_its_end() -> None:
     assert place(story, "o2").outcome == "applied"
     # Nobody has woken the creator yet: the order was placed by the rules, not by a scheduler.
     assert story.told("creator.ban_lifted") == []
-    assert [one.fact.type for one in story.wake("creator:k1", until + MICRO)] == [
+    assert [event.fact.type for event in story.wake("creator:k1", until + MICRO)] == [
         "creator.ban_lifted",
         "clock.resumed",
     ]
-    assert {one.at for one in story.events[-2:]} == {until}
+    assert {event.at for event in story.events[-2:]} == {until}
     assert audit(story) == []
 
 
@@ -125,16 +125,18 @@ def test_a_ban_does_to_an_order_what_the_domain_says(row: dict[str, str]) -> Non
         story = story_of(row["situation"])
         # As if the earlier ones had been punished long ago.
         old = START - span("900d")
-        past = tuple(Violation(f"old{n}", old + n * span("200d")) for n in range(step - 1))
+        past_violations = tuple(
+            Violation(f"old{n}", old + n * span("200d")) for n in range(step - 1)
+        )
         k1 = story.book.creators["k1"]
-        story.book.creators["k1"] = replace(k1, violations=past)
+        story.book.creators["k1"] = replace(k1, violations=past_violations)
         take(story, "violation:last")
         assert story.order().state == becomes
-        ended = story.order().state in (State.CANCELLED, State.DECLINED)
-        if ended:
+        is_final = story.order().state in (State.CANCELLED, State.DECLINED)
+        if is_final:
             assert story.order().reason == "creator_banned"
             assert story.accounts().get("refunds_payable:c1", 0) == sum(
-                one.amount_fen for one in story.book.refunds.values()
+                refund.amount_fen for refund in story.book.refunds.values()
             )
 
 
@@ -145,9 +147,9 @@ def test_every_open_order_learns_of_it_in_the_same_breath_and_no_one_elses() -> 
     story.pay("p1", dict.fromkeys(("o1", "o2", "o3"), DEPOSIT))
     story.ask("accept_order", "creator", order_id="o2")
     report(story, "v1")
-    told = len(story.events)
+    event_count = len(story.events)
     report(story, "v2")
-    types = [one.fact.type for one in story.events[told:]]
+    types = [event.fact.type for event in story.events[event_count:]]
     assert types == [
         "violation.reported",
         "creator.banned",
@@ -155,7 +157,7 @@ def test_every_open_order_learns_of_it_in_the_same_breath_and_no_one_elses() -> 
         "refund.requested",
         "clock.stopped",
     ]
-    states = [story.order(one).state for one in ("o1", "o2", "o3")]
+    states = [story.order(order_id).state for order_id in ("o1", "o2", "o3")]
     assert states == [State.DECLINED, State.AWAITING_BALANCE, State.OFFERED]
     assert story.ask("accept_order", "creator", order_id="o1").reason == Reason.WRONG_STATE
 
@@ -203,8 +205,8 @@ def test_a_banned_creator_moves_no_quote() -> None:
     story = story_of("awaiting_balance")
     report(story, "v1")
     report(story, "v2")
-    asked = {"order_id": "o1", "amount_fen": 110_000}
-    assert story.ask("revise_quote", "creator", **asked).reason == Reason.CREATOR_BANNED
+    fields = {"order_id": "o1", "amount_fen": 110_000}
+    assert story.ask("revise_quote", "creator", **fields).reason == Reason.CREATOR_BANNED
 
 
 def test_a_ban_for_good_that_begins_when_another_ends_is_enforced_at_that_instant() -> None:
@@ -239,10 +241,10 @@ def test_the_same_report_again_is_a_duplicate_and_another_under_its_id_a_conflic
     story = peopled()
     report(story, "v1")
     kind, by, fields = about_the_creator("violation", "v1", 0, START)
-    again = story.ask(kind, by, **fields)
-    assert (again.outcome, again.events) == ("duplicate", ())
-    other = story.ask(kind, by, **(fields | {"url": "https://elsewhere.example/2"}))
-    assert other.reason == Reason.VIOLATION_CONFLICT
+    duplicate = story.ask(kind, by, **fields)
+    assert (duplicate.outcome, duplicate.events) == ("duplicate", ())
+    conflict = story.ask(kind, by, **(fields | {"url": "https://elsewhere.example/2"}))
+    assert conflict.reason == Reason.VIOLATION_CONFLICT
     assert len(story.book.creators["k1"].violations) == 1
     assert story.ask(kind, "client", **fields).reason == Reason.NOT_ALLOWED
     unknown = story.ask(kind, by, **(fields | {"creator_id": "k9"}))
@@ -250,8 +252,8 @@ def test_the_same_report_again_is_a_duplicate_and_another_under_its_id_a_conflic
 
 
 def overturn(story: Story, name: str, at: str) -> str | None:
-    asked = {"violation_id": name, "reason": "it was somebody else"}
-    return story.ask("overturn_violation", "operator", START + span(at), **asked).reason
+    fields = {"violation_id": name, "reason": "it was somebody else"}
+    return story.ask("overturn_violation", "operator", START + span(at), **fields).reason
 
 
 def test_overturning_the_first_makes_the_second_a_warning_and_lifts_its_ban() -> None:

@@ -48,24 +48,24 @@ def test_the_policy_is_what_the_author_plans_with() -> None:
 
 
 def test_it_is_a_campaign() -> None:
-    placed = told("order.placed")
-    assert len(placed) >= 330
-    assert len({one["client_id"] for one in placed}) == 20
+    placements = told("order.placed")
+    assert len(placements) >= 330
+    assert len({event["client_id"] for event in placements}) == 20
     assert seen("creator.registered", "creator_id").keys() >= {
         f"creator-{n:02}" for n in range(1, 81)
     }
     assert len(seen("mcn.registered", "mcn_id")) == 6
     assert len(seen("client.registered", "client_id")) == 20
-    assert {one["task_type"] for one in placed} == set(get_args(TaskType))
-    assert len({len(one["brief"]) for one in placed}) > 50
-    assert all("\u4e00" <= one["name"][0] <= "\u9fff" for one in placed)
+    assert {event["task_type"] for event in placements} == set(get_args(TaskType))
+    assert len({len(event["brief"]) for event in placements}) > 50
+    assert all("\u4e00" <= event["name"][0] <= "\u9fff" for event in placements)
 
 
 def test_it_is_over_before_a_minute_is() -> None:
-    asked = [one.at for one in steps() if one.command]
+    submitted_at = [step.at for step in steps() if step.command]
     over_at = forecast().over_at
     assert over_at is not None
-    assert over_at - asked[0] <= timedelta(seconds=35)
+    assert over_at - submitted_at[0] <= timedelta(seconds=35)
 
 
 def test_every_kind_of_command_is_obeyed() -> None:
@@ -73,17 +73,21 @@ def test_every_kind_of_command_is_obeyed() -> None:
 
 
 def test_every_order_comes_to_rest_in_every_way_there_is() -> None:
-    wanted = {(state.value, why) for state, reasons in ENDINGS.items() for why in reasons}
+    expected_endings = {
+        (state.value, reason) for state, reasons in ENDINGS.items() for reason in reasons
+    }
     # One whose client neither pays nor leaves while the creator is banned, some not yet decided.
-    waiting = {("awaiting_balance", None), ("in_arbitration", "disputed")}
-    assert set(forecast().endings) == wanted | waiting
+    waiting_endings = {("awaiting_balance", None), ("in_arbitration", "disputed")}
+    assert set(forecast().endings) == expected_endings | waiting_endings
 
 
 def test_every_reason_is_given() -> None:
-    given = {reason for outcome, reason in forecast().outcomes.values() if outcome == "rejected"}
+    reasons_given = {
+        reason for outcome, reason in forecast().outcomes.values() if outcome == "rejected"
+    }
     unrecorded = {Reason.MALFORMED, Reason.ID_REUSED}
-    assert given | unrecorded == set(Reason) - REASONS_NOT_PLAYED
-    assert all(forecast().answers["rejected", one] for one in unrecorded)
+    assert reasons_given | unrecorded == set(Reason) - REASONS_NOT_PLAYED
+    assert all(forecast().answers["rejected", reason] for reason in unrecorded)
     assert forecast().answers["rejected", Reason.MALFORMED] >= 20
 
 
@@ -100,8 +104,10 @@ def test_money_goes_astray_in_every_way_there_is() -> None:
 
 
 def test_payments_are_merged_in_many_sizes() -> None:
-    merged = {len(one["shares"]) for one in commands() if one["kind"] == "confirm_payment"}
-    assert merged >= {0, 1, 2, 3, 4, 6}
+    share_counts = {
+        len(command["shares"]) for command in commands() if command["kind"] == "confirm_payment"
+    }
+    assert share_counts >= {0, 1, 2, 3, 4, 6}
 
 
 def test_things_are_said_twice() -> None:
@@ -110,19 +116,27 @@ def test_things_are_said_twice() -> None:
 
 
 def test_everybody_is_reminded_of_everything_there_is() -> None:
-    ladders = {(who, state) for who, state in forecast().reminders if state != "nudge"}
-    client = {"awaiting_balance", "script_review", "content_review", "published"}
-    creator = {"offered", "in_fulfilment", "script_revision", "producing", "ready_to_publish"}
-    assert ladders == {("client", one) for one in client} | {("creator", one) for one in creator}
+    ladders = {(role, state) for role, state in forecast().reminders if state != "nudge"}
+    client_states = {"awaiting_balance", "script_review", "content_review", "published"}
+    creator_states = {
+        "offered",
+        "in_fulfilment",
+        "script_revision",
+        "producing",
+        "ready_to_publish",
+    }
+    assert ladders == {("client", state) for state in client_states} | {
+        ("creator", state) for state in creator_states
+    }
     assert forecast().reminders["creator", "nudge"]
 
 
 def test_work_is_reviewed_by_word_by_silence_by_providers_and_by_operators() -> None:
-    for what in ("script.approved", "content.approved", "delivery.accepted"):
-        heard = {one["by"].partition(":")[0] for one in told(what)}
-        assert heard >= {"client", "silence", "provider"}
-    assert {one["by"] for one in told("script.approved")} & {"operator:operator-7"}
-    assert "provider" in {one["by"].partition(":")[0] for one in told("work.published")}
+    for event_type in ("script.approved", "content.approved", "delivery.accepted"):
+        reviewer_roles = {event["by"].partition(":")[0] for event in told(event_type)}
+        assert reviewer_roles >= {"client", "silence", "provider"}
+    assert {event["by"] for event in told("script.approved")} & {"operator:operator-7"}
+    assert "provider" in {event["by"].partition(":")[0] for event in told("work.published")}
 
 
 def test_work_is_sent_back_as_often_as_it_may() -> None:
@@ -131,69 +145,84 @@ def test_work_is_sent_back_as_often_as_it_may() -> None:
 
 
 def test_broadcasts_are_not_reviewed_and_some_works_need_no_script() -> None:
-    types = {one["order_id"]: one["task_type"] for one in told("order.placed")}
-    handed_in = seen("content.submitted", "order_id").keys()
-    live = {one for one, type_ in types.items() if type_ == "douyin_live"}
-    published = seen("work.published", "order_id").keys()
-    assert live & published
-    assert not live & handed_in
-    assert handed_in - seen("script.submitted", "order_id").keys()
+    types = {event["order_id"]: event["task_type"] for event in told("order.placed")}
+    submitted_order_ids = seen("content.submitted", "order_id").keys()
+    live_order_ids = {order_id for order_id, type_ in types.items() if type_ == "douyin_live"}
+    published_order_ids = seen("work.published", "order_id").keys()
+    assert live_order_ids & published_order_ids
+    assert not live_order_ids & submitted_order_ids
+    assert submitted_order_ids - seen("script.submitted", "order_id").keys()
 
 
 def test_disputes_come_for_every_reason_and_go_every_way() -> None:
     assert seen("order.in_arbitration", "reason").keys() == set(DISPUTES) - DISPUTES_NOT_PLAYED
-    resolved = told("dispute.resolved")
-    assert {one["outcome"] for one in resolved} == {"approve", "cancel", "extend"}
-    assert {one["creator_bps"] for one in resolved} >= {0, 3_000, 10_000}
-    decided = {one["order_id"] for one in resolved}
-    left = [one for one in told("order.cancelled") if one["reason"] == "client_cancelled"]
-    assert {one["order_id"] for one in left} & (
-        seen("order.in_arbitration", "order_id").keys() - decided
+    resolutions = told("dispute.resolved")
+    assert {event["outcome"] for event in resolutions} == {"approve", "cancel", "extend"}
+    assert {event["creator_bps"] for event in resolutions} >= {0, 3_000, 10_000}
+    resolved_order_ids = {event["order_id"] for event in resolutions}
+    cancellations = [
+        event for event in told("order.cancelled") if event["reason"] == "client_cancelled"
+    ]
+    assert {event["order_id"] for event in cancellations} & (
+        seen("order.in_arbitration", "order_id").keys() - resolved_order_ids
     )
 
 
 def test_cancelling_has_every_price_there_is() -> None:
-    live = {one["order_id"]: one["task_type"] == "douyin_live" for one in told("order.placed")}
-    paid = {one.order_id: one.amount_fen for one in unhurried().book.orders.values()}
+    is_live = {
+        event["order_id"]: event["task_type"] == "douyin_live" for event in told("order.placed")
+    }
+    amount_by_order = {
+        order.order_id: order.amount_fen for order in unhurried().book.orders.values()
+    }
     prices = {
-        (live[one["order_id"]], round(10 * one["creator_part_fen"] / paid[one["order_id"]]))
-        for one in told("order.cancelled")
-        if one["reason"] == "client_cancelled" and one["cost_fen"]
+        (
+            is_live[event["order_id"]],
+            round(10 * event["creator_part_fen"] / amount_by_order[event["order_id"]]),
+        )
+        for event in told("order.cancelled")
+        if event["reason"] == "client_cancelled" and event["cost_fen"]
     }
     assert prices == {(kind, tenths) for kind in (True, False) for tenths in (1, 5, 10)}
 
 
 def test_agencies_and_creators_are_paid_and_some_still_wait() -> None:
-    parties = {one["party"].partition(":")[0] for one in told("payout.confirmed")}
+    parties = {event["party"].partition(":")[0] for event in told("payout.confirmed")}
     assert parties == {"creator", "mcn"}
-    left = seen("payout.requested", "payout_id") - seen("payout.confirmed", "payout_id")
-    assert left.total() >= 20
-    alone = [one for one in told("order.completed") if one["mcn_id"] is None]
-    assert 0 < len(alone) < len(told("order.completed"))
+    unconfirmed_payouts = seen("payout.requested", "payout_id") - seen(
+        "payout.confirmed", "payout_id"
+    )
+    assert unconfirmed_payouts.total() >= 20
+    orders_without_agency = [event for event in told("order.completed") if event["mcn_id"] is None]
+    assert 0 < len(orders_without_agency) < len(told("order.completed"))
     assert seen("order.rated", "rating").keys() >= {3, 4, 5}
 
 
 def test_the_ladder_is_climbed_to_its_end_and_once_torn_down() -> None:
-    steps_taken = {one["step"]: one["until"] for one in told("creator.banned")}
+    steps_taken = {event["step"]: event["until"] for event in told("creator.banned")}
     assert steps_taken.keys() == {2, 3, 4}
     assert steps_taken[4] is None
     assert seen("violation.reported", "step").keys() == {1, 2, 3, 4, 5}
-    lifted = {one["creator_id"] for one in told("creator.ban_lifted")}
-    assert lifted == seen("violation.overturned", "creator_id").keys()
+    lifted_creator_ids = {event["creator_id"] for event in told("creator.ban_lifted")}
+    assert lifted_creator_ids == seen("violation.overturned", "creator_id").keys()
     # Whose clock the ban had stopped and an operator's word let run on: they came to an end.
-    resumed = [one["order_id"] for one in told("clock.resumed") if one["stopper"] == "ban"]
-    assert resumed
-    assert {forecast().orders[one] for one in resumed} == {("completed", "settled")}
+    resumed_order_ids = [
+        event["order_id"] for event in told("clock.resumed") if event["stopper"] == "ban"
+    ]
+    assert resumed_order_ids
+    assert {forecast().orders[order_id] for order_id in resumed_order_ids} == {
+        ("completed", "settled")
+    }
 
 
 def test_an_outage_moves_many_deadlines_at_once_and_each_of_them_matters() -> None:
-    bulk = [one for one in applied("extend_deadline") if one["by"]["id"] == "bulk-tool"]
+    bulk = [command for command in applied("extend_deadline") if command["by"]["id"] == "bulk-tool"]
     assert len(bulk) >= 10
-    assert len({one["reason"] for one in bulk}) == 1
-    moved = {one["order_id"]: one for one in told("deadline.extended")}
-    for order_id in {one["order_id"] for one in bulk}:
-        began = next(e["at"] for e in events() if is_first_work(e, order_id))
-        assert parse_instant(began) > parse_instant(moved[order_id]["old_due_at"])
+    assert len({command["reason"] for command in bulk}) == 1
+    extension_by_order = {event["order_id"]: event for event in told("deadline.extended")}
+    for order_id in {command["order_id"] for command in bulk}:
+        began_at = next(event["at"] for event in events() if is_first_work(event, order_id))
+        assert parse_instant(began_at) > parse_instant(extension_by_order[order_id]["old_due_at"])
         assert forecast().orders[order_id] == ("completed", "settled")
 
 
@@ -208,23 +237,26 @@ def test_the_books_are_right() -> None:
 
 
 def test_nobody_needs_to_be_woken() -> None:
-    book = unhurried().book
-    orders = {one.order_id: (one.state.value, one.reason) for one in book.orders.values()}
+    uow = unhurried().book
+    orders = {order.order_id: (order.state.value, order.reason) for order in uow.orders.values()}
     assert orders == forecast().orders
-    assert {one: (r.outcome, r.reason) for one, r in book.receipts.items()} == forecast().outcomes
+    assert {
+        command_id: (receipt.outcome, receipt.reason)
+        for command_id, receipt in uow.receipts.items()
+    } == forecast().outcomes
 
 
 def test_another_day_changes_nothing() -> None:
     # Where it is midnight in Shanghai a few seconds later.
-    moved = foresee(shifted(steps(), parse_instant("2031-07-01T15:59:50Z")), POLICY)
-    assert moved.outcomes == forecast().outcomes
-    assert moved.orders == forecast().orders
-    assert moved.balances == forecast().balances
-    assert moved.answers == forecast().answers
-    assert moved.flows == forecast().flows
+    shifted_forecast = foresee(shifted(steps(), parse_instant("2031-07-01T15:59:50Z")), POLICY)
+    assert shifted_forecast.outcomes == forecast().outcomes
+    assert shifted_forecast.orders == forecast().orders
+    assert shifted_forecast.balances == forecast().balances
+    assert shifted_forecast.answers == forecast().answers
+    assert shifted_forecast.flows == forecast().flows
 
 
 def test_the_readme_says_how_much_is_played() -> None:
-    said = README.read_text(encoding="utf-8")
-    assert f"{len(forecast().orders)} orders" in said
-    assert f"{len(commands()):,}".replace(",", " ") + "\ncommands" in said
+    readme = README.read_text(encoding="utf-8")
+    assert f"{len(forecast().orders)} orders" in readme
+    assert f"{len(commands()):,}".replace(",", " ") + "\ncommands" in readme

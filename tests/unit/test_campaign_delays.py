@@ -20,24 +20,24 @@ LONGEST_DELAY = 0.8
 
 def orders_of(command: dict[str, Any]) -> set[str]:
     """Name the orders that a command is about; payouts of one order may leave at once."""
-    shares = [one["order_id"] for one in command.get("shares", ())]
+    shares = [share["order_id"] for share in command.get("shares", ())]
     inner = command.get("command", {})
-    return {*shares, *(one["order_id"] for one in (command, inner) if "order_id" in one)}
+    return {*shares, *(body["order_id"] for body in (command, inner) if "order_id" in body)}
 
 
 def test_commands_about_one_order_are_a_second_apart() -> None:
-    heard: dict[str, list[datetime]] = {}
+    submitted_at: dict[str, list[datetime]] = {}
     for step in steps():
         command = json.loads(step.command or "{}")
         for order_id in orders_of(command):
-            heard.setdefault(order_id, []).append(step.at)
-    close = {
+            submitted_at.setdefault(order_id, []).append(step.at)
+    close_order_ids = {
         order_id
-        for order_id, times in heard.items()
-        if any(later - sooner < GAP for sooner, later in pairwise(times))
+        for order_id, instants in submitted_at.items()
+        if any(later - sooner < GAP for sooner, later in pairwise(instants))
     }
     # What is about no order at all may come at any time.
-    assert {one for one in close if one in forecast().orders} == set()
+    assert {order_id for order_id in close_order_ids if order_id in forecast().orders} == set()
 
 
 def _delay(chance: Random, *, worst: bool) -> timedelta:

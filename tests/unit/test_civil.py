@@ -85,21 +85,30 @@ ROLLED = table("""
 @pytest.mark.parametrize("row", ROLLED, ids=lambda row: f"{row['from']} {row['because']}")
 def test_a_window_of_days_ends_at_24_of_a_working_day(row: dict[str, str]) -> None:
     assert row["days"] == "3"
-    found = deadline(CIVIL, State.SCRIPT_REVIEW, local(row["from"]), None)
-    assert found is not None
-    assert (found.due_at, found.counted) == (local(row["until"]), "civil_cn")
+    computed_deadline = deadline(CIVIL, State.SCRIPT_REVIEW, local(row["from"]), None)
+    assert computed_deadline is not None
+    assert (computed_deadline.due_at, computed_deadline.counted) == (
+        local(row["until"]),
+        "civil_cn",
+    )
 
 
 def test_windows_in_hours_run_from_the_moment_in_any_case() -> None:
     friday = local("2024-02-09 18:00")
     for state in (State.AWAITING_DEPOSIT, State.OFFERED, State.BALANCE_OVERDUE):
-        found = deadline(CIVIL, state, friday, None)
-        assert found is not None
-        assert (found.due_at, found.counted) == (friday + CIVIL.windows[state], "elapsed")
+        computed_deadline = deadline(CIVIL, state, friday, None)
+        assert computed_deadline is not None
+        assert (computed_deadline.due_at, computed_deadline.counted) == (
+            friday + CIVIL.windows[state],
+            "elapsed",
+        )
     hours = CIVIL.model_copy(update={"review_window": span("36h")})
-    found = deadline(hours, State.SCRIPT_REVIEW, friday, None)
-    assert found is not None
-    assert (found.due_at, found.counted) == (friday + span("36h"), "elapsed")
+    computed_deadline = deadline(hours, State.SCRIPT_REVIEW, friday, None)
+    assert computed_deadline is not None
+    assert (computed_deadline.due_at, computed_deadline.counted) == (
+        friday + span("36h"),
+        "elapsed",
+    )
 
 
 PRODUCED = table("""
@@ -117,17 +126,20 @@ PRODUCED = table("""
 @pytest.mark.parametrize("row", PRODUCED, ids=lambda row: "  ".join(row.values()))
 def test_an_expected_publication_counts_from_its_own_day(row: dict[str, str]) -> None:
     expected = None if row["expected"] == "-" else local(row["expected"])
-    found = deadline(CIVIL, State(row["state"]), local(row["entered"]), expected)
-    assert found is not None
-    assert found.due_at == local(row["until"])
+    computed_deadline = deadline(CIVIL, State(row["state"]), local(row["entered"]), expected)
+    assert computed_deadline is not None
+    assert computed_deadline.due_at == local(row["until"])
 
 
 def test_both_instants_can_be_told() -> None:
-    entered = local("2025-01-25 10:00")
-    plain = clocks.elapsed(CIVIL, State.SCRIPT_REVIEW, entered, None)
-    found = deadline(CIVIL, State.SCRIPT_REVIEW, entered, None)
-    assert found is not None
-    assert (plain, found.due_at) == (entered + span("3d"), local("2025-02-05 24:00"))
+    entered_at = local("2025-01-25 10:00")
+    elapsed_at = clocks.elapsed(CIVIL, State.SCRIPT_REVIEW, entered_at, None)
+    computed_deadline = deadline(CIVIL, State.SCRIPT_REVIEW, entered_at, None)
+    assert computed_deadline is not None
+    assert (elapsed_at, computed_deadline.due_at) == (
+        entered_at + span("3d"),
+        local("2025-02-05 24:00"),
+    )
 
 
 def test_a_year_that_nobody_has_announced_is_an_error() -> None:
@@ -142,12 +154,12 @@ def placed_at(at: str, policy: Policy = CIVIL, /, **fields: object) -> tuple[Sto
 
 
 def test_an_order_that_would_reach_an_unknown_year_cannot_be_placed() -> None:
-    last = max(one for one in range(2026, 2060) if known(one))
-    assert placed_at(f"{last}-03-02")[1] is None
-    assert placed_at(f"{last}-12-20")[1] == Reason.CALENDAR_UNKNOWN
+    last_year = max(year for year in range(2026, 2060) if known(year))
+    assert placed_at(f"{last_year}-03-02")[1] is None
+    assert placed_at(f"{last_year}-12-20")[1] == Reason.CALENDAR_UNKNOWN
     assert placed_at("2061-03-02")[1] == Reason.CALENDAR_UNKNOWN
-    far = {"expected_publish_at": f"{last + 1}-01-20T10:00:00+08:00"}
-    assert placed_at(f"{last}-03-02", **far)[1] == Reason.CALENDAR_UNKNOWN
+    fields = {"expected_publish_at": f"{last_year + 1}-01-20T10:00:00+08:00"}
+    assert placed_at(f"{last_year}-03-02", **fields)[1] == Reason.CALENDAR_UNKNOWN
     assert placed_at("2061-03-02", Policy())[1] is None
 
 
@@ -160,22 +172,22 @@ def known(year: int) -> bool:
 
 
 def test_an_order_that_comes_to_an_unknown_year_later_is_counted_as_it_elapses_and_told() -> None:
-    last = max(one for one in range(2026, 2060) if known(one))
-    story, reason = placed_at(f"{last}-09-01", needs_script=False)
+    last_year = max(year for year in range(2026, 2060) if known(year))
+    story, reason = placed_at(f"{last_year}-09-01", needs_script=False)
     assert reason is None
     for step in ("pay", "accept", "pay"):
         take(story, step)
-    story.now = local(f"{last}-12-28")
+    story.now = local(f"{last_year}-12-28")
     order = story.order()
     # Put off by operators again and again.
     for until in ("10-14", "11-12", "12-10", "12-29"):
-        asked = {"order_id": "o1", "reason": "x", "until": f"{last}-{until}T10:00:00+08:00"}
+        fields = {"order_id": "o1", "reason": "x", "until": f"{last_year}-{until}T10:00:00+08:00"}
         at = order.due_at - span("1h") if order.due_at else story.now
-        assert story.ask("extend_deadline", "operator", at, **asked).reason is None
+        assert story.ask("extend_deadline", "operator", at, **fields).reason is None
         order = story.order()
-    story.now = local(f"{last}-12-29 09:00")
+    story.now = local(f"{last_year}-12-29 09:00")
     take(story, "content")
-    (alert,) = (one.published() for one in story.told("operator.alerted"))
+    (alert,) = (event.published() for event in story.told("operator.alerted"))
     assert (alert["alert"], alert["amount_fen"]) == ("calendar_unknown", story.order().held_fen)
     assert story.order().counted == "unknown_year"
     assert story.order().due_at == story.order().entered_at + span("3d")
@@ -186,7 +198,7 @@ def test_a_whole_life_in_civil_days_keeps_its_books() -> None:
     story, _ = placed_at("2025-09-24", needs_script=False)
     for step in ("pay", "accept", "pay", "content", "time", "publish", "time", "time"):
         take(story, step)
-    ends = [one.at for one in story.events if one.caused_by.startswith("deadline:")]
+    ends = [event.at for event in story.events if event.caused_by.startswith("deadline:")]
     assert ends[0] == local("2025-09-28 24:00")
     assert story.order().state is State.COMPLETED
     assert audit(story) == []

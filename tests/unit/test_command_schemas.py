@@ -16,7 +16,7 @@ from ops.web.examples import EXAMPLES, example
 Body = dict[str, Any]
 
 SCHEMAS = schemas.commands()
-JUDGES = {kind: Draft202012Validator(one) for kind, one in SCHEMAS.items()}
+JUDGES = {kind: Draft202012Validator(schema) for kind, schema in SCHEMAS.items()}
 
 
 def agreed(body: Body) -> bool:
@@ -36,7 +36,11 @@ def refusal_of(body: Body) -> str | None:
 
 def fields(kind: str, *, required: bool) -> list[str]:
     schema = SCHEMAS[kind]
-    return [one for one in schema["properties"] if (one in schema["required"]) is required]
+    return [
+        field_name
+        for field_name in schema["properties"]
+        if (field_name in schema["required"]) is required
+    ]
 
 
 def test_there_is_an_example_of_every_kind() -> None:
@@ -49,7 +53,7 @@ def test_an_example_is_accepted_and_lacks_or_adds_no_field(kind: str) -> None:
     assert agreed(body)
     for field in fields(kind, required=True):
         if field != "kind":
-            assert not agreed({name: one for name, one in body.items() if name != field})
+            assert not agreed({name: value for name, value in body.items() if name != field})
     assert not agreed(body | {"colour": "red"})
 
 
@@ -57,7 +61,7 @@ def test_an_example_is_accepted_and_lacks_or_adds_no_field(kind: str) -> None:
 def test_null_in_an_optional_field_is_absence(kind: str) -> None:
     body = example(kind)
     for field in fields(kind, required=False):
-        absent = {name: one for name, one in body.items() if name != field}
+        absent = {name: value for name, value in body.items() if name != field}
         assert agreed(absent) is agreed(absent | {field: None})
 
 

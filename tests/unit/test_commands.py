@@ -50,9 +50,9 @@ CREATOR = {
 
 def refusal(body: object) -> Malformed:
     text = body if isinstance(body, str | bytes) else json.dumps(body)
-    with pytest.raises(Malformed) as caught:
+    with pytest.raises(Malformed) as exc_info:
         parse(text)
-    return caught.value
+    return exc_info.value
 
 
 def accepted(body: dict[str, Any]) -> AnyCommand:
@@ -81,14 +81,14 @@ AMOUNTS = {
 def test_a_wrong_amount_is_refused_wherever_it_stands(amount: str) -> None:
     for body in (PLACE, PAY):
         text = json.dumps(body | {"amount_fen": "HERE"}).replace('"HERE"', AMOUNTS[amount])
-        found = refusal(text)
+        error = refusal(text)
         # A number beyond every reader is refused with the whole text, before fields are looked at.
-        assert found.detail.startswith(("amount_fen: ", "command: Invalid JSON: number out of"))
-        assert SECRET not in found.detail
-        assert found.command_id == "cmd_00001"
+        assert error.detail.startswith(("amount_fen: ", "command: Invalid JSON: number out of"))
+        assert SECRET not in error.detail
+        assert error.command_id == "cmd_00001"
     text = json.dumps(PAY | {"shares": [{"order_id": "o1", "amount_fen": "HERE"}]})
-    found = refusal(text.replace('"HERE"', AMOUNTS[amount]))
-    assert found.detail.startswith(("shares.0.amount_fen: ", "command: Invalid JSON: number out"))
+    error = refusal(text.replace('"HERE"', AMOUNTS[amount]))
+    assert error.detail.startswith(("shares.0.amount_fen: ", "command: Invalid JSON: number out"))
 
 
 @pytest.mark.parametrize("amount", [1, 2**53 - 1])
@@ -146,7 +146,7 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(
-    ("field", "body"), WRONG, ids=lambda one: one if isinstance(one, str) else ""
+    ("field", "body"), WRONG, ids=lambda parameter: parameter if isinstance(parameter, str) else ""
 )
 def test_a_wrong_field_is_named_and_its_words_are_not_repeated(
     field: str, body: dict[str, Any]
@@ -203,9 +203,9 @@ def test_what_is_no_object_is_no_command(text: str | bytes) -> None:
 def test_what_says_a_field_twice_says_nothing(once: str, twice: str) -> None:
     text = json.dumps(PLACE)
     assert once in text
-    found = refusal(text.replace(once, twice))
-    assert found.detail == "command: a field is there twice"
-    assert found.command_id == "cmd_00001"
+    error = refusal(text.replace(once, twice))
+    assert error.detail == "command: a field is there twice"
+    assert error.command_id == "cmd_00001"
 
 
 @pytest.mark.parametrize("half", ["\\ud800", "\\udfff", "\\ud800\\ud800"])
@@ -237,9 +237,9 @@ def test_a_hundred_thousand_levels_are_refused_and_the_id_kept(opening: str) -> 
 
 
 def test_a_text_that_never_ends_is_given_up_in_time_that_grows_with_its_length() -> None:
-    begun = time.process_time()
+    started_s = time.process_time()
     assert read_loosely('\\"' * 20_000) is None
-    assert time.process_time() - begun < 0.5
+    assert time.process_time() - started_s < 0.5
 
 
 def test_the_longest_honest_order_is_heard_however_it_is_spelt() -> None:
@@ -259,11 +259,11 @@ def test_null_in_an_optional_field_is_absence() -> None:
     unplanned = PLACE | {"expected_publish_at": None}
     assert accepted(unplanned).fingerprint() == accepted(PLACE).fingerprint()
     cancel = ORDER | {"kind": "cancel_order"}
-    spelt = [cancel, cancel | {"accept_forfeit": None}, cancel | {"accept_forfeit": False}]
-    spelt.append(cancel | {"reason": None})
-    assert len({accepted(one).fingerprint() for one in spelt}) == 1
-    spelt.append(cancel | {"accept_forfeit": True})
-    assert len({accepted(one).fingerprint() for one in spelt}) == 2
+    spellings = [cancel, cancel | {"accept_forfeit": None}, cancel | {"accept_forfeit": False}]
+    spellings.append(cancel | {"reason": None})
+    assert len({accepted(body).fingerprint() for body in spellings}) == 1
+    spellings.append(cancel | {"accept_forfeit": True})
+    assert len({accepted(body).fingerprint() for body in spellings}) == 2
 
 
 def test_the_same_instant_under_two_offsets_is_the_same_body() -> None:
@@ -283,11 +283,11 @@ def test_a_malformed_command_claims_no_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("when", "reason"), [("0s", None), ("365d", None), ("367d", "malformed"), ("-1s", "malformed")]
+    ("lead", "reason"), [("0s", None), ("365d", None), ("367d", "malformed"), ("-1s", "malformed")]
 )
-def test_a_publication_is_planned_within_a_year(when: str, reason: str | None) -> None:
-    planned = (START + span(when)).isoformat()
-    assert place(peopled(), expected_publish_at=planned).reason == reason
+def test_a_publication_is_planned_within_a_year(lead: str, reason: str | None) -> None:
+    planned_at = (START + span(lead)).isoformat()
+    assert place(peopled(), expected_publish_at=planned_at).reason == reason
 
 
 def test_an_order_sent_again_after_its_planned_publication_is_a_duplicate_all_the_same() -> None:

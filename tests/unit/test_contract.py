@@ -43,13 +43,13 @@ def test_the_contract_on_disk_is_up_to_date_and_keeps_its_promises() -> None:
 @pytest.mark.parametrize("name", documents())
 def test_every_schema_is_a_schema(name: str) -> None:
     document = documents()[name]
-    found = [document] if "$schema" in document else asyncapi_payloads(document)
-    for one in found:
-        Draft202012Validator.check_schema(one)
+    json_schemas = [document] if "$schema" in document else asyncapi_payloads(document)
+    for schema in json_schemas:
+        Draft202012Validator.check_schema(schema)
 
 
 def asyncapi_payloads(document: dict[str, Any]) -> list[dict[str, Any]]:
-    return [one["payload"] for one in document["components"]["messages"].values()]
+    return [message["payload"] for message in document["components"]["messages"].values()]
 
 
 def told() -> Iterator[dict[str, Any]]:
@@ -62,10 +62,10 @@ def told() -> Iterator[dict[str, Any]]:
 
 
 def test_the_schemas_accept_what_the_parser_accepts_and_refuse_what_it_refuses() -> None:
-    known = {kind: Draft202012Validator(one) for kind, one in schemas.commands().items()}
+    validators = {kind: Draft202012Validator(schema) for kind, schema in schemas.commands().items()}
     for command in told():
-        judge = known.get(str(command.get("kind")))
-        by_schema = judge is not None and judge.is_valid(command)
+        validator = validators.get(str(command.get("kind")))
+        by_schema = validator is not None and validator.is_valid(command)
         refusal = refusal_of(command)
         if refusal is None:
             assert by_schema, command
@@ -90,19 +90,19 @@ class Row:
 
 @pytest.mark.parametrize("situation", HISTORIES)
 def test_what_is_published_is_what_the_schemas_say(situation: str) -> None:
-    known = {name: Draft202012Validator(one) for name, one in published.events().items()}
+    validators = {name: Draft202012Validator(schema) for name, schema in published.events().items()}
     for event in story_of(situation).events:
-        carried = json.loads(cloud_event(Row(event_row(event, 0, {}))))
-        assert list(known[event.fact.type].iter_errors(carried)) == []
+        message = json.loads(cloud_event(Row(event_row(event, 0, {}))))
+        assert list(validators[event.fact.type].iter_errors(message)) == []
 
 
 def test_what_is_told_of_parties_debts_and_powers_is_what_the_schemas_say() -> None:
-    known = {name: Draft202012Validator(one) for name, one in published.events().items()}
+    validators = {name: Draft202012Validator(schema) for name, schema in published.events().items()}
     story = told_all()
     for event in story.events:
-        carried = json.loads(cloud_event(Row(event_row(event, 0, {}))))
-        assert list(known[event.fact.type].iter_errors(carried)) == [], carried
-    assert {one.fact.type for one in story.events} >= RARE
+        message = json.loads(cloud_event(Row(event_row(event, 0, {}))))
+        assert list(validators[event.fact.type].iter_errors(message)) == [], message
+    assert {event.fact.type for event in story.events} >= RARE
 
 
 RARE = {
@@ -119,31 +119,35 @@ def told_all() -> Story:
     story.ask("register_client", "platform", client_id="c1", name="C1")
     story.ask("register_provider", "platform", provider_id="v1", name="V1")
     story.ask("confirm_payout", "payments", payout_id="po_o1_mcn")
-    due = story.book.payouts["po_o1_creator"].wake_at or story.now
-    story.events += story.book.wake("payout:po_o1_creator", due)
-    story.now = due
+    wake_at = story.book.payouts["po_o1_creator"].wake_at or story.now
+    story.events += story.book.wake("payout:po_o1_creator", wake_at)
+    story.now = wake_at
     place(story, "o2")
     story.pay("p9", {"o2": DEPOSIT, "nobody": 5})
-    lost = {"payment_id": "p9", "order_id": "nobody", "to": "c1", "reason": "misspelt"}
-    story.ask("resolve_suspense", "operator", **lost)
+    suspense_fields = {"payment_id": "p9", "order_id": "nobody", "to": "c1", "reason": "misspelt"}
+    story.ask("resolve_suspense", "operator", **suspense_fields)
     story.ask("appoint_provider", "client", order_id="o2", provider_id="v1")
     story.ask("pause_clock", "operator", order_id="o2", reason="ill")
     story.ask("resume_clock", "operator", order_id="o2", reason="well")
-    later = instant_text(story.now + timedelta(days=2))
-    story.ask("extend_deadline", "operator", order_id="o2", until=later, reason="ill")
+    later_at = instant_text(story.now + timedelta(days=2))
+    story.ask("extend_deadline", "operator", order_id="o2", until=later_at, reason="ill")
     story.ask(
         "operator_act",
         "operator",
         command={"kind": "cancel_order", "order_id": "o2"},
         reason="asked",
     )
-    due = story.book.refunds["rf_p9_o2"].wake_at or story.now
-    story.events += story.book.wake("refund:rf_p9_o2", due)
+    wake_at = story.book.refunds["rf_p9_o2"].wake_at or story.now
+    story.events += story.book.wake("refund:rf_p9_o2", wake_at)
     story.ask("confirm_refund", "payments", refund_id="rf_p9_o2")
-    for name in ("x1", "x2"):
-        report = {"violation_id": name, "creator_id": "k1", "url": "https://a.example/b"}
-        seen = {"seen_at": instant_text(story.now), "evidence": "seen"}
-        story.ask("report_violation", "platform", **report, **seen)
+    for violation_id in ("x1", "x2"):
+        violation_fields = {
+            "violation_id": violation_id,
+            "creator_id": "k1",
+            "url": "https://a.example/b",
+        }
+        evidence_fields = {"seen_at": instant_text(story.now), "evidence": "seen"}
+        story.ask("report_violation", "platform", **violation_fields, **evidence_fields)
     story.ask("overturn_violation", "operator", violation_id="x2", reason="a mistake")
     story.ask("end_contract", "creator", creator_id="k1")
     assert set(story.settled[-12:]) == {("applied", None)}
@@ -151,38 +155,40 @@ def told_all() -> Story:
 
 
 def test_every_channel_of_the_document_carries_messages_that_it_defines() -> None:
-    made = asyncapi.document("1.2.3")
-    messages = made["components"]["messages"]
-    for channel in made["channels"].values():
-        names = [one["$ref"].rpartition("/")[2] for one in channel["messages"].values()]
+    document = asyncapi.document("1.2.3")
+    messages = document["components"]["messages"]
+    for channel in document["channels"].values():
+        names = [
+            message_ref["$ref"].rpartition("/")[2] for message_ref in channel["messages"].values()
+        ]
         assert names
         assert set(names) <= messages.keys()
-    assert made["channels"]["events"]["messages"].keys() == FACTS.keys()
+    assert document["channels"]["events"]["messages"].keys() == FACTS.keys()
 
 
 def test_a_message_as_we_write_it_obeys_the_schema_once_it_is_stamped() -> None:
     _, _, before, after = wrap(COMMANDS, "commands", ["{}"])
-    judge = Draft202012Validator(schemas.message())
-    assert judge.is_valid(json.loads(before + '1,"stamp":1' + after))
-    assert not judge.is_valid({"queue_name": "wakeups"})
+    validator = Draft202012Validator(schemas.message())
+    assert validator.is_valid(json.loads(before + '1,"stamp":1' + after))
+    assert not validator.is_valid({"queue_name": "wakeups"})
 
 
 def changed(schema: dict[str, Any], change: str) -> dict[str, Any]:
     """Change one field of the toy schema below."""
-    made = deepcopy(schema)
+    changed_schema = deepcopy(schema)
     name, _, value = change.partition("=")
     if name == "drop":
-        del made["properties"][value]
+        del changed_schema["properties"][value]
     elif name == "require":
-        made["required"].append(value)
+        changed_schema["required"].append(value)
     elif name == "release":
-        made["required"].remove(value)
+        changed_schema["required"].remove(value)
     elif name == "add":
-        made["properties"][value] = {"type": "string"}
+        changed_schema["properties"][value] = {"type": "string"}
     else:
         field, _, keyword = name.partition(".")
-        made["properties"][field][keyword] = json.loads(value)
-    return made
+        changed_schema["properties"][field][keyword] = json.loads(value)
+    return changed_schema
 
 
 READERS: tuple[Readers, ...] = ("us", "others")
@@ -222,14 +228,20 @@ def test_growing_is_no_break_and_taking_back_is(
     breaks_others: bool,  # noqa: FBT001 - the same
 ) -> None:
     expected: dict[Readers, bool] = {"us": breaks_us, "others": breaks_others}
-    for readers, broken in expected.items():
-        found = breaks({"toy": TOY}, {"toy": changed(TOY, change)}, readers)
-        assert bool(found) is broken, found
+    for readers, is_breaking in expected.items():
+        breaking_changes = breaks({"toy": TOY}, {"toy": changed(TOY, change)}, readers)
+        assert bool(breaking_changes) is is_breaking, breaking_changes
 
 
 def test_a_pattern_may_allow_more_kinds_and_no_fewer() -> None:
-    few, more = "^(order|mcn):[a-z]{1,9}$", "^((mcn|order):[a-z]{1,9}|refund:x(~[0-9])?)$"
-    old, new = ({"toy": {"type": "string", "pattern": one}} for one in (few, more))
+    narrow_pattern, wide_pattern = (
+        "^(order|mcn):[a-z]{1,9}$",
+        "^((mcn|order):[a-z]{1,9}|refund:x(~[0-9])?)$",
+    )
+    old, new = (
+        {"toy": {"type": "string", "pattern": pattern}}
+        for pattern in (narrow_pattern, wide_pattern)
+    )
     for readers in READERS:
         assert breaks(old, new, readers) == []
         assert breaks(new, old, readers) == ["toy: pattern changed"]
@@ -243,8 +255,10 @@ def test_what_hangs_on_a_field_that_came_later_breaks_nobody() -> None:
 
 
 def test_of_several_kinds_of_object_each_is_compared_with_itself() -> None:
-    kinds = [{"type": "object", "properties": {"kind": {"const": one}}} for one in ("a", "b")]
-    old, new = {"toy": {"oneOf": kinds}}, {"toy": {"oneOf": kinds[:1]}}
+    kind_schemas = [
+        {"type": "object", "properties": {"kind": {"const": kind}}} for kind in ("a", "b")
+    ]
+    old, new = {"toy": {"oneOf": kind_schemas}}, {"toy": {"oneOf": kind_schemas[:1]}}
     assert breaks(old, new, "us") == ["toy: no longer b"]
     assert breaks(new, old, "us") == []
 
@@ -269,19 +283,26 @@ def test_a_stale_a_missing_and_a_leftover_file_are_found(tmp_path: Path) -> None
 
 
 def test_a_release_is_a_promise_and_is_made_once(tmp_path: Path) -> None:
-    made = release(tmp_path)
+    path = release(tmp_path)
     with pytest.raises(Refused, match="released before"):
         release(tmp_path)
-    promised = json.loads(made.read_text("utf-8"))
-    promised["commands"]["place_order"]["properties"]["colour"] = {"type": "string"}
-    del promised["events"]["order.placed"]["properties"]["source"]
-    made.write_text(json.dumps(promised), "utf-8")
+    released_contract = json.loads(path.read_text("utf-8"))
+    released_contract["commands"]["place_order"]["properties"]["colour"] = {"type": "string"}
+    del released_contract["events"]["order.placed"]["properties"]["source"]
+    path.write_text(json.dumps(released_contract), "utf-8")
     assert broken_promises(tmp_path) == ["place_order.colour: removed"]
 
 
 def test_the_page_names_the_keys_limits_and_streams_that_the_code_uses() -> None:
     page = (FOLDER / "README.md").read_text("utf-8")
     keys = Keys(COMMANDS)
-    named = [keys.waiting, keys.messages, keys.pending, keys.bell, *STREAMS, ACTORS[COMMANDS]]
-    named += [str(MOST_WAITING), str(MAX_ITEMS), f"{Limits().kept:,}".replace(",", " ")]
-    assert [one for one in named if one not in page] == []
+    required_words = [
+        keys.waiting,
+        keys.messages,
+        keys.pending,
+        keys.bell,
+        *STREAMS,
+        ACTORS[COMMANDS],
+    ]
+    required_words += [str(MOST_WAITING), str(MAX_ITEMS), f"{Limits().kept:,}".replace(",", " ")]
+    assert [word for word in required_words if word not in page] == []

@@ -51,11 +51,11 @@ def test_a_situation_is_what_its_name_says_and_its_books_are_right(situation: st
 
 def test_the_situations_know_every_state_and_ending_of_an_orders_life() -> None:
     orders = [story_of(situation).order() for situation in HISTORIES]
-    assert {one.state for one in orders} == set(State)
-    disputes = {one.reason for one in orders if one.state is State.IN_ARBITRATION}
+    assert {order.state for order in orders} == set(State)
+    disputes = {order.reason for order in orders if order.state is State.IN_ARBITRATION}
     assert disputes == set(DISPUTES)
     endings = {(state, reason) for state, reasons in ENDINGS.items() for reason in reasons}
-    assert {(one.state, one.reason) for one in orders if one.is_final} == endings
+    assert {(order.state, order.reason) for order in orders if order.is_final} == endings
 
 
 def test_spans_add_and_subtract() -> None:

@@ -8,29 +8,29 @@ from tests.unit.controls import AMOUNT, DEPOSIT, START, Story, audit, peopled, p
 
 def overdue(story: Story, subject: str, after: str) -> list[dict[str, object]]:
     story.wake(subject, story.now + span(after))
-    return [one.published() for one in story.told("operator.alerted")]
+    return [event.published() for event in story.told("operator.alerted")]
 
 
 def test_a_refund_that_has_not_left_in_a_week_is_told_to_an_operator_once() -> None:
     story = story_of("declined")
-    (name,) = story.book.refunds
-    assert overdue(story, f"refund:{name}", "7d-1us") == []
-    (told,) = overdue(story, f"refund:{name}", "7d")
-    assert (told["alert"], told["refund_id"], told["for_order_id"]) == (
+    (refund_id,) = story.book.refunds
+    assert overdue(story, f"refund:{refund_id}", "7d-1us") == []
+    (alert,) = overdue(story, f"refund:{refund_id}", "7d")
+    assert (alert["alert"], alert["refund_id"], alert["for_order_id"]) == (
         "refund_overdue",
-        name,
+        refund_id,
         "o1",
     )
-    assert (told["amount_fen"], told["due_at"]) == (DEPOSIT, "2026-03-09T02:00:00Z")
-    assert len(overdue(story, f"refund:{name}", "90d")) == 1
+    assert (alert["amount_fen"], alert["due_at"]) == (DEPOSIT, "2026-03-09T02:00:00Z")
+    assert len(overdue(story, f"refund:{refund_id}", "90d")) == 1
     assert audit(story) == []
 
 
 def test_a_payout_that_has_not_left_in_a_week_is_told_too() -> None:
     story = story_of("completed")
-    (told,) = overdue(story, "payout:po_o1_creator", "8d")
-    assert (told["alert"], told["payout_id"]) == ("payout_overdue", "po_o1_creator")
-    assert (told["amount_fen"], told["payment_id"]) == (AMOUNT, "")
+    (alert,) = overdue(story, "payout:po_o1_creator", "8d")
+    assert (alert["alert"], alert["payout_id"]) == ("payout_overdue", "po_o1_creator")
+    assert (alert["amount_fen"], alert["payment_id"]) == (AMOUNT, "")
 
 
 def test_what_has_left_is_never_overdue() -> None:
@@ -51,8 +51,8 @@ def suspended() -> Story:
 def resolve(
     story: Story, order_id: str, by: str = "operator", payment_id: str = "px"
 ) -> str | None:
-    asked = {"payment_id": payment_id, "order_id": order_id, "to": "c7", "reason": "typed wrongly"}
-    return story.ask("resolve_suspense", by, **asked).reason
+    fields = {"payment_id": payment_id, "order_id": order_id, "to": "c7", "reason": "typed wrongly"}
+    return story.ask("resolve_suspense", by, **fields).reason
 
 
 def test_each_share_in_suspense_goes_back_on_its_own_and_once() -> None:

@@ -152,18 +152,18 @@ def test_a_decision_falls_as_the_table_says(row: dict[str, str]) -> None:
     story = story_of(row["while"])
     before = story.order()
     at = before.entered_at + span(row["after"])
-    what, _, given = row["asked"].partition(" ")
-    if what == "pay":
-        amount, _, paid = given.partition(" ")
-        paid_at = before.entered_at + span(paid) if paid else at
-        shares, when = {"o1": int(amount)}, instant_text(paid_at)
-        settlement = story.pay("p_late", shares, at, paid_at=when)
+    action, _, argument = row["asked"].partition(" ")
+    if action == "pay":
+        amount, _, paid_offset = argument.partition(" ")
+        paid_at = before.entered_at + span(paid_offset) if paid_offset else at
+        shares, paid_at_text = {"o1": int(amount)}, instant_text(paid_at)
+        outcome = story.pay("p_late", shares, at, paid_at=paid_at_text)
     else:
-        more: dict[str, object] = {FIELDS[what]: int(given)} if given.isdecimal() else {}
-        more |= {"accept_forfeit": True} if given == "forfeit" else {}
-        settlement = story.ask(MOVES[what][0], row["by"], at, order_id="o1", **more)
+        fields: dict[str, object] = {FIELDS[action]: int(argument)} if argument.isdecimal() else {}
+        fields |= {"accept_forfeit": True} if argument == "forfeit" else {}
+        outcome = story.ask(MOVES[action][0], row["by"], at, order_id="o1", **fields)
     becomes = before.state if row["becomes"] == "-" else row["becomes"]
-    assert (settlement.reason or "-", story.order().state) == (row["because"], becomes)
+    assert (outcome.reason or "-", story.order().state) == (row["because"], becomes)
     if becomes == before.state:
         # Staying never moves a deadline.
         assert story.order().due_at == before.due_at
@@ -172,19 +172,32 @@ def test_a_decision_falls_as_the_table_says(row: dict[str, str]) -> None:
 
 def test_every_row_of_the_table_of_transitions_has_a_decision() -> None:
     states = {situation: story_of(situation).order().state for situation in HISTORIES}
-    asked = {(states[row["while"]], row["asked"].split()[0]) for row in DECISIONS}
-    named = MOVES | {"pay": ("confirm_payment", "payments")}
-    decided = {(state, named[what][0]) for state, what in asked}
-    rows = {(one.source, one.command) for one in TRANSITIONS if one.command != ENFORCE_DEADLINE}
-    decided |= {
-        (states[row["while"]], named[row["asked"].split()[0]][0]) for row in test_work.DECISIONS
+    state_actions = {(states[row["while"]], row["asked"].split()[0]) for row in DECISIONS}
+    commands_by_action = MOVES | {"pay": ("confirm_payment", "payments")}
+    decided_commands = {(state, commands_by_action[action][0]) for state, action in state_actions}
+    listed_commands = {
+        (transition.source, transition.command)
+        for transition in TRANSITIONS
+        if transition.command != ENFORCE_DEADLINE
     }
-    rows = {one for one in rows if one[1] not in NOT_ASKED}
+    decided_commands |= {
+        (states[row["while"]], commands_by_action[row["asked"].split()[0]][0])
+        for row in test_work.DECISIONS
+    }
+    listed_commands = {
+        state_command for state_command in listed_commands if state_command[1] not in NOT_ASKED
+    }
     # tests/unit/test_operators.py and test_parties.py have these, state by state.
     elsewhere = ("extend_deadline", "pause_clock", "resume_clock", "appoint_provider")
-    assert {one for one in rows - decided if one[1] not in elsewhere} == set()
+    assert {
+        state_command
+        for state_command in listed_commands - decided_commands
+        if state_command[1] not in elsewhere
+    } == set()
     lapsed = {row["while"] for row in DECISIONS if row["becomes"] in ("expired", "forfeited")}
-    assert {states[one] for one in lapsed} >= MEANT_FOR[ENFORCE_DEADLINE] & DEPOSIT_PHASE
+    assert {states[situation] for situation in lapsed} >= MEANT_FOR[
+        ENFORCE_DEADLINE
+    ] & DEPOSIT_PHASE
 
 
 def test_a_reason_that_comes_first_hides_those_after_it() -> None:
@@ -232,8 +245,8 @@ def test_every_reason_there_is_has_been_given_somewhere() -> None:
         Reason.UNKNOWN_CREATOR,
         Reason.UNKNOWN_MCN,
     }
-    given = {row["because"] for row in (*DECISIONS, *test_work.DECISIONS)} - {"-"}
-    assert given == set(Reason) - elsewhere - before_the_order - LATER_EXAMPLES
+    reasons_given = {row["because"] for row in (*DECISIONS, *test_work.DECISIONS)} - {"-"}
+    assert reasons_given == set(Reason) - elsewhere - before_the_order - LATER_EXAMPLES
 
 
 def test_a_policy_is_frozen_on_the_order_it_was_placed_under() -> None:

@@ -58,8 +58,10 @@ class Stand:
 
     def _count(self, step: Step) -> None:
         for line in self.world.play(step):
-            sent = (one for one in line["events"] if "reminded" in one["type"])
-            self.reminders.update(reminder(one["type"], one["caused_by"]) for one in sent)
+            reminder_events = (event for event in line["events"] if "reminded" in event["type"])
+            self.reminders.update(
+                reminder(event["type"], event["caused_by"]) for event in reminder_events
+            )
             if "outcome" in line:
                 self.told[line["outcome"], line["reason"]] += 1
 
@@ -70,8 +72,10 @@ class Stand:
         return Counter(map(ending, self.orders()))
 
     def outcomes(self, command_ids: Collection[str]) -> Mapping[str, Receipt]:
-        kept = self.world.book.receipts
-        return {one: kept[one] for one in command_ids if one in kept}
+        receipts = self.world.book.receipts
+        return {
+            command_id: receipts[command_id] for command_id in command_ids if command_id in receipts
+        }
 
     def orders(self) -> Iterator[Order]:
         self._count(Step(self.clock.now(), None))
@@ -81,7 +85,7 @@ class Stand:
         return self.told
 
     def moved(self) -> Sequence[Posting]:
-        return [one for _, one in self.world.book.postings]
+        return [posting for _, posting in self.world.book.postings]
 
     def reminded(self) -> Counter[Ending]:
         return self.reminders
@@ -90,7 +94,9 @@ class Stand:
         return [0.01, 0.02]
 
     def audit(self) -> Report:
-        return Report(findings=[Finding("no_debts", one, "-5 fen") for one in self.complaint])
+        return Report(
+            findings=[Finding("no_debts", subject, "-5 fen") for subject in self.complaint]
+        )
 
 
 @cache
@@ -100,10 +106,10 @@ def programme() -> Programme:
 
 def verdict_on(stand: Stand) -> tuple[set[str], str]:
     running = Pipeline(stand.submit, stand, dict)
-    show, found = perform(programme(), running, stand.clock)
-    checks = verdict.check(show.forecast, found)
-    report = verdict.report(show.forecast, found, show.steps)
-    return {one.what for one in checks if one.faults}, report
+    show, actual = perform(programme(), running, stand.clock)
+    checks = verdict.check(show.forecast, actual)
+    report = verdict.report(show.forecast, actual, show.steps)
+    return {check.what for check in checks if check.faults}, report
 
 
 def test_all_is_right_when_the_pipeline_obeys_the_rules() -> None:

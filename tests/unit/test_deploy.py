@@ -19,8 +19,8 @@ from workers.settings import NAMES, project_root
 
 DEPLOY = project_root() / "deploy"
 UNITS = sorted((DEPLOY / "systemd").iterdir())
-SERVICES = [one for one in UNITS if one.suffix == ".service"]
-KINDS = {one.kind for one in earnest_programs(workers=1)}
+SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
+KINDS = {program.kind for program in earnest_programs(workers=1)}
 
 
 def load(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
@@ -30,10 +30,14 @@ def load(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
 def asked_of_metrics() -> set[str]:
     """Collect the names of metrics that the dashboard and the alerts speak of."""
     board = json.loads((DEPLOY / "grafana" / "earnest.json").read_text("utf-8"))
-    shown = [one["expr"] for panel in board["panels"] for one in panel["targets"]]
+    panel_expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
     groups = load(DEPLOY / "prometheus" / "alerts.yml")["groups"]
-    told = [rule["expr"] for group in groups for rule in group["rules"]]
-    return {name for expr in shown + told for name in re.findall(r"earnest_\w+", expr)}
+    rule_expressions = [rule["expr"] for group in groups for rule in group["rules"]]
+    return {
+        name
+        for expression in panel_expressions + rule_expressions
+        for name in re.findall(r"earnest_\w+", expression)
+    }
 
 
 def test_every_kind_of_process_has_a_unit_and_each_is_notified_when_it_works() -> None:
@@ -47,11 +51,11 @@ def test_every_kind_of_process_has_a_unit_and_each_is_notified_when_it_works() -
 
 
 def test_every_unit_is_hardened_alike() -> None:
-    hardened = {
+    hardening_texts = {
         unit.read_text("utf-8").split("User=")[1].partition("\n\n[")[0] for unit in SERVICES
     }
-    assert len({one.strip() for one in hardened}) == 1
-    assert "ProtectSystem=strict" in hardened.pop()
+    assert len({text.strip() for text in hardening_texts}) == 1
+    assert "ProtectSystem=strict" in hardening_texts.pop()
 
 
 def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
@@ -62,28 +66,34 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
         text = unit.read_text("utf-8").replace("/opt/earnest/.venv/bin/python", sys.executable)
         (tmp_path / unit.name).write_text(text, "utf-8")
     command = [program, "verify", "--man=no", *map(str, sorted(tmp_path.iterdir()))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    completed_process = subprocess.run(command, capture_output=True, text=True, check=False)
     # What else is installed on this machine is not ours to judge.
-    ours = [line for line in done.stderr.splitlines() if "earnest" in line]
-    assert ours == []
+    earnest_lines = [line for line in completed_process.stderr.splitlines() if "earnest" in line]
+    assert earnest_lines == []
 
 
 def test_compose_runs_every_kind_of_process_with_settings_that_exist() -> None:
     services = load(DEPLOY / "compose.yaml")["services"]
-    run = {words[0] for one in services.values() if isinstance(words := one.get("command"), list)}
-    assert run == KINDS
-    told = {name for one in services.values() for name in one.get("environment", {})}
-    assert {one for one in told if one.startswith("EARNEST_")} <= set(NAMES)
+    kinds_run = {
+        words[0]
+        for service in services.values()
+        if isinstance(words := service.get("command"), list)
+    }
+    assert kinds_run == KINDS
+    variable_names = {
+        name for service in services.values() for name in service.get("environment", {})
+    }
+    assert {name for name in variable_names if name.startswith("EARNEST_")} <= set(NAMES)
     names = set(services)
-    for one in services.values():
-        assert set(one.get("depends_on", {})) <= names
+    for service in services.values():
+        assert set(service.get("depends_on", {})) <= names
 
 
 def test_compose_files_that_are_mounted_exist() -> None:
     services = load(DEPLOY / "compose.yaml")["services"]
-    mounts = [one for service in services.values() for one in service.get("volumes", ())]
-    local = [one.partition(":")[0] for one in mounts if one.startswith(".")]
-    assert [one for one in local if not (DEPLOY / one).exists()] == []
+    mounts = [mount for service in services.values() for mount in service.get("volumes", ())]
+    local = [mount.partition(":")[0] for mount in mounts if mount.startswith(".")]
+    assert [path for path in local if not (DEPLOY / path).exists()] == []
 
 
 def test_the_image_copies_every_package_and_nothing_that_is_not_there() -> None:
@@ -111,10 +121,12 @@ def test_every_alert_says_what_is_wrong_and_how_grave_it_is() -> None:
 
 def test_panels_do_not_overlap() -> None:
     board = json.loads((DEPLOY / "grafana" / "earnest.json").read_text("utf-8"))
-    taken: set[tuple[int, int]] = set()
-    for place in (panel["gridPos"] for panel in board["panels"]):
-        columns = range(place["x"], place["x"] + place["w"])
-        cells = {(x, y) for x in columns for y in range(place["y"], place["y"] + place["h"])}
+    occupied_cells: set[tuple[int, int]] = set()
+    for position in (panel["gridPos"] for panel in board["panels"]):
+        columns = range(position["x"], position["x"] + position["w"])
+        cells = {
+            (x, y) for x in columns for y in range(position["y"], position["y"] + position["h"])
+        }
         assert max(columns) < 24
-        assert not cells & taken
-        taken |= cells
+        assert not cells & occupied_cells
+        occupied_cells |= cells

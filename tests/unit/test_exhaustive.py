@@ -40,7 +40,7 @@ SIDES = {
 
 
 def who(sides: str) -> set[str]:
-    return set[str]().union(*(SIDES[one] for one in sides.split(",")))
+    return set[str]().union(*(SIDES[side] for side in sides.split(",")))
 
 
 HEARD = {
@@ -74,19 +74,20 @@ HEARD = {
     """)
     for kind in row["may ask"].split()
 }
-HEARD |= {(one, "cancel_order"): who("C") for one in BEFORE_PUBLICATION}
-HEARD |= {(one, "withdraw_order"): who("KM") for one in BEFORE_PUBLICATION}
-HEARD |= {(one, "dispute_order"): who("C,KM") for one in BEFORE_PUBLICATION}
+HEARD |= {(state, "cancel_order"): who("C") for state in BEFORE_PUBLICATION}
+HEARD |= {(state, "withdraw_order"): who("KM") for state in BEFORE_PUBLICATION}
+HEARD |= {(state, "dispute_order"): who("C,KM") for state in BEFORE_PUBLICATION}
 HEARD |= {
-    (one, kind): who("O")
-    for one in LAPSING
+    (state, kind): who("O")
+    for state in LAPSING
     for kind in ("extend_deadline", "pause_clock", "resume_clock")
 }
-HEARD |= {(one, "appoint_provider"): who("C,KM") for one in set(State) - FINAL}
+HEARD |= {(state, "appoint_provider"): who("C,KM") for state in set(State) - FINAL}
 
 KINDS = sorted({kind for _, kind in HEARD})
 MAY_ASK = {
-    kind: set[str]().union(*(by for (_, one), by in HEARD.items() if one == kind)) for kind in KINDS
+    kind: set[str]().union(*(by for (_, heard_kind), by in HEARD.items() if heard_kind == kind))
+    for kind in KINDS
 }
 # What a judge, not the table, refuses as the wrong moment: how the order was placed decides.
 NOT_THIS_ORDER = {
@@ -117,7 +118,7 @@ LAPSED: dict[str, tuple[State, ...]] = {
 }
 # Where the creator's contract has ended, and with it the agency's.
 NO_AGENCY = ("cancelled_left", "declined_left")
-ASKERS = [*PEOPLE, *(f"{role}:{one}" for role, one in STRANGERS.items())]
+ASKERS = [*PEOPLE, *(f"{role}:{party_id}" for role, party_id in STRANGERS.items())]
 ASKERS += ["provider:v1", "provider:v2", "provider:v9"]
 # Whose part an operator plays: the client's, where it may ask, else the creator's.
 PLAYED = {kind: "client" if "client" in by else "creator" for kind, by in MAY_ASK.items()}
@@ -142,12 +143,12 @@ def command(kind: str, asker: str) -> OrderCommand | OperatorAct:
     body |= needed(kind, order_in("offered"), START)
     body["by"] = party("operator" if asker == "acting" else asker)
     if asker == "acting":
-        asked = {name: value for name, value in body.items() if name not in ("id", "by")}
+        inner_command = {name: value for name, value in body.items() if name not in ("id", "by")}
         body = {"id": "cmd_asked", "kind": "operator_act", "by": party("operator")}
-        body |= {"command": asked, "reason": "on the telephone"}
-    made = parse(json.dumps(body))
-    assert isinstance(made, OrderCommand | OperatorAct)
-    return made
+        body |= {"command": inner_command, "reason": "on the telephone"}
+    parsed_command = parse(json.dumps(body))
+    assert isinstance(parsed_command, OrderCommand | OperatorAct)
+    return parsed_command
 
 
 def verdict_by_the_book(situation: str, kind: str, asker: str) -> str:
@@ -157,10 +158,12 @@ def verdict_by_the_book(situation: str, kind: str, asker: str) -> str:
     only_payments = situation in ("grace", "balance_overdue")
     if only_payments and kind not in ("confirm_unpaid", "appoint_provider"):
         return "late"
-    closed = asker == "acting" and state in FINAL
-    if not closed and by in HEARD.get((state, kind), ()):
+    is_closed = asker == "acting" and state in FINAL
+    if not is_closed and by in HEARD.get((state, kind), ()):
         return "wrong_state" if kind in NOT_THIS_ORDER.get(situation, ()) else "heard"
-    missed = any(by in HEARD.get((one, kind), ()) for one in LAPSED.get(situation, ()))
+    missed = any(
+        by in HEARD.get((lapsed_state, kind), ()) for lapsed_state in LAPSED.get(situation, ())
+    )
     return "late" if missed or only_payments else "wrong_state"
 
 
@@ -168,9 +171,9 @@ def verdict_of_the_code(situation: str, kind: str, asker: str) -> str:
     order = order_in(situation)
     since = order.due_at if situation == "grace" else order.entered_at
     assert since is not None
-    verdict = decide(order, command(kind, asker), since + MICRO, creator_in(situation))
-    refused = (Reason.NOT_ALLOWED, Reason.LATE, Reason.WRONG_STATE)
-    return str(verdict.reason) if verdict.reason in refused else "heard"
+    decision = decide(order, command(kind, asker), since + MICRO, creator_in(situation))
+    refusal_reasons = (Reason.NOT_ALLOWED, Reason.LATE, Reason.WRONG_STATE)
+    return str(decision.reason) if decision.reason in refusal_reasons else "heard"
 
 
 def everything_asked() -> list[tuple[str, str]]:
@@ -179,8 +182,8 @@ def everything_asked() -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_everybody_is_answered_as_the_domain_says(situation: str) -> None:
-    answers = {one: verdict_of_the_code(situation, *one) for one in everything_asked()}
-    by_the_book = {one: verdict_by_the_book(situation, *one) for one in answers}
+    answers = {request: verdict_of_the_code(situation, *request) for request in everything_asked()}
+    by_the_book = {request: verdict_by_the_book(situation, *request) for request in answers}
     assert answers == by_the_book
 
 
@@ -204,21 +207,26 @@ UNNOTICED = table("""
 
 @pytest.mark.parametrize("row", UNNOTICED, ids=lambda row: f"{row['before']} {row['after']}")
 def test_nobody_is_answered_otherwise_because_time_passed_unnoticed(row: dict[str, str]) -> None:
-    order = noticed = order_in(row["before"])
+    order = noticed_order = order_in(row["before"])
     for _ in range(int(row["lapses"])):
-        assert noticed.lapses_at is not None
-        at = noticed.lapses_at + MICRO
-        noticed = elapse(noticed, at).order
+        assert noticed_order.lapses_at is not None
+        at = noticed_order.lapses_at + MICRO
+        noticed_order = elapse(noticed_order, at).order
     creator = creator_in(row["before"])
     for kind, asker in everything_asked():
-        verdict = decide(order, command(kind, asker), at, creator)
-        again = decide(noticed, command(kind, asker), at, creator)
-        assert (verdict.reason, verdict.order) == (again.reason, again.order)
+        decision = decide(order, command(kind, asker), at, creator)
+        noticed_decision = decide(noticed_order, command(kind, asker), at, creator)
+        assert (decision.reason, decision.order) == (
+            noticed_decision.reason,
+            noticed_decision.order,
+        )
         by_the_book = verdict_by_the_book(row["after"], kind, asker)
-        assert by_the_book in (verdict.reason, "heard")
+        assert by_the_book in (decision.reason, "heard")
 
 
 def test_the_table_lists_what_the_domain_says_commands_are_meant_for() -> None:
-    meant = {kind: {state for state, one in HEARD if one == kind} for kind in KINDS}
-    assert meant == {kind: set(MEANT_FOR[kind]) for kind in KINDS}
+    states_by_kind = {
+        kind: {state for state, heard_kind in HEARD if heard_kind == kind} for kind in KINDS
+    }
+    assert states_by_kind == {kind: set(MEANT_FOR[kind]) for kind in KINDS}
     assert set(KINDS) == {kind for kind, _ in MOVES.values()}

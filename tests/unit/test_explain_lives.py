@@ -152,31 +152,31 @@ rated
 
 def lives() -> dict[str, list[str]]:
     """Read the table: under the name of a situation what must be said of it."""
-    found: dict[str, list[str]] = {}
+    phrases_by_situation: dict[str, list[str]] = {}
     for line in LIVES.strip().splitlines():
         if line.startswith(" "):
-            found[list(found)[-1]].append(line.strip())
+            phrases_by_situation[list(phrases_by_situation)[-1]].append(line.strip())
         else:
-            found[line] = []
-    return found
+            phrases_by_situation[line] = []
+    return phrases_by_situation
 
 
 @pytest.mark.parametrize("situation", lives())
 def test_of_every_life_is_said_what_an_operator_would_ask(situation: str) -> None:
     text = one_line(narrated(story_of(situation)))
-    assert [one for one in lives()[situation] if one_line(one) not in text] == []
+    assert [phrase for phrase in lives()[situation] if one_line(phrase) not in text] == []
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
 def test_orders_show_says_in_a_sentence_what_is_waited_for(situation: str) -> None:
     order = story_of(situation).order()
-    said = next_step(order)
+    sentence = next_step(order)
     if order.is_final:
-        assert said == f"nothing; it ended as {order.state} ({order.reason})"
+        assert sentence == f"nothing; it ended as {order.state} ({order.reason})"
         return
-    assert said.startswith(f"it waits for {WAITS_FOR[order.state]}")
-    assert ("is stopped by" in said) is bool(order.stoppers)
-    assert ("no time ends that" in said) is (order.state is State.IN_ARBITRATION)
+    assert sentence.startswith(f"it waits for {WAITS_FOR[order.state]}")
+    assert ("is stopped by" in sentence) is bool(order.stoppers)
+    assert ("no time ends that" in sentence) is (order.state is State.IN_ARBITRATION)
 
 
 def one_line(text: str) -> str:
@@ -187,5 +187,5 @@ def test_no_ending_no_dispute_and_no_wait_is_left_out() -> None:
     orders = [story_of(situation).order() for situation in lives()]
     endings = {(state, reason) for state, reasons in ENDINGS.items() for reason in reasons}
     disputes = {(State.IN_ARBITRATION, reason) for reason in DISPUTES}
-    assert {(one.state, one.reason) for one in orders} >= endings | disputes
-    assert {one.state for one in orders} == set(State)
+    assert {(order.state, order.reason) for order in orders} >= endings | disputes
+    assert {order.state for order in orders} == set(State)

@@ -33,13 +33,15 @@ SITUATIONS = (
     *("forfeited_asked", "released", "completed", "rated", "declined"),
 )
 
-ASKED = sorted({one.command for one in TRANSITIONS} - {*NOT_ASKED, "confirm_payment"})
+ASKED = sorted({transition.command for transition in TRANSITIONS} - {*NOT_ASKED, "confirm_payment"})
 
 
 def rows_of(story: Story) -> dict[tuple[str, str], Row]:
     """Return what is said of each command and role."""
     return {
-        (row["command"], who["role"]): row for row in accounted(story)["may"] for who in row["who"]
+        (row["command"], party["role"]): row
+        for row in accounted(story)["may"]
+        for party in row["who"]
     }
 
 
@@ -51,8 +53,8 @@ def fields_of(kind: str, story: Story) -> Row:
     """Fill in what a command must say; of what operators may decide, what is always possible."""
     if kind == "appoint_provider":
         return {"provider_id": None}
-    given = "cancel=0" if kind == "resolve_dispute" else ""
-    return needed(kind, story.order(), story.now, given)
+    argument = "cancel=0" if kind == "resolve_dispute" else ""
+    return needed(kind, story.order(), story.now, argument)
 
 
 def said_in(row: Row) -> Row:
@@ -63,19 +65,23 @@ def said_in(row: Row) -> Row:
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_what_is_said_to_be_allowed_is_and_nothing_else_is(situation: str) -> None:
     story = story_of(situation)
-    said = rows_of(story)
+    rows = rows_of(story)
     for kind, role in product(ASKED, PEOPLE):
-        row = said.get((kind, role), {"refused": "not said", "terms": {}})
-        told = deepcopy(story)
-        settled = told.ask(kind, role, order_id="o1", **fields_of(kind, story) | said_in(row))
-        assert (settled.reason is None) is (row["refused"] is None), (kind, role, settled.reason)
+        row = rows.get((kind, role), {"refused": "not said", "terms": {}})
+        trial_story = deepcopy(story)
+        outcome = trial_story.ask(
+            kind, role, order_id="o1", **fields_of(kind, story) | said_in(row)
+        )
+        assert (outcome.reason is None) is (row["refused"] is None), (kind, role, outcome.reason)
         if row["refused"] not in (None, "not said"):
-            assert settled.reason == row["refused"]
-        if settled.reason is None and not CHOSEN & row["terms"].keys():
-            assert row["becomes"] == [told.order().state]
-            back = [one for one in settled.events if one.fact.type == "refund.requested"]
-            went = sum(one.published()["amount_fen"] for one in back)
-            assert went == row["terms"].get("back_fen", 0)
+            assert outcome.reason == row["refused"]
+        if outcome.reason is None and not CHOSEN & row["terms"].keys():
+            assert row["becomes"] == [trial_story.order().state]
+            refund_events = [
+                event for event in outcome.events if event.fact.type == "refund.requested"
+            ]
+            refunded_fen = sum(event.published()["amount_fen"] for event in refund_events)
+            assert refunded_fen == row["terms"].get("back_fen", 0)
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
@@ -107,17 +113,17 @@ def test_what_is_said_to_come_next_comes(situation: str) -> None:
 
 @pytest.mark.parametrize("situation", HISTORIES)
 def test_every_term_has_words(situation: str) -> None:
-    found = accounted(story_of(situation))
-    terms = {name for row in found["may"] for name in row["terms"]}
+    explanation = accounted(story_of(situation))
+    terms = {name for row in explanation["may"] for name in row["terms"]}
     assert terms <= WORDS.keys()
 
 
 def test_every_event_of_an_order_or_of_a_creator_s_standing_can_be_told() -> None:
-    kinds = {one.type for one in (*TOLD, *PARTIES)}
+    kinds = {fact.type for fact in (*TOLD, *PARTIES)}
     elsewhere = {"suspense.resolved", "command.settled", "post.removal_requested"}
     parties = {"mcn.registered", "client.registered", "provider.registered"}
     assert kinds == FACTS.keys() - elsewhere - parties
-    assert {one.type for one in PARTIES} == set(STANDING)
+    assert {fact.type for fact in PARTIES} == set(STANDING)
 
 
 def test_a_provider_is_named_for_the_work_of_its_side_and_for_nothing_else() -> None:
@@ -155,8 +161,8 @@ def test_whoever_asks_late_is_told_what_time_has_made_of_the_order() -> None:
 
 def test_in_the_grace_only_payments_and_providers_are_heard() -> None:
     story = story_of("awaiting_deposit")
-    found = account(history_of(story), at=story.now + span("35m"))
-    assert {one["command"] for one in found["may"] if one["refused"] is None} == {
+    explanation = account(history_of(story), at=story.now + span("35m"))
+    assert {row["command"] for row in explanation["may"] if row["refused"] is None} == {
         *("appoint_provider", "confirm_payment", "operator_act"),
     }
 

@@ -40,8 +40,10 @@ ACCOUNTS = table("""
 
 @pytest.mark.parametrize("row", ACCOUNTS, ids=lambda row: row["situation"])
 def test_the_money_is_where_the_domain_says(row: dict[str, str]) -> None:
-    wanted = {name: int(fen) for name, fen in row.items() if name != "situation"}
-    assert story_of(row["situation"]).accounts() == {n: fen for n, fen in wanted.items() if fen}
+    expected_accounts = {name: int(fen) for name, fen in row.items() if name != "situation"}
+    assert story_of(row["situation"]).accounts() == {
+        n: fen for n, fen in expected_accounts.items() if fen
+    }
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
@@ -56,9 +58,9 @@ def test_nobody_but_the_world_outside_is_ever_in_debt(situation: str) -> None:
 
 def test_an_unusable_share_passes_through_suspense() -> None:
     story = story_of("awaiting_balance")
-    before = len(story.book.postings)
+    posting_count = len(story.book.postings)
     story.pay("p1", {"o1": BALANCE - 1})
-    assert [one for _, one in story.book.postings[before:]] == [
+    assert [posting for _, posting in story.book.postings[posting_count:]] == [
         Posting("psp", "suspense", BALANCE - 1),
         Posting("suspense", "refunds_payable:c1", BALANCE - 1),
     ]
@@ -77,7 +79,7 @@ def test_events_that_move_no_money_make_no_postings() -> None:
     story.pay("p1", {"o1": BALANCE})
     assert {event.fact.type for event, _ in story.book.postings} <= moving
     assert moving <= FACTS.keys()
-    assert all(not postings(one) for one in story.events if one.fact.type not in moving)
+    assert all(not postings(event) for event in story.events if event.fact.type not in moving)
 
 
 @pytest.mark.parametrize("amount", [0, -1])
@@ -92,8 +94,12 @@ def test_accounts_are_summed_by_family_and_every_family_is_named() -> None:
     for order_id in ("o1", "o2"):
         place(story, order_id)
     story.pay("p1", {"o1": DEPOSIT, "o2": DEPOSIT, "o9": 3})
-    found = by_family(balances(one for _, one in story.book.postings))
-    assert tuple(found) == FAMILIES
-    assert found["escrow"] == 2 * DEPOSIT
-    assert (found["suspense"], found["forfeited_deposits"], sum(found.values())) == (3, 0, 0)
-    assert found["psp"] > -TOTAL
+    fen_by_family = by_family(balances(posting for _, posting in story.book.postings))
+    assert tuple(fen_by_family) == FAMILIES
+    assert fen_by_family["escrow"] == 2 * DEPOSIT
+    assert (
+        fen_by_family["suspense"],
+        fen_by_family["forfeited_deposits"],
+        sum(fen_by_family.values()),
+    ) == (3, 0, 0)
+    assert fen_by_family["psp"] > -TOTAL

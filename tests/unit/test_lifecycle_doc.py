@@ -19,17 +19,17 @@ def test_the_readme_shows_the_present_diagram() -> None:
 
 
 def test_the_diagram_draws_every_state_that_can_be_reached() -> None:
-    drawn = lifecycle_diagram()
-    missing = {one for one in State if f"--> {one}: " not in drawn}
+    diagram = lifecycle_diagram()
+    missing = {state for state in State if f"--> {state}: " not in diagram}
     assert missing == set()
-    assert {one for one in State if f"    {one} --> [*]" in drawn} == FINAL - missing
+    assert {state for state in State if f"    {state} --> [*]" in diagram} == FINAL - missing
 
 
 def test_what_all_the_work_has_in_common_is_drawn_once() -> None:
-    drawn = lifecycle_diagram()
-    assert drawn.count("--> cancelled: cancel_order, withdraw_order\n") == 1
-    assert "    work --> in_arbitration: dispute_order, ban_for_good\n" in drawn
-    assert "    in_arbitration --> work: resolve_dispute\n" in drawn
+    diagram = lifecycle_diagram()
+    assert diagram.count("--> cancelled: cancel_order, withdraw_order\n") == 1
+    assert "    work --> in_arbitration: dispute_order, ban_for_good\n" in diagram
+    assert "    in_arbitration --> work: resolve_dispute\n" in diagram
 
 
 def test_every_state_has_a_section_that_says_how_it_is_entered_and_left() -> None:
@@ -40,16 +40,18 @@ def test_every_state_has_a_section_that_says_how_it_is_entered_and_left() -> Non
 
 
 def test_the_diagram_names_the_windows_by_their_settings() -> None:
-    drawn = lifecycle_diagram()
-    assert "    offered --> expired: accept_window is over\n" in drawn
-    assert "balance_overdue --> forfeited: confirm_unpaid, payment_notice_grace is over\n" in drawn
+    diagram = lifecycle_diagram()
+    assert "    offered --> expired: accept_window is over\n" in diagram
+    assert (
+        "balance_overdue --> forfeited: confirm_unpaid, payment_notice_grace is over\n" in diagram
+    )
 
 
 def test_every_command_in_every_state_has_a_verdict() -> None:
     section = lifecycle_markdown().split("## Every verdict")[1]
     lines = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("|")]
     head, _, *rows = [[cell.strip() for cell in line] for line in lines]
-    assert head[1:] == [f"`{one}`" for one in State]
+    assert head[1:] == [f"`{state}`" for state in State]
     verdicts = {row[0].strip("`"): dict(zip(State, row[1:], strict=True)) for row in rows}
     assert len(verdicts) == 26
     assert verdicts["cancel_order"][State.AWAITING_BALANCE] == (
@@ -63,5 +65,5 @@ def test_every_command_in_every_state_has_a_verdict() -> None:
 
 def test_every_published_name_is_listed() -> None:
     text = lifecycle_markdown()
-    names = [*FACTS, *Reason, *(reason for some in ENDINGS.values() for reason in some)]
+    names = [*FACTS, *Reason, *(reason for reasons in ENDINGS.values() for reason in reasons)]
     assert [name for name in names if f"`{name}`" not in text] == []

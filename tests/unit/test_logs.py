@@ -28,15 +28,15 @@ hostile, brief = sys.argv[1].encode().decode("unicode_escape"), sys.argv[2]
 """
 
 
-def said(body: str, **more: object) -> list[str]:
+def said(body: str, **overrides: object) -> list[str]:
     """Run a few lines of code that log; return the lines of its standard error."""
     escaped = HOSTILE.encode("unicode_escape").decode()
     argv = [sys.executable, "-c", PROGRAM.format(body=body), escaped, BRIEF]
-    streams: dict[str, Any] = {"stderr": subprocess.PIPE} | more
+    streams: dict[str, Any] = {"stderr": subprocess.PIPE} | overrides
     # As most people run Python: without buffers nothing could be left in one.
-    environ = {key: one for key, one in os.environ.items() if key != "PYTHONUNBUFFERED"}
-    done = subprocess.run(argv, cwd=project_root(), env=environ, check=True, **streams)
-    return (done.stderr or b"").decode("ascii").split("\n")
+    environ = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    completed_process = subprocess.run(argv, cwd=project_root(), env=environ, check=True, **streams)
+    return (completed_process.stderr or b"").decode("ascii").split("\n")
 
 
 def test_an_entry_is_one_line_of_plain_ascii() -> None:

@@ -64,7 +64,7 @@ def test_an_acceptance_at_the_deadline_is_in_time() -> None:
 def test_an_acceptance_a_microsecond_later_is_late_and_the_deposit_goes_back_once() -> None:
     story = story_of("offered")
     assert accept(story, "1us") == Reason.LATE
-    assert [one.amount_fen for one in story.book.refunds.values()] == [DEPOSIT]
+    assert [refund.amount_fen for refund in story.book.refunds.values()] == [DEPOSIT]
     assert story.accounts() == {"psp": -DEPOSIT, "refunds_payable:c1": DEPOSIT}
 
 
@@ -87,16 +87,19 @@ def test_two_schedulers_expire_an_order_once() -> None:
 def test_of_the_creator_and_its_agency_in_one_millisecond_one_accepts() -> None:
     story = story_of("offered")
     assert accept(story, "-1h") is None
-    later = story.now + timedelta(milliseconds=1)
-    refused = story.ask("accept_order", "mcn", later, order_id="o1")
-    assert (refused.reason, len(story.told("order.accepted"))) == (Reason.WRONG_STATE, 1)
-    assert [one.outcome for one in story.book.receipts.values()][-2:] == ["applied", "rejected"]
+    later_at = story.now + timedelta(milliseconds=1)
+    outcome = story.ask("accept_order", "mcn", later_at, order_id="o1")
+    assert (outcome.reason, len(story.told("order.accepted"))) == (Reason.WRONG_STATE, 1)
+    assert [receipt.outcome for receipt in story.book.receipts.values()][-2:] == [
+        "applied",
+        "rejected",
+    ]
 
 
 def test_a_former_agency_may_not_accept() -> None:
     story = story_of("offered")
-    moved = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m2"}
-    story.ask("register_creator", "platform", **moved)
+    fields = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m2"}
+    story.ask("register_creator", "platform", **fields)
     assert accept(story, "-2h", "mcn:m1") == Reason.NOT_ALLOWED
     assert accept(story, "-1h", "mcn:m2") is None
 
@@ -117,8 +120,8 @@ def test_a_quote_stays_within_a_fifth_of_the_original(
     original: int, deposit: int, quote: int, reason: Reason | None
 ) -> None:
     story = offered(original, deposit)
-    asked = story.ask("accept_order", "creator", order_id="o1", revised_amount_fen=quote)
-    assert asked.reason == reason
+    outcome = story.ask("accept_order", "creator", order_id="o1", revised_amount_fen=quote)
+    assert outcome.reason == reason
 
 
 def test_the_swing_does_not_grow_step_by_step() -> None:
@@ -168,12 +171,12 @@ def test_of_a_merged_payment_the_forfeited_share_alone_goes_back() -> None:
     for order_id in ("o1", "o2", "o3"):
         place(story, order_id)
         story.pay(f"d_{order_id}", {order_id: DEPOSIT})
-    begun = story.now
+    began_at = story.now
     for order_id, hours in (("o1", 1), ("o2", 9), ("o3", 9)):
-        at = begun + timedelta(hours=hours)
+        at = began_at + timedelta(hours=hours)
         story.ask("accept_order", "creator", at, order_id=order_id)
     shares = dict.fromkeys(("o1", "o2", "o3"), BALANCE)
-    assert story.pay("p1", shares, begun + span("7d8h")).outcome == "applied"
+    assert story.pay("p1", shares, began_at + span("7d8h")).outcome == "applied"
     states = [story.order(order_id).state for order_id in shares]
     assert states == [State.FORFEITED, State.IN_FULFILMENT, State.IN_FULFILMENT]
     assert story.accounts()["refunds_payable:c1"] == BALANCE
@@ -210,11 +213,11 @@ def test_of_two_payments_the_second_goes_back() -> None:
 
 def test_a_payment_told_ten_times_and_once_more_after_eight_days_has_one_effect() -> None:
     story = story_of("awaiting_balance")
-    when = {"paid_at": instant_text(story.now)}
-    told = [story.pay("p1", {"o1": BALANCE}, **when) for _ in range(10)]
-    told.append(story.pay("p1", {"o1": BALANCE}, story.now + span("8d"), **when))
-    assert [one.outcome for one in told] == ["applied"] + ["duplicate"] * 10
-    assert sum(len(one.events) for one in told) == len(told[0].events)
+    fields = {"paid_at": instant_text(story.now)}
+    outcomes = [story.pay("p1", {"o1": BALANCE}, **fields) for _ in range(10)]
+    outcomes.append(story.pay("p1", {"o1": BALANCE}, story.now + span("8d"), **fields))
+    assert [outcome.outcome for outcome in outcomes] == ["applied"] + ["duplicate"] * 10
+    assert sum(len(outcome.events) for outcome in outcomes) == len(outcomes[0].events)
     assert story.accounts() == {"psp": -DEPOSIT - BALANCE, "escrow:o1": DEPOSIT + BALANCE}
 
 
@@ -223,16 +226,16 @@ def test_a_command_repeated_under_its_id_comes_back_with_its_first_outcome() -> 
     body: dict[str, object] = {"id": "cmd_same", "kind": "nudge_creator", "order_id": "o1"}
     body |= {"by": {"role": "client", "id": "c1"}}
     outcomes = [story.tell(body, story.now + timedelta(days=n)) for n in range(9)]
-    assert [one.outcome for one in outcomes] == ["applied"] + ["duplicate"] * 8
-    refused = body | {"id": "cmd_late"}
-    outcomes = [story.tell(refused, story.now) for _ in range(2)]
-    assert [(one.outcome, one.reason) for one in outcomes] == [
+    assert [outcome.outcome for outcome in outcomes] == ["applied"] + ["duplicate"] * 8
+    late_body = body | {"id": "cmd_late"}
+    outcomes = [story.tell(late_body, story.now) for _ in range(2)]
+    assert [(outcome.outcome, outcome.reason) for outcome in outcomes] == [
         ("rejected", "late"),
         ("duplicate", "late"),
     ]
     assert outcomes[1].events == ()
-    other = story.tell(body | {"kind": "restore_quote"}, story.now)
-    assert (other.outcome, other.reason) == ("rejected", Reason.ID_REUSED)
+    reused_id = story.tell(body | {"kind": "restore_quote"}, story.now)
+    assert (reused_id.outcome, reused_id.reason) == ("rejected", Reason.ID_REUSED)
     assert story.tell(body, story.now).outcome == "duplicate"
 
 
@@ -255,9 +258,9 @@ def test_an_amount_that_is_not_a_whole_number_of_fen_is_malformed(amount: str) -
         '{"id": "cmd_money", "kind": "revise_quote", "order_id": "o1", "by": '
         f'{{"role": "creator", "id": "k1"}}, "amount_fen": {amount}}}'
     )
-    with pytest.raises(Malformed, match="amount_fen") as caught:
+    with pytest.raises(Malformed, match="amount_fen") as exc_info:
         parse(text)
-    assert caught.value.command_id == "cmd_money"
+    assert exc_info.value.command_id == "cmd_money"
 
 
 def test_a_text_that_would_choke_us_is_refused_and_its_neighbours_are_served() -> None:

@@ -29,10 +29,10 @@ WHY = {"order_id": "o1", "reason": "the creator is ill"}
 def extend(story: Story, until: str, at: str = "0s") -> str | None:
     """Extend until so long after the present deadline, asked so long after the state began."""
     order = story.order()
-    due = order.due_at or order.entered_at
-    when = {"until": instant_text(due + span(until))}
+    due_at = order.due_at or order.entered_at
+    fields = {"until": instant_text(due_at + span(until))}
     return story.ask(
-        "extend_deadline", "operator", order.entered_at + span(at), **WHY, **when
+        "extend_deadline", "operator", order.entered_at + span(at), **WHY, **fields
     ).reason
 
 
@@ -64,13 +64,13 @@ EXTENSIONS = table("""
 @pytest.mark.parametrize("row", EXTENSIONS, ids=lambda row: "  ".join(row.values()))
 def test_a_deadline_is_extended_within_its_bounds(row: dict[str, str]) -> None:
     story = story_of(row["while"])
-    before = story.order().due_at
+    old_due_at = story.order().due_at
     assert (extend(story, row["until"], row["at"]) or "-") == row["because"]
-    told = [one.published() for one in story.told("deadline.extended")]
-    assert len(told) == (row["because"] == "-")
-    if told and before is not None:
-        assert told[0]["due_at"] == instant_text(story.order().due_at or before)
-        assert told[0]["old_due_at"] is not None
+    extensions = [event.published() for event in story.told("deadline.extended")]
+    assert len(extensions) == (row["because"] == "-")
+    if extensions and old_due_at is not None:
+        assert extensions[0]["due_at"] == instant_text(story.order().due_at or old_due_at)
+        assert extensions[0]["old_due_at"] is not None
     assert audit(story) == []
 
 
@@ -78,8 +78,8 @@ def test_more_time_to_answer_is_more_time_to_move_the_quote_and_to_pay_in_time()
     story = story_of("offered")
     extend(story, "24h")
     story.ask("accept_order", "creator", START + span("30h"), order_id="o1")
-    moved = {"order_id": "o1", "amount_fen": 110_000}
-    assert story.ask("revise_quote", "creator", START + span("48h"), **moved).reason is None
+    fields = {"order_id": "o1", "amount_fen": 110_000}
+    assert story.ask("revise_quote", "creator", START + span("48h"), **fields).reason is None
     extend(story, "1d")
     story.ask("restore_quote", "client", order_id="o1")
     story.pay("p", {"o1": BALANCE}, START + span("30h8d"))
@@ -92,23 +92,25 @@ def test_after_an_extension_only_leads_still_ahead_are_sent() -> None:
     extend(story, "6h", "23h30m")
     for after in ("23h31m", "25h59m", "26h", "29h"):
         story.wake("o1", START + span(after))
-    leads = [one.published()["lead"] for one in story.told("creator.reminded")]
+    leads = [event.published()["lead"] for event in story.told("creator.reminded")]
     assert leads == ["PT1H", "PT4H", "PT1H"]
 
 
-@pytest.mark.parametrize("situation", [s for s in HISTORIES if s in {str(one) for one in LAPSING}])
+@pytest.mark.parametrize(
+    "situation", [s for s in HISTORIES if s in {str(state) for state in LAPSING}]
+)
 def test_a_pause_keeps_the_time_that_is_left(situation: str) -> None:
     story = story_of(situation)
-    begun, due = story.order().entered_at, story.order().due_at
-    assert due is not None
-    assert story.ask("pause_clock", "operator", begun + span("10m"), **WHY).reason is None
-    assert (story.order().due_at, story.order().lapses_at) == (None, begun + span("30d10m"))
+    entered_at, due_at = story.order().entered_at, story.order().due_at
+    assert due_at is not None
+    assert story.ask("pause_clock", "operator", entered_at + span("10m"), **WHY).reason is None
+    assert (story.order().due_at, story.order().lapses_at) == (None, entered_at + span("30d10m"))
     assert story.ask("pause_clock", "operator", **WHY).reason == Reason.CLOCK_STOPPED
-    assert story.wake("o1", begun + span("29d")) == ()
-    assert story.ask("resume_clock", "operator", begun + span("20d10m"), **WHY).reason is None
-    assert story.order().due_at == due + span("20d")
+    assert story.wake("o1", entered_at + span("29d")) == ()
+    assert story.ask("resume_clock", "operator", entered_at + span("20d10m"), **WHY).reason is None
+    assert story.order().due_at == due_at + span("20d")
     assert story.ask("resume_clock", "operator", **WHY).reason == Reason.CLOCK_RUNNING
-    assert [one.fact.type for one in story.events if one.fact.type.startswith("clock")] == [
+    assert [event.fact.type for event in story.events if event.fact.type.startswith("clock")] == [
         "clock.stopped",
         "clock.resumed",
     ]
@@ -147,13 +149,13 @@ def test_leaving_a_state_ends_its_pause() -> None:
 
 
 # ---------------------------------------------------------------------- parts played
-def play(story: Story, kind: str, given: str = "", at: str = "0s") -> str | None:
+def play(story: Story, kind: str, argument: str = "", at: str = "0s") -> str | None:
     """Stand in for whoever may ask something."""
     order = story.order()
-    when = order.entered_at + span(at)
-    asked = {"kind": kind, "order_id": "o1"} | needed(kind, order, when, given)
-    said = {"command": asked, "reason": "by telephone"}
-    return story.ask("operator_act", "operator", when, **said).reason
+    asked_at = order.entered_at + span(at)
+    inner_command = {"kind": kind, "order_id": "o1"} | needed(kind, order, asked_at, argument)
+    fields = {"command": inner_command, "reason": "by telephone"}
+    return story.ask("operator_act", "operator", asked_at, **fields).reason
 
 
 PLAYED = table(
@@ -191,8 +193,8 @@ PLAYED = table(
 @pytest.mark.parametrize("row", PLAYED, ids=lambda row: "  ".join(row.values()))
 def test_an_operator_changes_only_who_asks(row: dict[str, str]) -> None:
     story = story_of(row["while"])
-    given = row["given"].removeprefix("-")
-    assert (play(story, row["kind"], given, row["after"]) or "-") == row["because"]
+    argument = row["given"].removeprefix("-")
+    assert (play(story, row["kind"], argument, row["after"]) or "-") == row["because"]
     assert story.order().state == row["becomes"]
     if row["because"] == "-":
         acted = story.told("operator.acted")[-1].published()
@@ -209,7 +211,7 @@ def test_what_an_operator_did_in_someones_stead_bears_the_operators_name() -> No
 
 
 @pytest.mark.parametrize(
-    "asked",
+    "inner_command",
     [
         {"kind": "operator_act", "command": {}, "reason": "x"},
         {"kind": "confirm_unpaid", "order_id": "o1"},
@@ -223,19 +225,19 @@ def test_what_an_operator_did_in_someones_stead_bears_the_operators_name() -> No
         None,
     ],
 )
-def test_not_everything_can_be_stood_in_for(asked: object) -> None:
+def test_not_everything_can_be_stood_in_for(inner_command: object) -> None:
     with pytest.raises(Malformed):
-        story_of("offered").ask("operator_act", "operator", command=asked, reason="x")
+        story_of("offered").ask("operator_act", "operator", command=inner_command, reason="x")
 
 
 def test_nobody_else_has_an_operators_powers() -> None:
     story = story_of("offered")
-    said = {"command": {"kind": "accept_order", "order_id": "o1"}, "reason": "x"}
+    fields = {"command": {"kind": "accept_order", "order_id": "o1"}, "reason": "x"}
     for by in ("client", "creator", "mcn", "payments", "platform"):
-        assert story.ask("operator_act", by, **said).reason == Reason.NOT_ALLOWED
+        assert story.ask("operator_act", by, **fields).reason == Reason.NOT_ALLOWED
         assert story.ask("pause_clock", by, **WHY).reason == Reason.NOT_ALLOWED
-    said["command"]["order_id"] = "o9"  # type: ignore[index]
-    assert story.ask("operator_act", "operator", **said).reason == Reason.UNKNOWN_ORDER
+    fields["command"]["order_id"] = "o9"  # type: ignore[index]
+    assert story.ask("operator_act", "operator", **fields).reason == Reason.UNKNOWN_ORDER
 
 
 @pytest.mark.parametrize("kind", ["pause_clock", "extend_deadline", "operator_act"])
@@ -252,13 +254,13 @@ def test_no_power_is_used_without_a_reason(kind: str, reason: str | None) -> Non
 def test_the_trail_says_who_when_why_and_how_things_stood_before_and_after() -> None:
     story = story_of("offered")
     extend(story, "1h", "2h")
-    told = story.told("operator.acted")[0].published()
-    assert (told["by"], told["note"], told["act"]) == (
+    action = story.told("operator.acted")[0].published()
+    assert (action["by"], action["note"], action["act"]) == (
         "operator:op",
         "the creator is ill",
         "extend_deadline",
     )
-    assert (told["at"], told["before"]["due_at"], told["after"]["due_at"]) == (
+    assert (action["at"], action["before"]["due_at"], action["after"]["due_at"]) == (
         "2026-03-02T04:00:00Z",
         "2026-03-03T02:00:00Z",
         "2026-03-03T03:00:00Z",
@@ -299,21 +301,21 @@ def test_a_reinstated_order_waits_for_its_balance_until_the_instant_given() -> N
 @pytest.mark.parametrize(("until", "fits"), [("0s", False), ("30d", True), ("30d+1us", False)])
 def test_a_reinstatement_is_for_a_month_at_most(until: str, *, fits: bool) -> None:
     story = story_of("forfeited_late")
-    when = {"until": instant_text(story.now + span(until))}
-    asked = story.ask("reinstate_order", "operator", **WHY, **when)
-    assert (asked.reason is None) == fits
-    assert fits or asked.reason == Reason.UNTIL_OUT_OF_RANGE
+    fields = {"until": instant_text(story.now + span(until))}
+    outcome = story.ask("reinstate_order", "operator", **WHY, **fields)
+    assert (outcome.reason is None) == fits
+    assert fits or outcome.reason == Reason.UNTIL_OUT_OF_RANGE
 
 
 def test_a_released_deposit_reinstates_nothing() -> None:
     story = story_of("forfeited_late")
-    paid = instant_text(story.order().pay_by)
+    paid_at = instant_text(story.order().pay_by)
     story.now += span("2d1us")
     take(story, "release:to=platform")
-    when = {"until": instant_text(story.now + span("1d"))}
-    asked = story.ask("reinstate_order", "operator", **WHY, **when)
-    assert asked.reason == Reason.ALREADY_RELEASED
-    story.pay("p", {"o1": BALANCE}, paid_at=paid)
+    fields = {"until": instant_text(story.now + span("1d"))}
+    outcome = story.ask("reinstate_order", "operator", **WHY, **fields)
+    assert outcome.reason == Reason.ALREADY_RELEASED
+    story.pay("p", {"o1": BALANCE}, paid_at=paid_at)
     assert story.unusable() == ["order_closed"]
     assert audit(story) == []
 

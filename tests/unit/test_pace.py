@@ -19,11 +19,11 @@ def test_rounds_without_work_follow_at_once() -> None:
 def test_the_round_after_one_with_work_begins_no_sooner_than_it_should() -> None:
     pace = Pace(APART_S)
     pace.wait()
-    began = time.monotonic()
+    began_s = time.monotonic()
     pace.worked()
     pace.wait()
     # The first round began a moment before we looked.
-    assert time.monotonic() - began > APART_S * 0.9
+    assert time.monotonic() - began_s > APART_S * 0.9
 
 
 def test_a_round_that_took_longer_holds_nobody_up() -> None:

@@ -67,13 +67,13 @@ def test_who_leaves_keeps_what_was_accepted(
 
 def test_a_contract_is_ended_by_the_creator_or_the_platform_and_once() -> None:
     story = peopled()
-    asked = {"creator_id": "k1"}
+    fields = {"creator_id": "k1"}
     for by in ("creator:k2", "mcn", "client", "operator"):
-        assert story.ask("end_contract", by, **asked).reason == Reason.NOT_ALLOWED
+        assert story.ask("end_contract", by, **fields).reason == Reason.NOT_ALLOWED
     unknown = story.ask("end_contract", "platform", creator_id="k9")
     assert unknown.reason == Reason.UNKNOWN_CREATOR
-    assert story.ask("end_contract", "platform", **asked, reason="inactive").reason is None
-    assert story.ask("end_contract", "creator", **asked).reason == Reason.CREATOR_NOT_ADMITTED
+    assert story.ask("end_contract", "platform", **fields, reason="inactive").reason is None
+    assert story.ask("end_contract", "creator", **fields).reason == Reason.CREATOR_NOT_ADMITTED
     take(story, "contract:0")
     assert place(story).outcome == "applied"
 
@@ -82,8 +82,8 @@ def test_an_agency_that_has_no_contract_any_more_does_not_act() -> None:
     story = story_of("in_fulfilment")
     fields = needed("submit_script", story.order(), story.now)
     take(story, "leave")
-    asked = story.ask("submit_script", "mcn", order_id="o1", **fields)
-    assert asked.reason == Reason.NOT_ALLOWED
+    outcome = story.ask("submit_script", "mcn", order_id="o1", **fields)
+    assert outcome.reason == Reason.NOT_ALLOWED
     assert story.ask("submit_script", "creator", order_id="o1", **fields).reason is None
 
 
@@ -123,11 +123,11 @@ def test_a_provider_does_its_sides_work_and_reviews_and_nothing_else() -> None:
 
 def test_nobody_serves_both_sides_of_one_order() -> None:
     story = served("offered")
-    asked = {"order_id": "o1"}
-    both = story.ask("appoint_provider", "mcn", **asked, provider_id="v1")
-    assert both.reason == Reason.CONFLICT_OF_INTEREST
-    assert story.ask("appoint_provider", "client", **asked, provider_id="v3").reason is None
-    assert story.ask("appoint_provider", "mcn", **asked, provider_id="v1").reason is None
+    fields = {"order_id": "o1"}
+    outcome = story.ask("appoint_provider", "mcn", **fields, provider_id="v1")
+    assert outcome.reason == Reason.CONFLICT_OF_INTEREST
+    assert story.ask("appoint_provider", "client", **fields, provider_id="v3").reason is None
+    assert story.ask("appoint_provider", "mcn", **fields, provider_id="v1").reason is None
     assert (story.order().client_provider, story.order().creator_provider) == ("v3", "v1")
 
 
@@ -140,15 +140,15 @@ def test_a_provider_is_appointed_for_one_order_and_dismissed_again() -> None:
     assert unknown.reason == Reason.UNKNOWN_PROVIDER
     story.ask("appoint_provider", "client", order_id="o1", provider_id=None)
     assert act(story, "approve_script", "provider:v1") == Reason.NOT_ALLOWED
-    told = story.told("provider.appointed")[-1].published()
-    assert (told["side"], told["provider_id"]) == ("client", None)
+    appointment = story.told("provider.appointed")[-1].published()
+    assert (appointment["side"], appointment["provider_id"]) == ("client", None)
 
 
 def test_who_may_not_appoint_is_told_so_before_whom_nobody_knows() -> None:
     story = story_of("cancelled_at_a_cost")
     for by, reason in (("operator", "not_allowed"), ("client", "unknown_provider")):
-        asked = story.ask("appoint_provider", by, order_id="o1", provider_id="v9")
-        assert asked.reason == reason
+        outcome = story.ask("appoint_provider", by, order_id="o1", provider_id="v9")
+        assert outcome.reason == reason
     take(story, "provider:v1")
-    asked = story.ask("appoint_provider", "client", order_id="o1", provider_id="v1")
-    assert asked.reason == Reason.WRONG_STATE
+    outcome = story.ask("appoint_provider", "client", order_id="o1", provider_id="v1")
+    assert outcome.reason == Reason.WRONG_STATE

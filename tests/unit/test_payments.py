@@ -81,14 +81,14 @@ SHARES = table("""
 def test_a_share_is_applied_or_goes_back_as_the_table_says(row: dict[str, str]) -> None:
     story, amount = story_of(row["while"]), int(row["amount"])
     before = story.order()
-    paid, told = (before.entered_at + span(row[one]) for one in ("paid", "told"))
-    asked = story.pay("p_now", {"o1": amount}, told, paid_at=instant_text(paid))
-    assert asked.outcome == "applied"
-    assert story.unusable() == [one for one in [row["because"]] if one != "-"]
+    paid_at, reported_at = (before.entered_at + span(row[column]) for column in ("paid", "told"))
+    outcome = story.pay("p_now", {"o1": amount}, reported_at, paid_at=instant_text(paid_at))
+    assert outcome.outcome == "applied"
+    assert story.unusable() == [reason for reason in [row["because"]] if reason != "-"]
     assert story.order().state == (before.state if row["comes to"] == "-" else row["comes to"])
     if row["because"] == "-":
-        kept = before.held_fen + sum(one.amount_fen for one in before.forfeited)
-        assert story.order().held_fen == kept + amount
+        earlier_fen = before.held_fen + sum(holding.amount_fen for holding in before.forfeited)
+        assert story.order().held_fen == earlier_fen + amount
     else:
         assert story.book.refunds["rf_p_now_o1"].amount_fen == amount
     assert audit(story) == []
@@ -96,9 +96,12 @@ def test_a_share_is_applied_or_goes_back_as_the_table_says(row: dict[str, str]) 
 
 def test_the_offer_begins_when_we_hear_of_the_deposit_and_not_when_it_was_paid() -> None:
     story = story_of("awaiting_deposit")
-    told = story.now + span("40m")
-    story.pay("p1", {"o1": DEPOSIT}, told, paid_at=instant_text(story.now))
-    assert (story.order().offered_at, story.order().due_at) == (told, told + span("24h"))
+    reported_at = story.now + span("40m")
+    story.pay("p1", {"o1": DEPOSIT}, reported_at, paid_at=instant_text(story.now))
+    assert (story.order().offered_at, story.order().due_at) == (
+        reported_at,
+        reported_at + span("24h"),
+    )
 
 
 def test_a_payment_from_the_future_was_made_when_it_was_told() -> None:
@@ -111,22 +114,22 @@ def test_a_payment_from_the_future_was_made_when_it_was_told() -> None:
 def test_a_reinstated_order_tells_its_story_in_order() -> None:
     story = story_of("forfeited_late")
     count = len(story.events)
-    paid = instant_text(story.order().pay_by)
-    story.pay("p1", {"o1": BALANCE}, paid_at=paid)
-    kinds = [one.fact.type for one in story.events[count:]]
+    paid_at = instant_text(story.order().pay_by)
+    story.pay("p1", {"o1": BALANCE}, paid_at=paid_at)
+    kinds = [event.fact.type for event in story.events[count:]]
     assert kinds == ["order.reinstated", "payment.applied", "order.funded"]
     assert story.accounts() == {"psp": -TOTAL, "escrow:o1": TOTAL}
     assert story.order().reason is None
-    again = story.pay("p2", {"o1": BALANCE}, paid_at=paid)
+    again = story.pay("p2", {"o1": BALANCE}, paid_at=paid_at)
     assert (again.outcome, story.unusable()) == ("applied", [Unusable.NOTHING_DUE])
 
 
 def alerts(story: Story) -> list[str]:
-    return [one.published()["alert"] for one in story.told("operator.alerted")]
+    return [event.published()["alert"] for event in story.told("operator.alerted")]
 
 
 @pytest.mark.parametrize(
-    ("situation", "paid", "told", "alert"),
+    ("situation", "paid", "reported", "alert"),
     [
         ("forfeited_late", "-10m", "2d", []),
         ("forfeited_late", "-10m", "2d+1us", [Alert.NOTICE_TOO_LATE]),
@@ -138,12 +141,12 @@ def alerts(story: Story) -> list[str]:
     ],
 )
 def test_an_operator_is_told_of_money_that_came_in_good_faith(
-    situation: str, paid: str, told: str, alert: list[str]
+    situation: str, paid: str, reported: str, alert: list[str]
 ) -> None:
     story = story_of(situation)
-    ended = story.order().entered_at
-    amount, when = {"o1": BALANCE}, instant_text(ended + span(paid))
-    story.pay("p1", amount, ended + span(told), paid_at=when)
+    ended_at = story.order().entered_at
+    shares, paid_at = {"o1": BALANCE}, instant_text(ended_at + span(paid))
+    story.pay("p1", shares, ended_at + span(reported), paid_at=paid_at)
     assert alerts(story) == alert
 
 
@@ -157,7 +160,7 @@ def several() -> Story:
 
 
 @pytest.mark.parametrize(
-    ("shares", "more", "why", "client"),
+    ("shares", "overrides", "reason", "client"),
     [
         ([("o1", 5)], {"amount_fen": 6}, "shares_mismatch", "c1"),
         ([("o3", 5), ("o1", 5)], {"amount_fen": 11}, "shares_mismatch", "c2"),
@@ -171,17 +174,17 @@ def several() -> Story:
     ],
 )
 def test_a_payment_that_makes_no_sense_goes_back_whole(
-    shares: list[tuple[str, int]], more: dict[str, int], why: str, client: str
+    shares: list[tuple[str, int]], overrides: dict[str, int], reason: str, client: str
 ) -> None:
     story = several()
-    listed = [{"order_id": order_id, "amount_fen": fen} for order_id, fen in shares]
-    amount = {"amount_fen": sum(fen for _, fen in shares)} | more
-    assert story.pay("p1", {}, shares=listed, **amount).outcome == "applied"
-    assert story.unusable() == [why]
+    share_fields = [{"order_id": order_id, "amount_fen": fen} for order_id, fen in shares]
+    amount = {"amount_fen": sum(fen for _, fen in shares)} | overrides
+    assert story.pay("p1", {}, shares=share_fields, **amount).outcome == "applied"
+    assert story.unusable() == [reason]
     (refund,) = story.book.refunds.values()
     assert (refund.refund_id, refund.order_id, refund.client_id) == ("rf_p1", None, client)
     assert refund.amount_fen == amount["amount_fen"]
-    assert {one.held_fen for one in story.book.orders.values()} == {0}
+    assert {order.held_fen for order in story.book.orders.values()} == {0}
     assert audit(story) == []
 
 
@@ -198,8 +201,8 @@ def test_a_share_for_an_order_that_nobody_knows_waits_and_its_neighbour_does_not
     assert story.unusable() == [Unusable.UNKNOWN_ORDER]
     assert story.accounts() == {"psp": -DEPOSIT - 7, "suspense": 7, "escrow:o1": DEPOSIT}
     assert (alerts(story), story.book.refunds) == ([Alert.UNKNOWN_ORDER], {})
-    told = story.told("operator.alerted")[0].published()
-    assert (told["for_order_id"], told["payment_id"], told["amount_fen"]) == ("o9", "p1", 7)
+    alert = story.told("operator.alerted")[0].published()
+    assert (alert["for_order_id"], alert["payment_id"], alert["amount_fen"]) == ("o9", "p1", 7)
     place(story, "o9", "client:c2")
     assert story.order("o9").held_fen == 0
 
@@ -214,14 +217,14 @@ def test_each_share_is_judged_by_its_own_order() -> None:
 
 def test_the_same_payment_under_another_command_is_a_duplicate() -> None:
     story = several()
-    when = {"paid_at": "2026-03-02T10:00:00+08:00"}
-    story.pay("p1", {"o1": DEPOSIT}, **when)
-    again = story.pay("p1", {"o1": DEPOSIT}, paid_at="2026-03-02T02:00:00Z")
-    assert (again.outcome, again.reason, again.events) == ("duplicate", None, ())
+    fields = {"paid_at": "2026-03-02T10:00:00+08:00"}
+    story.pay("p1", {"o1": DEPOSIT}, **fields)
+    duplicate = story.pay("p1", {"o1": DEPOSIT}, paid_at="2026-03-02T02:00:00Z")
+    assert (duplicate.outcome, duplicate.reason, duplicate.events) == ("duplicate", None, ())
 
 
 @pytest.mark.parametrize(
-    ("shares", "more"),
+    ("shares", "overrides"),
     [
         ({"o1": DEPOSIT + 1}, {}),
         ({"o2": DEPOSIT}, {}),
@@ -230,13 +233,13 @@ def test_the_same_payment_under_another_command_is_a_duplicate() -> None:
     ],
 )
 def test_the_same_payment_with_other_content_is_a_conflict_that_an_operator_hears_of(
-    shares: dict[str, int], more: dict[str, object]
+    shares: dict[str, int], overrides: dict[str, object]
 ) -> None:
     story = several()
     story.pay("p1", {"o1": DEPOSIT})
     balances = story.accounts()
-    again = story.pay("p1", shares, **more)
-    assert (again.outcome, again.reason) == ("rejected", Reason.PAYMENT_CONFLICT)
+    conflict = story.pay("p1", shares, **overrides)
+    assert (conflict.outcome, conflict.reason) == ("rejected", Reason.PAYMENT_CONFLICT)
     assert (alerts(story), story.accounts()) == ([Alert.PAYMENT_CONFLICT], balances)
     assert audit(story) == []
 
@@ -245,8 +248,8 @@ def test_nobody_but_payments_reports_money() -> None:
     story = several()
     for role in ("client", "operator", "platform", "creator"):
         body = {"payment_id": "p1", "paid_at": instant_text(story.now), "amount_fen": 1}
-        refused = story.ask("confirm_payment", role, **body, shares=[])
-        assert refused.reason == Reason.NOT_ALLOWED
+        outcome = story.ask("confirm_payment", role, **body, shares=[])
+        assert outcome.reason == Reason.NOT_ALLOWED
     assert story.book.payments == {}
 
 

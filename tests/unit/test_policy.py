@@ -109,7 +109,10 @@ def test_leads_are_told_longest_first_and_once_each() -> None:
 
 
 def test_states_that_wait_for_no_person_have_no_reminders() -> None:
-    assert [Policy().leads(one) for one in (State.AWAITING_DEPOSIT, State.FORFEITED)] == [(), ()]
+    assert [Policy().leads(state) for state in (State.AWAITING_DEPOSIT, State.FORFEITED)] == [
+        (),
+        (),
+    ]
 
 
 def test_a_version_is_the_same_for_the_same_numbers_only() -> None:
@@ -153,22 +156,22 @@ def test_what_a_kept_policy_does_not_say_is_as_when_it_was_introduced(
 
 
 def test_what_a_kept_policy_says_is_what_it_means() -> None:
-    said = json.dumps(KEPT | {"review_window": "P9D"})
-    assert recall_policy(said).review_window == timedelta(days=9)
-    assert recall_policy(said).version != KEPT_AS
-    assert recall_policy(recall_policy(said).model_dump_json()) == recall_policy(said)
+    policy_text = json.dumps(KEPT | {"review_window": "P9D"})
+    assert recall_policy(policy_text).review_window == timedelta(days=9)
+    assert recall_policy(policy_text).version != KEPT_AS
+    assert recall_policy(recall_policy(policy_text).model_dump_json()) == recall_policy(policy_text)
 
 
 @pytest.mark.parametrize("name", sorted(INTRODUCED))
 def test_every_later_number_changes_the_version_when_it_changes(name: str) -> None:
     value = INTRODUCED[name]
-    other: object = value
+    changed_value: object = value
     if isinstance(value, bool):
-        other = not value
+        changed_value = not value
     elif isinstance(value, int):
-        other = value + 1 if value < 10_000 else value - 1
+        changed_value = value + 1 if value < 10_000 else value - 1
     elif isinstance(value, list):
-        other = ["PT2H"]
+        changed_value = ["PT2H"]
     else:
-        other = {"elapsed": "civil_cn"}.get(value, "P1DT1H")
-    assert read_policy(json.dumps({name: other})).version != Policy().version
+        changed_value = {"elapsed": "civil_cn"}.get(value, "P1DT1H")
+    assert read_policy(json.dumps({name: changed_value})).version != Policy().version

@@ -46,14 +46,14 @@ def test_orders_keep_the_rules_they_were_placed_under() -> None:
     before, after = played(DEARER)
     undisturbed, _ = played(POLICY)
     assert before == undisturbed
-    assert {one.policy for one in before.values()} == {POLICY}
-    assert {one.policy for one in after.values()} == {DEARER}
-    assert all(one.total_fen == total(one.amount_fen, 900) for one in after.values())
+    assert {order.policy for order in before.values()} == {POLICY}
+    assert {order.policy for order in after.values()} == {DEARER}
+    assert all(order.total_fen == total(order.amount_fen, 900) for order in after.values())
 
 
 def test_the_change_comes_while_orders_are_in_every_stage() -> None:
     before, after = played(DEARER)
-    change = steps()[CHANGE].at
-    still_open = [one for one in before.values() if one.entered_at > change]
+    changed_at = steps()[CHANGE].at
+    still_open = [order for order in before.values() if order.entered_at > changed_at]
     assert len(still_open) > 50
     assert len(after) > 50

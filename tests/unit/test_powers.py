@@ -33,8 +33,8 @@ BESIDE_THE_TYPE = {
 def sample(entry: Entry) -> Any:  # noqa: ANN401 - whatever the field takes
     """Make up a value."""
     if entry.takes == "records":
-        return [{one.name: sample(one) for one in entry.entries}]
-    made = {
+        return [{inner_entry.name: sample(inner_entry) for inner_entry in entry.entries}]
+    samples = {
         "flag": True,
         "number": 7,
         "instant": "2026-03-09T02:00:00Z",
@@ -42,87 +42,93 @@ def sample(entry: Entry) -> Any:  # noqa: ANN401 - whatever the field takes
         "text": "x1",
         "texts": ["x1", "x2"],
     }
-    return BESIDE_THE_TYPE.get(entry.name, made[entry.takes])
+    return BESIDE_THE_TYPE.get(entry.name, samples[entry.takes])
 
 
 def said(power: Power) -> dict[str, Any]:
-    return {one.name: sample(one) for one in power.entries if one.name != "creator_bps"}
+    return {entry.name: sample(entry) for entry in power.entries if entry.name != "creator_bps"}
 
 
 def words(power: Power) -> list[str]:
     """Say the same on the command line."""
-    given = []
+    arguments = []
     for name, value in said(power).items():
         flag = "--their-reason" if name == "reason" else f"--{name.replace('_', '-')}"
         values = value if isinstance(value, list) else [] if value is True else [value]
-        given += [flag, *map(written, values)]
+        arguments += [flag, *map(written, values)]
     path = ["act", power.kind] if power.lent else [power.kind]
     about = ["o1"] if power.of_an_order else []
-    return ["operate", *path, *about, *given, "--reason", "why", "--as", "ann"]
+    return ["operate", *path, *about, *arguments, "--reason", "why", "--as", "ann"]
 
 
 def written(value: Any) -> str:  # noqa: ANN401 - a value, or a record
     if isinstance(value, dict):
-        return ",".join(f"{name}={one}" for name, one in value.items())
+        return ",".join(f"{name}={field_value}" for name, field_value in value.items())
     return str(value)
 
 
-def spoken(*given: str) -> Namespace:
-    return build_parser().parse_args(given)
+def spoken(*arguments: str) -> Namespace:
+    return build_parser().parse_args(arguments)
 
 
 def test_every_command_that_an_operator_may_ask_is_a_power() -> None:
-    models = {kind_of(one): one for one in get_args(AnyCommand)}
-    told = {kind: getattr(one, "roles", ROLES.get(kind, ())) for kind, one in models.items()}
-    mine = {kind for kind in KINDS if Role.OPERATOR in told[kind]}
-    assert OWN.keys() == mine
+    models = {kind_of(model): model for model in get_args(AnyCommand)}
+    roles_by_kind = {
+        kind: getattr(model, "roles", ROLES.get(kind, ())) for kind, model in models.items()
+    }
+    operator_kinds = {kind for kind in KINDS if Role.OPERATOR in roles_by_kind[kind]}
+    assert OWN.keys() == operator_kinds
     parties = {Role.CLIENT, Role.CREATOR}
-    theirs = {one.command for one in TRANSITIONS if not one.roles.isdisjoint(parties)}
-    assert LENT.keys() == theirs & KINDS
+    party_kinds = {
+        transition.command for transition in TRANSITIONS if not transition.roles.isdisjoint(parties)
+    }
+    assert LENT.keys() == party_kinds & KINDS
 
 
-@pytest.mark.parametrize("power", ALL, ids=lambda one: f"{'act ' * one.lent}{one.kind}")
+@pytest.mark.parametrize("power", ALL, ids=lambda power: f"{'act ' * power.lent}{power.kind}")
 def test_what_a_form_asks_for_is_all_that_its_command_wants(power: Power) -> None:
     head = {"id": "command-1", "by": {"role": "operator", "id": "ann"}}
     order_id = "o1" if power.of_an_order else None
     body = power.command(said(power), order_id=order_id, reason="why", head=head)
     command: Any = parse(json.dumps(body))
     assert (command.reason, command.by.id) == ("why", "ann")
-    asked = command.command if power.lent else command
-    assert asked.kind == power.kind
-    assert getattr(asked, "order_id", None) in ("o1", "x1", None)
+    effective_command = command.command if power.lent else command
+    assert effective_command.kind == power.kind
+    assert getattr(effective_command, "order_id", None) in ("o1", "x1", None)
 
 
-@pytest.mark.parametrize("power", ALL, ids=lambda one: f"{'act ' * one.lent}{one.kind}")
+@pytest.mark.parametrize("power", ALL, ids=lambda power: f"{'act ' * power.lent}{power.kind}")
 def test_a_word_says_what_a_form_does(power: Power) -> None:
     intent = read_intent(spoken(*words(power)))
     assert (intent.power, intent.operator, intent.reason) == (power, "ann", "why")
     assert intent.said == said(power)
 
 
-@pytest.mark.parametrize("power", ALL, ids=lambda one: f"{'act ' * one.lent}{one.kind}")
+@pytest.mark.parametrize("power", ALL, ids=lambda power: f"{'act ' * power.lent}{power.kind}")
 def test_no_word_is_spoken_without_a_reason(
     power: Power, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = words(power)
-    place = given.index("--reason")
+    arguments = words(power)
+    position = arguments.index("--reason")
     with pytest.raises(SystemExit):
-        spoken(*given[:place], *given[place + 2 :])
+        spoken(*arguments[:position], *arguments[position + 2 :])
     assert "--reason" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("state", State)
 def test_a_page_offers_what_the_table_allows_and_nothing_else(state: State) -> None:
-    rows = [one for one in TRANSITIONS if one.source is state]
-    own = {one.command for one in rows if Role.OPERATOR in one.roles}
-    parties = {one.command for one in rows if one.roles & {Role.CLIENT, Role.CREATOR}}
-    found = open_in(state)
-    assert {one.kind for one in found if not one.lent} == own
-    assert {one.kind for one in found if one.lent} == (set() if state in FINAL else parties)
+    rows = [transition for transition in TRANSITIONS if transition.source is state]
+    own = {transition.command for transition in rows if Role.OPERATOR in transition.roles}
+    parties = {
+        transition.command for transition in rows if transition.roles & {Role.CLIENT, Role.CREATOR}
+    }
+    offered = open_in(state)
+    assert {power.kind for power in offered if not power.lent} == own
+    assert {power.kind for power in offered if power.lent} == (set() if state in FINAL else parties)
 
 
 def test_only_what_makes_sense_for_many_is_asked_of_many() -> None:
-    bulk = {one.kind for one in ALL if one.in_bulk}
+    bulk = {power.kind for power in ALL if power.in_bulk}
     assert bulk == {
         *("extend_deadline", "pause_clock", "resume_clock", "cancel_order", "reinstate_order")
     }
@@ -146,7 +152,7 @@ def test_more_time_is_measured_from_each_orders_own_deadline() -> None:
 
 
 @pytest.mark.parametrize(
-    ("given", "complaint"),
+    ("arguments", "complaint"),
     [
         (["--by", "3h"], "a duration like"),
         (["--by", "PT0S"], "more than nothing"),
@@ -154,20 +160,20 @@ def test_more_time_is_measured_from_each_orders_own_deadline() -> None:
         (["--by", "PT3H", "--as", "no name"], "--as: "),
     ],
 )
-def test_what_makes_no_sense_is_said_in_a_line(given: list[str], complaint: str) -> None:
+def test_what_makes_no_sense_is_said_in_a_line(arguments: list[str], complaint: str) -> None:
     with pytest.raises(Refused, match=complaint):
-        read_intent(spoken("extend", "o1", "--reason", "w", *given))
+        read_intent(spoken("extend", "o1", "--reason", "w", *arguments))
 
 
 def test_a_part_that_is_no_number_is_refused() -> None:
-    given = ("operate", "release", "o1", "--reason", "w", "--parts", "to=client,amount_fen=1e3")
+    arguments = ("operate", "release", "o1", "--reason", "w", "--parts", "to=client,amount_fen=1e3")
     with pytest.raises(Refused, match="amount_fen must be a whole number"):
-        read_intent(spoken(*given))
+        read_intent(spoken(*arguments))
 
 
 def test_who_acts_for_a_side_is_dismissed_in_so_many_words() -> None:
-    given = ("operate", "act", "appoint_provider", "o1", "--reason", "w", "--as", "ann")
-    assert read_intent(spoken(*given, "--provider-id", "")).said == {"provider_id": None}
-    assert read_intent(spoken(*given, "--provider-id", "sp1")).said == {"provider_id": "sp1"}
+    arguments = ("operate", "act", "appoint_provider", "o1", "--reason", "w", "--as", "ann")
+    assert read_intent(spoken(*arguments, "--provider-id", "")).said == {"provider_id": None}
+    assert read_intent(spoken(*arguments, "--provider-id", "sp1")).said == {"provider_id": "sp1"}
     with pytest.raises(SystemExit):
-        spoken(*given)
+        spoken(*arguments)

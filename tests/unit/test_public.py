@@ -44,10 +44,10 @@ def test_the_promise_is_about_every_state_and_every_status() -> None:
 
 @pytest.mark.parametrize("state", State)
 def test_a_state_has_one_status_unless_a_rating_tells_two_apart(state: State) -> None:
-    shown = {public_status(state, rated=rated) for rated in (False, True)}
-    assert set(statuses_of(state)) == shown
-    assert len(shown) == (2 if state is State.COMPLETED else 1)
-    assert all(state in COVERED[status] for status in shown)
+    statuses = {public_status(state, rated=rated) for rated in (False, True)}
+    assert set(statuses_of(state)) == statuses
+    assert len(statuses) == (2 if state is State.COMPLETED else 1)
+    assert all(state in COVERED[status] for status in statuses)
 
 
 def test_open_statuses_are_those_of_orders_that_have_not_ended() -> None:

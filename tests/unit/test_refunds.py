@@ -19,8 +19,8 @@ def test_every_payment_goes_back_on_its_own() -> None:
     story.pay("dep", {"o1": DEPOSIT})
     story.pay("bal", {"o1": BALANCE})
     story.ask("decline_order", "creator", order_id="o1")
-    owed = {one.refund_id: one.amount_fen for one in story.book.refunds.values()}
-    assert owed == {"rf_dep_o1": DEPOSIT, "rf_bal_o1": BALANCE}
+    amounts = {refund.refund_id: refund.amount_fen for refund in story.book.refunds.values()}
+    assert amounts == {"rf_dep_o1": DEPOSIT, "rf_bal_o1": BALANCE}
     assert confirm(story, "rf_bal_o1") is None
     assert story.accounts() == {"psp": -DEPOSIT, "refunds_payable:c1": DEPOSIT}
     assert audit(story) == []
@@ -52,7 +52,7 @@ def test_a_refund_owed_by_a_deadline_that_nobody_noticed_can_be_confirmed() -> N
     assert confirm(story, "rf_dep_o1") == Reason.UNKNOWN_REFUND
     story.now += span("1us")
     assert confirm(story, "rf_dep_o1") is None
-    assert [one.fact.type for one in story.events[-3:]] == [
+    assert [event.fact.type for event in story.events[-3:]] == [
         "order.expired",
         "refund.requested",
         "refund.confirmed",
@@ -89,8 +89,8 @@ def test_of_two_refunds_spelt_the_same_the_later_one_is_numbered() -> None:
     story = colliding()
     for order_id in ("a_b", "b"):
         story.ask("cancel_order", "client", order_id=order_id)
-    owed = {one.refund_id: one.order_id for one in story.book.refunds.values()}
-    assert owed == {"rf_p_a_b": "a_b", "rf_p_a_b~2": "b"}
+    order_ids = {refund.refund_id: refund.order_id for refund in story.book.refunds.values()}
+    assert order_ids == {"rf_p_a_b": "a_b", "rf_p_a_b~2": "b"}
     assert confirm(story, "rf_p_a_b~2") is None
     assert confirm(story, "rf_p_a_b") is None
     assert confirm(story, "rf_p_a_b~3") == Reason.UNKNOWN_REFUND
@@ -102,17 +102,17 @@ def test_a_whole_payment_and_a_share_may_spell_the_same_too() -> None:
     offered("b", "p_a", story)
     story.pay("p_a_b", {"b": 1}, amount_fen=2)
     story.ask("cancel_order", "client", order_id="b")
-    owed = {one.refund_id: one.payment_id for one in story.book.refunds.values()}
-    assert owed == {"rf_p_a_b": "p_a_b", "rf_p_a_b~2": "p_a"}
+    payment_ids = {refund.refund_id: refund.payment_id for refund in story.book.refunds.values()}
+    assert payment_ids == {"rf_p_a_b": "p_a_b", "rf_p_a_b~2": "p_a"}
 
 
-@pytest.mark.parametrize("noticed", [True, False])
+@pytest.mark.parametrize("expiry_noticed", [True, False])
 def test_which_of_two_is_the_later_one_does_not_hang_on_when_it_was_noticed(
-    noticed: bool,  # noqa: FBT001 - the name of the parameter says all
+    expiry_noticed: bool,  # noqa: FBT001 - the name of the parameter says all
 ) -> None:
     story = colliding()
     story.now += span("24h1us")
-    if noticed:
+    if expiry_noticed:
         story.wake("b", story.now - span("30m"))
     confirm(story, "rf_p_a_b")
     assert story.book.refunds["rf_p_a_b"].order_id == "b"

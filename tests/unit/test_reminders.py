@@ -14,18 +14,18 @@ OFFER, BALANCE = "creator.reminded", "client.reminded"
 
 
 def leads(story: Story, kind: str) -> list[str]:
-    return [one.published()["lead"] for one in story.told(kind)]
+    return [event.published()["lead"] for event in story.told(kind)]
 
 
-def wake(story: Story, *instants: str) -> None:
+def wake(story: Story, *offsets: str) -> None:
     """Wake the order at instants counted from when it entered its state."""
-    entered = story.order().entered_at
-    for one in instants:
-        story.wake("o1", entered + span(one))
+    entered_at = story.order().entered_at
+    for offset in offsets:
+        story.wake("o1", entered_at + span(offset))
 
 
 @pytest.mark.parametrize(
-    ("instants", "sent"),
+    ("offsets", "expected_leads"),
     [
         (["12h-1us"], []),
         (["12h"], ["PT12H"]),
@@ -39,15 +39,15 @@ def wake(story: Story, *instants: str) -> None:
     ],
 )
 def test_a_creator_is_reminded_at_each_lead_and_only_of_the_latest_missed(
-    instants: list[str], sent: list[str]
+    offsets: list[str], expected_leads: list[str]
 ) -> None:
     story = story_of("offered")
-    wake(story, *instants)
-    assert leads(story, OFFER) == sent
+    wake(story, *offsets)
+    assert leads(story, OFFER) == expected_leads
 
 
 @pytest.mark.parametrize(
-    ("instants", "sent"),
+    ("offsets", "expected_leads"),
     [
         (["4d-1us"], []),
         (["4d", "6d", "6d22h"], ["P3D", "P1D", "PT2H"]),
@@ -56,10 +56,10 @@ def test_a_creator_is_reminded_at_each_lead_and_only_of_the_latest_missed(
         (["7d+1us", "7d5m"], []),
     ],
 )
-def test_a_client_is_reminded_of_the_balance(instants: list[str], sent: list[str]) -> None:
+def test_a_client_is_reminded_of_the_balance(offsets: list[str], expected_leads: list[str]) -> None:
     story = story_of("awaiting_balance")
-    wake(story, *instants)
-    assert leads(story, BALANCE) == sent
+    wake(story, *offsets)
+    assert leads(story, BALANCE) == expected_leads
     assert leads(story, OFFER) == []
 
 
@@ -67,17 +67,21 @@ def test_a_reminder_names_whom_what_until_when_and_has_an_id_of_its_own() -> Non
     story = story_of("offered")
     wake(story, "12h")
     (event,) = story.told(OFFER)
-    told = event.published()
-    assert (told["recipient_id"], told["order_id"], told["cause"]) == ("k1", "o1", "deadline")
-    assert (told["due_at"], told["lead"]) == ("2026-03-03T02:00:00Z", "PT12H")
+    reminder = event.published()
+    assert (reminder["recipient_id"], reminder["order_id"], reminder["cause"]) == (
+        "k1",
+        "o1",
+        "deadline",
+    )
+    assert (reminder["due_at"], reminder["lead"]) == ("2026-03-03T02:00:00Z", "PT12H")
     assert (event.id, event.caused_by) == ("order:o1/4", "reminder:offered")
 
 
 def test_a_reminder_of_the_balance_says_how_much() -> None:
     story = story_of("revised")
     wake(story, "4d")
-    told = story.told(BALANCE)[0].published()
-    assert (told["recipient_id"], told["balance_due_fen"]) == ("c1", 115_500)
+    reminder = story.told(BALANCE)[0].published()
+    assert (reminder["recipient_id"], reminder["balance_due_fen"]) == ("c1", 115_500)
 
 
 @pytest.mark.parametrize("situation", ["awaiting_deposit", "in_fulfilment", "declined"])
@@ -97,22 +101,22 @@ def test_a_new_state_begins_a_new_ladder() -> None:
 
 
 def test_an_order_wants_to_be_woken_for_its_next_reminder_and_then_for_its_end() -> None:
-    story, wanted = story_of("offered"), []
+    story, wake_delays = story_of("offered"), []
     while (at := story.order().wake_at) is not None:
-        wanted.append(at - story.order().entered_at)
+        wake_delays.append(at - story.order().entered_at)
         story.wake("o1", at if story.order().leads_left() else at + span("1us"))
-    assert wanted == [timedelta(hours=n) for n in (12, 20, 23, 24)]
+    assert wake_delays == [timedelta(hours=n) for n in (12, 20, 23, 24)]
 
 
-def nudge(story: Story, at: str) -> str | None:
-    when = story.order().entered_at + span(at)
-    return story.ask("nudge_creator", "client", when, order_id="o1").reason
+def nudge(story: Story, offset: str) -> str | None:
+    asked_at = story.order().entered_at + span(offset)
+    return story.ask("nudge_creator", "client", asked_at, order_id="o1").reason
 
 
 def test_nudges_keep_their_distance_and_their_number() -> None:
     story = story_of("offered")
-    asked = ["0s", "2h-1us", "2h", "4h", "4h1s", "6h", "23h"]
-    assert [nudge(story, one) for one in asked] == [
+    offsets = ["0s", "2h-1us", "2h", "4h", "4h1s", "6h", "23h"]
+    assert [nudge(story, offset) for offset in offsets] == [
         None,
         Reason.NUDGE_TOO_SOON,
         None,
@@ -121,14 +125,14 @@ def test_nudges_keep_their_distance_and_their_number() -> None:
         Reason.NUDGE_LIMIT,
         Reason.NUDGE_LIMIT,
     ]
-    assert {one.published()["cause"] for one in story.told(OFFER)} == {"nudge"}
+    assert {event.published()["cause"] for event in story.told(OFFER)} == {"nudge"}
 
 
 def test_a_nudge_is_no_reminder_of_the_ladder() -> None:
     story = story_of("offered")
     assert nudge(story, "12h") is None
     wake(story, "12h")
-    assert [one.published()["lead"] for one in story.told(OFFER)] == [None, "PT12H"]
+    assert [event.published()["lead"] for event in story.told(OFFER)] == [None, "PT12H"]
 
 
 def test_a_policy_may_forbid_nudging() -> None:

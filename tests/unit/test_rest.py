@@ -11,8 +11,8 @@ from tests.unit.controls import HISTORIES, MICRO, story_of
 @pytest.mark.parametrize("situation", HISTORIES)
 def test_what_has_ended_rests_but_for_deposits_that_a_notice_may_still_save(situation: str) -> None:
     order = story_of(situation).order()
-    ended = order.state in FINAL
-    notices_until = order.entered_at + order.policy.late_notice_window
-    assert order.rests(order.entered_at) == (ended and not order.forfeited)
-    assert order.rests(notices_until) == (ended and not order.forfeited)
-    assert order.rests(notices_until + MICRO) == ended
+    is_final = order.state in FINAL
+    notices_end_at = order.entered_at + order.policy.late_notice_window
+    assert order.rests(order.entered_at) == (is_final and not order.forfeited)
+    assert order.rests(notices_end_at) == (is_final and not order.forfeited)
+    assert order.rests(notices_end_at + MICRO) == is_final

@@ -89,8 +89,10 @@ def test_a_name_like_no_other_is_refused_with_all_of_them() -> None:
 
 
 def test_a_child_process_reads_back_what_its_parent_wrote() -> None:
-    given = Settings.read({}, var="/a b/c%d", policy="policy.toml", redis_url="redis://h/1")
-    assert Settings.read(given.environ()) == given
+    parent_settings = Settings.read(
+        {}, var="/a b/c%d", policy="policy.toml", redis_url="redis://h/1"
+    )
+    assert Settings.read(parent_settings.environ()) == parent_settings
     embedded = Settings.read({}, var="/a b/c%d")
     assert Settings.read(embedded.environ()) == embedded
     assert Settings.read(embedded.environ()).embedded_redis

@@ -49,14 +49,14 @@ def test_walking_away_costs_what_the_tiers_say(row: dict[str, str]) -> None:
     story = story_of(row["situation"])
     cost, at = int(row["cost"]), story.order().entered_at + span(row["after"])
     for wrong in {None, cost - 1, cost + 1} - {-1, None if cost == 0 else 0}:
-        asked = {} if wrong is None else {"accept_cost_fen": wrong}
-        refused = story.ask("cancel_order", "client", at, order_id="o1", **asked)
-        assert (refused.reason, refused.cost_fen) == ("cost_mismatch", cost)
-    right = story.ask("cancel_order", "client", at, order_id="o1", accept_cost_fen=cost)
-    assert (right.outcome, story.order().reason) == ("applied", "client_cancelled")
-    (told,) = [one.published() for one in story.told("order.cancelled")]
-    assert (told["cost_fen"], told["refund_fen"]) == (cost, TOTAL - cost)
-    assert told["creator_part_fen"] + told["fee_part_fen"] == cost
+        fields = {} if wrong is None else {"accept_cost_fen": wrong}
+        refusal = story.ask("cancel_order", "client", at, order_id="o1", **fields)
+        assert (refusal.reason, refusal.cost_fen) == ("cost_mismatch", cost)
+    outcome = story.ask("cancel_order", "client", at, order_id="o1", accept_cost_fen=cost)
+    assert (outcome.outcome, story.order().reason) == ("applied", "client_cancelled")
+    (cancellation,) = [event.published() for event in story.told("order.cancelled")]
+    assert (cancellation["cost_fen"], cancellation["refund_fen"]) == (cost, TOTAL - cost)
+    assert cancellation["creator_part_fen"] + cancellation["fee_part_fen"] == cost
     assert story.accounts().get("refunds_payable:c1", 0) == TOTAL - cost
     assert audit(story) == []
 
@@ -92,8 +92,8 @@ def test_a_broadcast_without_an_approved_script_costs_a_tenth_even_on_its_day() 
 def test_the_cost_is_said_again_to_whoever_asks_again() -> None:
     story = story_of("script_review")
     body = {"id": "cmd_twice", "kind": "cancel_order", "order_id": "o1"}
-    asked = body | {"by": {"role": "client", "id": "c1"}}
-    first, again = (story.tell(asked, story.now) for _ in range(2))
+    command = body | {"by": {"role": "client", "id": "c1"}}
+    first, again = (story.tell(command, story.now) for _ in range(2))
     assert (first.outcome, first.cost_fen) == ("rejected", 10_500)
     assert (again.outcome, again.reason, again.cost_fen) == ("duplicate", "cost_mismatch", 10_500)
 
@@ -131,13 +131,13 @@ def test_a_price_that_rounds_to_nothing_is_none() -> None:
 def test_a_partial_refund_takes_the_last_payment_first_up_to_its_share() -> None:
     story = story_of("content_review")
     take(story, "cancel:52500")
-    assert [one.amount_fen for one in story.book.refunds.values()] == [52_500]
+    assert [refund.amount_fen for refund in story.book.refunds.values()] == [52_500]
     (refund,) = story.book.refunds.values()
     assert refund.payment_id.startswith("pay_"), "the balance, not the deposit"
     story = story_of("script_review")
     story.ask("dispute_order", "client", order_id="o1", reason="no")
     take(story, "resolve:cancel=500")
-    assert [one.amount_fen for one in story.book.refunds.values()] == [94_500, 5_250]
+    assert [refund.amount_fen for refund in story.book.refunds.values()] == [94_500, 5_250]
     assert audit(story) == []
 
 
@@ -182,10 +182,18 @@ MOVES = table("""
 
 def made(situation: str) -> Story:
     """Play what leads to a situation, those too that concern more than one order."""
-    begin = {"reinstated": "forfeited_late", "paid_out": "completed", "refunded": "expired_offer"}
-    begin |= dict.fromkeys(("unusable", "unknown", "resolved", "whole"), "in_fulfilment")
-    begin |= dict.fromkeys(("released_to_platform", "released_to_client"), "forfeited_asked")
-    story = story_of(begin.get(situation, situation))
+    starting_situations = {
+        "reinstated": "forfeited_late",
+        "paid_out": "completed",
+        "refunded": "expired_offer",
+    }
+    starting_situations |= dict.fromkeys(
+        ("unusable", "unknown", "resolved", "whole"), "in_fulfilment"
+    )
+    starting_situations |= dict.fromkeys(
+        ("released_to_platform", "released_to_client"), "forfeited_asked"
+    )
+    story = story_of(starting_situations.get(situation, situation))
     if situation == "reinstated":
         take(story, "reinstate")
     elif situation.startswith("released_to"):
@@ -199,8 +207,8 @@ def made(situation: str) -> Story:
     elif situation == "whole":
         story.pay("px", {"o9": 7}, amount_fen=8)
     if situation == "resolved":
-        asked = {"payment_id": "px", "order_id": "o9", "to": "c9", "reason": "typed wrongly"}
-        story.ask("resolve_suspense", "operator", **asked)
+        fields = {"payment_id": "px", "order_id": "o9", "to": "c9", "reason": "typed wrongly"}
+        story.ask("resolve_suspense", "operator", **fields)
     return story
 
 
@@ -208,10 +216,12 @@ def made(situation: str) -> Story:
 def test_an_event_moves_what_the_domain_says(row: dict[str, str]) -> None:
     story = made(row["situation"])
     event = story.told(row["event"])[-1]
-    moved = [one for of, one in story.book.postings if of.id == event.id]
-    listed = [one.replace("=", ">").split(">") for one in row["moves"].split() if one != "-"]
-    wanted = [(SHORT.get(a, a), SHORT.get(b, b), int(fen)) for a, b, fen in listed]
-    assert moved == [Posting(*one) for one in wanted]
+    postings = [
+        posting for posted_event, posting in story.book.postings if posted_event.id == event.id
+    ]
+    moves = [move.replace("=", ">").split(">") for move in row["moves"].split() if move != "-"]
+    expected = [(SHORT.get(a, a), SHORT.get(b, b), int(fen)) for a, b, fen in moves]
+    assert postings == [Posting(*arguments) for arguments in expected]
     assert audit(story) == []
 
 
@@ -238,15 +248,17 @@ PAID = table("""
 @pytest.mark.parametrize("row", PAID, ids=lambda row: row["situation"])
 def test_each_of_the_creators_side_is_paid_once(row: dict[str, str]) -> None:
     story = story_of(row["situation"])
-    owed = {one.payout_id: one.amount_fen for one in story.book.payouts.values()}
-    wanted = [one.split("=") for one in row["payouts"].split() if one != "-"]
-    assert owed == {name: int(fen) for name, fen in wanted}
-    for name in owed:
+    amounts = {payout.payout_id: payout.amount_fen for payout in story.book.payouts.values()}
+    expected_payouts = [
+        payout_text.split("=") for payout_text in row["payouts"].split() if payout_text != "-"
+    ]
+    assert amounts == {name: int(fen) for name, fen in expected_payouts}
+    for name in amounts:
         assert story.ask("confirm_payout", "client", payout_id=name).reason == "not_allowed"
         assert story.ask("confirm_payout", "payments", payout_id=name).reason is None
         again = story.ask("confirm_payout", "payments", payout_id=name)
         assert again.reason == "already_confirmed"
-    assert not [one for one in story.accounts() if one.startswith("payable")]
+    assert not [account for account in story.accounts() if account.startswith("payable")]
     assert audit(story) == []
 
 
@@ -258,11 +270,11 @@ def test_a_payout_that_nobody_owes_is_unknown(name: str) -> None:
 
 def test_a_payout_owed_by_a_deadline_that_nobody_noticed_can_be_confirmed() -> None:
     story = story_of("accepted_delivery")
-    asked = {"payout_id": "po_o1_creator"}
-    due = story.order().due_at
-    assert due is not None
-    assert story.ask("confirm_payout", "payments", due, **asked).reason == "unknown_payout"
-    assert story.ask("confirm_payout", "payments", due + span("1us"), **asked).reason is None
+    fields = {"payout_id": "po_o1_creator"}
+    due_at = story.order().due_at
+    assert due_at is not None
+    assert story.ask("confirm_payout", "payments", due_at, **fields).reason == "unknown_payout"
+    assert story.ask("confirm_payout", "payments", due_at + span("1us"), **fields).reason is None
     assert story.accounts() == {"psp": -5_000, "service_fees": 5_000}
 
 
@@ -273,8 +285,8 @@ def test_the_agencys_share_is_frozen_at_acceptance(share: int, agency: int) -> N
     for step in ("place:unscripted", "pay", "accept", "pay"):
         take(story, step)
     # Neither a new share nor a new agency concerns what was accepted.
-    other = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m2"}
-    story.ask("register_creator", "platform", **other, mcn_share_bps=5_000)
+    fields = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m2"}
+    story.ask("register_creator", "platform", **fields, mcn_share_bps=5_000)
     for step in ("content", "approve", "publish", "deliver", "time"):
         take(story, step)
     accounts = story.accounts()
@@ -289,11 +301,11 @@ def test_a_forfeit_is_released_in_parts_that_add_up_and_shared_with_the_agency()
     for step in ("contract:5000", "place", "pay", "accept", "cancel:forfeit"):
         take(story, step)
     parts = [{"to": "platform", "amount_fen": 500}, {"to": "creator", "amount_fen": 9_001}]
-    asked = {"order_id": "o1", "reason": "half each"}
-    short = story.ask("release_forfeit", "operator", **asked, parts=parts)
+    fields = {"order_id": "o1", "reason": "half each"}
+    short = story.ask("release_forfeit", "operator", **fields, parts=parts)
     assert short.reason == "parts_mismatch"
     parts.append({"to": "client", "amount_fen": 999})
-    assert story.ask("release_forfeit", "operator", **asked, parts=parts).reason is None
+    assert story.ask("release_forfeit", "operator", **fields, parts=parts).reason is None
     assert story.accounts() == {
         "psp": -10_500,
         "platform_income": 500,

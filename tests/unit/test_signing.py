@@ -26,11 +26,11 @@ def test_a_signature_is_hmac_sha256_of_the_texts_bytes() -> None:
 
 
 def test_keys_are_changed_in_three_steps_and_every_signature_is_good_in_between() -> None:
-    steps = [ring(old=OLD), ring(old=OLD, new=NEW), ring(new=NEW, old=OLD), ring(new=NEW)]
-    for one, next_one in itertools.pairwise(steps):
-        assert next_one.fault(TEXT, one.sign(TEXT)) is None or one is steps[2]
-        assert one.fault(TEXT, next_one.sign(TEXT)) is None or one is steps[0]
-    assert steps[3].fault(TEXT, steps[0].sign(TEXT)) == "signed with an unknown key"
+    keyrings = [ring(old=OLD), ring(old=OLD, new=NEW), ring(new=NEW, old=OLD), ring(new=NEW)]
+    for keyring, next_keyring in itertools.pairwise(keyrings):
+        assert next_keyring.fault(TEXT, keyring.sign(TEXT)) is None or keyring is keyrings[2]
+        assert keyring.fault(TEXT, next_keyring.sign(TEXT)) is None or keyring is keyrings[0]
+    assert keyrings[3].fault(TEXT, keyrings[0].sign(TEXT)) == "signed with an unknown key"
 
 
 @pytest.mark.parametrize("text", [TEXT + " ", TEXT.replace("1", "2"), "", "\ud800"])

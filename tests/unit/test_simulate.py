@@ -61,7 +61,7 @@ def played(lines: list[str], policy: str = "{}") -> tuple[list[Line], list[Line]
     """Return the lines that came out, those on standard error, and the exit status."""
     out, err = io.StringIO(), io.StringIO()
     status = simulate(lines, read_policy(policy), out, err)
-    read = [[json.loads(line) for line in one.getvalue().splitlines()] for one in (out, err)]
+    read = [[json.loads(line) for line in stream.getvalue().splitlines()] for stream in (out, err)]
     return read[0], read[1], status
 
 
@@ -173,7 +173,7 @@ NO_STEPS = [
 def test_a_line_that_is_no_step_is_told_by_its_number_and_the_rest_still_runs(text: str) -> None:
     out, err, status = played([OFFERED[0], "", text, *OFFERED[1:]])
     assert out == shown(OFFERED)
-    assert [list(one) for one in err] == [["line", "error"]]
+    assert [list(line) for line in err] == [["line", "error"]]
     assert (err[0]["line"], bool(err[0]["error"]), status) == (3, True, 1)
 
 

@@ -20,8 +20,8 @@ def test_a_text_is_cut_between_characters() -> None:
 
 
 def test_columns_line_up_and_numbers_stand_right() -> None:
-    drawn = draw("T", ("who", "fen"), [("阿橘", 5), ("x", 1_200), ("y", None)])
-    assert drawn.splitlines() == [
+    table_text = draw("T", ("who", "fen"), [("阿橘", 5), ("x", 1_200), ("y", None)])
+    assert table_text.splitlines() == [
         "T",
         "who     fen",
         "----  -----",

@@ -27,17 +27,17 @@ def pairs(const: str) -> Pairs:
     """Read one table of names.js; every line of it is a comment or a name with two words."""
     text = (STATIC / "names.js").read_text("utf-8")
     inside = text.split(f"const {const} = {{\n")[1].split("\n};\n")[0].splitlines()
-    lines = [one for one in inside if one and not one.startswith("  //")]
-    found = [PAIR.fullmatch(one) for one in lines]
-    assert [line for line, match in zip(lines, found, strict=True) if match is None] == []
-    keys = [match[1] for match in found if match]
+    lines = [line for line in inside if line and not line.startswith("  //")]
+    matches = [PAIR.fullmatch(line) for line in lines]
+    assert [line for line, match in zip(lines, matches, strict=True) if match is None] == []
+    keys = [match[1] for match in matches if match]
     assert sorted(keys) == sorted(set(keys))
-    return {match[1]: (match[2], match[3]) for match in found if match}
+    return {match[1]: (match[2], match[3]) for match in matches if match}
 
 
 NAMED: dict[str, set[Any]] = {
     "states": set(State),
-    "endings": {one for reasons in ENDINGS.values() for one in reasons},
+    "endings": {reason for reasons in ENDINGS.values() for reason in reasons},
     "disputes": set(DISPUTES),
     "commands": set(KINDS),
     "what nobody asks": set(NOT_ASKED),
@@ -50,10 +50,10 @@ NAMED: dict[str, set[Any]] = {
 }
 
 
-@pytest.mark.parametrize("what", NAMED)
-def test_nothing_that_the_models_name_lacks_a_word(what: str) -> None:
-    known = pairs("PAIRS")
-    assert {str(one) for one in NAMED[what]} - known.keys() == set()
+@pytest.mark.parametrize("kind", NAMED)
+def test_nothing_that_the_models_name_lacks_a_word(kind: str) -> None:
+    words_by_name = pairs("PAIRS")
+    assert {str(name) for name in NAMED[kind]} - words_by_name.keys() == set()
 
 
 def test_every_word_is_a_word_of_its_language() -> None:
@@ -64,8 +64,8 @@ def test_every_word_is_a_word_of_its_language() -> None:
 
 
 def test_the_page_says_of_every_wait_what_the_command_line_says() -> None:
-    said = {state: english for state, (english, _) in pairs("WAITS").items()}
-    assert said == {state.value: what for state, what in WAITS_FOR.items()}
+    words_by_state = {state: english for state, (english, _) in pairs("WAITS").items()}
+    assert words_by_state == {state.value: text for state, text in WAITS_FOR.items()}
 
 
 def labels(language: str) -> set[str]:
@@ -81,7 +81,7 @@ def test_both_languages_have_the_same_labels() -> None:
 
 
 def test_the_page_says_nothing_that_has_no_label() -> None:
-    source = "".join(one.read_text("utf-8") for one in sorted(STATIC.glob("*.js")))
-    asked = set(re.findall(r'\bt\("(\w+)"', source))
+    source = "".join(path.read_text("utf-8") for path in sorted(STATIC.glob("*.js")))
+    labels_used = set(re.findall(r'\bt\("(\w+)"', source))
     roles = {role.value for role in Role}
-    assert (asked | roles | set(get_args(Stopper)) | {"silence"}) - labels("EN") == set()
+    assert (labels_used | roles | set(get_args(Stopper)) | {"silence"}) - labels("EN") == set()

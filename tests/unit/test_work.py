@@ -139,11 +139,11 @@ def ask(row: dict[str, str]) -> tuple[Story, str | None]:
     """Ask what a row says in the situation that it names; return the reason of a refusal."""
     story = story_of(row["while"])
     at = story.order().entered_at + span(row["after"])
-    what, _, given = row["asked"].partition(" ")
-    if what == "pay":
-        return story, story.pay("p_late", {"o1": int(given)}, at).reason
-    kind = MOVES[what][0]
-    fields = needed(kind, story.order(), at, given)
+    action, _, argument = row["asked"].partition(" ")
+    if action == "pay":
+        return story, story.pay("p_late", {"o1": int(argument)}, at).reason
+    kind = MOVES[action][0]
+    fields = needed(kind, story.order(), at, argument)
     return story, story.ask(kind, row["by"], at, order_id="o1", **fields).reason
 
 
@@ -158,7 +158,7 @@ def test_a_decision_falls_as_the_table_says(row: dict[str, str]) -> None:
     assert audit(story) == []
 
 
-UNUSED = [one for one in DECISIONS if one["asked"].startswith("pay")]
+UNUSED = [row for row in DECISIONS if row["asked"].startswith("pay")]
 
 
 @pytest.mark.parametrize("row", UNUSED, ids=lambda row: row["while"])
@@ -188,7 +188,11 @@ def test_time_ends_a_state_just_after_its_deadline_and_at_it(row: dict[str, str]
     story = story_of(row["while"])
     before, due = story.order(), story.order().entered_at + span(row["after"])
     assert before.due_at == due
-    assert [one.fact.type for one in story.wake("o1", due)] in ([], ["creator.reminded"], REMINDED)
+    assert [event.fact.type for event in story.wake("o1", due)] in (
+        [],
+        ["creator.reminded"],
+        REMINDED,
+    )
     first: Event = story.wake("o1", due + span("1us"))[0]
     assert (first.fact.type, first.at) == (row["event"], due)
     assert first.caused_by == f"deadline:{before.state}"
@@ -203,25 +207,29 @@ def test_silence_signs_what_it_approves() -> None:
     for situation in ("script_review", "content_review", "published"):
         story = story_of(situation)
         take(story, "time")
-        (told,) = [one for one in story.events if one.caused_by == f"deadline:{situation}"]
-        assert told.published()["by"] == "silence"
+        (approval,) = [
+            event for event in story.events if event.caused_by == f"deadline:{situation}"
+        ]
+        assert approval.published()["by"] == "silence"
 
 
 def test_many_deadlines_lapse_in_one_wake_each_at_its_own_instant() -> None:
     story = story_of("published")
-    begun = story.order().entered_at
-    story.wake("o1", begun + span("90d"))
-    ends = [(one.fact.type, one.at - begun) for one in story.events[-3:-1]]
+    entered_at = story.order().entered_at
+    story.wake("o1", entered_at + span("90d"))
+    ends = [(event.fact.type, event.at - entered_at) for event in story.events[-3:-1]]
     assert ends == [("delivery.accepted", span("7d")), ("order.completed", span("10d"))]
 
 
 def test_every_version_is_kept_with_its_links_and_numbered() -> None:
     story = story_of("scripts_exhausted")
-    told = [one.published() for one in story.told("script.submitted")]
-    assert [one["version"] for one in told] == [1, 2, 3, 4]
-    assert all(one["links"] == ["https://pan.example/draft"] for one in told)
-    left = [one.published()["rejections_left"] for one in story.told("script.rejected")]
-    assert left == [2, 1, 0]
+    submissions = [event.published() for event in story.told("script.submitted")]
+    assert [submission["version"] for submission in submissions] == [1, 2, 3, 4]
+    assert all(submission["links"] == ["https://pan.example/draft"] for submission in submissions)
+    rejections_left = [
+        event.published()["rejections_left"] for event in story.told("script.rejected")
+    ]
+    assert rejections_left == [2, 1, 0]
 
 
 def test_expected_publication_puts_deadlines_off_and_never_forward() -> None:
@@ -252,39 +260,39 @@ def test_expected_publication_puts_deadlines_off_and_never_forward() -> None:
 )
 def test_whoever_is_waited_for_is_reminded(situation: str, kind: str, leads: list[str]) -> None:
     story = story_of(situation)
-    due = story.order().due_at
-    assert due is not None
+    due_at = story.order().due_at
+    assert due_at is not None
     for ahead in ("1d", "4h", "1m"):
-        story.wake("o1", due - span(ahead))
-    assert [one.published()["lead"] for one in story.told(kind)] == leads
+        story.wake("o1", due_at - span(ahead))
+    assert [event.published()["lead"] for event in story.told(kind)] == leads
 
 
 def test_an_operator_is_told_of_an_undecided_dispute_at_thirty_days_and_then_daily() -> None:
     story = story_of("disputed_work")
-    begun = story.order().entered_at
+    entered_at = story.order().entered_at
     for after in ("30d-1us", "30d", "30d", "30d23h", "31d", "35d12h", "35d13h"):
-        story.wake("o1", begun + span(after))
-    told = [one.published() for one in story.told("operator.alerted")]
-    at_stake = {(one["alert"], one["amount_fen"], one["payment_id"]) for one in told}
+        story.wake("o1", entered_at + span(after))
+    alerts = [event.published() for event in story.told("operator.alerted")]
+    at_stake = {(alert["alert"], alert["amount_fen"], alert["payment_id"]) for alert in alerts}
     assert at_stake == {("arbitration_overdue", TOTAL, story.order().held[-1].payment_id)}
-    assert [one["due_at"] for one in told] == [
+    assert [alert["due_at"] for alert in alerts] == [
         "2026-04-01T02:00:00Z",
         "2026-04-02T02:00:00Z",
         "2026-04-06T02:00:00Z",
     ]
     assert story.order().state == "in_arbitration"
-    assert story.order().wake_at == begun + span("36d")
+    assert story.order().wake_at == entered_at + span("36d")
 
 
 def test_a_decision_to_go_on_sets_a_new_deadline_within_a_month() -> None:
     story = story_of("disputed_script")
     fields = {"order_id": "o1", "outcome": "extend", "reason": "a last chance"}
-    begun = story.now
+    began_at = story.now
     for until, reason in (
-        (begun, Reason.UNTIL_OUT_OF_RANGE),
-        (begun + span("30d1us"), Reason.UNTIL_OUT_OF_RANGE),
-        (begun + POLICY.longest_extension, None),
+        (began_at, Reason.UNTIL_OUT_OF_RANGE),
+        (began_at + span("30d1us"), Reason.UNTIL_OUT_OF_RANGE),
+        (began_at + POLICY.longest_extension, None),
     ):
-        when = {"until": until.isoformat()}
-        assert story.ask("resolve_dispute", "operator", **fields, **when).reason == reason
-    assert story.order().due_at == begun + span("30d")
+        until_field = {"until": until.isoformat()}
+        assert story.ask("resolve_dispute", "operator", **fields, **until_field).reason == reason
+    assert story.order().due_at == began_at + span("30d")

@@ -55,10 +55,10 @@ class House:
 
     def open(self, *, limits: Limits | None = None, **changes: Any) -> TestClient:  # noqa: ANN401
         """Serve, with settings changed."""
-        desk = open_desk(replace(self.settings, **changes), limits)
-        self.stack.callback(desk.engine.dispose)
+        context = open_desk(replace(self.settings, **changes), limits)
+        self.stack.callback(context.engine.dispose)
         return self.stack.enter_context(
-            TestClient(create_app(desk), LOCAL, raise_server_exceptions=False)
+            TestClient(create_app(context), LOCAL, raise_server_exceptions=False)
         )
 
     def tokens(self) -> Path:
@@ -70,23 +70,27 @@ class House:
     def is_carried(self) -> bool:
         """Tell whether everything accepted has come to the queue."""
         with reading(self.engine) as connection:
-            ids = set(connection.execute(select(inbox.c.message_id)).scalars())
-        return all(self.wire.hexists(Keys(COMMANDS).messages, one) for one in ids)
+            message_ids = set(connection.execute(select(inbox.c.message_id)).scalars())
+        return all(
+            self.wire.hexists(Keys(COMMANDS).messages, message_id) for message_id in message_ids
+        )
 
     def settle(self) -> int:
         """Settle whatever was accepted and publish it; return how many commands."""
         eventually(self.is_carried)
-        catch = Scripts(self.wire).fetch(Keys(COMMANDS), "tester", Taking(1_000))
-        found = [sort(COMMANDS, one, self.settings.keyring) for one in catch.found]
-        received = [one for delivery in found for one in delivery.commands]
+        batch = Scripts(self.wire).fetch(Keys(COMMANDS), "tester", Taking(1_000))
+        deliveries = [sort(COMMANDS, message, self.settings.keyring) for message in batch.found]
+        commands = [command for delivery in deliveries for command in delivery.commands]
         store = Store(self.engine, policy_in_force(self.settings))
         store.adopt_policy()
-        held = Settler(store, RedisDoor(self.wire, self.engine), lambda: None).settle(received)
-        settled = {one.message_id for one in found} - {one.message_id for one in held}
-        Scripts(self.wire).ack(Keys(COMMANDS), "tester", sorted(settled))
+        deferred = Settler(store, RedisDoor(self.wire, self.engine), lambda: None).settle(commands)
+        settled_ids = {delivery.message_id for delivery in deliveries} - {
+            command.message_id for command in deferred
+        }
+        Scripts(self.wire).ack(Keys(COMMANDS), "tester", sorted(settled_ids))
         while Relay(self.engine, self.wire).run_once():
             continue
-        return len(received) - len(held)
+        return len(commands) - len(deferred)
 
     def settle_soon(self) -> None:
         """Settle in another thread, as soon as there is something; the house waits for its end."""
@@ -104,9 +108,9 @@ class House:
 def house(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[House]:
     """Give prepared servers, and nothing served yet."""
     settings = Settings.read({}, var=tmp_path, database_url=migrated_url, redis_url=redis_url)
-    engine, wire = open_database(migrated_url), connect(redis_url)
-    made = House(settings=settings, engine=engine, wire=wire)
-    with made.stack:
-        yield made
+    engine, client = open_database(migrated_url), connect(redis_url)
+    house = House(settings=settings, engine=engine, wire=client)
+    with house.stack:
+        yield house
     engine.dispose()
-    wire.close()
+    client.close()

@@ -41,14 +41,18 @@ def post(web: TestClient, body: object, token: str | None = None) -> Any:  # noq
 
 def test_a_command_is_accepted_settled_and_its_outcome_told(house: House) -> None:
     web = house.open()
-    answer = post(web, mcn())
-    assert answer.status_code == 202
-    assert answer.headers["location"] == "/commands/register-1"
+    response = post(web, mcn())
+    assert response.status_code == 202
+    assert response.headers["location"] == "/commands/register-1"
     assert web.get("/commands/register-1").json()["status"] == "pending"
     house.settle_soon()
-    found = web.get("/commands/register-1", params={"wait": 10}).json()
-    assert (found["status"], found["outcome"], found["reason"]) == ("settled", "applied", None)
-    assert found["received_at"] == answer.json()["received_at"]
+    receipt = web.get("/commands/register-1", params={"wait": 10}).json()
+    assert (receipt["status"], receipt["outcome"], receipt["reason"]) == (
+        "settled",
+        "applied",
+        None,
+    )
+    assert receipt["received_at"] == response.json()["received_at"]
 
 
 def test_said_again_it_is_the_same_command(house: House) -> None:
@@ -62,36 +66,41 @@ def test_said_again_it_is_the_same_command(house: House) -> None:
 
 def test_a_list_is_taken_whole_in_its_order(house: House) -> None:
     web = house.open()
-    answer = post(web, [mcn(f"register-{n}", mcn_id=f"m{n}") for n in range(500)])
-    assert [one["id"] for one in answer.json()["accepted"]] == [f"register-{n}" for n in range(500)]
+    response = post(web, [mcn(f"register-{n}", mcn_id=f"m{n}") for n in range(500)])
+    assert [command["id"] for command in response.json()["accepted"]] == [
+        f"register-{n}" for n in range(500)
+    ]
     assert house.settle() == 500
 
 
 def test_a_trace_context_is_kept_with_the_command(house: House) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     web = house.open()
-    for n, given in enumerate((trace, "no trace at all")):
+    for n, traceparent in enumerate((trace, "no trace at all")):
         body = mcn(f"register-{n}", mcn_id=f"m{n}")
-        assert web.post("/commands", json=body, headers={"traceparent": given}).status_code == 202
+        assert (
+            web.post("/commands", json=body, headers={"traceparent": traceparent}).status_code
+            == 202
+        )
         house.settle()
     with reading(house.engine) as connection:
-        found = connection.execute(select(tables.events.c.trace)).scalars().all()
-    assert found == [trace, trace, None, None]
+        traces = connection.execute(select(tables.events.c.trace)).scalars().all()
+    assert traces == [trace, trace, None, None]
 
 
 def test_a_list_that_is_too_long_is_refused_whole(house: House) -> None:
     web = house.open()
-    answer = post(web, [mcn(f"register-{n}", mcn_id=f"m{n}") for n in range(501)])
-    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (413, "commands")
+    response = post(web, [mcn(f"register-{n}", mcn_id=f"m{n}") for n in range(501)])
+    assert (response.status_code, response.json()["errors"][0]["field"]) == (413, "commands")
     assert web.get("/commands/register-0").status_code == 404
 
 
 def test_a_list_with_one_fault_is_refused_whole_and_the_fault_is_named(house: House) -> None:
     web = house.open()
-    answer = post(web, [mcn(), mcn("register-2", name=7, extra=1)])
-    assert answer.status_code == 422
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert {(one["index"], one["field"]) for one in answer.json()["errors"]} == {
+    response = post(web, [mcn(), mcn("register-2", name=7, extra=1)])
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert {(error["index"], error["field"]) for error in response.json()["errors"]} == {
         (1, "name"),
         (1, "extra"),
     }
@@ -100,9 +109,9 @@ def test_a_list_with_one_fault_is_refused_whole_and_the_fault_is_named(house: Ho
 
 def test_an_order_that_cannot_be_is_refused_at_the_door(house: House) -> None:
     body = example("place_order") | {"expected_publish_at": "2020-01-01T00:00:00Z"}
-    answer = post(house.open(), body)
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["field"] == "expected_publish_at"
+    response = post(house.open(), body)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "expected_publish_at"
 
 
 def test_an_id_cannot_be_used_for_something_else(house: House) -> None:
@@ -110,9 +119,9 @@ def test_an_id_cannot_be_used_for_something_else(house: House) -> None:
     post(web, mcn())
     assert post(web, mcn(name="other")).status_code == 409
     house.settle()
-    answer = post(web, [mcn("register-2"), mcn(name="other")])
-    assert answer.status_code == 409
-    assert answer.json()["errors"] == [
+    response = post(web, [mcn("register-2"), mcn(name="other")])
+    assert response.status_code == 409
+    assert response.json()["errors"] == [
         {"index": 1, "field": "id", "detail": "used before for another command", "id": "register-1"}
     ]
 
@@ -143,29 +152,29 @@ def test_an_id_cannot_be_used_for_something_else(house: House) -> None:
 def test_what_is_no_command_is_refused_and_costs_nothing(
     house: House, body: bytes, status: int
 ) -> None:
-    answer = house.open().post(
+    response = house.open().post(
         "/commands", content=body, headers={"Content-Type": "application/json"}
     )
-    assert answer.status_code == status
-    assert answer.json()["status"] == status
+    assert response.status_code == status
+    assert response.json()["status"] == status
 
 
 def test_a_form_from_elsewhere_is_not_heard(house: House) -> None:
     web = house.open()
     assert web.post("/commands", content=json.dumps(mcn())).status_code == 415
-    plain = {"Content-Type": "text/plain"}
-    assert web.post("/commands", content="{}", headers=plain).status_code == 415
-    other = {"Origin": "https://elsewhere.example"}
-    assert web.post("/commands", json=mcn(), headers=other).status_code == 403
+    plain_text = {"Content-Type": "text/plain"}
+    assert web.post("/commands", content="{}", headers=plain_text).status_code == 415
+    foreign_origin = {"Origin": "https://elsewhere.example"}
+    assert web.post("/commands", json=mcn(), headers=foreign_origin).status_code == 403
     assert web.get("/orders", headers={"Host": "elsewhere.example"}).status_code == 421
 
 
 def test_too_much_waiting_is_said_with_when_to_come_back(house: House) -> None:
     web = house.open(limits=Limits(unsettled=1))
     assert post(web, [mcn(), mcn("register-2")]).status_code == 202
-    answer = post(web, mcn("register-3"))
-    assert answer.status_code == 429
-    assert int(answer.headers["retry-after"]) > 0
+    response = post(web, mcn("register-3"))
+    assert response.status_code == 429
+    assert int(response.headers["retry-after"]) > 0
     assert web.get("/readyz").json()["checks"]["room"] == "full"
 
 
@@ -207,18 +216,18 @@ def test_every_example_is_a_command(house: House, kind: str) -> None:
 
 
 def test_every_command_is_believed_of_its_own_sender_only(house: House) -> None:
-    senders = {(one["by"]["role"], one["by"]["id"]) for one in EXAMPLES.values()}
+    senders = {(command["by"]["role"], command["by"]["id"]) for command in EXAMPLES.values()}
     tokens = {role: f"{role}-has-this-token" for role, _ in senders}
     path = house.settings.var / "tokens"
-    path.write_text("".join(f"{role}/{who} {tokens[role]}\n" for role, who in senders))
+    path.write_text("".join(f"{role}/{party_id} {tokens[role]}\n" for role, party_id in senders))
     web = house.open(tokens=path)
     for kind, body in EXAMPLES.items():
-        mine = body["by"]["role"]
+        own_role = body["by"]["role"]
         for role in sorted(tokens):
-            answer = post(web, example(kind) | {"id": f"{kind}-{role}"}, tokens[role])
-            assert answer.status_code == (202 if role == mine else 403), (kind, role)
-        other = example(kind) | {"by": body["by"] | {"id": "somebody-else"}}
-        assert post(web, other, tokens[mine]).status_code == 403, kind
+            response = post(web, example(kind) | {"id": f"{kind}-{role}"}, tokens[role])
+            assert response.status_code == (202 if role == own_role else 403), (kind, role)
+        foreign_command = example(kind) | {"by": body["by"] | {"id": "somebody-else"}}
+        assert post(web, foreign_command, tokens[own_role]).status_code == 403, kind
 
 
 def test_what_was_accepted_survives_the_loss_of_redis(house: House) -> None:

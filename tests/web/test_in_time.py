@@ -21,21 +21,21 @@ from workers.wire import WAKEUPS, Keys, Scripts, Taking
 def wake(house: House) -> None:
     """Let the scheduler tick, and a worker do what it is told."""
     wake_overdue(house.engine, house.wire)
-    catch = Scripts(house.wire).fetch(Keys(WAKEUPS), "tester", Taking(100))
-    found = [sort(WAKEUPS, one, house.settings.keyring) for one in catch.found]
-    named = [order_id for one in found for order_id in one.orders]
-    door = RedisDoor(house.wire, house.engine)
-    Settler(Store(house.engine, policy_in_force(house.settings)), door, lambda: None).settle(
-        [], named or ["o1"]
+    batch = Scripts(house.wire).fetch(Keys(WAKEUPS), "tester", Taking(100))
+    deliveries = [sort(WAKEUPS, message, house.settings.keyring) for message in batch.found]
+    order_ids = [order_id for delivery in deliveries for order_id in delivery.orders]
+    clock = RedisDoor(house.wire, house.engine)
+    Settler(Store(house.engine, policy_in_force(house.settings)), clock, lambda: None).settle(
+        [], order_ids or ["o1"]
     )
 
 
 def test_an_acceptance_in_time_wins_though_redis_lost_it_and_the_deadline_has_passed(
     house: House,
 ) -> None:
-    policy = house.settings.var / "policy.json"
-    policy.write_text('{"accept_window": "PT2S", "accept_reminders": []}')
-    house.settings = replace(house.settings, policy=policy)
+    policy_path = house.settings.var / "policy.json"
+    policy_path.write_text('{"accept_window": "PT2S", "accept_reminders": []}')
+    house.settings = replace(house.settings, policy=policy_path)
     web = house.open()
     post(web, letters.admit())
     house.settle()
@@ -45,30 +45,30 @@ def test_an_acceptance_in_time_wins_though_redis_lost_it_and_the_deadline_has_pa
     house.settle()
     reader = Reader(Store(house.engine, policy_in_force(house.settings)))
 
-    accepted = post(web, letters.accept("o1")).json()
+    acceptance = post(web, letters.accept("o1")).json()
     eventually(house.is_carried)
     house.wire.flushall()
-    offered = reader.order("o1")
-    assert offered is not None
-    assert offered.due_at is not None
-    due_at, door = offered.due_at, RedisDoor(house.wire, house.engine)
-    eventually(lambda: door.now() > due_at)
+    order = reader.order("o1")
+    assert order is not None
+    assert order.due_at is not None
+    due_at, clock = order.due_at, RedisDoor(house.wire, house.engine)
+    eventually(lambda: clock.now() > due_at)
     wake(house)
-    assert reader.order("o1") == offered
+    assert reader.order("o1") == order
     assert sweep_inbox(house.engine, house.wire) == 1
     house.settle()
-    found = web.get(accepted["outcome_at"]).json()
-    assert (found["outcome"], found["received_at"]) == ("applied", accepted["received_at"])
-    assert reader.order("o1") != offered
+    outcome = web.get(acceptance["outcome_at"]).json()
+    assert (outcome["outcome"], outcome["received_at"]) == ("applied", acceptance["received_at"])
+    assert reader.order("o1") != order
 
 
 def test_an_offer_that_nobody_answered_ends_all_the_same(house: House) -> None:
-    policy = house.settings.var / "policy.json"
-    policy.write_text('{"accept_window": "PT1S", "accept_reminders": []}')
-    house.settings = replace(house.settings, policy=policy)
+    policy_path = house.settings.var / "policy.json"
+    policy_path.write_text('{"accept_window": "PT1S", "accept_reminders": []}')
+    house.settings = replace(house.settings, policy=policy_path)
     web = house.open()
-    for one in (*letters.admit(), letters.place("o1"), letters.pay("pay_1", {"o1": 10_500})):
-        post(web, one)
+    for command in (*letters.admit(), letters.place("o1"), letters.pay("pay_1", {"o1": 10_500})):
+        post(web, command)
         house.settle()
 
     def has_expired() -> bool:
@@ -76,6 +76,6 @@ def test_an_offer_that_nobody_answered_ends_all_the_same(house: House) -> None:
         return bool(web.get("/orders/o1").json()["reason"] == "not_accepted")
 
     eventually(has_expired)
-    late = post(web, letters.accept("o1")).json()
+    late_acceptance = post(web, letters.accept("o1")).json()
     house.settle()
-    assert web.get(late["outcome_at"]).json()["reason"] == "late"
+    assert web.get(late_acceptance["outcome_at"]).json()["reason"] == "late"

@@ -18,17 +18,17 @@ from workers.inbox import FENCE, Knock
 
 def knock(name: str) -> Knock:
     body = {"id": name, "kind": "register_mcn", "by": {"role": "platform", "id": "p"}}
-    said = json.dumps(body | {"mcn_id": "m1", "name": "M1"})
-    return Knock(name, parse(said).fingerprint(), said)
+    command_text = json.dumps(body | {"mcn_id": "m1", "name": "M1"})
+    return Knock(name, parse(command_text).fingerprint(), command_text)
 
 
 @pytest.fixture
 def intake(house: House) -> Iterator[Intake]:
     """Give the intake of a web process, at work."""
-    made = Intake(house.engine, house.wire)
-    made.start()
-    yield made
-    made.stop()
+    intake = Intake(house.engine, house.wire)
+    intake.start()
+    yield intake
+    intake.stop()
 
 
 def test_a_sender_that_is_gone_before_the_commit_stops_nobody(house: House, intake: Intake) -> None:
@@ -38,8 +38,8 @@ def test_a_sender_that_is_gone_before_the_commit_stops_nobody(house: House, inta
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({FENCE})"))
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(intake.admit([knock("register-1")]), 0.2)
-        kept = await asyncio.wait_for(intake.admit([knock("register-2")]), 20)
-        return len(kept.received_at)
+        admission = await asyncio.wait_for(intake.admit([knock("register-2")]), 20)
+        return len(admission.received_at)
 
     assert asyncio.run(story()) == 1
     assert intake.alive()

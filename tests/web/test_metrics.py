@@ -23,13 +23,13 @@ UNITS = ("_seconds", "_fen")
 
 
 def scraped(web: TestClient) -> dict[str, Metric]:
-    answer = web.get("/metrics")
-    assert answer.status_code == 200
-    return {one.name: one for one in text_string_to_metric_families(answer.text)}
+    response = web.get("/metrics")
+    assert response.status_code == 200
+    return {family.name: family for family in text_string_to_metric_families(response.text)}
 
 
 def values(family: Metric) -> dict[tuple[str, ...], float]:
-    return {tuple(one.labels.values()): one.value for one in family.samples}
+    return {tuple(sample.labels.values()): sample.value for sample in family.samples}
 
 
 def told(house: House) -> tuple[TestClient, dict[str, Metric]]:
@@ -44,24 +44,26 @@ def told(house: House) -> tuple[TestClient, dict[str, Metric]]:
 
 
 def test_what_happened_is_counted_once(house: House) -> None:
-    web, found = told(house)
-    settled = values(found["earnest_commands_settled"])
-    assert settled["place_order", "applied"] == 2
-    assert settled["accept_order", "rejected"] == 1
-    assert values(found["earnest_commands_rejected"]) == {("wrong_state",): 1}
-    assert values(found["earnest_orders"])["awaiting_deposit",] == 2
-    assert values(found["earnest_deadlines_armed"]) == {("awaiting_deposit",): 2}
-    latency = {one.name: one.value for one in found["earnest_command_settle_seconds"].samples}
+    web, families = told(house)
+    settled_counts = values(families["earnest_commands_settled"])
+    assert settled_counts["place_order", "applied"] == 2
+    assert settled_counts["accept_order", "rejected"] == 1
+    assert values(families["earnest_commands_rejected"]) == {("wrong_state",): 1}
+    assert values(families["earnest_orders"])["awaiting_deposit",] == 2
+    assert values(families["earnest_deadlines_armed"]) == {("awaiting_deposit",): 2}
+    latency = {
+        sample.name: sample.value for sample in families["earnest_command_settle_seconds"].samples
+    }
     assert latency["earnest_command_settle_seconds_count"] == 5
-    assert values(found["earnest_audit_findings"]) == {(): 0}
-    again = house.open()
-    assert values(scraped(again)["earnest_commands_settled"]) == settled
+    assert values(families["earnest_audit_findings"]) == {(): 0}
+    second_web = house.open()
+    assert values(scraped(second_web)["earnest_commands_settled"]) == settled_counts
     assert values(scraped(web)["earnest_up"]) == {(): 1}
 
 
 def test_names_follow_the_rules_of_the_house_and_of_prometheus(house: House) -> None:
-    _, found = told(house)
-    for name, family in found.items():
+    _, families = told(house)
+    for name, family in families.items():
         assert re.fullmatch(r"earnest_[a-z]+(_[a-z]+)*", name), name
         assert family.documentation, name
         assert not name.endswith(("_total", "_count", "_sum", "_bucket", "_info")), name
@@ -69,14 +71,19 @@ def test_names_follow_the_rules_of_the_house_and_of_prometheus(house: House) -> 
         assert family.type in {"counter", "gauge", "histogram"}, name
         if family.type == "histogram":
             assert name.endswith(UNITS), name
-        labels = {label for one in family.samples for label in one.labels} - {"le"}
+        labels = {label for sample in family.samples for label in sample.labels} - {"le"}
         assert all(re.fullmatch(r"[a-z]+", label) for label in labels), (name, labels)
 
 
 def test_no_label_names_anybody(house: House) -> None:
-    _, found = told(house)
-    told_by = [text for one in found.values() for s in one.samples for text in s.labels.values()]
-    assert not any(re.search(r"o[12]\b|k1|c1|m1|letter", text) for text in told_by)
+    _, families = told(house)
+    label_values = [
+        value
+        for family in families.values()
+        for sample in family.samples
+        for value in sample.labels.values()
+    ]
+    assert not any(re.search(r"o[12]\b|k1|c1|m1|letter", value) for value in label_values)
 
 
 def _row(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
@@ -89,9 +96,9 @@ def test_health_is_judged_by_work_left_undone(house: House) -> None:
     assert web.get("/healthz").status_code == 200
     with writing(house.engine) as connection:
         connection.execute(inbox.insert(), _row(received_at=now_us() - 60 * SECOND_US))
-    answer = web.get("/healthz")
-    assert answer.status_code == 503
-    assert answer.json()["checks"]["commands"].endswith("s behind")
+    response = web.get("/healthz")
+    assert response.status_code == 503
+    assert response.json()["checks"]["commands"].endswith("s behind")
     assert web.get("/readyz").status_code == 200
 
 

@@ -23,16 +23,16 @@ WHY = {"reason": "the sender asked"}
 @pytest.fixture
 def web(house: House) -> TestClient:
     """Serve one order, a dead letter and something in quarantine."""
-    made = house.open(tokens=house.tokens())
-    post(made, letters.admit(), "platform-token-0001")
+    web = house.open(tokens=house.tokens())
+    post(web, letters.admit(), "platform-token-0001")
     house.settle()
-    post(made, letters.place("o1"), "every-client-token-1")
+    post(web, letters.place("o1"), "every-client-token-1")
     house.settle()
     quarantine.quarantine(house.engine, Refused("commands", "m1", b"\xff<b>", "not JSON", 4))
     text = '{"id":"dead-letter-1","kind":"nudge_creator","by":{"role":"client","id":"c1"},'
-    received = Received(text + '"order_id":"o1"}', from_us(now_us()), now_us(), "m2")
-    dead_letters.bury(house.engine, received, ValueError("a fault of ours"))
-    return made
+    command = Received(text + '"order_id":"o1"}', from_us(now_us()), now_us(), "m2")
+    dead_letters.bury(house.engine, command, ValueError("a fault of ours"))
+    return web
 
 
 @pytest.mark.parametrize(
@@ -51,16 +51,16 @@ def web(house: House) -> TestClient:
 def test_nobody_acts_without_the_right_a_reason_and_our_page(
     web: TestClient, path: str, headers: dict[str, str], body: dict[str, Any], status: int
 ) -> None:
-    answer = web.post(f"/ops/api/{path}", json=body, headers=headers)
-    assert answer.status_code == status
-    found = web.get("/ops/api/asides", headers=ANN).json()
-    assert (len(found["dead_letters"]), len(found["quarantine"])) == (1, 1)
+    response = web.post(f"/ops/api/{path}", json=body, headers=headers)
+    assert response.status_code == status
+    set_aside = web.get("/ops/api/asides", headers=ANN).json()
+    assert (len(set_aside["dead_letters"]), len(set_aside["quarantine"])) == (1, 1)
 
 
 def test_a_dead_letter_is_replayed_once(web: TestClient) -> None:
     path = "/ops/api/dead-letters/1/replay"
-    answer = web.post(path, json=WHY, headers=ANN)
-    assert (answer.status_code, answer.json()["outcome"]) == (200, "rejected")
+    response = web.post(path, json=WHY, headers=ANN)
+    assert (response.status_code, response.json()["outcome"]) == (200, "rejected")
     assert web.post(path, json=WHY, headers=ANN).status_code == 404
     assert web.get("/commands/dead-letter-1", headers=ANN).json()["outcome"] == "rejected"
     assert web.get("/ops/api/asides", headers=ANN).json()["dead_letters"] == []
@@ -73,8 +73,8 @@ def test_a_dead_letter_that_fails_as_before_waits_on(
         raise ValueError("a fault of ours")
 
     monkeypatch.setattr("workers.settle.draft", fail)
-    answer = web.post("/ops/api/dead-letters/1/replay", json=WHY, headers=ANN)
-    assert answer.status_code == 409
+    response = web.post("/ops/api/dead-letters/1/replay", json=WHY, headers=ANN)
+    assert response.status_code == 409
     assert len(web.get("/ops/api/asides", headers=ANN).json()["dead_letters"]) == 1
 
 
@@ -85,9 +85,9 @@ def test_what_is_in_quarantine_is_dropped_once(web: TestClient) -> None:
 
 
 def test_orders_are_found_by_their_own_name_and_by_their_parties(web: TestClient) -> None:
-    for words in ("o1", "c1", "k1", " o1 ", ""):
-        found = web.get("/ops/api/search", params={"q": words}, headers=ANN).json()["orders"]
-        assert [one["order_id"] for one in found] == ["o1"], words
+    for query in ("o1", "c1", "k1", " o1 ", ""):
+        orders = web.get("/ops/api/search", params={"q": query}, headers=ANN).json()["orders"]
+        assert [order["order_id"] for order in orders] == ["o1"], query
     assert web.get("/ops/api/search", params={"q": "x\0"}, headers=ANN).json() == {"orders": []}
 
 
@@ -95,9 +95,9 @@ def test_orders_are_found_by_their_own_name_and_by_their_parties(web: TestClient
 def test_the_page_itself_holds_nothing_and_runs_nothing_from_elsewhere(
     web: TestClient, path: str
 ) -> None:
-    answer = web.get(path)
-    assert answer.status_code == 200
-    policy = answer.headers["content-security-policy"]
+    response = web.get(path)
+    assert response.status_code == 200
+    policy = response.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
-    assert "://" not in answer.text.replace("http://www.w3.org/2000/svg", "")
+    assert "://" not in response.text.replace("http://www.w3.org/2000/svg", "")

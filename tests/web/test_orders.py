@@ -17,32 +17,32 @@ ANN = "operator-token-0001"
 @pytest.fixture
 def web(house: House) -> TestClient:
     """Serve five orders of two clients, for a creator who is signed with an agency."""
-    made = house.open(tokens=house.tokens())
-    post(made, letters.admit(), "platform-token-0001")
+    web = house.open(tokens=house.tokens())
+    post(web, letters.admit(), "platform-token-0001")
     house.settle()
     for n in range(5):
         by = "client:c2" if n == 4 else "client"
-        post(made, letters.place(f"o{n}", by), "every-client-token-1")
+        post(web, letters.place(f"o{n}", by), "every-client-token-1")
     house.settle()
-    return made
+    return web
 
 
-def ids(web: TestClient, token: str = ANN, **wanted: Any) -> list[str]:  # noqa: ANN401
-    answer = web.get("/orders", params=wanted, headers=bearer(token))
-    assert answer.status_code == 200, answer.text
-    return [one["order_id"] for one in answer.json()["orders"]]
+def ids(web: TestClient, token: str = ANN, **params: Any) -> list[str]:  # noqa: ANN401
+    response = web.get("/orders", params=params, headers=bearer(token))
+    assert response.status_code == 200, response.text
+    return [order["order_id"] for order in response.json()["orders"]]
 
 
 def test_pages_neither_skip_nor_repeat(web: TestClient) -> None:
-    found, cursor = [], None
+    order_ids, cursor = [], None
     while True:
         params = {"limit": 2} | ({"cursor": cursor} if cursor else {})
         page = web.get("/orders", params=params, headers=bearer("operator-token-0001")).json()
-        found += [one["order_id"] for one in page["orders"]]
+        order_ids += [order["order_id"] for order in page["orders"]]
         if (cursor := page["next"]) is None:
             break
-    assert sorted(found) == ["o0", "o1", "o2", "o3", "o4"]
-    assert len(found) == 5
+    assert sorted(order_ids) == ["o0", "o1", "o2", "o3", "o4"]
+    assert len(order_ids) == 5
 
 
 def test_orders_are_found_by_whom_they_concern_and_how_they_stand(web: TestClient) -> None:
@@ -55,7 +55,7 @@ def test_orders_are_found_by_whom_they_concern_and_how_they_stand(web: TestClien
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "params",
     [
         {"status": "lost"},
         {"cursor": "bm8"},
@@ -66,10 +66,10 @@ def test_orders_are_found_by_whom_they_concern_and_how_they_stand(web: TestClien
         {"color": "red"},
     ],
 )
-def test_a_question_that_makes_no_sense_is_refused(web: TestClient, wanted: dict[str, Any]) -> None:
-    answer = web.get("/orders", params=wanted, headers=bearer("operator-token-0001"))
-    assert answer.status_code == 422
-    assert answer.headers["content-type"] == "application/problem+json"
+def test_a_question_that_makes_no_sense_is_refused(web: TestClient, params: dict[str, Any]) -> None:
+    response = web.get("/orders", params=params, headers=bearer("operator-token-0001"))
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
 
 
 def test_nobody_sees_what_is_not_theirs(web: TestClient) -> None:
@@ -84,29 +84,31 @@ def test_nobody_sees_what_is_not_theirs(web: TestClient) -> None:
 
 
 def test_a_provider_sees_what_it_serves_and_lists_nothing(web: TestClient, house: House) -> None:
-    head = bearer("provider-token-0001")
-    assert web.get("/orders/o4", headers=head).status_code == 404
+    headers = bearer("provider-token-0001")
+    assert web.get("/orders/o4", headers=headers).status_code == 404
     # Of the same name as the agency, whose orders are none of its business.
-    assert web.get("/orders", headers=head).status_code == 403
-    named = {"provider_id": "m1", "name": "M"} | about("platform", "register_provider")
-    post(web, named, "platform-token-0001")
-    serving = {"order_id": "o4", "provider_id": "m1"} | about("client", "appoint_provider", "c2")
-    post(web, serving, "every-client-token-1")
+    assert web.get("/orders", headers=headers).status_code == 403
+    registration = {"provider_id": "m1", "name": "M"} | about("platform", "register_provider")
+    post(web, registration, "platform-token-0001")
+    appointment = {"order_id": "o4", "provider_id": "m1"} | about(
+        "client", "appoint_provider", "c2"
+    )
+    post(web, appointment, "every-client-token-1")
     house.settle()
-    assert web.get("/orders/o4", headers=head).status_code == 200
-    assert web.get("/orders/o0", headers=head).status_code == 404
+    assert web.get("/orders/o4", headers=headers).status_code == 200
+    assert web.get("/orders/o0", headers=headers).status_code == 404
 
 
-def about(role: str, kind: str, who: str = "p") -> dict[str, Any]:
-    return {"id": f"{kind}-1", "kind": kind, "by": {"role": role, "id": who}}
+def about(role: str, kind: str, party_id: str = "p") -> dict[str, Any]:
+    return {"id": f"{kind}-1", "kind": kind, "by": {"role": role, "id": party_id}}
 
 
 def test_an_order_and_its_events(web: TestClient) -> None:
-    head = bearer("client-token-000001")
-    order = web.get("/orders/o0", headers=head).json()
+    headers = bearer("client-token-000001")
+    order = web.get("/orders/o0", headers=headers).json()
     assert (order["status"], order["balance_due_fen"]) == ("awaiting_deposit", 10_500)
-    events = web.get("/orders/o0/events", headers=head).json()["events"]
-    assert [one["type"] for one in events] == ["order.placed"]
+    events = web.get("/orders/o0/events", headers=headers).json()["events"]
+    assert [event["type"] for event in events] == ["order.placed"]
 
 
 @pytest.mark.parametrize("path", ["/ops/api/overview", "/ops/api/asides", "/metrics"])

@@ -26,14 +26,14 @@ LATER = "2099-01-01T00:00:00Z"
 @pytest.fixture
 def web(house: House) -> TestClient:
     """Serve one order on offer."""
-    made = house.open(tokens=house.tokens())
-    post(made, letters.admit(), "platform-token-0001")
+    web = house.open(tokens=house.tokens())
+    post(web, letters.admit(), "platform-token-0001")
     house.settle()
-    post(made, letters.place("o1"), "every-client-token-1")
+    post(web, letters.place("o1"), "every-client-token-1")
     house.settle()
-    post(made, letters.pay("pay_1", {"o1": 10_500}), "payments-token-0001")
+    post(web, letters.pay("pay_1", {"o1": 10_500}), "payments-token-0001")
     house.settle()
-    return made
+    return web
 
 
 def rows(house: House) -> list[Any]:
@@ -45,18 +45,18 @@ def rows(house: House) -> list[Any]:
         ]
 
 
-def ask(web: TestClient, what: str, **changes: object) -> Any:  # noqa: ANN401 - a response
-    return web.post(f"{ORDER}/{what}", json=PAUSE | changes, headers=ANN)
+def ask(web: TestClient, endpoint: str, **changes: object) -> Any:  # noqa: ANN401 - a response
+    return web.post(f"{ORDER}/{endpoint}", json=PAUSE | changes, headers=ANN)
 
 
 def test_the_page_is_told_what_the_table_allows_and_what_each_wants_said(
     web: TestClient,
 ) -> None:
-    found = web.get(f"{ORDER}/powers", headers=ANN).json()["powers"]
-    assert [(one["kind"], one["lent"]) for one in found] == [
-        (one.kind, one.lent) for one in open_in(State.OFFERED)
+    actions = web.get(f"{ORDER}/powers", headers=ANN).json()["powers"]
+    assert [(action["kind"], action["lent"]) for action in actions] == [
+        (action.kind, action.lent) for action in open_in(State.OFFERED)
     ]
-    (extend,) = (one for one in found if one["kind"] == "extend_deadline")
+    (extend,) = (action for action in actions if action["kind"] == "extend_deadline")
     (until,) = extend["entries"]
     assert (until["name"], until["takes"], until["required"]) == ("until", "instant", True)
     assert web.get("/ops/api/orders/nobody/powers", headers=ANN).status_code == 404
@@ -66,13 +66,13 @@ def test_the_page_is_told_what_the_table_allows_and_what_each_wants_said(
 
 def test_what_is_tried_out_leaves_no_trace(web: TestClient, house: House) -> None:
     before = rows(house)
-    found = ask(web, "preview").json()
-    assert (found["outcome"], found["reason"]) == ("applied", None)
-    assert found["before"]["due_at"] is not None
-    assert found["after"]["due_at"] is None
-    assert [one["type"] for one in found["events"]] == ["clock.stopped", "operator.acted"]
-    refused = ask(web, "preview", kind="resume_clock").json()
-    assert (refused["outcome"], refused["reason"]) == ("rejected", "clock_running")
+    dry_run = ask(web, "preview").json()
+    assert (dry_run["outcome"], dry_run["reason"]) == ("applied", None)
+    assert dry_run["before"]["due_at"] is not None
+    assert dry_run["after"]["due_at"] is None
+    assert [event["type"] for event in dry_run["events"]] == ["clock.stopped", "operator.acted"]
+    refusal = ask(web, "preview", kind="resume_clock").json()
+    assert (refusal["outcome"], refusal["reason"]) == ("rejected", "clock_running")
     assert rows(house) == before
 
 
@@ -88,38 +88,41 @@ def test_what_it_would_cost_and_where_the_money_would_go_is_shown(
     script = letters.ask("submit_script", "creator", "o1", links=["https://pan.example/draft"])
     post(web, script, "creator-token-00001")
     house.settle()
-    lent = {"kind": "cancel_order", "lent": True}
-    found = ask(web, "preview", **lent, said={"accept_cost_fen": 1}).json()
-    assert (found["reason"], found["cost_fen"]) == ("cost_mismatch", 10_500)
-    agreed = ask(web, "preview", **lent, said={"accept_cost_fen": 10_500}).json()
-    assert agreed["outcome"] == "applied"
+    cancellation = {"kind": "cancel_order", "lent": True}
+    refusal = ask(web, "preview", **cancellation, said={"accept_cost_fen": 1}).json()
+    assert (refusal["reason"], refusal["cost_fen"]) == ("cost_mismatch", 10_500)
+    dry_run = ask(web, "preview", **cancellation, said={"accept_cost_fen": 10_500}).json()
+    assert dry_run["outcome"] == "applied"
 
 
 def test_what_was_tried_out_is_asked_once_however_often_it_is_sent(
     web: TestClient, house: House
 ) -> None:
-    name = ask(web, "preview").json()["id"]
+    command_id = ask(web, "preview").json()["id"]
     for _ in range(2):
-        answer = ask(web, "act", id=name)
-        assert (answer.status_code, answer.json()["id"]) == (202, name)
+        response = ask(web, "act", id=command_id)
+        assert (response.status_code, response.json()["id"]) == (202, command_id)
     house.settle()
-    assert ask(web, "act", id=name).status_code == 202
-    assert web.get(answer.json()["outcome_at"], headers=ANN).json()["outcome"] == "applied"
-    found = web.get(ORDER, headers=ANN).json()
-    acted = [
-        one for step in found["chain"] for one in step["events"] if one["type"] == "operator.acted"
+    assert ask(web, "act", id=command_id).status_code == 202
+    assert web.get(response.json()["outcome_at"], headers=ANN).json()["outcome"] == "applied"
+    order = web.get(ORDER, headers=ANN).json()
+    operator_events = [
+        event
+        for step in order["chain"]
+        for event in step["events"]
+        if event["type"] == "operator.acted"
     ]
-    (act,) = acted
+    (act,) = operator_events
     assert (act["by"], act["note"], act["act"]) == ("operator:ann", WHY["reason"], "pause_clock")
-    assert ask(web, "act", id=name, kind="resume_clock").status_code == 409
+    assert ask(web, "act", id=command_id, kind="resume_clock").status_code == 409
 
 
 def test_without_an_id_what_is_asked_gets_one(web: TestClient, house: House) -> None:
-    said = {"said": {"until": LATER}, "kind": "extend_deadline"}
-    answer = ask(web, "act", **said)
-    assert answer.status_code == 202
+    fields = {"said": {"until": LATER}, "kind": "extend_deadline"}
+    response = ask(web, "act", **fields)
+    assert response.status_code == 202
     house.settle()
-    outcome = web.get(answer.json()["outcome_at"], headers=ANN).json()
+    outcome = web.get(response.json()["outcome_at"], headers=ANN).json()
     assert (outcome["outcome"], outcome["reason"]) == ("rejected", "until_out_of_range")
 
 
@@ -136,8 +139,8 @@ STRANGERS = [
 def test_nobody_acts_without_the_right_and_our_page(web: TestClient, house: House) -> None:
     before = rows(house)
     for headers, status in STRANGERS:
-        answer = web.post(f"{ORDER}/act", json=PAUSE, headers=headers)
-        assert answer.status_code == status, headers
+        response = web.post(f"{ORDER}/act", json=PAUSE, headers=headers)
+        assert response.status_code == status, headers
     assert rows(house) == before
 
 
@@ -155,15 +158,15 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 ]
 
 
-@pytest.mark.parametrize("what", ["preview", "act"])
+@pytest.mark.parametrize("endpoint", ["preview", "act"])
 def test_what_is_wrong_is_named_by_its_field_and_nothing_is_asked(
-    web: TestClient, house: House, what: str
+    web: TestClient, house: House, endpoint: str
 ) -> None:
     before = rows(house)
     for changes, field in WRONG:
-        answer = ask(web, what, **changes)
-        assert answer.status_code == 422, changes
-        assert any(one["field"].startswith(field) for one in answer.json()["errors"]), changes
+        response = ask(web, endpoint, **changes)
+        assert response.status_code == 422, changes
+        assert any(error["field"].startswith(field) for error in response.json()["errors"]), changes
     assert rows(house) == before
 
 
@@ -183,13 +186,13 @@ def test_a_body_of_another_size_or_kind_is_refused(web: TestClient) -> None:
 def test_what_was_done_in_somebodys_stead_bears_the_operators_name(
     web: TestClient, house: House
 ) -> None:
-    said = {"kind": "accept_order", "lent": True, "said": {"revised_amount_fen": 110_000}}
-    assert ask(web, "act", **said).status_code == 202
+    fields = {"kind": "accept_order", "lent": True, "said": {"revised_amount_fen": 110_000}}
+    assert ask(web, "act", **fields).status_code == 202
     house.settle()
     (event,) = (
-        one
+        event
         for step in web.get(ORDER, headers=ANN).json()["chain"]
-        for one in step["events"]
-        if one["type"] == "order.accepted"
+        for event in step["events"]
+        if event["type"] == "order.accepted"
     )
     assert (event["by"], event["amount_fen"]) == ("operator:ann", 110_000)

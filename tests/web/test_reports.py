@@ -26,31 +26,31 @@ def web(house: House) -> TestClient:
     return house.open(tokens=house.tokens())
 
 
-def report(web: TestClient, name: str, **wanted: Any) -> dict[str, Any]:  # noqa: ANN401
-    answer = web.get(f"/reports/{name}", params=wanted, headers=ANN)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.json()
-    return found
+def report(web: TestClient, name: str, **params: Any) -> dict[str, Any]:  # noqa: ANN401
+    response = web.get(f"/reports/{name}", params=params, headers=ANN)
+    assert response.status_code == 200, response.text
+    body: dict[str, Any] = response.json()
+    return body
 
 
 @pytest.mark.parametrize("by", [None, "mcn", "month"])
 def test_rows_are_what_the_database_adds_up(web: TestClient, house: House, by: str | None) -> None:
-    wanted = {} if by is None else {"by": by}
-    made = {"funnel": funnel.funnel, "endings": endings.endings, "money": money.money}
-    for name, rows in made.items():
-        found = report(web, name, **wanted)
-        assert found["rows"] == list(rows(house.engine, By(by) if by else None))
-        assert (found["report"], found["by"], found["zone"]) == (name, by, "Asia/Shanghai")
+    params = {} if by is None else {"by": by}
+    reports = {"funnel": funnel.funnel, "endings": endings.endings, "money": money.money}
+    for name, read_rows in reports.items():
+        body = report(web, name, **params)
+        assert body["rows"] == list(read_rows(house.engine, By(by) if by else None))
+        assert (body["report"], body["by"], body["zone"]) == (name, by, "Asia/Shanghai")
 
 
 def test_a_forecast_counts_what_is_overdue(web: TestClient, house: House) -> None:
     del house
-    open_ones = [one for one in world().book.orders.values() if one.due_at]
-    found = report(web, "forecast", hours=24)
-    assert sum(one["overdue"] for one in found["rows"]) == len(open_ones)
-    assert {one["state"] for one in found["rows"]} == {one.state.value for one in open_ones}
+    open_orders = [order for order in world().book.orders.values() if order.due_at]
+    body = report(web, "forecast", hours=24)
+    assert sum(row["overdue"] for row in body["rows"]) == len(open_orders)
+    assert {row["state"] for row in body["rows"]} == {order.state.value for order in open_orders}
     by_hour = report(web, "forecast", by="hour")["rows"]
-    assert sum(one["deadlines"] for one in by_hour) == len(open_ones)
+    assert sum(row["deadlines"] for row in by_hour) == len(open_orders)
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -72,25 +72,25 @@ def test_reports_are_for_the_staff(web: TestClient, name: str) -> None:
     ],
 )
 def test_there_is_no_such_report(web: TestClient, path: str, status: int) -> None:
-    answer = web.get(path, headers=ANN)
-    assert answer.status_code == status
-    assert answer.headers["content-type"] == "application/problem+json"
+    response = web.get(path, headers=ANN)
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
 
 
 def test_one_report_is_made_at_a_time(house: House) -> None:
-    desk = open_desk(house.settings)
-    with TestClient(create_app(desk), LOCAL) as web:
-        with desk.reporting:
-            answer = web.get("/reports/money")
-            assert (answer.status_code, answer.headers["retry-after"]) == (429, "5")
-            assert answer.headers["content-type"] == "application/problem+json"
+    context = open_desk(house.settings)
+    with TestClient(create_app(context), LOCAL) as web:
+        with context.reporting:
+            response = web.get("/reports/money")
+            assert (response.status_code, response.headers["retry-after"]) == (429, "5")
+            assert response.headers["content-type"] == "application/problem+json"
         assert web.get("/reports/money").status_code == 200
-    desk.engine.dispose()
+    context.engine.dispose()
 
 
 def test_the_pages_of_lists_and_reports_are_the_ops_page(web: TestClient) -> None:
     for path in ("/ops/tasks", "/ops/reports"):
-        answer = web.get(path)
-        assert answer.status_code == 200
-        assert "ops.js" in answer.text
-        assert "'unsafe" not in answer.headers["content-security-policy"]
+        response = web.get(path)
+        assert response.status_code == 200
+        assert "ops.js" in response.text
+        assert "'unsafe" not in response.headers["content-security-policy"]

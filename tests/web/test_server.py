@@ -23,8 +23,8 @@ from workers.settings import Settings, SettingsError
 
 
 def test_an_address_that_is_taken_is_named_in_one_line() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        bind = f"127.0.0.1:{other.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        bind = f"127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(SettingsError, match=rf"^{bind} is taken; EARNEST_WEB_BIND") as refusal:
             listen(bind)
     assert "\n" not in str(refusal.value)
@@ -51,8 +51,8 @@ def test_nobody_listens_beyond_this_machine_without_tokens(tmp_path: Path, bind:
 
 def test_on_this_machine_the_operator_has_a_token_that_only_its_owner_reads(tmp_path: Path) -> None:
     settings = Settings.read({}, var=tmp_path)
-    tokens, again = open_tokens(settings), open_tokens(settings)
-    assert tokens.entries == again.entries
+    tokens, reopened = open_tokens(settings), open_tokens(settings)
+    assert tokens.entries == reopened.entries
     assert not tokens.required
     assert stat.S_IMODE((tmp_path / "operator-token").stat().st_mode) == 0o600
 
@@ -60,11 +60,14 @@ def test_on_this_machine_the_operator_has_a_token_that_only_its_owner_reads(tmp_
 def test_a_file_of_tokens_is_read(tmp_path: Path) -> None:
     path = tmp_path / "tokens"
     path.write_text("# note\n\nclient/c1  0123456789abcdef\noperator fedcba9876543210\n")
-    assert [one for _, one in read_tokens(path)] == [Grant("client", "c1"), Grant("operator", None)]
+    assert [grant for _, grant in read_tokens(path)] == [
+        Grant("client", "c1"),
+        Grant("operator", None),
+    ]
 
 
 @pytest.mark.parametrize(
-    ("text", "why"),
+    ("text", "message"),
     [
         ("", "no token"),
         ("# only a note\n", "no token"),
@@ -76,11 +79,11 @@ def test_a_file_of_tokens_is_read(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_cannot_be_meant_is_refused_without_a_word_of_what_it_holds(
-    tmp_path: Path, text: str, why: str
+    tmp_path: Path, text: str, message: str
 ) -> None:
     path = tmp_path / "tokens"
     path.write_text(text)
-    with pytest.raises(SettingsError, match=why) as refusal:
+    with pytest.raises(SettingsError, match=message) as refusal:
         read_tokens(path)
     assert "0123456789abcdef" not in str(refusal.value)
     with pytest.raises(SettingsError, match="No such file or directory"):
@@ -90,8 +93,8 @@ def test_a_file_that_cannot_be_meant_is_refused_without_a_word_of_what_it_holds(
 def test_the_process_serves_says_where_and_ends_when_told(house: House) -> None:
     settings = replace(house.settings, web_bind="127.0.0.1:0")
     stopping, ready = threading.Event(), threading.Event()
-    serving = threading.Thread(target=run, args=(settings, stopping, ready.set))
-    serving.start()
+    server_thread = threading.Thread(target=run, args=(settings, stopping, ready.set))
+    server_thread.start()
     assert ready.wait(20)
     url = json.loads((settings.var / "web.json").read_text())["url"]
     assert httpx2.get(f"{url}/readyz").json()["ok"]
@@ -102,8 +105,8 @@ def test_the_process_serves_says_where_and_ends_when_told(house: House) -> None:
         with suppress(httpx2.HTTPError):
             httpx2.get(f"{url}/commands/unknown-1", params={"wait": 30}, timeout=40)
 
-    waits = threading.Thread(target=wait)
-    waits.start()
+    waiter = threading.Thread(target=wait)
+    waiter.start()
     stopping.set()
-    serving.join(20)
-    eventually(lambda: not serving.is_alive() and not waits.is_alive())
+    server_thread.join(20)
+    eventually(lambda: not server_thread.is_alive() and not waiter.is_alive())

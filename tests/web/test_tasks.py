@@ -30,24 +30,27 @@ SHOWN = {
 @pytest.fixture
 def web(house: House) -> TestClient:
     """Serve four orders for a creator who is signed with an agency, and one for another's."""
-    made = house.open(tokens=house.tokens())
-    other = {"creator_id": "k2", "name": "K2", "contract": "direct"}
-    known = [letters.ask("register_client", "platform", client_id="c1", name="极光")]
-    known += [*letters.admit(), letters.ask("register_creator", "platform", **other)]
-    post(made, known, "platform-token-0001")
+    web = house.open(tokens=house.tokens())
+    independent_creator = {"creator_id": "k2", "name": "K2", "contract": "direct"}
+    commands = [letters.ask("register_client", "platform", client_id="c1", name="极光")]
+    commands += [
+        *letters.admit(),
+        letters.ask("register_creator", "platform", **independent_creator),
+    ]
+    post(web, commands, "platform-token-0001")
     house.settle()
     for n in range(4):
-        post(made, letters.place(f"t{n % 2}_{n}"), "every-client-token-1")
+        post(web, letters.place(f"t{n % 2}_{n}"), "every-client-token-1")
         house.settle()
-    post(made, letters.place("t9", "client:c2", creator_id="k2"), "every-client-token-1")
+    post(web, letters.place("t9", "client:c2", creator_id="k2"), "every-client-token-1")
     house.settle()
-    return made
+    return web
 
 
-def found(web: TestClient, token: str = ANN, **wanted: Any) -> list[str]:  # noqa: ANN401
-    answer = web.get("/tasks", params=wanted, headers=bearer(token))
-    assert answer.status_code == 200, answer.text
-    return [one["task_id"] for one in answer.json()["tasks"]]
+def found(web: TestClient, token: str = ANN, **params: Any) -> list[str]:  # noqa: ANN401
+    response = web.get("/tasks", params=params, headers=bearer(token))
+    assert response.status_code == 200, response.text
+    return [task["task_id"] for task in response.json()["tasks"]]
 
 
 def test_a_creator_sees_its_own_list_and_an_agency_its_creators(web: TestClient) -> None:
@@ -75,27 +78,27 @@ def test_a_list_is_filtered_by_status_id_and_time(web: TestClient) -> None:
 
 
 def test_a_task_says_all_that_a_creator_asks(web: TestClient) -> None:
-    answer = web.get("/tasks", params={"limit": 1}, headers=bearer(CREATOR)).json()
-    (task,) = answer["tasks"]
+    response = web.get("/tasks", params={"limit": 1}, headers=bearer(CREATOR)).json()
+    (task,) = response["tasks"]
     assert task.pop("created_at").endswith("Z")
     assert task == SHOWN
-    assert answer["next"]
+    assert response["next"]
 
 
 def test_pages_neither_skip_nor_repeat(web: TestClient) -> None:
-    names, cursor = [], None
+    task_ids, cursor = [], None
     while True:
         params = {"limit": 1} | ({"cursor": cursor} if cursor else {})
         page = web.get("/tasks", params=params, headers=bearer(AGENCY)).json()
-        names += [one["task_id"] for one in page["tasks"]]
+        task_ids += [task["task_id"] for task in page["tasks"]]
         cursor = page["next"]
         if cursor is None:
             break
-    assert names == ["t1_3", "t0_2", "t1_1", "t0_0"]
+    assert task_ids == ["t1_3", "t0_2", "t1_1", "t0_0"]
 
 
 @pytest.mark.parametrize(
-    "wanted",
+    "params",
     [
         {"status": "offered"},
         {"cursor": "bm8"},
@@ -108,11 +111,11 @@ def test_pages_neither_skip_nor_repeat(web: TestClient) -> None:
         {"color": "red"},
     ],
 )
-def test_a_question_that_makes_no_sense_is_refused(web: TestClient, wanted: dict[str, Any]) -> None:
-    answer = web.get("/tasks", params=wanted, headers=bearer(ANN))
-    assert answer.status_code == 422
-    assert answer.headers["content-type"] == "application/problem+json"
-    assert [one["field"] for one in answer.json()["errors"]] == list(wanted)
+def test_a_question_that_makes_no_sense_is_refused(web: TestClient, params: dict[str, Any]) -> None:
+    response = web.get("/tasks", params=params, headers=bearer(ANN))
+    assert response.status_code == 422
+    assert response.headers["content-type"] == "application/problem+json"
+    assert [error["field"] for error in response.json()["errors"]] == list(params)
 
 
 def test_clients_have_no_task_list(web: TestClient) -> None:
@@ -122,12 +125,12 @@ def test_clients_have_no_task_list(web: TestClient) -> None:
 
 def test_the_document_tells_of_lists_and_reports(web: TestClient) -> None:
     document = web.get("/openapi.json").json()
-    listed = document["paths"]["/tasks"]["get"]
-    names = {one["name"] for one in listed["parameters"]}
+    operation = document["paths"]["/tasks"]["get"]
+    names = {parameter["name"] for parameter in operation["parameters"]}
     assert names == {
         *("creator", "mcn", "status", "created_after", "created_before", "id", "cursor", "limit")
     }
-    assert listed["responses"].keys() == {"200", "401", "403", "422", "503"}
+    assert operation["responses"].keys() == {"200", "401", "403", "422", "503"}
     page = document["components"]["schemas"]["TaskPage"]
     assert page["required"] == ["tasks", "next"]
     assert document["components"]["schemas"]["TaskShown"]["properties"].keys() >= SHOWN.keys()

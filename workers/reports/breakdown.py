@@ -57,8 +57,8 @@ class Source:
         """
         if by is By.MCN:
             creator = tables.creators
-            mine = creator.c.creator_id == self.column("creator_id")
-            return self.rows.outerjoin(creator, mine), named(connection, creator.c.mcn_id)
+            same_creator = creator.c.creator_id == self.column("creator_id")
+            return self.rows.outerjoin(creator, same_creator), named(connection, creator.c.mcn_id)
         if by is By.MONTH:
             return self.rows, named(connection, month(connection, self.column("placed_at")))
         column = literal_column("''") if by is None else self.column(COLUMNS[by])
@@ -75,22 +75,22 @@ COLUMNS = {
 
 def orders() -> Source:
     """Return all orders, those in the archive too."""
-    every = whole(tables.orders)
-    return Source(every, lambda name: every.c[name])
+    all_orders = whole(tables.orders)
+    return Source(all_orders, lambda name: all_orders.c[name])
 
 
 def owned(rows: FromClause, order_id: Text) -> Source:
     """Return rows with the order that each belongs to, if it belongs to one."""
-    live, rest = tables.orders, archive_tables.orders
-    both = rows.outerjoin(live, live.c.order_id == order_id)
-    both = both.outerjoin(rest, rest.c.order_id == order_id)
-    return Source(both, lambda name: func.coalesce(live.c[name], rest.c[name]))
+    live, archived = tables.orders, archive_tables.orders
+    joined = rows.outerjoin(live, live.c.order_id == order_id)
+    joined = joined.outerjoin(archived, archived.c.order_id == order_id)
+    return Source(joined, lambda name: func.coalesce(live.c[name], archived.c[name]))
 
 
 def named(connection: Connection, column: ColumnElement[Any]) -> Text:
     """Return a name, empty for none, sorted by bytes whatever language a server speaks."""
-    found = func.coalesce(column, "")
-    return collate(found, "C") if connection.dialect.name == "postgresql" else found
+    name = func.coalesce(column, "")
+    return collate(name, "C") if connection.dialect.name == "postgresql" else name
 
 
 def month(connection: Connection, at: ColumnElement[int]) -> Text:

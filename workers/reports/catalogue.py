@@ -55,10 +55,10 @@ class Report:
 
     def __post_init__(self) -> None:
         """Refuse a breakdown that the report does not have."""
-        known = BREAKDOWNS[self.name]
-        if self.by is not None and self.by not in known:
-            listed = ", ".join(one.value for one in known)
-            raise NoSuchBreakdown(f"by {self.by.value}: {self.name.value} goes by {listed}")
+        breakdowns = BREAKDOWNS[self.name]
+        if self.by is not None and self.by not in breakdowns:
+            choices = ", ".join(breakdown.value for breakdown in breakdowns)
+            raise NoSuchBreakdown(f"by {self.by.value}: {self.name.value} goes by {choices}")
 
     @property
     def columns(self) -> tuple[str, ...]:

@@ -21,12 +21,14 @@ def endings(engine: Engine, by: By | None) -> Iterator[Row]:
     with reporting(engine) as connection:
         rows, key = source.key(connection, by)
         group = {"key": key, "ended_as": state, "because": reason}
-        columns: list[Any] = [named(connection, one).label(name) for name, one in group.items()]
+        columns: list[Any] = [
+            named(connection, column).label(label) for label, column in group.items()
+        ]
         columns += [func.count(), func.sum(worth)]
         query = select(*columns).select_from(rows)
-        query = query.where(state.in_([one.value for one in FINAL]))
+        query = query.where(state.in_([final_state.value for final_state in FINAL]))
         query = query.group_by(*group).order_by(*group)
         for name, ended_as, because, count, fen in connection.execute(query):
             head = {} if by is None else {by.value: name or None}
-            found = {"state": ended_as, "reason": because, "orders": count, "total_fen": int(fen)}
-            yield head | found
+            figures = {"state": ended_as, "reason": because, "orders": count, "total_fen": int(fen)}
+            yield head | figures

@@ -29,16 +29,16 @@ def forecast(engine: Engine, by: By, *, at: datetime, within: timedelta) -> Iter
         sums = (func.sum(c.held_fen), func.sum(c.total_fen))
         query = select(name.label("key"), *figures, *sums).select_from(rows)
         query = query.where(c.due_at <= now + within // MICROSECOND)
-        for found, count, late, first, held, total in connection.execute(
+        for key, count, overdue_count, first_due_at, held_fen, total_fen in connection.execute(
             query.group_by("key").order_by("key")
         ):
             yield {
-                by.value: instant(found) if by is By.HOUR else found or None,
+                by.value: instant(key) if by is By.HOUR else key or None,
                 "deadlines": count,
-                "overdue": int(late),
-                "first_due_at": instant(first),
-                "held_fen": int(held),
-                "total_fen": int(total),
+                "overdue": int(overdue_count),
+                "first_due_at": instant(first_due_at),
+                "held_fen": int(held_fen),
+                "total_fen": int(total_fen),
             }
 
 

@@ -52,21 +52,21 @@ def funnel(engine: Engine, by: By | None) -> Iterator[Row]:
         reached = _reached(connection, by)
         counts = _counts(reached).subquery()
         times = _medians(reached).subquery()
-        both = counts.outerjoin(times, times.c.key == counts.c.key)
-        query = select(counts, *(one for one in times.c if one.name != "key"))
-        for row in connection.execute(query.select_from(both).order_by(counts.c.key)):
+        joined = counts.outerjoin(times, times.c.key == counts.c.key)
+        query = select(counts, *(column for column in times.c if column.name != "key"))
+        for row in connection.execute(query.select_from(joined).order_by(counts.c.key)):
             yield from _stages(by, row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
 def _reached(connection: Connection, by: By | None) -> CTE:
     """Find, for each order, the instants at which it reached the stages."""
     event = whole(tables.events)
-    first = (
+    first_at = (
         func.min(case((event.c.type == kind, event.c.at))).label(stage)
         for stage, kind in STAGES.items()
     )
-    told = select(event.c.subject, *first).where(event.c.type.in_(list(STAGES.values())))
-    steps = told.group_by(event.c.subject).cte("steps")
+    stage_events = select(event.c.subject, *first_at).where(event.c.type.in_(list(STAGES.values())))
+    steps = stage_events.group_by(event.c.subject).cte("steps")
     times = (steps.c[stage] for stage in STAGES)
     if by is None:
         return select(literal_column("''").label("key"), *times).cte("reached")
@@ -82,11 +82,13 @@ def _counts(reached: CTE) -> Select[Any]:
 
 def _medians(reached: CTE) -> Select[Any]:
     """Sort the times of each step, and take the one or two in the middle."""
-    steps = union_all(*(_step(reached, *one) for one in pairwise(STAGES))).subquery()
+    steps = union_all(
+        *(_step(reached, *step_stages) for step_stages in pairwise(STAGES))
+    ).subquery()
     alike = (steps.c.key, steps.c.step)
     place = func.row_number().over(partition_by=alike, order_by=steps.c.took).label("place")
-    many = func.count().over(partition_by=alike).label("many")
-    ranked = select(steps, place, many).where(steps.c.took.is_not(None)).subquery()
+    step_count = func.count().over(partition_by=alike).label("many")
+    ranked = select(steps, place, step_count).where(steps.c.took.is_not(None)).subquery()
     middle = (ranked.c.place * 2).between(ranked.c.many, ranked.c.many + 2)
     ends = (
         end(case((ranked.c.step == stage, ranked.c.took))).label(f"{name}_{stage}")
@@ -101,20 +103,20 @@ def _step(reached: CTE, earlier: str, later: str) -> Select[Any]:
     return select(reached.c.key, literal(later).label("step"), took)
 
 
-def _stages(by: By | None, found: Any) -> Iterator[Row]:  # noqa: ANN401 - a row
-    before = placed = found["placed"]
+def _stages(by: By | None, row: Any) -> Iterator[Row]:  # noqa: ANN401 - a row
+    previous_count = placed_count = row["placed"]
     for stage in STAGES:
-        count, low = found[stage], found[f"low_{stage}"]
-        middle = None if low is None else (low + found[f"high_{stage}"]) / 2 / SECOND_US
-        head = {} if by is None else {by.value: found["key"] or None}
+        count, low_us = row[stage], row[f"low_{stage}"]
+        middle = None if low_us is None else (low_us + row[f"high_{stage}"]) / 2 / SECOND_US
+        head = {} if by is None else {by.value: row["key"] or None}
         yield head | {
             "stage": stage,
             "orders": count,
-            "of_placed": _share(count, placed),
-            "of_previous": _share(count, before),
+            "of_placed": _share(count, placed_count),
+            "of_previous": _share(count, previous_count),
             "median_seconds": middle,
         }
-        before = count
+        previous_count = count
 
 
 def _share(part: int, whole: int) -> float | None:

@@ -80,14 +80,14 @@ def money(engine: Engine, by: By | None) -> Iterator[Row]:
     to when it was accepted. `forfeited_fen` is less what was reinstated.
     """
     with reporting(engine) as connection:
-        moved = _moved(dated=by is By.MONTH)
-        rows, key = _named(connection, moved, by)
-        sums = _sums(moved)
+        postings = _moved(dated=by is By.MONTH)
+        rows, key = _named(connection, postings, by)
+        sums = _sums(postings)
         query = select(key.label("key"), *(sums[column].label(column) for column in COLUMNS))
         query = query.select_from(rows).group_by("key").order_by("key")
         for row in connection.execute(query):
             head = {} if by is None else {by.value: row.key or None}
-            yield head | {one: int(getattr(row, one)) for one in COLUMNS}
+            yield head | {column: int(getattr(row, column)) for column in COLUMNS}
 
 
 def _moved(*, dated: bool) -> Subquery:
@@ -101,34 +101,34 @@ def _moved(*, dated: bool) -> Subquery:
 
 def _dated(posting: Table, columns: Sequence[Any]) -> Select[Any]:
     event = tables.events if posting is tables.postings else archive_tables.events
-    same = and_(event.c.subject == posting.c.subject, event.c.sequence == posting.c.sequence)
-    return select(*columns, event.c.at).select_from(posting.join(event, same))
+    same_event = and_(event.c.subject == posting.c.subject, event.c.sequence == posting.c.sequence)
+    return select(*columns, event.c.at).select_from(posting.join(event, same_event))
 
 
-def _sums(moved: Subquery) -> dict[str, ColumnElement[Any]]:
-    source, target, fen = moved.c.source, moved.c.target, moved.c.amount_fen
-    lost, back = _is(FORFEITED), and_(source == FORFEITED, ESCROW(target))
+def _sums(postings: Subquery) -> dict[str, ColumnElement[Any]]:
+    source, target, fen = postings.c.source, postings.c.target, postings.c.amount_fen
+    is_forfeited, reinstated = _is(FORFEITED), and_(source == FORFEITED, ESCROW(target))
     signed: dict[str, list[tuple[ColumnElement[bool], ColumnElement[int]]]] = {
         **{name: [(kind(target), fen)] for name, kind in INTO.items()},
         **{name: [(kind(source), fen)] for name, kind in OUT_OF.items()},
         **{name: [(kind(target), fen), (kind(source), -fen)] for name, kind in STAYS.items()},
-        "forfeited_fen": [(lost(target), fen), (back, -fen)],
-        "released_fen": [(and_(lost(source), not_(ESCROW(target))), fen)],
+        "forfeited_fen": [(is_forfeited(target), fen), (reinstated, -fen)],
+        "released_fen": [(and_(is_forfeited(source), not_(ESCROW(target))), fen)],
     }
     return {name: func.sum(case(*whens, else_=0)) for name, whens in signed.items()}
 
 
-def _named(connection: Connection, moved: Subquery, by: By | None) -> tuple[FromClause, Text]:
+def _named(connection: Connection, postings: Subquery, by: By | None) -> tuple[FromClause, Text]:
     """Return the postings and what each counts under."""
     if by is None:
-        return moved, named(connection, literal_column("''"))
+        return postings, named(connection, literal_column("''"))
     if by is By.MONTH:
-        return moved, named(connection, month(connection, moved.c.at))
-    rows: FromClause = moved
-    owners = [_about(moved, "order")]
+        return postings, named(connection, month(connection, postings.c.at))
+    rows: FromClause = postings
+    owners = [_about(postings, "order")]
     for kind, table in (("refund", tables.refunds), ("payout", tables.payouts)):
         for half in (table, ARCHIVED[table]):
-            rows = rows.outerjoin(half, half.c[f"{kind}_id"] == _about(moved, kind))
+            rows = rows.outerjoin(half, half.c[f"{kind}_id"] == _about(postings, kind))
             owners.append(half.c.order_id)
     source = owned(rows, func.coalesce(*owners))
     if by is By.MCN:
@@ -136,10 +136,10 @@ def _named(connection: Connection, moved: Subquery, by: By | None) -> tuple[From
     return source.key(connection, by)
 
 
-def _about(moved: Subquery, kind: str) -> Text:
+def _about(postings: Subquery, kind: str) -> Text:
     """Return the id that a posting's subject names, if the subject is of a kind."""
     prefix = f"{kind}:"
-    subject = moved.c.subject
+    subject = postings.c.subject
     return case((subject.startswith(prefix), func.substr(subject, len(prefix) + 1)))
 
 
