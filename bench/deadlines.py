@@ -13,12 +13,12 @@ from sqlalchemy import func, select
 from bench import workload
 from bench.latency import percentile
 from bench.stage import GIVE_UP_S, LOOK_S, Stage, drained, earnest, stage
-from models.book import Book
-from models.events import Event
-from models.hear import hear
-from models.order import Order
-from models.parse import parse
+from models.commands.parsing import parse
+from models.events.event import Event
+from models.orders.order import Order
 from models.policy import Policy
+from models.service.handlers import hear
+from models.service.unit_of_work import Book
 from scheduler.ticks import wake_overdue
 from workers import bulk, rows, tables
 from workers.client import Client
@@ -28,7 +28,10 @@ from workers.store import Store
 from workers.wire import COMMANDS, Keys
 
 CHUNK = 10_000
+
+
 TICKS = 200
+
 
 STEADY_S = 30
 """When the first of many deadlines is due: processes have started, and a Redis that has just begun

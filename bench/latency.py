@@ -13,12 +13,15 @@ from typing import Any
 from bench import workload
 from bench.stage import Stage, drained, earnest, stage
 from workers.client import Client
-from workers.relay import EVENTS
+from workers.retention import EVENTS
 
 LOOK_S = 0.002
 """How often the sender looks: what it notices too late counts as waiting."""
 
+
 SETTLED = b"command.settled"
+
+
 COMMAND_ID = re.compile(rb'"command_id": ?"([^"]+)"')
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Engine, text
 from bench import crowd
 from bench.latency import percentile
 from bench.stage import stage
-from models.public import PublicStatus
+from models.orders.order import PublicStatus
 from workers.clock import from_us
 from workers.database import reading
 from workers.pages import write_cursor
@@ -31,12 +31,22 @@ WHOSE = {
     "small agency": Wanted(mcn="mcn_small"),
     "former agency": Wanted(mcn="mcn_former"),
 }
+
+
 STATUSES = (None, *PublicStatus)
+
+
 WHEN = ("ever", "a month", "long ago")
+
+
 NAMED = (None, "whole", "few", "many", "many old", "all", "none")
+
+
 WHERE = ("first", "later")
 
+
 LIMIT = 50
+
 
 Question = tuple[str, PublicStatus | None, str, str | None, str]
 

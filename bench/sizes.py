@@ -15,7 +15,7 @@ from bench.stage import Stage, drained, earnest, stage
 from workers import tables
 from workers.client import Client
 from workers.database import reading, writing
-from workers.relay import EVENTS
+from workers.retention import EVENTS
 from workers.wire import COMMANDS, Keys
 
 COMMITS = 300

@@ -6,10 +6,10 @@ from typing import TypeVar
 
 from examples.plot import How, Plot, Verb
 from examples.stage import GATEWAY
-from models.debts import Payout
-from models.refunds import Refund
+from models.obligations import Payout, Refund
 
 Debt = TypeVar("Debt", Refund, Payout)
+
 
 APART = 0.05
 """The seconds between two payouts of one order, to the agency and to the creator."""

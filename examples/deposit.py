@@ -6,7 +6,7 @@ from examples.plot import How, Plot, Verb
 from examples.stage import GATEWAY, instant, told
 from examples.talk import DECLINED, WITHDREW
 from models import money
-from models.settlement import price, tier
+from models.orders.endings import price, tier
 
 
 def place(plot: Plot, at: float, options: How) -> None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from examples.cast import Client, Creator
 from examples.rehearsal import Rehearsal
 from examples.stage import Body, Sender, Stage, seconds
-from models.order import Order
+from models.orders.order import Order
 
 AGENCY_SHARE = 0.4
 """How often an agency answers for its creator, where either may."""
+
 
 How = Mapping[str, str]
 """What a script says of a command beside its verb: flags, and names with values."""

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from examples.stage import Body, instant, seconds
-from models.book import Book
-from models.creator import Creator
+from models.creators import Creator
 from models.fields import parse_instant
-from models.order import Order
+from models.orders.order import Order
+from models.service.unit_of_work import Book
 from ops.simulate import INSTANT, Line, Step, World
 
 MOMENTS = {

@@ -8,12 +8,13 @@ from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 
-from models.book import Book
 from models.fields import parse_instant
 from models.policy import Policy
+from models.service.unit_of_work import Book
 from ops.play import shift
 
 START = parse_instant("2026-03-02T10:00:00+08:00")
+
 
 POLICY = Policy(
     deposit_window=timedelta(seconds=5),
@@ -47,12 +48,19 @@ POLICY = Policy(
 A ban lasts a day at least, so none ends by itself while the demo plays.
 """
 
+
 Body = dict[str, Any]
+
+
 Sender = tuple[str, str]
 """A role, and who in it."""
 
+
 CONSOLE: Sender = ("platform", "console")
+
+
 GATEWAY: Sender = ("payments", "gateway-1")
+
 
 NULLABLE = ("provider_id",)
 """Fields in which null is not absence: it dismisses whoever was appointed."""

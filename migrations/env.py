@@ -5,9 +5,13 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection
 
-from workers.door_tables import metadata
+from workers.schema import metadata
 
 connection: Connection = context.config.attributes["connection"]
+
+
 context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+
+
 with context.begin_transaction():
     context.run_migrations()

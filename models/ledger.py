@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from models.errors import BrokenInvariant
-from models.events import Event
-from models.money_events import (
+from models.events.event import Event
+from models.events.orders import (
+    ForfeitReleased,
+    OrderCancelled,
+    OrderCompleted,
+    OrderForfeited,
+    OrderReinstated,
+)
+from models.events.payments import (
     PaymentApplied,
     PaymentUnapplied,
     PayoutConfirmed,
@@ -16,22 +23,26 @@ from models.money_events import (
     RefundRequested,
     SuspenseResolved,
 )
-from models.order_events import (
-    ForfeitReleased,
-    OrderCancelled,
-    OrderCompleted,
-    OrderForfeited,
-    OrderReinstated,
-)
 
 UNKNOWN_CLIENT = "unknown"
 """To whom a payment is owed when it names no order that anyone knows."""
 
+
 PSP = "psp"
+
+
 SUSPENSE = "suspense"
+
+
 FORFEITED = "forfeited_deposits"
+
+
 FEES = "service_fees"
+
+
 INCOME = "platform_income"
+
+
 FAMILIES = (PSP, "escrow", SUSPENSE, "refunds_payable", FORFEITED, FEES, "payable", INCOME)
 """Account families: what stands before the colon. Only `psp`, the world outside, goes negative."""
 

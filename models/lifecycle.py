@@ -1,13 +1,14 @@
 """Lifecycle: the table of who may ask what, while an order is where, and what it may become.
 
-Everything else is drawn from this table: the judges are checked against it at run time, and the
-diagram, the verdict table and the exhaustive refusal tests are generated from it.
+Everything else is drawn from this table: the handlers are checked against it at run time, and the
+diagram, the decision table and the exhaustive refusal tests are generated from it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 
 class State(StrEnum):
@@ -48,11 +49,14 @@ class Role(StrEnum):
 
 S, R = State, Role
 
+
 FINAL = frozenset({S.EXPIRED, S.DECLINED, S.CANCELLED, S.FORFEITED, S.COMPLETED})
 """States that wait for nobody and hold no money."""
 
+
 REASONED = frozenset({*FINAL, S.IN_ARBITRATION})
 """States that an order is in for a reason of its own."""
+
 
 ENDINGS = {
     S.EXPIRED: ("deposit_not_paid", "not_accepted"),
@@ -66,15 +70,24 @@ ENDINGS = {
 }
 """Every reason with which an order can end, by final state."""
 
+
 DISPUTES = ("script_overdue", "content_overdue", "not_published", "disputed", "creator_banned")
 """Every reason for which an order can be in arbitration."""
+
 
 ENFORCE_DEADLINE = "enforce_deadline"
 """The clock's own request. No command of this kind exists, so no sender can make it."""
 
+
 END_PAUSE = "end_pause"
+
+
 BAN, BAN_FOR_GOOD, LIFT_BAN = "ban", "ban_for_good", "lift_ban"
+
+
 CONTRACT_ENDED = "contract_ended"
+
+
 NOT_ASKED = (ENFORCE_DEADLINE, END_PAUSE, BAN, BAN_FOR_GOOD, LIFT_BAN, CONTRACT_ENDED)
 """What happens to an order without anybody asking for it: nor are these kinds of command."""
 
@@ -95,8 +108,13 @@ def row(source: State, command: str, roles: set[Role], *targets: State) -> Trans
 
 
 CLIENT, CREATOR, OPERATOR, MONEY = {R.CLIENT}, {R.CREATOR, R.MCN}, {R.OPERATOR}, {R.PAYMENTS}
+
+
 WORKER, REVIEWER, EITHER = CREATOR | {R.PROVIDER}, CLIENT | {R.PROVIDER}, CLIENT | CREATOR
+
+
 TIME = {R.CLOCK}
+
 
 REVIEWS = frozenset(
     {
@@ -106,17 +124,20 @@ REVIEWS = frozenset(
 )
 """What a service provider of the client's side may ask; the creator's side has the work."""
 
+
 BEFORE_PUBLICATION = (
     *(S.SCRIPT_REVIEW, S.SCRIPT_REVISION, S.PRODUCING),
     *(S.CONTENT_REVIEW, S.READY_TO_PUBLISH),
 )
 """Where work has begun and nothing is out yet: to walk away has its price."""
 
+
 LAPSING = (
     *(S.AWAITING_DEPOSIT, S.OFFERED, S.AWAITING_BALANCE, S.IN_FULFILMENT),
     *(*BEFORE_PUBLICATION, S.PUBLISHED, S.ACCEPTED_DELIVERY),
 )
 """States whose clock an operator may move or stop: all that lapse, but for the bare grace."""
+
 
 LIFE = (
     # while it is           may ask             who         and it becomes
@@ -190,9 +211,13 @@ LIFE = (
     row(S.COMPLETED, "rate_order", CLIENT, S.COMPLETED),
 )
 
+
 # Money that arrives when nothing is due is a fact too: recorded, and sent back.
 _PAID = {transition.source for transition in LIFE if transition.command == "confirm_payment"}
+
+
 _OPEN = tuple(state for state in S if state not in FINAL)
+
 
 TRANSITIONS = (
     *LIFE,
@@ -204,17 +229,21 @@ TRANSITIONS = (
     *(row(state, "appoint_provider", EITHER, state) for state in _OPEN),
 )
 
+
 WAITING = frozenset(
     transition.source for transition in TRANSITIONS if transition.command == ENFORCE_DEADLINE
 )
 """A state waits for somebody exactly when the clock may end the wait."""
 
+
 _BY_SOURCE = {(transition.source, transition.command): transition for transition in TRANSITIONS}
+
 
 CLOSED = FINAL - {
     transition.source for transition in TRANSITIONS if transition.command != "confirm_payment"
 }
 """States in which nobody can ask anything of an order any more."""
+
 
 MEANT_FOR = {
     command: frozenset(
@@ -223,6 +252,7 @@ MEANT_FOR = {
     for command in {transition.command for transition in TRANSITIONS}
 }
 """The states a command is meant for: if time ended one of them, the command is `late`."""
+
 
 ROLES = {
     command: frozenset[Role]().union(
@@ -236,3 +266,7 @@ ROLES = {
 def find(source: State, command: str) -> Transition | None:
     """Return the row for a command in a state, or None where the table has none."""
     return _BY_SOURCE.get((source, command))
+
+
+Stopper = Literal["operator", "ban"]
+"""Who can stop an order's clock: it runs again when nobody does."""

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from models.answer import Receipt
 from models.errors import TransientError
+from models.service.outcome import Receipt
 from ops.progress import Progress
 from ops.runs import Run
 from workers.client import Client
@@ -19,12 +19,17 @@ from workers.reading import Reader
 CHUNK = 1_000
 """Commands handed in together."""
 
+
 WINDOW = 3_000
 """Commands under way at once: the workers are never idle, and nobody else waits behind us long."""
 
+
 LOOK_S = 0.05
+
+
 AGAIN_S = 10.0
 """After so long without any outcome what is under way is sent again: Redis may have lost it."""
+
 
 NAMED = 5
 """Orders named for each reason why one was refused."""

@@ -12,7 +12,8 @@ from ops import commands
 from ops.children import StartupError
 from ops.refused import Refused
 from ops.words import Word
-from workers.settings import Settings, SettingsError
+from workers.checked import SettingsError
+from workers.settings import Settings
 
 ABOUT = """\
 Earnest settles orders that carry an earnest-money deposit: commands come in through Redis,
@@ -25,6 +26,7 @@ Feed it     earnest submit FILE.jsonl --wait
 Look        earnest orders show ID            earnest books             http://127.0.0.1:8000/ops
 Operate     earnest operate --help            earnest trail
 """
+
 
 SETTINGS = """\
 settings (as options, or as environment variables):

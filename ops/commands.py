@@ -12,7 +12,8 @@ from typing import Any
 from ops import acting, delivery, notify, operating, programs, reads, records
 from ops.refused import Refused
 from ops.words import Word
-from workers.process import configure_logs, policy_in_force, stop_on_signals
+from workers.logs import configure_logs
+from workers.process import policy_in_force, stop_on_signals
 from workers.settings import Settings
 
 Run = Callable[[Settings, argparse.Namespace], int]
@@ -176,6 +177,17 @@ def _web() -> Callable[..., None]:
     return run
 
 
+@contextmanager
+def usable_folders() -> Iterator[None]:
+    """Name in one line the file or folder that cannot be used, where that is all that is wrong."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise Refused(f"{error.filename}: {error.strerror}") from None
+
+
 PROCESSES: dict[str, Run] = {
     "migrate": migrate,
     "worker": process("worker", _worker),
@@ -187,17 +199,6 @@ PROCESSES: dict[str, Run] = {
 
 LINES = "utf-8-sig"
 """UTF-8, with or without the mark that some editors put in front."""
-
-
-@contextmanager
-def usable_folders() -> Iterator[None]:
-    """Name in one line the file or folder that cannot be used, where that is all that is wrong."""
-    try:
-        yield
-    except OSError as error:
-        if error.filename is None:
-            raise
-        raise Refused(f"{error.filename}: {error.strerror}") from None
 
 
 def opened(name: str) -> Any:  # noqa: ANN401 - a file, or what only looks like one

@@ -17,18 +17,10 @@ from pathlib import Path
 
 from sqlalchemy import func, select
 
+from models.events.notifications import CommandSettled
 from models.ledger import Posting
-from models.notices import CommandSettled
 from ops import verdict
-from ops.performance import (
-    POLICY,
-    Clock,
-    Performance,
-    Pipeline,
-    StoppedError,
-    perform,
-    prepare,
-)
+from ops.performance import POLICY, Clock, Performance, Pipeline, StoppedError, perform, prepare
 from ops.play import Ending, reminder
 from ops.up import Formation, until_signalled
 from workers import tables

@@ -15,18 +15,23 @@ from sqlalchemy import Engine, text
 from models.errors import EarnestError
 from ops import tables
 from workers import groups, watching
+from workers.checked import SettingsError
 from workers.clock import SECOND_US
 from workers.database import open_database, reading, refuse_unsafe
 from workers.migrate import is_current
 from workers.process import policy_in_force
-from workers.settings import Settings, SettingsError
+from workers.settings import Settings
 from workers.wire import connect
 
 State = Literal["ok", "warn", "fail"]
 
+
 OLDEST_REDIS = (6, 2)
+
+
 SKEW_WARN_S, SKEW_FAIL_S = 0.5, 5.0
 """Beyond the first, what people read is off; beyond the second, leases and ages make no sense."""
+
 
 DISK_WARN, DISK_FAIL = 1_000_000_000, 100_000_000
 """Bytes that should be free where the state is kept."""

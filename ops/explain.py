@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from models.decide import elapse
 from models.fields import instant_text
+from models.orders.decide import elapse
 from ops.rights import rights
 from ops.steps import chain, since, text, why
 from ops.told_parties import told_party

@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from models.answer import Settlement
 from models.commands import AnyCommand
 from models.fields import instant_text
-from models.hands import glimpse
-from models.hear import about, hear
 from models.ledger import Posting
-from models.order import Order
+from models.orders.operator_actions import glimpse
+from models.orders.order import Order
+from models.service.handlers import about, hear
+from models.service.outcome import Settlement
 from workers.database import reading
 from workers.store import Store
 
 Shown = dict[str, Any]
+
 
 SHOWN = 5
 """Examples of what would be done, and of each reason why not."""

@@ -9,11 +9,14 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from models.command import Command
+from models.commands.command import Command
 from ops.schemas import inlined
 
 Schema = dict[str, Any]
+
+
 Takes = Literal["text", "number", "flag", "choice", "instant", "texts", "records"]
+
 
 LONG_TEXT = 500
 """A text that may be longer than this wants room on a page."""

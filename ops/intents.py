@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from models.commands import AnyCommand
+from models.commands.parsing import Malformed, parse
 from models.fields import duration_text, instant_text
-from models.parse import Malformed, parse
 from ops.powers import LENT, OWN, Power
 from ops.refused import Refused
 

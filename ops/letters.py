@@ -9,15 +9,15 @@ from typing import Any
 
 import redis
 
+from models.commands.parsing import read_loosely
 from models.fields import instant_text
-from models.text import read_loosely
 from ops import tables
 from ops.opened import books
 from ops.refused import Refused
 from workers import dead_letters
 from workers.clock import from_us
 from workers.door import RedisDoor
-from workers.process import configure_logs
+from workers.logs import configure_logs
 from workers.reading import Reader
 from workers.relay import ring
 from workers.settings import Settings

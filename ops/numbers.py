@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from models import clocks, settlement
-from models.events import Event
+from models import calendar
+from models.events.event import Event
 from models.fields import duration_text, instant_text
-from models.order import Order
+from models.orders import endings
+from models.orders.order import Order
 from models.policy import LADDERS, WINDOWS
 
 Used = dict[str, Any]
@@ -40,7 +41,7 @@ def armed(order: Order) -> Used:
     if order.state.value == "producing":
         inputs["production_grace"] = duration_text(policy.production_grace)
     if order.counted != "elapsed":
-        elapsed_due_at = clocks.elapsed(
+        elapsed_due_at = calendar.elapsed(
             policy, order.state, order.entered_at, order.expected_publish_at
         )
         inputs |= {"counted": order.counted, "elapsed_due_at": instant_text(elapsed_due_at)}
@@ -148,7 +149,7 @@ def _priced(before: Order, event: Event) -> Used:
     fact: Any = event.fact
     if not fact.cost_fen:
         return {}
-    bps = settlement.tier(before, event.at)
+    bps = endings.tier(before, event.at)
     if getattr(fact, "reason", None) == "arbitrated":
         return {"amount_fen": before.amount_fen, "fee_fen": before.fee_fen}
     return {"cost_bps": bps, "amount_fen": before.amount_fen, "fee_fen": before.fee_fen}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from models.commands import AnyCommand, OperatorAct
-from models.hear import about
+from models.commands import AnyCommand
+from models.commands.operators import OperatorAct
+from models.service.handlers import about
 from ops import show, tables
 from ops.carrying import Tally
 from ops.foresight import Forecast, Foreseen, seen
@@ -14,6 +15,7 @@ from ops.runs import Run
 from workers.reading import Reader
 
 Shown = dict[str, Any]
+
 
 ORDER_HEADS = ("order", "status", "and then", "until", "and then")
 

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from models import ledger
 from models.ledger import Posting
-from models.order import Order
+from models.orders.order import Order
 from models.policy import read_policy
 from ops import verdict
 from ops.play import Ending, Forecast, ending, foresee, play, read_steps, shifted
@@ -22,15 +22,22 @@ from workers.audit import Report
 from workers.settings import project_root
 
 CAMPAIGN = project_root() / "examples" / "campaign.jsonl"
+
+
 POLICY = project_root() / "examples" / "demo-policy.json"
+
 
 LEAD = timedelta(seconds=1)
 """Between making ready to play and the first command."""
 
+
 PATIENCE = timedelta(seconds=10)
 """How long after the last deadline everything must have come to rest."""
 
+
 POLL_SECONDS = 0.25
+
+
 TELL = {True: timedelta(seconds=0.5), False: timedelta(seconds=3)}
 """How often progress is told: on a terminal, where a line replaces the last, and elsewhere."""
 

@@ -11,19 +11,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from models import ledger
-from models.book import Book
+from models.commands.parsing import read_loosely
 from models.fields import instant_text, parse_instant
-from models.order import Order
+from models.orders.order import Order
 from models.policy import Policy
-from models.text import read_loosely
+from models.service.unit_of_work import Book
 from ops.simulate import Line, Step, World, read_step
 from ops.whereabouts import Flow, flows
 
 INSTANT_FIELDS = ("paid_at", "expected_publish_at", "published_at", "seen_at", "until")
 """What a command says of instants, besides the one at which it is given."""
 
+
 LONG_AFTER = timedelta(hours=1)
 """How far ahead a play is foreseen: work that takes days is not waited for."""
+
 
 Ending = tuple[str, str | None]
 """A state and its reason, an outcome and its reason, or who is reminded and of what."""

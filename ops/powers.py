@@ -6,19 +6,23 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from models.command import Command, OrderCommand
-from models.commands import AnyCommand, OperatorAct
+from models.commands import AnyCommand
+from models.commands.command import Command, OrderCommand
+from models.commands.operators import Acted, OperatorAct
 from models.lifecycle import FINAL, ROLES, Role, State, find
-from models.operator_commands import Acted
 from ops.forms import Entry, entries
 
 HEAD = ("kind", "id", "by")
+
+
 WHY = "reason"
+
 
 IN_BULK = frozenset(
     {"extend_deadline", "pause_clock", "resume_clock", "cancel_order", "reinstate_order"}
 )
 """What makes sense for many orders at once; all else names amounts or decides one case."""
+
 
 IDLE = {"cancel_order": ("accept_forfeit", "accept_cost_fen")}
 """Fields that mean nothing from an operator, who cancels free of cost."""
@@ -91,7 +95,11 @@ def kind_of(model: type[Command]) -> str:
 
 
 OWN: dict[str, Power] = {power.kind: power for power in _own()}
+
+
 LENT: dict[str, Power] = {power.kind: power for power in _lent()}
+
+
 LEND = kind_of(OperatorAct)
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import models.hear  # noqa: F401 - with it every kind of event is known
-from models.events import FACTS, reader
+from models.events.event import FACTS, reader
 from ops.schemas import DIALECT, Schema, inlined
 
 ID = "[A-Za-z0-9_-]{1,64}"
+
+
 LONG_ID = "[A-Za-z0-9_-]{1,140}"
+
 
 FORMS = {"refund": f"{LONG_ID}(~[0-9]{{1,6}})?", "payout": LONG_ID, "command": "[ -~]{1,64}"}
 """What the id of a subject may be, where it is longer: a malformed command names itself."""
+
 
 SUBJECTS: dict[str, tuple[str, ...]] = {
     "mcn.registered": ("mcn",),
@@ -32,6 +35,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "command.settled": ("command",),
 }
 """What an event may be about; those not named are about an order."""
+
 
 CAUSE = f"^(command:.+|(deadline|reminder):[a-z_]+|(ban|contract):{ID}|upgrade:.+)$"
 """What an event may follow from."""

@@ -7,10 +7,12 @@ from collections.abc import Callable
 from datetime import datetime
 
 from models.fields import parse_instant
-from models.public import PublicStatus
+from models.orders.order import PublicStatus
 from workers.settings import Settings
 
 Run = Callable[[Settings, argparse.Namespace], int]
+
+
 Word = Callable[[str, Run, str], argparse.ArgumentParser]
 
 
@@ -69,7 +71,7 @@ def reports(settings: Settings, options: argparse.Namespace) -> int:
 
 def tasks(settings: Settings, options: argparse.Namespace) -> int:
     """List tasks."""
-    from ops import tasks as lists
+    from ops import tasks
     from workers.wanted import Wanted
 
     order_filter = Wanted(
@@ -80,4 +82,4 @@ def tasks(settings: Settings, options: argparse.Namespace) -> int:
         placed_before=options.created_before,
         prefix=options.id,
     )
-    return lists.show(settings, order_filter, options)
+    return tasks.show(settings, order_filter, options)

@@ -9,26 +9,30 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, get_args
 
-from models.creator import Creator
-from models.decide import Verdict
+from models.commands.operators import Acted
+from models.creators import Creator
 from models.fields import instant_text
 from models.lifecycle import NOT_ASKED, REVIEWS, TRANSITIONS, Role, State
-from models.operator_commands import Acted
-from models.order import Order
+from models.orders.decision import Verdict
+from models.orders.order import Order
 from models.reasons import Reason, Unusable
 from ops.terms import terms
 from ops.trials import attempt, effect, payment, wanted_fen
 
 Account = dict[str, Any]
 
+
 SOMEBODY = "-"
 """In a trial, the name of an operator or of the payment side: the rules do not care."""
+
 
 OBVIOUS = frozenset({Reason.WRONG_STATE, Reason.CLOCK_RUNNING, Reason.NOTHING_TO_RESTORE})
 """Refusals of what nobody would ask: there is no work, pause or revision that it could be about."""
 
+
 LASTING = ("left", "not_before", "not_after")
 """Terms that say why something is refused, or from when it is not."""
+
 
 ACTED = frozenset(
     get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(get_args(Acted)[0])

@@ -20,12 +20,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
-from models.text import read_loosely
+from models.commands.parsing import read_loosely
 from ops.refused import Refused
 
 Document = dict[str, Any]
 
+
 PLAN, HEAD, REPORT = "plan.jsonl", "head.json", "report.json"
+
+
 DRAFT = ".draft-"
 
 

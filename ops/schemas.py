@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from models.commands import AnyCommand, Command
+from models.commands import AnyCommand
+from models.commands.command import Command
 from workers.envelope import ACTORS, MAX_ITEMS
 from workers.wire import COMMANDS
 
 Schema = dict[str, Any]
 
+
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
 
 # What the models check beyond types, said in the schemas' own words. A promise's conditions may
 # not change, so fields that came later have theirs in `dependentSchemas`.

@@ -10,7 +10,7 @@ from typing import Any
 
 from models.fields import duration_text, instant_text
 from models.lifecycle import State
-from models.order import Order
+from models.orders.order import Order
 from ops import tables
 from ops.refused import Refused
 from ops.simulate import describe
@@ -24,6 +24,7 @@ from workers.store import Store
 
 MOST_SHOWN = 200
 """Rows of a table for people; `--json` lists everything."""
+
 
 HEADS = ("order", "status", "reason", "client", "creator", "total", "held", "due now", "until")
 

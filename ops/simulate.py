@@ -10,19 +10,21 @@ from datetime import datetime, timedelta
 from typing import Any, TextIO
 
 from models import ledger
-from models.book import Book
-from models.events import Event
+from models.commands.parsing import Malformed, parse, read_loosely
+from models.events.event import Event
+from models.events.payments import PayoutRequested, RefundRequested
 from models.fields import instant_text, parse_instant
-from models.hear import hear
-from models.money_events import PayoutRequested, RefundRequested
-from models.order import Order
-from models.parse import Malformed, parse
+from models.orders.order import Order
 from models.policy import Policy
 from models.reasons import Reason
-from models.text import read_loosely
+from models.service.handlers import hear
+from models.service.unit_of_work import Book
 
 Line = dict[str, Any]
+
+
 INSTANT = timedelta(microseconds=1)
+
 
 LONGEST_ID = 200
 """Characters of an id worth repeating to whoever wrote it."""

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
 
-from models.events import Event
-from models.evolve import begin, evolve
+from models.events.event import Event
 from models.fields import duration_text, instant_text
 from models.lifecycle import Role, State
-from models.order import Order
+from models.orders.evolve import begin, evolve
+from models.orders.order import Order
 from models.policy import WINDOWS
 from ops.numbers import numbers
 from ops.told import told
@@ -22,7 +22,9 @@ from workers.history import History
 
 Account = dict[str, Any]
 
+
 NONE = timedelta(0)
+
 
 HEAD = ("order_id", "at", "sequence", "caused_by")
 """What every event carries; in a chain it is said once, for the step."""
@@ -93,6 +95,8 @@ def _standing(history: History, kind: str, name: str, at: datetime) -> str | Non
 
 
 BANS = ("creator.banned", "creator.ban_lifted", "violation.overturned")
+
+
 ENDED = ("contract.ended",)
 
 
@@ -151,6 +155,8 @@ def shown(step: Account) -> list[str]:
 
 
 DEBTS = ("refund.requested", "payout.requested")
+
+
 SUMMED = {"order.cancelled", "forfeit.released", "payment.unapplied"}
 """Events that say themselves what goes back."""
 

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from models.parse import Malformed, parse
-from models.text import read_loosely
+from models.commands.parsing import Malformed, parse, read_loosely
 from ops.opened import books, wire
 from ops.progress import Progress
 from workers.client import Client
@@ -21,6 +20,7 @@ from workers.settings import Settings
 
 CHUNK = 5_000
 """Commands read, sent and waited for at a time."""
+
 
 LOOK_S = 0.05
 

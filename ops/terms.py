@@ -6,11 +6,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from models import civil, settlement
-from models.creator import Creator
+from models import calendar
+from models.creators import Creator
 from models.fields import instant_text
 from models.lifecycle import BEFORE_PUBLICATION, Role, State
-from models.order import Order
+from models.orders import endings
+from models.orders.order import Order
 from ops.numbers import quote_range
 from ops.trials import attempt
 
@@ -105,7 +106,7 @@ def _cancel(order: Order, _: Creator, at: datetime) -> Terms:
     """Tell the tier of the price now, and those still ahead."""
     if order.state not in (State.IN_FULFILMENT, *BEFORE_PUBLICATION, State.IN_ARBITRATION):
         return {}
-    bps = settlement.tier(order, at)
+    bps = endings.tier(order, at)
     tiers_ahead = {} if order.state is State.IN_ARBITRATION else _tiers(order)
     rises = {condition: tier_bps for condition, tier_bps in tiers_ahead.items() if tier_bps > bps}
     return {"cost_bps": bps} | ({"rises": rises} if rises else {})
@@ -118,7 +119,7 @@ def _tiers(order: Order) -> dict[str, int]:
     if order.is_live:
         tiers["once the script is approved"] = policy.live_approved_cost_bps
         if order.expected_publish_at is not None:
-            day = civil.start_of(civil.day_of(order.expected_publish_at))
+            day = calendar.start_of(calendar.day_of(order.expected_publish_at))
             condition = f"with an approved script from {instant_text(day)}"
             tiers[condition] = policy.live_day_cost_bps
         return tiers

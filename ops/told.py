@@ -6,12 +6,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from models import money_events as money
-from models import notices
-from models import order_events as happened
-from models.events import Fact
+from models.events import notifications
+from models.events import orders as order_events
+from models.events import payments as payment_events
+from models.events.event import Fact
+from models.events.parties import OperatorActed
 from models.fields import duration_text, instant_text
-from models.party_events import OperatorActed
 from ops.told_work import WORK
 from ops.wording import counted, fen, said, share, who
 
@@ -21,7 +21,7 @@ def told(fact: Fact) -> str:
     return TOLD[type(fact)](fact)
 
 
-def _placed(fact: happened.OrderPlaced) -> str:
+def _placed(fact: order_events.OrderPlaced) -> str:
     first = "a deposit" if fact.prepay_deposit else "all"
     return (
         f"placed with creator {fact.creator_id} at {fen(fact.amount_fen)}, "
@@ -30,11 +30,11 @@ def _placed(fact: happened.OrderPlaced) -> str:
     )
 
 
-def _offered(fact: happened.OrderOffered) -> str:
+def _offered(fact: order_events.OrderOffered) -> str:
     return f"offered: creator {fact.creator_id} may answer until {instant_text(fact.due_at)}"
 
 
-def _accepted(fact: happened.OrderAccepted) -> str:
+def _accepted(fact: order_events.OrderAccepted) -> str:
     part = f"; of it {share(fact.mcn_share_bps)} goes to agency {fact.mcn_id}"
     agency = part if fact.mcn_share_bps else ""
     balance = "nothing is left to pay"
@@ -47,11 +47,11 @@ def _due(fact: Any, due_at: datetime) -> str:  # noqa: ANN401 - any fact that ar
     return instant_text(due_at) + counted(fact.counted)
 
 
-def _declined(fact: happened.OrderDeclined) -> str:
+def _declined(fact: order_events.OrderDeclined) -> str:
     return f"declined by {who(fact.by)} ({fact.reason}){said(fact.note)}"
 
 
-def _expired(fact: happened.OrderExpired) -> str:
+def _expired(fact: order_events.OrderExpired) -> str:
     explanation = {
         "deposit_not_paid": "nobody had paid",
         "not_accepted": f"creator {fact.creator_id} had not answered",
@@ -59,7 +59,7 @@ def _expired(fact: happened.OrderExpired) -> str:
     return f"expired: {explanation}"
 
 
-def _cancelled(fact: happened.OrderCancelled) -> str:
+def _cancelled(fact: order_events.OrderCancelled) -> str:
     head = f"cancelled by {who(fact.by)} ({fact.reason}){said(fact.note)}"
     if not fact.cost_fen:
         refund = (
@@ -74,14 +74,14 @@ def _cancelled(fact: happened.OrderCancelled) -> str:
     )
 
 
-def _overdue(fact: happened.OrderBalanceOverdue) -> str:
+def _overdue(fact: order_events.OrderBalanceOverdue) -> str:
     return (
         f"the balance of {fen(fact.balance_due_fen)} had not come; notices of a payment made in "
         f"time count until {instant_text(fact.due_at)}"
     )
 
 
-def _forfeited(fact: happened.OrderForfeited) -> str:
+def _forfeited(fact: order_events.OrderForfeited) -> str:
     explanation = {
         "balance_not_paid": "the balance was not paid in time",
         "client_cancelled": "the client left after the creator had accepted",
@@ -89,28 +89,28 @@ def _forfeited(fact: happened.OrderForfeited) -> str:
     return f"the deposit of {fen(fact.amount_fen)} is forfeited: {explanation}"
 
 
-def _reinstated(fact: happened.OrderReinstated) -> str:
+def _reinstated(fact: order_events.OrderReinstated) -> str:
     explanation = "the balance had been paid in time"
     if fact.due_at is not None:
         explanation = f"the balance may be paid until {instant_text(fact.due_at)}"
     return f"reinstated, the deposit of {fen(fact.amount_fen)} is held again: {explanation}"
 
 
-def _funded(fact: happened.OrderFunded) -> str:
+def _funded(fact: order_events.OrderFunded) -> str:
     until = (
         "" if fact.due_at is None else f", the first work is wanted until {_due(fact, fact.due_at)}"
     )
     return f"everything is paid, {fen(fact.held_fen)} are held{until}"
 
 
-def _quoted(fact: happened.QuoteRevised | happened.QuoteRestored) -> str:
-    direction = "moved" if isinstance(fact, happened.QuoteRevised) else "back"
+def _quoted(fact: order_events.QuoteRevised | order_events.QuoteRestored) -> str:
+    direction = "moved" if isinstance(fact, order_events.QuoteRevised) else "back"
     return (
         f"the quote is {direction} to {fen(fact.amount_fen)}, {fen(fact.balance_due_fen)} are due"
     )
 
 
-def _completed(fact: happened.OrderCompleted) -> str:
+def _completed(fact: order_events.OrderCompleted) -> str:
     agency = f"{fen(fact.mcn_fen)} to agency {fact.mcn_id}, " if fact.mcn_fen else ""
     return (
         f"completed and settled: {agency}{fen(fact.creator_fen)} to creator {fact.creator_id}, "
@@ -118,7 +118,7 @@ def _completed(fact: happened.OrderCompleted) -> str:
     )
 
 
-def _released(fact: happened.ForfeitReleased) -> str:
+def _released(fact: order_events.ForfeitReleased) -> str:
     parts = {
         "the platform": fact.platform_fen,
         f"agency {fact.mcn_id}": fact.mcn_fen,
@@ -129,38 +129,38 @@ def _released(fact: happened.ForfeitReleased) -> str:
     return f"the forfeited deposit is released by {fact.by}{said(fact.note)}: {share_texts}"
 
 
-def _applied(fact: money.PaymentApplied) -> str:
+def _applied(fact: payment_events.PaymentApplied) -> str:
     return f"payment {fact.payment_id} of {fen(fact.amount_fen)} is held"
 
 
-def _unapplied(fact: money.PaymentUnapplied) -> str:
+def _unapplied(fact: payment_events.PaymentUnapplied) -> str:
     return f"payment {fact.payment_id} of {fen(fact.amount_fen)} is not used ({fact.reason})"
 
 
-def _refund(fact: money.RefundRequested) -> str:
+def _refund(fact: payment_events.RefundRequested) -> str:
     return f"refund {fact.refund_id} of {fen(fact.amount_fen)} is owed to client {fact.client_id}"
 
 
-def _refunded(fact: money.RefundConfirmed) -> str:
+def _refunded(fact: payment_events.RefundConfirmed) -> str:
     return f"refund {fact.refund_id} of {fen(fact.amount_fen)} has left"
 
 
-def _payout(fact: money.PayoutRequested) -> str:
+def _payout(fact: payment_events.PayoutRequested) -> str:
     return f"payout {fact.payout_id} of {fen(fact.amount_fen)} is owed to {fact.party}"
 
 
-def _paid_out(fact: money.PayoutConfirmed) -> str:
+def _paid_out(fact: payment_events.PayoutConfirmed) -> str:
     return f"payout {fact.payout_id} of {fen(fact.amount_fen)} has left"
 
 
-def _reminded(fact: notices.CreatorReminded | notices.ClientReminded) -> str:
-    side = "creator" if isinstance(fact, notices.CreatorReminded) else "client"
+def _reminded(fact: notifications.CreatorReminded | notifications.ClientReminded) -> str:
+    side = "creator" if isinstance(fact, notifications.CreatorReminded) else "client"
     if fact.lead is None:
         return f"{side} {fact.recipient_id} is nudged"
     return f"{side} {fact.recipient_id} is reminded, {duration_text(fact.lead)} ahead"
 
 
-def _alerted(fact: notices.OperatorAlerted) -> str:
+def _alerted(fact: notifications.OperatorAlerted) -> str:
     return f"an operator is told: {fact.alert}, {fen(fact.amount_fen)} at stake"
 
 
@@ -169,29 +169,29 @@ def _acted(fact: OperatorActed) -> str:
 
 
 TOLD: dict[type[Fact], Callable[[Any], str]] = {
-    happened.OrderPlaced: _placed,
-    happened.OrderOffered: _offered,
-    happened.OrderAccepted: _accepted,
-    happened.OrderDeclined: _declined,
-    happened.OrderExpired: _expired,
-    happened.OrderCancelled: _cancelled,
-    happened.OrderBalanceOverdue: _overdue,
-    happened.OrderForfeited: _forfeited,
-    happened.OrderReinstated: _reinstated,
-    happened.OrderFunded: _funded,
-    happened.QuoteRevised: _quoted,
-    happened.QuoteRestored: _quoted,
-    happened.OrderCompleted: _completed,
-    happened.ForfeitReleased: _released,
-    money.PaymentApplied: _applied,
-    money.PaymentUnapplied: _unapplied,
-    money.RefundRequested: _refund,
-    money.RefundConfirmed: _refunded,
-    money.PayoutRequested: _payout,
-    money.PayoutConfirmed: _paid_out,
-    notices.CreatorReminded: _reminded,
-    notices.ClientReminded: _reminded,
-    notices.OperatorAlerted: _alerted,
+    order_events.OrderPlaced: _placed,
+    order_events.OrderOffered: _offered,
+    order_events.OrderAccepted: _accepted,
+    order_events.OrderDeclined: _declined,
+    order_events.OrderExpired: _expired,
+    order_events.OrderCancelled: _cancelled,
+    order_events.OrderBalanceOverdue: _overdue,
+    order_events.OrderForfeited: _forfeited,
+    order_events.OrderReinstated: _reinstated,
+    order_events.OrderFunded: _funded,
+    order_events.QuoteRevised: _quoted,
+    order_events.QuoteRestored: _quoted,
+    order_events.OrderCompleted: _completed,
+    order_events.ForfeitReleased: _released,
+    payment_events.PaymentApplied: _applied,
+    payment_events.PaymentUnapplied: _unapplied,
+    payment_events.RefundRequested: _refund,
+    payment_events.RefundConfirmed: _refunded,
+    payment_events.PayoutRequested: _payout,
+    payment_events.PayoutConfirmed: _paid_out,
+    notifications.CreatorReminded: _reminded,
+    notifications.ClientReminded: _reminded,
+    notifications.OperatorAlerted: _alerted,
     OperatorActed: _acted,
     **WORK,
 }

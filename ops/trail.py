@@ -6,9 +6,9 @@ import json
 from argparse import Namespace
 from itertools import islice
 
-from models.events import Event
+from models.events.event import Event
+from models.events.parties import Glimpse, OperatorActed
 from models.fields import instant_text
-from models.party_events import Glimpse, OperatorActed
 from ops import tables
 from ops.opened import books
 from ops.using import instant
@@ -17,6 +17,7 @@ from workers.trail import Wanted, acts
 
 MOST_SHOWN = 200
 """Rows of the table for people; `--json` lists everything."""
+
 
 HEADS = ("at", "who", "did", "about", "why", "status", "until")
 

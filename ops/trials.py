@@ -6,23 +6,28 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from models import payments
-from models.commands import COMMANDS, ConfirmPayment
-from models.creator import Creator
-from models.decide import Verdict, decide
-from models.events import Fact
+from models.commands import COMMANDS
+from models.commands.payments import ConfirmPayment
+from models.creators import Creator
+from models.events.event import Fact
+from models.events.orders import OrderCancelled, OrderCompleted, OrderForfeited
+from models.events.payments import PayoutRequested, RefundRequested
 from models.fields import instant_text
 from models.lifecycle import Role, State
-from models.money_events import PayoutRequested, RefundRequested
-from models.order import Order
-from models.order_events import OrderCancelled, OrderCompleted, OrderForfeited
+from models.orders import payments as order_payments
+from models.orders.decide import decide
+from models.orders.decision import Verdict
+from models.orders.order import Order
 from models.reasons import Unusable
 from ops.numbers import quote_range
 from workers.clock import MICROSECOND
 
 Body = dict[str, Any]
 
+
 LINK = "https://example.com/"
+
+
 ID = "only-a-trial"
 
 
@@ -70,14 +75,14 @@ def payment(order: Order, at: datetime) -> Verdict | Unusable:
     """Record the payment that the order would take, or say why it would take none."""
     amount_fen = wanted_fen(order)
     paid_at = at if order.stoppers else min(at, order.pay_by)
-    reason = payments.unusable(order, amount_fen, paid_at, at)
+    reason = order_payments.unusable(order, amount_fen, paid_at, at)
     if reason is not None:
         return reason
     share = {"order_id": order.order_id, "amount_fen": amount_fen}
     body = {"id": ID, "kind": "confirm_payment", "by": {"role": "payments", "id": "-"}}
     details = {"payment_id": ID, "paid_at": paid_at, "amount_fen": amount_fen, "shares": [share]}
     command = ConfirmPayment.model_validate(body | details)
-    facts = payments.judge_share(order, command, command.shares[0], at)
+    facts = order_payments.judge_share(order, command, command.shares[0], at)
     return Verdict(order).then(facts, at, f"command:{ID}")
 
 

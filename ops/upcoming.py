@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from itertools import zip_longest
 from typing import Any
 
-from models.creator import Creator
-from models.decide import elapse
+from models.creators import Creator
+from models.events.orders import ClockStopped
 from models.fields import duration_text, instant_text
 from models.lifecycle import ENFORCE_DEADLINE, State, find
-from models.order import Order
-from models.work_events import ClockStopped
+from models.orders.decide import elapse
+from models.orders.order import Order
 from ops.numbers import armed, leads
 from ops.steps import text
 from ops.trials import effect

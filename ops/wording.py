@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.clocks import Counted
+from models.calendar import Counted
 
 
 def fen(amount_fen: int) -> str:

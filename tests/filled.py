@@ -9,14 +9,14 @@ from functools import cache
 from sqlalchemy import Engine, Table
 
 from bench import workload
-from models.book import Book
-from models.events import Event
-from models.hear import hear
-from models.order import Order
-from models.order_events import OrderPlaced
-from models.parse import parse
+from models.commands.parsing import parse
+from models.events.event import Event
+from models.events.orders import OrderPlaced
+from models.orders.order import Order
 from models.policy import Policy
-from workers import bulk, rows, tables
+from models.service.handlers import hear
+from models.service.unit_of_work import Book
+from workers import bulk, debt_tables, rows, tables
 from workers.clock import to_us
 from workers.database import writing
 from workers.rows import Row
@@ -24,11 +24,18 @@ from workers.shelves import PAYMENTS, REFUNDS
 from workers.store import Store
 
 CHUNK = 10_000
+
+
 LONG_AGO = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
 MODEL = f"{0:08}"
 """The number that stands in every name of the model."""
 
+
 LIFE = (workload.registration(), workload.place(0), workload.pay(0))
+
+
 END = (workload.decline(0), workload.refunded(0))
 
 
@@ -86,5 +93,5 @@ def _model(*, declined: bool) -> Model:
     return Model(
         order,
         placed_fact,
-        rows_by_table | {tables.refunds: refund_rows, tables.payments: payment_rows},
+        rows_by_table | {debt_tables.refunds: refund_rows, tables.payments: payment_rows},
     )

@@ -25,7 +25,7 @@ from sqlalchemy import (
 
 from models.errors import BrokenInvariant
 from models.policy import Policy
-from workers import archive_totals, bulk, rows, tables
+from workers import archive_totals, bulk, debt_tables, rows, tables
 from workers.archive_tables import ARCHIVED
 from workers.clock import to_us
 from workers.database import reading, writing
@@ -34,10 +34,14 @@ from workers.store import Store
 BATCH = 100
 """Orders put away in one transaction: some thousand rows, some tens of milliseconds."""
 
+
 LOOK = 1_000
 """Orders looked at in one query when they are only counted."""
 
+
 Place = tuple[int, str]
+
+
 BEGINNING: Place = (-1, "")
 
 
@@ -128,7 +132,8 @@ def _locked(query: Select[Any]) -> Select[Any]:
 def _ended(due: Due, after: Place, limit: int) -> Select[Any]:
     """Ask for orders that ended, owe nothing to anybody and have nothing to tell any more."""
     order, refund, payout, event = (
-        table.c for table in (tables.orders, tables.refunds, tables.payouts, tables.events)
+        table.c
+        for table in (tables.orders, debt_tables.refunds, debt_tables.payouts, tables.events)
     )
     subject = literal("order:").concat(order.order_id)
     key = tuple_(order.ended_at, order.order_id)
@@ -155,7 +160,7 @@ def put_away(connection: Connection, orders: Sequence[Any]) -> None:
     order_ids = [row.order_id for row in orders]
     debts = [
         bulk.fetch(connection, table.c, table.c.order_id, order_ids)
-        for table in (tables.refunds, tables.payouts)
+        for table in (debt_tables.refunds, debt_tables.payouts)
     ]
     subjects, posting = [f"order:{order_id}" for order_id in order_ids], tables.postings.c
     posting_rows = bulk.fetch(connection, posting, posting.subject, subjects)
@@ -164,7 +169,7 @@ def put_away(connection: Connection, orders: Sequence[Any]) -> None:
     archive_totals.add(connection, worth)
     _move(connection, tables.events, "position", _told(connection, order_ids, subjects))
     _move(connection, tables.postings, "subject", subjects)
-    for table in (tables.refunds, tables.payouts, tables.orders):
+    for table in (debt_tables.refunds, debt_tables.payouts, tables.orders):
         _move(connection, table, "order_id", order_ids)
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import (
     union_all,
 )
 
-from workers import tables
+from workers import debt_tables, tables
 from workers.schema import Whole, partial, strict
 
 PREFIX = "archived_"
@@ -51,17 +51,35 @@ def archive_of(table: Table, at_rest: str = "") -> Table:
 
 
 orders = archive_of(tables.orders, "ended_at IS NOT NULL")
+
+
 events = archive_of(tables.events, "published_at IS NOT NULL")
+
+
 postings = archive_of(tables.postings)
-refunds = archive_of(tables.refunds, "confirmed_at IS NOT NULL")
-payouts = archive_of(tables.payouts, "confirmed_at IS NOT NULL")
+
+
+refunds = archive_of(debt_tables.refunds, "confirmed_at IS NOT NULL")
+
+
+payouts = archive_of(debt_tables.payouts, "confirmed_at IS NOT NULL")
+
 
 for _name, _columns in tables.PAGES.items():
     Index(f"ix_archived_orders_{_name}", *(orders.c[column_name] for column_name in _columns))
+
+
 Index("ix_archived_refunds_order_id", refunds.c.order_id)
+
+
 Index("ix_archived_payouts_order_id", payouts.c.order_id)
+
+
 partial("ix_archived_events_acted", events.c.position, tables.ACTED)
+
+
 partial("ix_orders_ended_at", tables.orders.c.ended_at, "ended_at IS NOT NULL")
+
 
 totals = strict(
     "archive_totals",
@@ -70,10 +88,18 @@ totals = strict(
 )
 """What the archive adds up to, so that nobody need read all of it to know."""
 
+
 ARCHIVED = {
     table: orders.metadata.tables[f"{PREFIX}{table.name}"]
-    for table in (tables.orders, tables.events, tables.postings, tables.refunds, tables.payouts)
+    for table in (
+        tables.orders,
+        tables.events,
+        tables.postings,
+        debt_tables.refunds,
+        debt_tables.payouts,
+    )
 }
+
 
 _WHOLE = {
     table: union_all(select(table), select(archive_table)).subquery(f"all_{table.name}")

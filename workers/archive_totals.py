@@ -13,15 +13,19 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from models.laws import Finding
+from models.audit.order_checks import Finding
 from workers import archive_tables
 from workers.database import insert_new
 
 ACCOUNT, ENDED = "account:", "ended:"
+
+
 FORFEITED, RETURNED, PAID_OUT = "forfeited", "returned", "paid_out"
+
 
 CHUNK = 2_000
 """Rows held in memory while the archive is added up anew."""
+
 
 Worth = Counter[str]
 

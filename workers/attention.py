@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Engine, Table, and_, func, select
 
 from models.lifecycle import LAPSING, State
-from workers import tables
+from workers import debt_tables, party_tables, tables
 from workers.clock import SECOND_US, now_us, to_us
 from workers.database import reading
 
@@ -17,12 +17,12 @@ Shown = dict[str, Any]
 
 def refunds(engine: Engine) -> Shown:
     """Say how many refunds wait to be confirmed, how much they come to and since when."""
-    return _owed(engine, tables.refunds)
+    return _owed(engine, debt_tables.refunds)
 
 
 def payouts(engine: Engine) -> Shown:
     """Say the same of what is owed to creators and agencies."""
-    return _owed(engine, tables.payouts)
+    return _owed(engine, debt_tables.payouts)
 
 
 def _owed(engine: Engine, table: Table) -> Shown:
@@ -38,7 +38,7 @@ def _owed(engine: Engine, table: Table) -> Shown:
 
 def standstill(engine: Engine, at: datetime) -> Shown:
     """Count stopped clocks, arbitrations past their window at `at`, and creators under a ban."""
-    orders, creators = tables.orders.c, tables.creators.c
+    orders, creators = tables.orders.c, party_tables.creators.c
     # While its clock is stopped, and only then, an order that waits has no deadline.
     clock_stopped = and_(
         orders.state.in_([state.value for state in LAPSING]), orders.due_at.is_(None)

@@ -10,21 +10,14 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, union_all
 
-from models.audit import (
-    Finding,
-    Sums,
-    audit_creator,
-    audit_order,
-    audit_payment,
-    audit_totals,
-)
-from models.debts import Payout
+from models.audit import Sums, audit_creator, audit_order, audit_payment, audit_totals
+from models.audit.order_checks import Finding
 from models.errors import BrokenInvariant
 from models.ledger import Posting
-from models.order import Order
+from models.obligations import Payout, Refund
+from models.orders.order import Order
 from models.policy import Policy
-from models.refunds import Refund
-from workers import archive_totals, rows, tables
+from workers import archive_totals, party_tables, rows, tables
 from workers.archive_tables import ARCHIVED, whole
 from workers.database import reading
 from workers.shelves import CREATORS, PAYMENTS, PAYOUTS, REFUNDS, SUSPENDED, Shelf
@@ -32,6 +25,7 @@ from workers.store import Store
 
 CHUNK = 500
 """Orders held in memory at a time."""
+
 
 MOST_FINDINGS = 100
 """Findings worth listing: whoever sees a hundred knows enough."""
@@ -119,7 +113,7 @@ def _count_archive(sums: Sums, totals: Mapping[str, int]) -> None:
 def _audit_creators(
     connection: Connection, report: Report, stopping: threading.Event | None
 ) -> None:
-    for chunk in _chunks(connection, tables.creators, "creator_id", stopping):
+    for chunk in _chunks(connection, party_tables.creators, "creator_id", stopping):
         creators = [CREATORS.read(row) for row in chunk]
         facts_by_subject = _material(
             connection, [f"creator:{creator.creator_id}" for creator in creators]

@@ -15,10 +15,12 @@ from typing import Any
 from sqlalchemy import BigInteger, Column, Connection, LargeBinary, Table
 
 from models.errors import BrokenInvariant
-from workers import tables
+from workers import schema
 from workers.database import only_reads
 
 Row = Mapping[str, Any]
+
+
 Names = tuple[str, ...]
 
 
@@ -197,7 +199,7 @@ def _whereabouts(dialect: str, first: str, second: str, key: str) -> str:
 
 @cache
 def _move(dialect: str, source: str, target: str, by: str) -> tuple[str, str]:
-    names = ", ".join(tables.metadata.tables[source].c.keys())
+    names = ", ".join(schema.metadata.tables[source].c.keys())
     rows = f"FROM {source} WHERE {by} {_among(dialect)}"
     return f"INSERT INTO {target} ({names}) SELECT {names} {rows}", f"DELETE {rows}"
 
@@ -207,7 +209,7 @@ def _among(dialect: str) -> str:
 
 
 def _arrays(table: str, names: Names) -> str:
-    columns = tables.metadata.tables[table].c
+    columns = schema.metadata.tables[table].c
     return ", ".join(f"%s::{_array(columns[name].type)}" for name in names)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Select, and_, exists, func, literal, select
 
-from models.audit import Finding
+from models.audit.order_checks import Finding
 from models.errors import BrokenInvariant
 from models.policy import Policy
 from workers import rows, tables
@@ -25,8 +25,10 @@ STUCK_US = 60 * SECOND_US
 """How long after its deadline took effect an order may read as if it had not: twice what a killed
 worker's messages need to be settled by another."""
 
+
 OLD_S = 60.0
 """How long an event may wait for the relay."""
+
 
 MOST = 100
 """Findings of one kind worth listing."""

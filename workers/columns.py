@@ -8,7 +8,7 @@ from enum import Enum, auto
 from operator import attrgetter
 from typing import Any
 
-from models.order import Order
+from models.orders.order import Order
 from workers.clock import optional_us, to_us
 
 Value = str | int | bool | None
@@ -113,8 +113,10 @@ ORDERS: Columns = (
 )
 """An order as it stands. Its brief is left out: the longest text, and nothing to be counted."""
 
+
 # `at` alone would be a keyword wherever analysts query.
 HAPPENED_AT = Column("happened_at", Kind.INSTANT, attrgetter("at"))
+
 
 EVENTS: Columns = (
     *stored(Kind.WHOLE, "position"),
@@ -127,6 +129,7 @@ EVENTS: Columns = (
     *stored(Kind.TEXT, "caused_by"),
     *stored(Kind.JSON, "body"),
 )
+
 
 POSTINGS: Columns = (
     *stored(Kind.WHOLE, "position", "ordinal"),

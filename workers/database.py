@@ -22,10 +22,11 @@ from sqlalchemy.exc import (
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from models.errors import BrokenInvariant, Conflict, Unavailable
-from workers.settings import SettingsError
+from workers.checked import SettingsError
 
 CONNECTIONS = 3
 """Connections a process may hold: the one that settles, one that reads, one to spare."""
+
 
 # PostgreSQL: serialization_failure, deadlock_detected, unique_violation;
 # and the names of what SQLite finds when another writer came first.
@@ -34,15 +35,19 @@ _CONFLICTS = {"40001", "40P01", "23505"} | {
     "SQLITE_CONSTRAINT_PRIMARYKEY",
 }
 
+
 # PostgreSQL: read_only_sql_transaction, which is a standby until it is promoted; and
 # lock_not_available, where somebody who has fallen silent holds what we need.
 _AWAY = {"25006", "55P03"}
 
+
 CACHE_KIB = 65_536
 """Pages of SQLite's that a connection keeps."""
 
+
 PATIENCE_S = 15.0
 """How long a writer waits for SQLite's turn; whoever holds it for longer is stopped or stuck."""
+
 
 LOOK_AGAIN_S = 0.001
 

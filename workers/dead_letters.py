@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, func, select
 
-from models.parse import Malformed, parse
+from models.commands.parsing import Malformed, parse
 from workers import inbox, tables
 from workers.clock import from_us, now_us, to_us
 from workers.database import insert_new, reading, writing

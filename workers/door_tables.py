@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy import Column, Index, LargeBinary, Text
 
-from workers.schema import Whole, metadata, partial, strict
-from workers.tables import orders, receipts, refunds
+from workers.debt_tables import refunds
+from workers.schema import Whole, partial, strict
+from workers.tables import orders, receipts
 
 inbox = strict(
     "inbox",
@@ -19,7 +20,10 @@ inbox = strict(
     Column("trace", Text),
 )
 """Commands accepted and not settled yet. Settling one, or burying it, removes its row."""
+
+
 Index("ix_inbox_received_at_stamp", inbox.c.received_at, inbox.c.stamp)
+
 
 tallies = strict(
     "tallies",
@@ -28,6 +32,7 @@ tallies = strict(
     Column("value", Whole, nullable=False),
 )
 """Running totals over all events, each counted once: in the commit that marks it published."""
+
 
 audits = strict(
     "audits",
@@ -40,8 +45,11 @@ audits = strict(
 )
 """The latest verdicts on the books; `findings` is a JSON list, empty when they are right."""
 
-partial("ix_orders_due_at", orders.c.due_at, "due_at IS NOT NULL")
-Index("ix_receipts_about", receipts.c.about)
-partial("ix_refunds_waiting", refunds.c.requested_at, "confirmed_at IS NULL")
 
-__all__ = ["audits", "inbox", "metadata", "tallies"]
+partial("ix_orders_due_at", orders.c.due_at, "due_at IS NOT NULL")
+
+
+Index("ix_receipts_about", receipts.c.about)
+
+
+partial("ix_refunds_waiting", refunds.c.requested_at, "confirmed_at IS NULL")

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from models.order_events import OrderPlaced
+from models.events.orders import OrderPlaced
 from workers import bulk, inbox, recall, rows, tables
 from workers.clock import now_us
 from workers.shelves import REFUNDS, SHELVES, Shelf

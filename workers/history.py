@@ -7,13 +7,12 @@ from datetime import datetime
 
 from sqlalchemy import Connection, and_, or_, select
 
-from models.answer import Receipt
-from models.creator import Creator
-from models.debts import Payout
-from models.events import Event
-from models.order import Order
-from models.refunds import Refund
-from workers import rows, tables
+from models.creators import Creator
+from models.events.event import Event
+from models.obligations import Payout, Refund
+from models.orders.order import Order
+from models.service.outcome import Receipt
+from workers import debt_tables, party_tables, rows, tables
 from workers.archive_tables import whole
 from workers.clock import from_us
 from workers.database import reading
@@ -91,19 +90,19 @@ def _receipts(
 
 
 def _refunds(connection: Connection, order_id: str) -> tuple[Refund, ...]:
-    table = whole(tables.refunds)
+    table = whole(debt_tables.refunds)
     query = select(table).where(table.c.order_id == order_id).order_by(table.c.requested_at)
     return tuple(REFUNDS.read(row) for row in connection.execute(query))
 
 
 def _payouts(connection: Connection, order_id: str) -> tuple[Payout, ...]:
-    table = whole(tables.payouts)
+    table = whole(debt_tables.payouts)
     query = select(table).where(table.c.order_id == order_id).order_by(table.c.payout_id)
     return tuple(PAYOUTS.read(row) for row in connection.execute(query))
 
 
 def _creator(connection: Connection, creator_id: str) -> Creator:
-    table = tables.creators
+    table = party_tables.creators
     row = connection.execute(select(table).where(table.c.creator_id == creator_id)).one()
     creator: Creator = CREATORS.read(row)
     return creator

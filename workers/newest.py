@@ -13,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, Table
 
-from models.public import OPEN
+from models.orders.order import OPEN
 from workers import archive_tables, plans, tables
 from workers.wanted import Key, Shape, Wanted
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from sqlalchemy import select
 
-from models.order import Order
-from workers import rows, tables
+from models.orders.order import Order
+from workers import party_tables, rows, tables
 from workers.archive_tables import whole
 from workers.database import reading
 from workers.newest import newest
@@ -69,7 +69,7 @@ def read_cursor(cursor: str | None) -> Key | None:
 
 def agency(store: Store, creator_id: str) -> str | None:
     """Return the MCN that a creator is signed with now, if any."""
-    table = tables.creators.c
+    table = party_tables.creators.c
     with reading(store.engine) as connection:
         query = select(table.mcn_id).where(table.creator_id == creator_id)
         mcn_id: str | None = connection.execute(query).scalar()

@@ -11,12 +11,10 @@ from sqlalchemy import Engine
 
 from models.errors import Unavailable
 from models.policy import Policy, read_policy
+from workers.checked import SettingsError
 from workers.database import refuse_unsafe
-from workers.logs import configure_logs
 from workers.migrate import is_current
-from workers.settings import Settings, SettingsError
-
-__all__ = ["check_servers", "configure_logs", "policy_in_force", "stop_on_signals"]
+from workers.settings import Settings
 
 
 def stop_on_signals() -> threading.Event:

@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import func, select, tuple_
 
-from models.answer import Receipt
-from models.events import Event
+from models.events.event import Event
 from models.ledger import by_family
-from models.order import Order
+from models.orders.order import Order
+from models.service.outcome import Receipt
 from workers import archive_totals, audit, rows, tables
 from workers.archive_tables import whole
 from workers.audit import Report

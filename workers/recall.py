@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Column, Connection
 
 from models.errors import Conflict
-from workers import archive_tables, archive_totals, bulk, tables
+from workers import archive_tables, archive_totals, bulk, debt_tables, tables
 from workers.archive_tables import ARCHIVED
 
 
@@ -64,7 +64,7 @@ def _move(connection: Connection, rows: Sequence[Any]) -> None:
     ]
     worth = archive_totals.worth_of_orders(rows, *debts)
     archive_totals.add(connection, {name: -value for name, value in worth.items()})
-    for table in (tables.orders, tables.refunds, tables.payouts):
+    for table in (tables.orders, debt_tables.refunds, debt_tables.payouts):
         bulk.move(connection, ARCHIVED[table], table, "order_id", ids)
 
 

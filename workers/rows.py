@@ -8,14 +8,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from models.answer import Receipt
-from models.book import Book
 from models.errors import BrokenInvariant
-from models.events import Event, read_fact
-from models.order import ORDERS, Order
-from models.order_events import OrderPlaced
+from models.events import read_fact
+from models.events.event import Event
+from models.events.orders import OrderPlaced
+from models.orders.order import ORDERS, Order, public_status
 from models.policy import Policy
-from models.public import public_status
+from models.service.outcome import Receipt
+from models.service.unit_of_work import Book
 from workers.clock import from_us, optional_us, to_us
 
 Row = dict[str, Any]

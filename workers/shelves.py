@@ -10,13 +10,10 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Table
 
-from models.creator import CREATORS as DOCUMENTS
-from models.creator import Creator
-from models.debts import Payout, Suspended
-from models.parties import Client, Mcn, Provider, Report
-from models.payments import Payment
-from models.refunds import Refund, base_of
-from workers import tables
+from models.creators import CREATORS as DOCUMENTS
+from models.creators import Client, Creator, Mcn, Provider, Report
+from models.obligations import Payment, Payout, Refund, Suspended, base_of
+from workers import debt_tables, party_tables, schema
 from workers.clock import from_us, optional_us, to_us
 from workers.rows import Row
 
@@ -89,23 +86,43 @@ def _creator_row(creator: Creator) -> Row:
 
 
 def _shelf(name: str, key: str, kind: type[Any]) -> Shelf:
-    return Shelf(name, tables.metadata.tables[name], key, partial(plain, kind), flat)
+    return Shelf(name, schema.metadata.tables[name], key, partial(plain, kind), flat)
 
 
-CREATORS = Shelf("creators", tables.creators, "creator_id", _creator, _creator_row, "creator")
+CREATORS = Shelf("creators", party_tables.creators, "creator_id", _creator, _creator_row, "creator")
+
+
 MCNS = _shelf("mcns", "mcn_id", Mcn)
+
+
 CLIENTS = _shelf("clients", "client_id", Client)
+
+
 PROVIDERS = _shelf("providers", "provider_id", Provider)
+
+
 VIOLATIONS = _shelf("violations", "violation_id", Report)
+
+
 PAYMENTS = _shelf("payments", "payment_id", Payment)
+
+
 SUSPENDED = _shelf("suspended", "share_id", Suspended)
+
+
 REFUNDS = Shelf(
-    "refunds", tables.refunds, "refund_id", partial(_debt, Refund), _refund_row, "refund"
+    "refunds", debt_tables.refunds, "refund_id", partial(_debt, Refund), _refund_row, "refund"
 )
-PAYOUTS = Shelf("payouts", tables.payouts, "payout_id", partial(_debt, Payout), _debt_row, "payout")
+
+
+PAYOUTS = Shelf(
+    "payouts", debt_tables.payouts, "payout_id", partial(_debt, Payout), _debt_row, "payout"
+)
+
 
 PARTIES = (MCNS, CLIENTS, PROVIDERS)
 """Read as they stand: which of two racing commands came first is anyone's guess."""
+
 
 SHELVES = (CREATORS, *PARTIES, VIOLATIONS, PAYMENTS, REFUNDS, PAYOUTS, SUSPENDED)
 """Everything but orders and receipts, which are more than their shelf."""

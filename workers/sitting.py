@@ -6,16 +6,17 @@ from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from models.answer import Settlement, refused
-from models.book import Book
-from models.commands import AnyCommand, ConfirmPayment
-from models.events import Event
-from models.hear import about, hear, settled
+from models.commands import AnyCommand
+from models.commands.parsing import Malformed, parse
+from models.commands.payments import ConfirmPayment
+from models.events.event import Event
+from models.events.payments import PaymentUnapplied
 from models.lifecycle import CLOSED
-from models.money_events import PaymentUnapplied
-from models.needs import concerned, holds_up, missing, overtakes, stands_behind
-from models.parse import Malformed, parse
 from models.reasons import Reason
+from models.service.dependencies import concerned, holds_up, missing, overtakes, stands_behind
+from models.service.handlers import about, hear, settled
+from models.service.outcome import Settlement, refused
+from models.service.unit_of_work import Book
 from workers.inbox import PREFIX
 from workers.store import Page
 from workers.turns import Held, Received, Turns

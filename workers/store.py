@@ -8,15 +8,14 @@ from typing import Any
 
 from sqlalchemy import Column, Connection, Engine, select
 
-from models.book import Book
 from models.commands import AnyCommand
-from models.events import Event
-from models.kept import Kept
-from models.needs import needs
-from models.order import Order
+from models.events.event import Event
+from models.orders.order import OPEN, Order
 from models.policy import Policy, recall_policy
-from models.public import OPEN
-from workers import bulk, recall, rows, tables
+from models.service.dependencies import needs
+from models.service.unit_of_work import Book
+from models.tracked_dict import Kept
+from workers import bulk, debt_tables, recall, rows, tables
 from workers.clock import now_us
 from workers.database import insert_new, only_reads, reading, writing
 from workers.rows import Row
@@ -121,7 +120,12 @@ class Store:
         dependencies.follow(loaded_state.book.orders.values())
         _load(connection, loaded_state, CREATORS, dependencies.creators - locked_creator_ids, "")
         _load(
-            connection, loaded_state, REFUNDS, dependencies.bases, LOCKED, tables.refunds.c.base_id
+            connection,
+            loaded_state,
+            REFUNDS,
+            dependencies.bases,
+            LOCKED,
+            debt_tables.refunds.c.base_id,
         )
         whole_payment_ids = {
             refund.payment_id

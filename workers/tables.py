@@ -9,10 +9,8 @@ from __future__ import annotations
 from sqlalchemy import CheckConstraint, Column, Index, LargeBinary, Text, UniqueConstraint
 
 from models.lifecycle import FINAL, REASONED, State
-from models.public import COVERED, PublicStatus
-from workers.debt_tables import payouts, refunds, suspended
-from workers.party_tables import clients, creators, mcns, providers, violations
-from workers.schema import Key, Whole, listed, metadata, partial, strict
+from models.orders.order import COVERED, PublicStatus
+from workers.schema import Key, Whole, listed, partial, strict
 
 
 def _shown() -> str:
@@ -66,7 +64,10 @@ orders = strict(
         name="money_in_range",
     ),
 )
+
+
 partial("ix_orders_wake_at", orders.c.wake_at, "wake_at IS NOT NULL")
+
 
 PAGES = {
     "newest": ("placed_at", "order_id", "creator_id"),
@@ -76,8 +77,11 @@ PAGES = {
 }
 """The indexes of lists. Place and name of an order never change, so a cursor stays true; what else
 a list may be asked each index answers by itself, without a look at the orders."""
+
+
 for _name, _columns in PAGES.items():
     Index(f"ix_orders_{_name}", *(orders.c[column_name] for column_name in _columns))
+
 
 receipts = strict(
     "receipts",
@@ -97,6 +101,7 @@ receipts = strict(
     ),
 )
 
+
 events = strict(
     "events",
     Column("position", Whole, primary_key=True, autoincrement=True),
@@ -112,12 +117,17 @@ events = strict(
     UniqueConstraint("subject", "sequence"),
     CheckConstraint("sequence > 0", name="sequence_counts"),
 )
+
+
 partial("ix_events_unpublished", events.c.position, "published_at IS NULL")
+
 
 ACTED = "type = 'operator.acted'"
 """What operators did. Whoever seeks it says so in these words, or the index is not used."""
 
+
 partial("ix_events_acted", events.c.position, ACTED)
+
 
 postings = strict(
     "postings",
@@ -130,6 +140,7 @@ postings = strict(
     CheckConstraint("amount_fen > 0", name="moves_something"),
     CheckConstraint("source <> target", name="moves_somewhere"),
 )
+
 
 payments = strict(
     "payments",
@@ -144,12 +155,14 @@ payments = strict(
     CheckConstraint("paid_at <= received_at", name="no_foresight"),
 )
 
+
 policies = strict(
     "policies",
     Column("version", Text, primary_key=True),
     Column("document", Text, nullable=False),
     Column("adopted_at", Whole, nullable=False),
 )
+
 
 dead_letters = strict(
     "dead_letters",
@@ -162,6 +175,7 @@ dead_letters = strict(
     Column("replayed_at", Whole),
 )
 
+
 quarantine = strict(
     "quarantine",
     Column("item_id", Whole, primary_key=True, autoincrement=True),
@@ -173,30 +187,10 @@ quarantine = strict(
     Column("quarantined_at", Whole, nullable=False),
 )
 
+
 leases = strict(
     "leases",
     Column("name", Text, primary_key=True),
     Column("holder", Text, nullable=False),
     Column("until", Whole, nullable=False),
 )
-
-__all__ = [
-    "clients",
-    "creators",
-    "dead_letters",
-    "events",
-    "leases",
-    "mcns",
-    "metadata",
-    "orders",
-    "payments",
-    "payouts",
-    "policies",
-    "postings",
-    "providers",
-    "quarantine",
-    "receipts",
-    "refunds",
-    "suspended",
-    "violations",
-]

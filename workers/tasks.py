@@ -14,8 +14,8 @@ from typing import Any
 from sqlalchemy import Engine, Select, Table, bindparam, select, union_all
 
 from models.lifecycle import State
-from models.public import PublicStatus
-from workers import archive_tables, tables
+from models.orders.order import PublicStatus
+from workers import archive_tables, party_tables, tables
 from workers.clock import from_us
 from workers.database import reading
 from workers.newest import newest
@@ -70,7 +70,7 @@ def tasks(
 
 
 def _named(order: Table) -> Select[Any]:
-    client = tables.clients
+    client = party_tables.clients
     whole = order.outerjoin(client, client.c.client_id == order.c.client_id)
     columns = (order.c[name] for name in SHOWN)
     query = select(*columns, client.c.name.label("client_name")).select_from(whole)

@@ -8,8 +8,8 @@ from datetime import datetime
 
 from sqlalchemy import Engine, Select, select, text
 
-from models.events import Event
-from models.party_events import OperatorActed
+from models.events.event import Event
+from models.events.parties import OperatorActed
 from workers import rows, tables
 from workers.archive_tables import whole
 from workers.clock import to_us

@@ -10,14 +10,17 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Select, Text, bindparam, select, true, tuple_
 
 from models.lifecycle import State
-from models.public import PublicStatus, statuses_of
-from workers import tables
+from models.orders.order import PublicStatus, statuses_of
+from workers import party_tables
 from workers.clock import to_us
 
 Key = tuple[int, str]
 """An order's place on every list: when it was placed, and its id. Neither ever changes."""
 
+
 Condition = ColumnElement[bool]
+
+
 Columns = Any
 """The columns of orders, or of what was chosen from them."""
 
@@ -129,5 +132,5 @@ def begins(c: Columns) -> Iterator[Condition]:
 
 def signed() -> Select[Any]:
     """Return the query for the creators who are signed with an agency now."""
-    table = tables.creators.c
+    table = party_tables.creators.c
     return select(table.creator_id).where(table.mcn_id == bindparam("mcn"))

@@ -16,7 +16,8 @@ from ops.export.lines import File, Stream
 from ops.export.mark import Mark
 from ops.progress import Progress
 from ops.refused import Refused
-from workers.exports import EXPORTS, BadCursor, Export, Page, pages
+from workers.exportable import BadCursor, Export, Page
+from workers.exports import EXPORTS, pages
 from workers.settings import Settings
 from workers.store import Store
 

@@ -10,18 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
-from models.commands import Party
+from models.commands.command import Party
 from models.fields import SenderRole
-from models.order import Order
+from models.orders.order import Order
 from ops.web.problems import Problem
-from workers.settings import Settings, SettingsError
+from workers.checked import SettingsError
+from workers.settings import Settings
 
 ROLES = frozenset(get_args(SenderRole))
+
+
 STAFF = frozenset({"operator", "platform"})
 """Roles that look after the whole, and so may look at all of it."""
 
+
 SHORTEST = 16
 """Characters of a token that is not to be guessed."""
+
 
 LOOPBACK = ("127.", "localhost:", "[::1]:")
 

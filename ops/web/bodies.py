@@ -9,9 +9,10 @@ from datetime import datetime
 
 from fastapi import Request
 
-from models import placing
-from models.commands import AnyCommand, PlaceOrder
-from models.parse import MAX_COMMAND_BYTES, Malformed, parse
+from models.commands import AnyCommand
+from models.commands.orders import PlaceOrder
+from models.commands.parsing import MAX_COMMAND_BYTES, Malformed, parse
+from models.orders import offers
 from models.policy import Policy
 from ops.web.auth import Caller
 from ops.web.problems import Fault, Problem
@@ -20,11 +21,16 @@ from workers.inbox import Knock
 MOST_COMMANDS = 500
 """Commands in one request."""
 
+
 LONGEST_BODY = 4 * 1024 * 1024
 """Bytes of a request: five hundred commands with the longest briefs people write."""
 
+
 JSON = "application/json"
+
+
 BLANK = " \t\r\n"
+
 
 _DECODER = json.JSONDecoder(
     # Numbers are read where commands are; here a hostile one may not cost anything.
@@ -70,7 +76,7 @@ def read_body(raw: bytes, caller: Caller, policy: Policy, now: Callable[[], date
             faults.extend(faults_of(error, index))
             continue
         order_fault = (
-            placing.fault(command, policy, now()) if isinstance(command, PlaceOrder) else None
+            offers.fault(command, policy, now()) if isinstance(command, PlaceOrder) else None
         )
         if order_fault is not None:
             faults.extend(faults_of(Malformed(order_fault, command.id), index))
@@ -120,6 +126,8 @@ def _elements(text: str) -> tuple[list[str], int]:
 
 
 _NONE = Fault(field="commands", detail="at least one is wanted")
+
+
 _MANY = Fault(field="commands", detail=f"at most {MOST_COMMANDS} in one request")
 
 

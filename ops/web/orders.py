@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from models.fields import instant_text, parse_instant
 from models.lifecycle import State
-from models.order import Order
+from models.orders.order import Order
 from ops.simulate import describe
 from ops.web.auth import Caller
 from ops.web.desk import Asking, AtDesk, Desk
@@ -23,7 +23,10 @@ from workers.wanted import Wanted
 
 router = APIRouter(tags=["orders"])
 
+
 IDS = r"^[A-Za-z0-9_-]{1,64}$"
+
+
 OrderId = Annotated[str, Path(pattern=IDS, examples=["ord_20260302_0001"])]
 
 
@@ -35,6 +38,7 @@ def _in_range(at: datetime) -> datetime:
 
 
 FIRST_YEAR, LAST_YEAR = 1970, 9000
+
 
 Moment = Annotated[
     datetime,

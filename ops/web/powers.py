@@ -14,8 +14,8 @@ from fastapi.responses import JSONResponse
 from pydantic import Field, ValidationError
 
 from models.commands import AnyCommand
+from models.commands.parsing import Malformed, parse
 from models.fields import CommandId, Note, Strict
-from models.parse import Malformed, parse
 from ops.foresight import foresee
 from ops.intents import Intent, find_power
 from ops.powers import Power, open_in
@@ -28,9 +28,14 @@ from workers.inbox import Knock
 from workers.reading import Reader
 
 router = APIRouter(prefix="/ops/api/orders/{order_id}", include_in_schema=False)
+
+
 log = structlog.get_logger()
 
+
 Shown = dict[str, Any]
+
+
 LONGEST_ASK = 100_000
 
 

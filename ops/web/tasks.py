@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
 from models.lifecycle import State
-from models.public import PublicStatus
+from models.orders.order import PublicStatus
 from ops.tasks import described
 from ops.web.auth import Caller
 from ops.web.desk import Asking, AtDesk

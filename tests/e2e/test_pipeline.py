@@ -24,17 +24,18 @@ from ops.simulate import Step
 from ops.up import Formation, command
 from tests.e2e.stories import PLOTS, Stories
 from tests.patience import eventually
-from workers import audit, tables
+from workers import audit, schema, tables
 from workers.client import Client
 from workers.clock import from_us, to_us
 from workers.database import open_database, reading
 from workers.reading import Reader
-from workers.relay import EVENTS
+from workers.retention import EVENTS
 from workers.settings import Settings
 from workers.store import Store
 from workers.wire import connect
 
 ORDERS = 6 * len(PLOTS)
+
 
 WINDOWS = dict.fromkeys(
     (
@@ -46,6 +47,8 @@ WINDOWS = dict.fromkeys(
     ),
     "PT8S",
 )
+
+
 POLICY = {
     **WINDOWS,
     "production_grace": "PT1S",
@@ -63,16 +66,23 @@ POLICY = {
     "nudge_interval": "PT0S",
 }
 
+
 SEVERAL = (
     "migrate",
     *(f"{kind}.{n}" for kind in ("worker", "relay", "scheduler") for n in (1, 2)),
 )
 """Everything twice, as on two machines: the books must not show it."""
 
+
 # A sender that has seen no outcome for so long sends again; a dead worker is noticed later.
 RESEND_SECONDS = 3.0
+
+
 LOOK_SECONDS = 0.05
+
+
 MOST_SECONDS = 60.0
+
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(240)]
 
@@ -199,7 +209,7 @@ def everything_is_published(run: Run) -> bool:
 
 def rows(run: Run, name: str) -> list[Any]:
     with reading(run.reader.store.engine) as connection:
-        return list(connection.execute(select(tables.metadata.tables[name])))
+        return list(connection.execute(select(schema.metadata.tables[name])))
 
 
 def check_outcomes(run: Run) -> None:

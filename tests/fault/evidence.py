@@ -13,8 +13,8 @@ from models.policy import Policy
 from workers import rows, tables
 from workers.clock import optional_us
 from workers.database import reading
-from workers.relay import cloud_event
 from workers.store import Store
+from workers.streams import cloud_event
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,14 @@ import redis
 from dramatiq.errors import ConnectionClosed
 from sqlalchemy import Engine, select
 
-from models.book import Book
 from models.errors import TransientError
 from models.fields import parse_instant
 from models.policy import Policy, read_policy
+from models.service.unit_of_work import Book
 from ops.play import read_steps
 from ops.simulate import INSTANT, World
 from tests.fault.tripwire import Died, Tripwire
-from workers import tables, wakeups
+from workers import schema, tables, wakeups
 from workers.broker import EarnestBroker
 from workers.client import Client
 from workers.clock import MICROSECOND
@@ -30,21 +30,29 @@ from workers.database import open_database, reading, writing
 from workers.door import RedisDoor
 from workers.envelope import Bundle
 from workers.quarantine import quarantine
-from workers.relay import EVENTS, Relay, ring
+from workers.relay import Relay, ring
+from workers.retention import EVENTS
 from workers.settle import Settler
 from workers.store import Store
 from workers.turns import PATIENCE
 from workers.wire import QUEUES, Keys, Scripts, connect
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
+
+
 NAMES = sorted(path.name.removesuffix(".steps.jsonl") for path in SCENARIOS.glob("*.steps.jsonl"))
+
 
 ATTEMPTS = 12
 """How often a moment is gone through again, at most: one failure needs two or three."""
 
+
 CLAIMED = 100
+
+
 ROUNDS = 500
 """How often a queue is looked at until it is empty, at most."""
+
 
 State = dict[str, list[tuple[Any, ...]]]
 
@@ -200,13 +208,13 @@ class Pipeline:
         with reading(self.plain) as connection:
             return {
                 table.name: [tuple(row) for row in connection.execute(select(table))]
-                for table in tables.metadata.sorted_tables
+                for table in schema.metadata.sorted_tables
             }
 
     def restore(self, state: State) -> None:
         """Make the database what it was, and the wire empty."""
         with writing(self.plain) as connection:
-            for table in tables.metadata.sorted_tables:
+            for table in schema.metadata.sorted_tables:
                 connection.execute(table.delete())
                 column_names = table.c.keys()
                 if state[table.name]:
@@ -241,7 +249,7 @@ VOLATILE = {
 def lasting(state: State) -> State:
     """Leave out of a copy what two runs need not have in common."""
     lasting_state: State = {}
-    for table in tables.metadata.sorted_tables:
+    for table in schema.metadata.sorted_tables:
         column_names = table.c.keys()
         column_indexes = [
             index

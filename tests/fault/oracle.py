@@ -9,10 +9,10 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from models.book import Book
-from models.needs import concerned
-from models.parse import Malformed, parse
+from models.commands.parsing import Malformed, parse
 from models.policy import Policy
+from models.service.dependencies import concerned
+from models.service.unit_of_work import Book
 from ops.simulate import Step, World
 from tests.fault.checker import Fault, Kind
 from tests.fault.evidence import Evidence
@@ -25,6 +25,7 @@ from workers.turns import PATIENCE
 
 # Short of the fortnight in which a first work is due: nobody works in these trials.
 LONG_AFTER = timedelta(days=12)
+
 
 Told = dict[str, list[tuple[Any, ...]]]
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from models.parse import parse
+from models.commands.parsing import parse
 from models.policy import Policy
 from ops.play import read_steps, shifted
 from ops.simulate import Step
@@ -33,8 +33,13 @@ from workers.turns import PATIENCE, Received
 
 pytestmark = pytest.mark.fault
 
+
 POLICY = Policy()
+
+
 LONG_AGO = datetime.now(UTC) - timedelta(days=90)
+
+
 STORIES = (
     *("merged_one_forfeited", "reinstated", "nobody_accepts", "declined"),
     "settled_with_agency",
@@ -120,8 +125,13 @@ def case(good: Path, tmp_path: Path) -> Iterator[Case]:
 
 Corruption = Callable[[Case], object]
 
+
 ONE_ORDER = "(SELECT order_id FROM orders ORDER BY order_id LIMIT 1)"
+
+
 FORFEIT = "(SELECT position FROM events WHERE type = 'order.forfeited' ORDER BY position LIMIT 1)"
+
+
 DEADLINE = "caused_by LIKE 'deadline:%' AND type = 'order.expired'"
 
 

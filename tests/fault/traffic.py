@@ -18,14 +18,20 @@ from models.errors import TransientError
 from tests.fault.evidence import Delivery, Submission
 from tests.fault.plots import Answer, Ask, Author, Plot
 from workers.clock import SECOND_US, now_us, to_us
-from workers.relay import EVENTS
+from workers.retention import EVENTS
 
 ROUND_S = 0.03
+
+
 AGAIN_US = SECOND_US // 3
 """How soon a sender repeats what the door did not acknowledge."""
 
+
 READ_MS = 300
+
+
 READ_AT_ONCE = 500
+
 
 Submit = Callable[[Sequence[str]], Sequence[int]]
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from models.order import Order
+from models.orders.order import Order
 from tests.unit.controls import HISTORIES, START, story_of
-from workers import bulk, rows, tables
+from workers import bulk, rows, schema
 from workers.database import writing
 
 MOMENT = timedelta(seconds=1)
@@ -64,4 +64,4 @@ def sign(creators: Iterable[tuple[str, str | None]]) -> list[dict[str, Any]]:
 def write(engine: Engine, table: str, table_rows: Sequence[dict[str, Any]]) -> None:
     """Write rows in a transaction of their own."""
     with writing(engine) as connection:
-        bulk.insert(connection, tables.metadata.tables[table], table_rows)
+        bulk.insert(connection, schema.metadata.tables[table], table_rows)

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from ops import notify
 from workers import main, settle, sitting
-from workers.process import configure_logs, stop_on_signals
+from workers.logs import configure_logs
+from workers.process import stop_on_signals
 from workers.settings import Settings
 from workers.sitting import Asked
 from workers.turns import Received
 
 MARK = "deadly"
 """What the deadly command's text contains."""
+
 
 STATUS = 9
 

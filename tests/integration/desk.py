@@ -12,12 +12,12 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from models.answer import Settlement
-from models.events import Event
+from models.events.event import Event
+from models.service.outcome import Settlement
 from tests.doors import FixedDoor
 from tests.unit.controls import DEPOSIT, HISTORIES, START, Story, place, take
 from tests.waking import pass_time
-from workers import audit, rows, shelves, tables
+from workers import audit, rows, schema, shelves, tables
 from workers.archive_tables import ARCHIVED, whole
 from workers.database import reading
 from workers.reading import Reader
@@ -131,7 +131,7 @@ class Desk(Story):
 
     def rows(self, name: str) -> list[Any]:
         """Return a whole table, wherever its rows are."""
-        table = tables.metadata.tables[name]
+        table = schema.metadata.tables[name]
         query = select(whole(table) if table in ARCHIVED else table)
         with reading(self.engine) as connection:
             return list(connection.execute(query))

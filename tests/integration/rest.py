@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select, text
 
-from models.answer import Settlement
+from models.service.outcome import Settlement
 from tests.integration.desk import Desk
-from workers import archive, tables
+from workers import archive, schema
 from workers.archive_tables import ARCHIVED
 from workers.database import reading, writing
 
@@ -64,7 +64,7 @@ def publish(engine: Engine) -> None:
 
 def halves(engine: Engine, name: str = "orders") -> tuple[int, int]:
     """Count the rows of a table, and those of its archive."""
-    table = tables.metadata.tables[name]
+    table = schema.metadata.tables[name]
     with reading(engine) as connection:
         count_queries = (
             select(func.count()).select_from(source) for source in (table, ARCHIVED[table])

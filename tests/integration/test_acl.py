@@ -19,7 +19,7 @@ from tests.integration.desk import Desk
 from tests.integration.rosters import registration
 from tests.integration.terminal import spoken
 from tests.unit.controls import START
-from workers import groups, inbox, redrive, relay, wakeups, watching
+from workers import groups, inbox, redrive, relay, retention, wakeups, watching
 from workers.broker import EarnestBroker
 from workers.client import Client
 from workers.clock import from_us, now_us
@@ -35,8 +35,12 @@ from workers.wire import COMMANDS, WAKEUPS, Keys, Scripts, connect
 
 RULES = project_root() / "deploy" / "redis.acl"
 
+
 TEXT = json.dumps(registration(1))
+
+
 KNOCK = Knock("registration_1", b"fingerprint", TEXT)
+
 
 Role = Callable[[str], redis.Redis]
 
@@ -157,16 +161,16 @@ FORBIDDEN: dict[str, list[tuple[object, ...]]] = {
         ("ZREM", Keys(COMMANDS).pending, "id"),
         ("SET", Keys(COMMANDS).floor, 1),
         ("HSET", Keys(COMMANDS).attempts, "id", 3),
-        ("XADD", relay.EVENTS, "*", "event", "forged"),
-        ("XREAD", "STREAMS", relay.EVENTS, 0),
+        ("XADD", retention.EVENTS, "*", "event", "forged"),
+        ("XREAD", "STREAMS", retention.EVENTS, 0),
     ],
-    "worker": [("FLUSHALL",), ("KEYS", "*"), ("XADD", relay.EVENTS, "*", "event", "forged")],
-    "scheduler": [("FLUSHALL",), ("XADD", relay.EVENTS, "*", "event", "forged"), ("KEYS", "*")],
+    "worker": [("FLUSHALL",), ("KEYS", "*"), ("XADD", retention.EVENTS, "*", "event", "forged")],
+    "scheduler": [("FLUSHALL",), ("XADD", retention.EVENTS, "*", "event", "forged"), ("KEYS", "*")],
     "relay": [
         ("FLUSHALL",),
         ("LRANGE", Keys(COMMANDS).waiting, 0, -1),
-        ("DEL", relay.EVENTS),
-        ("XDEL", relay.EVENTS, "0-1"),
+        ("DEL", retention.EVENTS),
+        ("XDEL", retention.EVENTS, "0-1"),
         ("RPUSH", Keys(COMMANDS).waiting, "forged"),
     ],
     "web": [
@@ -175,17 +179,17 @@ FORBIDDEN: dict[str, list[tuple[object, ...]]] = {
         ("EVAL", "while true do end", 0),
         ("HGETALL", Keys(COMMANDS).messages),
         ("HSET", Keys(COMMANDS).messages, "id", "overwritten"),
-        ("XADD", relay.EVENTS, "*", "event", "forged"),
-        ("XTRIM", relay.EVENTS, "MAXLEN", 0),
+        ("XADD", retention.EVENTS, "*", "event", "forged"),
+        ("XTRIM", retention.EVENTS, "MAXLEN", 0),
         ("LPOP", relay.BELL),
     ],
     "subscriber": [
         ("FLUSHALL",),
-        ("XADD", relay.EVENTS, "*", "event", "forged"),
-        ("XTRIM", relay.EVENTS, "MAXLEN", 0),
-        ("XDEL", relay.EVENTS, "0-1"),
-        ("XGROUP", "DESTROY", relay.EVENTS, "g"),
-        ("XGROUP", "SETID", relay.EVENTS, "g", "0"),
+        ("XADD", retention.EVENTS, "*", "event", "forged"),
+        ("XTRIM", retention.EVENTS, "MAXLEN", 0),
+        ("XDEL", retention.EVENTS, "0-1"),
+        ("XGROUP", "DESTROY", retention.EVENTS, "g"),
+        ("XGROUP", "SETID", retention.EVENTS, "g", "0"),
         ("HGETALL", Keys(COMMANDS).messages),
         ("RPUSH", Keys(COMMANDS).waiting, "forged"),
     ],
@@ -232,11 +236,11 @@ def test_a_worker_can_start_and_keep_the_door(role: Role, sqlite_engine: Engine)
 def test_events_are_published_by_one_and_read_by_another(role: Role, sqlite_engine: Engine) -> None:
     desk, reader = Desk(engine=sqlite_engine), role("subscriber")
     desk.admit()
-    role("relay").xgroup_create(relay.EVENTS, "g", mkstream=True)
+    role("relay").xgroup_create(retention.EVENTS, "g", mkstream=True)
     assert relay.Relay(sqlite_engine, role("relay")).run_once() > 0
-    streams: Any = reader.xreadgroup("g", "c", {relay.EVENTS: ">"})
+    streams: Any = reader.xreadgroup("g", "c", {retention.EVENTS: ">"})
     ((_, entries),) = streams
-    assert reader.xack(relay.EVENTS, "g", entries[0][0]) == 1
+    assert reader.xack(retention.EVENTS, "g", entries[0][0]) == 1
 
 
 def test_the_relay_can_publish_tell_again_and_trim(role: Role, sqlite_engine: Engine) -> None:
@@ -247,7 +251,7 @@ def test_the_relay_can_publish_tell_again_and_trim(role: Role, sqlite_engine: En
     role("relay").set(MEMORY, "somebody else")
     assert publisher.run_once() == 0
     assert publisher.retention.run_once() == 0
-    assert role("subscriber").xrange(relay.EVENTS)
+    assert role("subscriber").xrange(retention.EVENTS)
 
 
 def test_the_web_process_can_hand_in_and_watch(role: Role, sqlite_engine: Engine) -> None:

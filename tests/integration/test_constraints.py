@@ -9,9 +9,9 @@ from models.errors import BrokenInvariant, Conflict, Unavailable
 from tests.integration.desk import Desk
 from tests.servers import Postgres
 from tests.unit.controls import table
-from workers import tables
+from workers import schema
+from workers.checked import SettingsError
 from workers.database import open_database, reading, refuse_unsafe, writing
-from workers.settings import SettingsError
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_bad_state_cannot_be_written(busy: Desk, row: dict[str, str]) -> None:
 def test_every_check_is_tried(busy: Desk) -> None:
     declared = {
         str(constraint.name)
-        for db_table in tables.metadata.tables.values()
+        for db_table in schema.metadata.tables.values()
         for constraint in db_table.constraints
     }
     checks = {name for name in declared if name.startswith("ck_")}
@@ -104,7 +104,7 @@ OPEN = {
 def test_the_archive_refuses_what_is_not_at_rest(busy: Desk, name: str) -> None:
     if name == "refunds":
         busy.ask("cancel_order", "client", order_id="o2")
-    columns = ", ".join(tables.metadata.tables[name].c.keys())
+    columns = ", ".join(schema.metadata.tables[name].c.keys())
     open_rows_query = f"SELECT {columns} FROM {name} WHERE {OPEN[name]}"  # noqa: S608
     with reading(busy.engine) as connection:
         assert connection.execute(text(open_rows_query)).first(), "nothing is open"
@@ -113,7 +113,11 @@ def test_the_archive_refuses_what_is_not_at_rest(busy: Desk, name: str) -> None:
 
 
 EVENT = "subject, sequence, type, at, recorded_at, caused_by, body"
+
+
 REFUND = "base_id, payment_id, order_id, client_id, amount_fen, requested_at, confirmed_at"
+
+
 TWINS = [
     "orders SELECT * FROM orders",
     "receipts SELECT * FROM receipts",
@@ -137,6 +141,8 @@ def test_nothing_is_written_twice(busy: Desk, twin: str) -> None:
 
 
 LETTER = "(command, received_at, stamp, error, died_at) VALUES ('accept', 1, 7, 'why', 2)"
+
+
 BAD = "(queue, message_id, reason, payload, size, quarantined_at) VALUES ('q', 'm', '', {}, 0, 1)"
 
 

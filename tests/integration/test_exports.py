@@ -12,21 +12,25 @@ from sqlalchemy import Engine, select
 from models.policy import Policy
 from tests.filled import fill
 from tests.integration.rest import halves
-from workers import archive, tables
+from workers import archive, schema, tables
 from workers.clock import instant
 from workers.database import open_database, reading, writing
-from workers.exports import EXPORTS, PAGE, BadCursor, pages
+from workers.exportable import BadCursor
+from workers.exports import EXPORTS, PAGE, pages
 from workers.migrate import migrate
 from workers.store import Store
 
 COUNT = 2 * PAGE + 10
 """Orders enough for several pages."""
 
+
 KEYS = {
     "orders": ("order_id",),
     "events": ("subject", "sequence"),
     "postings": ("subject", "sequence", "ordinal"),
 }
+
+
 WHATS = tuple(KEYS)
 
 
@@ -50,7 +54,7 @@ def keys(dataset: str, records: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
 
 
 def on_record(engine: Engine, dataset: str) -> set[tuple[Any, ...]]:
-    table = tables.metadata.tables[dataset]
+    table = schema.metadata.tables[dataset]
     with reading(engine) as connection:
         return {
             tuple(row) for row in connection.execute(select(*(table.c[n] for n in KEYS[dataset])))

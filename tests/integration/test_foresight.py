@@ -11,16 +11,16 @@ import pytest
 from sqlalchemy import Engine, text
 
 from models.commands import AnyCommand
-from models.hear import hear
+from models.commands.parsing import parse
 from models.lifecycle import State
-from models.parse import parse
+from models.service.handlers import hear
 from ops.foresight import Forecast, foresee
 from ops.powers import OWN, Power, open_in
 from tests.integration.desk import Desk
 from tests.integration.rest import Resting, halves
 from tests.unit.controls import DEPOSIT, START, place, span
 from tests.unit.needed import needed
-from workers import tables
+from workers import schema
 from workers.database import writing
 
 SITUATIONS = (
@@ -39,7 +39,7 @@ def asked(desk: Desk, power: Power, number: int = 1) -> AnyCommand:
 
 
 def written(desk: Desk) -> dict[str, list[Any]]:
-    return {name: desk.rows(name) for name in tables.metadata.tables}
+    return {name: desk.rows(name) for name in schema.metadata.tables}
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)

@@ -13,8 +13,8 @@ import pytest
 import redis
 from sqlalchemy import Engine, event, select
 
+from models.commands.parsing import parse
 from models.errors import Unavailable
-from models.parse import parse
 from tests.integration.desk import Desk
 from tests.patience import eventually
 from tests.unit.controls import START
@@ -28,7 +28,8 @@ from workers.envelope import UNSIGNED, Delivery, Refused, parts
 from workers.inbox import Knock
 from workers.intake import sort
 from workers.quarantine import quarantine
-from workers.relay import EVENTS, Relay
+from workers.relay import Relay
+from workers.retention import EVENTS
 from workers.settle import Settler
 from workers.signing import Keyring
 from workers.turns import PATIENCE, Received

@@ -12,7 +12,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, inspect, text
 
 from tests.integration.races import at_once, engines_for
-from workers import tables
+from workers import schema
 from workers.database import open_database, reading, writing
 from workers.migrate import is_current, migrate
 
@@ -54,7 +54,7 @@ def columns(engine: Engine) -> dict[str, list[Any]]:
 def test_migrating_an_empty_database_gives_the_tables_of_the_code(engine: Engine) -> None:
     with reading(engine) as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, tables.metadata) == []
+        assert compare_metadata(context, schema.metadata) == []
 
 
 def test_every_constraint_and_index_is_the_one_in_the_code(engine: Engine) -> None:
@@ -63,10 +63,10 @@ def test_every_constraint_and_index_is_the_one_in_the_code(engine: Engine) -> No
         reflected = MetaData()
         reflected.reflect(connection)
         reflected.drop_all(connection)
-        tables.metadata.create_all(connection)
+        schema.metadata.create_all(connection)
     assert described(engine) == migrated
     assert columns(engine) == types
-    assert len(migrated) > len(tables.metadata.tables)
+    assert len(migrated) > len(schema.metadata.tables)
 
 
 def test_the_second_time_changes_nothing(engine: Engine) -> None:
@@ -95,7 +95,7 @@ def test_two_that_migrate_at_once_both_find_it_done(database_url: str) -> None:
     engine.dispose()
 
 
-@pytest.mark.parametrize("name", sorted(tables.metadata.tables))
+@pytest.mark.parametrize("name", sorted(schema.metadata.tables))
 def test_a_sqlite_table_refuses_values_of_the_wrong_type(sqlite_engine: Engine, name: str) -> None:
     with reading(sqlite_engine) as connection:
         query = text("SELECT strict FROM pragma_table_list WHERE name = :name")

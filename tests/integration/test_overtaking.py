@@ -11,7 +11,7 @@ from dramatiq.broker import MessageProxy
 from sqlalchemy import Engine
 
 from models.lifecycle import State
-from models.order import Order
+from models.orders.order import Order
 from models.policy import Policy
 from tests.integration import letters
 from tests.integration.benches import KEYS, Bench, deliveries_of, present

@@ -16,7 +16,7 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine
 
-from models.public import PublicStatus
+from models.orders.order import PublicStatus
 from tests.integration import crowd, letters
 from tests.integration.desk import Desk
 from tests.integration.races import engines_for
@@ -25,7 +25,11 @@ from workers.tasks import tasks
 from workers.wanted import Wanted
 
 SECOND = timedelta(seconds=1)
+
+
 ENOUGH = 60
+
+
 LISTS = (Wanted(), Wanted(creator="k1"), Wanted(mcn="m1"), Wanted(prefix="w"))
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 from tests.integration import letters
 from tests.integration.desk import Desk
 from tests.unit.controls import DEPOSIT, MICRO, span
-from workers import tables
+from workers import schema
 from workers.database import writing
 from workers.turns import Received
 
@@ -24,7 +24,7 @@ def answers(desk: Desk) -> list[tuple[str | None, str, str | None]]:
 
 def state(desk: Desk) -> list[Any]:
     """Return everything stored but what senders were told."""
-    table_rows = [desk.rows(name) for name in sorted(tables.metadata.tables) if name != "events"]
+    table_rows = [desk.rows(name) for name in sorted(schema.metadata.tables) if name != "events"]
     return [
         *table_rows,
         [event for event in desk.published() if event["type"] != "command.settled"],

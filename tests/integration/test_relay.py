@@ -24,8 +24,9 @@ from workers.clock import MICROSECOND
 from workers.database import open_database, writing
 from workers.leases import hold, let_go
 from workers.migrate import migrate
-from workers.relay import BATCH, BELL, EVENTS, REMINDERS, Relay, ring
+from workers.relay import BATCH, BELL, Relay, ring
 from workers.resend import WIPED
+from workers.retention import EVENTS, REMINDERS
 from workers.wire import connect
 
 Published = list[dict[str, Any]]

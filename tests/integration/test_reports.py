@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from models.civil import SHANGHAI
+from models.calendar import SHANGHAI
+from models.events.orders import OrderPlaced
 from models.fields import instant_text
 from models.ledger import by_family
-from models.order import Order
-from models.order_events import OrderPlaced
+from models.orders.order import Order
 from tests.integration.rest import halves, publish
 from tests.integration.world import world, write
 from tests.unit.controls import Story
@@ -28,6 +28,8 @@ from workers.reports.breakdown import By
 from workers.store import Store
 
 Row = dict[str, Any]
+
+
 Key = Callable[[Order], str]
 
 

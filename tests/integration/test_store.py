@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from models.book import Book
 from models.policy import Policy, read_policy
+from models.service.unit_of_work import Book
 from ops.simulate import Step, World, describe, read_step
 from tests.check_scenarios import differences
 from tests.integration import letters
@@ -20,6 +20,8 @@ from tests.integration.desk import Desk
 from tests.unit.controls import HISTORIES, MICRO, START, TOTAL, place, span
 
 FOLDER = Path(__file__).parents[1] / "scenarios"
+
+
 SCENARIOS = sorted(path.name.removesuffix(".steps.jsonl") for path in FOLDER.glob("*.steps.jsonl"))
 
 

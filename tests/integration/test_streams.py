@@ -17,14 +17,17 @@ from ops.cli import main
 from tests.integration.desk import Desk
 from tests.unit.controls import START
 from workers import groups
+from workers.checked import SettingsError
 from workers.clock import from_us, now_us
 from workers.relay import Relay
 from workers.resend import recorded
 from workers.retention import EVENTS, REMINDERS, STEP, Limits, Retention
-from workers.settings import Settings, SettingsError
+from workers.settings import Settings
 from workers.streams import MEMORY
 
 WEEK = timedelta(days=7)
+
+
 MINUTE_MS = 60_000
 
 

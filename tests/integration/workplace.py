@@ -14,7 +14,7 @@ from dramatiq import Worker
 from sqlalchemy import Engine, select
 
 from models.policy import Policy
-from workers import tables
+from workers import schema
 from workers.actors import declare_actors
 from workers.broker import EarnestBroker
 from workers.client import Client
@@ -49,7 +49,7 @@ class Workplace:
 
     def rows(self, name: str) -> list[Any]:
         with reading(self.engine) as connection:
-            return list(connection.execute(select(tables.metadata.tables[name])))
+            return list(connection.execute(select(schema.metadata.tables[name])))
 
     def alive(self) -> bool:
         """Tell whether no thread has died."""

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from models.answer import Settlement
-from models.events import Event
-from models.order import Order
+from models.events.event import Event
+from models.orders.order import Order
+from models.service.outcome import Settlement
 from tests.unit.controls import HISTORIES, START, Story, place, take
 from workers.database import writing
 from workers.draft import draft
@@ -21,6 +21,7 @@ from workers.store import Page, Store
 
 APART = timedelta(hours=23, minutes=30)
 """Between two histories: so that they begin at every hour, and some between two months."""
+
 
 KINDS = ("douyin_video", "huoshan", "xigua")
 

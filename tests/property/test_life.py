@@ -20,11 +20,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from models.evolve import replay
 from models.fields import instant_text
 from models.lifecycle import END_PAUSE, ENFORCE_DEADLINE, NOT_ASKED, TRANSITIONS, State
-from models.order import Order
-from models.settlement import price, tier
+from models.orders.endings import price, tier
+from models.orders.evolve import replay
+from models.orders.order import Order
 from tests.unit.controls import (
     HISTORIES,
     MICRO,
@@ -40,12 +40,24 @@ from tests.unit.controls import (
 from tests.unit.needed import about_the_creator, needed
 
 FOREVER = timedelta(days=3650)
+
+
 KINDS = sorted(kind for kind, _ in MOVES.values())
+
+
 # No underscores, so that no two refunds spell the same: tests/unit/test_refunds.py has those.
 ORDERS = [f"o{number}" for number in range(1, 7)]
+
+
 QUOTES = [79_999, 80_000, 100_000, 120_000, 120_001]
+
+
 FIELDLESS = ("nudge_creator", "restore_quote", "withdraw_order", "approve_script")
+
+
 EDGE = (-MICRO, timedelta(0), MICRO)
+
+
 ONWARDS = frozenset(
     {
         *(State.OFFERED, State.AWAITING_BALANCE, State.BALANCE_OVERDUE, State.IN_FULFILMENT),
@@ -53,7 +65,11 @@ ONWARDS = frozenset(
         *(State.READY_TO_PUBLISH, State.PUBLISHED, State.ACCEPTED_DELIVERY, State.COMPLETED),
     }
 )
+
+
 HALF, MOSTLY = 0.5, 0.8
+
+
 reached: set[State] = set()
 
 

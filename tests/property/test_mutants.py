@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -13,26 +14,29 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from models import book, changes, decide, evolve, judges, ledger, money, payments, quotes
-from models.book import Book
-from models.creator import Turn
-from models.decide import Verdict
-from models.events import Event
-from models.judges import Judgement
+from models import ledger, money
+from models.creators import Turn
+from models.events.event import Event
+from models.events.orders import OrderForfeited, QuoteRevised
 from models.ledger import Posting
 from models.lifecycle import State
-from models.order import Order
-from models.order_events import OrderForfeited, QuoteRevised
+from models.orders import decide, decision, endings, evolve, offers, timeouts
+from models.orders import payments as order_payments
+from models.orders.decision import Judgement, Verdict
+from models.orders.order import Order
 from models.policy import Policy
 from models.reasons import Unusable
+from models.service.unit_of_work import Book
 from tests.property.test_life import LIMITS, Life
-from tests.unit import test_decide as decisions
-from tests.unit import test_exhaustive as exhaustive
-from tests.unit import test_naive_cases as naive_cases
-from tests.unit import test_payments as shares
-from tests.unit import test_refunds as refunds
-from tests.unit import test_reminders as reminders
-from tests.unit import test_scenarios as scenarios
+from tests.unit import (
+    test_decide,
+    test_exhaustive,
+    test_naive_cases,
+    test_payments,
+    test_refunds,
+    test_reminders,
+    test_scenarios,
+)
 from tests.unit.controls import MICRO
 
 pytestmark = pytest.mark.slow
@@ -40,16 +44,16 @@ pytestmark = pytest.mark.slow
 
 def checks() -> Iterator[Callable[[], object]]:
     """Give every table row and example that could notice, in the order of how many there are."""
-    for row in decisions.DECISIONS:
-        yield partial(decisions.test_a_decision_falls_as_the_table_says, row)
-    for row in shares.SHARES:
-        yield partial(shares.test_a_share_is_applied_or_goes_back_as_the_table_says, row)
-    for situation in exhaustive.SITUATIONS:
-        yield partial(exhaustive.test_everybody_is_answered_as_the_domain_says, situation)
-    for module in (naive_cases, refunds, reminders):
+    for row in test_decide.DECISIONS:
+        yield partial(test_decide.test_a_decision_falls_as_the_table_says, row)
+    for row in test_payments.SHARES:
+        yield partial(test_payments.test_a_share_is_applied_or_goes_back_as_the_table_says, row)
+    for situation in test_exhaustive.SITUATIONS:
+        yield partial(test_exhaustive.test_everybody_is_answered_as_the_domain_says, situation)
+    for module in (test_naive_cases, test_refunds, test_reminders):
         yield from examples(module)
-    for name in scenarios.NAMES:
-        yield partial(scenarios.test_a_worked_example_comes_out_as_it_must, name)
+    for name in test_scenarios.NAMES:
+        yield partial(test_scenarios.test_a_worked_example_comes_out_as_it_must, name)
 
 
 def examples(module: ModuleType) -> Iterator[Callable[[], object]]:
@@ -69,14 +73,14 @@ def examples(module: ModuleType) -> Iterator[Callable[[], object]]:
 
 def noticed() -> bool:
     """Tell whether any example fails: by an assertion, or because the code caught itself."""
-    exhaustive.order_in.cache_clear()
+    test_exhaustive.order_in.cache_clear()
     try:
         for check in checks():
             check()
     except Exception:  # noqa: BLE001 - however a fault shows, it shows
         return True
     finally:
-        exhaustive.order_in.cache_clear()
+        test_exhaustive.order_in.cache_clear()
     return False
 
 
@@ -91,7 +95,17 @@ def noticed_in_life() -> bool:
 
 
 Patch = pytest.MonkeyPatch
+
+
 Mutant = Callable[[Patch], None]
+
+
+def patch_everywhere(patch: Patch, original: object, replacement: object) -> None:
+    """Replace a function of the models in every module that imports it by name."""
+    for module in [module for name, module in sys.modules.items() if name.startswith("models.")]:
+        for name, value in list(vars(module).items()):
+            if value is original:
+                patch.setattr(module, name, replacement)
 
 
 def rounds_to_even(patch: Patch) -> None:
@@ -103,7 +117,7 @@ def rounds_the_deposit_up(patch: Patch) -> None:
 
 
 def lets_the_quote_move_anywhere(patch: Patch) -> None:
-    patch.setattr(quotes, "_may_not_move", lambda *_: None)
+    patch.setattr(offers, "_may_not_move", lambda *_: None)
 
 
 def hears_everybody_in_the_grace(patch: Patch) -> None:
@@ -136,8 +150,7 @@ def notices_at_its_leisure(patch: Patch) -> None:
             evolved = evolve.evolve(evolved, event)
         return Verdict(evolved, late_events)
 
-    for module in (decide, book):
-        patch.setattr(module, "elapse", elapse)
+    patch_everywhere(patch, real_elapse, elapse)
 
 
 def buys_time_by_revising(patch: Patch) -> None:
@@ -149,12 +162,12 @@ def buys_time_by_revising(patch: Patch) -> None:
 
 
 def keeps_the_last_payment(patch: Patch) -> None:
-    real = judges.give_back
-    patch.setattr(judges, "give_back", lambda order: real(order)[:1])
+    real = decision.give_back
+    patch_everywhere(patch, real, lambda order: real(order)[:1])
 
 
 def never_gives_back(patch: Patch) -> None:
-    patch.setattr(judges, "give_back", lambda _: ())
+    patch_everywhere(patch, decision.give_back, lambda _: ())
 
 
 def forfeits_to_the_client(patch: Patch) -> None:
@@ -167,13 +180,13 @@ def forfeits_to_the_client(patch: Patch) -> None:
 
 
 def forfeits_too_much(patch: Patch) -> None:
-    real = judges.forfeit
+    real = endings.forfeit
 
     def forfeit(order: Order, reason: str) -> OrderForfeited:
         fact = real(order, reason)
         return replace(fact, amount_fen=fact.amount_fen + 1)
 
-    patch.setattr(judges, "forfeit", forfeit)
+    patch_everywhere(patch, real, forfeit)
 
 
 def forgets_a_posting(patch: Patch) -> None:
@@ -181,20 +194,20 @@ def forgets_a_posting(patch: Patch) -> None:
 
 
 def judges_payments_by_their_notice(patch: Patch) -> None:
-    real = payments.unusable
+    real = order_payments.unusable
 
     def unusable(order: Order, amount_fen: int, _: datetime, at: datetime) -> Unusable | None:
         return real(order, amount_fen, at, at)
 
-    patch.setattr(payments, "unusable", unusable)
+    patch_everywhere(patch, real, unusable)
 
 
 def reinstates_for_ever(patch: Patch) -> None:
     late = timedelta(days=365)
-    real = payments.reinstates
-    patch.setattr(
-        payments,
-        "reinstates",
+    real = order_payments.reinstates
+    patch_everywhere(
+        patch,
+        real,
         lambda order, fen, paid, _: real(order, fen, paid, order.entered_at) and late > MICRO,
     )
 
@@ -204,27 +217,27 @@ def listens_to_strangers(patch: Patch) -> None:
 
 
 def calls_everybody_late(patch: Patch) -> None:
-    real = changes.enter
+    real = evolve.enter
 
     def enter(order: Order, event: Event, state: State, **fields: object) -> dict[str, Any]:
         return real(order, event, state, **fields) | {"lapsed": (*order.lapsed, order.state)}
 
-    patch.setattr(evolve, "_enter", enter)
+    patch_everywhere(patch, real, enter)
 
 
 def nudges_without_end(patch: Patch) -> None:
-    real = judges.ORDER_COMMANDS["nudge_creator"]
+    real = decide.JUDGES["nudge_creator"]
 
     def nudge(order: Order, command: object, at: datetime) -> Judgement:
         return real(replace(order, nudges=0, nudged_at=None), command, at)
 
-    patch.setitem(judges.ORDER_COMMANDS, "nudge_creator", nudge)
+    patch.setitem(decide.JUDGES, "nudge_creator", nudge)
 
 
 def reminds_of_the_first_missed(patch: Patch) -> None:
     """Send the first reminder that was missed, so that the others follow when they are stale."""
-    real = judges.remind
-    patch.setattr(judges, "remind", lambda order, due, _: real(order, due, order.leads_left()[0]))
+    real = timeouts.remind
+    patch_everywhere(patch, real, lambda order, due, _: real(order, due, order.leads_left()[0]))
 
 
 def names_two_refunds_alike(patch: Patch) -> None:
@@ -253,6 +266,7 @@ MUTANTS: list[Mutant] = [
     reminds_of_the_first_missed,
     names_two_refunds_alike,
 ]
+
 
 # Those that break a law of the books, or make an answer hang on the scheduler.
 LAWLESS: list[Mutant] = [

@@ -12,8 +12,8 @@ from typing import Any
 
 from examples.make_campaign import CAMPAIGN
 from examples.stage import POLICY
-from models.book import Book
-from models.parse import Malformed
+from models.commands.parsing import Malformed
+from models.service.unit_of_work import Book
 from ops.play import Forecast, foresee, read_steps
 from ops.simulate import Step, World
 from tests.unit.controls import Story

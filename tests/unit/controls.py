@@ -8,30 +8,28 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from models.answer import Settlement
-from models.audit import (
-    Finding,
-    Sums,
-    audit_creator,
-    audit_order,
-    audit_payment,
-    audit_totals,
-)
-from models.book import Book
-from models.events import Event
+from models.audit import Sums, audit_creator, audit_order, audit_payment, audit_totals
+from models.audit.order_checks import Finding
+from models.commands.parsing import parse
+from models.events.event import Event
 from models.fields import instant_text
-from models.hear import hear
 from models.ledger import balances
-from models.order import Order
-from models.parse import parse
+from models.orders.order import Order
 from models.policy import Policy
+from models.service.handlers import hear
+from models.service.outcome import Settlement
+from models.service.unit_of_work import Book
 from tests.unit.needed import ABOUT_THE_CREATOR, PLACED, about_the_creator, needed
 
 START = datetime(2026, 3, 2, 2, tzinfo=UTC)
 """When every story begins: 10 in the morning, in Shanghai."""
 
+
 POLICY = Policy()
+
+
 MICRO = timedelta(microseconds=1)
+
 
 # Whom orders are about, and others of the same kind who have no say in them.
 PEOPLE = {
@@ -42,9 +40,13 @@ PEOPLE = {
     "payments": "psp",
     "platform": "plat",
 }
+
+
 STRANGERS = {"client": "c2", "creator": "k2", "mcn": "m2"}
 
+
 AMOUNT, TOTAL, DEPOSIT, BALANCE = 100_000, 105_000, 10_500, 94_500
+
 
 _UNITS = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "us": 1}
 
@@ -226,6 +228,7 @@ MOVES = {
     "release": ("release_forfeit", "operator"),
     "appoint": ("appoint_provider", "client"),
 }
+
 
 HISTORIES = {
     row["situation"]: row["history"].split()

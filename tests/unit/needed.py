@@ -6,10 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from models.fields import instant_text
-from models.order import Order
+from models.orders.order import Order
 
 HOUR = timedelta(hours=1)
+
+
 LINK = "https://pan.example/draft"
+
+
 WHY = "as agreed by telephone"
 
 
@@ -55,7 +59,9 @@ PLACED: dict[str, dict[str, object]] = {
     "unscripted": {"needs_script": False},
 }
 
+
 ABOUT_THE_CREATOR = ("violation", "overturn", "leave", "provider", "contract")
+
 
 Asked = tuple[str, str, dict[str, Any]]
 

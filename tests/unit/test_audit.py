@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from models.audit import Finding, Posted, Sums, audit_order, audit_payment, audit_totals
-from models.events import Event
+from models.audit import Sums, audit_order, audit_payment, audit_totals
+from models.audit.ledger_checks import Posted
+from models.audit.order_checks import Finding
+from models.events.event import Event
 from models.ledger import Posting
 from models.lifecycle import State
-from models.order import Holding, Order
+from models.obligations import Refund
+from models.orders.order import Holding, Order
 from models.policy import Policy
-from models.refunds import Refund
 from tests.unit.controls import BALANCE, DEPOSIT, START, Story, audit, place, story_of
 
 
@@ -65,6 +67,7 @@ class Papers:
 
 
 Forgery = Callable[[Papers], object]
+
 
 FORGERIES: dict[str, tuple[str, Forgery, str]] = {
     "an event is lost": ("offered", lambda p: p.events.pop(1), "sequence"),

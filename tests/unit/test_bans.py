@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from models.civil import months_after
-from models.creator import Violation
+from models.calendar import months_after
+from models.creators import Violation
 from models.fields import instant_text, parse_instant
 from models.lifecycle import State
 from models.reasons import Reason

@@ -6,9 +6,8 @@ from datetime import date, datetime
 
 import pytest
 
-from models import civil, clocks
-from models.civil import SHANGHAI, UnknownYear
-from models.clocks import deadline
+from models import calendar
+from models.calendar import SHANGHAI, UnknownYear, deadline
 from models.lifecycle import State
 from models.policy import Policy
 from models.reasons import Reason
@@ -21,7 +20,7 @@ def local(text: str) -> datetime:
     """Read an instant as clocks in Shanghai show it; 24:00 is midnight of the next day."""
     day, _, clock = text.partition(" ")
     if clock == "24:00":
-        return civil.end_of(date.fromisoformat(day))
+        return calendar.end_of(date.fromisoformat(day))
     return datetime.fromisoformat(f"{day}T{clock or '10:00'}").replace(tzinfo=SHANGHAI)
 
 
@@ -54,7 +53,7 @@ WORKED = table("""
 
 @pytest.mark.parametrize("row", WORKED, ids=lambda row: row["day"])
 def test_holidays_and_make_up_days_are_those_announced(row: dict[str, str]) -> None:
-    assert civil.is_working_day(date.fromisoformat(row["day"])) == (row["works"] == "yes")
+    assert calendar.is_working_day(date.fromisoformat(row["day"])) == (row["works"] == "yes")
 
 
 # A window of whole days from some moment, and its last instant.
@@ -133,7 +132,7 @@ def test_an_expected_publication_counts_from_its_own_day(row: dict[str, str]) ->
 
 def test_both_instants_can_be_told() -> None:
     entered_at = local("2025-01-25 10:00")
-    elapsed_at = clocks.elapsed(CIVIL, State.SCRIPT_REVIEW, entered_at, None)
+    elapsed_at = calendar.elapsed(CIVIL, State.SCRIPT_REVIEW, entered_at, None)
     computed_deadline = deadline(CIVIL, State.SCRIPT_REVIEW, entered_at, None)
     assert computed_deadline is not None
     assert (elapsed_at, computed_deadline.due_at) == (
@@ -144,7 +143,7 @@ def test_both_instants_can_be_told() -> None:
 
 def test_a_year_that_nobody_has_announced_is_an_error() -> None:
     with pytest.raises(UnknownYear, match="2040"):
-        civil.is_working_day(date(2040, 5, 4))
+        calendar.is_working_day(date(2040, 5, 4))
 
 
 def placed_at(at: str, policy: Policy = CIVIL, /, **fields: object) -> tuple[Story, str | None]:
@@ -165,7 +164,7 @@ def test_an_order_that_would_reach_an_unknown_year_cannot_be_placed() -> None:
 
 def known(year: int) -> bool:
     try:
-        civil.is_working_day(date(year, 6, 1))
+        calendar.is_working_day(date(year, 6, 1))
     except UnknownYear:
         return False
     return True

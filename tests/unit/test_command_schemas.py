@@ -9,13 +9,16 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from models.commands import KINDS
-from models.parse import Malformed, parse
+from models.commands.parsing import Malformed, parse
 from ops import schemas
 from ops.web.examples import EXAMPLES, example
 
 Body = dict[str, Any]
 
+
 SCHEMAS = schemas.commands()
+
+
 JUDGES = {kind: Draft202012Validator(schema) for kind, schema in SCHEMAS.items()}
 
 

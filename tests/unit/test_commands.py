@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from models.commands import COMMANDS, KINDS, AnyCommand, PlaceOrder
-from models.parse import Malformed, parse, readable_id
+from models.commands import COMMANDS, KINDS, AnyCommand
+from models.commands.orders import PlaceOrder
+from models.commands.parsing import Malformed, parse, read_loosely, readable_id
 from models.reasons import Reason
-from models.text import read_loosely
 from tests.unit.controls import START, party, peopled, place, span
 
 PLACE: dict[str, Any] = {
@@ -27,6 +27,8 @@ PLACE: dict[str, Any] = {
     "amount_fen": 100_000,
     "prepay_deposit": True,
 }
+
+
 PAY: dict[str, Any] = {
     "id": "cmd_00001",
     "kind": "confirm_payment",
@@ -36,8 +38,14 @@ PAY: dict[str, Any] = {
     "amount_fen": 5,
     "shares": [{"order_id": "o1", "amount_fen": 5}],
 }
+
+
 SECRET = "s3cret"
+
+
 ORDER: dict[str, Any] = {"id": "cmd_00001", "by": party("client"), "order_id": "o1"}
+
+
 CREATOR = {
     "id": "cmd_00001",
     "kind": "register_creator",

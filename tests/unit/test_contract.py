@@ -12,22 +12,25 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from models.events import FACTS
+from models.commands.parsing import Malformed, parse
+from models.events.event import FACTS
 from models.fields import instant_text
-from models.parse import Malformed, parse
 from ops import asyncapi, published, schemas
 from ops.compatibility import Readers, breaks
 from ops.contract import FOLDER, broken_promises, documents, faults, release, write
 from ops.refused import Refused
 from tests.unit.controls import DEPOSIT, HISTORIES, Story, place, story_of
 from workers.envelope import ACTORS, MAX_ITEMS, wrap
-from workers.relay import cloud_event
 from workers.retention import STREAMS, Limits
 from workers.rows import event_row
+from workers.streams import cloud_event
 from workers.wire import COMMANDS, MOST_WAITING, Keys
 
 CAMPAIGN = FOLDER.parents[1] / "examples" / "campaign.jsonl"
+
+
 SCENARIOS = sorted((FOLDER.parents[1] / "tests" / "scenarios").glob("*.steps.jsonl"))
+
 
 # Refused by the models for reasons that no schema can tell.
 BEYOND_SCHEMAS = (
@@ -192,6 +195,7 @@ def changed(schema: dict[str, Any], change: str) -> dict[str, Any]:
 
 
 READERS: tuple[Readers, ...] = ("us", "others")
+
 
 TOY: dict[str, Any] = {
     "type": "object",

@@ -14,11 +14,11 @@ from functools import cache
 import pytest
 
 from examples.stage import POLICY, START
-from models.answer import Receipt
-from models.book import Book
-from models.laws import Finding
+from models.audit.order_checks import Finding
 from models.ledger import Posting
-from models.order import Order
+from models.orders.order import Order
+from models.service.outcome import Receipt
+from models.service.unit_of_work import Book
 from ops import verdict
 from ops.demo import left_running
 from ops.performance import Clock, Pipeline, Programme, perform, prepare

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from models.decide import elapse
-from models.events import FACTS
+from models.events.event import FACTS
 from models.fields import parse_instant
 from models.lifecycle import NOT_ASKED, TRANSITIONS, Role
+from models.orders.decide import elapse
 from models.policy import Policy
 from ops.explain import account
 from ops.narrate import as_text
@@ -25,6 +25,7 @@ from workers.history import STANDING
 
 Row = dict[str, Any]
 
+
 SITUATIONS = (
     *("awaiting_deposit", "offered", "offered_nudged", "offered_paused", "awaiting_balance"),
     *("revised", "balance_banned", "in_fulfilment", "at_work_live", "script_review"),
@@ -32,6 +33,7 @@ SITUATIONS = (
     *("published", "accepted_delivery", "disputed_script", "content_overdue", "forfeited_late"),
     *("forfeited_asked", "released", "completed", "rated", "declined"),
 )
+
 
 ASKED = sorted({transition.command for transition in TRANSITIONS} - {*NOT_ASKED, "confirm_payment"})
 

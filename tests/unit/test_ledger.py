@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from models.errors import BrokenInvariant
-from models.events import FACTS, Event
+from models.events.event import FACTS, Event
+from models.events.payments import PaymentApplied
 from models.ledger import FAMILIES, Posting, balances, by_family, postings
-from models.money_events import PaymentApplied
 from tests.unit.controls import (
     BALANCE,
     DEPOSIT,

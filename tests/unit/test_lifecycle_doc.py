@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.events import FACTS
+from models.events.event import FACTS
 from models.lifecycle import ENDINGS, FINAL, State
 from models.reasons import Reason
 from ops.lifecycle_diagram import lifecycle_diagram

@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from models.commands.parsing import Malformed, parse
 from models.fields import instant_text
 from models.lifecycle import State
-from models.parse import Malformed, parse
 from models.reasons import Reason, Unusable
 from tests.unit.controls import (
     BALANCE,

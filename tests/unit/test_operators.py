@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from models.commands.parsing import Malformed
 from models.fields import instant_text
 from models.lifecycle import LAPSING, State
-from models.parse import Malformed
 from models.reasons import Reason
 from tests.unit.controls import (
     BALANCE,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 from examples.stage import POLICY
-from models.book import Book
 from models.money import total
-from models.order import Order
+from models.orders.order import Order
 from models.policy import Policy
+from models.service.unit_of_work import Book
 from ops.play import LONG_AFTER
 from ops.simulate import World
 from tests.unit.campaign import steps

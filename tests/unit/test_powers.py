@@ -10,9 +10,9 @@ from typing import Any, get_args
 import pytest
 
 from models.commands import KINDS, AnyCommand
+from models.commands.parsing import parse
 from models.fields import instant_text
 from models.lifecycle import FINAL, ROLES, TRANSITIONS, Role, State
-from models.parse import parse
 from ops.cli import build_parser
 from ops.forms import Entry
 from ops.powers import LENT, OWN, Power, kind_of, open_in
@@ -20,7 +20,10 @@ from ops.refused import Refused
 from ops.using import read_intent
 
 ALL = [*OWN.values(), *LENT.values()]
+
+
 NOW = datetime(2026, 3, 2, 2, tzinfo=UTC)
+
 
 BESIDE_THE_TYPE = {
     "url": "https://example.com/v",

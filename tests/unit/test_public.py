@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.lifecycle import FINAL, State
-from models.public import COVERED, OPEN, PublicStatus, public_status, statuses_of
+from models.orders.order import COVERED, OPEN, PublicStatus, public_status, statuses_of
 from tests.unit.controls import table
 
 PROMISED = table("""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from models.obligations import base_id, base_of, orders_spelt
 from models.reasons import Reason
-from models.refunds import base_id, base_of, orders_spelt
 from tests.unit.controls import BALANCE, DEPOSIT, Story, audit, peopled, place, span, story_of
 
 

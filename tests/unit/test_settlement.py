@@ -7,9 +7,9 @@ from datetime import datetime
 import pytest
 
 from models import money
-from models.events import FACTS
+from models.events.event import FACTS
 from models.ledger import Posting
-from models.settlement import price
+from models.orders.endings import price
 from tests.unit.controls import (
     AMOUNT,
     TOTAL,
@@ -150,6 +150,8 @@ SHORT = {
     "income": "platform_income",
     "lost": "forfeited_deposits",
 }
+
+
 # Every event that moves money, and what it moves: section 10 of the domain, row by row.
 MOVES = table("""
     situation             event              moves

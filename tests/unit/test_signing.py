@@ -9,10 +9,13 @@ import itertools
 
 import pytest
 
-from workers.settings import Settings, SettingsError
+from workers.checked import SettingsError
+from workers.settings import Settings
 from workers.signing import InvalidKeys, Keyring
 
 OLD, NEW = b"o" * 32, b"n" * 32
+
+
 TEXT = '{"id": "命令_1"}'
 
 

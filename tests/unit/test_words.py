@@ -7,18 +7,20 @@ from typing import Any, get_args
 
 import pytest
 
-from models.clocks import Counted
+from models.calendar import Counted
 from models.commands import KINDS
-from models.events import FACTS
+from models.events.event import FACTS
 from models.ledger import FAMILIES
-from models.lifecycle import DISPUTES, ENDINGS, NOT_ASKED, Role, State
-from models.order import Stopper
+from models.lifecycle import DISPUTES, ENDINGS, NOT_ASKED, Role, State, Stopper
 from models.reasons import Alert, Reason, Unusable
 from ops.waits import WAITS_FOR
 from ops.web.app import STATIC
 
 PAIR = re.compile(r'  "?([\w.]+)"?: \["([^"]+)", "([^"]+)"\],')
+
+
 CHINESE = re.compile("[\u4e00-\u9fff]")
+
 
 Pairs = dict[str, tuple[str, str]]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.events import Event
+from models.events.event import Event
 from models.reasons import Reason
 from tests.unit.controls import (
     MOVES,

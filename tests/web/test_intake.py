@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from sqlalchemy import text
 
-from models.parse import parse
+from models.commands.parsing import parse
 from ops.web.intake import Intake
 from tests.web.conftest import House
 from workers.database import writing

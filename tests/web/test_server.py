@@ -19,7 +19,8 @@ from ops.web.auth import Grant, open_tokens, read_tokens
 from ops.web.server import run
 from tests.patience import eventually
 from tests.web.conftest import House
-from workers.settings import Settings, SettingsError
+from workers.checked import SettingsError
+from workers.settings import Settings
 
 
 def test_an_address_that_is_taken_is_named_in_one_line() -> None:

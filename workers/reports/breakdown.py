@@ -11,19 +11,25 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, FromClause, collate, func, literal_column
 
-from models.civil import SHANGHAI
-from workers import archive_tables, tables
+from models.calendar import SHANGHAI
+from workers import archive_tables, party_tables, tables
 from workers.archive_tables import whole
 from workers.clock import SECOND_US
 from workers.database import reading
 
 AHEAD_S = SHANGHAI.utcoffset(None) // timedelta(seconds=1)
+
+
 HOUR_US = 3_600 * SECOND_US
+
 
 SORTED_KIB = 8_192
 """What SQLite sorts in memory at a time, and keeps of the file; a report sorts several things."""
 
+
 Row = dict[str, Any]
+
+
 Text = ColumnElement[str]
 
 
@@ -56,7 +62,7 @@ class Source:
         now.
         """
         if by is By.MCN:
-            creator = tables.creators
+            creator = party_tables.creators
             same_creator = creator.c.creator_id == self.column("creator_id")
             return self.rows.outerjoin(creator, same_creator), named(connection, creator.c.mcn_id)
         if by is By.MONTH:

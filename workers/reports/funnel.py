@@ -19,21 +19,24 @@ from sqlalchemy import (
     union_all,
 )
 
-from models.order_events import (
+from models.events.orders import (
     OrderAccepted,
     OrderCompleted,
     OrderFunded,
     OrderOffered,
     OrderPlaced,
+    WorkPublished,
 )
-from models.work_events import WorkPublished
 from workers import tables
 from workers.archive_tables import whole
 from workers.clock import SECOND_US
 from workers.reports.breakdown import PARTIES, By, Row, owned, reporting
 
 BREAKDOWNS = (*PARTIES, By.MONTH)
+
+
 COLUMNS = ("stage", "orders", "of_placed", "of_previous", "median_seconds")
+
 
 STAGES = {
     "placed": OrderPlaced.type,

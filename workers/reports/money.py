@@ -25,23 +25,16 @@ from sqlalchemy import (
 )
 
 from models.ledger import FEES, FORFEITED, INCOME, PSP, SUSPENSE
-from workers import archive_tables, tables
+from workers import archive_tables, debt_tables, tables
 from workers.archive_tables import ARCHIVED
-from workers.reports.breakdown import (
-    PARTIES,
-    By,
-    Row,
-    Source,
-    Text,
-    month,
-    named,
-    owned,
-    reporting,
-)
+from workers.reports.breakdown import PARTIES, By, Row, Source, Text, month, named, owned, reporting
 
 BREAKDOWNS = (*PARTIES, By.MONTH)
 
+
 Account = ColumnElement[str]
+
+
 Kind = Callable[[Account], ColumnElement[bool]]
 
 
@@ -55,6 +48,7 @@ def _of(family: str) -> Kind:
 
 ESCROW, OWED, PAYABLE = _of("escrow"), _of("refunds_payable"), _of("payable")
 
+
 INTO = {
     "refund_requested_fen": OWED,
     "fees_fen": _is(FEES),
@@ -63,9 +57,13 @@ INTO = {
 }
 """What flows into an account and is counted for good."""
 
+
 OUT_OF = {"received_fen": _is(PSP), "refund_confirmed_fen": OWED, "paid_out_fen": PAYABLE}
+
+
 STAYS = {"held_fen": ESCROW, "suspense_fen": _is(SUSPENSE)}
 """What flowed in less what flowed out again."""
+
 
 COLUMNS = (
     *("received_fen", "held_fen", "suspense_fen", "refund_requested_fen", "refund_confirmed_fen"),
@@ -126,7 +124,7 @@ def _named(connection: Connection, postings: Subquery, by: By | None) -> tuple[F
         return postings, named(connection, month(connection, postings.c.at))
     rows: FromClause = postings
     owners = [_about(postings, "order")]
-    for kind, table in (("refund", tables.refunds), ("payout", tables.payouts)):
+    for kind, table in (("refund", debt_tables.refunds), ("payout", debt_tables.payouts)):
         for half in (table, ARCHIVED[table]):
             rows = rows.outerjoin(half, half.c[f"{kind}_id"] == _about(postings, kind))
             owners.append(half.c.order_id)

@@ -1,0 +1,98 @@
+"""Commands: the union of everything that may be asked, checked to the last field."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+
+from models.commands.operators import (
+    ExtendDeadline,
+    OperatorAct,
+    PauseClock,
+    ReinstateOrder,
+    ReleaseForfeit,
+    ResolveDispute,
+    ResolveSuspense,
+    ResumeClock,
+)
+from models.commands.orders import (
+    AcceptOrder,
+    ApproveContent,
+    ApproveScript,
+    CancelOrder,
+    ConfirmDelivery,
+    ConfirmUnpaid,
+    DeclineOrder,
+    DisputeOrder,
+    NudgeCreator,
+    PlaceOrder,
+    PublishWork,
+    RateOrder,
+    RejectContent,
+    RejectScript,
+    RestoreQuote,
+    ReviseQuote,
+    SubmitContent,
+    SubmitScript,
+    WithdrawOrder,
+)
+from models.commands.parties import (
+    AppointProvider,
+    EndContract,
+    OverturnViolation,
+    RegisterClient,
+    RegisterCreator,
+    RegisterMcn,
+    RegisterProvider,
+    ReportViolation,
+)
+from models.commands.payments import ConfirmPayment, ConfirmPayout, ConfirmRefund
+
+AnyCommand = (
+    RegisterMcn
+    | RegisterCreator
+    | RegisterClient
+    | RegisterProvider
+    | EndContract
+    | ReportViolation
+    | OverturnViolation
+    | PlaceOrder
+    | ConfirmPayment
+    | AcceptOrder
+    | DeclineOrder
+    | ReviseQuote
+    | RestoreQuote
+    | CancelOrder
+    | WithdrawOrder
+    | NudgeCreator
+    | ConfirmUnpaid
+    | ConfirmRefund
+    | ConfirmPayout
+    | SubmitScript
+    | SubmitContent
+    | ApproveScript
+    | RejectScript
+    | ApproveContent
+    | RejectContent
+    | PublishWork
+    | ConfirmDelivery
+    | DisputeOrder
+    | RateOrder
+    | AppointProvider
+    | ResolveDispute
+    | OperatorAct
+    | ExtendDeadline
+    | PauseClock
+    | ResumeClock
+    | ReinstateOrder
+    | ReleaseForfeit
+    | ResolveSuspense
+)
+
+
+COMMANDS: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="kind")])
+
+
+KINDS: frozenset[str] = frozenset(COMMANDS.core_schema.get("choices", ()))
+"""Every kind of command."""

@@ -1,0 +1,151 @@
+"""Operator commands: what operators may do, always with a reason."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from models.commands.command import Command, OrderCommand
+from models.commands.orders import (
+    AcceptOrder,
+    ApproveContent,
+    ApproveScript,
+    CancelOrder,
+    ConfirmDelivery,
+    DeclineOrder,
+    DisputeOrder,
+    NudgeCreator,
+    PublishWork,
+    RateOrder,
+    RejectContent,
+    RejectScript,
+    RestoreQuote,
+    ReviseQuote,
+    SubmitContent,
+    SubmitScript,
+    WithdrawOrder,
+)
+from models.commands.parties import AppointProvider
+from models.fields import Bps, Cause, Fen, Id, Instant, Strict
+from models.lifecycle import Role
+
+
+class ResolveDispute(OrderCommand):
+    """Decide a dispute: go on as if approved, end it, or give more time."""
+
+    kind: Literal["resolve_dispute"]
+    outcome: Literal["approve", "cancel", "extend"]
+    creator_bps: Bps | None = None
+    until: Instant | None = None
+    reason: Cause
+
+    @model_validator(mode="after")
+    def _say_what_the_outcome_needs(self) -> ResolveDispute:
+        if (self.outcome == "cancel") != (self.creator_bps is not None):
+            message = "creator_bps: wanted with outcome 'cancel', and only then"
+            raise ValueError(message)
+        if (self.outcome == "extend") != (self.until is not None):
+            message = "until: wanted with outcome 'extend', and only then"
+            raise ValueError(message)
+        return self
+
+
+class ExtendDeadline(OrderCommand):
+    """Give whoever is waited for more time."""
+
+    kind: Literal["extend_deadline"]
+    until: Instant
+    reason: Cause
+
+
+class PauseClock(OrderCommand):
+    """Stop the order's clock; the time that is left is kept."""
+
+    kind: Literal["pause_clock"]
+    reason: Cause
+
+
+class ResumeClock(OrderCommand):
+    """Let the order's clock run again."""
+
+    kind: Literal["resume_clock"]
+    reason: Cause
+
+
+class ReinstateOrder(OrderCommand):
+    """Undo a forfeiture by timeout while its deposit still waits."""
+
+    kind: Literal["reinstate_order"]
+    until: Instant
+    reason: Cause
+
+
+class Part(Strict):
+    """One part of a forfeited deposit, and who gets it."""
+
+    to: Literal["platform", "creator", "client"]
+    amount_fen: Fen
+
+
+class ReleaseForfeit(OrderCommand):
+    """Say who finally gets a forfeited deposit."""
+
+    kind: Literal["release_forfeit"]
+    parts: Annotated[tuple[Part, ...], Field(min_length=1, max_length=20, strict=False)]
+    reason: Cause
+
+
+class ResolveSuspense(Command):
+    """Send back a share for an order that nobody knew; `to` says for whom it is meant."""
+
+    kind: Literal["resolve_suspense"]
+    payment_id: Id
+    order_id: Id
+    to: Id
+    reason: Cause
+    roles: ClassVar[frozenset[str]] = frozenset({Role.OPERATOR})
+
+
+Acted = Annotated[
+    AcceptOrder
+    | DeclineOrder
+    | ReviseQuote
+    | RestoreQuote
+    | CancelOrder
+    | WithdrawOrder
+    | NudgeCreator
+    | AppointProvider
+    | SubmitScript
+    | SubmitContent
+    | ApproveScript
+    | RejectScript
+    | ApproveContent
+    | RejectContent
+    | PublishWork
+    | ConfirmDelivery
+    | DisputeOrder
+    | RateOrder,
+    Field(discriminator="kind"),
+]
+
+
+def _without_sender(raw: object) -> object:
+    """Let the sender be told by the command around it, and by nobody else."""
+    if not isinstance(raw, dict) or raw.keys() & {"id", "by"}:
+        message = "an object of a kind and its fields is wanted, without id and by"
+        raise ValueError(message)
+    return raw | {"id": "operator_act", "by": {"role": Role.OPERATOR.value, "id": "operator"}}
+
+
+class OperatorAct(Command):
+    """Stand in for a client or a creator: the same states, clock and amounts."""
+
+    kind: Literal["operator_act"]
+    command: Annotated[Acted, BeforeValidator(_without_sender)]
+    reason: Cause
+
+    @property
+    def order_id(self) -> str:
+        """Return the order that it is about."""
+        return self.command.order_id

@@ -1,0 +1,104 @@
+"""Party commands: who is registered, who leaves, and who broke the rules."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import ClassVar, Literal
+
+from pydantic import model_validator
+
+from models.commands.command import Command, OrderCommand
+from models.fields import Bps, Cause, Evidence, Id, Instant, Label, Note, WebAddress, instant_text
+from models.lifecycle import Role
+
+
+class RegisterMcn(Command):
+    """Admit an agency, or rename it."""
+
+    kind: Literal["register_mcn"]
+    mcn_id: Id
+    name: Label
+    roles: ClassVar[frozenset[str]] = frozenset({Role.PLATFORM})
+
+
+class RegisterCreator(Command):
+    """Admit a creator, or change the contract."""
+
+    kind: Literal["register_creator"]
+    creator_id: Id
+    name: Label
+    contract: Literal["direct", "mcn"]
+    mcn_id: Id | None = None
+    mcn_share_bps: Bps | None = None
+    later: ClassVar[frozenset[str]] = frozenset({"mcn_share_bps"})
+    roles: ClassVar[frozenset[str]] = frozenset({Role.PLATFORM})
+
+    @model_validator(mode="after")
+    def _name_the_agency(self) -> RegisterCreator:
+        if (self.contract == "mcn") != (self.mcn_id is not None):
+            message = "mcn_id: wanted with contract 'mcn', and only then"
+            raise ValueError(message)
+        if self.contract != "mcn" and self.mcn_share_bps is not None:
+            message = "mcn_share_bps: wanted only with contract 'mcn'"
+            raise ValueError(message)
+        return self
+
+
+class RegisterClient(Command):
+    """Admit a client, or rename it."""
+
+    kind: Literal["register_client"]
+    client_id: Id
+    name: Label
+    roles: ClassVar[frozenset[str]] = frozenset({Role.PLATFORM})
+
+
+class RegisterProvider(Command):
+    """Admit a service provider, or rename it."""
+
+    kind: Literal["register_provider"]
+    provider_id: Id
+    name: Label
+    roles: ClassVar[frozenset[str]] = frozenset({Role.PLATFORM})
+
+
+class EndContract(Command):
+    """End a creator's contract: no more orders."""
+
+    kind: Literal["end_contract"]
+    creator_id: Id
+    reason: Note | None = None
+    roles: ClassVar[frozenset[str]] = frozenset({Role.CREATOR, Role.PLATFORM})
+
+
+class AppointProvider(OrderCommand):
+    """Let a service provider act for one's own side of one order; null dismisses it."""
+
+    kind: Literal["appoint_provider"]
+    provider_id: Id | None
+
+
+class ReportViolation(Command):
+    """Report that a creator took an advertisement outside the platform."""
+
+    kind: Literal["report_violation"]
+    violation_id: Id
+    creator_id: Id
+    url: WebAddress
+    seen_at: Instant
+    evidence: Evidence
+    roles: ClassVar[frozenset[str]] = frozenset({Role.PLATFORM})
+
+    def content(self) -> bytes:
+        """Return 16 bytes that two reports share exactly when they say the same."""
+        fields = (self.creator_id, self.url, instant_text(self.seen_at), self.evidence)
+        return hashlib.blake2b(repr(fields).encode(), digest_size=16).digest()
+
+
+class OverturnViolation(Command):
+    """Declare a reported violation void."""
+
+    kind: Literal["overturn_violation"]
+    violation_id: Id
+    reason: Cause
+    roles: ClassVar[frozenset[str]] = frozenset({Role.OPERATOR})

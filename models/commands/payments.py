@@ -1,0 +1,52 @@
+"""Payment commands: payments, refunds and payouts that the payment side reports."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, StringConstraints
+
+from models.commands.command import Command
+from models.fields import Fen, Id, Instant, Strict, instant_text
+from models.lifecycle import Role
+
+
+class Share(Strict):
+    """One order's part of a payment."""
+
+    order_id: Id
+    amount_fen: Fen
+
+
+class ConfirmPayment(Command):
+    """Record money that has arrived. How many shares make sense is judged, not parsed."""
+
+    kind: Literal["confirm_payment"]
+    payment_id: Id
+    paid_at: Instant
+    amount_fen: Fen
+    shares: tuple[Share, ...] = Field(strict=False)
+    roles: ClassVar[frozenset[str]] = frozenset({Role.PAYMENTS})
+
+    def content(self) -> bytes:
+        """Return 16 bytes that two notices share exactly when they report the same payment."""
+        shares = sorted((share.order_id, share.amount_fen) for share in self.shares)
+        content = (self.payment_id, instant_text(self.paid_at), self.amount_fen, shares)
+        return hashlib.blake2b(repr(content).encode(), digest_size=16).digest()
+
+
+class ConfirmRefund(Command):
+    """Record that a refund has left; a colliding id ends in `~2`, `~3` and so on."""
+
+    kind: Literal["confirm_refund"]
+    refund_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,140}(~[0-9]{1,6})?$")]
+    roles: ClassVar[frozenset[str]] = frozenset({Role.PAYMENTS})
+
+
+class ConfirmPayout(Command):
+    """Record that a payout has left."""
+
+    kind: Literal["confirm_payout"]
+    payout_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,140}$")]
+    roles: ClassVar[frozenset[str]] = frozenset({Role.PAYMENTS})

@@ -1,0 +1,61 @@
+"""Notifications: reminders, alerts and outcomes of commands."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from models.events.event import Fact, fact
+from models.fields import Duration
+from models.reasons import Alert
+
+
+@fact("creator.reminded")
+class CreatorReminded(Fact):
+    """The creator is to be told that an answer is wanted until `due_at`."""
+
+    recipient_id: str
+    cause: Literal["deadline", "nudge"]
+    due_at: datetime
+    lead: Duration | None
+
+
+@fact("client.reminded")
+class ClientReminded(Fact):
+    """The client is to be told that the balance, or an answer, is wanted until `due_at`."""
+
+    recipient_id: str
+    cause: Literal["deadline"]
+    due_at: datetime
+    lead: Duration
+    balance_due_fen: int
+
+
+@fact("operator.alerted")
+class OperatorAlerted(Fact):
+    """A person should look: `alert` says why, the rest says where; `due_at`: since when.
+
+    `amount_fen` is the money at stake, and `payment_id` the payment that it came by: for what an
+    order holds the last one, and empty for a payout, which is of no one payment.
+    """
+
+    alert: Alert
+    payment_id: str
+    amount_fen: int
+    for_order_id: str | None = None
+    refund_id: str | None = None
+    payout_id: str | None = None
+    due_at: datetime | None = None
+
+
+@fact("command.settled")
+class CommandSettled(Fact):
+    """A command has its outcome; a sender that has not seen one sends again."""
+
+    command_id: str | None
+    kind: str | None
+    outcome: Literal["applied", "rejected", "duplicate"]
+    reason: str | None
+    detail: str | None
+    about: str | None
+    cost_fen: int | None = None

@@ -1,0 +1,87 @@
+"""Payment events: payments, refunds, payouts and suspense."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from models.events.event import Fact, fact
+from models.reasons import Unusable
+
+
+@fact("payment.applied")
+class PaymentApplied(Fact):
+    """A share was exactly what the order waited for, and is held for it."""
+
+    payment_id: str
+    client_id: str
+    amount_fen: int
+
+
+@fact("payment.unapplied")
+class PaymentUnapplied(Fact):
+    """A share, or a whole payment, cannot be used: it goes back, or waits in suspense.
+
+    `for_order_id` names the order the sender meant where nobody knows it.
+    """
+
+    payment_id: str
+    client_id: str | None
+    amount_fen: int
+    reason: Unusable
+    for_order_id: str | None = None
+
+
+@fact("refund.requested")
+class RefundRequested(Fact):
+    """Money is owed back; `source` tells where it was.
+
+    It was held for the order, never applied, left over from a cancellation at a cost, released
+    from a forfeit, or kept in suspense: of all but the first another event has moved it already.
+    """
+
+    refund_id: str
+    payment_id: str
+    client_id: str
+    amount_fen: int
+    source: Literal["escrow", "unapplied", "cancellation", "forfeit", "suspense"]
+    for_order_id: str | None = None
+
+
+@fact("refund.confirmed")
+class RefundConfirmed(Fact):
+    """The refund has left."""
+
+    refund_id: str
+    payment_id: str
+    client_id: str
+    amount_fen: int
+
+
+@fact("payout.requested")
+class PayoutRequested(Fact):
+    """Money is owed to the creator's side; `party` is who gets it."""
+
+    payout_id: str
+    party: str
+    amount_fen: int
+
+
+@fact("payout.confirmed")
+class PayoutConfirmed(Fact):
+    """The payout has left."""
+
+    payout_id: str
+    party: str
+    amount_fen: int
+
+
+@fact("suspense.resolved")
+class SuspenseResolved(Fact):
+    """A share for an order that nobody knew goes back; `to` is for whom the operator means it."""
+
+    payment_id: str
+    for_order_id: str
+    amount_fen: int
+    to: str
+    by: str
+    note: str

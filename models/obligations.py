@@ -1,0 +1,242 @@
+"""Obligations: payments received, refunds and payouts owed, and money in suspense."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+from models.errors import BrokenInvariant
+from models.events.event import Event
+from models.events.notifications import OperatorAlerted
+from models.events.payments import (
+    PaymentUnapplied,
+    PayoutConfirmed,
+    PayoutRequested,
+    RefundConfirmed,
+    RefundRequested,
+    SuspenseResolved,
+)
+from models.ledger import Posting, postings
+from models.reasons import Alert
+from models.tracked_dict import Kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """A payment as first reported; `sequence` counts the events about the payment itself."""
+
+    payment_id: str
+    content: bytes
+    amount_fen: int
+    paid_at: datetime
+    received_at: datetime
+    command_id: str
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refund:
+    """Money owed back: `requested` until it is confirmed.
+
+    `order_id` None: a whole payment, or a share of one for an order that nobody knew, which
+    `for_order_id` names. At `wake_at` an operator is told that it has not left.
+    """
+
+    refund_id: str
+    payment_id: str
+    order_id: str | None
+    client_id: str
+    amount_fen: int
+    requested_at: datetime
+    confirmed_at: datetime | None = None
+    for_order_id: str | None = None
+    wake_at: datetime | None = None
+
+
+def base_id(payment_id: str, order_id: str | None) -> str:
+    """Spell a refund's id; two pairs may spell the same, since ids may contain underscores."""
+    return f"rf_{payment_id}" if order_id is None else f"rf_{payment_id}_{order_id}"
+
+
+def base_of(refund_id: str) -> str:
+    """Return the spelling without the number that tells later pairs apart."""
+    return re.sub(r"~\d+$", "", refund_id)
+
+
+def orders_spelt(refund_id: str) -> tuple[str, ...]:
+    """Return every order id that a refund's id may contain."""
+    parts = base_of(refund_id).removeprefix("rf_").split("_")
+    return tuple(filter(None, ("_".join(parts[n:]) for n in range(1, len(parts)))))
+
+
+SIDES = ("creator", "mcn")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payout:
+    """Money owed to one of the creator's side: `requested` until it is confirmed."""
+
+    payout_id: str
+    order_id: str
+    party: str
+    amount_fen: int
+    requested_at: datetime
+    confirmed_at: datetime | None = None
+    wake_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspended:
+    """A share of a payment for an order that nobody knew when the money came."""
+
+    share_id: str
+    payment_id: str
+    order_id: str
+    amount_fen: int
+    suspended_at: datetime
+    resolved_at: datetime | None = None
+
+
+def share_id(payment_id: str, order_id: str) -> str:
+    """Name a share: ids have no colon, so no two spell the same."""
+    return f"{payment_id}:{order_id}"
+
+
+def order_paid_out(payout_id: str) -> str | None:
+    """Return the order that a payout's id names: the side stands last."""
+    head, _, side = payout_id.rpartition("_")
+    return head.removeprefix("po_") if side in SIDES and head.startswith("po_") else None
+
+
+def overdue(debt: Refund | Payout) -> OperatorAlerted:
+    """Tell an operator that money owed has not left."""
+    if isinstance(debt, Payout):
+        return OperatorAlerted(
+            alert=Alert.PAYOUT_OVERDUE,
+            payment_id="",
+            amount_fen=debt.amount_fen,
+            for_order_id=debt.order_id,
+            payout_id=debt.payout_id,
+            due_at=debt.wake_at,
+        )
+    return OperatorAlerted(
+        alert=Alert.REFUND_OVERDUE,
+        payment_id=debt.payment_id,
+        amount_fen=debt.amount_fen,
+        for_order_id=debt.order_id or debt.for_order_id,
+        refund_id=debt.refund_id,
+        due_at=debt.wake_at,
+    )
+
+
+OF_DEBTS = (
+    *(RefundRequested, RefundConfirmed, PayoutRequested, PayoutConfirmed),
+    *(PaymentUnapplied, SuspenseResolved),
+)
+"""What changes something that is owed, or that nobody claims."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Till:
+    """Every debt at hand, and every posting made; an event is entered once."""
+
+    refunds: Kept[Refund] = field(default_factory=Kept)
+    payouts: Kept[Payout] = field(default_factory=Kept)
+    suspended: Kept[Suspended] = field(default_factory=Kept)
+    postings: list[tuple[Event, Posting]] = field(default_factory=list)
+
+    def patience(self, event: Event) -> timedelta:
+        """Return how long a debt may stay unconfirmed before an operator is told."""
+        raise NotImplementedError(event.id)
+
+    def enter(self, event: Event) -> Event:
+        """Enter an event: name the refund it asks for, note the debt, post the money."""
+        fact = event.fact
+        if isinstance(fact, RefundRequested):
+            fact = replace(fact, refund_id=self._name(fact, event.order_id))
+            event = replace(event, fact=fact)
+        if isinstance(fact, OF_DEBTS):
+            self._note(event)
+        for posting in postings(event):
+            self.postings.append((event, posting))
+        return event
+
+    def complain(self, kind: str, name: str, now: datetime) -> tuple[Event, ...]:
+        """Tell an operator, once, of money owed that has not left in time."""
+        debt = (self.refunds if kind == "refund" else self.payouts).get(name)
+        if debt is None or debt.wake_at is None or now < debt.wake_at:
+            return ()
+        fact = overdue(debt)
+        if isinstance(debt, Payout):
+            self.payouts[name] = replace(debt, wake_at=None)
+        else:
+            self.refunds[name] = replace(debt, wake_at=None)
+        return (self.enter(Event(f"{kind}:{name}", 1, now, f"reminder:{kind}", fact)),)
+
+    def _note(self, event: Event) -> None:
+        match event.fact:
+            case RefundRequested() as fact:
+                self._owe(event, fact)
+            case PayoutRequested() as fact:
+                self._promise(event, fact)
+            case RefundConfirmed(refund_id=name):
+                refund = self.refunds[name]
+                self.refunds[name] = replace(refund, confirmed_at=event.at, wake_at=None)
+            case PayoutConfirmed(payout_id=name):
+                payout = self.payouts[name]
+                self.payouts[name] = replace(payout, confirmed_at=event.at, wake_at=None)
+            case PaymentUnapplied(client_id=None, for_order_id=str(for_order_id)) as fact:
+                self._suspend(event, fact, for_order_id)
+            case SuspenseResolved(payment_id=payment_id, for_order_id=for_order_id):
+                key = share_id(payment_id, for_order_id)
+                self.suspended[key] = replace(self.suspended[key], resolved_at=event.at)
+            case _:
+                pass
+
+    def _owe(self, event: Event, fact: RefundRequested) -> None:
+        self.refunds[fact.refund_id] = Refund(
+            refund_id=fact.refund_id,
+            payment_id=fact.payment_id,
+            order_id=event.order_id,
+            client_id=fact.client_id,
+            amount_fen=fact.amount_fen,
+            requested_at=event.at,
+            for_order_id=fact.for_order_id,
+            wake_at=event.at + self.patience(event),
+        )
+
+    def _promise(self, event: Event, fact: PayoutRequested) -> None:
+        if fact.payout_id in self.payouts or event.order_id is None:
+            raise BrokenInvariant(f"{fact.payout_id} would be owed twice")
+        self.payouts[fact.payout_id] = Payout(
+            payout_id=fact.payout_id,
+            order_id=event.order_id,
+            party=fact.party,
+            amount_fen=fact.amount_fen,
+            requested_at=event.at,
+            wake_at=event.at + self.patience(event),
+        )
+
+    def _suspend(self, event: Event, fact: PaymentUnapplied, for_order_id: str) -> None:
+        key = share_id(fact.payment_id, for_order_id)
+        self.suspended[key] = Suspended(
+            share_id=key,
+            payment_id=fact.payment_id,
+            order_id=for_order_id,
+            amount_fen=fact.amount_fen,
+            suspended_at=event.at,
+        )
+
+    def _name(self, fact: RefundRequested, order_id: str | None) -> str:
+        """Name a refund; where another pair spells the same, the later one ends in a number."""
+        pair = (fact.payment_id, order_id, fact.for_order_id)
+        base = name = base_id(fact.payment_id, order_id or fact.for_order_id)
+        suffix = 1
+        while (existing := self.refunds.get(name)) is not None:
+            if (existing.payment_id, existing.order_id, existing.for_order_id) == pair:
+                message = f"{name} would be owed twice"
+                raise BrokenInvariant(message)
+            suffix += 1
+            name = f"{base}~{suffix}"
+        return name

@@ -1,0 +1,1 @@
+"""Orders: the order aggregate: what it is, what may be asked of it, and what follows."""

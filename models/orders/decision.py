@@ -1,0 +1,125 @@
+"""Decision: what follows from a command, held against the table; and what all handlers share.
+
+A leaf: handlers, deadlines and payments use it, and it knows none of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from models import calendar
+from models.commands.command import Command
+from models.errors import BrokenInvariant
+from models.events.event import Event, Fact
+from models.events.notifications import OperatorAlerted
+from models.events.payments import RefundRequested
+from models.lifecycle import State, find
+from models.obligations import base_id
+from models.orders.evolve import evolve
+from models.orders.order import Order
+from models.reasons import Alert, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A refusal that says what it would cost."""
+
+    reason: Reason
+    cost_fen: int
+
+
+Judgement = Reason | Refusal | tuple[Fact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What follows: the order as it is now, the events that led there, and a refusal or None.
+
+    `cost_fen` is what the command would have cost, where that is why it was refused.
+    """
+
+    order: Order
+    events: tuple[Event, ...] = ()
+    reason: Reason | None = None
+    cost_fen: int | None = None
+
+    def then(self, facts: Iterable[Fact], at: datetime, caused_by: str) -> Verdict:
+        """Let facts happen to the order, in turn."""
+        order, events = self.order, list(self.events)
+        for fact in facts:
+            subject = f"order:{order.order_id}"
+            event = Event(subject, order.sequence + 1, at, caused_by, fact)
+            order = evolve(order, event)
+            events.append(event)
+        return Verdict(order, tuple(events))
+
+    def refuse(self, reason: Reason, cost_fen: int | None = None) -> Verdict:
+        """Refuse, keeping what time alone has done."""
+        return Verdict(self.order, self.events, reason, cost_fen)
+
+
+def _worry(order: Order, alert: Alert, due_at: datetime | None = None) -> OperatorAlerted:
+    """Tell an operator of an order that waits, and of the money that waits with it."""
+    last_holding = order.held[-1]
+    return OperatorAlerted(
+        alert=alert, payment_id=last_holding.payment_id, amount_fen=order.held_fen, due_at=due_at
+    )
+
+
+def conclude(
+    prior: Verdict, kind: str, judgement: Judgement, at: datetime, caused_by: str
+) -> Verdict:
+    """Fold a judgement, and hold it against the table: the code may not contradict its own map."""
+    if isinstance(judgement, Refusal):
+        return prior.refuse(judgement.reason, judgement.cost_fen)
+    if isinstance(judgement, Reason):
+        return prior.refuse(judgement)
+    transition = find(prior.order.state, kind)
+    decision = prior.then(judgement, at, caused_by)
+    if transition is None or decision.order.state not in transition.targets:
+        message = f"{kind} took {prior.order.state} to {decision.order.state}: not in the table"
+        raise BrokenInvariant(message)
+    if decision.order.is_final and decision.order.held:
+        message = (
+            f"order {decision.order.order_id} ended {decision.order.state} with money still held"
+        )
+        raise BrokenInvariant(message)
+    if decision.order.counted == "unknown_year" and decision.order.state is not prior.order.state:
+        # The deadline is counted as it elapses; an operator who knows better may extend it.
+        return decision.then([_worry(decision.order, Alert.CALENDAR_UNKNOWN)], at, caused_by)
+    return decision
+
+
+def parties(order: Order) -> dict[str, Any]:
+    """Name both sides, as most events do."""
+    return {"client_id": order.client_id, "creator_id": order.creator_id}
+
+
+def said_by(command: Command) -> str:
+    """Name who asks, as events do."""
+    return f"{command.by.role}:{command.by.id}"
+
+
+def wait(order: Order, state: State, at: datetime) -> dict[str, Any]:
+    """Say until when a state entered at `at` waits, and how that was counted."""
+    deadline = calendar.deadline(order.policy, state, at, order.expected_publish_at)
+    if deadline is None:
+        raise BrokenInvariant(f"{state} waits for nobody")
+    return {"due_at": deadline.due_at, "counted": deadline.counted}
+
+
+def give_back(order: Order) -> tuple[RefundRequested, ...]:
+    """Owe everything held to the client again, payment by payment, the last one first."""
+    return tuple(
+        RefundRequested(
+            refund_id=base_id(holding.payment_id, order.order_id),
+            payment_id=holding.payment_id,
+            client_id=order.client_id,
+            amount_fen=holding.amount_fen,
+            source="escrow",
+        )
+        for holding in reversed(order.held)
+    )

@@ -1,0 +1,194 @@
+"""Endings: cancel, withdraw, forfeit or complete an order, and who gets how much of its money."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from models import calendar, money
+from models.commands.command import OrderCommand
+from models.commands.orders import CancelOrder, WithdrawOrder
+from models.errors import BrokenInvariant
+from models.events.event import Fact
+from models.events.orders import OrderCancelled, OrderCompleted, OrderForfeited
+from models.events.payments import PayoutRequested, RefundRequested
+from models.lifecycle import BEFORE_PUBLICATION, Role, State
+from models.obligations import base_id
+from models.orders.decision import Judgement, Refusal, give_back, parties, said_by
+from models.orders.order import Holding, Order
+from models.reasons import Reason
+
+Source = Literal["cancellation", "forfeit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What an ending costs the client, in fen: to the creator's side, and to the platform."""
+
+    creator_part_fen: int
+    fee_part_fen: int
+
+    @property
+    def cost_fen(self) -> int:
+        """Return the whole cost."""
+        return self.creator_part_fen + self.fee_part_fen
+
+
+def price(order: Order, bps: int) -> Price:
+    """Take the same share of the amount and of the fee, each rounded half up."""
+    shares = (money.half_up(part * bps, money.BPS) for part in (order.amount_fen, order.fee_fen))
+    return Price(*shares)
+
+
+def tier(order: Order, at: datetime) -> int:
+    """Return what it costs to cancel now, in basis points: the highest tier that applies.
+
+    Nothing that raises it is ever undone, so it never falls.
+    """
+    if order.state is State.IN_ARBITRATION:
+        return order.entry_cost_bps
+    policy, tiers = order.policy, [0]
+    if order.scripts:
+        tiers.append(policy.script_cost_bps)
+    if order.is_live:
+        if order.script_approved:
+            tiers.append(policy.live_approved_cost_bps)
+            publish_at = order.expected_publish_at
+            if publish_at is not None and at >= calendar.start_of(calendar.day_of(publish_at)):
+                tiers.append(policy.live_day_cost_bps)
+        return max(tiers)
+    if order.contents:
+        tiers.append(policy.content_cost_bps)
+    if order.contents_rejected >= policy.rejected_cost_from:
+        tiers.append(policy.rejected_cost_bps)
+    return max(tiers)
+
+
+def cancel_order(order: Order, command: CancelOrder, at: datetime) -> Judgement:
+    """Let the client walk away from work that has begun, at its price and with open eyes."""
+    priced = order.state in (*BEFORE_PUBLICATION, State.IN_ARBITRATION)
+    if command.by.role != Role.CLIENT.value or not (priced or order.state is State.IN_FULFILMENT):
+        return _cancel_before_work(order, command, at)
+    cost = price(order, tier(order, at))
+    if (command.accept_cost_fen or 0) != cost.cost_fen:
+        return Refusal(Reason.COST_MISMATCH, cost.cost_fen)
+    return end_at(order, cost, said_by(command), "client_cancelled", command.reason)
+
+
+def end_at(
+    order: Order, cost: Price, by: str, reason: str, note: str | None = None
+) -> tuple[Fact, ...]:
+    """End an order at a cost to the client; the rest goes back, the last payment first."""
+    if not cost.cost_fen:
+        return called_off(order, by, reason, note)
+    refund_fen = order.held_fen - cost.cost_fen
+    agency_fen, creator_fen = split(order, cost.creator_part_fen)
+    cancelled = OrderCancelled(
+        by=by,
+        reason=reason,
+        note=note,
+        cost_fen=cost.cost_fen,
+        creator_part_fen=cost.creator_part_fen,
+        fee_part_fen=cost.fee_part_fen,
+        refund_fen=refund_fen,
+        mcn_id=order.mcn_id,
+        mcn_fen=agency_fen,
+        **parties(order),
+    )
+    refund_facts = refunds(order, order.held, refund_fen, "cancellation")
+    return (cancelled, *refund_facts, *owed(order, agency_fen, creator_fen))
+
+
+def complete(order: Order) -> tuple[Fact, ...]:
+    """Settle: the creator's side gets the amount, the platform its fee."""
+    agency_fen, creator_fen = split(order, order.amount_fen)
+    completed = OrderCompleted(
+        reason="settled",
+        creator_fen=creator_fen,
+        mcn_id=order.mcn_id,
+        mcn_fen=agency_fen,
+        fee_fen=order.fee_fen,
+        **parties(order),
+    )
+    return (completed, *owed(order, agency_fen, creator_fen))
+
+
+def split(order: Order, amount_fen: int) -> tuple[int, int]:
+    """Divide money of the creator's side between agency and creator, in that order, half up."""
+    if order.mcn_id is None:
+        return 0, amount_fen
+    agency_fen = money.half_up(amount_fen * order.mcn_share_bps, money.BPS)
+    return agency_fen, amount_fen - agency_fen
+
+
+def owed(order: Order, agency_fen: int, creator_fen: int) -> Iterator[PayoutRequested]:
+    """Owe each of the creator's side its part; nobody is owed nothing."""
+    sides = (("mcn", order.mcn_id, agency_fen), ("creator", order.creator_id, creator_fen))
+    for side, party_id, amount_fen in sides:
+        if amount_fen:
+            payout_id, party = f"po_{order.order_id}_{side}", f"{side}:{party_id}"
+            yield PayoutRequested(payout_id=payout_id, party=party, amount_fen=amount_fen)
+
+
+def refunds(
+    order: Order, holdings: tuple[Holding, ...], amount_fen: int, source: Source
+) -> Iterator[RefundRequested]:
+    """Owe the client a part of what was held: of each payment up to its share, last first."""
+    remaining_fen = amount_fen
+    for holding in reversed(holdings):
+        part_fen = min(remaining_fen, holding.amount_fen)
+        remaining_fen -= part_fen
+        if part_fen:
+            yield RefundRequested(
+                refund_id=base_id(holding.payment_id, order.order_id),
+                payment_id=holding.payment_id,
+                client_id=order.client_id,
+                amount_fen=part_fen,
+                source=source,
+            )
+    if remaining_fen:
+        raise BrokenInvariant(
+            f"order {order.order_id} would give back {remaining_fen} fen too much"
+        )
+
+
+def forfeit(order: Order, reason: str) -> OrderForfeited:
+    """Take the deposit from the client; who finally gets it is policy, and it waits there."""
+    return OrderForfeited(reason=reason, amount_fen=order.held_fen, **parties(order))
+
+
+def _cancel_before_work(order: Order, command: CancelOrder, _: datetime) -> Judgement:
+    """Let the client, or an operator, end the order before the work begins.
+
+    After acceptance the client's way out costs the deposit, and must be asked for in so many
+    words; but a client whose creator is banned may leave free.
+    """
+    by, note = said_by(command), command.reason
+    if command.by.role != Role.CLIENT.value:
+        return called_off(order, by, "operator_cancelled", note)
+    if order.state is not State.AWAITING_BALANCE:
+        return called_off(order, by, "client_cancelled", note)
+    if "ban" in order.stoppers:
+        return called_off(order, by, "creator_banned", note)
+    if not command.accept_forfeit:
+        return Reason.WOULD_FORFEIT
+    return (forfeit(order, "client_cancelled"),)
+
+
+def withdraw_order(order: Order, command: WithdrawOrder, _: datetime) -> Judgement:
+    """Let the creator walk away after accepting; it costs the client nothing."""
+    return called_off(order, said_by(command), "creator_withdrew", command.reason)
+
+
+def called_off(order: Order, by: str, reason: str, note: str | None = None) -> tuple[Fact, ...]:
+    """End an order at no cost; everything goes back."""
+    refund_fen, party_ids = order.held_fen, parties(order)
+    cancelled = OrderCancelled(by=by, reason=reason, note=note, refund_fen=refund_fen, **party_ids)
+    return (cancelled, *give_back(order))
+
+
+def confirm_unpaid(order: Order, _: OrderCommand, __: datetime) -> Judgement:
+    """Take the payment side's word that nothing is in flight: no need to wait for the grace."""
+    return (forfeit(order, "balance_not_paid"),)

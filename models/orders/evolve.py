@@ -1,0 +1,311 @@
+"""Evolve: fold events into an order, each event's effect in one table. Nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from models import calendar
+from models.errors import BrokenInvariant
+from models.events import orders as order_events
+from models.events import payments as payment_events
+from models.events.event import Event
+from models.events.notifications import ClientReminded, CreatorReminded, OperatorAlerted
+from models.events.parties import OperatorActed
+from models.lifecycle import State
+from models.orders.order import Holding, Order
+from models.policy import Policy
+from models.reasons import Alert
+
+
+def begin(event: Event, policy: Policy) -> Order:
+    """Make the order that `order.placed` describes."""
+    fact = event.fact
+    if not isinstance(fact, order_events.OrderPlaced) or event.order_id is None:
+        message = f"an order begins with order.placed, not with {event.fact.type}"
+        raise BrokenInvariant(message)
+    return Order(
+        order_id=event.order_id,
+        client_id=fact.client_id,
+        creator_id=fact.creator_id,
+        policy=policy,
+        task_type=fact.task_type,
+        prepay_deposit=fact.prepay_deposit,
+        original_amount_fen=fact.amount_fen,
+        amount_fen=fact.amount_fen,
+        deposit_fen=fact.deposit_fen,
+        placed_at=event.at,
+        expected_publish_at=fact.expected_publish_at,
+        needs_script=fact.needs_script,
+        state=State.AWAITING_DEPOSIT,
+        sequence=event.sequence,
+        entered_at=event.at,
+        due_at=fact.due_at,
+        pay_by=fact.due_at,
+    )
+
+
+def evolve(order: Order, event: Event) -> Order:
+    """Return the order after one more event; raise `BrokenInvariant` on a gap in its sequence."""
+    if event.sequence != order.sequence + 1 or event.order_id != order.order_id:
+        message = f"{event.id} does not follow order:{order.order_id}/{order.sequence}"
+        raise BrokenInvariant(message)
+    changes = _CHANGES[type(event.fact)](order, event, event.fact)
+    return order.after({"sequence": event.sequence, **changes})
+
+
+def replay(events: Iterable[Event], policy_of: Callable[[str], Policy]) -> Order:
+    """Rebuild an order from its events, the first of which is `order.placed`."""
+    first, *later_events = events
+    fact = first.fact
+    version = fact.policy_version if isinstance(fact, order_events.OrderPlaced) else ""
+    order = begin(first, policy_of(version))
+    for event in later_events:
+        order = evolve(order, event)
+    return order
+
+
+Changes = dict[str, Any]
+
+
+FRESH: Changes = {
+    "reason": None,
+    "reminded": None,
+    "stoppers": (),
+    "left": None,
+    "paused_until": None,
+    "came_from": None,
+    "entry_cost_bps": 0,
+    "alerted_at": None,
+}
+"""What a state forgets of the one before: its reason, its reminders, its pause."""
+
+
+def enter(order: Order, event: Event, state: State, **overrides: object) -> Changes:
+    """Enter a state: arm the deadline that the event tells, else the one that elapsed time gives.
+
+    Events from before a state had a window tell none.
+    """
+    by_time = event.caused_by.startswith("deadline:")
+    lapsed = (*order.lapsed, order.state) if by_time else ()
+    due_at = getattr(event.fact, "due_at", None)
+    if due_at is None and state in order.policy.windows:
+        due_at = calendar.elapsed(order.policy, state, event.at, order.expected_publish_at)
+    entry = {"state": state, "entered_at": event.at, "due_at": due_at, "lapsed": lapsed}
+    return FRESH | entry | {"counted": getattr(event.fact, "counted", "elapsed")} | overrides
+
+
+def _script_submitted(order: Order, event: Event, _: object) -> Changes:
+    return enter(order, event, State.SCRIPT_REVIEW, scripts=order.scripts + 1)
+
+
+def _content_submitted(order: Order, event: Event, _: object) -> Changes:
+    return enter(order, event, State.CONTENT_REVIEW, contents=order.contents + 1)
+
+
+def _script_approved(order: Order, event: Event, _: object) -> Changes:
+    state = State.READY_TO_PUBLISH if order.is_live else State.PRODUCING
+    return enter(order, event, state, script_approved=True)
+
+
+def _content_approved(order: Order, event: Event, _: object) -> Changes:
+    return enter(order, event, State.READY_TO_PUBLISH)
+
+
+def _script_rejected(order: Order, event: Event, _: object) -> Changes:
+    rejected_count = order.scripts_rejected + 1
+    return enter(order, event, State.SCRIPT_REVISION, scripts_rejected=rejected_count)
+
+
+def _content_rejected(order: Order, event: Event, _: object) -> Changes:
+    rejected_count = order.contents_rejected + 1
+    return enter(order, event, State.PRODUCING, contents_rejected=rejected_count)
+
+
+def _published(order: Order, event: Event, _: object) -> Changes:
+    return enter(order, event, State.PUBLISHED)
+
+
+def _delivered(order: Order, event: Event, _: object) -> Changes:
+    return enter(order, event, State.ACCEPTED_DELIVERY)
+
+
+def _disputed(order: Order, event: Event, fact: order_events.OrderInArbitration) -> Changes:
+    origin = {"came_from": fact.came_from, "entry_cost_bps": fact.cost_bps}
+    return enter(order, event, State.IN_ARBITRATION, reason=fact.reason, **origin)
+
+
+def _resolved(order: Order, event: Event, fact: order_events.DisputeResolved) -> Changes:
+    # What else an operator decides is told by the event that follows.
+    if fact.outcome != "extend":
+        return {}
+    return enter(order, event, fact.came_from, due_at=fact.until)
+
+
+def _completed(order: Order, event: Event, fact: order_events.OrderCompleted) -> Changes:
+    return enter(order, event, State.COMPLETED, reason=fact.reason, held=())
+
+
+def _released(*_: object) -> Changes:
+    return {"forfeited": (), "released": True}
+
+
+def _rated(*_: object) -> Changes:
+    return {"rated": True}
+
+
+def _appointed(_: Order, __: Event, fact: order_events.ProviderAppointed) -> Changes:
+    return {f"{fact.side}_provider": fact.provider_id}
+
+
+def _stopped(order: Order, event: Event, fact: order_events.ClockStopped) -> Changes:
+    stoppers = tuple(sorted({*order.stoppers, fact.stopper}))
+    until = fact.until if fact.stopper == "operator" else order.paused_until
+    changes: Changes = {"stoppers": stoppers, "left": fact.left, "due_at": None}
+    return changes | {"paused_until": until} | _heeded(event, fact)
+
+
+def _resumed(order: Order, event: Event, fact: order_events.ClockResumed) -> Changes:
+    stoppers = tuple(stopper for stopper in order.stoppers if stopper != fact.stopper)
+    until = None if fact.stopper == "operator" else order.paused_until
+    changes: Changes = {"stoppers": stoppers, "paused_until": until} | _heeded(event, fact)
+    if fact.due_at is None:
+        return changes
+    return changes | {"left": None} | _due(order, event, fact.due_at)
+
+
+def _heeded(event: Event, fact: order_events.ClockStopped | order_events.ClockResumed) -> Changes:
+    return {"heeded_at": event.at} if fact.stopper == "ban" else {}
+
+
+def _extended(order: Order, event: Event, fact: order_events.DeadlineExtended) -> Changes:
+    return _due(order, event, fact.due_at)
+
+
+def _due(order: Order, event: Event, due_at: Any) -> Changes:  # noqa: ANN401 - an instant
+    """Move a deadline: only reminders still ahead are sent, payment and answer move with it."""
+    changes = {"due_at": due_at, "reminded": due_at - event.at}
+    if order.state in (State.AWAITING_DEPOSIT, State.AWAITING_BALANCE):
+        return changes | {"pay_by": due_at}
+    return changes | {"answer_by": due_at} if order.state is State.OFFERED else changes
+
+
+def _alerted(_: Order, __: Event, fact: OperatorAlerted) -> Changes:
+    overdue = fact.alert is Alert.ARBITRATION_OVERDUE
+    return {"alerted_at": fact.due_at} if overdue else {}
+
+
+def _offered(order: Order, event: Event, _: object) -> Changes:
+    return enter(order, event, State.OFFERED, offered_at=event.at)
+
+
+def _accepted(order: Order, event: Event, fact: order_events.OrderAccepted) -> Changes:
+    # An acceptance that leaves nothing to pay is followed by `order.funded` at once.
+    pay_by = fact.due_at or event.at + order.policy.balance_window
+    answer_by = order.answer_by if order.left is None else event.at + order.left
+    payee = {"mcn_id": fact.mcn_id, "mcn_share_bps": fact.mcn_share_bps}
+    terms = {"pay_by": pay_by, "answer_by": answer_by}
+    return enter(order, event, State.AWAITING_BALANCE, **terms, **payee)
+
+
+def _overdue(order: Order, event: Event, _: object) -> Changes:
+    return enter(order, event, State.BALANCE_OVERDUE)
+
+
+def _forfeited(order: Order, event: Event, fact: order_events.OrderForfeited) -> Changes:
+    holdings = {"held": (), "forfeited": order.held}
+    return enter(order, event, State.FORFEITED, reason=fact.reason, **holdings)
+
+
+def _ended(state: State) -> Callable[[Order, Event, Any], Changes]:
+    return lambda order, event, fact: enter(order, event, state, reason=fact.reason)
+
+
+def _cancelled(order: Order, event: Event, fact: order_events.OrderCancelled) -> Changes:
+    # What a cancellation at a cost takes and gives back leaves escrow with this one event.
+    holdings = () if fact.cost_fen else order.held
+    return enter(order, event, State.CANCELLED, reason=fact.reason, held=holdings)
+
+
+def _reinstated(order: Order, event: Event, fact: order_events.OrderReinstated) -> Changes:
+    holdings: Changes = {"held": order.forfeited, "forfeited": ()}
+    if fact.due_at is not None:
+        return enter(order, event, State.AWAITING_BALANCE, pay_by=fact.due_at, **holdings)
+    # For a moment the balance is overdue again: the payment that proves it follows at once.
+    return enter(order, event, State.BALANCE_OVERDUE, **holdings)
+
+
+def _funded(order: Order, event: Event, _: object) -> Changes:
+    return enter(order, event, State.IN_FULFILMENT)
+
+
+def _revised(order: Order, _: Event, fact: order_events.QuoteRevised) -> Changes:
+    return {"amount_fen": fact.amount_fen, "revisions": order.revisions + 1}
+
+
+def _restored(_: Order, __: Event, fact: order_events.QuoteRestored) -> Changes:
+    return {"amount_fen": fact.amount_fen}
+
+
+def _applied(order: Order, _: Event, fact: payment_events.PaymentApplied) -> Changes:
+    return {"held": (*order.held, Holding(fact.payment_id, fact.amount_fen))}
+
+
+def _refunding(order: Order, _: Event, fact: payment_events.RefundRequested) -> Changes:
+    if fact.source != "escrow":
+        return {}
+    return {
+        "held": tuple(holding for holding in order.held if holding.payment_id != fact.payment_id)
+    }
+
+
+def _reminded(order: Order, event: Event, fact: CreatorReminded | ClientReminded) -> Changes:
+    if fact.cause == "nudge":
+        return {"nudges": order.nudges + 1, "nudged_at": event.at}
+    return {"reminded": fact.lead}
+
+
+def _unchanged(*_: object) -> Changes:
+    return {}
+
+
+_CHANGES: dict[type, Callable[[Order, Event, Any], Changes]] = {
+    order_events.OrderOffered: _offered,
+    order_events.OrderAccepted: _accepted,
+    order_events.OrderDeclined: _ended(State.DECLINED),
+    order_events.OrderExpired: _ended(State.EXPIRED),
+    order_events.OrderCancelled: _cancelled,
+    order_events.OrderBalanceOverdue: _overdue,
+    order_events.OrderForfeited: _forfeited,
+    order_events.OrderReinstated: _reinstated,
+    order_events.OrderFunded: _funded,
+    order_events.QuoteRevised: _revised,
+    order_events.QuoteRestored: _restored,
+    payment_events.PaymentApplied: _applied,
+    payment_events.PaymentUnapplied: _unchanged,
+    payment_events.RefundRequested: _refunding,
+    payment_events.RefundConfirmed: _unchanged,
+    payment_events.PayoutRequested: _unchanged,
+    payment_events.PayoutConfirmed: _unchanged,
+    CreatorReminded: _reminded,
+    ClientReminded: _reminded,
+    order_events.ScriptSubmitted: _script_submitted,
+    order_events.ContentSubmitted: _content_submitted,
+    order_events.ScriptApproved: _script_approved,
+    order_events.ContentApproved: _content_approved,
+    order_events.ScriptRejected: _script_rejected,
+    order_events.ContentRejected: _content_rejected,
+    order_events.WorkPublished: _published,
+    order_events.DeliveryAccepted: _delivered,
+    order_events.OrderInArbitration: _disputed,
+    order_events.DisputeResolved: _resolved,
+    order_events.OrderRated: _rated,
+    order_events.ProviderAppointed: _appointed,
+    order_events.ClockStopped: _stopped,
+    order_events.ClockResumed: _resumed,
+    order_events.DeadlineExtended: _extended,
+    order_events.OrderCompleted: _completed,
+    order_events.ForfeitReleased: _released,
+    OperatorAlerted: _alerted,
+    OperatorActed: _unchanged,
+}

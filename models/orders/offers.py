@@ -1,0 +1,161 @@
+"""Offers: place an order, accept or decline it, move its quote, nudge the creator."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from models import money
+from models.commands.command import OrderCommand
+from models.commands.orders import AcceptOrder, DeclineOrder, PlaceOrder, ReviseQuote
+from models.events.event import Fact
+from models.events.notifications import CreatorReminded
+from models.events.orders import (
+    OrderAccepted,
+    OrderDeclined,
+    OrderPlaced,
+    QuoteRestored,
+    QuoteRevised,
+)
+from models.lifecycle import State
+from models.orders.decision import Judgement, give_back, parties, said_by, wait
+from models.orders.order import Order
+from models.orders.payments import fund
+from models.policy import Policy
+from models.reasons import Reason
+
+FURTHEST_PUBLICATION = timedelta(days=366)
+"""How far ahead a publication may be planned: a year, leap years included."""
+
+
+def fault(command: PlaceOrder, policy: Policy, at: datetime) -> str | None:
+    """Say what makes an order impossible whoever asks: such a command is malformed."""
+    if money.total(command.amount_fen, policy.service_fee_bps) > money.MAX_FEN:
+        return "amount_fen: with the service fee it is more than an order can be worth"
+    publish_at = command.expected_publish_at
+    if publish_at is not None and not at <= publish_at <= at + FURTHEST_PUBLICATION:
+        return "expected_publish_at: an instant within a year from now is wanted"
+    return None
+
+
+def place(command: PlaceOrder, policy: Policy, at: datetime) -> OrderPlaced:
+    """Freeze the terms of an order under the policy in force."""
+    total_fen = money.total(command.amount_fen, policy.service_fee_bps)
+    deposit_fen = money.deposit(total_fen, policy.deposit_bps) if command.prepay_deposit else 0
+    return OrderPlaced(
+        client_id=command.by.id,
+        creator_id=command.creator_id,
+        name=command.name,
+        task_type=command.task_type,
+        industry=command.industry,
+        brief=command.brief,
+        amount_fen=command.amount_fen,
+        total_fen=total_fen,
+        deposit_fen=deposit_fen,
+        prepay_deposit=command.prepay_deposit,
+        due_fen=deposit_fen or total_fen,
+        due_at=at + policy.deposit_window,
+        policy_version=policy.version,
+        expected_publish_at=command.expected_publish_at,
+        needs_script=command.needs_script,
+    )
+
+
+def accept_order(order: Order, command: AcceptOrder, at: datetime) -> Judgement:
+    """Let the creator take the task, and move the quote in the same breath if one is given."""
+    amount_fen = command.revised_amount_fen or order.original_amount_fen
+    revision: tuple[Fact, ...] = ()
+    if amount_fen != order.original_amount_fen:
+        refusal = _may_not_move(order, amount_fen)
+        if refusal is not None:
+            return refusal
+        revision = (_revised(order, amount_fen),)
+    total_fen = money.total(amount_fen, order.policy.service_fee_bps)
+    due_fen = total_fen - order.held_fen
+    terms = wait(order, State.AWAITING_BALANCE, at) if due_fen else {"due_at": None}
+    acceptance = OrderAccepted(
+        by=said_by(command),
+        amount_fen=amount_fen,
+        total_fen=total_fen,
+        balance_due_fen=due_fen,
+        **terms,
+        **parties(order),
+    )
+    funded = () if due_fen else (fund(order, order.held_fen, at),)
+    return (*revision, acceptance, *funded)
+
+
+def _may_not_move(order: Order, amount_fen: int) -> Reason | None:
+    """Say why the creator may not move the quote to `amount_fen`, if so.
+
+    The swing is measured from the original, never from a revision: otherwise two modest steps
+    would add up to one that the client was told could not happen.
+    """
+    if not order.prepay_deposit:
+        return Reason.QUOTE_FIXED
+    if order.held_fen >= order.total_fen:
+        return Reason.ALREADY_PAID
+    if order.revisions >= order.policy.quote_revisions:
+        return Reason.ALREADY_REVISED
+    total_fen = money.total(amount_fen, order.policy.service_fee_bps)
+    swing_percent = order.policy.quote_swing_percent
+    fits = money.within_swing(amount_fen, order.original_amount_fen, swing_percent)
+    # Rounding on tiny totals could otherwise leave nothing, or less, to pay.
+    if not fits or not order.deposit_fen < total_fen <= money.MAX_FEN:
+        return Reason.OUT_OF_RANGE
+    return None
+
+
+def _revised(order: Order, amount_fen: int) -> QuoteRevised:
+    total_fen = money.total(amount_fen, order.policy.service_fee_bps)
+    due_fen = total_fen - order.held_fen
+    return QuoteRevised(
+        amount_fen=amount_fen, total_fen=total_fen, balance_due_fen=due_fen, **parties(order)
+    )
+
+
+def revise_quote(order: Order, command: ReviseQuote, at: datetime) -> Judgement:
+    """Let the creator move the price once, within a day of the offer and a swing of the original.
+
+    Asking for the original is not a revision: before one it changes nothing.
+    """
+    if at > order.accept_by:
+        return Reason.LATE
+    if "ban" in order.stoppers:
+        return Reason.CREATOR_BANNED
+    if command.amount_fen == order.original_amount_fen:
+        return Reason.ALREADY_REVISED if order.revisions else ()
+    refusal = _may_not_move(order, command.amount_fen)
+    return refusal or (_revised(order, command.amount_fen),)
+
+
+def restore_quote(order: Order, _: OrderCommand, __: datetime) -> Judgement:
+    """Let the client go back to the original quote, as if it had never moved."""
+    if order.amount_fen == order.original_amount_fen:
+        return Reason.NOTHING_TO_RESTORE
+    total_fen = money.total(order.original_amount_fen, order.policy.service_fee_bps)
+    due_fen = total_fen - order.held_fen
+    amount_fen = order.original_amount_fen
+    return (
+        QuoteRestored(
+            amount_fen=amount_fen, total_fen=total_fen, balance_due_fen=due_fen, **parties(order)
+        ),
+    )
+
+
+def decline_order(order: Order, command: DeclineOrder, _: datetime) -> Judgement:
+    """Let the creator refuse; the client gets everything back."""
+    by, reason, note = said_by(command), "creator_declined", command.reason
+    declined = OrderDeclined(by=by, reason=reason, note=note, **parties(order))
+    return (declined, *give_back(order))
+
+
+def nudge_creator(order: Order, _: OrderCommand, at: datetime) -> Judgement:
+    """Let the client remind a silent creator, not too often and not too many times."""
+    policy = order.policy
+    if order.nudged_at is not None and at - order.nudged_at < policy.nudge_interval:
+        return Reason.NUDGE_TOO_SOON
+    if order.nudges >= policy.nudge_limit:
+        return Reason.NUDGE_LIMIT
+    due_at = order.due_at or at
+    creator_id = order.creator_id
+    return (CreatorReminded(recipient_id=creator_id, cause="nudge", due_at=due_at, lead=None),)

@@ -1,0 +1,256 @@
+"""Order: what is known of one order, the amounts and instants that follow, its public status.
+
+`finished` and `pending_review` share a state: which of the two depends on whether the client has
+rated the completed order.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationInfo
+
+from models import money
+from models.calendar import Counted
+from models.lifecycle import FINAL, State, Stopper
+from models.policy import Policy
+
+
+def _policy_of(version: Policy | str, info: ValidationInfo) -> Policy:
+    return version if isinstance(version, Policy) else (info.context or {})[version]
+
+
+# Stored as its version; read with the policies by version as validation context.
+Frozen = Annotated[
+    Policy, PlainSerializer(lambda policy: policy.version), PlainValidator(_policy_of)
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """One payment's share held for the order."""
+
+    payment_id: str
+    amount_fen: int
+
+
+# Without slots: an order has many fields, and most are copied by every event.
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """An order between two events. Amounts are fen, instants UTC.
+
+    `due_at` is what people are told; `lapses_at` is when it takes effect. `pay_by` is the last
+    instant at which a payment that the order waits for, or waited for last, is in time. `lapsed`
+    names the states that time has ended since anything but time moved the order. While anybody
+    in `stoppers` stops its clock there is no deadline: `left` is what remains of the time.
+    `heeded_at` is when it last took note of its creator's standing.
+
+    Orders are stored without the fields that have their defaults, so a default never changes.
+    """
+
+    order_id: str
+    client_id: str
+    creator_id: str
+    policy: Frozen
+    task_type: str
+    prepay_deposit: bool
+    original_amount_fen: int
+    amount_fen: int
+    deposit_fen: int
+    placed_at: datetime
+    expected_publish_at: datetime | None
+    state: State
+    sequence: int
+    entered_at: datetime
+    due_at: datetime | None
+    pay_by: datetime
+    reason: str | None = None
+    held: tuple[Holding, ...] = ()
+    forfeited: tuple[Holding, ...] = ()
+    offered_at: datetime | None = None
+    revisions: int = 0
+    nudges: int = 0
+    nudged_at: datetime | None = None
+    reminded: timedelta | None = None
+    lapsed: tuple[State, ...] = ()
+    needs_script: bool = True
+    answer_by: datetime | None = None
+    counted: Counted = "elapsed"
+    stoppers: tuple[Stopper, ...] = ()
+    left: timedelta | None = None
+    paused_until: datetime | None = None
+    mcn_id: str | None = None
+    mcn_share_bps: int = 0
+    scripts: int = 0
+    contents: int = 0
+    scripts_rejected: int = 0
+    contents_rejected: int = 0
+    script_approved: bool = False
+    client_provider: str | None = None
+    creator_provider: str | None = None
+    came_from: State | None = None
+    entry_cost_bps: int = 0
+    alerted_at: datetime | None = None
+    heeded_at: datetime | None = None
+    released: bool = False
+    rated: bool = False
+
+    def after(self, changes: dict[str, Any]) -> Order:
+        """Return the order with some fields changed, at once where `replace` goes one by one."""
+        copy = object.__new__(Order)
+        copy.__dict__.update(self.__dict__)
+        copy.__dict__.update(changes)
+        return copy
+
+    @property
+    def total_fen(self) -> int:
+        """Return what the client owes in all at the present quote."""
+        return money.total(self.amount_fen, self.policy.service_fee_bps)
+
+    @property
+    def held_fen(self) -> int:
+        """Return what is held for this order now."""
+        return sum(holding.amount_fen for holding in self.held)
+
+    @property
+    def first_payment_fen(self) -> int:
+        """Return what must arrive before the creator is asked: the deposit, or everything."""
+        return self.deposit_fen if self.prepay_deposit else self.total_fen
+
+    @property
+    def balance_due_fen(self) -> int:
+        """Return what the order waits for now, 0 if nothing."""
+        if self.state is State.AWAITING_DEPOSIT:
+            return self.first_payment_fen
+        if self.state in (State.OFFERED, State.AWAITING_BALANCE, State.BALANCE_OVERDUE):
+            return self.total_fen - self.held_fen
+        return 0
+
+    @property
+    def fee_fen(self) -> int:
+        """Return the platform's fee at the present quote."""
+        return money.fee(self.amount_fen, self.policy.service_fee_bps)
+
+    @property
+    def is_live(self) -> bool:
+        """Tell whether the work is a broadcast: there is nothing to review but its script."""
+        return self.task_type == "douyin_live"
+
+    @property
+    def lapses_at(self) -> datetime | None:
+        """Return the instant after which time ends the present state, or a pause, or None."""
+        if self.stoppers:
+            return self.paused_until
+        if self.due_at is None or self.state is State.IN_ARBITRATION:
+            return None
+        return self.due_at + self.policy.grace(self.state)
+
+    @property
+    def accept_by(self) -> datetime:
+        """Return until when the creator may answer, and move the quote."""
+        if self.answer_by is not None:
+            return self.answer_by
+        return (self.offered_at or self.placed_at) + self.policy.accept_window
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether the order has ended."""
+        return self.state in FINAL
+
+    def rests(self, at: datetime) -> bool:
+        """Tell whether nothing more is to be expected of it, unless somebody names it.
+
+        A forfeited deposit that nobody got yet is still waited for a while: by notices of a
+        payment made in time.
+        """
+        notices_until = self.entered_at + self.policy.late_notice_window
+        return self.is_final and not (self.forfeited and at <= notices_until)
+
+    def learns_at(self, at: datetime) -> bool:
+        """Tell whether a change in its creator's standing at some instant is news to the order.
+
+        What came before its present state, or before the last change that it took note of, is not.
+        """
+        already_heeded = self.heeded_at is not None and self.heeded_at >= at
+        return self.entered_at <= at and not already_heeded
+
+    def leads_left(self) -> tuple[timedelta, ...]:
+        """Return the leads of this state's reminders not yet sent, longest first."""
+        if self.due_at is None:
+            return ()
+        time_left = self.reminded or self.due_at - self.entered_at
+        return tuple(lead for lead in self.policy.leads(self.state) if lead < time_left)
+
+    @property
+    def alert_at(self) -> datetime | None:
+        """Return when an operator is next to be told that nobody has decided."""
+        if self.state is not State.IN_ARBITRATION or self.alerted_at is None:
+            return self.due_at
+        return self.alerted_at + self.policy.arbitration_interval
+
+    @property
+    def wake_at(self) -> datetime | None:
+        """Return when the order next wants attention: a reminder, or the end of its wait."""
+        if self.stoppers or self.due_at is None:
+            return self.paused_until
+        if self.state is State.IN_ARBITRATION:
+            return self.alert_at
+        leads = self.leads_left()
+        return self.due_at - leads[0] if leads else self.lapses_at
+
+
+ORDERS: TypeAdapter[Order] = TypeAdapter(Order)
+"""Writes an order as JSON and reads it again, policies by version as context."""
+
+
+class PublicStatus(StrEnum):
+    """What a task list says of an order. The names are a storage format."""
+
+    PENDING_PAYMENT = "pending_payment"
+    PENDING_ACCEPTANCE = "pending_acceptance"
+    IN_PROGRESS = "in_progress"
+    PENDING_REVIEW = "pending_review"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+
+P, S = PublicStatus, State
+
+
+COVERED = {
+    P.PENDING_PAYMENT: frozenset({S.AWAITING_DEPOSIT, S.AWAITING_BALANCE, S.BALANCE_OVERDUE}),
+    P.PENDING_ACCEPTANCE: frozenset({S.OFFERED}),
+    P.IN_PROGRESS: frozenset(
+        {
+            *(S.IN_FULFILMENT, S.SCRIPT_REVIEW, S.SCRIPT_REVISION, S.PRODUCING),
+            *(S.CONTENT_REVIEW, S.READY_TO_PUBLISH, S.PUBLISHED, S.ACCEPTED_DELIVERY),
+            S.IN_ARBITRATION,
+        }
+    ),
+    P.PENDING_REVIEW: frozenset({S.COMPLETED}),
+    P.FINISHED: frozenset({S.COMPLETED}),
+    P.CANCELLED: frozenset({S.EXPIRED, S.DECLINED, S.CANCELLED, S.FORFEITED}),
+}
+"""The states that each status stands for."""
+
+
+OPEN = (P.PENDING_PAYMENT, P.PENDING_ACCEPTANCE, P.IN_PROGRESS)
+"""The statuses of orders that have not ended."""
+
+
+def public_status(state: State, *, rated: bool) -> PublicStatus:
+    """Say what people are shown of an order in a state; only a completed one can be rated."""
+    if state is State.COMPLETED:
+        return PublicStatus.FINISHED if rated else PublicStatus.PENDING_REVIEW
+    return _BY_STATE[state]
+
+
+def statuses_of(state: State) -> tuple[PublicStatus, ...]:
+    """Return every status that orders in a state may have."""
+    return tuple(status for status, states in COVERED.items() if state in states)
+
+
+_BY_STATE = {state: status for status, states in COVERED.items() for state in states}

@@ -1,0 +1,169 @@
+"""Payments: money that has arrived is a fact; each share is applied, sent back or suspended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+from models.commands.payments import ConfirmPayment, Share
+from models.events.event import Fact
+from models.events.notifications import OperatorAlerted
+from models.events.orders import OrderFunded, OrderOffered, OrderReinstated
+from models.events.payments import PaymentApplied, PaymentUnapplied, RefundRequested
+from models.lifecycle import State
+from models.obligations import base_id
+from models.orders import decision
+from models.orders.decision import parties, wait
+from models.orders.order import Order
+from models.reasons import Alert, Unusable
+
+
+def whole_fault(command: ConfirmPayment, orders: list[Order], limit: int) -> Unusable | None:
+    """Say why a payment must go back whole, if so. `orders` are those in it that exist."""
+    shares_by_order = Counter(share.order_id for share in command.shares)
+    adds_up = sum(share.amount_fen for share in command.shares) == command.amount_fen
+    if (
+        not 1 <= len(command.shares) <= limit
+        or not adds_up
+        or len(shares_by_order) != len(command.shares)
+    ):
+        return Unusable.SHARES_MISMATCH
+    return Unusable.MIXED_CLIENTS if len({order.client_id for order in orders}) > 1 else None
+
+
+def send_back_whole(command: ConfirmPayment, reason: Unusable, client_id: str) -> tuple[Fact, ...]:
+    """Owe the whole payment to the client of the first order that anyone knows."""
+    refund = RefundRequested(
+        refund_id=base_id(command.payment_id, None),
+        payment_id=command.payment_id,
+        client_id=client_id,
+        amount_fen=command.amount_fen,
+        source="unapplied",
+    )
+    return (_unapplied(command, command.amount_fen, reason, client_id), refund)
+
+
+def keep_in_suspense(command: ConfirmPayment, share: Share) -> tuple[Fact, ...]:
+    """Keep a share for an order that nobody knows, and tell an operator."""
+    reason, for_order_id = Unusable.UNKNOWN_ORDER, share.order_id
+    return (
+        _unapplied(command, share.amount_fen, reason, None, for_order_id),
+        _alert(Alert.UNKNOWN_ORDER, command, share.amount_fen, for_order_id),
+    )
+
+
+def judge_share(
+    order: Order, command: ConfirmPayment, share: Share, at: datetime
+) -> tuple[Fact, ...]:
+    """Apply a share if it is exactly what the order waits for; otherwise it alone goes back.
+
+    `at` is when the notice was received. The client is judged by `paid_at`, which is never later.
+    """
+    paid_at = min(command.paid_at, at)
+    reason = unusable(order, share.amount_fen, paid_at, at)
+    if reason is None:
+        return _apply(order, command, share, at)
+    refund = RefundRequested(
+        refund_id=base_id(command.payment_id, order.order_id),
+        payment_id=command.payment_id,
+        client_id=order.client_id,
+        amount_fen=share.amount_fen,
+        source="unapplied",
+    )
+    alert = _worry(order, paid_at, at)
+    alerts = () if alert is None else (_alert(alert, command, share.amount_fen),)
+    return (_unapplied(command, share.amount_fen, reason, order.client_id), refund, *alerts)
+
+
+def unusable(order: Order, amount_fen: int, paid_at: datetime, at: datetime) -> Unusable | None:
+    """Say why the order has no use for a payment, in order of precedence, or None."""
+    if reinstates(order, amount_fen, paid_at, at):
+        return None
+    waits_or_waited = order.state in (State.AWAITING_DEPOSIT, State.BALANCE_OVERDUE)
+    # A stopped clock has no deadline, so nothing is late.
+    waits_or_waited &= not order.stoppers
+    unpaid = order.reason in ("deposit_not_paid", "balance_not_paid")
+    if (waits_or_waited or unpaid) and paid_at > order.pay_by:
+        return Unusable.LATE
+    if order.is_final:
+        return Unusable.ORDER_CLOSED
+    if order.balance_due_fen == 0:
+        return Unusable.NOTHING_DUE
+    return None if amount_fen == order.balance_due_fen else Unusable.AMOUNT_MISMATCH
+
+
+def reinstates(order: Order, amount_fen: int, paid_at: datetime, at: datetime) -> bool:
+    """Tell whether a payment, made in time and noticed after the forfeiture, undoes it."""
+    if order.reason != "balance_not_paid" or paid_at > order.pay_by:
+        return False
+    forfeited_fen = sum(holding.amount_fen for holding in order.forfeited)
+    noticed_by = order.entered_at + order.policy.late_notice_window
+    return at <= noticed_by and forfeited_fen > 0 and amount_fen == order.total_fen - forfeited_fen
+
+
+def _apply(order: Order, command: ConfirmPayment, share: Share, at: datetime) -> tuple[Fact, ...]:
+    party_ids = decision.parties(order)
+    payment_applied = PaymentApplied(
+        payment_id=command.payment_id, client_id=order.client_id, amount_fen=share.amount_fen
+    )
+    order_funded = fund(order, order.total_fen, at)
+    if order.state is State.AWAITING_DEPOSIT:
+        # The offer begins when we hear of the money: the creator loses nothing to a slow notice.
+        return (payment_applied, OrderOffered(due_at=at + order.policy.accept_window, **party_ids))
+    if order.state is State.OFFERED:
+        return (payment_applied,)
+    if order.state is State.FORFEITED:
+        forfeited_fen = sum(holding.amount_fen for holding in order.forfeited)
+        return (
+            OrderReinstated(amount_fen=forfeited_fen, **party_ids),
+            payment_applied,
+            order_funded,
+        )
+    return (payment_applied, order_funded)
+
+
+def _worry(order: Order, paid_at: datetime, at: datetime) -> Alert | None:
+    """Say what an operator should know of money that came for a forfeited order in good faith."""
+    if order.state is not State.FORFEITED:
+        return None
+    noticed_by = order.entered_at + order.policy.late_notice_window
+    if order.reason == "balance_not_paid" and paid_at <= order.pay_by and at > noticed_by:
+        return Alert.NOTICE_TOO_LATE
+    client_left = order.reason == "client_cancelled" and paid_at <= order.entered_at
+    return Alert.PAID_BEFORE_FORFEIT if client_left else None
+
+
+def conflict(command: ConfirmPayment) -> OperatorAlerted:
+    """Tell an operator that one payment id was reported with two contents."""
+    return _alert(Alert.PAYMENT_CONFLICT, command, command.amount_fen)
+
+
+def _alert(
+    alert: Alert, command: ConfirmPayment, amount_fen: int, for_order_id: str | None = None
+) -> OperatorAlerted:
+    payment_id = command.payment_id
+    return OperatorAlerted(
+        alert=alert, payment_id=payment_id, amount_fen=amount_fen, for_order_id=for_order_id
+    )
+
+
+def _unapplied(
+    command: ConfirmPayment,
+    amount_fen: int,
+    reason: Unusable,
+    client_id: str | None,
+    for_order_id: str | None = None,
+) -> PaymentUnapplied:
+    return PaymentUnapplied(
+        payment_id=command.payment_id,
+        client_id=client_id,
+        amount_fen=amount_fen,
+        reason=reason,
+        for_order_id=for_order_id,
+    )
+
+
+def fund(order: Order, held_fen: int, at: datetime) -> OrderFunded:
+    """Declare everything paid."""
+    terms = wait(order, State.IN_FULFILMENT, at)
+    return OrderFunded(held_fen=held_fen, **terms, **parties(order))

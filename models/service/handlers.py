@@ -1,0 +1,138 @@
+"""Handlers: handle any command within a unit of work, once for each command id."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from models import calendar
+from models.commands import AnyCommand
+from models.commands.command import OrderCommand
+from models.commands.operators import OperatorAct, ResolveSuspense
+from models.commands.orders import PlaceOrder
+from models.commands.parties import (
+    AppointProvider,
+    EndContract,
+    OverturnViolation,
+    RegisterClient,
+    RegisterCreator,
+    RegisterMcn,
+    RegisterProvider,
+    ReportViolation,
+)
+from models.commands.payments import ConfirmPayment, ConfirmPayout, ConfirmRefund
+from models.events.notifications import CommandSettled
+from models.orders import offers
+from models.orders.decide import decide
+from models.reasons import Reason
+from models.service import party_handlers, payment_handlers
+from models.service.outcome import Receipt, Settlement, applied, refused, why
+from models.service.unit_of_work import Book
+
+
+def hear(book: Book, command: AnyCommand, at: datetime) -> Settlement:
+    """Judge a command received at `at` and write down everything that follows in the book.
+
+    A command id is judged once: a repeat gets the first outcome and changes nothing.
+    """
+    receipt = book.receipts.get(command.id)
+    if receipt is not None and receipt.fingerprint == command.fingerprint():
+        return Settlement(outcome="duplicate", reason=receipt.reason, cost_fen=receipt.cost_fen)
+    if isinstance(command, PlaceOrder):
+        fault = offers.fault(command, book.policy, at)
+        if fault is not None:
+            return refused(Reason.MALFORMED, detail=fault)
+    if receipt is not None:
+        return refused(Reason.ID_REUSED)
+    settlement = _HANDLERS.get(type(command), _about_order)(book, command, at)
+    book.receipts[command.id] = Receipt(
+        command_id=command.id,
+        fingerprint=command.fingerprint(),
+        outcome=settlement.outcome,
+        reason=settlement.reason,
+        received_at=at,
+        about=about(command),
+        cost_fen=settlement.cost_fen,
+    )
+    return settlement
+
+
+def about(command: AnyCommand) -> str | None:
+    """Return the order that a command is about, if it is about one."""
+    return command.order_id if isinstance(command, OrderCommand | OperatorAct) else None
+
+
+def settled(
+    command_id: str | None, command: AnyCommand | None, settlement: Settlement
+) -> CommandSettled:
+    """Describe an outcome for the sender: the fact that is published for every command."""
+    return CommandSettled(
+        command_id=command_id,
+        kind=command.kind if command else None,
+        outcome=settlement.outcome,
+        reason=settlement.reason,
+        detail=settlement.detail,
+        about=about(command) if command else None,
+        cost_fen=settlement.cost_fen,
+    )
+
+
+def _about_order(book: Book, command: OrderCommand | OperatorAct, at: datetime) -> Settlement:
+    order = book.orders.get(command.order_id)
+    if order is None:
+        return refused(Reason.UNKNOWN_ORDER)
+    creator = book.creators.get(order.creator_id)
+    decision = decide(order, command, at, creator, _unknown(book, command))
+    events = book.adopt(decision)
+    if decision.reason is None:
+        return applied(events)
+    return refused(decision.reason, events, cost_fen=decision.cost_fen)
+
+
+def _unknown(book: Book, command: OrderCommand | OperatorAct) -> Reason | None:
+    """Say whom a command names that nobody knows."""
+    inner_command = command.command if isinstance(command, OperatorAct) else command
+    provider_id = inner_command.provider_id if isinstance(inner_command, AppointProvider) else None
+    return Reason.UNKNOWN_PROVIDER if provider_id and provider_id not in book.providers else None
+
+
+def _place(book: Book, command: PlaceOrder, at: datetime) -> Settlement:
+    fault = _misplaced(book, command, at)
+    if fault is not None:
+        return refused(fault)
+    fact = offers.place(command, book.policy, at)
+    return applied(book.begin(command.order_id, fact, at, why(command)))
+
+
+def _misplaced(book: Book, command: PlaceOrder, at: datetime) -> Reason | None:
+    """Say why an order cannot be placed, in order of precedence."""
+    if command.order_id in book.orders:
+        return Reason.ORDER_EXISTS
+    if command.by.role not in command.roles:
+        return Reason.NOT_ALLOWED
+    if book.policy.require_registered_clients and command.by.id not in book.clients:
+        return Reason.UNKNOWN_CLIENT
+    if command.creator_id not in book.creators:
+        return Reason.UNKNOWN_CREATOR
+    creator_standing = book.creators[command.creator_id].at(at)
+    if not creator_standing.admitted or creator_standing.banned:
+        return Reason.CREATOR_BANNED if creator_standing.admitted else Reason.CREATOR_NOT_ADMITTED
+    calendar_known = calendar.is_known(book.policy, at, command.expected_publish_at)
+    return None if calendar_known else Reason.CALENDAR_UNKNOWN
+
+
+_HANDLERS: dict[type, Callable[[Book, Any, datetime], Settlement]] = {
+    RegisterMcn: party_handlers.register_mcn,
+    RegisterCreator: party_handlers.register_creator,
+    RegisterClient: party_handlers.register_client,
+    RegisterProvider: party_handlers.register_provider,
+    EndContract: party_handlers.end_contract,
+    ReportViolation: party_handlers.report_violation,
+    OverturnViolation: party_handlers.overturn_violation,
+    PlaceOrder: _place,
+    ConfirmPayment: payment_handlers.confirm_payment,
+    ConfirmRefund: payment_handlers.confirm_refund,
+    ConfirmPayout: payment_handlers.confirm_payout,
+    ResolveSuspense: payment_handlers.resolve_suspense,
+}

@@ -1,0 +1,62 @@
+"""Outcome: what a command came to, and the receipt that is kept of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from models.commands.command import Command
+from models.events.event import Event
+from models.reasons import Reason
+
+Outcome = Literal["applied", "rejected", "duplicate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """The first outcome of a command id, kept as long as the order."""
+
+    command_id: str
+    fingerprint: bytes
+    outcome: Outcome
+    reason: str | None
+    received_at: datetime
+    about: str | None
+    cost_fen: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What one command came to; `detail` is a sentence for people, where there is one.
+
+    `cost_fen` is what the command would cost, where it was refused for not saying so.
+    """
+
+    outcome: Outcome
+    reason: str | None
+    events: tuple[Event, ...] = ()
+    detail: str | None = None
+    cost_fen: int | None = None
+
+
+def refused(
+    reason: Reason,
+    events: tuple[Event, ...] = (),
+    detail: str | None = None,
+    cost_fen: int | None = None,
+) -> Settlement:
+    """Refuse a command, keeping what time alone has done."""
+    return Settlement(
+        outcome="rejected", reason=reason, events=events, detail=detail, cost_fen=cost_fen
+    )
+
+
+def applied(events: tuple[Event, ...], outcome: Outcome = "applied") -> Settlement:
+    """Answer a command that took effect."""
+    return Settlement(outcome=outcome, reason=None, events=events)
+
+
+def why(command: Command) -> str:
+    """Name a command as the cause of an event."""
+    return f"command:{command.id}"
