@@ -15,8 +15,8 @@ from sqlalchemy import Engine, text
 from bench.deadlines import offered
 from models.orders.order import ORDERS
 from models.policy import Policy
-from workers.database import writing
-from workers.store import Store
+from workers.database.engine import writing
+from workers.database.repository import Store
 
 STEP_US = 80_000_000
 """Between two orders: a million of them take two and a half years."""

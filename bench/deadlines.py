@@ -19,13 +19,13 @@ from models.orders.order import Order
 from models.policy import Policy
 from models.service.handlers import hear
 from models.service.unit_of_work import Book
-from scheduler.ticks import wake_overdue
-from workers import bulk, rows, tables
+from scheduler.deadlines import wake_overdue
 from workers.client import Client
-from workers.clock import SECOND_US
-from workers.database import reading, writing
-from workers.store import Store
-from workers.wire import COMMANDS, Keys
+from workers.database import bulk, mappers, schema
+from workers.database.engine import reading, writing
+from workers.database.repository import Store
+from workers.queue.redis import COMMANDS, Keys
+from workers.timestamps import SECOND_US
 
 CHUNK = 10_000
 
@@ -35,7 +35,7 @@ TICKS = 200
 
 STEADY_S = 30
 """When the first of many deadlines is due: processes have started, and a Redis that has just begun
-no longer keeps all deadlines waiting, see `workers.door.GRACE`."""
+no longer keeps all deadlines waiting, see `workers.queue.watermark.GRACE`."""
 
 
 def idle_tick_ms(database: str, armed: int) -> float:
@@ -90,7 +90,7 @@ def lateness(database: str, armed: int, per_second: int, seconds: int) -> list[f
             until = time.monotonic() + STEADY_S + seconds + 30
             while _count(servers, "expired") < due_count and time.monotonic() < until:
                 time.sleep(0.2)
-        table = tables.events
+        table = schema.events
         query = select(table.c.recorded_at - table.c.at).where(table.c.type == "order.expired")
         with reading(servers.engine) as connection:
             return sorted(late / SECOND_US for late in connection.execute(query).scalars())
@@ -109,9 +109,9 @@ def arm(servers: Stage, count: int, leads: Iterator[timedelta], prefix: str = "a
             armed_order = replace(
                 order, order_id=f"{prefix}{number:08}", due_at=due_at, reminded=LAST
             )
-            order_rows.append(rows.new_order_row(armed_order, placed_fact))
+            order_rows.append(mappers.new_order_row(armed_order, placed_fact))
         with writing(servers.engine) as connection:
-            bulk.insert(connection, tables.orders, order_rows)
+            bulk.insert(connection, schema.orders, order_rows)
 
 
 LAST = timedelta(hours=1)
@@ -128,14 +128,14 @@ def offered(policy: Policy) -> tuple[Order, Any]:
 
 
 def _count(servers: Stage, state: str) -> int:
-    table = tables.events
+    table = schema.events
     query = select(func.count()).where(table.c.type == f"order.{state}")
     with reading(servers.engine) as connection:
         return int(connection.execute(query).scalar_one())
 
 
 def _waits(servers: Stage) -> list[float]:
-    table = tables.events
+    table = schema.events
     query = select(table.c.recorded_at - table.c.at).where(table.c.type == "order.placed")
     with reading(servers.engine) as connection:
         return sorted(late / 1000 for late in connection.execute(query).scalars())

@@ -11,11 +11,13 @@ from sqlalchemy import func, select
 from bench.deadlines import arm
 from bench.memory import watched
 from bench.stage import earnest, stage
-from workers import tables
-from workers.clock import now_us
-from workers.database import reading
+from workers.database import schema
+from workers.database.engine import reading
+from workers.timestamps import now_us
 
 AHEAD = timedelta(hours=20)
+
+
 WHAT = ("--by", "PT3H", "--reason", "the payment provider was down", "--as", "bench", "--yes")
 
 
@@ -26,8 +28,8 @@ def figures(database: str, count: int) -> dict[str, float]:
     """
     with stage(database) as servers:
         arm(servers, count, iter(lambda: AHEAD, None))
-        is_extension = tables.events.c.type == "deadline.extended"
-        first_query = select(func.min(tables.events.c.recorded_at)).where(is_extension)
+        is_extension = schema.events.c.type == "deadline.extended"
+        first_query = select(func.min(schema.events.c.recorded_at)).where(is_extension)
         report = servers.settings.var / "report"
         command = [sys.executable, "-m", "ops.cli", "extend", "--state", "offered", *WHAT, "--json"]
         with servers.running(*map(earnest, ("worker", "worker", "relay"))):

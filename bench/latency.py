@@ -13,7 +13,7 @@ from typing import Any
 from bench import workload
 from bench.stage import Stage, drained, earnest, stage
 from workers.client import Client
-from workers.retention import EVENTS
+from workers.outbox.streams import EVENTS
 
 LOOK_S = 0.002
 """How often the sender looks: what it notices too late counts as waiting."""

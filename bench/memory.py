@@ -10,7 +10,7 @@ from pathlib import Path
 from bench import workload
 from bench.stage import LOOK_S, Stage, drained, earnest, stage
 from workers.client import Client
-from workers.wire import COMMANDS, Keys
+from workers.queue.redis import COMMANDS, Keys
 
 STEP = 4_000
 """Orders between two looks; each is three commands."""

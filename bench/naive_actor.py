@@ -11,14 +11,16 @@ import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
 from models.policy import Policy
-from workers.clock import now_us, to_us
-from workers.database import open_database
+from workers.database.engine import open_database
+from workers.database.repository import Store
+from workers.processing.processor import Settler
+from workers.queue.messages import Received
 from workers.settings import Settings
-from workers.settle import Settler
-from workers.store import Store
-from workers.turns import Received
+from workers.timestamps import now_us, to_us
 
 URL = os.environ.get("BENCH_REDIS_URL", "redis://127.0.0.1:6379")
+
+
 dramatiq.set_broker(RedisBroker(url=URL))  # type: ignore[no-untyped-call]
 
 

@@ -20,17 +20,21 @@ from sqlalchemy import Engine, event
 from bench import workload
 from bench.stage import Stage, stage
 from models.policy import Policy
-from workers.database import writing
-from workers.door import RedisDoor
-from workers.settle import MOST, Settler
-from workers.sitting import read
-from workers.store import Store
-from workers.turns import Received
-
-WRITES = ("INSERT", "UPDATE", "DELETE")
-QUIET = 50
+from workers.database.engine import writing
+from workers.database.repository import Store
+from workers.processing.batch import read
+from workers.processing.processor import MOST, Settler
+from workers.queue.messages import Received
+from workers.queue.watermark import RedisDoor
 
 T = TypeVar("T")
+
+
+WRITES = ("INSERT", "UPDATE", "DELETE")
+
+
+QUIET = 50
+
 
 Transaction = list[tuple[str, Any]]
 

@@ -17,11 +17,10 @@ from bench import crowd
 from bench.latency import percentile
 from bench.stage import stage
 from models.orders.order import PublicStatus
-from workers.clock import from_us
-from workers.database import reading
-from workers.pages import write_cursor
-from workers.tasks import tasks
-from workers.wanted import Wanted
+from workers.database.engine import reading
+from workers.queries.order_filters import Wanted
+from workers.queries.order_lists import tasks, write_cursor
+from workers.timestamps import from_us
 
 WHOSE = {
     "everybody": Wanted(),

@@ -12,11 +12,11 @@ from sqlalchemy import Engine, func, select, text
 
 from bench import workload
 from bench.stage import Stage, drained, earnest, stage
-from workers import tables
 from workers.client import Client
-from workers.database import reading, writing
-from workers.retention import EVENTS
-from workers.wire import COMMANDS, Keys
+from workers.database import schema
+from workers.database.engine import reading, writing
+from workers.outbox.streams import EVENTS
+from workers.queue.redis import COMMANDS, Keys
 
 COMMITS = 300
 
@@ -62,7 +62,7 @@ def _stored(engine: Engine) -> int:
 
 
 def _unpublished(engine: Engine) -> int:
-    query = select(func.count()).where(tables.events.c.published_at.is_(None))
+    query = select(func.count()).where(schema.events.c.published_at.is_(None))
     with reading(engine) as connection:
         return int(connection.execute(query).scalar_one())
 

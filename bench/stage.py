@@ -18,14 +18,17 @@ from sqlalchemy import Engine
 
 from ops.servers import start_redis
 from tests.servers import running_postgres
-from workers.database import open_database
-from workers.migrate import migrate
+from workers.database.engine import open_database
+from workers.database.migrations import migrate
+from workers.queue.redis import connect
 from workers.settings import Settings, project_root
-from workers.wire import connect
 
 LOOK_S = 0.02
+
+
 WARM = 0.1
 """The part of the work that is not counted: processes are still starting."""
+
 
 GIVE_UP_S = 600.0
 

@@ -12,14 +12,15 @@ from sqlalchemy import select
 from bench import workload
 from bench.deadlines import arm
 from bench.stage import WARM, Stage, drained, earnest, rate, stage
-from workers import tables
 from workers.client import Client
-from workers.clock import SECOND_US
-from workers.database import reading
-from workers.wire import COMMANDS, Keys
+from workers.database import schema
+from workers.database.engine import reading
+from workers.queue.redis import COMMANDS, Keys
+from workers.timestamps import SECOND_US
 
 PREFETCH = "128"
 """Stock Dramatiq's prefetch for the yardstick: with its default it would look slower."""
+
 
 EMPTY_THREADS = "8"
 
@@ -61,7 +62,7 @@ def _settled(servers: Stage, orders: int, per_message: int, processes: int) -> f
     client.submit_many(workload.orders(orders), per_message=per_message)
     with servers.running(*[earnest("worker")] * processes):
         drained(lambda: _length(servers, Keys(COMMANDS).messages))
-    table = tables.events
+    table = schema.events
     query = select(table.c.recorded_at).where(table.c.type == "command.settled")
     with reading(servers.engine) as connection:
         instants: list[int] = sorted(connection.execute(query).scalars())

@@ -9,7 +9,7 @@ import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { connect } from "./wire.mjs";
 
-const ENQUEUE = readFileSync(new URL("../workers/lua/enqueue.lua", import.meta.url), "utf8");
+const ENQUEUE = readFileSync(new URL("../workers/queue/lua/enqueue.lua", import.meta.url), "utf8");
 const KEYS = ["", ".msgs", ".pending", ".bell", ".stamp"].map((part) => `dramatiq:commands${part}`);
 const EVENTS = "earnest:events";
 const MOST_WAITING = "1000000";

@@ -17,7 +17,7 @@ from typing import Any
 
 import redis
 
-ENQUEUE = Path(__file__).parents[1] / "workers" / "lua" / "enqueue.lua"
+ENQUEUE = Path(__file__).parents[1] / "workers" / "queue" / "lua" / "enqueue.lua"
 KEYS = [f"dramatiq:commands{part}" for part in ("", ".msgs", ".pending", ".bell", ".stamp")]
 EVENTS = "earnest:events"
 

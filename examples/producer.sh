@@ -21,7 +21,7 @@ last=${last:-0}
 text=$(printf '%s' "$command" | sed 's/\\/\\\\/g; s/"/\\"/g')
 before="{\"queue_name\":\"commands\",\"actor_name\":\"settle_commands\",\"kwargs\":{\"commands\":[\"$text\"],\"received_at\":"
 message=$(cat /proc/sys/kernel/random/uuid)
-stamp=$(cli "$@" --eval "$folder/../workers/lua/enqueue.lua" \
+stamp=$(cli "$@" --eval "$folder/../workers/queue/lua/enqueue.lua" \
     "$queue" "$queue.msgs" "$queue.pending" "$queue.bell" "$queue.stamp" , \
     1000000 "$message" 1 "$before" "}}")
 [ "$stamp" != 0 ] || { echo "the queue is full: try again in a moment" >&2; exit 1; }

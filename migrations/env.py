@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 from sqlalchemy import Connection
 
-from workers.schema import metadata
+from workers.database.schema import metadata
 
 connection: Connection = context.config.attributes["connection"]
 

@@ -18,11 +18,7 @@ from models.lifecycle import State
 from models.policy import Policy
 
 SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
-
-
 DAY = timedelta(days=1)
-
-
 _INSTANT = timedelta(microseconds=1)
 
 
@@ -82,10 +78,8 @@ def months_after(at: datetime, months: int) -> datetime:
 Counted = Literal["elapsed", "civil_cn", "unknown_year"]
 """How a deadline was counted; `unknown_year`: in elapsed time, as the calendar does not go on."""
 
-
 IN_HOURS = frozenset({State.AWAITING_DEPOSIT, State.OFFERED, State.BALANCE_OVERDUE})
 """States whose windows are lengths of time by nature: they run from the moment, always."""
-
 
 FIRST_PASS = (
     *(State.AWAITING_BALANCE, State.IN_FULFILMENT, State.SCRIPT_REVIEW, State.PRODUCING),

@@ -27,22 +27,11 @@ from models.events.payments import (
 UNKNOWN_CLIENT = "unknown"
 """To whom a payment is owed when it names no order that anyone knows."""
 
-
 PSP = "psp"
-
-
 SUSPENSE = "suspense"
-
-
 FORFEITED = "forfeited_deposits"
-
-
 FEES = "service_fees"
-
-
 INCOME = "platform_income"
-
-
 FAMILIES = (PSP, "escrow", SUSPENSE, "refunds_payable", FORFEITED, FEES, "payable", INCOME)
 """Account families: what stands before the colon. Only `psp`, the world outside, goes negative."""
 

@@ -49,14 +49,11 @@ class Role(StrEnum):
 
 S, R = State, Role
 
-
 FINAL = frozenset({S.EXPIRED, S.DECLINED, S.CANCELLED, S.FORFEITED, S.COMPLETED})
 """States that wait for nobody and hold no money."""
 
-
 REASONED = frozenset({*FINAL, S.IN_ARBITRATION})
 """States that an order is in for a reason of its own."""
-
 
 ENDINGS = {
     S.EXPIRED: ("deposit_not_paid", "not_accepted"),
@@ -70,24 +67,15 @@ ENDINGS = {
 }
 """Every reason with which an order can end, by final state."""
 
-
 DISPUTES = ("script_overdue", "content_overdue", "not_published", "disputed", "creator_banned")
 """Every reason for which an order can be in arbitration."""
-
 
 ENFORCE_DEADLINE = "enforce_deadline"
 """The clock's own request. No command of this kind exists, so no sender can make it."""
 
-
 END_PAUSE = "end_pause"
-
-
 BAN, BAN_FOR_GOOD, LIFT_BAN = "ban", "ban_for_good", "lift_ban"
-
-
 CONTRACT_ENDED = "contract_ended"
-
-
 NOT_ASKED = (ENFORCE_DEADLINE, END_PAUSE, BAN, BAN_FOR_GOOD, LIFT_BAN, CONTRACT_ENDED)
 """What happens to an order without anybody asking for it: nor are these kinds of command."""
 
@@ -108,13 +96,8 @@ def row(source: State, command: str, roles: set[Role], *targets: State) -> Trans
 
 
 CLIENT, CREATOR, OPERATOR, MONEY = {R.CLIENT}, {R.CREATOR, R.MCN}, {R.OPERATOR}, {R.PAYMENTS}
-
-
 WORKER, REVIEWER, EITHER = CREATOR | {R.PROVIDER}, CLIENT | {R.PROVIDER}, CLIENT | CREATOR
-
-
 TIME = {R.CLOCK}
-
 
 REVIEWS = frozenset(
     {
@@ -124,20 +107,17 @@ REVIEWS = frozenset(
 )
 """What a service provider of the client's side may ask; the creator's side has the work."""
 
-
 BEFORE_PUBLICATION = (
     *(S.SCRIPT_REVIEW, S.SCRIPT_REVISION, S.PRODUCING),
     *(S.CONTENT_REVIEW, S.READY_TO_PUBLISH),
 )
 """Where work has begun and nothing is out yet: to walk away has its price."""
 
-
 LAPSING = (
     *(S.AWAITING_DEPOSIT, S.OFFERED, S.AWAITING_BALANCE, S.IN_FULFILMENT),
     *(*BEFORE_PUBLICATION, S.PUBLISHED, S.ACCEPTED_DELIVERY),
 )
 """States whose clock an operator may move or stop: all that lapse, but for the bare grace."""
-
 
 LIFE = (
     # while it is           may ask             who         and it becomes
@@ -211,13 +191,9 @@ LIFE = (
     row(S.COMPLETED, "rate_order", CLIENT, S.COMPLETED),
 )
 
-
 # Money that arrives when nothing is due is a fact too: recorded, and sent back.
 _PAID = {transition.source for transition in LIFE if transition.command == "confirm_payment"}
-
-
 _OPEN = tuple(state for state in S if state not in FINAL)
-
 
 TRANSITIONS = (
     *LIFE,
@@ -229,21 +205,17 @@ TRANSITIONS = (
     *(row(state, "appoint_provider", EITHER, state) for state in _OPEN),
 )
 
-
 WAITING = frozenset(
     transition.source for transition in TRANSITIONS if transition.command == ENFORCE_DEADLINE
 )
 """A state waits for somebody exactly when the clock may end the wait."""
 
-
 _BY_SOURCE = {(transition.source, transition.command): transition for transition in TRANSITIONS}
-
 
 CLOSED = FINAL - {
     transition.source for transition in TRANSITIONS if transition.command != "confirm_payment"
 }
 """States in which nobody can ask anything of an order any more."""
-
 
 MEANT_FOR = {
     command: frozenset(
@@ -252,7 +224,6 @@ MEANT_FOR = {
     for command in {transition.command for transition in TRANSITIONS}
 }
 """The states a command is meant for: if time ended one of them, the command is `late`."""
-
 
 ROLES = {
     command: frozenset[Role]().union(

@@ -10,10 +10,10 @@ from models.fields import duration_text, instant_text, parse_duration
 from ops import opened
 from ops.progress import Progress
 from ops.refused import Refused
-from workers.archive import Due, archive, count
-from workers.clock import from_us, now_us
+from scheduler.maintenance import Due, archive, count
+from workers.database.repository import Store
 from workers.settings import Settings
-from workers.store import Store
+from workers.timestamps import from_us, now_us
 
 
 def archive_orders(settings: Settings, options: Namespace) -> int:

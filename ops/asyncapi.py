@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from ops import published, schemas
-from workers.retention import EVENTS, REMINDERS
-from workers.streams import REMINDING
-from workers.wire import COMMANDS, Keys
+from workers.outbox.streams import EVENTS, REMINDERS, REMINDING
+from workers.queue.redis import COMMANDS, Keys
 
 Document = dict[str, Any]
+
 
 ABOUT = """\
 Commands go in through `enqueue.lua`, outcomes and all other events come out of Redis Streams as
 CloudEvents JSON, in the field `event` of each entry. Events come at least once and in order for
 each subject; their `id` is the same however often they come. Fields may be added to events, and
 values to lists of values: ignore what you do not know. See README.md beside this file."""
+
 
 CHANNELS = {
     "commands": (

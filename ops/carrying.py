@@ -14,7 +14,7 @@ from models.service.outcome import Receipt
 from ops.progress import Progress
 from ops.runs import Run
 from workers.client import Client
-from workers.reading import Reader
+from workers.queries.reader import Reader
 
 CHUNK = 1_000
 """Commands handed in together."""

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from ops import tables
 from ops.opened import books
-from workers.checkup import checkup
+from scheduler.auditor import checkup
 from workers.settings import Settings
 
 

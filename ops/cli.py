@@ -12,8 +12,7 @@ from ops import commands
 from ops.children import StartupError
 from ops.refused import Refused
 from ops.words import Word
-from workers.checked import SettingsError
-from workers.settings import Settings
+from workers.settings import Settings, SettingsError
 
 ABOUT = """\
 Earnest settles orders that carry an earnest-money deposit: commands come in through Redis,

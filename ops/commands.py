@@ -12,8 +12,7 @@ from typing import Any
 from ops import acting, delivery, notify, operating, programs, reads, records
 from ops.refused import Refused
 from ops.words import Word
-from workers.logs import configure_logs
-from workers.process import policy_in_force, stop_on_signals
+from workers.runtime import configure_logs, policy_in_force, stop_on_signals
 from workers.settings import Settings
 
 Run = Callable[[Settings, argparse.Namespace], int]
@@ -129,8 +128,9 @@ def show_books(settings: Settings, options: argparse.Namespace) -> int:
 
 def migrate(settings: Settings, _: argparse.Namespace) -> int:
     """Create or update the schema."""
-    from workers.database import open_database, refuse_unsafe
-    from workers.migrate import migrate as run
+    from workers.database.engine import open_database
+    from workers.database.migrations import migrate as run
+    from workers.server_checks import refuse_unsafe
 
     engine = open_database(settings.database_url)
     if settings.embedded_database and engine.url.database:
@@ -160,7 +160,7 @@ def _worker() -> Callable[..., None]:
 
 
 def _relay() -> Callable[..., None]:
-    from workers.relay import run
+    from workers.outbox.relay import run
 
     return run
 

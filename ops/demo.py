@@ -23,14 +23,14 @@ from ops import verdict
 from ops.performance import POLICY, Clock, Performance, Pipeline, StoppedError, perform, prepare
 from ops.play import Ending, reminder
 from ops.up import Formation, until_signalled
-from workers import tables
 from workers.client import Client
-from workers.database import open_database, reading
-from workers.process import policy_in_force
-from workers.reading import Reader
+from workers.database import schema
+from workers.database.engine import open_database, reading
+from workers.database.repository import Store
+from workers.queries.reader import Reader
+from workers.queue.redis import connect
+from workers.runtime import policy_in_force
 from workers.settings import Settings, project_root, redis_socket
-from workers.store import Store
-from workers.wire import connect
 
 
 def demo(*, keep: bool = False, within: Path | None = None) -> int:
@@ -123,7 +123,7 @@ class CloseReader(Reader):
 
     def answered(self) -> Counter[Ending]:
         """Count what commands were answered, those too that left no receipt."""
-        table = tables.events
+        table = schema.events
         query = select(table.c.body).where(table.c.type == CommandSettled.type)
         with reading(self.store.engine) as connection:
             answers = [json.loads(body) for body in connection.execute(query).scalars()]
@@ -131,7 +131,7 @@ class CloseReader(Reader):
 
     def moved(self) -> list[Posting]:
         """Add up all postings between the same two accounts."""
-        table = tables.postings
+        table = schema.postings
         total = func.sum(table.c.amount_fen)
         query = select(table.c.source, table.c.target, total).group_by("source", "target")
         with reading(self.store.engine) as connection:
@@ -142,7 +142,7 @@ class CloseReader(Reader):
 
     def reminded(self) -> Counter[Ending]:
         """Count reminders by who was reminded, and of what."""
-        table, counts = tables.events, Counter[Ending]()
+        table, counts = schema.events, Counter[Ending]()
         query = select(table.c.type, table.c.caused_by).where(table.c.type.like("%.reminded"))
         with reading(self.store.engine) as connection:
             counts.update(reminder(*row) for row in connection.execute(query))

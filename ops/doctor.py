@@ -14,14 +14,15 @@ from sqlalchemy import Engine, text
 
 from models.errors import EarnestError
 from ops import tables
-from workers import groups, watching
-from workers.checked import SettingsError
-from workers.clock import SECOND_US
-from workers.database import open_database, reading, refuse_unsafe
-from workers.migrate import is_current
-from workers.process import policy_in_force
-from workers.settings import Settings
-from workers.wire import connect
+from workers.database.engine import open_database, reading
+from workers.database.migrations import is_current
+from workers.outbox import streams as event_streams
+from workers.queries import monitoring
+from workers.queue.redis import connect
+from workers.runtime import policy_in_force
+from workers.server_checks import refuse_unsafe
+from workers.settings import Settings, SettingsError
+from workers.timestamps import SECOND_US
 
 State = Literal["ok", "warn", "fail"]
 
@@ -173,7 +174,7 @@ def _disk(settings: Settings) -> Iterator[Check]:
 
 
 def _processes(engine: Engine, client: redis.Redis) -> Iterator[Check]:
-    queues = watching.queues(engine, client)
+    queues = monitoring.queues(engine, client)
     workers_alive = queues["workers_alive"]
     yield Check("workers", "ok" if workers_alive else "warn", f"{workers_alive} alive")
     for name in ("relay", "scheduler"):
@@ -182,7 +183,7 @@ def _processes(engine: Engine, client: redis.Redis) -> Iterator[Check]:
 
 
 def _readers(settings: Settings, client: redis.Redis) -> Iterator[Check]:
-    consumer_groups = groups.groups(client, settings.retention)
+    consumer_groups = event_streams.groups(client, settings.retention)
     late_groups = [f"{group.name} of {group.stream}" for group in consumer_groups if group.behind]
     detail = f"{len(consumer_groups)} groups" + (
         f", too far behind: {', '.join(late_groups)}" if late_groups else ""

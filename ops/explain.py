@@ -11,8 +11,8 @@ from ops.rights import rights
 from ops.steps import chain, since, text, why
 from ops.told_parties import told_party
 from ops.upcoming import later, upcoming
-from workers.history import History, history
-from workers.store import Store
+from workers.database.repository import Store
+from workers.queries.reader import History, history
 
 Account = dict[str, Any]
 

@@ -15,8 +15,8 @@ from models.orders.operator_actions import glimpse
 from models.orders.order import Order
 from models.service.handlers import about, hear
 from models.service.outcome import Settlement
-from workers.database import reading
-from workers.store import Store
+from workers.database.engine import reading
+from workers.database.repository import Store
 
 Shown = dict[str, Any]
 

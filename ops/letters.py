@@ -14,15 +14,15 @@ from models.fields import instant_text
 from ops import tables
 from ops.opened import books
 from ops.refused import Refused
-from workers import dead_letters
-from workers.clock import from_us
-from workers.door import RedisDoor
-from workers.logs import configure_logs
-from workers.reading import Reader
-from workers.relay import ring
+from workers.outbox.relay import ring
+from workers.processing import failures
+from workers.processing.processor import Settler
+from workers.queries.reader import Reader
+from workers.queue.redis import connect
+from workers.queue.watermark import RedisDoor
+from workers.runtime import configure_logs
 from workers.settings import Settings
-from workers.settle import Settler
-from workers.wire import connect
+from workers.timestamps import from_us
 
 HEADS = ("letter", "command", "kind", "received", "died", "replayed", "error")
 
@@ -30,7 +30,7 @@ HEADS = ("letter", "command", "kind", "received", "died", "replayed", "error")
 def list_letters(settings: Settings, *, as_json: bool) -> int:
     """List all letters, oldest first."""
     with books(settings) as reader:
-        letters = dead_letters.listed(reader.store.engine)
+        letters = failures.list_dead_letters(reader.store.engine)
     if as_json:
         print(
             json.dumps(
@@ -67,7 +67,7 @@ def replay(settings: Settings, letter_ids: Sequence[int], *, as_json: bool) -> i
     with books(settings) as reader, connect(settings.redis_url) as client:
         engine = reader.store.engine
         letters = _find(reader, letter_ids) if letter_ids else []
-        letters = letters or list(dead_letters.listed(engine, replayed=False))
+        letters = letters or list(failures.list_dead_letters(engine, replayed=False))
         configure_logs("replay")
         outcomes = settled_again(reader, client, letters)
     if as_json:
@@ -92,7 +92,7 @@ def settled_again(
 
 
 def _replayed(settler: Settler, reader: Reader, letter: Any) -> dict[str, Any]:  # noqa: ANN401
-    message, command_id = dead_letters.read(letter), command_of(letter).get("id")
+    message, command_id = failures.read_dead_letter(letter), command_of(letter).get("id")
     deferred = settler.settle([message])
     key = (f"command:{command_id or '-'}", letter.stamp)
     answer = reader.answers([key]).get(key)
@@ -104,12 +104,12 @@ def _replayed(settler: Settler, reader: Reader, letter: Any) -> dict[str, Any]: 
             else "fails as before"
         )
         return document | {"outcome": None, "reason": reason}
-    dead_letters.mark_replayed(reader.store.engine, letter.letter_id)
+    failures.mark_replayed(reader.store.engine, letter.letter_id)
     return document | {"outcome": answer["outcome"], "reason": answer["reason"]}
 
 
 def _find(reader: Reader, letter_ids: Sequence[int]) -> list[Any]:
-    letters_by_id = dead_letters.found(reader.store.engine, letter_ids)
+    letters_by_id = failures.dead_letters_by_id(reader.store.engine, letter_ids)
     for letter_id in letter_ids:
         if letter_id not in letters_by_id:
             raise Refused(f"no letter {letter_id}: `earnest dead-letters` lists those there are")

@@ -9,10 +9,10 @@ import redis
 
 from ops.refused import Refused
 from ops.show import reader
-from workers.database import CACHE_KIB
-from workers.reading import Reader
+from workers.database.engine import CACHE_KIB
+from workers.queries.reader import Reader
+from workers.queue.redis import connect
 from workers.settings import Settings, redis_socket
-from workers.wire import connect
 
 
 @contextmanager

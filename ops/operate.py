@@ -22,10 +22,10 @@ from ops.planning import Task, forecast, plan
 from ops.progress import Progress
 from ops.runs import Draft, Run
 from workers.client import Client
-from workers.clock import from_us
-from workers.door import DoorClock
-from workers.reading import Reader
+from workers.queries.reader import Reader
+from workers.queue.watermark import DoorClock
 from workers.settings import Settings
+from workers.timestamps import from_us
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

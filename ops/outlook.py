@@ -12,7 +12,7 @@ from ops import show, tables
 from ops.carrying import Tally
 from ops.foresight import Forecast, Foreseen, seen
 from ops.runs import Run
-from workers.reading import Reader
+from workers.queries.reader import Reader
 
 Shown = dict[str, Any]
 

@@ -18,7 +18,7 @@ from ops import verdict
 from ops.play import Ending, Forecast, ending, foresee, play, read_steps, shifted
 from ops.simulate import Step
 from ops.whereabouts import flows
-from workers.audit import Report
+from workers.queries.audit import Report
 from workers.settings import project_root
 
 CAMPAIGN = project_root() / "examples" / "campaign.jsonl"

@@ -14,9 +14,9 @@ from ops.intents import Intent, checked, digest
 from ops.progress import Progress
 from ops.refused import Refused
 from ops.runs import Draft, Run, listed
-from workers.clock import from_us
-from workers.selecting import Selection, select_orders
-from workers.store import Store
+from workers.database.repository import Store
+from workers.queries.order_filters import Selection, select_orders
+from workers.timestamps import from_us
 
 NAMED = 20
 """So many orders are named in what describes a run; of more, only what tells them apart."""

@@ -23,15 +23,16 @@ def preflight(settings: Settings) -> None:
 
 def _look_at_redis(url: str) -> None:
     # Here, because a supervisor whose servers are all its own needs neither driver, for months.
-    from workers.process import refuse_forgetful  # noqa: PLC0415
-    from workers.wire import connect  # noqa: PLC0415
+    from workers.queue.redis import connect  # noqa: PLC0415
+    from workers.server_checks import refuse_forgetful  # noqa: PLC0415
 
     with connect(url) as client:
         refuse_forgetful(client)
 
 
 def _look_at_database(url: str) -> None:
-    from workers.database import open_database, refuse_unsafe  # noqa: PLC0415
+    from workers.database.engine import open_database  # noqa: PLC0415
+    from workers.server_checks import refuse_unsafe  # noqa: PLC0415
 
     engine = open_database(url, 1)
     try:

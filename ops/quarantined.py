@@ -11,19 +11,23 @@ from models.fields import instant_text
 from ops import tables
 from ops.opened import books
 from ops.refused import Refused
-from workers import quarantine
-from workers.clock import from_us
+from workers.processing import failures
 from workers.settings import Settings
+from workers.timestamps import from_us
 
 HEADS = ("item", "queue", "message", "reason", "bytes", "at", "begins with")
+
+
 GLIMPSE = 200
+
+
 NONE = "`earnest quarantine` lists those there are"
 
 
 def list_items(settings: Settings, *, as_json: bool) -> int:
     """List all items, oldest first."""
     with books(settings) as source:
-        items = quarantine.listed(source.store.engine)
+        items = failures.list_quarantined(source.store.engine)
     if as_json:
         print(json.dumps({"quarantine": [described(item) for item in items]}))
         return 0
@@ -35,7 +39,7 @@ def list_items(settings: Settings, *, as_json: bool) -> int:
 def show(settings: Settings, item_id: int, *, as_json: bool) -> int:
     """Show one item with what was kept of its bytes."""
     with books(settings) as source:
-        item = quarantine.shown(source.store.engine, item_id)
+        item = failures.shown(source.store.engine, item_id)
     if item is None:
         raise Refused(f"no item {item_id}: {NONE}")
     if as_json:
@@ -51,7 +55,7 @@ def drop(settings: Settings, item_ids: Sequence[int], *, as_json: bool) -> int:
     """Forget items that somebody has looked at."""
     with books(settings) as source:
         dropped_ids = [
-            item_id for item_id in item_ids if quarantine.drop(source.store.engine, item_id)
+            item_id for item_id in item_ids if failures.drop(source.store.engine, item_id)
         ]
     missing_ids = sorted(set(item_ids) - set(dropped_ids))
     if as_json:

@@ -72,7 +72,7 @@ def reports(settings: Settings, options: argparse.Namespace) -> int:
 def tasks(settings: Settings, options: argparse.Namespace) -> int:
     """List tasks."""
     from ops import tasks
-    from workers.wanted import Wanted
+    from workers.queries.order_filters import Wanted
 
     order_filter = Wanted(
         creator=options.creator,

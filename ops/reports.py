@@ -16,9 +16,9 @@ from ops import tables
 from ops.refused import Refused
 from ops.show import MOST_SHOWN
 from ops.watch import opened, present
-from workers.door import RedisDoor
-from workers.reports.breakdown import By, Row
-from workers.reports.catalogue import ZONE, Name, NoSuchBreakdown, Report
+from workers.queries.reports import ZONE, Name, NoSuchBreakdown, Report
+from workers.queries.reports.grouping import By, Row
+from workers.queue.watermark import RedisDoor
 from workers.settings import Settings
 
 TITLES = {

@@ -6,8 +6,8 @@ from typing import Any, get_args
 
 from models.commands import AnyCommand
 from models.commands.command import Command
-from workers.envelope import ACTORS, MAX_ITEMS
-from workers.wire import COMMANDS
+from workers.queue.messages import ACTORS, MAX_ITEMS
+from workers.queue.redis import COMMANDS
 
 Schema = dict[str, Any]
 

@@ -15,12 +15,12 @@ from ops import tables
 from ops.refused import Refused
 from ops.simulate import describe
 from ops.waits import WAITS_FOR
-from workers.database import CACHE_KIB, open_database
-from workers.migrate import is_current
-from workers.process import policy_in_force
-from workers.reading import Reader
+from workers.database.engine import CACHE_KIB, open_database
+from workers.database.migrations import is_current
+from workers.database.repository import Store
+from workers.queries.reader import Reader
+from workers.runtime import policy_in_force
 from workers.settings import Settings
-from workers.store import Store
 
 MOST_SHOWN = 200
 """Rows of a table for people; `--json` lists everything."""

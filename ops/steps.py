@@ -18,7 +18,7 @@ from ops.told import told
 from ops.told_parties import told_party
 from ops.waits import WAITS_FOR
 from ops.wording import fen
-from workers.history import History
+from workers.queries.reader import History
 
 Account = dict[str, Any]
 

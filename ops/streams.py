@@ -16,17 +16,19 @@ from models.errors import Unavailable
 from models.fields import parse_instant
 from ops import show, tables
 from ops.refused import Refused
-from workers import groups as registry
-from workers.resend import recorded
-from workers.retention import EVENTS
+from workers.outbox import streams as event_streams
+from workers.outbox.recovery import recorded
+from workers.outbox.streams import EVENTS, publish
+from workers.queue.redis import connect
 from workers.settings import Settings
-from workers.streams import publish
-from workers.wire import connect
 
 LISTEN_MS = 1_000
 """How long one call listens; below the socket's own patience."""
 
+
 PAGE = 500
+
+
 HEADS = ("stream", "group", "consumers", "not taken", "not settled", "oldest", "")
 
 
@@ -111,14 +113,14 @@ def groups(settings: Settings, options: argparse.Namespace) -> int:
         raise Refused(f"events groups {options.change}: which one? Give its name")
     if options.change == "create":
         try:
-            is_done = registry.create(client, stream, name, start=options.start)
+            is_done = event_streams.create(client, stream, name, start=options.start)
         except redis.ResponseError as error:
             raise Refused(f"--from {options.start}: {error}") from None
         message = (
             f"{name} reads {stream} from now on" if is_done else f"{stream} has a group {name}"
         )
     else:
-        is_done = registry.delete(client, stream, name)
+        is_done = event_streams.delete(client, stream, name)
         message = (
             f"nothing is kept for {name} any more" if is_done else f"{stream} has no group {name}"
         )
@@ -129,7 +131,7 @@ def groups(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _list(client: redis.Redis, settings: Settings, *, as_json: bool) -> int:
-    consumer_groups = registry.groups(client, settings.retention)
+    consumer_groups = event_streams.groups(client, settings.retention)
     if as_json:
         print(json.dumps({"groups": [asdict(group) for group in consumer_groups]}))
         return 0

@@ -15,7 +15,7 @@ from models.commands.parsing import Malformed, parse, read_loosely
 from ops.opened import books, wire
 from ops.progress import Progress
 from workers.client import Client
-from workers.reading import Reader
+from workers.queries.reader import Reader
 from workers.settings import Settings
 
 CHUNK = 5_000

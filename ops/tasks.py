@@ -12,16 +12,16 @@ from models.fields import instant_text
 from ops import tables
 from ops.refused import Refused
 from ops.show import reader
-from workers.pages import BadCursor
+from workers.queries.order_filters import Wanted
+from workers.queries.order_lists import BadCursor, Task, TaskPage
+from workers.queries.order_lists import tasks as read
 from workers.settings import Settings
-from workers.tasks import Task, TaskPage
-from workers.tasks import tasks as read
-from workers.wanted import Wanted
 
 HEADS = (
     *("task", "name", "client", "creator", "industry", "amount"),
     *("created", "to publish", "status", "state", "reason"),
 )
+
 
 PAGE = 200
 """Tasks read at a time."""

@@ -12,8 +12,8 @@ from models.fields import instant_text
 from ops import tables
 from ops.opened import books
 from ops.using import instant
+from workers.queries.reader import Wanted, acts
 from workers.settings import Settings
-from workers.trail import Wanted, acts
 
 MOST_SHOWN = 200
 """Rows of the table for people; `--json` lists everything."""

@@ -14,13 +14,13 @@ from models.events.orders import OrderCancelled, OrderCompleted, OrderForfeited
 from models.events.payments import PayoutRequested, RefundRequested
 from models.fields import instant_text
 from models.lifecycle import Role, State
-from models.orders import payments as order_payments
+from models.orders import payments
 from models.orders.decide import decide
 from models.orders.decision import Verdict
 from models.orders.order import Order
 from models.reasons import Unusable
 from ops.numbers import quote_range
-from workers.clock import MICROSECOND
+from workers.timestamps import MICROSECOND
 
 Body = dict[str, Any]
 
@@ -75,14 +75,14 @@ def payment(order: Order, at: datetime) -> Verdict | Unusable:
     """Record the payment that the order would take, or say why it would take none."""
     amount_fen = wanted_fen(order)
     paid_at = at if order.stoppers else min(at, order.pay_by)
-    reason = order_payments.unusable(order, amount_fen, paid_at, at)
+    reason = payments.unusable(order, amount_fen, paid_at, at)
     if reason is not None:
         return reason
     share = {"order_id": order.order_id, "amount_fen": amount_fen}
     body = {"id": ID, "kind": "confirm_payment", "by": {"role": "payments", "id": "-"}}
     details = {"payment_id": ID, "paid_at": paid_at, "amount_fen": amount_fen, "shares": [share]}
     command = ConfirmPayment.model_validate(body | details)
-    facts = order_payments.judge_share(order, command, command.shares[0], at)
+    facts = payments.judge_share(order, command, command.shares[0], at)
     return Verdict(order).then(facts, at, f"command:{ID}")
 
 

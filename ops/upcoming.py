@@ -17,8 +17,8 @@ from ops.numbers import armed, leads
 from ops.steps import text
 from ops.trials import effect
 from ops.waits import WAITS_FOR
-from workers.clock import MICROSECOND
-from workers.history import History
+from workers.queries.reader import History
+from workers.timestamps import MICROSECOND
 
 Account = dict[str, Any]
 

@@ -18,10 +18,12 @@ from ops.planning import Task
 from ops.power_words import SAID
 from ops.powers import Power
 from ops.refused import Refused
-from workers.selecting import Selection
+from workers.queries.order_filters import Selection
 from workers.settings import Settings
 
 NAME = r"[A-Za-z0-9_-]{1,64}"
+
+
 LONGEST = timedelta(days=3650)
 
 

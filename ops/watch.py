@@ -18,12 +18,13 @@ from ops import show, tables
 from ops.explain import explain as account_for
 from ops.narrate import as_text
 from ops.refused import Refused
-from workers import groups, watching
-from workers.clock import from_us, now_us
-from workers.door import RedisDoor
-from workers.reading import Reader
+from workers.outbox import streams as event_streams
+from workers.queries import monitoring
+from workers.queries.reader import Reader
+from workers.queue.redis import connect
+from workers.queue.watermark import RedisDoor
 from workers.settings import Settings
-from workers.wire import connect
+from workers.timestamps import from_us, now_us
 
 HEADS = ("order", "state", "until", "in seconds", "client", "creator")
 
@@ -31,9 +32,9 @@ HEADS = ("order", "state", "until", "in seconds", "client", "creator")
 def queues(settings: Settings, *, as_json: bool) -> int:
     """Show what waits where, who is there to work, and how far the readers of events are."""
     with opened(settings) as (reader, client):
-        status = watching.queues(reader.store.engine, client)
+        status = monitoring.queues(reader.store.engine, client)
         consumer_groups = (
-            groups.groups(client, settings.retention) if status["redis"] == "up" else []
+            event_streams.groups(client, settings.retention) if status["redis"] == "up" else []
         )
     if as_json:
         print(json.dumps(status | {"groups": [asdict(group) for group in consumer_groups]}))
@@ -62,7 +63,7 @@ def _standing(status: dict[str, Any]) -> str:
 def deadlines(settings: Settings, *, as_json: bool) -> int:
     """Show what falls due within the hour, what is overdue, and how late deadlines have been."""
     with opened(settings) as (reader, _):
-        report = watching.deadlines(reader.store, from_us(now_us()))
+        report = monitoring.deadlines(reader.store, from_us(now_us()))
         report["lateness"] = _lateness(reader.lateness())
     if as_json:
         print(json.dumps(report))

@@ -12,16 +12,20 @@ import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from models.errors import TransientError
-from scheduler.ticks import Archiver, Rescuer, Waker, sweep_inbox
-from workers.audit_tick import AuditTick
-from workers.checkup import Checkup
-from workers.clock import SECOND_US
-from workers.database import open_database
-from workers.leases import hold
-from workers.process import check_servers, policy_in_force
+from scheduler.auditor import AuditTick, Checkup
+from scheduler.deadlines import Waker
+from scheduler.maintenance import Archiver, sweep_inbox
+from scheduler.rescuer import Rescuer
+from workers.database.engine import hold, open_database
+from workers.database.repository import Store
+from workers.queue.redis import connect
+from workers.runtime import policy_in_force
+from workers.server_checks import check_servers
 from workers.settings import Settings
-from workers.store import Store
-from workers.wire import connect
+from workers.timestamps import SECOND_US
+
+log = structlog.get_logger()
+
 
 TICK_S = 0.25
 """How often overdue orders are looked for: half of it is what a deadline is late on average."""
@@ -44,8 +48,6 @@ SILENCE_S = 30
 
 AT_LENGTH_S = 1800
 """The same for a tick that reads everything there is."""
-
-log = structlog.get_logger()
 
 
 class Pulse:

@@ -16,12 +16,11 @@ from models.orders.order import Order
 from models.policy import Policy
 from models.service.handlers import hear
 from models.service.unit_of_work import Book
-from workers import bulk, debt_tables, rows, tables
-from workers.clock import to_us
-from workers.database import writing
-from workers.rows import Row
-from workers.shelves import PAYMENTS, REFUNDS
-from workers.store import Store
+from workers.database import bulk, mappers, schema
+from workers.database.engine import writing
+from workers.database.mappers import PAYMENTS, REFUNDS, Row
+from workers.database.repository import Store
+from workers.timestamps import to_us
 
 CHUNK = 10_000
 
@@ -49,7 +48,7 @@ def fill(engine: Engine, count: int, *, first: int = 0, declined: bool = False) 
                 table_rows = [_renamed(row, number) for number in numbers for row in rows_of]
                 bulk.insert(connection, table, table_rows)
             orders = [_order(number, declined=declined) for number in numbers]
-            bulk.insert(connection, tables.orders, orders)
+            bulk.insert(connection, schema.orders, orders)
 
 
 def _order(number: int, *, declined: bool) -> Row:
@@ -57,7 +56,7 @@ def _order(number: int, *, declined: bool) -> Row:
     # A declined order keeps its instants: an audit would find that its events say otherwise.
     later = timedelta(seconds=0 if declined else number)
     order = replace(model.order, placed_at=model.order.placed_at + later)
-    return _renamed(rows.new_order_row(order, model.placed), number)
+    return _renamed(mappers.new_order_row(order, model.placed), number)
 
 
 def _renamed(row: Row, number: int) -> Row:
@@ -86,12 +85,14 @@ def _model(*, declined: bool) -> Model:
     order_events, now = [event for event in events if event.order_id], to_us(LONG_AGO)
     (placed_fact,) = (event.fact for event in order_events if isinstance(event.fact, OrderPlaced))
     (order,) = uow.orders.values()
-    event_rows = [rows.event_row(event, now, {}) | {"published_at": now} for event in order_events]
+    event_rows = [
+        mappers.event_row(event, now, {}) | {"published_at": now} for event in order_events
+    ]
     refund_rows = [REFUNDS.write(refund) for refund in uow.refunds.values()]
     payment_rows = [PAYMENTS.write(payment) for payment in uow.payments.values()]
-    rows_by_table = {tables.events: event_rows, tables.postings: rows.posting_rows(uow)}
+    rows_by_table = {schema.events: event_rows, schema.postings: mappers.posting_rows(uow)}
     return Model(
         order,
         placed_fact,
-        rows_by_table | {debt_tables.refunds: refund_rows, tables.payments: payment_rows},
+        rows_by_table | {schema.refunds: refund_rows, schema.payments: payment_rows},
     )

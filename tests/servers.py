@@ -20,8 +20,8 @@ from psycopg import sql
 from sqlalchemy import make_url
 
 from ops.servers import start_redis
-from workers.database import open_database
-from workers.migrate import migrate
+from workers.database.engine import open_database
+from workers.database.migrations import migrate
 from workers.settings import redis_url
 
 SUPERUSER = "earnest"

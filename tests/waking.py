@@ -7,10 +7,10 @@ from datetime import datetime
 from sqlalchemy import Engine, func, select, union_all
 
 from tests.doors import FixedDoor
-from workers import wakeups
-from workers.clock import MICROSECOND, from_us
-from workers.database import reading
-from workers.settle import Settler
+from workers.database.engine import reading
+from workers.processing import wakeups
+from workers.processing.processor import Settler
+from workers.timestamps import MICROSECOND, from_us
 
 CLAIMED = 100
 

@@ -10,9 +10,9 @@ from typing import Any
 import redis
 
 from models.errors import TransientError, Unavailable
-from workers.envelope import MAX_MESSAGE_BYTES, UNSIGNED, wrap
+from workers.queue.messages import MAX_MESSAGE_BYTES, UNSIGNED, wrap
+from workers.queue.redis import COMMANDS, Keys, Scripts
 from workers.signing import Keyring
-from workers.wire import COMMANDS, Keys, Scripts
 
 PER_MESSAGE = 100
 """Commands in one message of `submit_many`."""
@@ -36,7 +36,7 @@ class Client:
     """
 
     def __init__(self, client: redis.Redis, keys: Keyring = UNSIGNED) -> None:
-        """Keep the connection, see `workers.wire.connect`, and the keys to sign with, if any."""
+        """Keep the connection (`workers.queue.redis.connect`) and the keys to sign with, if any."""
         self._scripts = Scripts(client)
         self._keys = keys
 

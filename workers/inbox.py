@@ -16,9 +16,9 @@ from uuid import uuid4
 from sqlalchemy import Connection, Engine, text
 
 from models.errors import Conflict, TransientError, Unavailable
-from workers import bulk, tables
-from workers.database import reading, writing
-from workers.door_tables import inbox
+from workers.database import bulk, schema
+from workers.database.engine import reading, writing
+from workers.database.schema import inbox
 
 PREFIX = "inbox-"
 """How the ids of messages that carry rows of the inbox begin."""
@@ -92,7 +92,7 @@ def _admit(
 
 def _known(connection: Connection, ids: Collection[str]) -> dict[str, tuple[bytes, int]]:
     known_commands = {}
-    for table in (inbox.c, tables.receipts.c):
+    for table in (inbox.c, schema.receipts.c):
         columns = (table.command_id, table.fingerprint, table.received_at)
         for row in bulk.fetch(connection, columns, table.command_id, ids):
             known_commands[row.command_id] = bytes(row.fingerprint), row.received_at
@@ -144,21 +144,6 @@ class _Desk:
                 "trace": submission.trace,
             }
         )
-
-
-def forget(connection: Connection, ids_and_stamps: Sequence[tuple[str, int]]) -> None:
-    """Remove what was settled, or buried, given as ids and stamps, in the commit that did it."""
-    if not ids_and_stamps:
-        return
-    if connection.dialect.name == "sqlite":
-        statement = "DELETE FROM inbox WHERE command_id = ? AND stamp = ?"
-        connection.exec_driver_sql(statement, list(ids_and_stamps))
-        return
-    statement = (
-        "DELETE FROM inbox USING unnest(%s::text[], %s::bigint[]) AS gone(id, stamp)"
-        " WHERE inbox.command_id = gone.id AND inbox.stamp = gone.stamp"
-    )
-    connection.exec_driver_sql(statement, tuple(map(list, zip(*ids_and_stamps, strict=True))))
 
 
 def excuse(engine: Engine, message_ids: Collection[str]) -> None:

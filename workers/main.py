@@ -11,25 +11,26 @@ from functools import partial
 import structlog
 from dramatiq import Worker
 
-from workers.actors import declare_actors
-from workers.broker import EarnestBroker
-from workers.database import open_database
-from workers.door import RedisDoor, open_door
-from workers.process import check_servers, policy_in_force
-from workers.quarantine import quarantine
-from workers.relay import ring
+from workers.database.engine import open_database
+from workers.database.repository import Store
+from workers.outbox.relay import ring
+from workers.processing.failures import quarantine
+from workers.processing.processor import Settler
+from workers.processing.wakeups import has_orders
+from workers.queue.broker import EarnestBroker, declare_actors
+from workers.queue.redis import connect
+from workers.queue.watermark import RedisDoor, open_door
+from workers.runtime import policy_in_force
+from workers.server_checks import check_servers
 from workers.settings import Settings
-from workers.settle import Settler
-from workers.store import Store
-from workers.wakeups import has_orders
-from workers.wire import connect
+
+log = structlog.get_logger()
+
 
 THREADS = 2
 """Threads that settle: one for commands, one for wake-ups."""
 
 STOP_MS = 10_000
-
-log = structlog.get_logger()
 
 
 def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]) -> None:
@@ -41,7 +42,7 @@ def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]
     open_door(client, in_use=has_orders(engine))
     broker = EarnestBroker(client, partial(quarantine, engine), settings.keyring)
     settler = Settler(store, RedisDoor(client, engine), partial(ring, client))
-    declare_actors(broker, settler, stopping)
+    declare_actors(broker, settler.settle, stopping)
     worker = Worker(broker, worker_threads=THREADS, worker_timeout=200)
     # What a batch makes is gone with the batch: to look for cycles in it every 700 objects cost
     # a fifth of everything.

@@ -30,7 +30,7 @@ def _check(condition: str, name: str) -> sa.CheckConstraint:
 
 
 def upgrade() -> None:
-    """Create everything; `workers/tables.py` says what each table is for."""
+    """Create everything; `workers/database/schema.py` says what each table is for."""
     for create in (
         _creators,
         _dead_letters,

@@ -14,7 +14,7 @@ PAGES = ("client_id", "creator_id", "state")
 
 
 def upgrade() -> None:
-    """Create what `workers/door_tables.py` describes."""
+    """Create what `workers/database/schema.py` describes."""
     _inbox()
     _tallies()
     _audits()

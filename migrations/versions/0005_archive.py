@@ -53,7 +53,7 @@ CHUNK = 1_000
 
 
 def upgrade() -> None:
-    """Create what `workers/archive_tables.py` describes, and say when orders ended."""
+    """Create what `workers/database/archive_schema.py` describes, and say when orders ended."""
     op.add_column("orders", _maybe("ended_at"))
     _date_endings()
     ended = sa.text("ended_at IS NOT NULL")

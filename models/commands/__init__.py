@@ -89,10 +89,6 @@ AnyCommand = (
     | ReleaseForfeit
     | ResolveSuspense
 )
-
-
 COMMANDS: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="kind")])
-
-
 KINDS: frozenset[str] = frozenset(COMMANDS.core_schema.get("choices", ()))
 """Every kind of command."""

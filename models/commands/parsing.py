@@ -76,10 +76,8 @@ def _explain(error: ValidationError) -> str:
 DEEPEST = 24
 """Levels of nesting kept; no honest command has more than four."""
 
-
 MOST_DIGITS = 40
 """Digits of the longest number worth converting."""
-
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 

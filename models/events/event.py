@@ -24,7 +24,6 @@ class Fact:
 
 T = TypeVar("T", bound=Fact)
 
-
 FACTS: dict[str, type[Fact]] = {}
 """Every kind of event, by its published name."""
 

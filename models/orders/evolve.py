@@ -67,7 +67,6 @@ def replay(events: Iterable[Event], policy_of: Callable[[str], Policy]) -> Order
 
 Changes = dict[str, Any]
 
-
 FRESH: Changes = {
     "reason": None,
     "reminded": None,

@@ -219,7 +219,6 @@ class PublicStatus(StrEnum):
 
 P, S = PublicStatus, State
 
-
 COVERED = {
     P.PENDING_PAYMENT: frozenset({S.AWAITING_DEPOSIT, S.AWAITING_BALANCE, S.BALANCE_OVERDUE}),
     P.PENDING_ACCEPTANCE: frozenset({S.OFFERED}),
@@ -235,7 +234,6 @@ COVERED = {
     P.CANCELLED: frozenset({S.EXPIRED, S.DECLINED, S.CANCELLED, S.FORFEITED}),
 }
 """The states that each status stands for."""
-
 
 OPEN = (P.PENDING_PAYMENT, P.PENDING_ACCEPTANCE, P.IN_PROGRESS)
 """The statuses of orders that have not ended."""

@@ -61,10 +61,7 @@ LAPSES: dict[State, Callable[[Order, datetime], tuple[Fact, ...]]] = {
 Effect = tuple[str, tuple[Fact, ...]]
 """The row of the table that applies, and what follows."""
 
-
 NOTHING: Effect = ("", ())
-
-
 UNANSWERED = (State.AWAITING_DEPOSIT, State.OFFERED)
 
 

@@ -14,12 +14,13 @@ from typing import Any, BinaryIO, Self
 
 from ops.export.mark import Mark, alone, flush, found, keep
 from ops.refused import Refused
-from workers.clock import instant
-from workers.columns import Columns, Kind
-from workers.exportable import Page, Record
+from workers.queries.export_columns import Columns, Kind
+from workers.queries.exports import Page, Record
+from workers.timestamps import instant
 
 CHECKPOINT = 20_000
 """Rows after which a file is made durable: so many are written again after a kill."""
+
 
 Encode = Callable[[Columns, Sequence[Record]], str]
 

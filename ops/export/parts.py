@@ -12,14 +12,16 @@ from pyarrow import parquet
 
 from ops.export.mark import Mark, alone, flush, found, keep, publish
 from ops.refused import Refused
-from workers.columns import Columns, Kind
-from workers.exportable import Page
+from workers.queries.export_columns import Columns, Kind
+from workers.queries.exports import Page
 
 GROUP = 50_000
 """Rows of one row group: all that is held in memory at a time."""
 
+
 PART = 100_000
 """Rows of one part: so many are written again after a kill."""
+
 
 TYPES = {
     Kind.TEXT: pa.string(),

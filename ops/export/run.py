@@ -16,10 +16,9 @@ from ops.export.lines import File, Stream
 from ops.export.mark import Mark
 from ops.progress import Progress
 from ops.refused import Refused
-from workers.exportable import BadCursor, Export, Page
-from workers.exports import EXPORTS, pages
+from workers.database.repository import Store
+from workers.queries.exports import EXPORTS, BadCursor, Export, Page, pages
 from workers.settings import Settings
-from workers.store import Store
 
 CACHE_KIB = 4_096
 """Of the database: every page of it is read once, and would only fill memory."""

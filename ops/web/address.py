@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
-from workers.checked import SettingsError
+from workers.settings import SettingsError
 
 
 def listen(bind: str) -> socket.socket:

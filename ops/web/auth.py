@@ -14,8 +14,7 @@ from models.commands.command import Party
 from models.fields import SenderRole
 from models.orders.order import Order
 from ops.web.problems import Problem
-from workers.checked import SettingsError
-from workers.settings import Settings
+from workers.settings import Settings, SettingsError
 
 ROLES = frozenset(get_args(SenderRole))
 

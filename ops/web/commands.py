@@ -16,14 +16,16 @@ from ops.web.desk import Asking, AtDesk, Desk
 from ops.web.openapi import COMMANDS_BODY
 from ops.web.outcomes import Standing
 from ops.web.problems import Fault, Problem, documented
-from workers.clock import instant
-from workers.envelope import traceparent
-from workers.pages import agency
-from workers.reading import Reader
-from workers.tracing import span
+from workers.queries.reader import Reader, agency
+from workers.queue.messages import traceparent
+from workers.runtime import span
+from workers.timestamps import instant
 
 LONGEST_WAIT_S = 30.0
+
+
 BUSY_S = 5
+
 
 router = APIRouter(tags=["commands"])
 

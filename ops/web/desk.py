@@ -17,14 +17,15 @@ from ops.web.history import History
 from ops.web.intake import Intake, Limits
 from ops.web.outcomes import Lookout
 from ops.web.problems import Problem
-from workers.clock import from_us
-from workers.database import open_database
-from workers.door import RedisDoor
-from workers.process import check_servers, policy_in_force
+from workers.database.engine import open_database
+from workers.database.repository import Store
+from workers.queries.monitoring import Balances
+from workers.queue.redis import connect
+from workers.queue.watermark import RedisDoor
+from workers.runtime import policy_in_force
+from workers.server_checks import check_servers
 from workers.settings import Settings
-from workers.store import Store
-from workers.watching import Balances
-from workers.wire import connect
+from workers.timestamps import from_us
 
 CONNECTIONS = 8
 """Connections to the database: one that writes, the rest read for whoever asks."""

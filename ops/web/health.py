@@ -14,16 +14,19 @@ from pydantic import BaseModel
 
 from models.errors import TransientError
 from ops.web.desk import AtDesk, Desk
-from workers import watching
-from workers.migrate import is_current
+from workers.database.migrations import is_current
+from workers.queries import monitoring
 
 router = APIRouter(tags=["operating"])
+
 
 OLDEST_COMMAND_S = 30.0
 """A command that is unsettled for longer means that nobody settles, or not fast enough."""
 
+
 LATEST_DEADLINE_S = 60.0
 """A deadline enforced later than this means that nobody makes time pass."""
+
 
 OLDEST_EVENT_S = 60.0
 """An event unpublished for longer means that nobody carries."""
@@ -58,9 +61,9 @@ def _answer(checks: dict[str, str]) -> JSONResponse:
 
 def _work(context: Desk) -> dict[str, str]:
     try:
-        queues = watching.queues(context.engine, context.client)
-        deadlines = watching.deadlines(context.store, context.now(), limit=1)
-        audit = watching.last_audit(context.engine)
+        queues = monitoring.queues(context.engine, context.client)
+        deadlines = monitoring.deadlines(context.store, context.now(), limit=1)
+        audit = monitoring.last_audit(context.engine)
     except TransientError:
         return {"database": "away"}
     finding_count = len(audit["findings"]) if audit else 0

@@ -10,10 +10,12 @@ from anyio import to_thread
 from sqlalchemy import Engine
 
 from models.errors import TransientError
-from workers import tallies
-from workers.database import reading
+from workers.database.engine import reading
+from workers.outbox import counters as event_counters
 
 KEPT = 300
+
+
 PACE_S = 1.0
 
 
@@ -39,4 +41,4 @@ class History:
 
     def _settled(self) -> int:
         with reading(self.engine) as connection:
-            return sum(tallies.read(connection).get("settled", {}).values())
+            return sum(event_counters.read(connection).get("settled", {}).values())

@@ -19,22 +19,24 @@ import structlog
 from sqlalchemy import Engine, func, select
 
 from models.errors import TransientError
-from workers import redrive
-from workers.database import reading
-from workers.door import DoorClock
-from workers.door_tables import inbox as inbox_table
-from workers.envelope import UNSIGNED
+from workers.database.engine import reading
+from workers.database.schema import inbox as inbox_table
 from workers.inbox import Admission, Knock, Row, admit
+from workers.queue import redelivery
+from workers.queue.messages import UNSIGNED
+from workers.queue.redis import COMMANDS, Keys
+from workers.queue.watermark import DoorClock
 from workers.signing import Keyring
-from workers.wire import COMMANDS, Keys
+
+log = structlog.get_logger()
+
 
 TOGETHER = 5_000
 """Commands kept in one commit."""
 
+
 LOOK_S = 0.25
 """How often the door's clock is compared with, and the load measured."""
-
-log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,7 @@ class Intake:
             if rows is None:
                 return
             try:
-                redrive.hand_in(self.client, rows, self.keys)
+                redelivery.hand_in(self.client, rows, self.keys)
             except TransientError as error:
                 # They are safe where they are: the scheduler's sweep hands them in later.
                 log.warning("intake.not_carried", commands=len(rows), error=str(error)[:300])

@@ -18,14 +18,18 @@ from prometheus_client.registry import Collector
 from models.errors import TransientError
 from ops.web.desk import AtDesk, Desk, Staff
 from ops.web.problems import documented
-from workers import attention, groups, tallies, watching
-from workers.clock import SECOND_US
-from workers.database import reading
-from workers.watching import Shown
+from workers.database.engine import reading
+from workers.outbox import counters as event_counters
+from workers.outbox import streams as event_streams
+from workers.queries import monitoring
+from workers.queries.monitoring import Shown
+from workers.timestamps import SECOND_US
 
 router = APIRouter(tags=["operating"])
 
+
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
 
 COUNTERS = (
     ("earnest_commands_settled", "settled", "Outcomes on record.", ("kind", "outcome")),
@@ -35,12 +39,14 @@ COUNTERS = (
     ("earnest_deadlines_enforced", "deadlines", "Waits that time has ended.", ("state",)),
 )
 
+
 HISTOGRAMS = (
     ("earnest_command_settle_seconds", "command_settle", "From receipt to outcome on record."),
     ("earnest_command_end_to_end_seconds", "command_end_to_end", "From receipt to publication."),
     ("earnest_deadline_lateness_seconds", "deadline_lateness", "From a deadline to its record."),
     ("earnest_event_publish_seconds", "event_publish", "From record to publication."),
 )
+
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
@@ -85,19 +91,19 @@ class Pipeline(Collector):
     def _families(self) -> Iterator[Family]:
         context = self.desk
         with reading(context.engine) as connection:
-            totals = tallies.read(connection)
+            totals = event_counters.read(connection)
         yield from counters(totals)
         yield from histograms(totals)
-        yield from queue_gauges(watching.queues(context.engine, context.client))
-        yield from deadline_gauges(watching.deadlines(context.store, context.now(), limit=1))
-        yield labelled("earnest_orders", "Orders.", "state", watching.states(context.engine))
+        yield from queue_gauges(monitoring.queues(context.engine, context.client))
+        yield from deadline_gauges(monitoring.deadlines(context.store, context.now(), limit=1))
+        yield labelled("earnest_orders", "Orders.", "state", monitoring.states(context.engine))
         balances = context.balances.read()
         yield labelled("earnest_money_fen", "Money by account family.", "family", balances)
-        yield from debt_gauges("refunds", attention.refunds(context.engine))
-        yield from debt_gauges("payouts", attention.payouts(context.engine))
-        yield from standstill_gauges(attention.standstill(context.engine, context.now()))
+        yield from debt_gauges("refunds", monitoring.refunds(context.engine))
+        yield from debt_gauges("payouts", monitoring.payouts(context.engine))
+        yield from standstill_gauges(monitoring.standstill(context.engine, context.now()))
         yield from reader_gauges(readers(context))
-        yield from audit_gauges(watching.last_audit(context.engine))
+        yield from audit_gauges(monitoring.last_audit(context.engine))
 
 
 def counters(totals: Mapping[str, Mapping[str, int]]) -> Iterator[Family]:
@@ -113,7 +119,7 @@ def histograms(totals: Mapping[str, Mapping[str, int]]) -> Iterator[Family]:
     """Write the distributions, each bucket with those below it."""
     for name, key, description in HISTOGRAMS:
         counts, cumulative, buckets = totals.get(f"{key}_le", {}), 0, []
-        for edge in (*(f"{edge:g}" for edge in tallies.EDGES_S), "+Inf"):
+        for edge in (*(f"{edge:g}" for edge in event_counters.EDGES_S), "+Inf"):
             cumulative += counts.get(edge, 0)
             buckets.append((edge, float(cumulative)))
         family = HistogramMetricFamily(name, description)
@@ -140,15 +146,15 @@ def queue_gauges(snapshot: Shown) -> Iterator[Family]:
     yield gauge("earnest_dead_letters", "Commands nothing settles.", snapshot["dead_letters"])
 
 
-def readers(context: Desk) -> list[groups.Group]:
+def readers(context: Desk) -> list[event_streams.Group]:
     """Find who reads the streams; nobody is known while Redis is away."""
     try:
-        return groups.groups(context.client, context.settings.retention)
+        return event_streams.groups(context.client, context.settings.retention)
     except (TransientError, redis.RedisError):
         return []
 
 
-def reader_gauges(consumer_groups: Sequence[groups.Group]) -> Iterator[Family]:
+def reader_gauges(consumer_groups: Sequence[event_streams.Group]) -> Iterator[Family]:
     """Write how far each consumer group is."""
     labels = ("stream", "group")
     lag = GaugeMetricFamily("earnest_stream_group_lag", "Never taken.", labels=labels)

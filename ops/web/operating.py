@@ -18,19 +18,28 @@ from ops.web.bodies import read_bytes
 from ops.web.desk import Asking, AtDesk, Desk, Staff
 from ops.web.orders import IDS, OrderId, shown
 from ops.web.problems import Fault, Problem
-from workers import attention, dead_letters, pages, quarantine, tallies, watching
-from workers.database import reading
-from workers.reading import Reader
-from workers.wanted import Wanted
+from workers.database.engine import reading
+from workers.outbox import counters as event_counters
+from workers.processing import failures
+from workers.queries import monitoring, order_lists
+from workers.queries.order_filters import Wanted
+from workers.queries.reader import Reader
 
-router = APIRouter(prefix="/ops/api", include_in_schema=False)
 log = structlog.get_logger()
 
+
+router = APIRouter(prefix="/ops/api", include_in_schema=False)
+
+
 Shown = dict[str, Any]
+
+
 MOST_FOUND = 20
+
 
 MOST = 100
 """Dead letters, and items in quarantine, that the page shows; the command line lists all."""
+
 
 LONGEST_ACTION = 10_000
 
@@ -39,24 +48,24 @@ LONGEST_ACTION = 10_000
 def overview(context: AtDesk, caller: Staff) -> Shown:
     """Show how the whole is doing."""
     with reading(context.engine) as connection:
-        totals = tallies.read(connection)
+        totals = event_counters.read(connection)
     return {
         "now": context.now().isoformat(),
-        "queues": watching.queues(context.engine, context.client),
+        "queues": monitoring.queues(context.engine, context.client),
         "settled": sum(totals.get("settled", {}).values()),
         "history": list(context.history.totals),
         "outcomes": totals.get("settled", {}),
         "rejected": totals.get("rejected", {}),
         "reminders": totals.get("reminders", {}),
-        "deadlines": watching.deadlines(context.store, context.now(), limit=8),
+        "deadlines": monitoring.deadlines(context.store, context.now(), limit=8),
         "lateness": _distribution(totals, "deadline_lateness"),
         "settle": _distribution(totals, "command_settle"),
-        "orders": watching.states(context.engine),
-        "refunds": attention.refunds(context.engine),
-        "payouts": attention.payouts(context.engine),
-        "standstill": attention.standstill(context.engine, context.now()),
+        "orders": monitoring.states(context.engine),
+        "refunds": monitoring.refunds(context.engine),
+        "payouts": monitoring.payouts(context.engine),
+        "standstill": monitoring.standstill(context.engine, context.now()),
         "money": context.balances.read(),
-        "audit": watching.last_audit(context.engine),
+        "audit": monitoring.last_audit(context.engine),
         "operator": caller.operator_id(),
         "tokens_required": context.tokens.required,
     }
@@ -65,7 +74,7 @@ def overview(context: AtDesk, caller: Staff) -> Shown:
 def _distribution(totals: dict[str, dict[str, int]], name: str) -> Shown:
     """Say how often, and below which edge half and nearly all of it lay."""
     counts = totals.get(f"{name}_le", {})
-    edges = [f"{edge:g}" for edge in tallies.EDGES_S]
+    edges = [f"{edge:g}" for edge in event_counters.EDGES_S]
     total, cumulative = sum(counts.values()), 0
     distribution: Shown = {"count": total, "half_below": None, "most_below": None}
     for edge in edges:
@@ -82,10 +91,10 @@ def asides(context: AtDesk, _: Staff) -> Shown:
     return {
         "dead_letters": [
             letters.described(dead_letter)
-            for dead_letter in dead_letters.latest(context.engine, MOST)
+            for dead_letter in failures.latest_dead_letters(context.engine, MOST)
         ],
         "quarantine": [
-            quarantined.glimpsed(item) for item in quarantine.latest(context.engine, MOST)
+            quarantined.glimpsed(item) for item in failures.latest_quarantined(context.engine, MOST)
         ],
     }
 
@@ -101,7 +110,7 @@ def search(context: AtDesk, _: Staff, q: Annotated[str, Query(max_length=200)] =
     for order_filter in (
         (Wanted(client=search_id), Wanted(creator=search_id)) if search_id else (Wanted(),)
     ):
-        orders += pages.page(context.store, order_filter, limit=MOST_FOUND).orders
+        orders += order_lists.page(context.store, order_filter, limit=MOST_FOUND).orders
     return {"orders": [shown(order) for order in orders[:MOST_FOUND]]}
 
 
@@ -160,7 +169,7 @@ async def replay_letter(context: AtDesk, acting: Acting, letter_id: int) -> Show
 
 
 def _replay(context: Desk, letter_id: int) -> Shown:
-    dead_letter = dead_letters.found(context.engine, [_in_range(letter_id)]).get(letter_id)
+    dead_letter = failures.dead_letters_by_id(context.engine, [_in_range(letter_id)]).get(letter_id)
     if dead_letter is None or dead_letter.replayed_at is not None:
         raise Problem(404, GONE)
     (replay_outcome,) = letters.settled_again(Reader(context.store), context.client, [dead_letter])
@@ -180,7 +189,7 @@ def _in_range(row_id: int) -> int:
 async def drop_item(context: AtDesk, acting: Acting, item_id: int) -> Shown:
     """Throw away what was no message."""
     row_id = _in_range(item_id)
-    if not await to_thread.run_sync(lambda: quarantine.drop(context.engine, row_id)):
+    if not await to_thread.run_sync(lambda: failures.drop(context.engine, row_id)):
         raise Problem(404, GONE)
     operator, action = acting
     log.warning("quarantine.dropped", which=item_id, operator=operator, reason=action.reason)

@@ -16,10 +16,10 @@ from ops.simulate import describe
 from ops.web.auth import Caller
 from ops.web.desk import Asking, AtDesk, Desk
 from ops.web.problems import Problem, documented
-from workers import pages
-from workers.pages import BadCursor
-from workers.reading import Reader
-from workers.wanted import Wanted
+from workers.queries import order_lists, reader
+from workers.queries.order_filters import Wanted
+from workers.queries.order_lists import BadCursor
+from workers.queries.reader import Reader
 
 router = APIRouter(tags=["orders"])
 
@@ -128,7 +128,9 @@ def list_orders(
     if order_filter is None:
         return {"orders": [], "next": None}
     try:
-        page = pages.page(context.store, order_filter, cursor=filters.cursor, limit=filters.limit)
+        page = order_lists.page(
+            context.store, order_filter, cursor=filters.cursor, limit=filters.limit
+        )
     except BadCursor as error:
         raise Problem(422, str(error)) from None
     return {"orders": [shown(order) for order in page.orders], "next": page.cursor}
@@ -191,6 +193,6 @@ def get_events(context: AtDesk, caller: Asking, order_id: OrderId) -> dict[str, 
 def visible(context: Desk, caller: Caller, order_id: str) -> Order:
     """Return an order; to those who have no part in it, it does not exist (`Problem` 404)."""
     order = Reader(context.store).order(order_id)
-    if order is None or not caller.sees(order, pages.agency(context.store, order.creator_id)):
+    if order is None or not caller.sees(order, reader.agency(context.store, order.creator_id)):
         raise Problem(404, "no such order")
     return order

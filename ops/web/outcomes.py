@@ -12,14 +12,15 @@ from anyio import to_thread
 from sqlalchemy import Engine
 
 from models.errors import TransientError
-from workers import bulk, tables
-from workers.archive_tables import ARCHIVED
-from workers.clock import instant
-from workers.database import reading
-from workers.door_tables import inbox
+from workers.database import bulk, schema
+from workers.database.archive_schema import ARCHIVED
+from workers.database.engine import reading
+from workers.database.schema import inbox
+from workers.timestamps import instant
 
 LOOK_S = 0.02
 """How often those who wait are looked for, all of them in one query."""
+
 
 Standing = dict[str, Any]
 
@@ -29,9 +30,9 @@ def standings(engine: Engine, command_ids: Collection[str]) -> dict[str, Standin
 
     A refusal that claims no id leaves no receipt; then the latest answer counts.
     """
-    receipt_columns, inbox_columns, event_columns = tables.receipts.c, inbox.c, tables.events.c
+    receipt_columns, inbox_columns, event_columns = schema.receipts.c, inbox.c, schema.events.c
     subjects = [f"command:{command_id}" for command_id in command_ids]
-    archived_columns = ARCHIVED[tables.events].c
+    archived_columns = ARCHIVED[schema.events].c
     answer_columns, archived_answer_columns = (
         (columns.subject, columns.sequence, columns.at, columns.body)
         for columns in (event_columns, archived_columns)

@@ -25,12 +25,12 @@ from ops.web.operating import Operator
 from ops.web.orders import OrderId
 from ops.web.problems import Fault, Problem
 from workers.inbox import Knock
-from workers.reading import Reader
-
-router = APIRouter(prefix="/ops/api/orders/{order_id}", include_in_schema=False)
-
+from workers.queries.reader import Reader
 
 log = structlog.get_logger()
+
+
+router = APIRouter(prefix="/ops/api/orders/{order_id}", include_in_schema=False)
 
 
 Shown = dict[str, Any]

@@ -11,18 +11,27 @@ from pydantic import BaseModel, Field
 from ops.reports import described
 from ops.web.desk import AtDesk, Desk, Staff
 from ops.web.problems import Problem, documented
-from workers.reports.breakdown import By
-from workers.reports.catalogue import Name, Report
+from workers.queries.reports import Name, Report
+from workers.queries.reports.grouping import By
 
 router = APIRouter(tags=["reports"])
 
+
 BUSY_S = 5
+
+
 LONGEST_H = 24 * 366
 
+
 Fen = Annotated[int, Field(description="In fen.")]
+
+
 Share = Annotated[float | None, Field(description="A part of 1; null of nothing.")]
 
+
 Broken = Literal["client", "creator", "mcn", "task_type", "month"]
+
+
 BrokenBy = Annotated[
     Broken | None, Query(description="What rows are about; left out, there is one of everything.")
 ]

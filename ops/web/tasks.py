@@ -15,9 +15,9 @@ from ops.web.auth import Caller
 from ops.web.desk import Asking, AtDesk
 from ops.web.orders import IDS, Moment
 from ops.web.problems import Fault, Problem, documented
-from workers import tasks
-from workers.pages import BadCursor
-from workers.wanted import Wanted
+from workers.queries import order_lists
+from workers.queries.order_filters import Wanted
+from workers.queries.order_lists import BadCursor
 
 router = APIRouter(tags=["tasks"])
 
@@ -81,7 +81,9 @@ def list_tasks(
     if order_filter is None:
         return {"tasks": [], "next": None}
     try:
-        page = tasks.tasks(context.engine, order_filter, cursor=filters.cursor, limit=filters.limit)
+        page = order_lists.tasks(
+            context.engine, order_filter, cursor=filters.cursor, limit=filters.limit
+        )
     except BadCursor as error:
         fault = Fault(field="cursor", detail="`next` of a page is wanted")
         raise Problem(422, str(error), errors=[fault]) from None

@@ -8,8 +8,8 @@ import pytest
 import redis
 
 from ops.up import Formation, command
+from workers.queue.redis import connect
 from workers.settings import Settings
-from workers.wire import connect
 
 PROGRAMS = ("migrate", "worker.1", "relay", "scheduler")
 

@@ -18,16 +18,25 @@ from ops.up import Formation, command
 from tests.integration import letters
 from tests.integration.terminal import EARNEST, environ, spoken
 from tests.patience import eventually
-from workers import tables
-from workers.database import open_database, reading
+from workers.database import schema
+from workers.database.engine import open_database, reading
 from workers.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 
+
 ORDERS = [f"o{number:04}" for number in range(6_000)]
+
+
 MORE = timedelta(hours=3)
+
+
 WHY = ("--reason", "the payment provider was down", "--as", "ann")
+
+
 TOGETHER = 50
+
+
 PATIENCE_S = 200.0
 
 
@@ -60,7 +69,7 @@ def engine(up: Settings) -> Iterator[Engine]:
 
 def extended(engine: Engine) -> list[Any]:
     """Return, of each time that more was given, the order and both deadlines."""
-    table = tables.events.c
+    table = schema.events.c
     query = select(table.subject, table.body).where(table.type == "deadline.extended")
     with reading(engine) as connection:
         extensions = [(row.subject, json.loads(row.body)) for row in connection.execute(query)]
@@ -69,7 +78,7 @@ def extended(engine: Engine) -> list[Any]:
 
 def count(engine: Engine) -> int:
     with reading(engine) as connection:
-        query = select(func.count()).where(tables.events.c.type == "deadline.extended")
+        query = select(func.count()).where(schema.events.c.type == "deadline.extended")
         return int(connection.execute(query).scalar_one())
 
 

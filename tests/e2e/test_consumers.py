@@ -20,12 +20,15 @@ from tests.e2e.strangers import EXAMPLES, node, python, running
 from tests.integration import letters
 from tests.patience import eventually
 from tests.unit.controls import DEPOSIT
-from workers import groups
 from workers.client import Client
-from workers.retention import EVENTS, Limits
-from workers.wire import connect
+from workers.outbox import streams as event_streams
+from workers.outbox.streams import EVENTS
+from workers.queue.redis import connect
+from workers.settings import Limits
 
 CROWD = 60
+
+
 IDLE_MS = "300"
 
 
@@ -53,6 +56,8 @@ def notices_mjs(place: Path) -> list[str]:
 
 
 Read = Callable[[Path], list[str]]
+
+
 LANGUAGES = {"py": (python, notices_py), "mjs": (node, notices_mjs)}
 
 
@@ -92,7 +97,7 @@ def all_settled(client: redis.Redis, start: str, tag: str) -> bool:
     """Tell whether the consumers have settled all that both campaigns brought about."""
     try:
         accepted_ids = published(client, start, "order.accepted")
-        (group,) = groups.groups(client, Limits())
+        (group,) = event_streams.groups(client, Limits())
     except (redis.RedisError, TransientError):
         return False
     # A relay that finds Redis restarted says what it said last again: others' events too.
@@ -102,11 +107,11 @@ def all_settled(client: redis.Redis, start: str, tag: str) -> bool:
 
 def begin(client: redis.Redis) -> str:
     """Register the consumers' group, alone, where the stream ends now; return where that is."""
-    for group in groups.groups(client, Limits()):
-        groups.delete(client, group.stream, group.name)
+    for group in event_streams.groups(client, Limits()):
+        event_streams.delete(client, group.stream, group.name)
     entries: Any = client.xrevrange(EVENTS, count=1)
     start = entries[0][0].decode() if entries else "0-0"
-    groups.create(client, EVENTS, "notices", start=start)
+    event_streams.create(client, EVENTS, "notices", start=start)
     return start
 
 

@@ -19,15 +19,19 @@ from sqlalchemy import func, select
 
 from ops.up import Formation
 from tests.patience import eventually
-from workers import tables
-from workers.database import open_database, reading
-from workers.door_tables import inbox
+from workers.database import schema
+from workers.database.engine import open_database, reading
+from workers.database.schema import inbox
 from workers.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
+
 TEN_THOUSAND = 10_000
+
+
 BATCH = 250
+
 
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"
@@ -137,12 +141,12 @@ def check_each_settled_once(formation: Formation) -> None:
             return int(connection.execute(select(func.count()).select_from(inbox)).scalar_one())
 
     eventually(lambda: unsettled() == 0, timeout_s=120)
-    id_filter = tables.receipts.c.command_id.like("command-%")
+    id_filter = schema.receipts.c.command_id.like("command-%")
     with reading(engine) as connection:
-        query = select(tables.receipts.c.outcome, tables.receipts.c.reason).where(id_filter)
+        query = select(schema.receipts.c.outcome, schema.receipts.c.reason).where(id_filter)
         outcomes = Counter(tuple(row) for row in connection.execute(query))
-        bodies = select(tables.events.c.body).where(
-            tables.events.c.subject.like("command:command-%")
+        bodies = select(schema.events.c.body).where(
+            schema.events.c.subject.like("command:command-%")
         )
         answers = [json.loads(body) for body in connection.execute(bodies).scalars()]
     engine.dispose()

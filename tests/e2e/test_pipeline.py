@@ -24,15 +24,16 @@ from ops.simulate import Step
 from ops.up import Formation, command
 from tests.e2e.stories import PLOTS, Stories
 from tests.patience import eventually
-from workers import audit, schema, tables
 from workers.client import Client
-from workers.clock import from_us, to_us
-from workers.database import open_database, reading
-from workers.reading import Reader
-from workers.retention import EVENTS
+from workers.database import schema
+from workers.database.engine import open_database, reading
+from workers.database.repository import Store
+from workers.outbox.streams import EVENTS
+from workers.queries import audit
+from workers.queries.reader import Reader
+from workers.queue.redis import connect
 from workers.settings import Settings
-from workers.store import Store
-from workers.wire import connect
+from workers.timestamps import from_us, to_us
 
 ORDERS = 6 * len(PLOTS)
 
@@ -195,13 +196,13 @@ def test_what_is_killed_and_wiped_on_the_way_changes_nothing_in_the_end(
 
 def nothing_waits(run: Run) -> bool:
     """Tell whether time will soon change no order; an arbitrator may still take a month."""
-    column, until_us = tables.orders.c.wake_at, to_us(datetime.now(UTC) + LONG_AFTER)
+    column, until_us = schema.orders.c.wake_at, to_us(datetime.now(UTC) + LONG_AFTER)
     with reading(run.reader.store.engine) as connection:
         return connection.execute(select(column).where(column < until_us)).first() is None
 
 
 def everything_is_published(run: Run) -> bool:
-    table = tables.events
+    table = schema.events
     with reading(run.reader.store.engine) as connection:
         query = select(func.count()).where(table.c.published_at.is_(None))
         return connection.execute(query).scalar() == 0

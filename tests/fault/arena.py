@@ -27,21 +27,23 @@ from tests.fault.plots import POLICY
 from tests.fault.proxy import Proxy
 from tests.fault.traffic import Consumer, Habits, Sender
 from tests.patience import eventually
-from workers import tables
 from workers.client import Client
-from workers.clock import now_us
-from workers.database import open_database, reading
-from workers.door import GRACE
-from workers.reading import Reader
+from workers.database import schema
+from workers.database.engine import open_database, reading
+from workers.database.repository import Store
+from workers.queries.reader import Reader
+from workers.queue.redis import connect
+from workers.queue.watermark import GRACE
 from workers.settings import Settings, redis_socket, redis_url
-from workers.store import Store
-from workers.wire import connect
+from workers.timestamps import now_us
 
 REST_S = 60.0
 """How long after the last blow everything may take to come to rest."""
 
+
 CROWD_PER_S = 1_000
 """Deadlines due at once that are enforced, told and read here in a second, at least."""
+
 
 LOOK_S = 0.05
 
@@ -173,7 +175,7 @@ class Arena:
 
     def _at_rest(self) -> bool:
         """Tell whether nothing waits for time to pass, and everything has been read."""
-        orders, events = tables.orders, tables.events
+        orders, events = schema.orders, schema.events
         try:
             with reading(self.engine) as connection:
                 # What is cheap to see comes first: this machine has other things to do.

@@ -9,10 +9,12 @@ from typing import Any
 
 import redis
 
-from workers.clock import now_us
-from workers.wire import COMMANDS, WAKEUPS, Keys
+from workers.queue.redis import COMMANDS, WAKEUPS, Keys
+from workers.timestamps import now_us
 
 VICTIM = "o-victim"
+
+
 FORGED = "cmd-forged"
 
 

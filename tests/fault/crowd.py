@@ -12,15 +12,18 @@ from models.policy import Policy
 from tests.doors import FixedDoor
 from tests.fault.evidence import Submission
 from tests.fault.plots import POLICY, Author, Life
-from workers.clock import MICROSECOND, from_us, now_us, to_us
-from workers.migrate import migrate
-from workers.settle import Settler
-from workers.store import Store
-from workers.turns import Received
+from workers.database.migrations import migrate
+from workers.database.repository import Store
+from workers.processing.processor import Settler
+from workers.queue.messages import Received
+from workers.timestamps import MICROSECOND, from_us, now_us, to_us
 
 BATCH = 500
+
+
 SETTLED_A_SECOND = 2_000
 """How fast orders are placed here, at least: they must not be due before all are there."""
+
 
 START_UP = timedelta(seconds=20)
 """Until the processes are up, and trust a wire that has just begun to remember."""

@@ -21,7 +21,7 @@ from tests.fault.journey import (
     unpublished,
 )
 from tests.fault.tripwire import Mode
-from workers import consumer
+from workers.queue import consumer
 
 
 @dataclass(slots=True)

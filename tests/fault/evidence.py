@@ -10,11 +10,11 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from models.policy import Policy
-from workers import rows, tables
-from workers.clock import optional_us
-from workers.database import reading
-from workers.store import Store
-from workers.streams import cloud_event
+from workers.database import mappers, schema
+from workers.database.engine import reading
+from workers.database.repository import Store
+from workers.outbox.streams import cloud_event
+from workers.timestamps import optional_us
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +116,14 @@ def read_evidence(
     """Read the database's side, in one view of it."""
     policies = Store(engine, Policy()).known_policies()
     with reading(engine) as connection:
-        table = tables.receipts
+        table = schema.receipts
         receipts = connection.execute(select(table)).all()
-        table = tables.events
+        table = schema.events
         events = connection.execute(select(table).order_by(table.c.subject, table.c.sequence)).all()
-        postings = connection.execute(select(tables.postings)).all()
-        orders = connection.execute(select(tables.orders)).all()
-        dead_letter_stamps = connection.execute(select(tables.dead_letters.c.stamp)).scalars().all()
-        quarantined_ids = connection.execute(select(tables.quarantine.c.message_id)).scalars().all()
+        postings = connection.execute(select(schema.postings)).all()
+        orders = connection.execute(select(schema.orders)).all()
+        dead_letter_stamps = connection.execute(select(schema.dead_letters.c.stamp)).scalars().all()
+        quarantined_ids = connection.execute(select(schema.quarantine.c.message_id)).scalars().all()
     return Evidence(
         outcomes=[
             Outcome(receipt.command_id, receipt.outcome, receipt.reason, receipt.received_at)
@@ -161,7 +161,7 @@ def _sides(row: Any) -> tuple[Side, Side]:  # noqa: ANN401 - a row of the postin
 
 
 def _standing(row: Any, policies: dict[str, Policy]) -> Standing:  # noqa: ANN401 - a row of orders
-    lapses_at = rows.read_order(row.document, policies).lapses_at
+    lapses_at = mappers.read_order(row.document, policies).lapses_at
     return Standing(
         row.order_id,
         row.state,

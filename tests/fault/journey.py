@@ -22,20 +22,21 @@ from models.service.unit_of_work import Book
 from ops.play import read_steps
 from ops.simulate import INSTANT, World
 from tests.fault.tripwire import Died, Tripwire
-from workers import schema, tables, wakeups
-from workers.broker import EarnestBroker
 from workers.client import Client
-from workers.clock import MICROSECOND
-from workers.database import open_database, reading, writing
-from workers.door import RedisDoor
-from workers.envelope import Bundle
-from workers.quarantine import quarantine
-from workers.relay import Relay, ring
-from workers.retention import EVENTS
-from workers.settle import Settler
-from workers.store import Store
-from workers.turns import PATIENCE
-from workers.wire import QUEUES, Keys, Scripts, connect
+from workers.database import schema
+from workers.database.engine import open_database, reading, writing
+from workers.database.repository import Store
+from workers.outbox.relay import Relay, ring
+from workers.outbox.streams import EVENTS
+from workers.processing import wakeups
+from workers.processing.batch import PATIENCE
+from workers.processing.failures import quarantine
+from workers.processing.processor import Settler
+from workers.queue.broker import EarnestBroker
+from workers.queue.messages import Bundle
+from workers.queue.redis import QUEUES, Keys, Scripts, connect
+from workers.queue.watermark import RedisDoor
+from workers.timestamps import MICROSECOND
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
 
@@ -275,13 +276,13 @@ FACTS_COUNTED = ("events", "reminders", "deadlines")
 
 
 def unpublished(state: State) -> list[Any]:
-    column_names = tables.events.c.keys()
+    column_names = schema.events.c.keys()
     index = column_names.index("published_at")
     return [row for row in state["events"] if row[index] is None]
 
 
 def event_ids(state: State) -> set[str]:
-    column_names = tables.events.c.keys()
+    column_names = schema.events.c.keys()
     subject, sequence = column_names.index("subject"), column_names.index("sequence")
     return {f"{row[subject]}/{row[sequence]}" for row in state["events"]}
 

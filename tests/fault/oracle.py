@@ -16,12 +16,12 @@ from models.service.unit_of_work import Book
 from ops.simulate import Step, World
 from tests.fault.checker import Fault, Kind
 from tests.fault.evidence import Evidence
-from workers import tables
-from workers.audit import audit
-from workers.clock import MICROSECOND, from_us
-from workers.database import reading
-from workers.store import Store
-from workers.turns import PATIENCE
+from workers.database import schema
+from workers.database.engine import reading
+from workers.database.repository import Store
+from workers.processing.batch import PATIENCE
+from workers.queries.audit import audit
+from workers.timestamps import MICROSECOND, from_us
 
 # Short of the fortnight in which a first work is due: nobody works in these trials.
 LONG_AFTER = timedelta(days=12)
@@ -48,11 +48,11 @@ def replayed(engine: Engine, evidence: Evidence, policy: Policy) -> Iterator[Fau
         if submission.command_id
     }
     with reading(engine) as connection:
-        table = tables.receipts
+        table = schema.receipts
         query = select(table).order_by(table.c.received_at, table.c.stamp)
         receipts = [row for row in connection.execute(query) if row.command_id in texts]
         orders = connection.execute(
-            select(tables.orders.c.order_id, tables.orders.c.policy_version)
+            select(schema.orders.c.order_id, schema.orders.c.policy_version)
         ).all()
     policies_by_version = Store(engine, policy).known_policies()
     policy_by_order = {

@@ -11,7 +11,7 @@ from random import Random
 from models import money
 from models.fields import instant_text
 from models.policy import Policy
-from workers.clock import MICROSECOND, SECOND_US, from_us, now_us
+from workers.timestamps import MICROSECOND, SECOND_US, from_us, now_us
 
 POLICY = Policy(
     deposit_window=timedelta(seconds=3),
@@ -25,6 +25,7 @@ POLICY = Policy(
     nudge_limit=2,
 )
 """The usual rules with seconds for hours and days: deadlines fall while things break."""
+
 
 EDGE_US = 40_000
 """How near to its deadline somebody acts who acts at the last moment, in microseconds."""
@@ -218,6 +219,7 @@ def muddled(life: Life) -> Plot:
 
 
 BACKWARDS = 0.5
+
 
 PLOTS: tuple[Callable[[Life], Plot], ...] = (
     unpaid,

@@ -24,12 +24,13 @@ from tests.fault.evidence import Delivery, Submission, read_evidence
 from tests.fault.journey import SCENARIOS
 from tests.fault.oracle import books, replayed
 from tests.waking import pass_time
-from workers.clock import MICROSECOND, to_us
-from workers.database import open_database
-from workers.migrate import migrate
-from workers.settle import Settler
-from workers.store import Store
-from workers.turns import PATIENCE, Received
+from workers.database.engine import open_database
+from workers.database.migrations import migrate
+from workers.database.repository import Store
+from workers.processing.batch import PATIENCE
+from workers.processing.processor import Settler
+from workers.queue.messages import Received
+from workers.timestamps import MICROSECOND, to_us
 
 pytestmark = pytest.mark.fault
 

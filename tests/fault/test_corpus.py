@@ -11,12 +11,13 @@ from models.policy import Policy
 from tests.fault import every_call
 from tests.fault.corpus import Bad, corpus
 from tests.fault.journey import Moment, Pipeline, State
-from workers.clock import from_us, now_us
-from workers.database import open_database
-from workers.migrate import migrate
-from workers.wire import COMMANDS, Keys
+from workers.database.engine import open_database
+from workers.database.migrations import migrate
+from workers.queue.redis import COMMANDS, Keys
+from workers.timestamps import from_us, now_us
 
 pytestmark = pytest.mark.fault
+
 
 CORPUS = list(corpus())
 

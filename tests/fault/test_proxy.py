@@ -11,7 +11,7 @@ from redis.retry import Retry
 
 from tests.fault.proxy import Proxy, Weather
 from tests.patience import eventually
-from workers.wire import connect
+from workers.queue.redis import connect
 
 pytestmark = pytest.mark.fault
 

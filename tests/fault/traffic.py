@@ -17,8 +17,8 @@ import redis
 from models.errors import TransientError
 from tests.fault.evidence import Delivery, Submission
 from tests.fault.plots import Answer, Ask, Author, Plot
-from workers.clock import SECOND_US, now_us, to_us
-from workers.retention import EVENTS
+from workers.outbox.streams import EVENTS
+from workers.timestamps import SECOND_US, now_us, to_us
 
 ROUND_S = 0.03
 

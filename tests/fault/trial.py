@@ -12,7 +12,7 @@ from tests.fault.checker import Fault, Kind, check, lateness_s, recovery_s
 from tests.fault.faults import Trouble
 from tests.fault.oracle import books, replayed
 from tests.fault.plots import POLICY
-from workers.clock import now_us
+from workers.timestamps import now_us
 
 WARM_UP_S = 2.0
 

@@ -10,10 +10,10 @@ from dramatiq.broker import MessageProxy
 
 from models.errors import Unavailable
 from tests.integration.rosters import registration
-from workers.broker import EarnestBroker
-from workers.consumer import BundleConsumer
-from workers.envelope import Bundle, Delivery, Refused
-from workers.wire import COMMANDS, Keys
+from workers.queue.broker import EarnestBroker
+from workers.queue.consumer import BundleConsumer
+from workers.queue.messages import Bundle, Delivery, Refused
+from workers.queue.redis import COMMANDS, Keys
 
 KEYS = Keys(COMMANDS)
 

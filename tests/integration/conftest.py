@@ -10,8 +10,8 @@ import structlog
 from sqlalchemy import Engine
 
 from tests.integration.desk import Desk
-from workers.database import open_database
-from workers.wire import connect
+from workers.database.engine import open_database
+from workers.queue.redis import connect
 
 
 @pytest.fixture(autouse=True, scope="session")

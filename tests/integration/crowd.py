@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 
 from models.orders.order import Order
 from tests.unit.controls import HISTORIES, START, story_of
-from workers import bulk, rows, schema
-from workers.database import writing
+from workers.database import bulk, mappers, schema
+from workers.database.engine import writing
 
 MOMENT = timedelta(seconds=1)
 
@@ -28,7 +28,7 @@ def order(situation: str, order_id: str, creator_id: str, placed_at: datetime) -
     """Write an order as the table has it."""
     model, order_placed = _model(situation)
     order_copy = replace(model, order_id=order_id, creator_id=creator_id, placed_at=placed_at)
-    return rows.new_order_row(order_copy, order_placed)
+    return mappers.new_order_row(order_copy, order_placed)
 
 
 def crowd(count: int, creators: Sequence[str]) -> list[dict[str, Any]]:

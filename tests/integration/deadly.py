@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 from ops import notify
-from workers import main, settle, sitting
-from workers.logs import configure_logs
-from workers.process import stop_on_signals
+from workers import main
+from workers.processing import batch, processor
+from workers.processing.batch import Asked
+from workers.queue.messages import Received
+from workers.runtime import configure_logs, stop_on_signals
 from workers.settings import Settings
-from workers.sitting import Asked
-from workers.turns import Received
 
 MARK = "deadly"
 """What the deadly command's text contains."""
@@ -29,9 +29,9 @@ def run(deaths: Path, max_deaths: int) -> None:
             with deaths.open("a") as file:
                 file.write("x")
             os._exit(STATUS)
-        return sitting.read(submission)
+        return batch.read(submission)
 
-    vars(settle)["read"] = read
+    vars(processor)["read"] = read
     stopping = stop_on_signals()
     configure_logs("deadly")
     main.run(Settings.read(os.environ), stopping, notify.ready)

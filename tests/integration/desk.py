@@ -17,13 +17,15 @@ from models.service.outcome import Settlement
 from tests.doors import FixedDoor
 from tests.unit.controls import DEPOSIT, HISTORIES, START, Story, place, take
 from tests.waking import pass_time
-from workers import audit, rows, schema, shelves, tables
-from workers.archive_tables import ARCHIVED, whole
-from workers.database import reading
-from workers.reading import Reader
-from workers.settle import Settler
-from workers.store import Store
-from workers.turns import PATIENCE, Received
+from workers.database import mappers, schema
+from workers.database.archive_schema import ARCHIVED, whole
+from workers.database.engine import reading
+from workers.database.repository import Store
+from workers.processing.batch import PATIENCE
+from workers.processing.processor import Settler
+from workers.queries import audit
+from workers.queries.reader import Reader
+from workers.queue.messages import Received
 
 
 @dataclass(kw_only=True)
@@ -123,7 +125,7 @@ class Desk(Story):
 
     def published(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Return what consumers will see, in the order of recording."""
-        table = whole(tables.events)
+        table = whole(schema.events)
         query = select(table.c.body).order_by(table.c.position)
         query = query.where(table.c.type == kind) if kind else query
         with reading(self.engine) as connection:
@@ -139,9 +141,9 @@ class Desk(Story):
     def check(self) -> None:
         """Hold the database to the book, row by row, and to the laws of the books."""
         assert {order.order_id: order for order in self.reader.orders()} == self.book.orders
-        receipts = [rows.read_receipt(row) for row in self.rows("receipts")]
+        receipts = [mappers.read_receipt(row) for row in self.rows("receipts")]
         assert {receipt.command_id: receipt for receipt in receipts} == self.book.receipts
-        for mapper in shelves.SHELVES:
+        for mapper in mappers.SHELVES:
             records = map(mapper.read, self.rows(mapper.name))
             assert {getattr(record, mapper.key): record for record in records} == getattr(
                 self.book, mapper.name
@@ -153,7 +155,7 @@ class Desk(Story):
 
     def _stored_events(self) -> dict[str, list[Event]]:
         event_rows = sorted(self.rows("events"), key=lambda row: (row.subject, row.sequence))
-        events = map(rows.read_event, event_rows)
+        events = map(mappers.read_event, event_rows)
         return by_subject([event for event in events if event.fact.type != "command.settled"])
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from sqlalchemy import Engine
 
-from workers.database import open_database
+from workers.database.engine import open_database
 
 T = TypeVar("T")
 

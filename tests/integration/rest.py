@@ -9,10 +9,11 @@ from typing import Any
 from sqlalchemy import Engine, func, select, text
 
 from models.service.outcome import Settlement
+from scheduler import maintenance
 from tests.integration.desk import Desk
-from workers import archive, schema
-from workers.archive_tables import ARCHIVED
-from workers.database import reading, writing
+from workers.database import schema
+from workers.database.archive_schema import ARCHIVED
+from workers.database.engine import reading, writing
 
 LONG = timedelta(days=30)
 
@@ -46,7 +47,7 @@ class Resting(Desk):
     def put_away(self, *, older_than: timedelta = LONG) -> int:
         """Archive as if so much time had passed since the last word."""
         now = self.now + LONG
-        return archive.archive(self.store, archive.Due(now - older_than, now))
+        return maintenance.archive(self.store, maintenance.Due(now - older_than, now))
 
     def rest(self) -> Resting:
         """Bring everything to rest; one order at least is put away."""

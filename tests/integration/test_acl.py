@@ -13,25 +13,30 @@ import redis
 from sqlalchemy import Engine
 
 from models.errors import Unavailable
-from scheduler.ticks import Rescuer, Waker
+from scheduler.deadlines import Waker
+from scheduler.rescuer import Rescuer
 from tests import servers
 from tests.integration.desk import Desk
 from tests.integration.rosters import registration
 from tests.integration.terminal import spoken
 from tests.unit.controls import START
-from workers import groups, inbox, redrive, relay, retention, wakeups, watching
-from workers.broker import EarnestBroker
+from workers import inbox
 from workers.client import Client
-from workers.clock import from_us, now_us
-from workers.door import DoorClock, RedisDoor, open_door
-from workers.envelope import wrap
 from workers.inbox import Knock
-from workers.process import check_servers
-from workers.relay import Relay
-from workers.retention import Limits
-from workers.settings import project_root
-from workers.streams import MEMORY
-from workers.wire import COMMANDS, WAKEUPS, Keys, Scripts, connect
+from workers.outbox import relay
+from workers.outbox import streams as event_streams
+from workers.outbox.relay import Relay
+from workers.outbox.streams import MEMORY
+from workers.processing import wakeups
+from workers.queries import monitoring
+from workers.queue import redelivery
+from workers.queue.broker import EarnestBroker
+from workers.queue.messages import wrap
+from workers.queue.redis import COMMANDS, WAKEUPS, Keys, Scripts, connect
+from workers.queue.watermark import DoorClock, RedisDoor, open_door
+from workers.server_checks import check_servers
+from workers.settings import Limits, project_root
+from workers.timestamps import from_us, now_us
 
 RULES = project_root() / "deploy" / "redis.acl"
 
@@ -161,16 +166,24 @@ FORBIDDEN: dict[str, list[tuple[object, ...]]] = {
         ("ZREM", Keys(COMMANDS).pending, "id"),
         ("SET", Keys(COMMANDS).floor, 1),
         ("HSET", Keys(COMMANDS).attempts, "id", 3),
-        ("XADD", retention.EVENTS, "*", "event", "forged"),
-        ("XREAD", "STREAMS", retention.EVENTS, 0),
+        ("XADD", event_streams.EVENTS, "*", "event", "forged"),
+        ("XREAD", "STREAMS", event_streams.EVENTS, 0),
     ],
-    "worker": [("FLUSHALL",), ("KEYS", "*"), ("XADD", retention.EVENTS, "*", "event", "forged")],
-    "scheduler": [("FLUSHALL",), ("XADD", retention.EVENTS, "*", "event", "forged"), ("KEYS", "*")],
+    "worker": [
+        ("FLUSHALL",),
+        ("KEYS", "*"),
+        ("XADD", event_streams.EVENTS, "*", "event", "forged"),
+    ],
+    "scheduler": [
+        ("FLUSHALL",),
+        ("XADD", event_streams.EVENTS, "*", "event", "forged"),
+        ("KEYS", "*"),
+    ],
     "relay": [
         ("FLUSHALL",),
         ("LRANGE", Keys(COMMANDS).waiting, 0, -1),
-        ("DEL", retention.EVENTS),
-        ("XDEL", retention.EVENTS, "0-1"),
+        ("DEL", event_streams.EVENTS),
+        ("XDEL", event_streams.EVENTS, "0-1"),
         ("RPUSH", Keys(COMMANDS).waiting, "forged"),
     ],
     "web": [
@@ -179,17 +192,17 @@ FORBIDDEN: dict[str, list[tuple[object, ...]]] = {
         ("EVAL", "while true do end", 0),
         ("HGETALL", Keys(COMMANDS).messages),
         ("HSET", Keys(COMMANDS).messages, "id", "overwritten"),
-        ("XADD", retention.EVENTS, "*", "event", "forged"),
-        ("XTRIM", retention.EVENTS, "MAXLEN", 0),
+        ("XADD", event_streams.EVENTS, "*", "event", "forged"),
+        ("XTRIM", event_streams.EVENTS, "MAXLEN", 0),
         ("LPOP", relay.BELL),
     ],
     "subscriber": [
         ("FLUSHALL",),
-        ("XADD", retention.EVENTS, "*", "event", "forged"),
-        ("XTRIM", retention.EVENTS, "MAXLEN", 0),
-        ("XDEL", retention.EVENTS, "0-1"),
-        ("XGROUP", "DESTROY", retention.EVENTS, "g"),
-        ("XGROUP", "SETID", retention.EVENTS, "g", "0"),
+        ("XADD", event_streams.EVENTS, "*", "event", "forged"),
+        ("XTRIM", event_streams.EVENTS, "MAXLEN", 0),
+        ("XDEL", event_streams.EVENTS, "0-1"),
+        ("XGROUP", "DESTROY", event_streams.EVENTS, "g"),
+        ("XGROUP", "SETID", event_streams.EVENTS, "g", "0"),
         ("HGETALL", Keys(COMMANDS).messages),
         ("RPUSH", Keys(COMMANDS).waiting, "forged"),
     ],
@@ -205,7 +218,7 @@ def test_a_role_can_do_nothing_else(role: Role, name: str) -> None:
 @pytest.mark.usefixtures("loaded")
 @pytest.mark.parametrize("script", ["fetch", "ack", "rescue", "release", "mend", "split"])
 def test_a_producer_gains_nothing_from_the_other_scripts(role: Role, script: str) -> None:
-    text = Path(project_root() / "workers" / "lua" / f"{script}.lua").read_text()
+    text = Path(project_root() / "workers" / "queue" / "lua" / f"{script}.lua").read_text()
     sha = role("worker").script_load(text)
     keys = [Keys(COMMANDS).waiting, Keys(COMMANDS).messages, Keys(COMMANDS).pending]
     assert refused(role("producer"), "EVALSHA", sha, 8, *keys, *[Keys(COMMANDS).bell] * 5, "1")
@@ -236,11 +249,11 @@ def test_a_worker_can_start_and_keep_the_door(role: Role, sqlite_engine: Engine)
 def test_events_are_published_by_one_and_read_by_another(role: Role, sqlite_engine: Engine) -> None:
     desk, reader = Desk(engine=sqlite_engine), role("subscriber")
     desk.admit()
-    role("relay").xgroup_create(retention.EVENTS, "g", mkstream=True)
+    role("relay").xgroup_create(event_streams.EVENTS, "g", mkstream=True)
     assert relay.Relay(sqlite_engine, role("relay")).run_once() > 0
-    streams: Any = reader.xreadgroup("g", "c", {retention.EVENTS: ">"})
+    streams: Any = reader.xreadgroup("g", "c", {event_streams.EVENTS: ">"})
     ((_, entries),) = streams
-    assert reader.xack(retention.EVENTS, "g", entries[0][0]) == 1
+    assert reader.xack(event_streams.EVENTS, "g", entries[0][0]) == 1
 
 
 def test_the_relay_can_publish_tell_again_and_trim(role: Role, sqlite_engine: Engine) -> None:
@@ -251,17 +264,17 @@ def test_the_relay_can_publish_tell_again_and_trim(role: Role, sqlite_engine: En
     role("relay").set(MEMORY, "somebody else")
     assert publisher.run_once() == 0
     assert publisher.retention.run_once() == 0
-    assert role("subscriber").xrange(retention.EVENTS)
+    assert role("subscriber").xrange(event_streams.EVENTS)
 
 
 def test_the_web_process_can_hand_in_and_watch(role: Role, sqlite_engine: Engine) -> None:
     client = role("web")
     assert DoorClock(client).now() > 0
     admissions, rows = inbox.admit(sqlite_engine, DoorClock(client).take, [[KNOCK]])
-    assert redrive.hand_in(client, rows) == 1
-    assert redrive.sweep(sqlite_engine, role("scheduler"), admissions[0].received_at[0] + 1) == 0
-    queue_report = watching.queues(sqlite_engine, client)
+    assert redelivery.hand_in(client, rows) == 1
+    assert redelivery.sweep(sqlite_engine, role("scheduler"), admissions[0].received_at[0] + 1) == 0
+    queue_report = monitoring.queues(sqlite_engine, client)
     assert queue_report["redis"] == "up"
-    assert groups.groups(client, Limits()) is not None
+    assert event_streams.groups(client, Limits()) is not None
     assert RedisDoor(client, sqlite_engine).watermark(()) is not None
     relay.ring(client)

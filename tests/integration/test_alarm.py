@@ -8,13 +8,12 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from scheduler import alarm
-from scheduler.alarm import BACKLOG, Alarm
-from scheduler.ticks import Waker
+from scheduler import deadlines
+from scheduler.deadlines import BACKLOG, Alarm, Waker
 from tests.integration.desk import Desk
 from tests.unit.controls import START
-from workers.door import BEGINNING
-from workers.wire import COMMANDS, EPOCH, Keys
+from workers.queue.redis import COMMANDS, EPOCH, Keys
+from workers.queue.watermark import BEGINNING
 
 LATER = timedelta(days=2)
 
@@ -43,7 +42,7 @@ def test_it_is_not_repeated_with_every_tick_and_lifted_once(
     with capture_logs() as logs:
         for _ in range(50):
             backlog_alarm.look(present - 2 * BACKLOG, present)
-        monkeypatch.setattr(alarm, "AGAIN_S", 0.0)
+        monkeypatch.setattr(deadlines, "AGAIN_S", 0.0)
         backlog_alarm.not_before = 0.0
         backlog_alarm.look(present - 2 * BACKLOG, present)
         for _ in range(50):

@@ -13,13 +13,15 @@ from tests.integration.desk import Desk
 from tests.integration.terminal import earnest
 from tests.servers import missing
 from tests.unit.controls import BALANCE, place
-from workers.clock import to_us
 from workers.settings import project_root
+from workers.timestamps import to_us
 
 FEN = (
     *("original_amount_fen", "amount_fen", "fee_fen", "total_fen", "deposit_fen"),
     *("held_fen", "balance_due_fen", "forfeited_fen"),
 )
+
+
 COLUMNS = {
     "orders": {
         "whole": (*FEN, "mcn_share_bps", "revisions", "sequence"),
@@ -44,6 +46,8 @@ COLUMNS = {
         "text": ("subject", "order_id", "source", "target"),
     },
 }
+
+
 TYPES = {
     "pandas": {
         "whole": "int64",

@@ -12,18 +12,19 @@ from sqlalchemy import Engine, text
 from models.lifecycle import FINAL, State
 from ops.explain import explain
 from ops.web.outcomes import standings
+from scheduler import maintenance
 from tests.filled import fill
 from tests.integration.rest import LONG, Resting, halves
 from tests.integration.terminal import earnest
 from tests.unit.controls import BALANCE, DEPOSIT, START, place, span, take
-from workers import archive, audit, pages, watching
-from workers.database import writing
-from workers.exports import EXPORTS
-from workers.exports import pages as exported
-from workers.reports.catalogue import BREAKDOWNS, Report
-from workers.resend import recorded
-from workers.tasks import tasks
-from workers.wanted import Wanted
+from workers.database.engine import writing
+from workers.outbox.recovery import recorded
+from workers.queries import audit, monitoring, order_lists
+from workers.queries.exports import EXPORTS
+from workers.queries.exports import pages as exported
+from workers.queries.order_filters import Wanted
+from workers.queries.order_lists import tasks
+from workers.queries.reports import BREAKDOWNS, Report
 
 ENDINGS = (
     *("expired_unpaid", "expired_offer", "declined", "cancelled_offered", "cancelled_by_a_ban"),
@@ -126,7 +127,7 @@ def test_every_reader_finds_an_order_at_rest(near: Resting, situation: str) -> N
 def everything_read(desk: Resting) -> dict[str, Any]:
     """Return what every reader of orders, events and money says."""
     reader, order_filter = desk.reader, Wanted(creator="k1")
-    first_page = pages.page(desk.store, order_filter, limit=1)
+    first_page = order_lists.page(desk.store, order_filter, limit=1)
     answers = [(row.subject, row.sequence) for row in desk.rows("events") if "cmd" in row.subject]
     return {
         "orders": list(reader.orders()),
@@ -138,12 +139,12 @@ def everything_read(desk: Resting) -> dict[str, Any]:
         ),
         "recorded": [row for page in recorded(desk.engine, START, None) for row in page],
         "endings": reader.endings(),
-        "states": watching.states(desk.engine),
+        "states": monitoring.states(desk.engine),
         "balances": reader.balances(),
         "lateness": sorted(reader.lateness()),
         "tasks": tasks(desk.engine, order_filter, limit=1),
         "reports": [list(report.rows(desk.engine)) for report in reports(desk)],
-        "pages": [first_page, pages.page(desk.store, order_filter, cursor=first_page.cursor)],
+        "pages": [first_page, order_lists.page(desk.store, order_filter, cursor=first_page.cursor)],
         "explained": explain(desk.store, "o1", at=desk.now),
         "exports": [list(exported(desk.store, export)) for export in EXPORTS.values()],
         "audit": reader.audit(),
@@ -190,12 +191,12 @@ def test_an_order_of_which_more_is_expected_stays(desk: Resting, reason: str) ->
     desk.publish()
     window = desk.policy.late_notice_window
     now = desk.order().entered_at + (window if reason == "may be reinstated" else 10 * window)
-    assert archive.archive(desk.store, archive.Due(now, now)) == 0
-    assert archive.count(desk.store, archive.Due(now, now)) == (0, int(reason != "is open"))
+    assert maintenance.archive(desk.store, maintenance.Due(now, now)) == 0
+    assert maintenance.count(desk.store, maintenance.Due(now, now)) == (0, int(reason != "is open"))
     if reason == "may be reinstated":
         late = now + span("1us")
-        assert archive.count(desk.store, archive.Due(late, late)) == (1, 0)
-        assert archive.archive(desk.store, archive.Due(late, late)) == 1
+        assert maintenance.count(desk.store, maintenance.Due(late, late)) == (1, 0)
+        assert maintenance.archive(desk.store, maintenance.Due(late, late)) == 1
 
 
 def test_an_order_stays_until_its_time_and_its_events_have_come(desk: Resting) -> None:
@@ -204,9 +205,9 @@ def test_an_order_stays_until_its_time_and_its_events_have_come(desk: Resting) -
     assert desk.put_away(older_than=timedelta(0)) == 0
     desk.publish()
     ended_at, now = desk.order().entered_at, desk.now + LONG
-    early = archive.Due(ended_at - span("1us"), now)
-    assert archive.archive(desk.store, early) == 0
-    assert archive.archive(desk.store, archive.Due(ended_at, now)) == 1
+    early = maintenance.Due(ended_at - span("1us"), now)
+    assert maintenance.archive(desk.store, early) == 0
+    assert maintenance.archive(desk.store, maintenance.Due(ended_at, now)) == 1
 
 
 def test_the_newest_event_stays_so_that_its_number_is_not_given_again(desk: Resting) -> None:
@@ -231,9 +232,9 @@ def test_batches_are_as_large_as_asked_and_those_that_ended_first_go_first(desk:
         desk.ask("cancel_order", "client", order_id=f"o{number}")
         desk.now += span("1h")
     desk.publish()
-    due = archive.Due(desk.now, desk.now)
-    assert archive.count(desk.store, due) == (5, 0)
-    assert [archive.archive(desk.store, due, limit=2) for _ in range(4)] == [2, 2, 1, 0]
+    due = maintenance.Due(desk.now, desk.now)
+    assert maintenance.count(desk.store, due) == (5, 0)
+    assert [maintenance.archive(desk.store, due, limit=2) for _ in range(4)] == [2, 2, 1, 0]
     desk.check()
 
 

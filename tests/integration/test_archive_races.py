@@ -14,17 +14,18 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from scheduler.ticks import Archiver
+from scheduler import maintenance
+from scheduler.maintenance import Archiver
 from tests.filled import fill
 from tests.integration.races import at_once, engines_for
 from tests.integration.rest import Resting, halves
 from tests.integration.terminal import EARNEST, earnest, environ
 from tests.unit.controls import DEPOSIT
-from workers import archive, recall, tables
-from workers.database import open_database, writing
-from workers.settle import Settler
-from workers.store import Store
-from workers.turns import Received
+from workers.database import archive, schema
+from workers.database.engine import open_database, writing
+from workers.database.repository import Store
+from workers.processing.processor import Settler
+from workers.queue.messages import Received
 
 ROUNDS = 8
 """Orders raced for: in some rounds one comes first, in some the other."""
@@ -71,10 +72,10 @@ def test_a_late_payment_and_the_archiver_come_at_once(desk: Resting) -> None:
     (settler,) = others(desk, 1)
     for name in names:
         late_payment = payment(desk, f"late_{name}", name)
-        due = archive.Due(desk.order(name).entered_at, desk.now)
+        due = maintenance.Due(desk.order(name).entered_at, desk.now)
         at_once(
             partial(settler.settle, [late_payment]),
-            partial(archive.archive, desk.store, due, limit=1),
+            partial(maintenance.archive, desk.store, due, limit=1),
         )
     assert fates(desk) == [(name, "order_closed") for name in names]
     assert sum(halves(desk.engine)) == ROUNDS
@@ -122,7 +123,7 @@ def test_a_payment_that_waits_for_the_archiver_finds_the_order_where_it_went(
     while_open(
         desk,
         lambda connection: archive.put_away(
-            connection, connection.execute(select(tables.orders)).all()
+            connection, connection.execute(select(schema.orders)).all()
         ),
     )
 
@@ -130,21 +131,21 @@ def test_a_payment_that_waits_for_the_archiver_finds_the_order_where_it_went(
 def test_a_payment_that_waits_for_another_who_needs_the_order_finds_it_back(desk: Resting) -> None:
     desk.bring("declined")
     desk.rest()
-    while_open(desk, lambda connection: recall.bring_back(connection, ["o1"]))
+    while_open(desk, lambda connection: archive.bring_back(connection, ["o1"]))
 
 
 def test_two_archivers_share_the_work(desk: Resting) -> None:
     fill(desk.engine, 120, declined=True)
     desk.publish()
-    due = archive.Due(desk.now.replace(year=2100), desk.now.replace(year=2100))
+    due = maintenance.Due(desk.now.replace(year=2100), desk.now.replace(year=2100))
     with engines_for(desk.engine, 2) as engines:
         stores = [Store(engine, desk.policy) for engine in engines]
 
         def work(store: Store) -> int:
-            return sum(iter(lambda: archive.archive(store, due, limit=7), 0))
+            return sum(iter(lambda: maintenance.archive(store, due, limit=7), 0))
 
         shares = at_once(*(lambda store=store: work(store) for store in stores))
-    remaining = sum(iter(lambda: archive.archive(desk.store, due), 0))
+    remaining = sum(iter(lambda: maintenance.archive(desk.store, due), 0))
     assert sum(shares) + remaining == 120
     assert halves(desk.engine) == (0, 120)
     assert desk.reader.audit().findings == []

@@ -15,14 +15,19 @@ from tests.integration.desk import Desk
 from tests.integration.letters import Letter
 from tests.integration.races import at_once, engines_for
 from tests.unit.controls import DEPOSIT, MICRO, span
-from workers.settle import Settler
-from workers.store import Store
-from workers.turns import Received
+from workers.database.repository import Store
+from workers.processing.processor import Settler
+from workers.queue.messages import Received
 
 ROUNDS = 20
+
+
 CREATORS = [f"k{number:02}" for number in range(10, 10 + ROUNDS)]
 
+
 Settle = Callable[..., list[Received]]
+
+
 Table = tuple[Desk, list[Settle]]
 
 

@@ -17,9 +17,9 @@ from tests.integration.desk import Desk
 from tests.integration.workplace import Workplace, left, working
 from tests.patience import eventually
 from tests.unit.controls import place
-from workers.database import open_database, writing
-from workers.migrate import migrate
-from workers.wire import COMMANDS, QUEUES, WAKEUPS, Keys
+from workers.database.engine import open_database, writing
+from workers.database.migrations import migrate
+from workers.queue.redis import COMMANDS, QUEUES, WAKEUPS, Keys
 
 ACTORS = {COMMANDS: "settle_commands", WAKEUPS: "wake_orders"}
 

@@ -26,10 +26,10 @@ from tests.integration.terminal import Said, spoken, started
 from tests.integration.workplace import Workplace, working
 from tests.patience import eventually
 from workers.client import Client, QueueFull
-from workers.clock import from_us, now_us
-from workers.reading import Reader
-from workers.store import Store
-from workers.wire import COMMANDS, Keys
+from workers.database.repository import Store
+from workers.queries.reader import Reader
+from workers.queue.redis import COMMANDS, Keys
+from workers.timestamps import from_us, now_us
 
 ORDERS = [f"o{number:03}" for number in range(40)]
 
@@ -177,7 +177,7 @@ def test_a_full_queue_is_tried_again_until_there_is_room(
     with working(engine, wire) as workplace:
         offer(workplace)
     Client(wire).submit(letters.ask("nudge_creator", "client", ORDERS[0]))
-    monkeypatch.setattr("workers.wire.MOST_WAITING", 1)
+    monkeypatch.setattr("workers.queue.redis.MOST_WAITING", 1)
     with pytest.raises(QueueFull):
         Client(wire).submit(letters.ask("nudge_creator", "client", ORDERS[1]))
     assert carrier(engine, wire, timeout_s=0.3).carry(run).missing == len(ORDERS)

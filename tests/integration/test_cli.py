@@ -12,8 +12,8 @@ import redis
 
 from ops.cli import main
 from tests.integration.terminal import earnest, started
-from workers.database import open_database, writing
-from workers.migrate import migrate
+from workers.database.engine import open_database, writing
+from workers.database.migrations import migrate
 
 WORDS = {
     "up": "--workers",
@@ -30,7 +30,10 @@ WORDS = {
     "scheduler": "--policy",
 }
 
+
 NOWHERE = "redis://127.0.0.1:1/0"
+
+
 NO_POSTGRES = "postgresql://somebody:secret@127.0.0.1:1/none"
 
 

@@ -9,9 +9,10 @@ from models.errors import BrokenInvariant, Conflict, Unavailable
 from tests.integration.desk import Desk
 from tests.servers import Postgres
 from tests.unit.controls import table
-from workers import schema
-from workers.checked import SettingsError
-from workers.database import open_database, reading, refuse_unsafe, writing
+from workers.database import schema
+from workers.database.engine import open_database, reading, writing
+from workers.server_checks import refuse_unsafe
+from workers.settings import SettingsError
 
 
 @pytest.fixture

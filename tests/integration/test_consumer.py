@@ -10,12 +10,12 @@ from sqlalchemy import Engine
 
 from tests.integration.benches import KEYS, Bench, deliveries_of, kwargs, message, present, raw
 from tests.integration.rosters import registration
-from workers.broker import EarnestBroker
 from workers.client import Client
-from workers.door import BEGINNING, RedisDoor
-from workers.envelope import Delivery, wrap
-from workers.quarantine import listed, quarantine
-from workers.wire import COMMANDS, WAKEUPS, Keys, Scripts
+from workers.processing.failures import list_quarantined, quarantine
+from workers.queue.broker import EarnestBroker
+from workers.queue.messages import Delivery, wrap
+from workers.queue.redis import COMMANDS, WAKEUPS, Keys, Scripts
+from workers.queue.watermark import BEGINNING, RedisDoor
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_whatever_an_id_is_made_of_it_is_kept_and_forgotten(
     (good,) = next_deliveries(broker)
     assert good.commands[0].text == registration(1)
     assert next(broker.consume(COMMANDS)) is None
-    assert [item.payload for item in listed(sqlite_engine)] == [b"bad"]
+    assert [item.payload for item in list_quarantined(sqlite_engine)] == [b"bad"]
     assert wire.hkeys(KEYS.messages) == [b"good"]
 
 

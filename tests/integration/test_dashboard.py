@@ -9,14 +9,14 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from ops.web.desk import open_desk
 from ops.web.metrics import Pipeline
+from scheduler.auditor import AuditTick
 from tests.integration.desk import Desk
 from tests.unit.test_deploy import asked_of_metrics
-from workers import groups
-from workers.audit_tick import AuditTick
-from workers.relay import Relay
-from workers.retention import EVENTS
+from workers.outbox import streams as event_streams
+from workers.outbox.relay import Relay
+from workers.outbox.streams import EVENTS
+from workers.queue.redis import connect
 from workers.settings import Settings
-from workers.wire import connect
 
 # How a counter and a histogram are spelt in queries.
 SUFFIX = re.compile(r"_(bucket|sum|count)$")
@@ -27,7 +27,7 @@ def test_every_metric_of_the_dashboard_and_the_alerts_is_there(
 ) -> None:
     desk.bring("cancelled_at_work")
     redis_client = connect(redis_url)
-    groups.create(redis_client, EVENTS, "mail", start="0")
+    event_streams.create(redis_client, EVENTS, "mail", start="0")
     Relay(desk.engine, redis_client).run_once()
     AuditTick(desk.store).run_once()
     url = desk.engine.url.render_as_string(hide_password=False)

@@ -18,18 +18,20 @@ from ops.cli import main
 from tests.integration.desk import Desk
 from tests.integration.rosters import registration
 from tests.integration.terminal import earnest
-from workers import dead_letters, tables
-from workers.clock import from_us, now_us
-from workers.database import open_database, writing
-from workers.envelope import Refused
-from workers.migrate import migrate
-from workers.quarantine import MOST_KEPT, quarantine
-from workers.reading import Reader
+from workers.database import schema
+from workers.database.engine import open_database, writing
+from workers.database.migrations import migrate
+from workers.database.repository import Store
+from workers.processing import failures
+from workers.processing.failures import MOST_KEPT, quarantine
+from workers.queries.reader import Reader
+from workers.queue.messages import Received, Refused
 from workers.settings import Settings
-from workers.store import Store
-from workers.turns import Received
+from workers.timestamps import from_us, now_us
 
 HOSTILE = b'\x1b[2J\x00\xff"} \xe2\x80\xa8'
+
+
 HOUR_US = 3_600_000_000
 
 
@@ -69,7 +71,7 @@ class Desktop:
 
     def bury(self, command: str, stamp: int = 5, at: int = HOUR_US) -> None:
         error = RuntimeError("the disk said no")
-        dead_letters.bury(self.engine, Received(command, from_us(at), stamp, "m"), error)
+        failures.bury(self.engine, Received(command, from_us(at), stamp, "m"), error)
 
 
 @pytest.fixture
@@ -100,7 +102,7 @@ def test_a_replayed_command_is_judged_as_of_its_first_receipt_and_once(desktop: 
     with desktop.engine.connect() as connection:
         events = connection.execute(text("SELECT count(*) FROM events")).scalar_one()
     assert events == 2
-    assert dead_letters.listed(desktop.engine, replayed=False) == []
+    assert failures.list_dead_letters(desktop.engine, replayed=False) == []
 
 
 def test_replay_all_takes_those_that_wait(desktop: Desktop) -> None:
@@ -122,7 +124,7 @@ def test_a_letter_that_fails_again_stays(desktop: Desktop) -> None:
         connection.execute(text("ALTER TABLE receipts RENAME TO receipts_elsewhere"))
     result = earnest("dead-letters", "replay", "--all", *desktop.options())
     assert result.status == 1
-    assert len(dead_letters.listed(desktop.engine, replayed=False)) == 1
+    assert len(failures.list_dead_letters(desktop.engine, replayed=False)) == 1
 
 
 @pytest.mark.parametrize("words", [["show"], ["show", "1", "2"], ["replay"], ["replay", "9"]])
@@ -132,7 +134,7 @@ def test_a_letter_must_be_named(desktop: Desktop, words: list[str]) -> None:
 
 def test_text_that_no_database_keeps_is_kept_visibly(desktop: Desktop) -> None:
     desktop.bury("\x00\ud800三")
-    (dead_letter,) = dead_letters.listed(desktop.engine)
+    (dead_letter,) = failures.list_dead_letters(desktop.engine)
     assert dead_letter.command == "\\u0000\\ud800三"
     assert "\x00" not in desktop.read("dead-letters", "show", "1")
 
@@ -166,9 +168,9 @@ def test_an_audit_names_all_that_needs_somebody(desktop: Desktop) -> None:
     hour_ago = now_us() - HOUR_US
     with writing(desktop.engine) as connection:
         row = receipt | {"received_at": 1, "stamp": 1, "about": None}
-        connection.execute(tables.receipts.insert(), [row])
+        connection.execute(schema.receipts.insert(), [row])
         event_row = event | {"at": hour_ago, "recorded_at": hour_ago}
-        connection.execute(tables.events.insert(), [event_row])
+        connection.execute(schema.events.insert(), [event_row])
     status, report = desktop.run("audit")
     laws = {finding["law"] for finding in report["findings"]}
     assert status == 1

@@ -20,9 +20,11 @@ from sqlalchemy import Engine
 
 from tests.filled import fill
 from tests.integration.terminal import EARNEST, Said, earnest, environ
-from workers.clock import instant, to_us
+from workers.timestamps import instant, to_us
 
 WHATS = ("orders", "events", "postings")
+
+
 FORMATS = ("jsonl", "csv", "parquet")
 
 

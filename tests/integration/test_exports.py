@@ -10,15 +10,15 @@ import pytest
 from sqlalchemy import Engine, select
 
 from models.policy import Policy
+from scheduler import maintenance
 from tests.filled import fill
 from tests.integration.rest import halves
-from workers import archive, schema, tables
-from workers.clock import instant
-from workers.database import open_database, reading, writing
-from workers.exportable import BadCursor
-from workers.exports import EXPORTS, PAGE, pages
-from workers.migrate import migrate
-from workers.store import Store
+from workers.database import schema
+from workers.database.engine import open_database, reading, writing
+from workers.database.migrations import migrate
+from workers.database.repository import Store
+from workers.queries.exports import EXPORTS, PAGE, BadCursor, pages
+from workers.timestamps import instant
 
 COUNT = 2 * PAGE + 10
 """Orders enough for several pages."""
@@ -108,7 +108,7 @@ def test_orders_archived_meanwhile_make_nothing_come_twice_or_not_at_all(
     names = [column.name for column in EXPORTS[dataset].columns]
     for page in pages(store, EXPORTS[dataset]):
         records += [dict(zip(names, record, strict=True)) for record in page.records]
-        archive.archive(store, archive.Due(now, now), limit=PAGE)
+        maintenance.archive(store, maintenance.Due(now, now), limit=PAGE)
     row_keys = keys(dataset, records)
     assert len(row_keys) == len(set(row_keys))
     assert set(row_keys) == before
@@ -132,16 +132,16 @@ def test_a_smaller_number_that_is_committed_later_is_waited_for(postgresql_url: 
     migrate(engine)
     store, records = Store(engine, Policy()), []
     with writing(engine) as early:
-        early.execute(tables.events.insert(), event("early"))
+        early.execute(schema.events.insert(), event("early"))
         with writing(engine) as late:
-            late.execute(tables.events.insert(), event("late"))
+            late.execute(schema.events.insert(), event("late"))
         reader = threading.Thread(target=lambda: records.extend(exported(store, "events")))
         reader.start()
         reader.join(0.5)
         reader_waited = reader.is_alive()
         # Nobody is kept from writing meanwhile, nor waited for.
         with writing(engine) as third:
-            third.execute(tables.events.insert(), event("third"))
+            third.execute(schema.events.insert(), event("third"))
     reader.join()
     assert reader_waited
     assert [record["subject"] for record in records] == ["order:early", "order:late"]

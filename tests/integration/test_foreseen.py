@@ -14,9 +14,9 @@ from models.policy import Policy
 from tests.integration import letters
 from tests.integration.desk import Desk
 from tests.unit.controls import MICRO
-from workers.database import only_reads
-from workers.settle import Settler
-from workers.store import Page, Store
+from workers.database.engine import only_reads
+from workers.database.repository import Page, Store
+from workers.processing.processor import Settler
 
 
 @dataclass

@@ -20,8 +20,8 @@ from tests.integration.desk import Desk
 from tests.integration.rest import Resting, halves
 from tests.unit.controls import DEPOSIT, START, place, span
 from tests.unit.needed import needed
-from workers import schema
-from workers.database import writing
+from workers.database import schema
+from workers.database.engine import writing
 
 SITUATIONS = (
     *("awaiting_deposit", "offered", "awaiting_balance", "balance_banned", "in_fulfilment"),

@@ -18,22 +18,25 @@ from models.errors import Unavailable
 from tests.integration.desk import Desk
 from tests.patience import eventually
 from tests.unit.controls import START
-from workers import dead_letters, inbox, redrive, tables
+from workers import inbox
 from workers.client import Client
-from workers.clock import from_us, to_us
-from workers.database import open_database, reading, writing
-from workers.door import DoorClock, RedisDoor
-from workers.door_tables import inbox as rows
-from workers.envelope import UNSIGNED, Delivery, Refused, parts
+from workers.database import schema
+from workers.database.engine import open_database, reading, writing
+from workers.database.schema import inbox as rows
 from workers.inbox import Knock
-from workers.intake import sort
-from workers.quarantine import quarantine
-from workers.relay import Relay
-from workers.retention import EVENTS
-from workers.settle import Settler
+from workers.outbox.relay import Relay
+from workers.outbox.streams import EVENTS
+from workers.processing import failures
+from workers.processing.batch import PATIENCE
+from workers.processing.failures import quarantine
+from workers.processing.processor import Settler
+from workers.queue import redelivery
+from workers.queue.consumer import sort
+from workers.queue.messages import UNSIGNED, Delivery, Received, Refused, parts
+from workers.queue.redis import COMMANDS, Keys, Scripts, Taking
+from workers.queue.watermark import DoorClock, RedisDoor
 from workers.signing import Keyring
-from workers.turns import PATIENCE, Received
-from workers.wire import COMMANDS, Keys, Scripts, Taking
+from workers.timestamps import from_us, to_us
 
 AT = to_us(START)
 
@@ -67,7 +70,7 @@ def deliveries(client: redis.Redis, keys: Keyring = UNSIGNED) -> list[Delivery]:
 
 def outcomes(engine: Engine) -> dict[str, tuple[str, int]]:
     with reading(engine) as connection:
-        receipts = connection.execute(select(tables.receipts))
+        receipts = connection.execute(select(schema.receipts))
         return {row.command_id: (row.outcome, row.received_at) for row in receipts}
 
 
@@ -111,7 +114,7 @@ def test_messages_stay_within_what_the_wire_carries(engine: Engine) -> None:
 
 def test_settling_a_command_empties_its_place(desk: Desk, wire: redis.Redis) -> None:
     admit(desk.engine, knock("command_1"), knock("command_2"))
-    redrive.hand_in(wire, kept(desk.engine))
+    redelivery.hand_in(wire, kept(desk.engine))
     desk.settle(*delivered(wire))
     assert kept(desk.engine) == []
     assert set(outcomes(desk.engine).values()) == {("applied", AT)}
@@ -123,7 +126,7 @@ def test_an_unsettled_command_holds_deadlines_back_although_redis_is_wiped(
     arrival_clock = RedisDoor(wire, engine)
     at = to_us(arrival_clock.now()) - 5
     admit(engine, knock("command_1"), at=at)
-    redrive.hand_in(wire, kept(engine))
+    redelivery.hand_in(wire, kept(engine))
     wire.flushall()
     assert arrival_clock.watermark(without=()) == from_us(at)
     assert arrival_clock.watermark(without=[kept(engine)[0]["message_id"]]) > from_us(at)
@@ -178,26 +181,26 @@ def test_a_door_that_stops_in_the_middle_keeps_judges_waiting_and_buries_nothing
 
 def test_what_redis_lost_is_handed_in_again_as_it_was(desk: Desk, wire: redis.Redis) -> None:
     admit(desk.engine, *(knock(f"command_{n}") for n in range(3)))
-    redrive.hand_in(wire, kept(desk.engine))
-    assert redrive.sweep(desk.engine, wire, AT + 1) == 0
+    redelivery.hand_in(wire, kept(desk.engine))
+    assert redelivery.sweep(desk.engine, wire, AT + 1) == 0
     before = delivered(wire)
     wire.flushall()
-    assert redrive.sweep(desk.engine, wire, AT) == 0
-    assert redrive.sweep(desk.engine, wire, AT + 1) == 1
+    assert redelivery.sweep(desk.engine, wire, AT) == 0
+    assert redelivery.sweep(desk.engine, wire, AT + 1) == 1
     assert delivered(wire) == before
     desk.settle(*before)
     desk.settle(*before)
     assert len(outcomes(desk.engine)) == 3
-    assert redrive.sweep(desk.engine, wire, AT + 1) == 0
+    assert redelivery.sweep(desk.engine, wire, AT + 1) == 0
 
 
 def test_what_was_partly_settled_comes_again_in_part(desk: Desk, wire: redis.Redis) -> None:
     admit(desk.engine, *(knock(f"command_{n}") for n in range(3)))
-    redrive.hand_in(wire, kept(desk.engine))
+    redelivery.hand_in(wire, kept(desk.engine))
     first, second, third = delivered(wire)
     desk.settle(second)
     wire.flushall()
-    redrive.sweep(desk.engine, wire, AT + 1)
+    redelivery.sweep(desk.engine, wire, AT + 1)
     assert delivered(wire) == [first, third]
 
 
@@ -223,13 +226,13 @@ def test_a_dead_letter_leaves_the_inbox_and_waits_for_an_operator(
     desk: Desk, wire: redis.Redis
 ) -> None:
     admit(desk.engine, knock("command_1"), knock("command_2"))
-    redrive.hand_in(wire, kept(desk.engine))
+    redelivery.hand_in(wire, kept(desk.engine))
     first, second = delivered(wire)
-    dead_letters.bury(desk.engine, first, ValueError("nobody knows"))
+    failures.bury(desk.engine, first, ValueError("nobody knows"))
     assert [row["command_id"] for row in kept(desk.engine)] == ["command_2"]
     quarantine(desk.engine, Refused(COMMANDS, "m", b"", "kills", 0, commands=(second,)))
     assert kept(desk.engine) == []
-    assert len(dead_letters.listed(desk.engine)) == 2
+    assert len(failures.list_dead_letters(desk.engine)) == 2
 
 
 def test_what_was_overtaken_on_its_way_keeps_its_instant(desk: Desk, wire: redis.Redis) -> None:
@@ -237,21 +240,21 @@ def test_what_was_overtaken_on_its_way_keeps_its_instant(desk: Desk, wire: redis
     admit(desk.engine, knock("command_1"), at=at)
     Client(wire).submit(json.loads(knock("command_2").text))
     assert [submission.at > from_us(at) for submission in delivered(wire)] == [True]
-    redrive.hand_in(wire, kept(desk.engine))
+    redelivery.hand_in(wire, kept(desk.engine))
     assert [submission.at for submission in delivered(wire)] == [from_us(at)]
 
 
 def test_one_that_was_taken_apart_is_not_handed_in_whole(desk: Desk, wire: redis.Redis) -> None:
     admit(desk.engine, *(knock(f"command_{n}") for n in range(3)))
-    redrive.hand_in(wire, kept(desk.engine))
+    redelivery.hand_in(wire, kept(desk.engine))
     (whole,) = deliveries(wire)
     scripts, keys = Scripts(wire), Keys(COMMANDS)
     scripts.split(keys, "tester", whole.message_id, parts(COMMANDS, whole))
-    assert redrive.sweep(desk.engine, wire, AT + 1) == 0
+    assert redelivery.sweep(desk.engine, wire, AT + 1) == 0
     apart = deliveries(wire)
     assert [delivery.commands[0].stamp for delivery in apart] == [AT, AT + 1, AT + 2]
     scripts.ack(keys, "tester", [apart[0].message_id])
-    assert redrive.sweep(desk.engine, wire, AT + 1) == 1
+    assert redelivery.sweep(desk.engine, wire, AT + 1) == 1
     assert [submission.stamp for submission in delivered(wire)] == [AT]
 
 
@@ -263,7 +266,7 @@ def test_a_trace_context_is_carried_from_the_door_to_the_events(
 ) -> None:
     traced = replace(knock("command_1"), trace=TRACE)
     admit(desk.engine, traced, knock("command_2"))
-    redrive.hand_in(wire, kept(desk.engine))
+    redelivery.hand_in(wire, kept(desk.engine))
     Client(wire).submit_many([knock("command_3").text], trace=TRACE)
     Client(wire).submit_many([knock("command_4").text], trace="what is none is dropped")
     desk.settle(*delivered(wire))
@@ -283,7 +286,7 @@ def test_a_trace_context_is_carried_from_the_door_to_the_events(
 def test_what_is_carried_is_signed_where_that_is_asked_for(desk: Desk, wire: redis.Redis) -> None:
     keys = Keyring.parse("k1:" + base64.b64encode(bytes(range(32))).decode())
     admit(desk.engine, knock("command_1"))
-    redrive.hand_in(wire, kept(desk.engine), keys)
+    redelivery.hand_in(wire, kept(desk.engine), keys)
     (delivery,) = deliveries(wire, keys)
     assert (len(delivery.commands), delivery.refused) == (1, [])
 

@@ -20,15 +20,15 @@ from ops.children import Program
 from ops.up import Formation, command
 from tests.integration.deadly import STATUS
 from tests.integration.rosters import registration, wait_for
-from workers import dead_letters, quarantine
 from workers.client import Client
-from workers.database import open_database
-from workers.intake import KILLER
-from workers.migrate import migrate
-from workers.reading import Reader
+from workers.database.engine import open_database
+from workers.database.migrations import migrate
+from workers.database.repository import Store
+from workers.processing import failures
+from workers.queries.reader import Reader
+from workers.queue.consumer import KILLER
+from workers.queue.redis import QUEUES, Keys, Scripts, connect
 from workers.settings import Settings, project_root
-from workers.store import Store
-from workers.wire import QUEUES, Keys, Scripts, connect
 
 PATIENCE_S = 40.0
 
@@ -92,9 +92,9 @@ def test_a_command_that_kills_three_workers_is_taken_out_and_its_neighbours_are_
     ward.live()
     assert len(ward.deaths.read_text()) == 3
     assert ward.settled() == 399
-    (item,) = quarantine.listed(ward.engine)
+    (item,) = failures.list_quarantined(ward.engine)
     assert item.reason == KILLER
-    (dead_letter,) = dead_letters.listed(ward.engine)
+    (dead_letter,) = failures.list_dead_letters(ward.engine)
     assert dead_letter.command == registration(101, name="deadly")
     assert not ward.wire.zcard(Keys("commands").pending)
     assert not ward.wire.hlen(Keys("commands").attempts)
@@ -107,7 +107,7 @@ def test_two_deaths_condemn_nobody(ward: Ward) -> None:
     ward.live(most_deaths=2)
     assert len(ward.deaths.read_text()) == 2
     assert ward.settled() == 201
-    assert not quarantine.listed(ward.engine)
+    assert not failures.list_quarantined(ward.engine)
 
 
 @pytest.mark.slow
@@ -117,7 +117,9 @@ def test_two_killers_are_told_apart(ward: Ward) -> None:
     Client(ward.wire).submit_many([*killers, *commands], per_message=4)
     ward.live()
     assert ward.settled() == 198
-    assert [dead_letter.command for dead_letter in dead_letters.listed(ward.engine)] == killers
+    assert [
+        dead_letter.command for dead_letter in failures.list_dead_letters(ward.engine)
+    ] == killers
 
 
 @pytest.mark.slow

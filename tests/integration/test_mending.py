@@ -8,12 +8,12 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from scheduler.ticks import Rescuer
+from scheduler.rescuer import Rescuer
 from tests.integration.rosters import registration
-from workers.broker import EarnestBroker
 from workers.client import Client
-from workers.door import RedisDoor
-from workers.wire import COMMANDS, QUEUES, Keys, Scripts, Taking
+from workers.queue.broker import EarnestBroker
+from workers.queue.redis import COMMANDS, QUEUES, Keys, Scripts, Taking
+from workers.queue.watermark import RedisDoor
 
 KEYS = Keys(COMMANDS)
 

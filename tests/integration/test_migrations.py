@@ -12,9 +12,9 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, MetaData, inspect, text
 
 from tests.integration.races import at_once, engines_for
-from workers import schema
-from workers.database import open_database, reading, writing
-from workers.migrate import is_current, migrate
+from workers.database import schema
+from workers.database.engine import open_database, reading, writing
+from workers.database.migrations import is_current, migrate
 
 
 def described(engine: Engine) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from models.policy import Policy
 from ops.up import Formation
 from tests.integration import letters
 from tests.integration.terminal import Said, earnest, spoken
-from workers.database import open_database
-from workers.reading import Reader
+from workers.database.engine import open_database
+from workers.database.repository import Store
+from workers.queries.reader import Reader
 from workers.settings import Settings
-from workers.store import Store
 
 WHY = ("--reason", "the payment provider was down", "--as", "ann")
 

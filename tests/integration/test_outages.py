@@ -13,9 +13,9 @@ from sqlalchemy import Engine
 from models.errors import Unavailable
 from tests.integration.benches import KEYS, Bench, deliveries_of, present
 from tests.integration.rosters import registration
-from workers import database
 from workers.client import Client
-from workers.door import BEGINNING, RedisDoor, open_door
+from workers.database import engine as database_engine
+from workers.queue.watermark import BEGINNING, RedisDoor, open_door
 
 
 @pytest.fixture
@@ -115,13 +115,13 @@ def test_a_wire_that_was_never_used_holds_nothing_back(bench: Bench) -> None:
 def test_a_process_that_is_stopped_in_its_turn_keeps_others_waiting_and_not_for_ever(
     sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(database_engine, "PATIENCE_S", 0.05)
     with open(f"{sqlite_engine.url.database}.turn", "wb") as turn:  # noqa: PTH123
         fcntl.flock(turn, fcntl.LOCK_EX)
         with (
             pytest.raises(Unavailable, match="holds the database"),
-            database.writing(sqlite_engine),
+            database_engine.writing(sqlite_engine),
         ):
             pytest.fail("it was not its turn")
-    with database.writing(sqlite_engine) as connection:
+    with database_engine.writing(sqlite_engine) as connection:
         assert connection.exec_driver_sql("SELECT 1").scalar() == 1

@@ -17,14 +17,14 @@ from tests.integration import letters
 from tests.integration.benches import KEYS, Bench, deliveries_of, present
 from tests.integration.rosters import registration, wait_for
 from tests.unit.controls import DEPOSIT
-from workers import door
 from workers.client import Client
-from workers.door import RedisDoor, open_door
-from workers.reading import Reader
-from workers.settle import Settler
-from workers.store import Store
-from workers.turns import Received
-from workers.wire import QUEUES, Keys, Scripts
+from workers.database.repository import Store
+from workers.processing.processor import Settler
+from workers.queries.reader import Reader
+from workers.queue import watermark
+from workers.queue.messages import Received
+from workers.queue.redis import QUEUES, Keys, Scripts
+from workers.queue.watermark import RedisDoor, open_door
 
 SOON = timedelta(seconds=0.5)
 
@@ -135,7 +135,7 @@ def test_what_was_said_again_outlives_its_worker(crossing: Crossing) -> None:
 def test_after_a_wipe_deadlines_take_effect_again(
     crossing: Crossing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "GRACE", SOON)
+    monkeypatch.setattr(watermark, "GRACE", SOON)
     crossing.wire.flushall()
     assert crossing.bench.take() is None
     crossing.door.watermark(())

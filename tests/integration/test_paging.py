@@ -21,8 +21,8 @@ from tests.integration import crowd, letters
 from tests.integration.desk import Desk
 from tests.integration.races import engines_for
 from tests.unit.controls import START
-from workers.tasks import tasks
-from workers.wanted import Wanted
+from workers.queries.order_filters import Wanted
+from workers.queries.order_lists import tasks
 
 SECOND = timedelta(seconds=1)
 

@@ -13,12 +13,15 @@ from tests.integration import letters
 from tests.integration.desk import Desk
 from tests.integration.races import at_once, engines_for
 from tests.unit.controls import BALANCE, DEPOSIT, MICRO, span
-from workers.settle import Settler
-from workers.store import Store
-from workers.turns import Received
+from workers.database.repository import Store
+from workers.processing.processor import Settler
+from workers.queue.messages import Received
 
 ROUNDS = 40
+
+
 ORDERS = [f"o{number:02}" for number in range(ROUNDS)]
+
 
 Settle = Callable[..., list[Received]]
 

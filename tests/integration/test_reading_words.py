@@ -14,12 +14,12 @@ from tests.integration.crowd import crowd, sign
 from tests.integration.crowd import write as put
 from tests.integration.terminal import Said, earnest
 from tests.integration.world import world, write
-from workers.database import open_database
-from workers.migrate import migrate
-from workers.reading import Reader
-from workers.reports.breakdown import By
-from workers.reports.catalogue import BREAKDOWNS, COLUMNS, Name
-from workers.store import Store
+from workers.database.engine import open_database
+from workers.database.migrations import migrate
+from workers.database.repository import Store
+from workers.queries.reader import Reader
+from workers.queries.reports import BREAKDOWNS, COLUMNS, Name
+from workers.queries.reports.grouping import By
 
 NOWHERE = "redis://127.0.0.1:1/0"
 

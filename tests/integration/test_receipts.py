@@ -11,9 +11,9 @@ from sqlalchemy import Engine, text
 from tests.integration import letters
 from tests.integration.desk import Desk
 from tests.unit.controls import DEPOSIT, MICRO, span
-from workers import schema
-from workers.database import writing
-from workers.turns import Received
+from workers.database import schema
+from workers.database.engine import writing
+from workers.queue.messages import Received
 
 
 def answers(desk: Desk) -> list[tuple[str | None, str, str | None]]:

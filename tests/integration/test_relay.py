@@ -19,15 +19,15 @@ from tests.integration import letters
 from tests.integration.desk import Desk
 from tests.patience import eventually
 from tests.unit.controls import START, span
-from workers import relay, tables
-from workers.clock import MICROSECOND
-from workers.database import open_database, writing
-from workers.leases import hold, let_go
-from workers.migrate import migrate
-from workers.relay import BATCH, BELL, Relay, ring
-from workers.resend import WIPED
-from workers.retention import EVENTS, REMINDERS
-from workers.wire import connect
+from workers.database import schema
+from workers.database.engine import hold, let_go, open_database, writing
+from workers.database.migrations import migrate
+from workers.outbox import relay
+from workers.outbox.recovery import WIPED
+from workers.outbox.relay import BATCH, BELL, Relay, ring
+from workers.outbox.streams import EVENTS, REMINDERS
+from workers.queue.redis import connect
+from workers.timestamps import MICROSECOND
 
 Published = list[dict[str, Any]]
 
@@ -165,7 +165,7 @@ def test_what_a_consumer_read_long_ago_is_not_told_again(story: Desk, wire: redi
     again_us = WIPED // MICROSECOND
     with writing(story.engine) as connection:
         connection.execute(
-            tables.events.update().values(published_at=tables.events.c.published_at - again_us)
+            schema.events.update().values(published_at=schema.events.c.published_at - again_us)
         )
     wire.flushall()
     assert event_relay.run_once() == 0
@@ -188,9 +188,9 @@ def test_an_event_that_is_committed_after_its_successor_is_published_too(
     desk, event_relay = Desk(engine=engine), Relay(engine, wire)
     row = {"sequence": 1, "type": "t", "at": 1, "recorded_at": 1, "caused_by": "-", "body": "{}"}
     with writing(engine) as slow:
-        slow.execute(tables.events.insert(), [row | {"subject": "slow"}])
+        slow.execute(schema.events.insert(), [row | {"subject": "slow"}])
         with writing(engine) as quick:
-            quick.execute(tables.events.insert(), [row | {"subject": "quick"}])
+            quick.execute(schema.events.insert(), [row | {"subject": "quick"}])
         assert event_relay.run_once() == 1
     assert event_relay.run_once() == 1
     assert [event["subject"] for event in stream(wire)] == ["quick", "slow"]

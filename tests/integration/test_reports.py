@@ -17,15 +17,17 @@ from models.events.orders import OrderPlaced
 from models.fields import instant_text
 from models.ledger import by_family
 from models.orders.order import Order
+from scheduler import maintenance
 from tests.integration.rest import halves, publish
 from tests.integration.world import world, write
 from tests.unit.controls import Story
-from workers import archive, audit
-from workers.database import reading
-from workers.reading import Reader
-from workers.reports import endings, forecast, funnel, money
-from workers.reports.breakdown import By
-from workers.store import Store
+from workers.database.engine import reading
+from workers.database.repository import Store
+from workers.queries import audit
+from workers.queries.reader import Reader
+from workers.queries.reports import money as money_reports
+from workers.queries.reports import orders as order_reports
+from workers.queries.reports.grouping import By
 
 Row = dict[str, Any]
 
@@ -40,7 +42,7 @@ def store(engine: Engine, request: pytest.FixtureRequest) -> Store:
     if request.param == "at rest":
         publish(engine)
         late = world().now + timedelta(days=1_000)
-        while archive.archive(filled_store, archive.Due(ended_before=late, at=late)):
+        while maintenance.archive(filled_store, maintenance.Due(ended_before=late, at=late)):
             continue
         assert min(halves(engine)) > 10
     return filled_store
@@ -86,7 +88,7 @@ def head(by: By | None, name: str) -> Row:
 def reached(story: Story) -> dict[str, dict[str, datetime]]:
     """Find when each order first reached a stage."""
     reached_at: dict[str, dict[str, datetime]] = defaultdict(dict)
-    stages = {kind: stage for stage, kind in funnel.STAGES.items()}
+    stages = {kind: stage for stage, kind in order_reports.STAGES.items()}
     for event in story.events:
         if event.fact.type in stages:
             order_times = reached_at[event.order_id or ""]
@@ -97,8 +99,10 @@ def reached(story: Story) -> dict[str, dict[str, datetime]]:
 
 def stages(by: By | None, name: str, times: list[dict[str, datetime]]) -> list[Row]:
     rows = []
-    counts = {stage: sum(stage in order_times for order_times in times) for stage in funnel.STAGES}
-    for before, stage in [("placed", "placed"), *pairwise(funnel.STAGES)]:
+    counts = {
+        stage: sum(stage in order_times for order_times in times) for stage in order_reports.STAGES
+    }
+    for before, stage in [("placed", "placed"), *pairwise(order_reports.STAGES)]:
         durations = [
             order_times[stage] - order_times[before]
             for order_times in times
@@ -119,13 +123,13 @@ def stages(by: By | None, name: str, times: list[dict[str, datetime]]) -> list[R
     return rows
 
 
-@pytest.mark.parametrize("by", [None, *funnel.BREAKDOWNS])
+@pytest.mark.parametrize("by", [None, *order_reports.FUNNEL_GROUPINGS])
 def test_a_funnel_counts_who_came_how_far_and_how_long_it_took(store: Store, by: By | None) -> None:
     story = world()
     times, expected = reached(story), []
     for name, orders in grouped(story.book.orders.values(), keys(story)[by]):
         expected += stages(by, name, [times[order.order_id] for order in orders])
-    rows = list(funnel.funnel(store.engine, by))
+    rows = list(order_reports.funnel(store.engine, by))
     assert rows == [
         row | {"median_seconds": pytest.approx(row["median_seconds"], abs=1e-6)} for row in expected
     ]
@@ -135,7 +139,7 @@ def test_a_funnel_counts_who_came_how_far_and_how_long_it_took(store: Store, by:
 # --------------------------------------------------------------- endings
 
 
-@pytest.mark.parametrize("by", [None, *endings.BREAKDOWNS])
+@pytest.mark.parametrize("by", [None, *order_reports.ENDING_GROUPINGS])
 def test_endings_are_counted_by_state_and_reason(store: Store, by: By | None) -> None:
     story = world()
     ended_orders = [order for order in story.book.orders.values() if order.is_final]
@@ -151,7 +155,7 @@ def test_endings_are_counted_by_state_and_reason(store: Store, by: By | None) ->
                 "total_fen": total_fen,
             }
             expected.append(head(by, name) | row)
-    assert list(endings.endings(store.engine, by)) == expected
+    assert list(order_reports.endings(store.engine, by)) == expected
 
 
 # ----------------------------------------------------------------- money
@@ -195,7 +199,7 @@ def owner(story: Story, subject: str) -> Order | None:
 
 
 def summed(story: Story, by: By | None) -> list[Row]:
-    sums: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(money.COLUMNS, 0))
+    sums: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(money_reports.COLUMNS, 0))
     own = keys(story) | {By.MCN: lambda order: order.mcn_id or ""}
     for event, posting in story.book.postings:
         order = owner(story, event.subject)
@@ -206,21 +210,23 @@ def summed(story: Story, by: By | None) -> list[Row]:
     return [head(by, name) | totals for name, totals in sorted(sums.items())]
 
 
-@pytest.mark.parametrize("by", [None, *money.BREAKDOWNS])
+@pytest.mark.parametrize("by", [None, *money_reports.BREAKDOWNS])
 def test_money_is_what_the_postings_say(store: Store, by: By | None) -> None:
-    rows = list(money.money(store.engine, by))
+    rows = list(money_reports.money(store.engine, by))
     assert rows == summed(world(), by)
-    assert all(any(row[column] for row in rows) for column in money.COLUMNS if column != INCOME)
+    assert all(
+        any(row[column] for row in rows) for column in money_reports.COLUMNS if column != INCOME
+    )
 
 
 INCOME = "income_fen"
 """No history here gives a forfeited deposit to the platform."""
 
 
-@pytest.mark.parametrize("by", [None, *money.BREAKDOWNS])
+@pytest.mark.parametrize("by", [None, *money_reports.BREAKDOWNS])
 def test_money_agrees_with_the_books_however_it_is_broken_down(store: Store, by: By | None) -> None:
-    rows = list(money.money(store.engine, by))
-    total = {column: sum(row[column] for row in rows) for column in money.COLUMNS}
+    rows = list(money_reports.money(store.engine, by))
+    total = {column: sum(row[column] for row in rows) for column in money_reports.COLUMNS}
     balances = {
         "psp": total["refund_confirmed_fen"] + total["paid_out_fen"] - total["received_fen"],
         "escrow": total["held_fen"],
@@ -239,7 +245,7 @@ def test_money_agrees_with_the_books_however_it_is_broken_down(store: Store, by:
 # -------------------------------------------------------------- forecast
 
 
-@pytest.mark.parametrize("by", forecast.BREAKDOWNS)
+@pytest.mark.parametrize("by", order_reports.FORECAST_GROUPINGS)
 @pytest.mark.parametrize("hours", [6, 24 * 30])
 def test_a_forecast_says_what_falls_due_and_what_hangs_on_it(
     store: Store, by: By, hours: int
@@ -260,7 +266,7 @@ def test_a_forecast_says_what_falls_due_and_what_hangs_on_it(
         }
         for name, orders in grouped(soon, keys(story)[by])
     ]
-    rows = list(forecast.forecast(store.engine, by, at=at, within=within))
+    rows = list(order_reports.forecast(store.engine, by, at=at, within=within))
     assert rows == expected
     assert sum(row["overdue"] for row in rows) == len(dues) // 2 + 1
 
@@ -275,16 +281,16 @@ def test_a_month_is_one_of_shanghai(store: Store) -> None:
     ]
     assert evening, "somebody orders when it is February in Shanghai and January in Greenwich"
     february = sum(month(placement.at) == "2026-02" for placement in placements)
-    rows = [row for row in funnel.funnel(store.engine, By.MONTH) if row["stage"] == "placed"]
+    rows = [row for row in order_reports.funnel(store.engine, By.MONTH) if row["stage"] == "placed"]
     assert {row["month"]: row["orders"] for row in rows}["2026-02"] == february
 
 
 def test_an_empty_database_has_empty_reports(engine: Engine) -> None:
     now = datetime.now(UTC)
-    assert [row["orders"] for row in funnel.funnel(engine, None)] == []
-    assert list(endings.endings(engine, None)) == []
-    assert [set(row.values()) for row in money.money(engine, None)] == []
-    assert list(forecast.forecast(engine, By.STATE, at=now, within=timedelta(1))) == []
+    assert [row["orders"] for row in order_reports.funnel(engine, None)] == []
+    assert list(order_reports.endings(engine, None)) == []
+    assert [set(row.values()) for row in money_reports.money(engine, None)] == []
+    assert list(order_reports.forecast(engine, By.STATE, at=now, within=timedelta(1))) == []
 
 
 def test_a_report_leaves_its_connection_as_it_found_it(sqlite_engine: Engine) -> None:
@@ -295,8 +301,8 @@ def test_a_report_leaves_its_connection_as_it_found_it(sqlite_engine: Engine) ->
             return [int(ask(f"PRAGMA {pragma}").scalar_one()) for pragma in names]
 
     before = told()
-    assert list(funnel.funnel(sqlite_engine, None)) == []
-    rows = funnel.funnel(write(sqlite_engine, world()).engine, By.CREATOR)
+    assert list(order_reports.funnel(sqlite_engine, None)) == []
+    rows = order_reports.funnel(write(sqlite_engine, world()).engine, By.CREATOR)
     next(iter(rows))
     # Whoever has read enough of it leaves it so too.
     del rows

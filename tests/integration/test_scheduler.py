@@ -14,8 +14,10 @@ import redis
 from sqlalchemy import Engine
 
 from models.errors import Unavailable
+from scheduler.auditor import AuditTick
+from scheduler.deadlines import MOST_WAITING, Waker
 from scheduler.main import Pulse
-from scheduler.ticks import MOST_WAITING, Rescuer, Waker
+from scheduler.rescuer import Rescuer
 from tests.integration import letters
 from tests.integration.desk import Desk
 from tests.integration.races import at_once, engines_for
@@ -23,12 +25,11 @@ from tests.integration.terminal import started
 from tests.integration.workplace import left, working
 from tests.patience import eventually
 from tests.unit.controls import place, span
-from workers import wakeups
-from workers.audit_tick import AuditTick
 from workers.client import Client
-from workers.database import writing
-from workers.door import RedisDoor
-from workers.wire import COMMANDS, HEARTBEATS, WAKEUPS, Keys, Scripts, Taking, connect
+from workers.database.engine import writing
+from workers.processing import wakeups
+from workers.queue.redis import COMMANDS, HEARTBEATS, WAKEUPS, Keys, Scripts, Taking, connect
+from workers.queue.watermark import RedisDoor
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from sqlalchemy import Engine
 from tests.integration.desk import Desk
 from tests.integration.rest import Resting, halves
 from tests.unit.controls import START, place
-from workers import selecting
-from workers.clock import to_us
-from workers.selecting import Selection, select_orders
+from workers.queries import order_filters
+from workers.queries.order_filters import Selection, select_orders
+from workers.timestamps import to_us
 
 HOUR = timedelta(hours=1)
 
@@ -67,7 +67,7 @@ def test_what_is_named_comes_in_its_order_and_strangers_come_too(orders: Desk) -
 def test_nothing_is_missed_or_seen_twice_where_pages_meet(
     orders: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selecting, "PAGE", 2)
+    monkeypatch.setattr(order_filters, "PAGE", 2)
     assert found(orders, Selection()) == ["o0", "o1", "o2", "unpaid"]
     order_ids = ["o2", "o1", "o0"]
     assert found(orders, Selection(), order_ids) == order_ids

@@ -11,17 +11,17 @@ from sqlalchemy import Engine
 from models.policy import Policy
 from tests.integration.rosters import registration
 from tests.unit.test_signing import NEW, OLD, ring
-from workers import wakeups
-from workers.broker import EarnestBroker
 from workers.client import Client
-from workers.door import RedisDoor
-from workers.envelope import UNSIGNED, Delivery, wrap
-from workers.quarantine import listed, quarantine
-from workers.reading import Reader
-from workers.settle import Settler
+from workers.database.repository import Store
+from workers.processing import wakeups
+from workers.processing.failures import list_quarantined, quarantine
+from workers.processing.processor import Settler
+from workers.queries.reader import Reader
+from workers.queue.broker import EarnestBroker
+from workers.queue.messages import UNSIGNED, Delivery, wrap
+from workers.queue.redis import COMMANDS, QUEUES, WAKEUPS, Keys, Scripts
+from workers.queue.watermark import RedisDoor
 from workers.signing import Keyring
-from workers.store import Store
-from workers.wire import COMMANDS, QUEUES, WAKEUPS, Keys, Scripts
 
 KEYS = ring(k1=NEW, k0=OLD)
 
@@ -48,7 +48,7 @@ def serve(engine: Engine, wire: redis.Redis, keys: Keyring) -> list[Delivery]:
 
 
 def reasons(engine: Engine) -> list[str]:
-    return [item.reason for item in listed(engine)]
+    return [item.reason for item in list_quarantined(engine)]
 
 
 @pytest.mark.parametrize("signer", [ring(k1=NEW), ring(k0=OLD)])
@@ -93,7 +93,7 @@ def test_one_forged_command_among_honest_ones_goes_alone(
     # Each keeps the stamp that its sender was told, whoever is missing.
     first = served.commands[0].stamp
     assert [command.stamp - first for command in served.commands] == [0, 1, 2, 4]
-    (item,) = listed(sqlite_engine)
+    (item,) = list_quarantined(sqlite_engine)
     assert item.message_id == f"{name}#3"
     assert item.payload == texts[3].replace("r3", "r4").encode()
 

@@ -16,14 +16,13 @@ from models.errors import Unavailable
 from ops.cli import main
 from tests.integration.desk import Desk
 from tests.unit.controls import START
-from workers import groups
-from workers.checked import SettingsError
-from workers.clock import from_us, now_us
-from workers.relay import Relay
-from workers.resend import recorded
-from workers.retention import EVENTS, REMINDERS, STEP, Limits, Retention
-from workers.settings import Settings
-from workers.streams import MEMORY
+from workers.outbox import streams as event_streams
+from workers.outbox.recovery import recorded
+from workers.outbox.relay import Relay
+from workers.outbox.retention import STEP, Retention
+from workers.outbox.streams import EVENTS, MEMORY, REMINDERS
+from workers.settings import Limits, Settings, SettingsError
+from workers.timestamps import from_us, now_us
 
 WEEK = timedelta(days=7)
 
@@ -68,7 +67,7 @@ def test_what_a_group_has_not_read_stays_and_an_alarm_says_so(
     wire: redis.Redis, said: list[Any]
 ) -> None:
     ids = fill(wire, 10)
-    groups.create(wire, EVENTS, "mail", start=ids[3])
+    event_streams.create(wire, EVENTS, "mail", start=ids[3])
     assert trim(wire, max_entries=6) == 4
     assert said == []
     assert trim(wire, max_entries=5) == 0
@@ -78,7 +77,7 @@ def test_what_a_group_has_not_read_stays_and_an_alarm_says_so(
 
 def test_what_a_group_has_taken_and_not_settled_stays(wire: redis.Redis) -> None:
     ids = fill(wire, 10)
-    groups.create(wire, EVENTS, "mail", start="0")
+    event_streams.create(wire, EVENTS, "mail", start="0")
     wire.xreadgroup("mail", "one", {EVENTS: ">"}, count=10)
     wire.xack(EVENTS, "mail", *ids[:4], *ids[5:])
     assert trim(wire, max_entries=6) == 4
@@ -91,17 +90,17 @@ def test_a_group_that_has_read_everything_holds_nothing_back(
     wire: redis.Redis, said: list[Any]
 ) -> None:
     ids = fill(wire, 10, age_ms=2 * MINUTE_MS)
-    groups.create(wire, EVENTS, "mail", start=ids[-1])
+    event_streams.create(wire, EVENTS, "mail", start=ids[-1])
     assert trim(wire, age=timedelta(minutes=1)) == 10
     assert said == []
 
 
 def test_the_slowest_group_decides(wire: redis.Redis) -> None:
     ids = fill(wire, 10)
-    groups.create(wire, EVENTS, "fast", start="$")
-    groups.create(wire, EVENTS, "slow", start=ids[1])
+    event_streams.create(wire, EVENTS, "fast", start="$")
+    event_streams.create(wire, EVENTS, "slow", start=ids[1])
     assert trim(wire, max_entries=6) == 2
-    assert groups.delete(wire, EVENTS, "slow")
+    assert event_streams.delete(wire, EVENTS, "slow")
     assert trim(wire, max_entries=6) == 2
 
 
@@ -109,7 +108,7 @@ def test_memory_comes_before_a_group_that_is_gone_and_the_loss_is_said(
     wire: redis.Redis, said: list[Any]
 ) -> None:
     fill(wire, 30)
-    groups.create(wire, EVENTS, "gone", start="0")
+    event_streams.create(wire, EVENTS, "gone", start="0")
     assert trim(wire, max_entries=10) == 10
     assert wire.xlen(EVENTS) == 20
     alarm = {"event": "events.dropped_unread", "stream": EVENTS, "entries": 10}
@@ -118,7 +117,7 @@ def test_memory_comes_before_a_group_that_is_gone_and_the_loss_is_said(
 
 def test_the_same_alarm_is_not_raised_all_the_time(wire: redis.Redis, said: list[Any]) -> None:
     fill(wire, 10)
-    groups.create(wire, EVENTS, "mail", start="0")
+    event_streams.create(wire, EVENTS, "mail", start="0")
     retention = Retention(wire, Limits(5, WEEK))
     for _ in range(3):
         retention.run_once()
@@ -127,25 +126,25 @@ def test_the_same_alarm_is_not_raised_all_the_time(wire: redis.Redis, said: list
 
 def test_a_group_knows_how_far_it_is_behind(wire: redis.Redis) -> None:
     fill(wire, 10, age_ms=2 * MINUTE_MS)
-    groups.create(wire, EVENTS, "mail", start="0")
-    groups.create(wire, REMINDERS, "sms", start="$")
+    event_streams.create(wire, EVENTS, "mail", start="0")
+    event_streams.create(wire, REMINDERS, "sms", start="$")
     wire.xreadgroup("mail", "one", {EVENTS: ">"}, count=4)
-    mail, sms = groups.groups(wire, Limits(1_000, timedelta(minutes=1)))
+    mail, sms = event_streams.groups(wire, Limits(1_000, timedelta(minutes=1)))
     assert (mail.name, mail.consumers, mail.pending, mail.lag) == ("mail", 1, 4, 6)
     assert mail.oldest_s is not None
     assert 119 < mail.oldest_s < 130
     assert mail.behind
-    assert not groups.groups(wire, Limits(1_000, WEEK))[0].behind
-    assert groups.groups(wire, Limits(9, WEEK))[0].behind
+    assert not event_streams.groups(wire, Limits(1_000, WEEK))[0].behind
+    assert event_streams.groups(wire, Limits(9, WEEK))[0].behind
     assert (sms.lag, sms.pending, sms.oldest_s, sms.behind) == (0, 0, None, False)
 
 
 def test_a_group_is_created_once_and_deleted_once(wire: redis.Redis) -> None:
-    assert groups.create(wire, EVENTS, "mail", start="0")
-    assert not groups.create(wire, EVENTS, "mail", start="0")
-    assert groups.delete(wire, EVENTS, "mail")
-    assert not groups.delete(wire, EVENTS, "mail")
-    assert not groups.delete(wire, REMINDERS, "mail")
+    assert event_streams.create(wire, EVENTS, "mail", start="0")
+    assert not event_streams.create(wire, EVENTS, "mail", start="0")
+    assert event_streams.delete(wire, EVENTS, "mail")
+    assert not event_streams.delete(wire, EVENTS, "mail")
+    assert not event_streams.delete(wire, REMINDERS, "mail")
 
 
 def carried(wire: redis.Redis, stream: str = EVENTS) -> list[str]:

@@ -16,7 +16,7 @@ from tests.integration import letters
 from tests.integration.desk import Desk
 from tests.integration.terminal import Said, earnest
 from tests.patience import eventually
-from workers.retention import EVENTS
+from workers.outbox.streams import EVENTS
 from workers.settings import Settings
 
 SCENARIO = Path(__file__).parents[1] / "scenarios" / "paid_in_full.steps.jsonl"

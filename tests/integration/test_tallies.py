@@ -6,9 +6,10 @@ import pytest
 from sqlalchemy import select
 
 from tests.integration.desk import Desk
-from workers import tables, tallies
-from workers.clock import to_us
-from workers.database import writing
+from workers.database import schema
+from workers.database.engine import writing
+from workers.outbox import counters as event_counters
+from workers.timestamps import to_us
 
 DEADLINES = {
     "producing_silent": {"script_review": 1},
@@ -22,11 +23,11 @@ DEADLINES = {
 @pytest.mark.parametrize("situation", DEADLINES)
 def test_every_deadline_counts_once_whatever_follows_from_it(desk: Desk, situation: str) -> None:
     desk.bring(situation)
-    events = tables.events
+    events = schema.events
     with writing(desk.engine) as connection:
         event_rows = connection.execute(select(events).order_by(events.c.position)).all()
-        tallies.tally(connection, event_rows, to_us(desk.now))
-        counters = tallies.read(connection)
+        event_counters.tally(connection, event_rows, to_us(desk.now))
+        counters = event_counters.read(connection)
     assert counters["deadlines"] == DEADLINES[situation]
     late = sum(counters["deadline_lateness_le"].values())
     assert late == sum(DEADLINES[situation].values())

@@ -11,11 +11,13 @@ from alembic import command
 from sqlalchemy import inspect, text
 
 from tests.unit.controls import HISTORIES, story_of
-from workers import bulk, rows, tables
-from workers.database import open_database, reading, writing
-from workers.migrate import configuration, migrate
+from workers.database import bulk, mappers, schema
+from workers.database.engine import open_database, reading, writing
+from workers.database.migrations import configuration, migrate
 
 PROJECTED = ("public_status", "expected_publish_at")
+
+
 EXPECTED = (
     None,
     datetime(2026, 4, 1, 4, tzinfo=UTC),
@@ -37,14 +39,14 @@ def test_what_was_there_is_projected(database_url: str, first: int) -> None:
         expected = EXPECTED[(number + first) % len(EXPECTED)]
         order = replace(story.order(), order_id=situation, expected_publish_at=expected)
         order_placed: Any = story.told("order.placed")[0].fact
-        order_rows[situation] = rows.new_order_row(order, order_placed)
+        order_rows[situation] = mappers.new_order_row(order, order_placed)
     with writing(engine) as connection:
         column_names = {column["name"] for column in inspect(connection).get_columns("orders")}
         assert column_names.isdisjoint(PROJECTED)
         old_rows = [
             {k: v for k, v in row.items() if k in column_names} for row in order_rows.values()
         ]
-        bulk.insert(connection, tables.orders, old_rows)
+        bulk.insert(connection, schema.orders, old_rows)
     migrate(engine)
     with reading(engine) as connection:
         stored_rows = connection.execute(text("SELECT * FROM orders")).mappings().all()

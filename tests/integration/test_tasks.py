@@ -14,12 +14,10 @@ from models.orders.order import PublicStatus
 from tests.integration import crowd
 from tests.integration.desk import Desk
 from tests.unit.controls import START, place
-from workers.clock import to_us
-from workers.database import reading
-from workers.newest import Bounds, newest
-from workers.pages import BadCursor
-from workers.tasks import Task, tasks
-from workers.wanted import Key, Wanted
+from workers.database.engine import reading
+from workers.queries.order_filters import Key, Wanted
+from workers.queries.order_lists import BadCursor, Bounds, Task, newest, tasks
+from workers.timestamps import to_us
 
 CREATORS = {"k1": "m1", "k2": "m1", "k3": "m2", "k4": None, "k5": "m1", "k6": None, "k7": "m3"}
 

@@ -19,9 +19,9 @@ from sqlalchemy.engine import make_url
 from tests.integration.rosters import registration
 from tests.servers import missing
 from workers.client import Client
-from workers.database import open_database
+from workers.database.engine import open_database
+from workers.queue.redis import connect
 from workers.settings import Settings
-from workers.wire import connect
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,11 @@ import os
 import subprocess
 import sys
 
+from workers.runtime import span
 from workers.settings import project_root
-from workers.tracing import span
 
 SENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 
 # A provider can be set once in a process, so this one is another.
 TRACED = """

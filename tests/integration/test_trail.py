@@ -11,9 +11,9 @@ from models.fields import instant_text
 from tests.integration.desk import Desk
 from tests.integration.rest import Resting, halves
 from tests.unit.controls import DEPOSIT, START
-from workers import trail
-from workers.database import reading
-from workers.trail import PAGE, Wanted, acts
+from workers.database.engine import reading
+from workers.queries import reader
+from workers.queries.reader import OPERATOR_LOG_PAGE_SIZE, Wanted, acts
 
 HOUR = timedelta(hours=1)
 
@@ -39,8 +39,14 @@ def found(desk: Desk, trail_filter: Wanted) -> list[tuple[str, str, str]]:
 
 
 ACCEPTED = ("order:o1", "operator:ann", "accept_order")
+
+
 RESOLVED = ("payment:stray", "operator:bob", "resolve_suspense")
+
+
 PAUSED = ("order:o2", "operator:bob", "pause_clock")
+
+
 EXTENDED = ("order:o1", "operator:ann", "extend_deadline")
 
 
@@ -85,7 +91,7 @@ def test_what_was_done_to_orders_at_rest_is_still_on_the_trail(engine: Engine) -
 
 def test_a_long_trail_is_read_to_its_end(desk: Desk) -> None:
     desk.admit().offer("o1")
-    rounds = PAGE // 2 + 2
+    rounds = OPERATOR_LOG_PAGE_SIZE // 2 + 2
     for _ in range(rounds):
         for kind in ("pause_clock", "resume_clock"):
             desk.ask(kind, "operator", desk.now, order_id="o1", reason="again and again")
@@ -96,7 +102,7 @@ def test_a_long_trail_is_read_to_its_end(desk: Desk) -> None:
 def test_a_trail_is_found_by_its_index_and_not_by_reading_everything(
     desk: Desk, trail_filter: Wanted
 ) -> None:
-    query = trail.query(trail_filter).limit(1)
+    query = reader.query(trail_filter).limit(1)
     sql = str(query.compile(desk.engine, compile_kwargs={"literal_binds": True}))
     with reading(desk.engine) as connection:
         if connection.dialect.name == "sqlite":

@@ -7,7 +7,7 @@ import pytest
 from tests.integration import letters
 from tests.integration.desk import Desk
 from tests.unit.controls import BALANCE, DEPOSIT, MICRO, START, span
-from workers.turns import PATIENCE
+from workers.processing.batch import PATIENCE
 
 AFTER = span("1h")
 

@@ -12,10 +12,10 @@ from sqlalchemy import Engine, text
 from tests.integration.desk import Desk
 from tests.integration.races import at_once, engines_for
 from tests.unit.controls import MICRO, START, place, span
-from workers import wakeups
-from workers.clock import from_us
-from workers.database import open_database, writing
-from workers.migrate import migrate
+from workers.database.engine import open_database, writing
+from workers.database.migrations import migrate
+from workers.processing import wakeups
+from workers.timestamps import from_us
 
 LEASE = timedelta(microseconds=wakeups.LEASE_US)
 

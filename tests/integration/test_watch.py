@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 from ops.cli import main
 from ops.doctor import Check, _skew
 from tests.integration.desk import Desk
-from workers import groups
-from workers.clock import from_us, now_us
-from workers.retention import EVENTS
+from workers.outbox import streams as event_streams
+from workers.outbox.streams import EVENTS
+from workers.timestamps import from_us, now_us
 
 Say = Callable[..., str]
 
@@ -30,7 +30,7 @@ def say(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Say:
     """Give the command line, on this database and this Redis."""
-    groups.create(wire, EVENTS, "mail", start="0")
+    event_streams.create(wire, EVENTS, "mail", start="0")
     monkeypatch.setenv("EARNEST_REDIS_URL", redis_url)
     address = engine.url.render_as_string(hide_password=False)
     monkeypatch.setenv("EARNEST_DATABASE_URL", address)

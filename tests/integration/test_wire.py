@@ -12,10 +12,10 @@ from models.errors import Unavailable
 from tests.integration.workplace import left
 from tests.patience import eventually
 from workers.client import Client, QueueFull
-from workers.clock import from_us, to_us
-from workers.door import RedisDoor
-from workers.envelope import wrap
-from workers.wire import COMMANDS, HEARTBEATS, WAKEUPS, Found, Keys, Scripts, Taking, connect
+from workers.queue.messages import wrap
+from workers.queue.redis import COMMANDS, HEARTBEATS, WAKEUPS, Found, Keys, Scripts, Taking, connect
+from workers.queue.watermark import RedisDoor
+from workers.timestamps import from_us, to_us
 
 KEYS = Keys(COMMANDS)
 
@@ -120,7 +120,7 @@ def test_to_enqueue_a_message_again_is_harmless(scripts: Scripts, wire: redis.Re
 def test_a_full_queue_takes_nothing_in_and_says_so(
     wire: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workers.wire.MOST_WAITING", 3)
+    monkeypatch.setattr("workers.queue.redis.MOST_WAITING", 3)
     client = Client(wire)
     client.submit_many("abc", per_message=1)
     before = left(wire)

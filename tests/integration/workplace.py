@@ -14,18 +14,17 @@ from dramatiq import Worker
 from sqlalchemy import Engine, select
 
 from models.policy import Policy
-from workers import schema
-from workers.actors import declare_actors
-from workers.broker import EarnestBroker
 from workers.client import Client
-from workers.database import reading
-from workers.door import RedisDoor
-from workers.quarantine import quarantine
-from workers.reading import Reader
-from workers.relay import ring
-from workers.settle import Settler
-from workers.store import Store
-from workers.wire import HEARTBEATS, QUEUES, Keys
+from workers.database import schema
+from workers.database.engine import reading
+from workers.database.repository import Store
+from workers.outbox.relay import ring
+from workers.processing.failures import quarantine
+from workers.processing.processor import Settler
+from workers.queries.reader import Reader
+from workers.queue.broker import EarnestBroker, declare_actors
+from workers.queue.redis import HEARTBEATS, QUEUES, Keys
+from workers.queue.watermark import RedisDoor
 
 STOP_MS = 10_000
 
@@ -82,7 +81,7 @@ def working(engine: Engine, wire: redis.Redis, policy: Policy | None = None) -> 
     store.adopt_policy()
     broker = EarnestBroker(wire, partial(quarantine, engine))
     settler = Settler(store, RedisDoor(wire, engine), partial(ring, wire))
-    declare_actors(broker, settler, stopping)
+    declare_actors(broker, settler.settle, stopping)
     worker = Worker(broker, worker_threads=2, worker_timeout=100)
     worker.start()
     try:

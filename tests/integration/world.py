@@ -14,10 +14,9 @@ from models.events.event import Event
 from models.orders.order import Order
 from models.service.outcome import Settlement
 from tests.unit.controls import HISTORIES, START, Story, place, take
-from workers.database import writing
-from workers.draft import draft
-from workers.shelves import SHELVES
-from workers.store import Page, Store
+from workers.database.engine import writing
+from workers.database.mappers import SHELVES
+from workers.database.repository import Page, Store, draft
 
 APART = timedelta(hours=23, minutes=30)
 """Between two histories: so that they begin at every hour, and some between two months."""

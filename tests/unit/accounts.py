@@ -7,7 +7,7 @@ from typing import Any
 from ops.explain import account
 from ops.narrate import as_text
 from tests.unit.controls import Story
-from workers.history import STANDING, History
+from workers.queries.reader import STANDING, History
 
 
 def history_of(story: Story, order_id: str = "o1") -> History:

@@ -12,9 +12,11 @@ from psycopg.pq import Format
 
 from models.errors import BrokenInvariant
 from models.lifecycle import State
-from workers.bulk import array
+from workers.database.bulk import array
 
 TEXTS = some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+
+
 ARRAYS = {str: 1009, int: 1016, bytes: 1001}
 
 

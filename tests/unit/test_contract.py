@@ -20,11 +20,11 @@ from ops.compatibility import Readers, breaks
 from ops.contract import FOLDER, broken_promises, documents, faults, release, write
 from ops.refused import Refused
 from tests.unit.controls import DEPOSIT, HISTORIES, Story, place, story_of
-from workers.envelope import ACTORS, MAX_ITEMS, wrap
-from workers.retention import STREAMS, Limits
-from workers.rows import event_row
-from workers.streams import cloud_event
-from workers.wire import COMMANDS, MOST_WAITING, Keys
+from workers.database.mappers import event_row
+from workers.outbox.streams import STREAMS, cloud_event
+from workers.queue.messages import ACTORS, MAX_ITEMS, wrap
+from workers.queue.redis import COMMANDS, MOST_WAITING, Keys
+from workers.settings import Limits
 
 CAMPAIGN = FOLDER.parents[1] / "examples" / "campaign.jsonl"
 

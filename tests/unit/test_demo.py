@@ -25,7 +25,7 @@ from ops.performance import Clock, Pipeline, Programme, perform, prepare
 from ops.play import Ending, ending, reminder
 from ops.simulate import Step, World
 from ops.verdict import quantile
-from workers.audit import Report
+from workers.queries.audit import Report
 
 
 class Hands(Clock):

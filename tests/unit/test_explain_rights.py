@@ -21,7 +21,7 @@ from ops.told_parties import PARTIES
 from tests.unit.accounts import accounted, history_of, narrated
 from tests.unit.controls import HISTORIES, MICRO, PEOPLE, Story, span, story_of, take
 from tests.unit.needed import needed
-from workers.history import STANDING
+from workers.queries.reader import STANDING
 
 Row = dict[str, Any]
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
-from workers.pace import Pace
+from workers.runtime import Pace
 
 LONG_S = 3_600.0
+
+
 APART_S = 0.05
 
 

@@ -8,8 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from workers.checked import SettingsError
-from workers.settings import LONGEST_SOCKET, Settings, project_root, redis_socket, redis_url
+from workers.settings import (
+    LONGEST_SOCKET,
+    Settings,
+    SettingsError,
+    project_root,
+    redis_socket,
+    redis_url,
+)
 
 VAR = Path("/srv/earnest")
 

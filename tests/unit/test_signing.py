@@ -9,8 +9,7 @@ import itertools
 
 import pytest
 
-from workers.checked import SettingsError
-from workers.settings import Settings
+from workers.settings import Settings, SettingsError
 from workers.signing import InvalidKeys, Keyring
 
 OLD, NEW = b"o" * 32, b"n" * 32

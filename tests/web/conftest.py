@@ -18,16 +18,16 @@ from ops.web.app import create_app
 from ops.web.desk import open_desk
 from ops.web.intake import Limits
 from tests.patience import eventually
-from workers.database import open_database, reading
-from workers.door import RedisDoor
-from workers.door_tables import inbox
-from workers.intake import sort
-from workers.process import policy_in_force
-from workers.relay import Relay
+from workers.database.engine import open_database, reading
+from workers.database.repository import Store
+from workers.database.schema import inbox
+from workers.outbox.relay import Relay
+from workers.processing.processor import Settler
+from workers.queue.consumer import sort
+from workers.queue.redis import COMMANDS, Keys, Scripts, Taking, connect
+from workers.queue.watermark import RedisDoor
+from workers.runtime import policy_in_force
 from workers.settings import Settings
-from workers.settle import Settler
-from workers.store import Store
-from workers.wire import COMMANDS, Keys, Scripts, Taking, connect
 
 TOKENS = """
 # who, and what only they know
@@ -40,6 +40,7 @@ client             every-client-token-1
 platform           platform-token-0001
 payments           payments-token-0001
 """
+
 
 LOCAL = "http://127.0.0.1:8000"
 

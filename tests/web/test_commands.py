@@ -13,9 +13,10 @@ from ops.web.examples import EXAMPLES, example
 from ops.web.intake import Limits
 from tests.patience import eventually
 from tests.web.conftest import House
-from workers import redrive, tables
-from workers.clock import SECOND_US, now_us
-from workers.database import reading
+from workers.database import schema
+from workers.database.engine import reading
+from workers.queue import redelivery
+from workers.timestamps import SECOND_US, now_us
 
 Body = dict[str, Any]
 
@@ -84,7 +85,7 @@ def test_a_trace_context_is_kept_with_the_command(house: House) -> None:
         )
         house.settle()
     with reading(house.engine) as connection:
-        traces = connection.execute(select(tables.events.c.trace)).scalars().all()
+        traces = connection.execute(select(schema.events.c.trace)).scalars().all()
     assert traces == [trace, trace, None, None]
 
 
@@ -236,5 +237,5 @@ def test_what_was_accepted_survives_the_loss_of_redis(house: House) -> None:
     eventually(house.is_carried)
     house.wire.flushall()
     assert web.get("/commands/register-1").json()["status"] == "pending"
-    redrive.sweep(house.engine, house.wire, now_us() + SECOND_US)
+    redelivery.sweep(house.engine, house.wire, now_us() + SECOND_US)
     assert house.settle() == 1

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from scheduler.ticks import sweep_inbox, wake_overdue
+from scheduler.deadlines import wake_overdue
+from scheduler.maintenance import sweep_inbox
 from tests.integration import letters
 from tests.patience import eventually
 from tests.web.conftest import House
 from tests.web.test_commands import post
-from workers.door import RedisDoor
-from workers.intake import sort
-from workers.process import policy_in_force
-from workers.reading import Reader
-from workers.settle import Settler
-from workers.store import Store
-from workers.wire import WAKEUPS, Keys, Scripts, Taking
+from workers.database.repository import Store
+from workers.processing.processor import Settler
+from workers.queries.reader import Reader
+from workers.queue.consumer import sort
+from workers.queue.redis import WAKEUPS, Keys, Scripts, Taking
+from workers.queue.watermark import RedisDoor
+from workers.runtime import policy_in_force
 
 
 def wake(house: House) -> None:

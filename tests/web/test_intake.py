@@ -12,7 +12,7 @@ from sqlalchemy import text
 from models.commands.parsing import parse
 from ops.web.intake import Intake
 from tests.web.conftest import House
-from workers.database import writing
+from workers.database.engine import writing
 from workers.inbox import FENCE, Knock
 
 

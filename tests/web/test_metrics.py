@@ -10,14 +10,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from models.policy import Policy
+from scheduler.auditor import AuditTick
 from tests.integration import letters
 from tests.web.conftest import House
 from tests.web.test_commands import mcn, post
-from workers.audit_tick import AuditTick
-from workers.clock import SECOND_US, now_us
-from workers.database import writing
-from workers.door_tables import inbox
-from workers.store import Store
+from workers.database.engine import writing
+from workers.database.repository import Store
+from workers.database.schema import inbox
+from workers.timestamps import SECOND_US, now_us
 
 UNITS = ("_seconds", "_fen")
 

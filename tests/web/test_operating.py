@@ -10,13 +10,16 @@ from starlette.testclient import TestClient
 from tests.integration import letters
 from tests.web.conftest import House
 from tests.web.test_commands import bearer, post
-from workers import dead_letters, quarantine
-from workers.clock import from_us, now_us
-from workers.envelope import Refused
-from workers.turns import Received
+from workers.processing import failures
+from workers.queue.messages import Received, Refused
+from workers.timestamps import from_us, now_us
 
 ACT = {"X-Earnest-Action": "1"}
+
+
 ANN = ACT | bearer("operator-token-0001")
+
+
 WHY = {"reason": "the sender asked"}
 
 
@@ -28,10 +31,10 @@ def web(house: House) -> TestClient:
     house.settle()
     post(web, letters.place("o1"), "every-client-token-1")
     house.settle()
-    quarantine.quarantine(house.engine, Refused("commands", "m1", b"\xff<b>", "not JSON", 4))
+    failures.quarantine(house.engine, Refused("commands", "m1", b"\xff<b>", "not JSON", 4))
     text = '{"id":"dead-letter-1","kind":"nudge_creator","by":{"role":"client","id":"c1"},'
     command = Received(text + '"order_id":"o1"}', from_us(now_us()), now_us(), "m2")
-    dead_letters.bury(house.engine, command, ValueError("a fault of ours"))
+    failures.bury(house.engine, command, ValueError("a fault of ours"))
     return web
 
 
@@ -72,7 +75,7 @@ def test_a_dead_letter_that_fails_as_before_waits_on(
     def fail(*_: object) -> None:
         raise ValueError("a fault of ours")
 
-    monkeypatch.setattr("workers.settle.draft", fail)
+    monkeypatch.setattr("workers.processing.processor.draft", fail)
     response = web.post("/ops/api/dead-letters/1/replay", json=WHY, headers=ANN)
     assert response.status_code == 409
     assert len(web.get("/ops/api/asides", headers=ANN).json()["dead_letters"]) == 1

@@ -14,12 +14,16 @@ from tests.integration import letters
 from tests.web.conftest import House
 from tests.web.test_commands import bearer, post
 from tests.web.test_operating import ACT, ANN, WHY
-from workers import tables
-from workers.database import reading
-from workers.door_tables import inbox
+from workers.database import schema
+from workers.database.engine import reading
+from workers.database.schema import inbox
 
 ORDER = "/ops/api/orders/o1"
+
+
 PAUSE = {"kind": "pause_clock", "lent": False, "said": {}, **WHY}
+
+
 LATER = "2099-01-01T00:00:00Z"
 
 
@@ -41,7 +45,7 @@ def rows(house: House) -> list[Any]:
     with reading(house.engine) as connection:
         return [
             connection.execute(select(table)).all()
-            for table in (inbox, tables.orders, tables.events, tables.receipts, tables.postings)
+            for table in (inbox, schema.orders, schema.events, schema.receipts, schema.postings)
         ]
 
 

@@ -12,10 +12,13 @@ from ops.web.desk import open_desk
 from tests.integration.world import world, write
 from tests.web.conftest import LOCAL, House
 from tests.web.test_commands import bearer
-from workers.reports import endings, funnel, money
-from workers.reports.breakdown import By
+from workers.queries.reports import money as money_reports
+from workers.queries.reports import orders as order_reports
+from workers.queries.reports.grouping import By
 
 ANN = bearer("operator-token-0001")
+
+
 REPORTS = ("funnel", "endings", "money", "forecast")
 
 
@@ -36,7 +39,11 @@ def report(web: TestClient, name: str, **params: Any) -> dict[str, Any]:  # noqa
 @pytest.mark.parametrize("by", [None, "mcn", "month"])
 def test_rows_are_what_the_database_adds_up(web: TestClient, house: House, by: str | None) -> None:
     params = {} if by is None else {"by": by}
-    reports = {"funnel": funnel.funnel, "endings": endings.endings, "money": money.money}
+    reports = {
+        "funnel": order_reports.funnel,
+        "endings": order_reports.endings,
+        "money": money_reports.money,
+    }
     for name, read_rows in reports.items():
         body = report(web, name, **params)
         assert body["rows"] == list(read_rows(house.engine, By(by) if by else None))

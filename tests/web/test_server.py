@@ -19,8 +19,7 @@ from ops.web.auth import Grant, open_tokens, read_tokens
 from ops.web.server import run
 from tests.patience import eventually
 from tests.web.conftest import House
-from workers.checked import SettingsError
-from workers.settings import Settings
+from workers.settings import Settings, SettingsError
 
 
 def test_an_address_that_is_taken_is_named_in_one_line() -> None:

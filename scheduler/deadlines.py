@@ -1,0 +1,112 @@
+"""Deadlines: orders whose time has come are woken, and an alert says when a backlog forbids it."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime, timedelta
+
+import redis
+import structlog
+from sqlalchemy import Engine
+
+from workers.processing import wakeups
+from workers.processing.wakeups import count_due
+from workers.queue.messages import UNSIGNED
+from workers.queue.watermark import BEGINNING, RedisDoor
+from workers.signing import Keyring
+
+log = structlog.get_logger()
+
+
+BACKLOG = timedelta(seconds=5)
+"""A backlog of commands that holds deadlines back longer than this is worth an alarm."""
+
+AGAIN_S = 10.0
+"""How often the alarm is repeated while it lasts."""
+
+MOST_COUNTED = 10_000
+"""Deadlines counted for an alarm: whoever reads of so many knows enough."""
+
+
+class Alarm:
+    """Raised while the watermark lags and deadlines wait for it; lifted once, when it is over."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Begin in silence."""
+        self.engine = engine
+        self.since: float | None = None
+        self.not_before = 0.0
+
+    def look(self, watermark: datetime, present: datetime) -> int:
+        """Compare the watermark with the present; return how many deadlines are held back.
+
+        Only counts when an alarm may be due, so that a quiet tick costs nothing.
+        """
+        if present - watermark <= BACKLOG:
+            self._lift()
+            return 0
+        if time.monotonic() < self.not_before:
+            return 0
+        self.not_before = time.monotonic() + AGAIN_S
+        held_back = count_due(self.engine, present, MOST_COUNTED)
+        if held_back:
+            self.since = self.since or time.monotonic()
+            wiped = watermark == BEGINNING
+            log.error(
+                "deadlines.held_back",
+                deadlines=held_back,
+                because="the wire was wiped" if wiped else "commands wait to be settled",
+                oldest_command_s=None if wiped else round((present - watermark).total_seconds(), 1),
+                for_s=round(time.monotonic() - self.since, 1),
+            )
+        return held_back
+
+    def _lift(self) -> None:
+        if self.since is not None:
+            log.warning("deadlines.released", after_s=round(time.monotonic() - self.since, 1))
+        self.since, self.not_before = None, 0.0
+
+
+BATCH = 500
+"""Orders claimed at once."""
+
+MOST_WAITING = 40
+"""Wake-up messages that may wait: more would only be claimed again when their lease ends."""
+
+
+class Waker:
+    """Wakes orders whose time has come, and raises the alarm where a backlog forbids it."""
+
+    def __init__(self, engine: Engine, client: redis.Redis, keys: Keyring = UNSIGNED) -> None:
+        """Keep both ends, and the keys that wake-ups are signed with."""
+        self.engine, self.client, self.keys = engine, client, keys
+        # One door for all ticks: it remembers since when the wire remembers.
+        self.door = RedisDoor(client, engine)
+        self.alarm = Alarm(engine)
+
+    def run_once(self) -> int:
+        """Wake every order whose time has passed; return how many were woken.
+
+        The scheduler decides nothing. It says that time has passed, and the function that
+        judges people judges the clock, so any number of schedulers may tick at once.
+        """
+        # Not past what we have heard: a command still in the queue may have been in time.
+        watermark = self.door.watermark(without=())
+        self.alarm.look(watermark, self.door.now())
+        woken = 0
+        while not wakeups.nothing_due(self.engine, watermark):
+            if wakeups.waiting(self.client) >= MOST_WAITING:
+                break
+            claimed = wakeups.claim(self.engine, watermark, BATCH)
+            wakeups.send(self.client, claimed, self.keys)
+            woken += len(claimed)
+            if len(claimed) < BATCH:
+                break
+        if woken:
+            log.info("orders.woken", orders=woken)
+        return woken
+
+
+def wake_overdue(engine: Engine, client: redis.Redis) -> int:
+    """Wake overdue orders once; return how many."""
+    return Waker(engine, client).run_once()

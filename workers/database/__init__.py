@@ -1,0 +1,1 @@
+"""Database: engine, schema, mappers, repository, archive and migrations."""

@@ -1,0 +1,236 @@
+"""Archive: moves orders at rest out of the live tables and back, and keeps totals of the archive.
+
+What an order's history needs goes with it: debts that are settled, events, postings, the outcomes
+of its commands. Receipts and payments stay, so every id stays taken. Which orders go is decided by
+`scheduler.maintenance`.
+
+Totals are kept in the commits that change them, so the books need not read what has come to rest:
+they add this to the rest of the tables. An audit of everything reads it all the same, and finds
+whether this is still true.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Column, ColumnElement, Connection, Table, func, select
+
+from models.audit.order_checks import Finding
+from models.errors import Conflict
+from workers.database import archive_schema, bulk, schema
+from workers.database.archive_schema import ARCHIVED
+from workers.database.engine import insert_new
+
+ACCOUNT, ENDED = "account:", "ended:"
+FORFEITED, RETURNED, PAID_OUT = "forfeited", "returned", "paid_out"
+
+CHUNK = 2_000
+"""Rows held in memory while the archive is added up anew."""
+
+Worth = Counter[str]
+
+
+def worth_of_orders(orders: Iterable[Any], refunds: Iterable[Any], payouts: Iterable[Any]) -> Worth:
+    """Add up rows: orders by their ending, forfeited deposits, and what has left, in fen."""
+    totals = Worth()
+    for row in orders:
+        totals[ended(row.state, row.reason)] += 1
+        totals[FORFEITED] += _forfeited(row.document)
+    totals[RETURNED] += sum(row.amount_fen for row in refunds)
+    totals[PAID_OUT] += sum(row.amount_fen for row in payouts)
+    return totals
+
+
+def _forfeited(document: str) -> int:
+    try:
+        return sum(holding["amount_fen"] for holding in json.loads(document)["forfeited"])
+    except (ValueError, LookupError, TypeError):
+        # What cannot be read any more is a finding of the audit's own.
+        return 0
+
+
+def ended(state: str, reason: str | None) -> str:
+    """Name the number of orders with an ending."""
+    return f"{ENDED}{state}:{reason}"
+
+
+def worth_of_postings(postings: Iterable[Any]) -> Worth:
+    """Add up rows of postings by account, in fen."""
+    totals = Worth()
+    for row in postings:
+        totals[f"{ACCOUNT}{row.source}"] -= row.amount_fen
+        totals[f"{ACCOUNT}{row.target}"] += row.amount_fen
+    return totals
+
+
+def add(connection: Connection, worth: Mapping[str, int]) -> None:
+    """Change totals; always in the same order, so that nobody waits for each other in a circle."""
+    table = archive_schema.totals
+    changes = sorted((name, value) for name, value in worth.items() if value)
+    insert_new(connection, table, [{"name": name, "value": 0} for name, _ in changes])
+    for name, value in changes:
+        update = table.update().where(table.c.name == name)
+        connection.execute(update.values(value=table.c.value + value))
+
+
+def read(connection: Connection) -> dict[str, int]:
+    """Return every total by its name."""
+    table = archive_schema.totals
+    return {row.name: row.value for row in connection.execute(select(table))}
+
+
+def accounts(totals: Mapping[str, int]) -> dict[str, int]:
+    """Return what the archive's postings come to, by account, in fen."""
+    names = (name for name in totals if name.startswith(ACCOUNT))
+    return {name.removeprefix(ACCOUNT): totals[name] for name in names}
+
+
+def endings(totals: Mapping[str, int]) -> Counter[tuple[str, str | None]]:
+    """Return how many archived orders ended how, by state and reason."""
+    names = (name for name in totals if name.startswith(ENDED))
+    return Counter({_ending(name): totals[name] for name in names})
+
+
+def recomputed(connection: Connection) -> Worth:
+    """Add up the archive anew, row by row."""
+    totals = Worth()
+    for table, worth in (
+        (archive_schema.orders, lambda rows: worth_of_orders(rows, (), ())),
+        (archive_schema.refunds, lambda rows: worth_of_orders((), rows, ())),
+        (archive_schema.payouts, lambda rows: worth_of_orders((), (), rows)),
+        (archive_schema.postings, worth_of_postings),
+    ):
+        query = select(table).execution_options(yield_per=CHUNK)
+        for chunk in connection.execute(query).partitions():
+            totals.update(worth(chunk))
+    return totals
+
+
+def findings(
+    stored_totals: Mapping[str, int], recomputed_totals: Mapping[str, int]
+) -> list[Finding]:
+    """Name the totals that are not what the archive adds up to."""
+    names = sorted(stored_totals.keys() | recomputed_totals.keys())
+    return [
+        Finding(
+            "archive", name, f"{stored_totals.get(name, 0)}, not {recomputed_totals.get(name, 0)}"
+        )
+        for name in names
+        if stored_totals.get(name, 0) != recomputed_totals.get(name, 0)
+    ]
+
+
+def _ending(name: str) -> tuple[str, str]:
+    state, _, reason = name.removeprefix(ENDED).partition(":")
+    return state, reason
+
+
+def _newest() -> ColumnElement[str]:
+    """Name whom the newest event is about: it stays, for SQLite would give its number again."""
+    column = schema.events.c
+    query = select(column.subject).order_by(column.position.desc()).limit(1)
+    return func.coalesce(query.scalar_subquery(), "")
+
+
+def put_away(connection: Connection, orders: Sequence[Any]) -> None:
+    """Move some orders, given as their rows, with all that is at rest with them."""
+    order_ids = [row.order_id for row in orders]
+    debts = [
+        bulk.fetch(connection, table.c, table.c.order_id, order_ids)
+        for table in (schema.refunds, schema.payouts)
+    ]
+    subjects, posting = [f"order:{order_id}" for order_id in order_ids], schema.postings.c
+    posting_rows = bulk.fetch(connection, posting, posting.subject, subjects)
+    worth = worth_of_orders(orders, *debts)
+    worth.update(worth_of_postings(posting_rows))
+    add(connection, worth)
+    _move_to_archive(connection, schema.events, "position", _told(connection, order_ids, subjects))
+    _move_to_archive(connection, schema.postings, "subject", subjects)
+    for table in (schema.refunds, schema.payouts, schema.orders):
+        _move_to_archive(connection, table, "order_id", order_ids)
+
+
+def _told(connection: Connection, order_ids: list[str], subjects: list[str]) -> list[int]:
+    """Find the events of some orders, and the outcomes of commands about them that were told."""
+    receipt, event = schema.receipts.c, schema.events.c
+    receipt_rows = bulk.fetch(connection, (receipt.command_id,), receipt.about, order_ids)
+    subjects = subjects + [f"command:{row.command_id}" for row in receipt_rows]
+    columns = (event.position, event.published_at, event.subject)
+    newest_subject = connection.execute(select(_newest())).scalar()
+    event_rows = bulk.fetch(connection, columns, event.subject, subjects)
+    return [
+        row.position for row in event_rows if row.published_at and row.subject != newest_subject
+    ]
+
+
+def _move_to_archive(connection: Connection, table: Table, by: str, ids: Sequence[Any]) -> None:
+    bulk.move(connection, table, ARCHIVED[table], by, ids)
+
+
+class Recalled(Conflict):
+    """Orders at rest are needed for what was judged without them: once they are back, try again."""
+
+    def __init__(self, order_ids: Collection[str]) -> None:
+        """Keep which."""
+        super().__init__(f"{len(order_ids)} archived orders have refunds of these names")
+        self.order_ids = frozenset(order_ids)
+
+
+def bring_back(connection: Connection, order_ids: Collection[str]) -> list[str]:
+    """Bring back those orders that rest, with their debts; return their ids, locked.
+
+    To be asked about ids that are not in `orders`, and about nothing else: it costs one look at
+    two indexes. Raise `Conflict` where another writer has just brought one back.
+    """
+    order_tables = (schema.orders, archive_schema.orders)
+    archived_by_id = bulk.whereabouts(connection, order_tables, "order_id", order_ids)
+    if not all(archived_by_id.values()):
+        raise Conflict("an order came back from the archive a moment ago")
+    if not archived_by_id:
+        return []
+    columns = archive_schema.orders.c
+    rows = bulk.fetch(connection, columns, columns.order_id, archived_by_id, "FOR UPDATE")
+    if len(rows) < len(archived_by_id):
+        raise Conflict("another writer is bringing an order back from the archive")
+    _move_back(connection, rows)
+    return list(archived_by_id)
+
+
+def at_rest(
+    connection: Connection, columns: Iterable[Column[Any]], by: Column[Any], ids: Collection[str]
+) -> Sequence[Any]:
+    """Return such rows of a table's archive, if it has one, and leave them where they are."""
+    archive_table = ARCHIVED.get(by.table)
+    if archive_table is None:
+        return ()
+    return bulk.fetch(
+        connection,
+        [archive_table.c[column.name] for column in columns],
+        archive_table.c[by.name],
+        ids,
+    )
+
+
+def _move_back(connection: Connection, rows: Sequence[Any]) -> None:
+    ids = [row.order_id for row in rows]
+    debts = [
+        bulk.fetch(connection, table.c, table.c.order_id, ids)
+        for table in (archive_schema.refunds, archive_schema.payouts)
+    ]
+    worth = worth_of_orders(rows, *debts)
+    add(connection, {name: -value for name, value in worth.items()})
+    for table in (schema.orders, schema.refunds, schema.payouts):
+        bulk.move(connection, ARCHIVED[table], table, "order_id", ids)
+
+
+def refuse_taken(connection: Connection, refund_ids: Collection[str]) -> None:
+    """Raise `Recalled` where an order at rest has a refund of one of these names already."""
+    table = archive_schema.refunds.c
+    refund_rows = bulk.fetch(
+        connection, (table.refund_id, table.order_id), table.refund_id, refund_ids
+    )
+    if refund_rows:
+        raise Recalled({row.order_id for row in refund_rows})

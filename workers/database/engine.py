@@ -1,0 +1,222 @@
+"""Engine: SQLite or PostgreSQL, opened so that a commit is a promise; transactions and leases."""
+
+from __future__ import annotations
+
+import fcntl
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import IO, Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    SQLAlchemyError,
+)
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from models.errors import BrokenInvariant, Conflict, Unavailable
+from workers.database import schema
+from workers.timestamps import now_us
+
+CONNECTIONS = 3
+"""Connections a process may hold: the one that settles, one that reads, one to spare."""
+
+# PostgreSQL: serialization_failure, deadlock_detected, unique_violation;
+# and the names of what SQLite finds when another writer came first.
+_CONFLICTS = {"40001", "40P01", "23505"} | {
+    "SQLITE_CONSTRAINT_UNIQUE",
+    "SQLITE_CONSTRAINT_PRIMARYKEY",
+}
+
+# PostgreSQL: read_only_sql_transaction, which is a standby until it is promoted; and
+# lock_not_available, where somebody who has fallen silent holds what we need.
+_AWAY = {"25006", "55P03"}
+
+CACHE_KIB = 65_536
+"""Pages of SQLite's that a connection keeps."""
+
+PATIENCE_S = 15.0
+"""How long a writer waits for SQLite's turn; whoever holds it for longer is stopped or stuck."""
+
+LOOK_AGAIN_S = 0.001
+
+
+def open_database(url: str, connections: int = CONNECTIONS, cache_kib: int = CACHE_KIB) -> Engine:
+    """Return an engine whose commits are durable; connects only when first used."""
+    if make_url(url).get_backend_name() == "sqlite":
+        engine = create_engine(
+            url, pool_size=connections, max_overflow=0, pool_timeout=30, hide_parameters=True
+        )
+        event.listen(engine, "connect", partial(_prepare_sqlite, cache_kib))
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+    return create_engine(
+        url,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=30,
+        pool_pre_ping=False,
+        hide_parameters=True,
+        connect_args={
+            "connect_timeout": 5,
+            # Whatever PGCLIENTENCODING says: what people write must fit.
+            "client_encoding": "utf8",
+            # Nobody waits for ever: not for a lock, not for a server that has gone silent.
+            # And nobody keeps the plan of a table that was empty when it was made.
+            "options": "-c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
+            " -c plan_cache_mode=force_custom_plan",
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 15_000,
+        },
+    )
+
+
+def _prepare_sqlite(cache_kib: int, connection: Any, _: object) -> None:  # noqa: ANN401 - a driver's
+    # The driver's implicit BEGIN would come too late to be IMMEDIATE.
+    connection.isolation_level = None
+    for pragma in (
+        "journal_mode = WAL",
+        "synchronous = FULL",
+        "foreign_keys = ON",
+        "busy_timeout = 15000",
+        f"cache_size = -{cache_kib}",
+        "temp_store = MEMORY",
+        "wal_autocheckpoint = 4000",
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    # IMMEDIATE takes the write lock at once: what is read is still true when it is written.
+    connection.exec_driver_sql("BEGIN" if only_reads(connection) else "BEGIN IMMEDIATE")
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows, passing over those whose key is there already."""
+    if not rows:
+        return
+    if connection.dialect.name == "sqlite":
+        connection.execute(sqlite.insert(table).on_conflict_do_nothing(), rows)
+    else:
+        connection.execute(postgresql.insert(table).on_conflict_do_nothing(), rows)
+
+
+def has_one_writer(engine: Engine) -> bool:
+    """Tell whether whoever writes keeps all others from writing anything: SQLite does."""
+    return engine.dialect.name == "sqlite"
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """Open a transaction that commits at the end, or leaves no trace.
+
+    Raise `Conflict` where another writer came first, `Unavailable` where the server is away.
+    """
+    try:
+        with _turn(engine), engine.begin() as connection:
+            yield connection
+    except SQLAlchemyError as error:
+        raise _translated(error) from error
+
+
+@contextmanager
+def _turn(engine: Engine) -> Iterator[None]:
+    """Queue for SQLite's only writer: it would poll for its lock, sleeping up to 100 ms a time."""
+    file = engine.url.database
+    if not has_one_writer(engine) or file is None:
+        yield
+        return
+    with open(f"{file}.turn", "wb") as turn:  # noqa: PTH123 - as cheap as it gets, per commit
+        give_up_at = time.monotonic() + PATIENCE_S
+        while not _taken(turn):
+            if time.monotonic() > give_up_at:
+                raise Unavailable(f"a process holds the database for over {PATIENCE_S:.0f} s")
+            time.sleep(LOOK_AGAIN_S)
+        yield
+
+
+def _taken(turn: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def reading(engine: Engine, *, once: bool = False) -> Iterator[Connection]:
+    """Open a transaction that sees one state of the database and changes nothing.
+
+    `once` is for a single statement, which sees one state by itself: two trips less.
+    """
+    try:
+        options: dict[str, Any] = {"reading": True}
+        if engine.dialect.name == "postgresql":
+            options["isolation_level"] = "AUTOCOMMIT" if once else "REPEATABLE READ"
+        with engine.connect() as connection:
+            yield connection.execution_options(**options)
+    except SQLAlchemyError as error:
+        raise _translated(error) from error
+
+
+def only_reads(connection: Connection) -> bool:
+    """Tell whether a connection is one of `reading`: whoever has it locks and moves nothing."""
+    return bool(connection.get_execution_options().get("reading"))
+
+
+def _translated(error: SQLAlchemyError) -> Exception:
+    """Say in our words whether trying again will help."""
+    if isinstance(error, PoolTimeout):
+        return Unavailable(str(error))
+    if isinstance(error, DBAPIError):
+        code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", "")
+        if code in _CONFLICTS:
+            return Conflict(_said(error))
+        if isinstance(error, IntegrityError):
+            return BrokenInvariant(_said(error))
+        away = error.connection_invalidated or code in _AWAY
+        if away or isinstance(error, OperationalError | InterfaceError):
+            return Unavailable(_said(error))
+    return error
+
+
+def _said(error: DBAPIError) -> str:
+    """Return what the database said, in a line, without the rows it spoke of."""
+    report = getattr(error.orig, "diag", None)
+    primary = report.message_primary if report else None
+    return str(primary or " ".join(str(error.orig).split()))
+
+
+def hold(engine: Engine, name: str, holder: str, length_us: int) -> bool:
+    """Take or renew a lease; tell whether the holder has it now.
+
+    A holder that sleeps through its lease may act once more when it wakes, so what a lease guards
+    must survive that: it saves work, it does not protect money.
+    """
+    table, now = schema.leases, now_us()
+    row = {"name": name, "holder": holder, "until": now + length_us}
+    is_available = (table.c.holder == holder) | (table.c.until < now)
+    take = table.update().where(table.c.name == name, is_available).values(row)
+    with writing(engine) as connection:
+        if connection.execute(take).rowcount:
+            return True
+        insert_new(connection, table, [row])
+        lease = connection.execute(table.select().where(table.c.name == name)).one()
+        return bool(lease.holder == holder)
+
+
+def let_go(engine: Engine, name: str, holder: str) -> None:
+    """End a lease that is ours, so that the next in line need not wait for its end."""
+    table = schema.leases
+    is_own_lease = (table.c.name == name) & (table.c.holder == holder)
+    with writing(engine) as connection:
+        connection.execute(table.delete().where(is_own_lease))

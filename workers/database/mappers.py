@@ -1,0 +1,244 @@
+"""Mappers: orders, events, receipts, parties and debts as rows of their tables, and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from functools import partial
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from sqlalchemy import Table
+
+from models.creators import CREATORS as DOCUMENTS
+from models.creators import Client, Creator, Mcn, Provider, Report
+from models.errors import BrokenInvariant
+from models.events import read_fact
+from models.events.event import Event
+from models.events.orders import OrderPlaced
+from models.obligations import Payment, Payout, Refund, Suspended, base_of
+from models.orders.order import ORDERS, Order, public_status
+from models.policy import Policy
+from models.service.outcome import Receipt
+from models.service.unit_of_work import Book
+from workers.database import schema
+from workers.timestamps import from_us, optional_us, to_us
+
+T = TypeVar("T")
+
+
+Row = dict[str, Any]
+
+
+def order_row(order: Order) -> Row:
+    """Write what may change of an order: its document and what queries and constraints need.
+
+    The rest is left alone: whoever writes a column rewrites every index that it stands in.
+    """
+    return {
+        "order_id": order.order_id,
+        "state": order.state.value,
+        "reason": order.reason,
+        "amount_fen": order.amount_fen,
+        "total_fen": order.total_fen,
+        "held_fen": order.held_fen,
+        "balance_due_fen": order.balance_due_fen,
+        "sequence": order.sequence,
+        "due_at": optional_us(order.due_at),
+        "wake_at": optional_us(order.wake_at),
+        "document": ORDERS.serializer.to_json(order, exclude_defaults=True).decode(),
+        "public_status": public_status(order.state, rated=order.rated).value,
+        "ended_at": to_us(order.entered_at) if order.is_final else None,
+    }
+
+
+def new_order_row(order: Order, order_placed: OrderPlaced) -> Row:
+    """Write an order for the first time, with what never changes and texts that no judge needs."""
+    fixed = {
+        "client_id": order.client_id,
+        "creator_id": order.creator_id,
+        "policy_version": order.policy.version,
+        "original_amount_fen": order.original_amount_fen,
+        "deposit_fen": order.deposit_fen,
+        "placed_at": to_us(order.placed_at),
+        "expected_publish_at": optional_us(order.expected_publish_at),
+    }
+    texts = {
+        "name": order_placed.name,
+        "task_type": order_placed.task_type,
+        "industry": order_placed.industry,
+        "brief": order_placed.brief,
+    }
+    return order_row(order) | fixed | texts
+
+
+def read_order(document: str, policies: dict[str, Policy]) -> Order:
+    """Read an order; raise `BrokenInvariant` where that is not possible."""
+    try:
+        return ORDERS.validate_json(document, context=policies)
+    except KeyError as missing:
+        message = f"an order names policy version {missing}, which the policies table lacks"
+        raise BrokenInvariant(message) from None
+    except ValidationError as error:
+        message = f"an order's document cannot be read: {error.error_count()} faults"
+        raise BrokenInvariant(message) from None
+
+
+def event_row(event: Event, recorded_at: int, traces: Mapping[str, str]) -> Row:
+    """Write an event; it is published from what stands here. `traces` are by what caused it."""
+    return {
+        "subject": event.subject,
+        "sequence": event.sequence,
+        "type": event.fact.type,
+        "at": to_us(event.at),
+        "recorded_at": recorded_at,
+        "caused_by": event.caused_by,
+        "body": event.text(),
+        "trace": traces.get(event.caused_by),
+    }
+
+
+def read_event(row: Any) -> Event:  # noqa: ANN401 - a row of any statement over events
+    """Read an event."""
+    fact = read_fact(row.type, json.loads(row.body))
+    return Event(row.subject, row.sequence, from_us(row.at), row.caused_by, fact)
+
+
+def posting_rows(uow: Book) -> list[Row]:
+    """Write the money that moved, in the order in which each event moved it."""
+    counts: dict[str, int] = {}
+    rows = []
+    for event, posting in uow.postings:
+        ordinal = counts[event.id] = counts.get(event.id, 0) + 1
+        rows.append(
+            {
+                "subject": event.subject,
+                "sequence": event.sequence,
+                "ordinal": ordinal,
+                "source": posting.source,
+                "target": posting.target,
+                "amount_fen": posting.amount_fen,
+            }
+        )
+    return rows
+
+
+def receipt_row(receipt: Receipt, stamp: int, asked_by: str | None) -> Row:
+    """Write an outcome; `stamp` tells a redelivery from a sender that asks again.
+
+    `asked_by` is for people who look at it later, like `creator:k1`.
+    """
+    return {
+        "command_id": receipt.command_id,
+        "fingerprint": receipt.fingerprint,
+        "outcome": receipt.outcome,
+        "reason": receipt.reason,
+        "received_at": to_us(receipt.received_at),
+        "stamp": stamp,
+        "about": receipt.about,
+        "asked_by": asked_by,
+        "cost_fen": receipt.cost_fen,
+    }
+
+
+def read_receipt(row: Any) -> Receipt:  # noqa: ANN401 - a row of any statement over receipts
+    """Read an outcome."""
+    return Receipt(
+        command_id=row.command_id,
+        fingerprint=bytes(row.fingerprint),
+        outcome=row.outcome,
+        reason=row.reason,
+        received_at=from_us(row.received_at),
+        about=row.about,
+        cost_fen=row.cost_fen,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """One table of one kind of thing: `name` is the book's attribute, `key` the id's column.
+
+    `alarm` is what wake-ups put before the id, where the kind has deadlines of its own.
+    """
+
+    name: str
+    table: Table
+    key: str
+    read: Callable[[Any], Any]
+    write: Callable[[Any], Row]
+    alarm: str | None = None
+
+
+def plain(kind: type[T], row: Any) -> T:  # noqa: ANN401 - a row of any statement over its table
+    """Read what stands in columns of the same names; those that end in `_at` are instants."""
+    return _made(kind, row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+
+
+def _made(kind: type[T], values: Mapping[str, Any]) -> T:
+    body: Any = kind
+    return kind(**{field.name: _value(field.name, values[field.name]) for field in fields(body)})
+
+
+def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - of any column
+    return from_us(value) if name.endswith("_at") and value is not None else value
+
+
+def flat(entity: Any) -> Row:  # noqa: ANN401 - anything with fields
+    """Write each field into the column of its name."""
+    values = ((field.name, getattr(entity, field.name)) for field in fields(entity))
+    return {name: to_us(value) if isinstance(value, datetime) else value for name, value in values}
+
+
+def _debt(kind: type[T], row: Any) -> T:  # noqa: ANN401 - a row of refunds or payouts
+    # While a wake-up is under way the column `wake_at` runs ahead of what the rules know.
+    mapping = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
+    return _made(kind, {**mapping, "wake_at": mapping["due_at"]})
+
+
+def _debt_row(debt: Refund | Payout) -> Row:
+    return flat(debt) | {"due_at": optional_us(debt.wake_at)}
+
+
+def _refund_row(refund: Refund) -> Row:
+    return _debt_row(refund) | {"base_id": base_of(refund.refund_id)}
+
+
+def _creator(row: Any) -> Creator:  # noqa: ANN401 - a row of any statement over creators
+    return DOCUMENTS.validate_json(row.document)
+
+
+def _creator_row(creator: Creator) -> Row:
+    return {
+        "creator_id": creator.creator_id,
+        "name": creator.name,
+        "mcn_id": creator.agency,
+        "sequence": creator.sequence,
+        "standing": creator.standing.name,
+        "wake_at": optional_us(creator.wake_at),
+        "document": DOCUMENTS.dump_json(creator).decode(),
+    }
+
+
+def _shelf(name: str, key: str, kind: type[Any]) -> Shelf:
+    return Shelf(name, schema.metadata.tables[name], key, partial(plain, kind), flat)
+
+
+CREATORS = Shelf("creators", schema.creators, "creator_id", _creator, _creator_row, "creator")
+MCNS = _shelf("mcns", "mcn_id", Mcn)
+CLIENTS = _shelf("clients", "client_id", Client)
+PROVIDERS = _shelf("providers", "provider_id", Provider)
+VIOLATIONS = _shelf("violations", "violation_id", Report)
+PAYMENTS = _shelf("payments", "payment_id", Payment)
+SUSPENDED = _shelf("suspended", "share_id", Suspended)
+REFUNDS = Shelf(
+    "refunds", schema.refunds, "refund_id", partial(_debt, Refund), _refund_row, "refund"
+)
+PAYOUTS = Shelf("payouts", schema.payouts, "payout_id", partial(_debt, Payout), _debt_row, "payout")
+
+PARTIES = (MCNS, CLIENTS, PROVIDERS)
+"""Read as they stand: which of two racing commands came first is anyone's guess."""
+
+SHELVES = (CREATORS, *PARTIES, VIOLATIONS, PAYMENTS, REFUNDS, PAYOUTS, SUSPENDED)
+"""Everything but orders and receipts, which are more than their shelf."""

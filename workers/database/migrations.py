@@ -1,0 +1,42 @@
+"""Migrations: bring the schema to the version this code was written for."""
+
+from __future__ import annotations
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Engine, text
+
+from workers.database.engine import reading, writing
+from workers.settings import project_root
+
+# Any number that other users of the same PostgreSQL are unlikely to have chosen.
+ADVISORY_LOCK = 7_310_579
+
+
+def configuration() -> Config:
+    """Point Alembic at our migrations; no file of settings is involved."""
+    config = Config()
+    config.set_main_option("script_location", str(project_root() / "migrations"))
+    return config
+
+
+def migrate(engine: Engine) -> None:
+    """Run the steps that are missing, in one transaction; does nothing the second time.
+
+    Two processes may call it at once: the second waits and finds nothing left to do.
+    """
+    config = configuration()
+    with writing(engine) as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
+
+
+def is_current(engine: Engine) -> bool:
+    """Tell whether the schema is the one this code was written for."""
+    head_revision = ScriptDirectory.from_config(configuration()).get_current_head()
+    with reading(engine) as connection:
+        return MigrationContext.configure(connection).get_current_revision() == head_revision

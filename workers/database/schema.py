@@ -1,0 +1,360 @@
+"""Schema: every table with its indexes, and constraints that make bad states unwritable.
+
+Instants are microseconds since 1970 UTC, amounts whole fen. An order's `document` is all that the
+rules know of it; the other columns are projections for constraints, queries and people.
+
+Of money owed, `due_at` is when an operator is told that it has not left; `wake_at`, as for orders,
+is when it next wants attention, and runs ahead while a wake-up is under way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.dialects import postgresql
+
+from models.lifecycle import FINAL, REASONED, State
+from models.orders.order import COVERED, PublicStatus
+
+NAMING = {
+    "pk": "pk_%(table_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+}
+metadata = MetaData(naming_convention=NAMING)
+Whole = BigInteger().with_variant(Integer(), "sqlite")
+Key = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+"""What names an order, sorted by bytes, whatever language a server speaks: a prefix is a range.
+
+Where one is compared with another both must be of this kind, or PostgreSQL uses no index for it.
+"""
+
+
+def listed(names: Iterable[object]) -> str:
+    """Write names as SQL lists them."""
+    return ", ".join(f"'{name}'" for name in sorted(map(str, names)))
+
+
+def strict(name: str, *parts: Column[Any] | CheckConstraint | UniqueConstraint) -> Table:
+    """Declare a table; on SQLite a STRICT one, which refuses values of the wrong type."""
+    return Table(name, metadata, *parts, sqlite_strict=True)
+
+
+def partial(name: str, column: Column[Any], condition: str) -> Index:
+    """Index a column of the rows that fulfil a condition: the others cost nothing."""
+    where_clause = text(condition)
+    return Index(name, column, sqlite_where=where_clause, postgresql_where=where_clause)
+
+
+STANDINGS = ("free", "banned", "banned_for_good", "left")
+
+creators = strict(
+    "creators",
+    Column("creator_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("mcn_id", Text),
+    Column("sequence", Whole, nullable=False),
+    Column("standing", Text, nullable=False),
+    Column("wake_at", Whole),
+    Column("document", Text, nullable=False),
+    CheckConstraint(f"standing IN ({listed(STANDINGS)})", name="standing_known"),
+)
+"""As of an order, `document` is all that the rules know of a creator; `mcn_id` is the agency that
+may act for the creator now, None once a contract has ended."""
+Index("ix_creators_by_mcn", creators.c.mcn_id, creators.c.creator_id)
+partial("ix_creators_wake_at", creators.c.wake_at, "wake_at IS NOT NULL")
+
+mcns = strict(
+    "mcns",
+    Column("mcn_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("sequence", Whole, nullable=False),
+)
+
+clients = strict(
+    "clients",
+    Column("client_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("sequence", Whole, nullable=False),
+)
+
+providers = strict(
+    "providers",
+    Column("provider_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("sequence", Whole, nullable=False),
+)
+
+violations = strict(
+    "violations",
+    Column("violation_id", Text, primary_key=True),
+    Column("creator_id", Text, nullable=False, index=True),
+    Column("content", LargeBinary, nullable=False),
+    Column("reported_at", Whole, nullable=False),
+    Column("overturned_at", Whole),
+)
+
+
+refunds = strict(
+    "refunds",
+    Column("refund_id", Text, primary_key=True),
+    Column("base_id", Text, nullable=False, index=True),
+    Column("payment_id", Text, nullable=False),
+    Column("order_id", Key, index=True),
+    Column("client_id", Text, nullable=False),
+    Column("amount_fen", Whole, nullable=False),
+    Column("requested_at", Whole, nullable=False),
+    Column("confirmed_at", Whole),
+    Column("for_order_id", Text),
+    Column("due_at", Whole),
+    Column("wake_at", Whole),
+    UniqueConstraint("payment_id", "order_id"),
+    CheckConstraint("amount_fen > 0", name="some_money"),
+)
+partial("ix_refunds_wake_at", refunds.c.wake_at, "wake_at IS NOT NULL")
+
+payouts = strict(
+    "payouts",
+    Column("payout_id", Text, primary_key=True),
+    Column("order_id", Key, nullable=False, index=True),
+    Column("party", Text, nullable=False),
+    Column("amount_fen", Whole, nullable=False),
+    Column("requested_at", Whole, nullable=False),
+    Column("confirmed_at", Whole),
+    Column("due_at", Whole),
+    Column("wake_at", Whole),
+    CheckConstraint("amount_fen > 0", name="some_money"),
+)
+partial("ix_payouts_wake_at", payouts.c.wake_at, "wake_at IS NOT NULL")
+partial("ix_payouts_waiting", payouts.c.requested_at, "confirmed_at IS NULL")
+
+suspended = strict(
+    "suspended",
+    Column("share_id", Text, primary_key=True),
+    Column("payment_id", Text, nullable=False),
+    Column("order_id", Text, nullable=False),
+    Column("amount_fen", Whole, nullable=False),
+    Column("suspended_at", Whole, nullable=False),
+    Column("resolved_at", Whole),
+    CheckConstraint("amount_fen > 0", name="some_money"),
+)
+"""Shares of payments for orders that nobody knew; `share_id` is payment and order."""
+
+
+def _shown() -> str:
+    """Say that what people are shown of an order fits its state."""
+    alike = {
+        states: [s for s in PublicStatus if COVERED[s] == states] for states in COVERED.values()
+    }
+    fitting = (
+        f"(state NOT IN ({listed(states)}) OR public_status IN ({listed(statuses)}))"
+        for states, statuses in alike.items()
+    )
+    return " AND ".join((f"public_status IN ({listed(PublicStatus)})", *fitting))
+
+
+orders = strict(
+    "orders",
+    Column("order_id", Key, primary_key=True),
+    Column("client_id", Text, nullable=False),
+    Column("creator_id", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("task_type", Text, nullable=False),
+    Column("industry", Text, nullable=False),
+    Column("brief", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text),
+    Column("policy_version", Text, nullable=False),
+    Column("original_amount_fen", Whole, nullable=False),
+    Column("amount_fen", Whole, nullable=False),
+    Column("total_fen", Whole, nullable=False),
+    Column("deposit_fen", Whole, nullable=False),
+    Column("held_fen", Whole, nullable=False),
+    Column("balance_due_fen", Whole, nullable=False),
+    Column("placed_at", Whole, nullable=False),
+    Column("sequence", Whole, nullable=False),
+    Column("due_at", Whole),
+    Column("wake_at", Whole),
+    Column("document", Text, nullable=False),
+    Column("public_status", Text, nullable=False),
+    Column("expected_publish_at", Whole),
+    Column("ended_at", Whole),
+    CheckConstraint(f"state IN ({listed(State)})", name="state_known"),
+    CheckConstraint(f"(state IN ({listed(REASONED)})) = (reason IS NOT NULL)", name="ended"),
+    CheckConstraint(f"state NOT IN ({listed(FINAL)}) OR held_fen = 0", name="final_holds_nothing"),
+    CheckConstraint(_shown(), name="shown_as_it_is"),
+    # While its clock is stopped an order has no deadline, and may still want attention.
+    CheckConstraint("due_at IS NULL OR wake_at IS NOT NULL", name="waits_and_wakes"),
+    CheckConstraint(
+        "amount_fen > 0 AND original_amount_fen > 0 AND total_fen >= amount_fen"
+        " AND deposit_fen BETWEEN 0 AND total_fen AND held_fen BETWEEN 0 AND total_fen"
+        " AND balance_due_fen BETWEEN 0 AND total_fen",
+        name="money_in_range",
+    ),
+)
+partial("ix_orders_wake_at", orders.c.wake_at, "wake_at IS NOT NULL")
+
+PAGES = {
+    "newest": ("placed_at", "order_id", "creator_id"),
+    "by_status": ("public_status", "placed_at", "order_id", "creator_id", "state"),
+    "by_creator": ("creator_id", "public_status", "placed_at", "order_id"),
+    "by_client": ("client_id", "placed_at", "order_id"),
+}
+"""The indexes of lists. Place and name of an order never change, so a cursor stays true; what else
+a list may be asked each index answers by itself, without a look at the orders."""
+for _name, _columns in PAGES.items():
+    Index(f"ix_orders_{_name}", *(orders.c[column_name] for column_name in _columns))
+
+receipts = strict(
+    "receipts",
+    Column("command_id", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("reason", Text),
+    Column("received_at", Whole, nullable=False),
+    Column("stamp", Whole, nullable=False),
+    Column("about", Text),
+    Column("asked_by", Text),
+    Column("cost_fen", Whole),
+    CheckConstraint("outcome IN ('applied', 'rejected', 'duplicate')", name="outcome_known"),
+    CheckConstraint(
+        "(outcome = 'rejected') = (reason IS NOT NULL) OR outcome = 'duplicate'",
+        name="refusal_says_why",
+    ),
+)
+
+events = strict(
+    "events",
+    Column("position", Whole, primary_key=True, autoincrement=True),
+    Column("subject", Key, nullable=False),
+    Column("sequence", Whole, nullable=False),
+    Column("type", Text, nullable=False),
+    Column("at", Whole, nullable=False),
+    Column("recorded_at", Whole, nullable=False),
+    Column("caused_by", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("published_at", Whole),
+    Column("trace", Text),
+    UniqueConstraint("subject", "sequence"),
+    CheckConstraint("sequence > 0", name="sequence_counts"),
+)
+partial("ix_events_unpublished", events.c.position, "published_at IS NULL")
+
+ACTED = "type = 'operator.acted'"
+"""What operators did. Whoever seeks it says so in these words, or the index is not used."""
+
+partial("ix_events_acted", events.c.position, ACTED)
+
+postings = strict(
+    "postings",
+    Column("subject", Key, primary_key=True),
+    Column("sequence", Whole, primary_key=True),
+    Column("ordinal", Whole, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("amount_fen", Whole, nullable=False),
+    CheckConstraint("amount_fen > 0", name="moves_something"),
+    CheckConstraint("source <> target", name="moves_somewhere"),
+)
+
+payments = strict(
+    "payments",
+    Column("payment_id", Text, primary_key=True),
+    Column("content", LargeBinary, nullable=False),
+    Column("amount_fen", Whole, nullable=False),
+    Column("paid_at", Whole, nullable=False),
+    Column("received_at", Whole, nullable=False),
+    Column("command_id", Text, nullable=False),
+    Column("sequence", Whole, nullable=False),
+    CheckConstraint("amount_fen > 0", name="some_money"),
+    CheckConstraint("paid_at <= received_at", name="no_foresight"),
+)
+
+policies = strict(
+    "policies",
+    Column("version", Text, primary_key=True),
+    Column("document", Text, nullable=False),
+    Column("adopted_at", Whole, nullable=False),
+)
+
+dead_letters = strict(
+    "dead_letters",
+    Column("letter_id", Whole, primary_key=True, autoincrement=True),
+    Column("command", Text, nullable=False),
+    Column("received_at", Whole, nullable=False),
+    Column("stamp", Whole, nullable=False, unique=True),
+    Column("error", Text, nullable=False),
+    Column("died_at", Whole, nullable=False),
+    Column("replayed_at", Whole),
+)
+
+quarantine = strict(
+    "quarantine",
+    Column("item_id", Whole, primary_key=True, autoincrement=True),
+    Column("queue", Text, nullable=False),
+    Column("message_id", Text, nullable=False, unique=True),
+    Column("reason", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("size", Whole, nullable=False),
+    Column("quarantined_at", Whole, nullable=False),
+)
+
+leases = strict(
+    "leases",
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    Column("until", Whole, nullable=False),
+)
+
+
+inbox = strict(
+    "inbox",
+    Column("command_id", Text, primary_key=True),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("command", Text, nullable=False),
+    Column("received_at", Whole, nullable=False),
+    Column("stamp", Whole, nullable=False),
+    Column("message_id", Text, nullable=False, index=True),
+    Column("excused", Whole, nullable=False),
+    Column("trace", Text),
+)
+"""Commands accepted and not settled yet. Settling one, or burying it, removes its row."""
+Index("ix_inbox_received_at_stamp", inbox.c.received_at, inbox.c.stamp)
+
+tallies = strict(
+    "tallies",
+    Column("name", Text, primary_key=True),
+    Column("labels", Text, primary_key=True),
+    Column("value", Whole, nullable=False),
+)
+"""Running totals over all events, each counted once: in the commit that marks it published."""
+
+audits = strict(
+    "audits",
+    Column("audit_id", Whole, primary_key=True, autoincrement=True),
+    Column("audited_at", Whole, nullable=False),
+    Column("orders", Whole, nullable=False),
+    Column("payments", Whole, nullable=False),
+    Column("took_ms", Whole, nullable=False),
+    Column("findings", Text, nullable=False),
+)
+"""The latest verdicts on the books; `findings` is a JSON list, empty when they are right."""
+
+partial("ix_orders_due_at", orders.c.due_at, "due_at IS NOT NULL")
+Index("ix_receipts_about", receipts.c.about)
+partial("ix_refunds_waiting", refunds.c.requested_at, "confirmed_at IS NULL")

@@ -1,0 +1,1 @@
+"""Outbox: events from the database to Redis Streams, and what the streams keep."""

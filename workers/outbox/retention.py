@@ -1,0 +1,74 @@
+"""Retention: how long streams keep events, and whom they wait for."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from importlib.resources import files
+from typing import Any
+
+import redis
+import structlog
+
+from models.errors import Unavailable
+from workers.outbox.streams import STREAMS
+from workers.settings import Limits
+
+log = structlog.get_logger()
+
+
+STEP = 250
+"""Entries dropped by number in one call: a call must not keep other clients waiting."""
+
+EVERY_S = 5.0
+"""How often streams are trimmed."""
+
+REPEAT_S = 60.0
+"""How often the same alarm is raised while its cause lasts."""
+
+
+class Retention:
+    """Trims the streams, now and then, and raises the alarm where it hurts somebody."""
+
+    def __init__(self, client: redis.Redis, limits: Limits) -> None:
+        """Register the script; nothing is sent yet."""
+        self.limits = limits
+        text = (files("workers") / "queue" / "lua" / "trim.lua").read_text(encoding="utf-8")
+        self._trim = client.register_script(text)
+        self._not_before = 0.0
+        self._quiet_until: dict[tuple[str, str], float] = {}
+
+    def run_sometimes(self) -> None:
+        """Trim the streams unless that was done a moment ago."""
+        if time.monotonic() >= self._not_before:
+            self._not_before = time.monotonic() + EVERY_S
+            self.run_once()
+
+    def run_once(self) -> int:
+        """Trim the streams; return how many entries were dropped, or raise `Unavailable`."""
+        return sum(map(self._trim_whole, STREAMS))
+
+    def _trim_whole(self, stream: str) -> int:
+        total = total_unread = 0
+        limits = self.limits
+        age_ms = limits.age // timedelta(milliseconds=1)
+        while True:
+            try:
+                arguments = [limits.kept, age_ms, limits.most, STEP]
+                reply: Any = self._trim(keys=[stream], args=arguments)
+            except redis.RedisError as error:
+                raise Unavailable(str(error)) from error
+            dropped_count, unread_count, holder = reply
+            total, total_unread = total + int(dropped_count), total_unread + int(unread_count)
+            if not dropped_count:
+                break
+        if total_unread:
+            log.error("events.dropped_unread", stream=stream, entries=total_unread)
+        if holder:
+            self._complain(stream, holder.decode())
+        return total
+
+    def _complain(self, stream: str, group: str) -> None:
+        if time.monotonic() >= self._quiet_until.get((stream, group), 0.0):
+            self._quiet_until[stream, group] = time.monotonic() + REPEAT_S
+            log.error("events.held_back", stream=stream, group=group)

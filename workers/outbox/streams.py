@@ -1,0 +1,180 @@
+"""Streams: how events are written to Redis Streams, and which consumer groups read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import redis
+
+from models.errors import Unavailable
+from workers.settings import Limits
+from workers.timestamps import SECOND_US, from_us
+
+EVENTS = "earnest:events"
+REMINDERS = "earnest:reminders"
+STREAMS = (EVENTS, REMINDERS)
+
+
+REMINDING = frozenset({"creator.reminded", "client.reminded"})
+
+MEMORY = "earnest:events.memory"
+"""The key under which a server keeps what it remembers of what it was told; see `resend`."""
+
+ITS_OWN_NAME = b"server"
+"""For `publish`: what a server remembers that has forgotten nothing."""
+
+
+def publish(client: redis.Redis, event_rows: Sequence[Any], memory: bytes | None = None) -> bool:
+    """Write rows of the events table to the streams; raise `Unavailable` while Redis is away.
+
+    All or none; and none, which is told by False, where the server's memory is another than given.
+    """
+    flat = [part for row in event_rows for part in (int(row.type in REMINDING), cloud_event(row))]
+    try:
+        script = client.register_script(_script())
+        return bool(script(keys=[MEMORY, EVENTS, REMINDERS], args=[memory or b"", *flat]))
+    except redis.RedisError as error:
+        raise Unavailable(str(error)) from error
+
+
+@cache
+def _script() -> str:
+    return (files("workers") / "queue" / "lua" / "publish.lua").read_text(encoding="utf-8")
+
+
+def remember(client: redis.Redis, before: bytes, after: bytes) -> bool:
+    """Replace what a server remembers, unless it has forgotten that, too."""
+    try:
+        with client.pipeline(transaction=True) as pipe:
+            pipe.watch(MEMORY)  # type: ignore[no-untyped-call]
+            now: Any = pipe.get(MEMORY)
+            if now != before:
+                return False
+            pipe.multi()
+            pipe.set(MEMORY, after)
+            pipe.execute()
+    except redis.WatchError:
+        return False
+    except redis.RedisError as error:
+        raise Unavailable(str(error)) from error
+    return True
+
+
+def cloud_event(row: Any) -> str:  # noqa: ANN401 - a row of the events table
+    """Write an event as CloudEvents 1.0 JSON; its id is the same however often it is sent."""
+    at = from_us(row.at).isoformat().replace("+00:00", "Z")
+    head = {
+        "specversion": "1.0",
+        "id": f"{row.subject}/{row.sequence}",
+        "source": "earnest",
+        "type": row.type,
+        "subject": row.subject,
+        "time": at,
+        "datacontenttype": "application/json",
+    }
+    if row.trace:
+        head["traceparent"] = row.trace
+    # The body is JSON already; writing it again would only cost time.
+    return json.dumps(head, separators=(",", ":"))[:-1] + f',"data":{row.body}}}'
+
+
+MOST_COUNTED = 10_000
+"""Unread entries counted one by one where an old server does not know their number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """One consumer group: `pending` was taken and not acknowledged, `lag` was never taken.
+
+    `oldest_s` is the age of the oldest entry that it has yet to settle, None if it has settled
+    all. `behind` tells that retention waits for it, which it does not do for ever.
+    """
+
+    stream: str
+    name: str
+    consumers: int
+    pending: int
+    lag: int
+    oldest_s: float | None
+    behind: bool
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except redis.ResponseError:
+        raise
+    except redis.RedisError as error:
+        raise Unavailable(f"Redis does not answer: {error}") from error
+
+
+def groups(client: redis.Redis, limits: Limits) -> list[Group]:
+    """Describe every registered group; raise `Unavailable` while Redis is away."""
+    with _answering():
+        return [
+            _group(client, limits, stream, info)
+            for stream in STREAMS
+            if client.exists(stream)
+            for info in client.xinfo_groups(stream)
+        ]
+
+
+def _group(client: redis.Redis, limits: Limits, stream: str, info: dict[str, Any]) -> Group:
+    last_id, pending = info["last-delivered-id"].decode(), int(info["pending"])
+    lag = info.get("lag")
+    if lag is None:
+        lag = len(_entries(client, stream, f"({last_id}", MOST_COUNTED))
+    # By now the last of them may have been acknowledged; then there is no oldest.
+    oldest_id = client.xpending(stream, info["name"])["min"] if pending else None
+    first_id = oldest_id.decode() if oldest_id else f"({last_id}"
+    oldest_entries = _entries(client, stream, first_id, 1)
+    oldest_s = _age_s(client, oldest_entries[0][0]) if oldest_entries else None
+    late = oldest_s is not None and oldest_s > limits.age.total_seconds()
+    return Group(
+        stream=stream,
+        name=info["name"].decode(),
+        consumers=int(info["consumers"]),
+        pending=pending,
+        lag=int(lag),
+        oldest_s=oldest_s,
+        behind=late or pending + int(lag) > limits.kept,
+    )
+
+
+def _entries(client: redis.Redis, stream: str, first_id: str, limit: int) -> list[Any]:
+    entries: Any = client.xrange(stream, min=first_id, count=limit)
+    return list(entries)
+
+
+def _age_s(client: redis.Redis, entry_id: bytes) -> float:
+    seconds, micros = client.time()
+    written_ms = int(entry_id.partition(b"-")[0])
+    return max(0.0, seconds + micros / SECOND_US - written_ms / 1_000)
+
+
+def create(client: redis.Redis, stream: str, name: str, *, start: str) -> bool:
+    """Register a group that reads from `start` on: `0` for everything kept, `$` for what is new.
+
+    Return False if there is one of that name. Raise `Unavailable` while Redis is away.
+    """
+    try:
+        with _answering():
+            client.xgroup_create(stream, name, id=start, mkstream=True)
+    except redis.ResponseError as error:
+        if "BUSYGROUP" not in str(error):
+            raise
+        return False
+    return True
+
+
+def delete(client: redis.Redis, stream: str, name: str) -> bool:
+    """Forget a group, so that nothing is kept for it; return False if there was none."""
+    with _answering():
+        return bool(client.exists(stream)) and bool(client.xgroup_destroy(stream, name))

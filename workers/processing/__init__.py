@@ -1,0 +1,1 @@
+"""Processing: batches of commands judged and written down, what failed, and wake-ups."""

@@ -1,0 +1,230 @@
+"""Batch: who came first, as far as one batch must know it, and the batch before the judges."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from models.commands import AnyCommand
+from models.commands.parsing import Malformed, parse
+from models.commands.payments import ConfirmPayment
+from models.events.event import Event
+from models.events.payments import PaymentUnapplied
+from models.lifecycle import CLOSED
+from models.reasons import Reason
+from models.service.dependencies import concerned, holds_up, missing, overtakes, stands_behind
+from models.service.handlers import about, hear, settled
+from models.service.outcome import Settlement, refused
+from models.service.unit_of_work import Book
+from workers.database.repository import Page
+from workers.inbox import PREFIX
+from workers.queue.messages import Received
+
+PATIENCE = timedelta(seconds=2)
+"""How long a command waits for the order it names: its sender may be about to place it."""
+
+
+class Door(Protocol):
+    """Where commands are stamped; its clock is the only one that decides anything."""
+
+    def now(self) -> datetime:
+        """Return the present."""
+
+    def excuse(self, message_ids: Collection[str]) -> None:
+        """Let these messages hold no deadline back: they concern no order that exists."""
+
+    def watermark(self, without: Collection[str]) -> datetime:
+        """Return an instant before which all is settled but what these messages carry."""
+
+
+@dataclass(slots=True)
+class Held:
+    """Commands that were not judged: behind somebody, or for an order that does not exist yet.
+
+    Only the former hold deadlines back, and only they are counted by `since`.
+    """
+
+    behind: list[Received] = field(default_factory=list)
+    orphans: list[Received] = field(default_factory=list)
+    since: datetime | None = None
+
+    def hold(self, submission: Received) -> None:
+        """Hold a command until its turn has come."""
+        self.behind.append(submission)
+        self.since = min(self.since or submission.at, submission.at)
+
+    def add(self, deferred: Held) -> None:
+        """Hold what another holds, too."""
+        for submission in deferred.behind:
+            self.hold(submission)
+        self.orphans += deferred.orphans
+
+    def everything(self) -> list[Received]:
+        """Return every command held, in the order of their receipt."""
+        return sorted(
+            self.behind + self.orphans, key=lambda submission: (submission.at, submission.stamp)
+        )
+
+    def excused(self) -> set[str]:
+        """Name the messages that hold nothing but orphans."""
+        blocking_ids = {submission.message_id for submission in self.behind}
+        return {submission.message_id for submission in self.orphans} - blocking_ids
+
+
+@dataclass(slots=True)
+class Turns:
+    """What is still to be judged elsewhere, asked of the door once a bundle and only if it matters.
+
+    The bundle's own messages do not count: their commands are judged in the order of receipt.
+    What it holds back does.
+    """
+
+    door: Door
+    messages: Collection[str]
+    held: Held = field(default_factory=Held)
+    _others: datetime | None = None
+    _present: datetime | None = None
+
+    def watermark(self, deferred: Held) -> datetime:
+        """Return an instant before which everything received is settled."""
+        if self._others is None:
+            self._others = self.door.watermark(without=self.messages)
+        return min(
+            instant for instant in (self._others, self.held.since, deferred.since) if instant
+        )
+
+    def is_early(self, submission: Received) -> bool:
+        """Tell whether a command came so lately that an order may yet be placed for it."""
+        if self._present is None:
+            self._present = self.door.now()
+        return self._present - submission.at < PATIENCE
+
+
+FOR_GOOD = frozenset({Reason.MALFORMED, Reason.ID_REUSED})
+"""Refusals that nothing received earlier could turn into anything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A submission and the command that its text says, or what is wrong with it."""
+
+    received: Received
+    command: AnyCommand | None
+    fault: Malformed | None
+
+
+def read(submission: Received) -> Asked:
+    """Read a submission's text."""
+    try:
+        return Asked(submission, parse(submission.text), None)
+    except Malformed as fault:
+        return Asked(submission, None, fault)
+
+
+@dataclass(slots=True)
+class Sitting:
+    """One batch at work: what was judged stands on the page, what must wait is `held`."""
+
+    page: Page
+    turns: Turns
+    held: Held = field(default_factory=Held)
+    _blocked: set[str] = field(default_factory=set)
+    _outcomes: Counter[str] = field(default_factory=Counter)
+
+    def judge(self, request: Asked) -> None:
+        """Judge one command, or hold it back until its moment has come."""
+        submission, command = request.received, request.command
+        if command is None:
+            detail = request.fault.detail if request.fault else None
+            self._answer(request, refused(Reason.MALFORMED, detail=detail))
+        elif self.page.stamps.get(command.id) != submission.stamp:
+            if command.id in self.page.book.receipts:
+                self._settle(request, command)
+            elif self._is_for_nobody(submission, command):
+                self.held.orphans.append(submission)
+            elif self._would_overtake(submission, command) or not self._settle(request, command):
+                self.held.hold(submission)
+                self._blocked.update(holds_up(self.page.book, command))
+
+    def wake(self, subjects: Collection[str]) -> None:
+        """Tell orders, creators and debts that time has passed, as far as it has for everybody.
+
+        Not past what we have heard: a command still on its way may have come in time. What has
+        nothing to do is written all the same, so that its lease ends now.
+        """
+        if not subjects:
+            return
+        now = self.turns.watermark(self.held)
+        for subject in subjects:
+            self.page.events.extend(self.page.book.wake(subject, now))
+            self.page.touched.add(subject)
+
+    def counts(self) -> dict[str, int]:
+        """Count what was settled, for the log."""
+        deferred_count = len(self.held.everything())
+        return dict(self._outcomes) | {"held": deferred_count, "events": len(self.page.events)}
+
+    def _answer(self, request: Asked, settlement: Settlement) -> None:
+        submission, command = request.received, request.command
+        name = command.id if command else request.fault.command_id if request.fault else None
+        fact = settled(name, command, settlement)
+        subject, caused_by = f"command:{name or '-'}", f"command:{name or '-'}"
+        self.page.outcomes.append(Event(subject, submission.stamp, submission.at, caused_by, fact))
+        self._outcomes[settlement.outcome] += 1
+        if submission.trace:
+            self.page.traces.setdefault(caused_by, submission.trace)
+        if name and submission.message_id.startswith(PREFIX):
+            self.page.answered.append((name, submission.stamp))
+
+    def _settle(self, request: Asked, command: AnyCommand) -> bool:
+        """Judge and note the outcome; False if somebody received earlier might change it."""
+        submission, book = request.received, self.page.book
+        book.mark()
+        settlement = hear(book, command, submission.at)
+        if _may_be_premature(book, command, settlement) and self._is_overtaking(submission):
+            book.back()
+            return False
+        if command.id in book.receipts and command.id not in self.page.stamps:
+            self.page.stamps[command.id] = self.page.new_stamps[command.id] = submission.stamp
+            self.page.asked_by[command.id] = f"{command.by.role}:{command.by.id}"
+        self.page.events.extend(settlement.events)
+        self._answer(request, settlement)
+        return True
+
+    def _is_for_nobody(self, submission: Received, command: AnyCommand) -> bool:
+        """Tell whether a command names only orders that do not exist, or not yet."""
+        orders = self.page.book.orders
+        if not missing(command, orders) or any(
+            order_id in orders for order_id in concerned(command)
+        ):
+            return False
+        return self.turns.is_early(submission) or self._is_overtaking(submission)
+
+    def _would_overtake(self, submission: Received, command: AnyCommand) -> bool:
+        """Tell whether judging now would wrong somebody who was received earlier.
+
+        That is so behind a held command about the same order or creator, where an order is still
+        missing, and where this command would end a wait before all who came in time were heard.
+        """
+        # Rarely is anything held: what a command stands behind need not be named until then.
+        if self._blocked and not self._blocked.isdisjoint(stands_behind(self.page.book, command)):
+            return True
+        if missing(command, self.page.book.orders):
+            return self.turns.is_early(submission) or self._is_overtaking(submission)
+        heard_up_to = overtakes(self.page.book, command, submission.at)
+        return heard_up_to is not None and self.turns.watermark(self.held) <= heard_up_to
+
+    def _is_overtaking(self, submission: Received) -> bool:
+        return self.turns.watermark(self.held) < submission.at
+
+
+def _may_be_premature(book: Book, command: AnyCommand, settlement: Settlement) -> bool:
+    """Tell whether an answer might have been another, had everybody earlier been judged."""
+    if isinstance(command, ConfirmPayment):
+        return any(isinstance(event.fact, PaymentUnapplied) for event in settlement.events)
+    refusal = settlement.outcome == "rejected" and settlement.reason not in FOR_GOOD
+    order = book.orders.get(about(command) or "")
+    return refusal and not (order is not None and order.state in CLOSED)

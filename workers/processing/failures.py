@@ -1,0 +1,185 @@
+"""Failures: dead letters, which no repetition settles, and quarantine, for what is no message.
+
+Both are kept until an operator acts.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, Engine, func, select
+
+from models.commands.parsing import Malformed, parse
+from workers.database import repository, schema
+from workers.database.engine import insert_new, reading, writing
+from workers.database.mappers import Row
+from workers.queue.messages import Received, Refused
+from workers.timestamps import from_us, now_us, to_us
+
+log = structlog.get_logger()
+
+
+LONGEST_ERROR = 2_000
+"""Characters of an error worth keeping: its name and message, never the command's text."""
+
+
+def bury(engine: Engine, command: Received, error: Exception) -> None:
+    """Keep a command that could not be settled; burying it twice changes nothing."""
+    with writing(engine) as connection:
+        dead_letter = dead_letter_row(command, f"{type(error).__name__}: {error}")
+        insert_new(connection, schema.dead_letters, [dead_letter])
+        repository.forget(connection, inbox_keys([command]))
+
+
+def inbox_keys(commands: Collection[Received]) -> list[tuple[str, int]]:
+    """Name commands as the inbox does, by id and stamp, those that have an id."""
+    ids_and_stamps = ((_command_id(command.text), command.stamp) for command in commands)
+    return [(command_id, stamp) for command_id, stamp in ids_and_stamps if command_id]
+
+
+def _command_id(text: str) -> str | None:
+    try:
+        return parse(text).id
+    except Malformed as fault:
+        return fault.command_id
+
+
+def dead_letter_row(command: Received, error: str) -> Row:
+    """Write a letter. NUL and lone surrogates, which no database keeps, become visible."""
+    return {
+        "command": _writable(command.text),
+        "received_at": to_us(command.at),
+        "stamp": command.stamp,
+        "error": _writable(error)[:LONGEST_ERROR],
+        "died_at": now_us(),
+    }
+
+
+def _writable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\u0000")
+
+
+def read_dead_letter(dead_letter: Any) -> Received:  # noqa: ANN401 - a row of the table
+    """Read the command of a letter as it came through the door: same instant, same stamp."""
+    message_id = f"letter:{dead_letter.letter_id}"
+    return Received(
+        dead_letter.command, from_us(dead_letter.received_at), dead_letter.stamp, message_id
+    )
+
+
+def list_dead_letters(engine: Engine, *, replayed: bool = True) -> Sequence[Any]:
+    """Return all letters, oldest first, or those that still wait for somebody to act."""
+    table = schema.dead_letters
+    query = select(table).order_by(table.c.letter_id)
+    query = query if replayed else query.where(table.c.replayed_at.is_(None))
+    with reading(engine) as connection:
+        return connection.execute(query).all()
+
+
+def latest_dead_letters(engine: Engine, limit: int) -> Sequence[Any]:
+    """Return some letters that wait for somebody to act, latest first."""
+    table = schema.dead_letters
+    query = select(table).where(table.c.replayed_at.is_(None))
+    with reading(engine) as connection:
+        return connection.execute(query.order_by(table.c.letter_id.desc()).limit(limit)).all()
+
+
+def count_dead_letters(connection: Connection) -> int:
+    """Count the letters that wait for somebody to act."""
+    table = schema.dead_letters
+    query = select(func.count()).where(table.c.replayed_at.is_(None))
+    return int(connection.execute(query).scalar_one())
+
+
+def dead_letters_by_id(engine: Engine, letter_ids: Collection[int]) -> dict[int, Any]:
+    """Return some letters by their ids; ids of none are missing from the answer."""
+    table = schema.dead_letters
+    query = select(table).where(table.c.letter_id.in_(sorted(letter_ids)))
+    with reading(engine) as connection:
+        return {dead_letter.letter_id: dead_letter for dead_letter in connection.execute(query)}
+
+
+def mark_replayed(engine: Engine, letter_id: int) -> None:
+    """Note that a letter's command has been settled; the first time counts."""
+    table = schema.dead_letters
+    condition = (table.c.letter_id == letter_id) & table.c.replayed_at.is_(None)
+    with writing(engine) as connection:
+        connection.execute(table.update().where(condition).values(replayed_at=now_us()))
+
+
+MOST_KEPT = 4_096
+"""Bytes of a payload that are kept: enough to recognise its sender."""
+
+LONGEST_NAME = 100
+
+
+def quarantine(engine: Engine, refusal: Refused) -> None:
+    """Keep the beginning of a payload and why it was refused; twice changes nothing."""
+    row = {
+        "queue": refusal.queue,
+        "message_id": _name(refusal),
+        "reason": refusal.reason,
+        "payload": refusal.payload[:MOST_KEPT],
+        "size": refusal.size,
+        "quarantined_at": now_us(),
+    }
+    dead_letter_rows = [dead_letter_row(command, refusal.reason) for command in refusal.commands]
+    with writing(engine) as connection:
+        insert_new(connection, schema.quarantine, [row])
+        insert_new(connection, schema.dead_letters, dead_letter_rows)
+        # What came by HTTP waits for an operator from now on, and holds no deadline back.
+        repository.forget(connection, inbox_keys(refusal.commands))
+    queue, reason = refusal.queue, refusal.reason
+    log.warning("message.quarantined", queue=queue, reason=reason, size=refusal.size)
+
+
+def _name(refusal: Refused) -> str:
+    """Name an item in a way that any database can keep, and that is its own.
+
+    An honest id stays what it is. Any other is made printable, and a digest keeps two apart.
+    """
+    plain = refusal.name.isascii() and refusal.name.isprintable()
+    if plain and 0 < len(refusal.name) <= LONGEST_NAME:
+        return refusal.name
+    raw = refusal.name.encode("utf-8", "surrogateescape")
+    digest = hashlib.sha256(raw + b"\0" + refusal.payload).hexdigest()[:16]
+    return f"{ascii(refusal.name)[1:-1][:LONGEST_NAME]}~{digest}"
+
+
+def list_quarantined(engine: Engine) -> Sequence[Any]:
+    """Return all items, oldest first."""
+    table = schema.quarantine
+    with reading(engine) as connection:
+        return connection.execute(select(table).order_by(table.c.item_id)).all()
+
+
+def latest_quarantined(engine: Engine, limit: int) -> Sequence[Any]:
+    """Return some items, latest first."""
+    table = schema.quarantine
+    query = select(table).order_by(table.c.item_id.desc()).limit(limit)
+    with reading(engine) as connection:
+        return connection.execute(query).all()
+
+
+def shown(engine: Engine, item_id: int) -> Any | None:  # noqa: ANN401 - a row of the table
+    """Return one item, or None."""
+    table = schema.quarantine
+    with reading(engine) as connection:
+        return connection.execute(select(table).where(table.c.item_id == item_id)).one_or_none()
+
+
+def drop(engine: Engine, item_id: int) -> bool:
+    """Forget an item that somebody has looked at; tell whether there was one."""
+    table = schema.quarantine
+    with writing(engine) as connection:
+        return bool(connection.execute(table.delete().where(table.c.item_id == item_id)).rowcount)
+
+
+def count_quarantined(engine: Engine) -> int:
+    """Count the items."""
+    with reading(engine) as connection:
+        query = select(func.count()).select_from(schema.quarantine)
+        return int(connection.execute(query).scalar_one())

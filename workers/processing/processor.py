@@ -1,0 +1,160 @@
+"""Processor: judges batches of commands and writes down, at once, everything that follows."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import TypeVar
+
+import structlog
+from sqlalchemy import Connection
+
+from models.errors import Conflict, Unavailable
+from workers.database.archive import Recalled
+from workers.database.engine import has_one_writer, reading, writing
+from workers.database.repository import Page, Step, Store, draft
+from workers.processing.batch import Asked, Door, Held, Sitting, Turns, read
+from workers.processing.failures import bury
+from workers.queue.messages import Received
+from workers.runtime import span
+
+T = TypeVar("T")
+
+
+log = structlog.get_logger()
+
+
+ATTEMPTS = 5
+"""How often a batch is judged anew when another writer came first."""
+
+MOST = 500
+"""Commands, or orders to wake, in one transaction: locks are held for tens of milliseconds."""
+
+PAUSE_S = 0.02
+
+
+class Settler:
+    """Judges batches against the store. A command ends settled, dead-lettered or held back."""
+
+    def __init__(self, store: Store, door: Door, ring: Callable[[], None]) -> None:
+        """Keep where orders are written, where time is read, and whom to tell of new events."""
+        self.store = store
+        self.door = door
+        self.ring = ring
+
+    def settle(
+        self, submissions: Sequence[Received], wakes: Collection[str] = ()
+    ) -> list[Received]:
+        """Settle commands and wake orders; return the commands that must wait a moment.
+
+        A message may come twice and a worker may die between any two lines. Both are harmless:
+        one transaction holds every write, and the receipts in it turn a second delivery into a
+        read. Raise `Unavailable` while the database is away: nothing was written then.
+        """
+        requests = sorted(
+            map(read, submissions),
+            key=lambda request: (request.received.at, request.received.stamp),
+        )
+        turns = Turns(self.door, {submission.message_id for submission in submissions})
+        for batch in _batches(requests):
+            turns.held.add(self._settle_safely(batch, (), turns))
+        for orders in _batches(sorted(wakes)):
+            self._settle_safely([], orders, turns)
+        # At the end, when nothing of these messages is still to be judged.
+        self.door.excuse(turns.held.excused())
+        return turns.held.everything()
+
+    def _settle_safely(self, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
+        try:
+            return self._settle_together(requests, wakes, turns)
+        except Unavailable:
+            raise
+        except Exception as error:  # noqa: BLE001 - one command's fault is not its neighbours'
+            log.warning(
+                "batch.divided", commands=len(requests), orders=len(wakes), error=str(error)
+            )
+        deferred = Held()
+        for request in requests:
+            behind = Turns(self.door, turns.messages)
+            behind.held.add(turns.held)
+            behind.held.add(deferred)
+            deferred.add(self._settle_alone([request], (), behind))
+        for order_id in wakes:
+            self._settle_alone([], [order_id], turns)
+        return deferred
+
+    def _settle_together(
+        self, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns
+    ) -> Held:
+        for attempt in range(1, ATTEMPTS):
+            try:
+                return self._attempt(requests, wakes, turns)
+            except Conflict as conflict:
+                log.info("batch.retried", commands=len(requests), because=str(conflict)[:200])
+                if isinstance(conflict, Recalled):
+                    self.store.bring_back(conflict.order_ids)
+                # Whoever came first is about to commit; a little later there is no conflict.
+                time.sleep(attempt * PAUSE_S)
+        return self._attempt(requests, wakes, turns)
+
+    def _settle_alone(self, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
+        try:
+            return self._settle_together(requests, wakes, turns)
+        except Unavailable:
+            raise
+        except Exception as error:
+            for request in requests:
+                log.exception("command.dead_lettered", stamp=request.received.stamp)
+                bury(self.store.engine, request.received, error)
+            for order_id in wakes:
+                log.exception("wake.failed", order_id=order_id)
+            return Held()
+
+    def _attempt(self, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
+        began = time.monotonic()
+        traces = [request.received.trace for request in requests if request.received.trace]
+        facts = {"commands": len(requests), "orders": len(wakes)}
+        with span("settle", links=traces, facts=facts):
+            sitting, steps = self._foresee(requests, wakes, turns)
+            with writing(self.store.engine) as connection:
+                page = self._load(connection, requests, wakes)
+                if sitting is None or not sitting.page.stands_on(page):
+                    sitting, steps = self._judge(page, requests, wakes, turns)
+                for step in steps:
+                    step(connection)
+        self.ring()
+        took_ms = round(1000 * (time.monotonic() - began), 1)
+        log.info("batch.settled", **sitting.counts(), woken=len(wakes), took_ms=took_ms)
+        return sitting.held
+
+    def _foresee(
+        self, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns
+    ) -> tuple[Sitting | None, list[Step]]:
+        """Judge before it is our turn to write, where everybody else would wait meanwhile.
+
+        What was judged holds only if, when our turn has come, all that was read still stands.
+        """
+        if not has_one_writer(self.store.engine):
+            return None, []
+        with reading(self.store.engine) as connection:
+            page = self._load(connection, requests, wakes)
+        return self._judge(page, requests, wakes, turns)
+
+    def _load(
+        self, connection: Connection, requests: Sequence[Asked], wakes: Sequence[str]
+    ) -> Page:
+        commands = [request.command for request in requests if request.command is not None]
+        return self.store.load(connection, commands, wakes)
+
+    def _judge(
+        self, page: Page, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns
+    ) -> tuple[Sitting, list[Step]]:
+        sitting = Sitting(page, turns)
+        for request in requests:
+            sitting.judge(request)
+        sitting.wake(wakes)
+        return sitting, draft(page)
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[first : first + MOST] for first in range(0, len(items), MOST))

@@ -1,0 +1,209 @@
+"""Audit: the books in the database, recomputed order by order in flat memory."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, func, select, union_all
+
+from models.audit import Sums, audit_creator, audit_order, audit_payment, audit_totals
+from models.audit.order_checks import Finding
+from models.errors import BrokenInvariant
+from models.ledger import Posting
+from models.obligations import Payout, Refund
+from models.orders.order import Order
+from models.policy import Policy
+from workers.database import archive, mappers, schema
+from workers.database.archive_schema import ARCHIVED, whole
+from workers.database.engine import reading
+from workers.database.mappers import CREATORS, PAYMENTS, PAYOUTS, REFUNDS, SUSPENDED, Shelf
+from workers.database.repository import Store
+
+CHUNK = 500
+"""Orders held in memory at a time."""
+
+MOST_FINDINGS = 100
+"""Findings worth listing: whoever sees a hundred knows enough."""
+
+
+@dataclass(slots=True)
+class Report:
+    """What an audit looked at and what it found."""
+
+    orders: int = 0
+    payments: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    def add(self, findings: Sequence[Finding]) -> None:
+        """Keep findings, up to a number that a person would read."""
+        self.findings.extend(findings[: MOST_FINDINGS - len(self.findings)])
+
+
+class Stopped(Exception):
+    """Whoever audits was told to stop: what was found so far is no verdict."""
+
+
+def audit(
+    store: Store, *, recompute_archive: bool = True, stopping: threading.Event | None = None
+) -> Report:
+    """Recompute everything from the events, on one snapshot, and hold it against the tables.
+
+    Without `recompute_archive` the archive counts by its stored totals and is not read again. Raise
+    `Stopped` soon after `stopping` is set.
+    """
+    report, sums = Report(), Sums()
+    policies = store.known_policies()
+    with reading(store.engine) as connection:
+        totals = archive.read(connection)
+        if recompute_archive:
+            report.add(archive.findings(totals, archive.recomputed(connection)))
+        else:
+            _count_archive(sums, totals)
+        orders_table = whole(schema.orders) if recompute_archive else schema.orders
+        for chunk in _chunks(connection, orders_table, "order_id", stopping):
+            orders = _readable(chunk, policies, report)
+            facts_by_subject = _material(
+                connection, [f"order:{order.order_id}" for order in orders]
+            )
+            order_ids = [order.order_id for order in orders]
+            refunds_by_order = _debts(connection, REFUNDS, "order_id", order_ids)
+            payouts_by_order = _debts(connection, PAYOUTS, "order_id", order_ids)
+            for order in orders:
+                events, postings = facts_by_subject[f"order:{order.order_id}"]
+                debts = refunds_by_order[order.order_id], payouts_by_order[order.order_id]
+                report.add(audit_order(order, events, postings, *debts))
+                _count(sums, order, *debts)
+            report.orders += len(chunk)
+        _audit_payments(connection, report, sums, stopping)
+        _audit_creators(connection, report, stopping)
+        report.add(audit_totals(balances(connection).items(), sums))
+    return report
+
+
+def _readable(chunk: Sequence[Any], policies: dict[str, Policy], report: Report) -> list[Order]:
+    """Read orders; one that cannot be read is a finding, and hides no other."""
+    orders = []
+    for row in chunk:
+        try:
+            orders.append(mappers.read_order(row.document, policies))
+        except BrokenInvariant as error:
+            report.add([Finding("readable", f"order:{row.order_id}", str(error))])
+    return orders
+
+
+def _count(sums: Sums, order: Order, refunds: Sequence[Refund], payouts: Sequence[Payout]) -> None:
+    sums.count_order(order)
+    for refund in refunds:
+        sums.count_refund(refund)
+    for payout in payouts:
+        sums.count_payout(payout)
+
+
+def _count_archive(sums: Sums, totals: Mapping[str, int]) -> None:
+    sums.forfeited_fen += totals.get(archive.FORFEITED, 0)
+    sums.returned_fen += totals.get(archive.RETURNED, 0)
+    sums.paid_out_fen += totals.get(archive.PAID_OUT, 0)
+
+
+def _audit_creators(
+    connection: Connection, report: Report, stopping: threading.Event | None
+) -> None:
+    for chunk in _chunks(connection, schema.creators, "creator_id", stopping):
+        creators = [CREATORS.read(row) for row in chunk]
+        facts_by_subject = _material(
+            connection, [f"creator:{creator.creator_id}" for creator in creators]
+        )
+        for creator in creators:
+            events, _ = facts_by_subject[f"creator:{creator.creator_id}"]
+            report.add(audit_creator(creator, events))
+
+
+def _audit_payments(
+    connection: Connection, report: Report, sums: Sums, stopping: threading.Event | None
+) -> None:
+    for chunk in _chunks(connection, schema.payments, "payment_id", stopping):
+        payments = [PAYMENTS.read(row) for row in chunk]
+        facts_by_subject = _material(
+            connection, [f"payment:{payment.payment_id}" for payment in payments]
+        )
+        payment_ids = [payment.payment_id for payment in payments]
+        refunds_by_payment = _debts(connection, REFUNDS, "payment_id", payment_ids)
+        suspended_by_payment = _debts(connection, SUSPENDED, "payment_id", payment_ids)
+        for payment in payments:
+            events, postings = facts_by_subject[f"payment:{payment.payment_id}"]
+            whole_refunds = [
+                refund
+                for refund in refunds_by_payment[payment.payment_id]
+                if refund.order_id is None
+            ]
+            report.add(audit_payment(payment, events, postings, whole_refunds))
+            sums.count_payment(payment)
+            for refund in whole_refunds:
+                sums.count_refund(refund)
+            for share in suspended_by_payment[payment.payment_id]:
+                sums.count_suspended(share)
+        report.payments += len(payments)
+
+
+def balances(connection: Connection) -> dict[str, int]:
+    """Add up every account's postings, in fen; accounts that come to 0 are left out."""
+    table = schema.postings
+    movements = union_all(
+        select(table.c.source.label("account"), (-table.c.amount_fen).label("amount")),
+        select(table.c.target.label("account"), table.c.amount_fen.label("amount")),
+    ).subquery()
+    total = func.sum(movements.c.amount)
+    query = select(movements.c.account, total).group_by(movements.c.account).having(total != 0)
+    amounts = Counter({account: int(amount) for account, amount in connection.execute(query)})
+    amounts.update(archive.accounts(archive.read(connection)))
+    return {account: amount for account, amount in amounts.items() if amount}
+
+
+def _chunks(
+    connection: Connection,
+    table: Any,  # noqa: ANN401 - a table, or one together with its archive
+    key: str,
+    stopping: threading.Event | None,
+) -> Iterator[Sequence[Any]]:
+    after = ""
+    while True:
+        query = select(table).where(table.c[key] > after).order_by(table.c[key]).limit(CHUNK)
+        chunk = connection.execute(query).all()
+        if not chunk:
+            return
+        if stopping is not None and stopping.is_set():
+            raise Stopped
+        yield chunk
+        after = getattr(chunk[-1], key)
+
+
+def _material(
+    connection: Connection, subjects: list[str]
+) -> dict[str, tuple[list[Any], list[Any]]]:
+    """Load the events and postings of some subjects, in order."""
+    facts_by_subject: dict[str, tuple[list[Any], list[Any]]] = defaultdict(lambda: ([], []))
+    table = whole(schema.events)
+    query = select(table).where(table.c.subject.in_(subjects)).order_by(table.c.sequence)
+    for row in connection.execute(query):
+        facts_by_subject[row.subject][0].append(mappers.read_event(row))
+    table = whole(schema.postings)
+    query = select(table).where(table.c.subject.in_(subjects))
+    for row in connection.execute(query.order_by(table.c.sequence, table.c.ordinal)):
+        posting = Posting(row.source, row.target, row.amount_fen)
+        facts_by_subject[row.subject][1].append((f"{row.subject}/{row.sequence}", posting))
+    return facts_by_subject
+
+
+def _debts(connection: Connection, mapper: Shelf, key: str, ids: list[str]) -> dict[str, list[Any]]:
+    """Load what is owed, or claimed by nobody, by the order or payment that it came from."""
+    table = whole(mapper.table) if mapper.table in ARCHIVED else mapper.table
+    columns = table.c
+    debts: dict[str, list[Any]] = defaultdict(list)
+    query = select(table).where(columns[key].in_(ids)).order_by(columns[mapper.key])
+    for row in connection.execute(query):
+        debts[getattr(row, key)].append(mapper.read(row))
+    return debts

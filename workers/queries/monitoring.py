@@ -1,0 +1,257 @@
+"""Monitoring: how much waits where, since when and for whom."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import redis
+from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, false, func, or_, select
+
+from models.ledger import by_family
+from models.lifecycle import LAPSING, WAITING, State
+from models.policy import Policy
+from workers.database import archive, schema
+from workers.database.engine import reading
+from workers.database.repository import Store
+from workers.database.schema import audits, inbox
+from workers.processing import failures
+from workers.queries import audit
+from workers.queue.redis import COMMANDS, HEARTBEATS, QUEUES, Keys
+from workers.timestamps import MICROSECOND, SECOND_US, instant, now_us, to_us
+
+ALIVE_MS = 15_000
+"""A consumer that fetched within this time is alive: idle ones ask every second."""
+
+HOUR = timedelta(hours=1)
+
+LEASES = schema.leases.select()
+
+Shown = dict[str, Any]
+
+
+def queues(engine: Engine, client: redis.Redis) -> Shown:
+    """Say what waits between the doors and the settled outcome, and who is there to work."""
+    redis_state = _wire(client)
+    now = redis_state.pop("now_us", None) or now_us()
+    with reading(engine) as connection:
+        inbox_count, inbox_oldest_at = _kept(connection)
+        unpublished_count, outbox_oldest_at = _unpublished(connection)
+        leases = {row.name: row.until > now_us() for row in connection.execute(LEASES)}
+        set_aside_counts = {
+            "quarantine": _count(connection, schema.quarantine),
+            "dead_letters": failures.count_dead_letters(connection),
+        }
+    pending = redis_state.pop("pending_us", None)
+    oldest = min((at for at in (inbox_oldest_at, pending) if at is not None), default=None)
+    return redis_state | {
+        "inbox": {"commands": inbox_count, "oldest_seconds": _age(inbox_oldest_at, now)},
+        "oldest_seconds": _age(oldest, now),
+        "outbox": {"events": unpublished_count, "lag_seconds": _age(outbox_oldest_at, now_us())},
+        "relay": leases.get("relay", False),
+        "scheduler": leases.get("scheduler", False),
+        **set_aside_counts,
+    }
+
+
+def _wire(client: redis.Redis) -> Shown:
+    try:
+        with client.pipeline(transaction=True) as pipe:
+            pipe.time()
+            pipe.zrange(Keys(COMMANDS).pending, 0, 0, withscores=True)
+            for queue in QUEUES:
+                pipe.llen(Keys(queue).waiting)
+                pipe.hlen(Keys(queue).messages)
+            pipe.zrange(HEARTBEATS, 0, -1, withscores=True)
+            (seconds, micros), oldest, *sizes, heartbeats = pipe.execute()
+    except redis.RedisError:
+        return {"redis": "away", "queues": {}, "workers_alive": 0}
+    now_ms = seconds * 1_000 + micros // 1_000
+    pairs = zip(sizes[::2], sizes[1::2], strict=True)
+    queue_counts = {
+        queue: {"waiting": waiting, "in_flight": max(0, total - waiting)}
+        for queue, (waiting, total) in zip(QUEUES, pairs, strict=True)
+    }
+    return {
+        "redis": "up",
+        "queues": queue_counts,
+        "workers_alive": sum(now_ms - at < ALIVE_MS for _, at in heartbeats),
+        "now_us": seconds * SECOND_US + micros,
+        "pending_us": int(oldest[0][1]) if oldest else None,
+    }
+
+
+def _kept(connection: Connection) -> tuple[int, int | None]:
+    query = select(func.count(), func.min(inbox.c.received_at))
+    count, first = connection.execute(query).one()
+    return int(count), first
+
+
+def _unpublished(connection: Connection) -> tuple[int, int | None]:
+    table = schema.events.c
+    query = select(func.count()).where(table.published_at.is_(None))
+    first = select(table.recorded_at).where(table.published_at.is_(None))
+    first = first.order_by(table.position).limit(1)
+    return int(connection.execute(query).scalar_one()), connection.execute(first).scalar()
+
+
+def _count(connection: Connection, table: Any) -> int:  # noqa: ANN401 - a table
+    return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+
+def _age(since: int | None, now: int) -> float:
+    return 0.0 if since is None else max(0, now - since) / SECOND_US
+
+
+def deadlines(store: Store, at: datetime, *, within: timedelta = HOUR, limit: int = 100) -> Shown:
+    """Say which deadlines are armed, which come within a while, and which are overdue at `at`."""
+    table, now = schema.orders, to_us(at)
+    overdue = _overdue(now, store.known_policies())
+    soon = and_(table.c.due_at <= now + within // MICROSECOND, ~overdue)
+    with reading(store.engine) as connection:
+        by_state = select(table.c.state, func.count()).where(table.c.due_at.is_not(None))
+        armed = {row[0]: row[1] for row in connection.execute(by_state.group_by(table.c.state))}
+        late, worst = connection.execute(
+            select(func.count(), func.min(table.c.due_at)).where(overdue)
+        ).one()
+        due = connection.execute(select(func.count()).where(soon)).scalar_one()
+        query = select(table).where(or_(soon, overdue)).order_by(table.c.due_at, table.c.order_id)
+        order_rows = connection.execute(query.limit(limit)).all()
+    return {
+        "at": instant(now),
+        "armed": armed,
+        "due_within": int(due),
+        "overdue": int(late),
+        "worst_overdue_seconds": _age(worst, now),
+        "next": [_deadline(row, now) for row in order_rows],
+    }
+
+
+def _overdue(now: int, policies: Mapping[str, Policy]) -> ColumnElement[bool]:
+    """Tell deadlines that have passed from those whose grace still runs.
+
+    In arbitration nothing lapses: whoever is late there is a person.
+    """
+    table = schema.orders.c
+    conditions = []
+    for version, policy in policies.items():
+        for state in WAITING:
+            grace = policy.grace(state) // MICROSECOND
+            in_state = and_(table.policy_version == version, table.state == state.value)
+            conditions.append(and_(in_state, table.due_at < now - grace))
+    return or_(false(), *conditions)
+
+
+def _deadline(row: Any, now: int) -> Shown:  # noqa: ANN401 - a row of orders
+    return {
+        "order_id": row.order_id,
+        "state": row.state,
+        "due_at": instant(row.due_at),
+        "wake_at": instant(row.wake_at),
+        "seconds": (row.due_at - now) / SECOND_US,
+        "client_id": row.client_id,
+        "creator_id": row.creator_id,
+    }
+
+
+def states(engine: Engine) -> dict[str, int]:
+    """Count orders by state, all states named."""
+    table = schema.orders.c
+    with reading(engine) as connection:
+        query = select(table.state, func.count()).group_by(table.state)
+        counts = Counter({state: int(n) for state, n in connection.execute(query)})
+        for (state, _), n in archive.endings(archive.read(connection)).items():
+            counts[state] += n
+    return {state.value: counts[state.value] for state in State}
+
+
+def last_audit(engine: Engine) -> Shown | None:
+    """Return the latest verdict on the books, or None before the first."""
+    with reading(engine) as connection:
+        row = connection.execute(audits.select().order_by(audits.c.audit_id.desc())).first()
+    if row is None:
+        return None
+    names = ("law", "where", "detail")
+    findings = [dict(zip(names, finding, strict=True)) for finding in json.loads(row.findings)]
+    return {
+        "audited_at": instant(row.audited_at),
+        "age_seconds": _age(row.audited_at, now_us()),
+        "orders": row.orders,
+        "payments": row.payments,
+        "took_ms": row.took_ms,
+        "ok": not findings,
+        "findings": findings,
+    }
+
+
+class Balances:
+    """Money by account family; added up no more often than a twentieth of the time."""
+
+    SHARE = 20
+
+    def __init__(self, engine: Engine) -> None:
+        """Add up at the first question."""
+        self.engine = engine
+        self.found: dict[str, int] = {}
+        self.good_until = 0.0
+
+    def read(self) -> dict[str, int]:
+        """Return the sums, in fen, seconds old at most on books of ordinary size."""
+        began_at = time.monotonic()
+        if began_at >= self.good_until:
+            with reading(self.engine) as connection:
+                self.found = by_family(audit.balances(connection))
+            ended_at = time.monotonic()
+            self.good_until = ended_at + max(1.0, self.SHARE * (ended_at - began_at))
+        return self.found
+
+
+WaitingFigures = dict[str, Any]
+
+
+def refunds(engine: Engine) -> WaitingFigures:
+    """Say how many refunds wait to be confirmed, how much they come to and since when."""
+    return _owed(engine, schema.refunds)
+
+
+def payouts(engine: Engine) -> WaitingFigures:
+    """Say the same of what is owed to creators and agencies."""
+    return _owed(engine, schema.payouts)
+
+
+def _owed(engine: Engine, table: Table) -> WaitingFigures:
+    columns = table.c
+    query = select(func.count(), func.sum(columns.amount_fen), func.min(columns.requested_at))
+    with reading(engine) as connection:
+        count, amount_fen, oldest_at = connection.execute(
+            query.where(columns.confirmed_at.is_(None))
+        ).one()
+    age_s = 0.0 if oldest_at is None else max(0, now_us() - oldest_at) / SECOND_US
+    return {"waiting": int(count), "fen": int(amount_fen or 0), "oldest_seconds": age_s}
+
+
+def standstill(engine: Engine, at: datetime) -> WaitingFigures:
+    """Count stopped clocks, arbitrations past their window at `at`, and creators under a ban."""
+    orders, creators = schema.orders.c, schema.creators.c
+    # While its clock is stopped, and only then, an order that waits has no deadline.
+    clock_stopped = and_(
+        orders.state.in_([state.value for state in LAPSING]), orders.due_at.is_(None)
+    )
+    undecided = orders.state == State.IN_ARBITRATION.value
+    queries = {
+        "clocks_stopped": select(func.count()).where(clock_stopped),
+        "arbitrations": select(func.count()).where(undecided),
+        "arbitrations_overdue": select(func.count()).where(undecided, orders.due_at < to_us(at)),
+        "creators_banned": select(func.count()).where(creators.standing.in_(BANNED)),
+    }
+    with reading(engine) as connection:
+        return {
+            name: int(connection.execute(query).scalar_one()) for name, query in queries.items()
+        }
+
+
+BANNED = ("banned", "banned_for_good")

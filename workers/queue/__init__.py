@@ -1,0 +1,1 @@
+"""Queue: Dramatiq over Redis: connection, messages, broker, consumers, and the watermark."""
