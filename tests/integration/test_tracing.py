@@ -23,9 +23,9 @@ from dataclasses import replace
 from tests.integration.desk import Desk
 from tests.integration.letters import admit
 from tests.unit.controls import START
-from workers.database import open_database
-from workers.migrate import migrate
-from workers.tracing import span
+from workers.database.engine import open_database
+from workers.database.migrations import migrate
+from workers.runtime import span
 import sys, pathlib, tempfile
 
 exporter, provider = InMemorySpanExporter(), TracerProvider()

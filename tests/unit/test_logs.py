@@ -19,7 +19,7 @@ BRIEF = "a brief that nobody must read"
 PROGRAM = """
 import sys
 from models.errors import BrokenInvariant
-from workers.logs import configure_logs
+from workers.runtime import configure_logs
 import logging, structlog
 configure_logs("test")
 log = structlog.get_logger()
