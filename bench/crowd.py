@@ -21,32 +21,17 @@ from workers.database.repository import Store
 STEP_US = 80_000_000
 """Between two orders: a million of them take two and a half years."""
 
-
 FIRST_AT = 1_700_000_000_000_000
-
-
 FIRST_ID = 10_000_000
-
-
 CLIENTS = 5_000
-
-
 FORMER = 2_000
 """Creators who had the oldest tenth of all orders, and none since."""
 
-
 CHUNK = 100_000
 
-
 SQL = Path(__file__).with_name("crowd.sql").read_text("utf-8")
-
-
 *PARTIES, ORDERS_OF = SQL.removesuffix(";\n").split(";\n")
-
-
 AT_REST = ORDERS_OF.replace("INSERT INTO orders", "INSERT INTO archived_orders")
-
-
 AT_REST = AT_REST.replace("= 'at hand'", "= 'at rest'")
 
 

@@ -28,10 +28,7 @@ from workers.queue.redis import COMMANDS, Keys
 from workers.timestamps import SECOND_US
 
 CHUNK = 10_000
-
-
 TICKS = 200
-
 
 STEADY_S = 30
 """When the first of many deadlines is due: processes have started, and a Redis that has just begun

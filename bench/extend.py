@@ -16,8 +16,6 @@ from workers.database.engine import reading
 from workers.timestamps import now_us
 
 AHEAD = timedelta(hours=20)
-
-
 WHAT = ("--by", "PT3H", "--reason", "the payment provider was down", "--as", "bench", "--yes")
 
 

@@ -18,10 +18,7 @@ from workers.outbox.streams import EVENTS
 LOOK_S = 0.002
 """How often the sender looks: what it notices too late counts as waiting."""
 
-
 SETTLED = b"command.settled"
-
-
 COMMAND_ID = re.compile(rb'"command_id": ?"([^"]+)"')
 
 

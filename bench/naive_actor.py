@@ -19,8 +19,6 @@ from workers.settings import Settings
 from workers.timestamps import now_us, to_us
 
 URL = os.environ.get("BENCH_REDIS_URL", "redis://127.0.0.1:6379")
-
-
 dramatiq.set_broker(RedisBroker(url=URL))  # type: ignore[no-untyped-call]
 
 

@@ -31,8 +31,6 @@ T = TypeVar("T")
 
 
 WRITES = ("INSERT", "UPDATE", "DELETE")
-
-
 QUIET = 50
 
 

@@ -30,22 +30,12 @@ WHOSE = {
     "small agency": Wanted(mcn="mcn_small"),
     "former agency": Wanted(mcn="mcn_former"),
 }
-
-
 STATUSES = (None, *PublicStatus)
-
-
 WHEN = ("ever", "a month", "long ago")
-
-
 NAMED = (None, "whole", "few", "many", "many old", "all", "none")
-
-
 WHERE = ("first", "later")
 
-
 LIMIT = 50
-
 
 Question = tuple[str, PublicStatus | None, str, str | None, str]
 

@@ -25,7 +25,7 @@ from bench import (
 )
 from bench.amounts import QUICK, TINY, WHOLE, Size
 from bench.latency import percentile
-from ops import tables
+from ops import terminal
 from tests.servers import postgres_binaries
 
 Figures = dict[str, Any]
@@ -239,20 +239,22 @@ def tell(name: str, figures: Any) -> Any:  # noqa: ANN401 - a figure, or several
 def show(figures: Figures) -> None:
     """Print tables."""
     rows = [(name, int(rate)) for name, rate in figures["rates"].items()]
-    print(tables.draw("Throughput", ("what", "commands/s"), rows))
+    print(terminal.draw("Throughput", ("what", "commands/s"), rows))
     names = [(name, f"{ratio:.2f}") for name, ratio in figures["ratios"].items()]
-    print(tables.draw("Ratios", ("what", "×"), names))
+    print(terminal.draw("Ratios", ("what", "×"), names))
     for part, title in TITLES.items():
         for database, values in figures.get(part, {}).items():
             value_rows = [(name, f"{value:,}") for name, value in values.items()]
-            print(tables.draw(f"{title} on {database}", ("what", "value"), value_rows))
+            print(terminal.draw(f"{title} on {database}", ("what", "value"), value_rows))
     for part in ("deadlines", "memory", "growth"):
         if part in figures:
             value_rows = [(name, f"{value:,}") for name, value in figures[part].items()]
-            print(tables.draw(part.capitalize(), ("what", "value"), value_rows))
+            print(terminal.draw(part.capitalize(), ("what", "value"), value_rows))
     for database, values in figures.get("reads", {}).items():
         print(
-            tables.draw(f"Task lists on {database}", ("who asks", *reads.SAID), reads.told(values))
+            terminal.draw(
+                f"Task lists on {database}", ("who asks", *reads.SAID), reads.told(values)
+            )
         )
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import redis
 from sqlalchemy import Engine
 
-from ops.servers import start_redis
+from ops.local.redis_server import start_redis
 from tests.servers import running_postgres
 from workers.database.engine import open_database
 from workers.database.migrations import migrate
@@ -24,11 +24,8 @@ from workers.queue.redis import connect
 from workers.settings import Settings, project_root
 
 LOOK_S = 0.02
-
-
 WARM = 0.1
 """The part of the work that is not counted: processes are still starting."""
-
 
 GIVE_UP_S = 600.0
 

@@ -21,7 +21,6 @@ from workers.timestamps import SECOND_US
 PREFETCH = "128"
 """Stock Dramatiq's prefetch for the yardstick: with its default it would look slower."""
 
-
 EMPTY_THREADS = "8"
 
 

@@ -17,7 +17,8 @@ from models.creators import Creator
 from models.fields import parse_instant
 from models.orders.order import Order
 from models.service.unit_of_work import Book
-from ops.simulate import INSTANT, Line, Step, World
+from ops.order_views import Line
+from ops.simulation.simulate import INSTANT, Step, World
 
 MOMENTS = {
     "order.placed": "placed",

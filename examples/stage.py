@@ -11,7 +11,7 @@ from typing import Any
 from models.fields import parse_instant
 from models.policy import Policy
 from models.service.unit_of_work import Book
-from ops.play import shift
+from ops.simulation.replay import shift
 
 START = parse_instant("2026-03-02T10:00:00+08:00")
 

@@ -23,18 +23,11 @@ from workers.database.repository import Store
 from workers.timestamps import to_us
 
 CHUNK = 10_000
-
-
 LONG_AGO = datetime(2026, 1, 1, 12, tzinfo=UTC)
-
-
 MODEL = f"{0:08}"
 """The number that stands in every name of the model."""
 
-
 LIFE = (workload.registration(), workload.place(0), workload.pay(0))
-
-
 END = (workload.decline(0), workload.refunded(0))
 
 

@@ -19,7 +19,7 @@ import redis
 from psycopg import sql
 from sqlalchemy import make_url
 
-from ops.servers import start_redis
+from ops.local.redis_server import start_redis
 from workers.database.engine import open_database
 from workers.database.migrations import migrate
 from workers.settings import redis_url

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Protocol
 
 from models.errors import Unavailable
-from ops import opened
-from ops.export.lines import File, Stream
-from ops.export.mark import Mark
-from ops.progress import Progress
-from ops.refused import Refused
+from ops import context
+from ops.errors import Refused
+from ops.export.checkpoint import Mark
+from ops.export.text_files import File, Stream
+from ops.terminal import Progress
 from workers.database.repository import Store
 from workers.queries.exports import EXPORTS, BadCursor, Export, Page, pages
 from workers.settings import Settings
@@ -43,7 +43,7 @@ def export(settings: Settings, options: Namespace) -> int:
         raise Refused("--limit: 1 or more is wanted")
     try:
         kind.place(options.after)
-        with opened.books(settings, CACHE_KIB) as source:
+        with context.open_reader(settings, CACHE_KIB) as source:
             mark = _carry(source.store, kind, options)
     except BadCursor as error:
         raise Refused(f"--after: {error}") from None
@@ -75,7 +75,7 @@ def _sink(kind: Export, options: Namespace) -> AbstractContextManager[Sink]:
     if options.format == "parquet":
         if options.output is None:
             raise Refused("parquet: --output FOLDER is wanted, since it is written in parts")
-        from ops.export.parts import Folder
+        from ops.export.parquet import Folder
 
         return Folder(kind.columns, mark, Path(options.output))
     if options.output is None:

@@ -1,32 +1,84 @@
-"""App: every door and page of the web process, put together."""
+"""App: every route and page of the web process, and the server that serves them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import json
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import structlog
+import uvicorn
 from anyio import to_thread
 from fastapi import FastAPI
 from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 
-from ops.web import (
-    commands,
-    health,
-    metrics,
-    openapi,
-    operating,
-    orders,
-    powers,
-    problems,
-    reports,
-    tasks,
-)
-from ops.web.desk import CONNECTIONS, Desk
-from ops.web.guard import Guard
+from ops.local.address import listen_on
+from ops.web import errors as web_errors
+from ops.web import openapi
+from ops.web.auth import Guard
+from ops.web.dependencies import CONNECTIONS, Desk, open_desk
+from ops.web.routes import commands as command_routes
+from ops.web.routes import health as health_routes
+from ops.web.routes import metrics as metrics_routes
+from ops.web.routes import operator_actions, ops_page
+from ops.web.routes import orders as order_routes
+from ops.web.routes import reports as report_routes
+from ops.web.routes import tasks as task_routes
+from workers.settings import Settings
+
+LOOK_S = 0.05
+GRACE_S = 5
+
+log = structlog.get_logger()
+
+
+def run(settings: Settings, stop_event: threading.Event, ready: Callable[[], None]) -> None:
+    """Serve until told to stop; answer those who are waiting first."""
+    listener = listen_on(settings.web_bind)
+    context = open_desk(settings)
+    app = create_app(context)
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=GRACE_S,
+        timeout_keep_alive=30,
+        limit_concurrency=2_000,
+    )
+    server = uvicorn.Server(config)
+    server_thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
+    server_thread.start()
+    while server_thread.is_alive() and not server.started:
+        stop_event.wait(LOOK_S)
+    if server.started:
+        url = announce(settings, listener)
+        log.info("web.listening", url=url)
+        ready()
+    while server_thread.is_alive() and not stop_event.wait(1.0):
+        continue
+    context.lookout.close()
+    server.should_exit = True
+    server_thread.join()
+    context.engine.dispose()
+    context.client.close()
+
+
+def announce(settings: Settings, listener: socket.socket) -> str:
+    """Write down where we are, for people and programs on this machine."""
+    host = settings.web_bind.rpartition(":")[0]
+    url = f"http://{host}:{listener.getsockname()[1]}"
+    partial_path = settings.var / "web.json.new"
+    partial_path.write_text(json.dumps({"url": url, "ops": f"{url}/ops"}) + "\n")
+    partial_path.replace(settings.var / "web.json")
+    return url
+
 
 STATIC = Path(__file__).parent / "static"
 
@@ -41,8 +93,17 @@ def create_app(context: Desk) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.desk = context
-    problems.install(app)
-    for module in (commands, orders, tasks, reports, metrics, health, operating, powers):
+    web_errors.install(app)
+    for module in (
+        command_routes,
+        order_routes,
+        task_routes,
+        report_routes,
+        metrics_routes,
+        health_routes,
+        ops_page,
+        operator_actions,
+    ):
         app.include_router(module.router)
     app.add_api_route("/", _home, include_in_schema=False)
     app.add_api_route("/ops", _page, include_in_schema=False)

@@ -1,4 +1,4 @@
-"""OpenAPI: what the gateway promises, with every command and an example of each."""
+"""OpenAPI: what the gateway promises, with every command and an honest example of each."""
 
 from __future__ import annotations
 
@@ -7,11 +7,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from ops import schemas
-from ops.web.examples import EXAMPLES, example
-from ops.web.problems import ProblemShown
-
-Schema = dict[str, Any]
+from ops.contract import schemas
+from ops.json_schema import Schema
+from ops.web.errors import ProblemShown
 
 ABOUT = """\
 Hand in commands about fixed-price orders that carry an earnest-money deposit, and read what became
@@ -30,15 +28,174 @@ def _named(kind: str) -> str:
 
 def _command_schemas() -> dict[str, Schema]:
     schemas_by_name = {}
-    for kind, schema in schemas.commands().items():
+    for kind, schema in schemas.command_schemas().items():
         plain_schema = {name: value for name, value in schema.items() if not name.startswith("$")}
         schemas_by_name[_named(kind)] = plain_schema | {"examples": [example(kind)]}
     return schemas_by_name
 
 
+def example(kind: str) -> CommandBody:
+    """Return an example of a kind, whole."""
+    return {"id": f"{kind.replace('_', '-')}-0001", "kind": kind, **EXAMPLES[kind]}
+
+
+CommandBody = dict[str, Any]
+
+
+CREATOR = {"role": "creator", "id": "cr_lin"}
+
+
+PLATFORM = {"role": "platform", "id": "admin"}
+
+
+OPERATOR = {"role": "operator", "id": "op_wang"}
+
+
+PARTIES: dict[str, CommandBody] = {
+    "register_mcn": {"by": PLATFORM, "mcn_id": "mcn_qingwu", "name": "青梧传媒"},
+    "register_creator": {
+        "by": PLATFORM,
+        "creator_id": "cr_lin",
+        "name": "林小鹿",
+        "contract": "mcn",
+        "mcn_id": "mcn_qingwu",
+        "mcn_share_bps": 3_000,
+    },
+    "register_client": {"by": PLATFORM, "client_id": "cl_aurora", "name": "极光日化"},
+    "register_provider": {"by": PLATFORM, "provider_id": "sp_nova", "name": "新星代运营"},
+    "end_contract": {"by": CREATOR, "creator_id": "cr_lin", "reason": "合约到期"},
+    "report_violation": {
+        "by": PLATFORM,
+        "violation_id": "vio_0007",
+        "creator_id": "cr_lin",
+        "url": "https://elsewhere.example.com/p/42",
+        "seen_at": "2026-03-02T09:30:00+08:00",
+        "evidence": "截图见附件 24-031",
+    },
+    "overturn_violation": {"by": OPERATOR, "violation_id": "vio_0007", "reason": "系转发 非广告"},
+}
+
+
+CLIENT = {"role": "client", "id": "cl_aurora"}
+
+
+PAYMENTS = {"role": "payments", "id": "psp"}
+
+
+ORDER = {"order_id": "ord_20260302_0001"}
+
+
+DEPOSIT_PHASE: dict[str, CommandBody] = {
+    "place_order": {
+        "by": CLIENT,
+        **ORDER,
+        "creator_id": "cr_lin",
+        "name": "春季新品推广",
+        "task_type": "douyin_video",
+        "industry": "美妆",
+        "brief": "15 秒口播 突出防晒与轻薄",
+        "amount_fen": 100_000,
+        "prepay_deposit": True,
+    },
+    "confirm_payment": {
+        "by": PAYMENTS,
+        "payment_id": "pay_778899",
+        "paid_at": "2026-03-02T10:00:00+08:00",
+        "amount_fen": 10_500,
+        "shares": [{**ORDER, "amount_fen": 10_500}],
+    },
+    "accept_order": {"by": CREATOR, **ORDER, "revised_amount_fen": 110_000},
+    "decline_order": {"by": CREATOR, **ORDER, "reason": "档期已满"},
+    "revise_quote": {"by": CREATOR, **ORDER, "amount_fen": 95_000},
+    "restore_quote": {"by": CLIENT, **ORDER},
+    "cancel_order": {"by": CLIENT, **ORDER, "accept_forfeit": False},
+    "withdraw_order": {"by": CREATOR, **ORDER, "reason": "身体不适"},
+    "nudge_creator": {"by": CLIENT, **ORDER},
+    "confirm_unpaid": {"by": PAYMENTS, **ORDER},
+    "confirm_refund": {"by": PAYMENTS, "refund_id": "rf_pay_778899_ord_20260302_0001"},
+    "confirm_payout": {"by": PAYMENTS, "payout_id": "po_ord_20260302_0001_creator"},
+}
+
+
+PROVIDER = {"role": "provider", "id": "sp_nova"}
+
+
+LINKS = {"links": ["https://pan.example.com/s/9f2c"]}
+
+
+WORK: dict[str, CommandBody] = {
+    "submit_script": {"by": CREATOR, **ORDER, **LINKS, "note": "第一稿"},
+    "submit_content": {"by": CREATOR, **ORDER, **LINKS},
+    "approve_script": {"by": CLIENT, **ORDER},
+    "reject_script": {"by": CLIENT, **ORDER, "comment": "开头太长"},
+    "approve_content": {"by": PROVIDER, **ORDER},
+    "reject_content": {"by": PROVIDER, **ORDER, "comment": "画面偏暗"},
+    "publish_work": {
+        "by": CREATOR,
+        **ORDER,
+        "url": "https://www.douyin.com/video/7312345678901234567",
+        "published_at": "2026-03-20T20:00:00+08:00",
+    },
+    "confirm_delivery": {"by": CLIENT, **ORDER},
+    "dispute_order": {"by": CLIENT, **ORDER, "reason": "未露出产品"},
+    "rate_order": {"by": CLIENT, **ORDER, "rating": 5, "comment": "沟通顺畅"},
+    "appoint_provider": {"by": CLIENT, **ORDER, "provider_id": "sp_nova"},
+}
+
+POWERS: dict[str, CommandBody] = {
+    "resolve_dispute": {
+        "by": OPERATOR,
+        **ORDER,
+        "outcome": "cancel",
+        "creator_bps": 2_500,
+        "reason": "双方同意",
+    },
+    "operator_act": {
+        "by": OPERATOR,
+        "command": {"kind": "approve_script", **ORDER},
+        "reason": "客户来电确认",
+    },
+    "extend_deadline": {
+        "by": OPERATOR,
+        **ORDER,
+        "until": "2026-03-12T18:00:00+08:00",
+        "reason": "创作者住院",
+    },
+    "pause_clock": {"by": OPERATOR, **ORDER, "reason": "等待法务意见"},
+    "resume_clock": {"by": OPERATOR, **ORDER, "reason": "法务已答复"},
+    "reinstate_order": {
+        "by": OPERATOR,
+        **ORDER,
+        "until": "2026-03-12T18:00:00+08:00",
+        "reason": "银行故障",
+    },
+    "release_forfeit": {
+        "by": OPERATOR,
+        **ORDER,
+        "parts": [
+            {"to": "creator", "amount_fen": 8_000},
+            {"to": "platform", "amount_fen": 2_500},
+        ],
+        "reason": "补偿档期",
+    },
+    "resolve_suspense": {
+        "by": OPERATOR,
+        "payment_id": "pay_778899",
+        **ORDER,
+        "to": "cl_aurora",
+        "reason": "客户填错单号",
+    },
+}
+
+EXAMPLES: dict[str, CommandBody] = PARTIES | DEPOSIT_PHASE | WORK | POWERS
+"""An honest command of every kind, but for its id and its kind."""
+
+
 COMMAND_SCHEMAS = _command_schemas()
 
 ANY: Schema = {"$ref": "#/components/schemas/Command"}
+
+
 COMMANDS_BODY: Schema = {
     "required": True,
     "description": "One command, or a list of them.",

@@ -1,11 +1,15 @@
-"""Outcomes: where commands stand, and waiting for those that are still on their way."""
+"""Outcomes: where commands stand, and waiting for those that are still on their way.
+
+How many were settled is noted second by second, so that a chart begins full.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Collection
+from contextlib import suppress
 from typing import Any
 
 from anyio import to_thread
@@ -16,11 +20,11 @@ from workers.database import bulk, schema
 from workers.database.archive_schema import ARCHIVED
 from workers.database.engine import reading
 from workers.database.schema import inbox
+from workers.outbox import counters as event_counters
 from workers.timestamps import instant
 
 LOOK_S = 0.02
 """How often those who wait are looked for, all of them in one query."""
-
 
 Standing = dict[str, Any]
 
@@ -152,3 +156,32 @@ class Lookout:
 
 def _is_settled(command_status: Standing | None) -> bool:
     return command_status is not None and command_status["status"] == "settled"
+
+
+KEPT = 300
+PACE_S = 1.0
+
+
+class History:
+    """Running totals of the last five minutes, one a second, the latest last."""
+
+    def __init__(self, engine: Engine) -> None:
+        """Begin with nothing."""
+        self.engine = engine
+        self.totals: deque[int] = deque(maxlen=KEPT)
+        self.closing = asyncio.Event()
+
+    async def keep(self) -> None:
+        """Take a total every second, until told to stop: never in the middle of one."""
+        clock = asyncio.get_running_loop().time
+        next_at = clock()
+        while not self.closing.is_set():
+            with suppress(TransientError):
+                self.totals.append(await to_thread.run_sync(self._settled))
+            next_at = max(next_at + PACE_S, clock())
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.closing.wait(), next_at - clock())
+
+    def _settled(self) -> int:
+        with reading(self.engine) as connection:
+            return sum(event_counters.read(connection).get("settled", {}).values())

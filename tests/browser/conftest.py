@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from ops.up import Formation
+from ops.local.up import Formation
 from tests.servers import missing
 from workers.settings import Settings
 

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from ops.up import Formation
+from ops.local.up import Formation
 from tests.integration import letters
 from workers.database.engine import open_database
 from workers.processing.failures import bury
@@ -16,7 +16,6 @@ from workers.queue.messages import Received
 from workers.timestamps import from_us, now_us
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
-
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}} \u202egnp.exe"
 

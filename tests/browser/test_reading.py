@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from models.fields import instant_text
-from ops.up import Formation
+from ops.local.up import Formation
 from tests.browser.test_ops_page import hand_in
 from tests.integration import letters
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from ops.up import Formation
+from ops.local.up import Formation
 from tests.browser.test_ops_page import hand_in
 from tests.integration import letters
 

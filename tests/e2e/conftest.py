@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from ops.up import Formation, command
+from ops.local.up import Formation, command
 from workers.queue.redis import connect
 from workers.settings import Settings
 

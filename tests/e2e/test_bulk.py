@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, func, select
 
-from ops.runs import DRAFT, PLAN
-from ops.up import Formation, command
+from ops.local.up import Formation, command
+from ops.operate.bulk_runs import DRAFT, PLAN
 from tests.integration import letters
 from tests.integration.terminal import EARNEST, environ, spoken
 from tests.patience import eventually
@@ -24,19 +24,10 @@ from workers.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
 
-
 ORDERS = [f"o{number:04}" for number in range(6_000)]
-
-
 MORE = timedelta(hours=3)
-
-
 WHY = ("--reason", "the payment provider was down", "--as", "ann")
-
-
 TOGETHER = 50
-
-
 PATIENCE_S = 200.0
 
 

@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from models.errors import TransientError
-from ops.up import Formation
+from ops.local.up import Formation
 from tests.e2e.strangers import EXAMPLES, node, python, running
 from tests.integration import letters
 from tests.patience import eventually
@@ -27,8 +27,6 @@ from workers.queue.redis import connect
 from workers.settings import Limits
 
 CROWD = 60
-
-
 IDLE_MS = "300"
 
 
@@ -56,8 +54,6 @@ def notices_mjs(place: Path) -> list[str]:
 
 
 Read = Callable[[Path], list[str]]
-
-
 LANGUAGES = {"py": (python, notices_py), "mjs": (node, notices_mjs)}
 
 

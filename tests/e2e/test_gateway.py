@@ -17,7 +17,7 @@ import pytest
 import redis
 from sqlalchemy import func, select
 
-from ops.up import Formation
+from ops.local.up import Formation
 from tests.patience import eventually
 from workers.database import schema
 from workers.database.engine import open_database, reading
@@ -26,12 +26,8 @@ from workers.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-
 TEN_THOUSAND = 10_000
-
-
 BATCH = 250
-
 
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"

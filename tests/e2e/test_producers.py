@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from ops.up import Formation
+from ops.local.up import Formation
 from tests.e2e.strangers import EXAMPLES, node, python, run, shell
 from tests.integration import letters
 from tests.unit.controls import DEPOSIT

@@ -16,9 +16,9 @@ from typing import Self
 
 from sqlalchemy import select
 
-from ops.children import Program
-from ops.servers import redis_program
-from ops.up import Formation, command
+from ops.local.process import Program
+from ops.local.redis_server import redis_program
+from ops.local.up import Formation, command
 from tests import servers
 from tests.fault.corpus import FORGED, forged
 from tests.fault.crowd import gather
@@ -40,10 +40,8 @@ from workers.timestamps import now_us
 REST_S = 60.0
 """How long after the last blow everything may take to come to rest."""
 
-
 CROWD_PER_S = 1_000
 """Deadlines due at once that are enforced, told and read here in a second, at least."""
-
 
 LOOK_S = 0.05
 

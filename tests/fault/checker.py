@@ -12,10 +12,8 @@ from workers.timestamps import SECOND_US
 
 Kind = Literal["lost", "twice", "early", "wrong"]
 
-
 GRACE_US = 30 * SECOND_US
 """How long after its deadline an order may still not know of it: the promised recovery."""
-
 
 ONCE = frozenset(
     {
@@ -24,7 +22,6 @@ ONCE = frozenset(
     }
 )
 """What happens to an order at most once in its life, whatever is asked."""
-
 
 UNCLAIMED = frozenset({"malformed", "id_reused"})
 """Answers that leave the command's id unclaimed."""

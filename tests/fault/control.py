@@ -20,9 +20,9 @@ import dramatiq
 import redis
 from dramatiq.brokers.redis import RedisBroker
 
-from ops.children import Program
-from ops.servers import redis_program
-from ops.up import Formation
+from ops.local.process import Program
+from ops.local.redis_server import redis_program
+from ops.local.up import Formation
 from tests.fault import naive
 from tests.fault.checker import GRACE_US, Fault, check
 from tests.fault.evidence import Evidence, Happening, Outcome, Side, Standing
@@ -31,15 +31,10 @@ from workers.settings import Settings, redis_url
 from workers.timestamps import from_us, now_us
 
 WARM_UP_S = 2.0
-
-
 AFTERWARDS_S = 8.0
 """Longer than any order waits: whoever waits still has been forgotten."""
 
-
 SLACK_US = 2_000_000
-
-
 RESEND_US = 3_000_000
 """Its senders are as patient as ours, and send again what has had no outcome."""
 
@@ -169,7 +164,6 @@ def leave_alone(build: Naive, _: Random) -> None:
 
 
 NOTHING = "no fault at all"
-
 
 CONTROLS: dict[str, tuple[Blow, int]] = {
     "kill -9": (kill, 6),

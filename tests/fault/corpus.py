@@ -13,8 +13,6 @@ from workers.queue.redis import COMMANDS, WAKEUPS, Keys
 from workers.timestamps import now_us
 
 VICTIM = "o-victim"
-
-
 FORGED = "cmd-forged"
 
 

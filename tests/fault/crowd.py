@@ -19,11 +19,8 @@ from workers.queue.messages import Received
 from workers.timestamps import MICROSECOND, from_us, now_us, to_us
 
 BATCH = 500
-
-
 SETTLED_A_SECOND = 2_000
 """How fast orders are placed here, at least: they must not be due before all are there."""
-
 
 START_UP = timedelta(seconds=20)
 """Until the processes are up, and trust a wire that has just begun to remember."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any, Literal, TypedDict
 
-from ops.children import Program
+from ops.local.process import Program
 from tests.fault.arena import Arena, Plan, empty_redis, kill_postgres
 from tests.fault.corpus import corpus
 from tests.fault.plots import Ask
@@ -19,8 +19,6 @@ from workers.queue.redis import COMMANDS, Keys
 from workers.timestamps import SECOND_US, now_us
 
 Blow = Callable[[Arena, Random], None]
-
-
 What = Literal["blows", "commands", "deadlines"]
 
 
@@ -32,7 +30,6 @@ class Counted(TypedDict):
 
 
 RESEND_US = 2 * SECOND_US
-
 
 BOTH = ("sqlite", "postgresql")
 
@@ -85,8 +82,6 @@ def in_hand(arena: Arena) -> set[bytes]:
 
 
 TRIES = 300
-
-
 FREEZE_S = 17.0
 """Longer than a worker's heartbeat, which is 15 s."""
 
@@ -220,25 +215,13 @@ def crowded(schedulers: int) -> Trouble:
 
 
 WIPED = Plan(resend_us=RESEND_US)
-
-
 PROXIED = Plan(proxied=True)
-
-
 LATER = (8.0, 8.0)
-
-
 CALM = (5.0, 5.0)
-
-
 EACH: Counted = {"trials": 1, "counted": "commands"}
-
-
 DUE: Counted = {"trials": 1, "counted": "deadlines"}
 
-
 CROWD = 3_000
-
 
 TROUBLES = (
     Trouble("kill -9 a worker", kill("worker"), trials=25),

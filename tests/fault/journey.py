@@ -19,8 +19,8 @@ from models.errors import TransientError
 from models.fields import parse_instant
 from models.policy import Policy, read_policy
 from models.service.unit_of_work import Book
-from ops.play import read_steps
-from ops.simulate import INSTANT, World
+from ops.simulation.replay import read_steps
+from ops.simulation.simulate import INSTANT, World
 from tests.fault.tripwire import Died, Tripwire
 from workers.client import Client
 from workers.database import schema
@@ -39,21 +39,14 @@ from workers.queue.watermark import RedisDoor
 from workers.timestamps import MICROSECOND
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios"
-
-
 NAMES = sorted(path.name.removesuffix(".steps.jsonl") for path in SCENARIOS.glob("*.steps.jsonl"))
-
 
 ATTEMPTS = 12
 """How often a moment is gone through again, at most: one failure needs two or three."""
 
-
 CLAIMED = 100
-
-
 ROUNDS = 500
 """How often a queue is looked at until it is empty, at most."""
-
 
 State = dict[str, list[tuple[Any, ...]]]
 

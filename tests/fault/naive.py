@@ -21,11 +21,8 @@ from models.fields import instant_text
 from workers.timestamps import from_us, now_us
 
 STREAM = "naive:events"
-
-
 WINDOW_MS = 3_000
 """How long an order waits for each next step."""
-
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS orders (
@@ -38,7 +35,6 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE TABLE IF NOT EXISTS postings (event_id TEXT, account TEXT, amount_fen INTEGER);
 """
 
-
 # From which state a command leads where; whoever is paid moves money first.
 MOVES = {
     ("awaiting_deposit", "confirm_payment"): ("offered", "order.offered"),
@@ -47,20 +43,12 @@ MOVES = {
     ("offered", "decline_order"): ("declined", "order.declined"),
     ("offered", "cancel_order"): ("cancelled", "order.cancelled"),
 }
-
-
 LAPSES = {"awaiting_deposit": "expired", "offered": "expired", "awaiting_balance": "forfeited"}
-
 
 Event = dict[str, Any]
 
-
 url = os.environ.get("NAIVE_REDIS", "redis://127.0.0.1:1/0")
-
-
 broker = RedisBroker(url=url)  # type: ignore[no-untyped-call]
-
-
 dramatiq.set_broker(broker)
 
 

@@ -13,7 +13,7 @@ from models.commands.parsing import Malformed, parse
 from models.policy import Policy
 from models.service.dependencies import concerned
 from models.service.unit_of_work import Book
-from ops.simulate import Step, World
+from ops.simulation.simulate import Step, World
 from tests.fault.checker import Fault, Kind
 from tests.fault.evidence import Evidence
 from workers.database import schema
@@ -25,7 +25,6 @@ from workers.timestamps import MICROSECOND, from_us
 
 # Short of the fortnight in which a first work is due: nobody works in these trials.
 LONG_AFTER = timedelta(days=12)
-
 
 Told = dict[str, list[tuple[Any, ...]]]
 

@@ -26,7 +26,6 @@ POLICY = Policy(
 )
 """The usual rules with seconds for hours and days: deadlines fall while things break."""
 
-
 EDGE_US = 40_000
 """How near to its deadline somebody acts who acts at the last moment, in microseconds."""
 
@@ -219,7 +218,6 @@ def muddled(life: Life) -> Plot:
 
 
 BACKWARDS = 0.5
-
 
 PLOTS: tuple[Callable[[Life], Plot], ...] = (
     unpaid,

@@ -18,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 import structlog
 
-from ops.tables import draw
+from ops.terminal import draw
 from tests import servers
 from tests.fault import control, every_call
 from tests.fault.checker import Fault, Kind

@@ -7,6 +7,8 @@ import sys
 import time
 from typing import Any
 
+from ops.cli.app import main
+
 REAL = datetime.datetime
 
 
@@ -41,6 +43,6 @@ def shift(seconds: int) -> None:
 
 if __name__ == "__main__":
     shift(int(sys.argv.pop(1)))
-    from ops.cli import main
+    from ops.cli.app import main
 
     sys.exit(main())

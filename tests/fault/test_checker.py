@@ -16,8 +16,8 @@ from sqlalchemy import Engine, text
 
 from models.commands.parsing import parse
 from models.policy import Policy
-from ops.play import read_steps, shifted
-from ops.simulate import Step
+from ops.simulation.replay import read_steps, shifted
+from ops.simulation.simulate import Step
 from tests.doors import FixedDoor
 from tests.fault.checker import Fault, check
 from tests.fault.evidence import Delivery, Submission, read_evidence
@@ -34,13 +34,8 @@ from workers.timestamps import MICROSECOND, to_us
 
 pytestmark = pytest.mark.fault
 
-
 POLICY = Policy()
-
-
 LONG_AGO = datetime.now(UTC) - timedelta(days=90)
-
-
 STORIES = (
     *("merged_one_forfeited", "reinstated", "nobody_accepts", "declined"),
     "settled_with_agency",
@@ -126,13 +121,8 @@ def case(good: Path, tmp_path: Path) -> Iterator[Case]:
 
 Corruption = Callable[[Case], object]
 
-
 ONE_ORDER = "(SELECT order_id FROM orders ORDER BY order_id LIMIT 1)"
-
-
 FORFEIT = "(SELECT position FROM events WHERE type = 'order.forfeited' ORDER BY position LIMIT 1)"
-
-
 DEADLINE = "caused_by LIKE 'deadline:%' AND type = 'order.expired'"
 
 

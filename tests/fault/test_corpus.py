@@ -18,7 +18,6 @@ from workers.timestamps import from_us, now_us
 
 pytestmark = pytest.mark.fault
 
-
 CORPUS = list(corpus())
 
 

@@ -21,17 +21,11 @@ from workers.outbox.streams import EVENTS
 from workers.timestamps import SECOND_US, now_us, to_us
 
 ROUND_S = 0.03
-
-
 AGAIN_US = SECOND_US // 3
 """How soon a sender repeats what the door did not acknowledge."""
 
-
 READ_MS = 300
-
-
 READ_AT_ONCE = 500
-
 
 Submit = Callable[[Sequence[str]], Sequence[int]]
 

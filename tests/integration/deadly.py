@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from ops import notify
+from ops.local import process
 from workers import main
 from workers.processing import batch, processor
 from workers.processing.batch import Asked
@@ -16,7 +16,6 @@ from workers.settings import Settings
 
 MARK = "deadly"
 """What the deadly command's text contains."""
-
 
 STATUS = 9
 
@@ -34,7 +33,7 @@ def run(deaths: Path, max_deaths: int) -> None:
     vars(processor)["read"] = read
     stopping = stop_on_signals()
     configure_logs("deadly")
-    main.run(Settings.read(os.environ), stopping, notify.ready)
+    main.run(Settings.read(os.environ), stopping, process.ready)
 
 
 if __name__ == "__main__":

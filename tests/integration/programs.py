@@ -5,45 +5,45 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ops.children import Program
+from ops.local.process import Program
 
 # Ready, then patient; says when it was asked to stop, with everybody else's order visible.
 STEADY = """
 import signal, sys, time
-from ops import notify
+from ops.local.process import ready
 def stop(*_):
     with open(sys.argv[1], "a") as ends: ends.write(sys.argv[2] + "\\n")
     sys.exit(0)
 signal.signal(signal.SIGTERM, stop)
 print('{"event": "steady.started"}', file=sys.stderr, flush=True)
-notify.ready()
+ready()
 while True: signal.pause()
 """
 
 # Ready, but deaf to SIGTERM.
 STUBBORN = """
 import signal
-from ops import notify
+from ops.local.process import ready
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-notify.ready()
+ready()
 while True: signal.pause()
 """
 
 # Has a child of its own, whose number it writes down, and dies when that is done.
 PARENT = """
 import subprocess, sys
-from ops import notify
+from ops.local.process import ready
 child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
 open(sys.argv[1], "a").write(f"{child.pid}\\n")
-notify.ready()
+ready()
 import signal; signal.pause()
 """
 
 # Counts aloud for as long as it is let.
 CHATTY = """
 import itertools, sys, time
-from ops import notify
-notify.ready()
+from ops.local.process import ready
+ready()
 for number in itertools.count():
     print(number, file=sys.stderr, flush=True)
     time.sleep(0.0001)

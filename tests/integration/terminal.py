@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ops.children import child_environ
-from ops.cli import main
+from ops.cli.app import main
+from ops.local.process import child_environ
 from workers.settings import PREFIX
 
 EARNEST = (sys.executable, "-P", "-m", "ops.cli")

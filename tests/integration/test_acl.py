@@ -40,12 +40,8 @@ from workers.timestamps import from_us, now_us
 
 RULES = project_root() / "deploy" / "redis.acl"
 
-
 TEXT = json.dumps(registration(1))
-
-
 KNOCK = Knock("registration_1", b"fingerprint", TEXT)
-
 
 Role = Callable[[str], redis.Redis]
 

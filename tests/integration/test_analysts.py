@@ -20,8 +20,6 @@ FEN = (
     *("original_amount_fen", "amount_fen", "fee_fen", "total_fen", "deposit_fen"),
     *("held_fen", "balance_due_fen", "forfeited_fen"),
 )
-
-
 COLUMNS = {
     "orders": {
         "whole": (*FEN, "mcn_share_bps", "revisions", "sequence"),
@@ -46,8 +44,6 @@ COLUMNS = {
         "text": ("subject", "order_id", "source", "target"),
     },
 }
-
-
 TYPES = {
     "pandas": {
         "whole": "int64",

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from models.lifecycle import FINAL, State
-from ops.explain import explain
+from ops.explain.account import explain
 from ops.web.outcomes import standings
 from scheduler import maintenance
 from tests.filled import fill

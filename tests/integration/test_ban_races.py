@@ -20,14 +20,9 @@ from workers.processing.processor import Settler
 from workers.queue.messages import Received
 
 ROUNDS = 20
-
-
 CREATORS = [f"k{number:02}" for number in range(10, 10 + ROUNDS)]
 
-
 Settle = Callable[..., list[Received]]
-
-
 Table = tuple[Desk, list[Settle]]
 
 

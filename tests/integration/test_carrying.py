@@ -16,11 +16,9 @@ from sqlalchemy import Engine
 
 from models.fields import instant_text
 from models.policy import Policy
-from ops import carrying
-from ops.carrying import AGAIN_S, Carrier, Tally
-from ops.planning import command_id
-from ops.progress import Progress
-from ops.runs import Draft, Run
+from ops.operate import bulk_runs
+from ops.operate.bulk_runs import AGAIN_S, Carrier, Draft, Run, Tally, command_id
+from ops.terminal import Progress
 from tests.integration import letters
 from tests.integration.terminal import Said, spoken, started
 from tests.integration.workplace import Workplace, working
@@ -152,8 +150,8 @@ def test_what_redis_has_lost_is_sent_again(
 def test_while_nobody_works_it_says_what_is_missing_and_nothing_is_lost(
     engine: Engine, wire: redis.Redis, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(carrying, "WINDOW", 20)
-    monkeypatch.setattr(carrying, "CHUNK", 10)
+    monkeypatch.setattr(bulk_runs, "WINDOW", 20)
+    monkeypatch.setattr(bulk_runs, "CHUNK", 10)
     with working(engine, wire) as workplace:
         offer(workplace)
     tally = carrier(engine, wire, timeout_s=0.3).carry(run)

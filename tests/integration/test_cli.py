@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import redis
 
-from ops.cli import main
+from ops.cli.app import main
 from tests.integration.terminal import earnest, started
 from workers.database.engine import open_database, writing
 from workers.database.migrations import migrate
@@ -30,10 +30,7 @@ WORDS = {
     "scheduler": "--policy",
 }
 
-
 NOWHERE = "redis://127.0.0.1:1/0"
-
-
 NO_POSTGRES = "postgresql://somebody:secret@127.0.0.1:1/none"
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ops.demo import CloseReader
-from ops.whereabouts import flows
+from ops.simulation.demo import CloseReader
+from ops.simulation.replay import flows
 from tests.integration.desk import Desk
 from tests.unit.controls import BALANCE, DEPOSIT, MICRO, span
 

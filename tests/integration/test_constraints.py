@@ -114,11 +114,7 @@ def test_the_archive_refuses_what_is_not_at_rest(busy: Desk, name: str) -> None:
 
 
 EVENT = "subject, sequence, type, at, recorded_at, caused_by, body"
-
-
 REFUND = "base_id, payment_id, order_id, client_id, amount_fen, requested_at, confirmed_at"
-
-
 TWINS = [
     "orders SELECT * FROM orders",
     "receipts SELECT * FROM receipts",
@@ -142,8 +138,6 @@ def test_nothing_is_written_twice(busy: Desk, twin: str) -> None:
 
 
 LETTER = "(command, received_at, stamp, error, died_at) VALUES ('accept', 1, 7, 'why', 2)"
-
-
 BAD = "(queue, message_id, reason, payload, size, quarantined_at) VALUES ('q', 'm', '', {}, 0, 1)"
 
 

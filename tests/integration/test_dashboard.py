@@ -7,8 +7,8 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from ops.web.desk import open_desk
-from ops.web.metrics import Pipeline
+from ops.web.dependencies import open_desk
+from ops.web.routes.metrics import Pipeline
 from scheduler.auditor import AuditTick
 from tests.integration.desk import Desk
 from tests.unit.test_deploy import asked_of_metrics

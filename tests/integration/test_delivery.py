@@ -14,7 +14,7 @@ import redis
 from sqlalchemy import Engine, text
 
 from models.policy import Policy
-from ops.cli import main
+from ops.cli.app import main
 from tests.integration.desk import Desk
 from tests.integration.rosters import registration
 from tests.integration.terminal import earnest
@@ -30,8 +30,6 @@ from workers.settings import Settings
 from workers.timestamps import from_us, now_us
 
 HOSTILE = b'\x1b[2J\x00\xff"} \xe2\x80\xa8'
-
-
 HOUR_US = 3_600_000_000
 
 

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Engine
 
 from models.lifecycle import State
-from ops.explain import explain
-from ops.narrate import as_text
+from ops.explain.account import explain
+from ops.explain.render import as_text
 from tests.integration.desk import Desk
 from tests.unit.controls import AMOUNT, BALANCE, DEPOSIT, HISTORIES, TOTAL, span
 

@@ -23,8 +23,6 @@ from tests.integration.terminal import EARNEST, Said, earnest, environ
 from workers.timestamps import instant, to_us
 
 WHATS = ("orders", "events", "postings")
-
-
 FORMATS = ("jsonl", "csv", "parquet")
 
 

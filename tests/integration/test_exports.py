@@ -23,14 +23,11 @@ from workers.timestamps import instant
 COUNT = 2 * PAGE + 10
 """Orders enough for several pages."""
 
-
 KEYS = {
     "orders": ("order_id",),
     "events": ("subject", "sequence"),
     "postings": ("subject", "sequence", "ordinal"),
 }
-
-
 WHATS = tuple(KEYS)
 
 

@@ -14,8 +14,8 @@ from models.commands import AnyCommand
 from models.commands.parsing import parse
 from models.lifecycle import State
 from models.service.handlers import hear
-from ops.foresight import Forecast, foresee
-from ops.powers import OWN, Power, open_in
+from ops.operate.actions import OWN, Power, open_in
+from ops.operate.dry_run import Forecast, foresee
 from tests.integration.desk import Desk
 from tests.integration.rest import Resting, halves
 from tests.unit.controls import DEPOSIT, START, place, span

@@ -16,8 +16,8 @@ import redis
 from sqlalchemy import Engine
 
 from models.policy import Policy
-from ops.children import Program
-from ops.up import Formation, command
+from ops.local.process import Program
+from ops.local.up import Formation, command
 from tests.integration.deadly import STATUS
 from tests.integration.rosters import registration, wait_for
 from workers.client import Client

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from models.policy import Policy
-from ops.up import Formation
+from ops.local.up import Formation
 from tests.integration import letters
 from tests.integration.terminal import Said, earnest, spoken
 from workers.database.engine import open_database

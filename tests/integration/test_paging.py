@@ -25,11 +25,7 @@ from workers.queries.order_filters import Wanted
 from workers.queries.order_lists import tasks
 
 SECOND = timedelta(seconds=1)
-
-
 ENOUGH = 60
-
-
 LISTS = (Wanted(), Wanted(creator="k1"), Wanted(mcn="m1"), Wanted(prefix="w"))
 
 

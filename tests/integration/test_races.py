@@ -18,10 +18,7 @@ from workers.processing.processor import Settler
 from workers.queue.messages import Received
 
 ROUNDS = 40
-
-
 ORDERS = [f"o{number:02}" for number in range(ROUNDS)]
-
 
 Settle = Callable[..., list[Received]]
 

@@ -30,8 +30,6 @@ from workers.queries.reports import orders as order_reports
 from workers.queries.reports.grouping import By
 
 Row = dict[str, Any]
-
-
 Key = Callable[[Order], str]
 
 

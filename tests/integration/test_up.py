@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 import redis
 
-from ops.children import LOG_LIMIT_BYTES, Child, Program, StartupError
-from ops.supervisor import HEALTHY_SECONDS, Watched
-from ops.up import AlreadyUpError, Formation, earnest_programs
+from ops.local.process import LOG_LIMIT_BYTES, Child, Program, StartupError
+from ops.local.supervisor import HEALTHY_SECONDS, Watched
+from ops.local.up import AlreadyUpError, Formation, earnest_programs
 from tests.integration.programs import (
     BROKEN,
     CHATTY,
@@ -72,10 +72,10 @@ def test_everything_is_started_in_order_and_stopped_in_reverse(tmp_path: Path) -
 def test_redis_is_there_before_the_first_program_and_after_the_last(tmp_path: Path) -> None:
     ping_code = "import os, redis; redis.Redis.from_url(os.environ['EARNEST_REDIS_URL']).ping()"
     worker_code = (
-        "import os, redis, signal; from ops import notify\n"
+        "import os, redis, signal; from ops.local.process import ready\n"
         "wire = redis.Redis.from_url(os.environ['EARNEST_REDIS_URL'])\n"
         "def stop(*_): wire.set('left', 'in order'); raise SystemExit\n"
-        "signal.signal(signal.SIGTERM, stop); notify.ready(); signal.pause()"
+        "signal.signal(signal.SIGTERM, stop); ready(); signal.pause()"
     )
     once = program("migrate", ping_code, once=True)
     for expected_value in (None, b"in order"):
@@ -175,7 +175,7 @@ def test_one_folder_has_one_supervisor(tmp_path: Path) -> None:
 def test_what_does_not_listen_is_killed_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ops.supervisor.STOP_SECONDS", 0.2)
+    monkeypatch.setattr("ops.local.supervisor.STOP_SECONDS", 0.2)
     with formation(tmp_path, program("relay", STUBBORN)) as up:
         stubborn = up.pids()["relay"]
     assert not is_running(stubborn)
@@ -193,7 +193,7 @@ def test_a_large_log_is_put_aside_at_the_start(tmp_path: Path) -> None:
 def test_a_log_is_kept_short_while_somebody_writes_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ops.children.LOG_LIMIT_BYTES", 10_000)
+    monkeypatch.setattr("ops.local.process.LOG_LIMIT_BYTES", 10_000)
     log, numbers = tmp_path / "log" / "relay.log", list[int]()
 
     def counted() -> bool:
@@ -212,7 +212,7 @@ def test_a_log_is_kept_short_while_somebody_writes_to_it(
 FOREGROUND = """
 import sys
 from pathlib import Path
-from ops.up import Formation
+from ops.local.up import Formation
 from tests.integration.programs import steady
 from workers.settings import Settings
 var = Path(sys.argv[1])

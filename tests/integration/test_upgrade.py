@@ -21,14 +21,11 @@ from workers.timestamps import from_us, now_us, to_us
 
 HISTORY = Path(__file__).with_name("deposit_phase.jsonl")
 
-
 # One line for each situation of the deposit phase: every row that version 0.1.0 had written.
 BEFORE = {
     record["situation"]: record["tables"]
     for record in map(json.loads, HISTORY.read_text("utf-8").splitlines())
 }
-
-
 WORKED_ON = [name for name in BEFORE if name in ("in_fulfilment", "full_at_work")]
 
 

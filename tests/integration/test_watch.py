@@ -11,8 +11,8 @@ import pytest
 import redis
 from sqlalchemy import Engine
 
-from ops.cli import main
-from ops.doctor import Check, _skew
+from ops.cli.app import main
+from ops.cli.doctor import Check, _skew
 from tests.integration.desk import Desk
 from workers.outbox import streams as event_streams
 from workers.outbox.streams import EVENTS

@@ -21,7 +21,6 @@ from workers.database.repository import Page, Store, draft
 APART = timedelta(hours=23, minutes=30)
 """Between two histories: so that they begin at every hour, and some between two months."""
 
-
 KINDS = ("douyin_video", "huoshan", "xigua")
 
 

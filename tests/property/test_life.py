@@ -40,24 +40,12 @@ from tests.unit.controls import (
 from tests.unit.needed import about_the_creator, needed
 
 FOREVER = timedelta(days=3650)
-
-
 KINDS = sorted(kind for kind, _ in MOVES.values())
-
-
 # No underscores, so that no two refunds spell the same: tests/unit/test_refunds.py has those.
 ORDERS = [f"o{number}" for number in range(1, 7)]
-
-
 QUOTES = [79_999, 80_000, 100_000, 120_000, 120_001]
-
-
 FIELDLESS = ("nudge_creator", "restore_quote", "withdraw_order", "approve_script")
-
-
 EDGE = (-MICRO, timedelta(0), MICRO)
-
-
 ONWARDS = frozenset(
     {
         *(State.OFFERED, State.AWAITING_BALANCE, State.BALANCE_OVERDUE, State.IN_FULFILMENT),
@@ -65,11 +53,7 @@ ONWARDS = frozenset(
         *(State.READY_TO_PUBLISH, State.PUBLISHED, State.ACCEPTED_DELIVERY, State.COMPLETED),
     }
 )
-
-
 HALF, MOSTLY = 0.5, 0.8
-
-
 reached: set[State] = set()
 
 

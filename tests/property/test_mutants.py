@@ -95,8 +95,6 @@ def noticed_in_life() -> bool:
 
 
 Patch = pytest.MonkeyPatch
-
-
 Mutant = Callable[[Patch], None]
 
 
@@ -266,7 +264,6 @@ MUTANTS: list[Mutant] = [
     reminds_of_the_first_missed,
     names_two_refunds_alike,
 ]
-
 
 # Those that break a law of the books, or make an answer hang on the scheduler.
 LAWLESS: list[Mutant] = [

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ops.explain import account
-from ops.narrate import as_text
+from ops.explain.account import account
+from ops.explain.render import as_text
 from tests.unit.controls import Story
 from workers.queries.reader import STANDING, History
 

@@ -14,8 +14,8 @@ from examples.make_campaign import CAMPAIGN
 from examples.stage import POLICY
 from models.commands.parsing import Malformed
 from models.service.unit_of_work import Book
-from ops.play import Forecast, foresee, read_steps
-from ops.simulate import Step, World
+from ops.simulation.replay import Forecast, foresee, read_steps
+from ops.simulation.simulate import Step, World
 from tests.unit.controls import Story
 
 LONG_AFTER = timedelta(hours=1)

@@ -24,12 +24,8 @@ from tests.unit.needed import ABOUT_THE_CREATOR, PLACED, about_the_creator, need
 START = datetime(2026, 3, 2, 2, tzinfo=UTC)
 """When every story begins: 10 in the morning, in Shanghai."""
 
-
 POLICY = Policy()
-
-
 MICRO = timedelta(microseconds=1)
-
 
 # Whom orders are about, and others of the same kind who have no say in them.
 PEOPLE = {
@@ -40,13 +36,9 @@ PEOPLE = {
     "payments": "psp",
     "platform": "plat",
 }
-
-
 STRANGERS = {"client": "c2", "creator": "k2", "mcn": "m2"}
 
-
 AMOUNT, TOTAL, DEPOSIT, BALANCE = 100_000, 105_000, 10_500, 94_500
-
 
 _UNITS = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "us": 1}
 
@@ -228,7 +220,6 @@ MOVES = {
     "release": ("release_forfeit", "operator"),
     "appoint": ("appoint_provider", "client"),
 }
-
 
 HISTORIES = {
     row["situation"]: row["history"].split()

@@ -9,11 +9,7 @@ from models.fields import instant_text
 from models.orders.order import Order
 
 HOUR = timedelta(hours=1)
-
-
 LINK = "https://pan.example/draft"
-
-
 WHY = "as agreed by telephone"
 
 
@@ -59,9 +55,7 @@ PLACED: dict[str, dict[str, object]] = {
     "unscripted": {"needs_script": False},
 }
 
-
 ABOUT_THE_CREATOR = ("violation", "overturn", "leave", "provider", "contract")
-
 
 Asked = tuple[str, str, dict[str, Any]]
 

@@ -68,7 +68,6 @@ class Papers:
 
 Forgery = Callable[[Papers], object]
 
-
 FORGERIES: dict[str, tuple[str, Forgery, str]] = {
     "an event is lost": ("offered", lambda p: p.events.pop(1), "sequence"),
     "an event is another order's": (

@@ -15,8 +15,6 @@ from models.lifecycle import State
 from workers.database.bulk import array
 
 TEXTS = some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"]))
-
-
 ARRAYS = {str: 1009, int: 1016, bytes: 1001}
 
 

@@ -14,22 +14,17 @@ from models.fields import TaskType, parse_instant
 from models.lifecycle import DISPUTES, ENDINGS
 from models.policy import read_policy
 from models.reasons import Alert, Reason, Unusable
-from ops.play import foresee, shifted
+from ops.simulation.replay import foresee, shifted
 from tests.unit.campaign import applied, commands, events, forecast, seen, steps, told, unhurried
 from tests.unit.controls import audit
 
 README = CAMPAIGN.parents[1] / "README.md"
 
-
 # What cannot occur in a minute. Civil days are whole days, so a policy that counts them plays in
 # days; and a ban for good begins when the week and the three months before it are over. Nor does
 # any ban end by itself: the shortest lasts a day.
 REASONS_NOT_PLAYED = {Reason.CALENDAR_UNKNOWN}
-
-
 ALERTS_NOT_PLAYED = {Alert.CALENDAR_UNKNOWN}
-
-
 DISPUTES_NOT_PLAYED = {"creator_banned"}
 
 

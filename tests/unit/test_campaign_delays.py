@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from examples.stage import POLICY
-from ops.play import foresee, late
+from ops.simulation.replay import foresee, late
 from tests.unit.campaign import forecast, steps
 
 GAP = timedelta(seconds=1)

@@ -10,15 +10,12 @@ from jsonschema import Draft202012Validator
 
 from models.commands import KINDS
 from models.commands.parsing import Malformed, parse
-from ops import schemas
-from ops.web.examples import EXAMPLES, example
+from ops.contract import schemas
+from ops.web.openapi import EXAMPLES, example
 
 Body = dict[str, Any]
 
-
-SCHEMAS = schemas.commands()
-
-
+SCHEMAS = schemas.command_schemas()
 JUDGES = {kind: Draft202012Validator(schema) for kind, schema in SCHEMAS.items()}
 
 

@@ -27,8 +27,6 @@ PLACE: dict[str, Any] = {
     "amount_fen": 100_000,
     "prepay_deposit": True,
 }
-
-
 PAY: dict[str, Any] = {
     "id": "cmd_00001",
     "kind": "confirm_payment",
@@ -38,14 +36,8 @@ PAY: dict[str, Any] = {
     "amount_fen": 5,
     "shares": [{"order_id": "o1", "amount_fen": 5}],
 }
-
-
 SECRET = "s3cret"
-
-
 ORDER: dict[str, Any] = {"id": "cmd_00001", "by": party("client"), "order_id": "o1"}
-
-
 CREATOR = {
     "id": "cmd_00001",
     "kind": "register_creator",

@@ -15,10 +15,10 @@ from jsonschema import Draft202012Validator
 from models.commands.parsing import Malformed, parse
 from models.events.event import FACTS
 from models.fields import instant_text
-from ops import asyncapi, published, schemas
-from ops.compatibility import Readers, breaks
-from ops.contract import FOLDER, broken_promises, documents, faults, release, write
-from ops.refused import Refused
+from ops.contract import asyncapi, schemas
+from ops.contract.compatibility import Readers, breaks
+from ops.contract.release import FOLDER, broken_promises, documents, faults, release, write
+from ops.errors import Refused
 from tests.unit.controls import DEPOSIT, HISTORIES, Story, place, story_of
 from workers.database.mappers import event_row
 from workers.outbox.streams import STREAMS, cloud_event
@@ -27,10 +27,7 @@ from workers.queue.redis import COMMANDS, MOST_WAITING, Keys
 from workers.settings import Limits
 
 CAMPAIGN = FOLDER.parents[1] / "examples" / "campaign.jsonl"
-
-
 SCENARIOS = sorted((FOLDER.parents[1] / "tests" / "scenarios").glob("*.steps.jsonl"))
-
 
 # Refused by the models for reasons that no schema can tell.
 BEYOND_SCHEMAS = (
@@ -65,7 +62,9 @@ def told() -> Iterator[dict[str, Any]]:
 
 
 def test_the_schemas_accept_what_the_parser_accepts_and_refuse_what_it_refuses() -> None:
-    validators = {kind: Draft202012Validator(schema) for kind, schema in schemas.commands().items()}
+    validators = {
+        kind: Draft202012Validator(schema) for kind, schema in schemas.command_schemas().items()
+    }
     for command in told():
         validator = validators.get(str(command.get("kind")))
         by_schema = validator is not None and validator.is_valid(command)
@@ -93,14 +92,18 @@ class Row:
 
 @pytest.mark.parametrize("situation", HISTORIES)
 def test_what_is_published_is_what_the_schemas_say(situation: str) -> None:
-    validators = {name: Draft202012Validator(schema) for name, schema in published.events().items()}
+    validators = {
+        name: Draft202012Validator(schema) for name, schema in schemas.event_schemas().items()
+    }
     for event in story_of(situation).events:
         message = json.loads(cloud_event(Row(event_row(event, 0, {}))))
         assert list(validators[event.fact.type].iter_errors(message)) == []
 
 
 def test_what_is_told_of_parties_debts_and_powers_is_what_the_schemas_say() -> None:
-    validators = {name: Draft202012Validator(schema) for name, schema in published.events().items()}
+    validators = {
+        name: Draft202012Validator(schema) for name, schema in schemas.event_schemas().items()
+    }
     story = told_all()
     for event in story.events:
         message = json.loads(cloud_event(Row(event_row(event, 0, {}))))
@@ -171,7 +174,7 @@ def test_every_channel_of_the_document_carries_messages_that_it_defines() -> Non
 
 def test_a_message_as_we_write_it_obeys_the_schema_once_it_is_stamped() -> None:
     _, _, before, after = wrap(COMMANDS, "commands", ["{}"])
-    validator = Draft202012Validator(schemas.message())
+    validator = Draft202012Validator(schemas.message_schema())
     assert validator.is_valid(json.loads(before + '1,"stamp":1' + after))
     assert not validator.is_valid({"queue_name": "wakeups"})
 
@@ -195,7 +198,6 @@ def changed(schema: dict[str, Any], change: str) -> dict[str, Any]:
 
 
 READERS: tuple[Readers, ...] = ("us", "others")
-
 
 TOY: dict[str, Any] = {
     "type": "object",

@@ -19,12 +19,11 @@ from models.ledger import Posting
 from models.orders.order import Order
 from models.service.outcome import Receipt
 from models.service.unit_of_work import Book
-from ops import verdict
-from ops.demo import left_running
-from ops.performance import Clock, Pipeline, Programme, perform, prepare
-from ops.play import Ending, ending, reminder
-from ops.simulate import Step, World
-from ops.verdict import quantile
+from ops.simulation import comparison
+from ops.simulation.comparison import quantile
+from ops.simulation.demo import Clock, Pipeline, Programme, left_running, perform, prepare
+from ops.simulation.replay import Ending, ending, reminder
+from ops.simulation.simulate import Step, World
 from workers.queries.audit import Report
 
 
@@ -107,8 +106,8 @@ def programme() -> Programme:
 def verdict_on(stand: Stand) -> tuple[set[str], str]:
     running = Pipeline(stand.submit, stand, dict)
     show, actual = perform(programme(), running, stand.clock)
-    checks = verdict.check(show.forecast, actual)
-    report = verdict.report(show.forecast, actual, show.steps)
+    checks = comparison.check(show.forecast, actual)
+    report = comparison.report(show.forecast, actual, show.steps)
     return {check.what for check in checks if check.faults}, report
 
 

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.commands import PROCESSES
-from ops.up import earnest_programs
+from ops.cli.runtime import PROCESSES
+from ops.local.up import earnest_programs
 from workers.settings import NAMES, project_root
 
 DEPLOY = project_root() / "deploy"

@@ -75,36 +75,21 @@ HEARD = {
     """)
     for kind in row["may ask"].split()
 }
-
-
 HEARD |= {(state, "cancel_order"): who("C") for state in BEFORE_PUBLICATION}
-
-
 HEARD |= {(state, "withdraw_order"): who("KM") for state in BEFORE_PUBLICATION}
-
-
 HEARD |= {(state, "dispute_order"): who("C,KM") for state in BEFORE_PUBLICATION}
-
-
 HEARD |= {
     (state, kind): who("O")
     for state in LAPSING
     for kind in ("extend_deadline", "pause_clock", "resume_clock")
 }
-
-
 HEARD |= {(state, "appoint_provider"): who("C,KM") for state in set(State) - FINAL}
 
-
 KINDS = sorted({kind for _, kind in HEARD})
-
-
 MAY_ASK = {
     kind: set[str]().union(*(by for (_, heard_kind), by in HEARD.items() if heard_kind == kind))
     for kind in KINDS
 }
-
-
 # What a judge, not the table, refuses as the wrong moment: how the order was placed decides.
 NOT_THIS_ORDER = {
     "in_fulfilment": {"submit_content"},
@@ -116,12 +101,8 @@ NOT_THIS_ORDER = {
     "released": {"reinstate_order"},
     "rated": {"rate_order"},
 }
-
-
 # The states that time alone has ended since anything else moved the order.
 S = State
-
-
 LAPSED: dict[str, tuple[State, ...]] = {
     "balance_overdue": (S.AWAITING_BALANCE,),
     "expired_unpaid": (S.AWAITING_DEPOSIT,),
@@ -136,25 +117,13 @@ LAPSED: dict[str, tuple[State, ...]] = {
     "completed_agency": (S.PUBLISHED, S.ACCEPTED_DELIVERY),
     "rated": (S.PUBLISHED, S.ACCEPTED_DELIVERY),
 }
-
-
 # Where the creator's contract has ended, and with it the agency's.
 NO_AGENCY = ("cancelled_left", "declined_left")
-
-
 ASKERS = [*PEOPLE, *(f"{role}:{party_id}" for role, party_id in STRANGERS.items())]
-
-
 ASKERS += ["provider:v1", "provider:v2", "provider:v9"]
-
-
 # Whose part an operator plays: the client's, where it may ask, else the creator's.
 PLAYED = {kind: "client" if "client" in by else "creator" for kind, by in MAY_ASK.items()}
-
-
 ACTED = [kind for kind, by in MAY_ASK.items() if by & {"client", "creator"}]
-
-
 SITUATIONS = [*HISTORIES, "grace"]
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.lifecycle import DISPUTES, ENDINGS, State
-from ops.show import next_step
-from ops.waits import WAITS_FOR
+from ops.order_views import WAITS_FOR, next_step
 from tests.unit.accounts import narrated
 from tests.unit.controls import HISTORIES, story_of
 

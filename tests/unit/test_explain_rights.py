@@ -13,18 +13,15 @@ from models.fields import parse_instant
 from models.lifecycle import NOT_ASKED, TRANSITIONS, Role
 from models.orders.decide import elapse
 from models.policy import Policy
-from ops.explain import account
-from ops.narrate import as_text
-from ops.narrate_terms import WORDS
-from ops.told import TOLD
-from ops.told_parties import PARTIES
+from ops.explain.account import account
+from ops.explain.render import WORDS, as_text
+from ops.explain.texts import PARTIES, TOLD
 from tests.unit.accounts import accounted, history_of, narrated
 from tests.unit.controls import HISTORIES, MICRO, PEOPLE, Story, span, story_of, take
 from tests.unit.needed import needed
 from workers.queries.reader import STANDING
 
 Row = dict[str, Any]
-
 
 SITUATIONS = (
     *("awaiting_deposit", "offered", "offered_nudged", "offered_paused", "awaiting_balance"),
@@ -33,7 +30,6 @@ SITUATIONS = (
     *("published", "accepted_delivery", "disputed_script", "content_overdue", "forfeited_late"),
     *("forfeited_asked", "released", "completed", "rated", "declined"),
 )
-
 
 ASKED = sorted({transition.command for transition in TRANSITIONS} - {*NOT_ASKED, "confirm_payment"})
 

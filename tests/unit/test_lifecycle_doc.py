@@ -5,17 +5,22 @@ from __future__ import annotations
 from models.events.event import FACTS
 from models.lifecycle import ENDINGS, FINAL, State
 from models.reasons import Reason
-from ops.lifecycle_diagram import lifecycle_diagram
-from ops.lifecycle_doc import FILE, README, lifecycle_markdown, readme_with_diagram
+from ops.lifecycle_docs import (
+    FILE,
+    README,
+    lifecycle_diagram,
+    lifecycle_markdown,
+    readme_with_diagram,
+)
 
 
 def test_the_document_on_disk_is_not_stale() -> None:
-    assert FILE.read_text("utf-8") == lifecycle_markdown(), "run python -m ops.lifecycle_doc"
+    assert FILE.read_text("utf-8") == lifecycle_markdown(), "run python -m ops.lifecycle_docs"
 
 
 def test_the_readme_shows_the_present_diagram() -> None:
     text = README.read_text("utf-8")
-    assert readme_with_diagram(text) == text, "run python -m ops.lifecycle_doc"
+    assert readme_with_diagram(text) == text, "run python -m ops.lifecycle_docs"
 
 
 def test_the_diagram_draws_every_state_that_can_be_reached() -> None:

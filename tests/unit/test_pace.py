@@ -7,8 +7,6 @@ import time
 from workers.runtime import Pace
 
 LONG_S = 3_600.0
-
-
 APART_S = 0.05
 
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from examples.stage import POLICY
-from ops.play import INSTANT_FIELDS, foresee, shifted
-from ops.simulate import Step
+from ops.simulation.replay import INSTANT_FIELDS, foresee, shifted
+from ops.simulation.simulate import Step
 from tests.unit.campaign import commands, forecast, steps
 from tests.unit.controls import START
 

@@ -9,8 +9,8 @@ from models.money import total
 from models.orders.order import Order
 from models.policy import Policy
 from models.service.unit_of_work import Book
-from ops.play import LONG_AFTER
-from ops.simulate import World
+from ops.simulation.replay import LONG_AFTER
+from ops.simulation.simulate import World
 from tests.unit.campaign import steps
 
 # Rules under which everything would come out otherwise.

@@ -13,17 +13,13 @@ from models.commands import KINDS, AnyCommand
 from models.commands.parsing import parse
 from models.fields import instant_text
 from models.lifecycle import FINAL, ROLES, TRANSITIONS, Role, State
-from ops.cli import build_parser
-from ops.forms import Entry
-from ops.powers import LENT, OWN, Power, kind_of, open_in
-from ops.refused import Refused
-from ops.using import read_intent
+from ops.cli.app import build_parser
+from ops.cli.operate import read_intent
+from ops.errors import Refused
+from ops.operate.actions import LENT, OWN, Entry, Power, kind_of, open_in
 
 ALL = [*OWN.values(), *LENT.values()]
-
-
 NOW = datetime(2026, 3, 2, 2, tzinfo=UTC)
-
 
 BESIDE_THE_TYPE = {
     "url": "https://example.com/v",

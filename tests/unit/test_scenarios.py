@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from models.policy import Policy, read_policy
-from ops.simulate import simulate
+from ops.simulation.simulate import simulate
 from tests.check_scenarios import differences
 
 FOLDER = Path(__file__).parents[1] / "scenarios"

@@ -150,8 +150,6 @@ SHORT = {
     "income": "platform_income",
     "lost": "forfeited_deposits",
 }
-
-
 # Every event that moves money, and what it moves: section 10 of the domain, row by row.
 MOVES = table("""
     situation             event              moves

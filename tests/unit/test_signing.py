@@ -13,8 +13,6 @@ from workers.settings import Settings, SettingsError
 from workers.signing import InvalidKeys, Keyring
 
 OLD, NEW = b"o" * 32, b"n" * 32
-
-
 TEXT = '{"id": "命令_1"}'
 
 

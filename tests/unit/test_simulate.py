@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from models.policy import Policy, read_policy
-from ops.simulate import simulate
+from ops.simulation.simulate import simulate
 from tests.unit.controls import DEPOSIT, party
 
 Line = dict[str, Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ops.tables import draw, fit, width
+from ops.terminal import draw, fit, width
 
 
 def test_a_chinese_character_takes_two_columns() -> None:

@@ -9,7 +9,8 @@ from itertools import permutations
 import pytest
 
 from models.ledger import FAMILIES, PSP, Posting
-from ops.whereabouts import Flow, draw_whereabouts, flows
+from ops.simulation.comparison import draw_whereabouts
+from ops.simulation.replay import Flow, flows
 from tests.unit.campaign import forecast
 
 KINDS = [family for family in FAMILIES if family != "payable"] + ["payable:creator", "payable:mcn"]

@@ -13,14 +13,11 @@ from models.events.event import FACTS
 from models.ledger import FAMILIES
 from models.lifecycle import DISPUTES, ENDINGS, NOT_ASKED, Role, State, Stopper
 from models.reasons import Alert, Reason, Unusable
-from ops.waits import WAITS_FOR
+from ops.order_views import WAITS_FOR
 from ops.web.app import STATIC
 
 PAIR = re.compile(r'  "?([\w.]+)"?: \["([^"]+)", "([^"]+)"\],')
-
-
 CHINESE = re.compile("[\u4e00-\u9fff]")
-
 
 Pairs = dict[str, tuple[str, str]]
 

@@ -15,8 +15,8 @@ from sqlalchemy import Engine, select
 from starlette.testclient import TestClient
 
 from ops.web.app import create_app
-from ops.web.desk import open_desk
-from ops.web.intake import Limits
+from ops.web.dependencies import open_desk
+from ops.web.submissions import Limits
 from tests.patience import eventually
 from workers.database.engine import open_database, reading
 from workers.database.repository import Store
@@ -40,7 +40,6 @@ client             every-client-token-1
 platform           platform-token-0001
 payments           payments-token-0001
 """
-
 
 LOCAL = "http://127.0.0.1:8000"
 

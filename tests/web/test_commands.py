@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import select
 from starlette.testclient import TestClient
 
-from ops.web.examples import EXAMPLES, example
-from ops.web.intake import Limits
+from ops.web.openapi import EXAMPLES, example
+from ops.web.submissions import Limits
 from tests.patience import eventually
 from tests.web.conftest import House
 from workers.database import schema

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from models.commands.parsing import parse
-from ops.web.intake import Intake
+from ops.web.submissions import Intake
 from tests.web.conftest import House
 from workers.database.engine import writing
 from workers.inbox import FENCE, Knock

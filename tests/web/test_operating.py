@@ -15,11 +15,7 @@ from workers.queue.messages import Received, Refused
 from workers.timestamps import from_us, now_us
 
 ACT = {"X-Earnest-Action": "1"}
-
-
 ANN = ACT | bearer("operator-token-0001")
-
-
 WHY = {"reason": "the sender asked"}
 
 

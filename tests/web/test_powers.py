@@ -9,7 +9,7 @@ from sqlalchemy import select
 from starlette.testclient import TestClient
 
 from models.lifecycle import State
-from ops.powers import open_in
+from ops.operate.actions import open_in
 from tests.integration import letters
 from tests.web.conftest import House
 from tests.web.test_commands import bearer, post
@@ -19,11 +19,7 @@ from workers.database.engine import reading
 from workers.database.schema import inbox
 
 ORDER = "/ops/api/orders/o1"
-
-
 PAUSE = {"kind": "pause_clock", "lent": False, "said": {}, **WHY}
-
-
 LATER = "2099-01-01T00:00:00Z"
 
 

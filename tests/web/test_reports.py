@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from ops.web.app import create_app
-from ops.web.desk import open_desk
+from ops.web.dependencies import open_desk
 from tests.integration.world import world, write
 from tests.web.conftest import LOCAL, House
 from tests.web.test_commands import bearer
@@ -17,8 +17,6 @@ from workers.queries.reports import orders as order_reports
 from workers.queries.reports.grouping import By
 
 ANN = bearer("operator-token-0001")
-
-
 REPORTS = ("funnel", "endings", "money", "forecast")
 
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from ops.web.address import listen
+from ops.local.address import listen_on
+from ops.web.app import run
 from ops.web.auth import Grant, open_tokens, read_tokens
-from ops.web.server import run
 from tests.patience import eventually
 from tests.web.conftest import House
 from workers.settings import Settings, SettingsError
@@ -26,14 +26,14 @@ def test_an_address_that_is_taken_is_named_in_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         bind = f"127.0.0.1:{listener.getsockname()[1]}"
         with pytest.raises(SettingsError, match=rf"^{bind} is taken; EARNEST_WEB_BIND") as refusal:
-            listen(bind)
+            listen_on(bind)
     assert "\n" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("bind", ["203.0.113.1:80", "no.such.host.invalid:80"])
 def test_an_address_that_is_not_ours_is_refused(bind: str) -> None:
     with pytest.raises(SettingsError, match="cannot be used"):
-        listen(bind)
+        listen_on(bind)
 
 
 @pytest.mark.parametrize("bind", ["8000", "host", ":8000", "host:", "host:99999", "host:x"])

@@ -1,0 +1,1 @@
+"""Command line: `earnest`; `app` builds it, `commands` lists its words."""

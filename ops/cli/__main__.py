@@ -1,0 +1,10 @@
+"""Entry: `python -m ops.cli`, which is what the front door becomes."""
+
+from __future__ import annotations
+
+import sys
+
+from ops.cli.app import main
+
+if __name__ == "__main__":
+    sys.exit(main())

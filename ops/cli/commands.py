@@ -1,0 +1,485 @@
+"""Commands: every word of the command line, its options, and which function it runs.
+
+Each imports what it needs when it is spoken, from the module beside this one that is named
+after its subject: --help stays fast. What starts processes is in `runtime`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Any
+
+from models.fields import parse_instant
+from models.orders.order import PublicStatus
+from ops.cli import runtime
+from ops.cli.runtime import PROCESSES, Run, demo, simulate, up
+from ops.errors import Refused
+from ops.terminal import open_lines
+from workers.settings import Settings
+
+
+class Word(argparse.ArgumentParser):
+    """A word whose options need much that others do without: it is filled in at its first use."""
+
+    fill: Callable[[Word], None] | None = None
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[Any, list[str]]:
+        """Fill the word in, then parse as ever."""
+        if self.fill is not None:
+            fill, self.fill = self.fill, None
+            fill(self)
+        return super().parse_known_args(args, namespace)
+
+
+def register(subparsers: Any, settings: argparse.ArgumentParser) -> None:  # noqa: ANN401 - argparse hides the type
+    """Declare every command."""
+
+    def word(name: str, run: Run, summary: str) -> Word:
+        parser: Word = subparsers.add_parser(
+            name, help=summary, description=summary, parents=[settings]
+        )
+        parser.set_defaults(run=run)
+        return parser
+
+    up_parser = word("up", up, "start everything on this machine; Ctrl-C stops it in good order")
+    up_parser.add_argument("--workers", type=int, default=2, metavar="N", help="default: 2")
+    up_parser.add_argument("--quiet", action="store_true", help="logs to var/log only")
+    demo_parser = word("demo", demo, "play a campaign of 300 orders against the real pipeline")
+    demo_parser.add_argument("--keep", action="store_true", help="keep the demo's state folder")
+    simulate_parser = word("simulate", simulate, "play steps against the rules, without servers")
+    simulate_parser.add_argument("steps", metavar="STEPS.jsonl", help="- for standard input")
+    submit_parser = word("submit", submit, "hand in commands, one JSON object a line")
+    submit_parser.add_argument("file", metavar="FILE.jsonl", help="- for standard input")
+    submit_parser.add_argument("--wait", action="store_true", help="print each outcome as JSON")
+    submit_parser.add_argument(
+        "--timeout", type=float, default=60.0, metavar="S", help="with --wait"
+    )
+    _register_reading(word)
+    _register_failures(word)
+    _register_monitoring(word)
+    _register_records(word)
+    _register_lists(word)
+    _register_operate(word, settings)
+    for name, summary in (
+        ("migrate", "bring the database's schema up to date"),
+        ("worker", "run one worker process"),
+        ("relay", "run the relay that publishes events"),
+        ("scheduler", "run the scheduler that makes time pass"),
+        ("web", "run the web process: commands over HTTP, the ops page, metrics"),
+    ):
+        word(name, PROCESSES[name], summary)
+    runtime.register_programs(subparsers)
+
+
+def _register_reading(word: Callable[[str, Run, str], argparse.ArgumentParser]) -> None:
+    orders_parser = word("orders", list_orders, "list orders, or show one with its history")
+    orders_parser.add_argument("action", choices=("list", "show"), nargs="?", default="list")
+    orders_parser.add_argument("order_id", metavar="ID", nargs="?")
+    orders_parser.add_argument("--status", metavar="STATE", help="only orders in this state")
+    orders_parser.add_argument("--json", action="store_true", help="one JSON object")
+    books_parser = word("books", show_books, "add up the money by account and audit the books")
+    books_parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def submit(settings: Settings, options: argparse.Namespace) -> int:
+    """Hand in commands."""
+    from ops.cli.messages import submit as hand_in
+
+    with open_lines(options.file) as lines:
+        return hand_in(settings, lines, wait_s=options.timeout if options.wait else None)
+
+
+def list_orders(settings: Settings, options: argparse.Namespace) -> int:
+    """List orders or show one."""
+    from ops.cli import orders as cli_orders
+
+    if options.action == "show":
+        if not options.order_id:
+            raise Refused("orders show: which one? Give its id; `earnest orders list` knows them")
+        return cli_orders.show_order(settings, options.order_id, as_json=options.json)
+    return cli_orders.list_orders(settings, options.status, as_json=options.json)
+
+
+def show_books(settings: Settings, options: argparse.Namespace) -> int:
+    """Show balances and the audit's verdict."""
+    from ops.cli import money as cli_money
+
+    return cli_money.show_books(settings, as_json=options.json)
+
+
+def _register_failures(word: Declare) -> None:
+    """Declare `dead-letters`, `quarantine` and `audit`."""
+    letters_parser = word(
+        "dead-letters", dead_letters, "commands that no repetition settled: list, replay"
+    )
+    letters_parser.add_argument(
+        "action", choices=("list", "show", "replay"), nargs="?", default="list"
+    )
+    letters_parser.add_argument("ids", type=number, metavar="ID", nargs="*")
+    letters_parser.add_argument("--all", action="store_true", help="replay all that wait")
+    letters_parser.add_argument("--json", action="store_true", help="one JSON object")
+    items_parser = word(
+        "quarantine", quarantine, "what came in and was for nobody: list, look at, drop"
+    )
+    items_parser.add_argument("action", choices=("list", "show", "drop"), nargs="?", default="list")
+    items_parser.add_argument("ids", type=number, metavar="ID", nargs="*")
+    items_parser.add_argument("--json", action="store_true", help="one JSON object")
+    audit_parser = word(
+        "audit", audit, "check books and delivery; exit status 1 if anything is wrong"
+    )
+    audit_parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def number(text: str) -> int:
+    """Read an id; what no database could have given is misuse, like what is no number."""
+    row_id = int(text)
+    if not 0 < row_id < 2**63:
+        raise ValueError
+    return row_id
+
+
+def dead_letters(settings: Settings, options: argparse.Namespace) -> int:
+    """List dead letters, show one, or settle some again."""
+    from ops.cli import messages as cli_messages
+
+    if options.action == "list":
+        return cli_messages.list_dead_letters(settings, as_json=options.json)
+    if options.action == "show":
+        return cli_messages.show_dead_letter(
+            settings, only(options.ids, "dead-letters show"), as_json=options.json
+        )
+    if bool(options.ids) == options.all:
+        raise Refused("dead-letters replay: which ones? Give their ids, or --all")
+    return cli_messages.replay_dead_letters(settings, options.ids, as_json=options.json)
+
+
+def quarantine(settings: Settings, options: argparse.Namespace) -> int:
+    """List quarantined items, show one, or drop some."""
+    from ops.cli import messages as cli_messages
+
+    if options.action == "list":
+        return cli_messages.list_quarantined(settings, as_json=options.json)
+    if options.action == "show":
+        return cli_messages.show_quarantined(
+            settings, only(options.ids, "quarantine show"), as_json=options.json
+        )
+    if not options.ids:
+        raise Refused("quarantine drop: which ones? Give their ids")
+    return cli_messages.drop_quarantined(settings, options.ids, as_json=options.json)
+
+
+def audit(settings: Settings, options: argparse.Namespace) -> int:
+    """Check books and delivery."""
+    from ops.cli import money as cli_money
+
+    return cli_money.show_audit(settings, as_json=options.json)
+
+
+def only(ids: list[int], command_name: str) -> int:
+    """Return the one id given."""
+    if len(ids) != 1:
+        raise Refused(f"{command_name}: which one? Give its id")
+    return ids[0]
+
+
+def _register_monitoring(word: Declare) -> None:
+    """Declare the words."""
+    parser = word("contract", contract, "write, check or release the message contract")
+    parser.add_argument("action", choices=("write", "check", "release"))
+    _with_json(parser)
+    _register_events(word)
+    _with_json(word("queues", queues, "what waits where, and who is there to work"))
+    _with_json(word("deadlines", deadlines, "what falls due within the hour, and what is overdue"))
+    parser = word("explain", explain, "why an order is where it is, and what happens next")
+    parser.add_argument("order_id", metavar="ORDER")
+    _with_json(parser)
+    _with_json(word("doctor", doctor, "check settings, servers, clocks, durability and disk"))
+
+
+def _register_events(word: Declare) -> None:
+    events_parser = word("events", events, "follow, replay or administer the streams of events")
+    actions = events_parser.add_subparsers(title="actions", dest="action", required=True)
+    tail_parser = actions.add_parser("tail", help="print events as they come")
+    tail_parser.add_argument("--type", action="append", metavar="PATTERN", help="e.g. 'order.*'")
+    tail_parser.add_argument("--order", metavar="ID", help="only events about this order")
+    tail_parser.add_argument(
+        "--from", dest="start", default="$", metavar="ID", help="0: all that is kept"
+    )
+    tail_parser.add_argument("--count", type=int, metavar="N", help="stop after so many")
+    replay_parser = actions.add_parser(
+        "replay", help="publish again what the database has recorded"
+    )
+    replay_parser.add_argument(
+        "--since", required=True, metavar="INSTANT", help="2026-03-02T10:00:00+08:00"
+    )
+    replay_parser.add_argument("--until", metavar="INSTANT", help="default: now")
+    groups_parser = actions.add_parser(
+        "groups", help="who reads the streams, and how far each has come"
+    )
+    groups_parser.add_argument(
+        "change", nargs="?", choices=("list", "create", "delete"), default="list"
+    )
+    groups_parser.add_argument("name", nargs="?", metavar="GROUP")
+    groups_parser.add_argument("--stream", choices=("events", "reminders"), default="events")
+    groups_parser.add_argument(
+        "--from", dest="start", default="0", metavar="ID", help="$: only what is new"
+    )
+    for action_parser in (tail_parser, replay_parser, groups_parser):
+        _with_json(action_parser)
+
+
+def _with_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="JSON for programs")
+
+
+def contract(_: Settings, options: argparse.Namespace) -> int:
+    """Write, check or release the message contract."""
+    from ops.contract.release import contract as run
+
+    return run(options.action, as_json=options.json)
+
+
+def events(settings: Settings, options: argparse.Namespace) -> int:
+    """Follow, replay or administer the streams."""
+    from ops.cli import events as cli_events
+
+    if options.action == "tail":
+        return cli_events.tail(settings, options)
+    if options.action == "replay":
+        return cli_events.replay(settings, options.since, options.until, as_json=options.json)
+    return cli_events.groups(settings, options)
+
+
+def queues(settings: Settings, options: argparse.Namespace) -> int:
+    """Show the queues."""
+    from ops.cli import messages as cli_messages
+
+    return cli_messages.show_queues(settings, as_json=options.json)
+
+
+def deadlines(settings: Settings, options: argparse.Namespace) -> int:
+    """Show the deadlines."""
+    from ops.cli import orders as cli_orders
+
+    return cli_orders.show_deadlines(settings, as_json=options.json)
+
+
+def explain(settings: Settings, options: argparse.Namespace) -> int:
+    """Account for one order."""
+    from ops.cli import orders as cli_orders
+
+    return cli_orders.show_explanation(settings, options.order_id, as_json=options.json)
+
+
+def doctor(settings: Settings, options: argparse.Namespace) -> int:
+    """Check everything that the pipeline relies on."""
+    from ops.cli.doctor import doctor as run
+
+    return run(settings, as_json=options.json)
+
+
+EXPORT = """\
+Write orders, events or postings for other programs: a page at a time, in flat memory however
+many there are, while everything else goes on.
+
+orders    as they stand, oldest first, without their briefs
+events    everything that happened, outcomes of commands among it, in the order of their position
+postings  the money that moved, each with the event that moved it
+
+Amounts are whole fen. Instants are UTC: ISO 8601 as text, timestamps with microseconds in Parquet.
+"""
+
+EXPORT_PROMISES = """\
+Going on. With --output, the same command goes on where an interrupted one ended, also after
+kill -9: FILE.cursor, or _cursor.json in a folder of Parquet, says up to where every row is there
+for good, and what was half written behind it is written again. Parquet comes in parts,
+part-00000.parquet and so on, and each is whole as soon as it has its name. Where rows go to
+standard output, standard error ends with the cursor, and --after begins behind it; a cursor is made
+of columns, so the last row that arrived tells it too:
+
+  orders    placed_at/order_id    2026-03-02T02:00:00.5Z/ord_1
+  events    position              1234
+  postings  position:ordinal      1234:1
+
+What is promised while others write. A row that is on record when an export begins is in it exactly
+once. Events and postings never change, and nothing is ever added before a cursor: a finished
+export may be gone on with, tomorrow, and then holds all that came since, without a gap or a repeat.
+An order is as it stood when its page was read, and `sequence` is the number of its latest event
+then; one placed meanwhile may be left out. Because orders change, a finished export of them is not
+gone on with: begin another.
+"""
+
+ARCHIVE = """\
+Put away orders that ended long ago: they leave the tables that everything else looks through, with
+their events, postings and settled debts. The scheduler does the same, a batch at a time, once an
+order has ended EARNEST_ARCHIVE_AFTER ago. Without --yes nothing is changed.
+"""
+
+ARCHIVE_PROMISES = """\
+What stays: orders with a refund or a payout that is not confirmed, with a forfeited deposit for
+which a notice of payment may still come, or with an event that is not published.
+
+Nobody need know where an order is. It is listed, shown, explained, exported, counted and audited as
+before. Its ids stay taken: a repeated command is a duplicate, a new order of its name is
+`order_exists`. A command about it brings it back in the same transaction and is judged as if it had
+never been away: a payment that comes late is refunded, a deposit can still be released. When
+nothing is left to do it is archived again. It may be stopped at any moment, also by kill -9.
+"""
+
+
+def _register_records(word: Declare) -> None:
+    """Declare the words."""
+    parser = word("export", export, "write orders, events or postings as JSON Lines, CSV, Parquet")
+    parser.description, parser.epilog = EXPORT, EXPORT_PROMISES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("what", choices=("orders", "events", "postings"))
+    parser.add_argument(
+        "--format", choices=("jsonl", "csv", "parquet"), default="jsonl", help="default: jsonl"
+    )
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        help="a file, or for Parquet a folder; default: standard output",
+    )
+    parser.add_argument("--after", metavar="CURSOR", help="begin behind this row")
+    parser.add_argument("--limit", type=int, metavar="N", help="stop after so many rows")
+    parser.add_argument("--json", action="store_true", help="say as JSON where it ended")
+    parser = word("archive", archive, "put away orders that ended long ago; --yes does it")
+    parser.description, parser.epilog = ARCHIVE, ARCHIVE_PROMISES
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--yes", action="store_true", help="do it; without, only say what would be")
+    parser.add_argument(
+        "--older-than", metavar="DURATION", help="like P400D; default: EARNEST_ARCHIVE_AFTER"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+
+
+def export(settings: Settings, options: argparse.Namespace) -> int:
+    """Export what is on record."""
+    from ops.export.run import export as run
+
+    return run(settings, options)
+
+
+def archive(settings: Settings, options: argparse.Namespace) -> int:
+    """Put orders at rest away."""
+    from ops.cli.records import archive_orders
+
+    return archive_orders(settings, options)
+
+
+def _register_lists(word: Declare) -> None:
+    """Declare the words."""
+    parser = word("tasks", tasks, "list a creator's tasks, or those of all of an agency's creators")
+    owner_options = parser.add_mutually_exclusive_group()
+    owner_options.add_argument("--creator", metavar="ID", help="default: everybody's")
+    owner_options.add_argument("--mcn", metavar="ID", help="whoever is signed with it now")
+    parser.add_argument("--status", choices=[status.value for status in PublicStatus])
+    parser.add_argument("--created-after", type=_instant, metavar="INSTANT", help=EXAMPLE)
+    parser.add_argument("--created-before", type=_instant, metavar="INSTANT")
+    parser.add_argument("--id", metavar="PREFIX", help="only ids that begin so")
+    parser.add_argument("--limit", type=_count, default=50, metavar="N", help="default: 50")
+    parser.add_argument("--cursor", metavar="CURSOR", help="where an earlier list said it goes on")
+    parser.add_argument("--json", action="store_true", help="one JSON object")
+    parser = word("reports", reports, "add up what became of all orders, and what falls due next")
+    parser.add_argument("name", choices=("funnel", "endings", "money", "forecast"))
+    breakdowns = ("client", "creator", "mcn", "task_type", "month", "state", "hour")
+    parser.add_argument(
+        "--by", choices=breakdowns, help="state and hour: forecast only, month: the others"
+    )
+    parser.add_argument("--hours", type=_count, default=24, metavar="N", help="forecast: how far")
+    format_options = parser.add_mutually_exclusive_group()
+    format_options.add_argument("--json", action="store_true", help="one JSON object")
+    format_options.add_argument(
+        "--csv", action="store_true", help="comma-separated values, with a head"
+    )
+
+
+EXAMPLE = "2026-03-02T10:00:00+08:00"
+
+
+def _instant(text: str) -> datetime:
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MOST:
+        raise argparse.ArgumentTypeError(f"1 to {MOST} is wanted")
+    return int(text)
+
+
+MOST = 10_000
+
+
+def reports(settings: Settings, options: argparse.Namespace) -> int:
+    """Make a report."""
+    from ops.cli.money import show_report
+
+    return show_report(settings, options)
+
+
+def tasks(settings: Settings, options: argparse.Namespace) -> int:
+    """List tasks."""
+    from ops.cli import orders as cli_orders
+    from workers.queries.order_filters import Wanted
+
+    order_filter = Wanted(
+        creator=options.creator,
+        mcn=options.mcn,
+        status=None if options.status is None else PublicStatus(options.status),
+        placed_after=options.created_after,
+        placed_before=options.created_before,
+        prefix=options.id,
+    )
+    return cli_orders.list_tasks(settings, order_filter, options)
+
+
+Declare = Callable[[str, Run, str], Word]
+
+OPERATE = "use an operator's power on one order or many; shows what would happen, --yes does it"
+EXTEND = "give orders more time: short for `operate extend`"
+TRAIL = "who used an operator's power, when, why, and what it changed"
+
+
+def _register_operate(word: Declare, settings: argparse.ArgumentParser) -> None:
+    """Declare the words."""
+
+    def fill_operate(parser: Word) -> None:
+        from ops.cli import operate as cli_operate
+
+        cli_operate.fill(parser, settings)
+
+    def fill_extend(parser: Word) -> None:
+        from ops.cli import operate as cli_operate
+
+        cli_operate.declare_action(parser, "extend_deadline")
+
+    word("operate", use, OPERATE).fill = fill_operate
+    word("extend", use, EXTEND).fill = fill_extend
+    parser = word("trail", trail, TRAIL)
+    parser.add_argument("--by", metavar="WHO", help="only what this operator did")
+    parser.add_argument("--since", metavar="INSTANT", help="2026-03-02T10:00:00+08:00")
+    parser.add_argument("--until", metavar="INSTANT", help="default: now")
+    parser.add_argument("--order", metavar="ID", help="only what was done to this order")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, latest first")
+
+
+def use(settings: Settings, options: argparse.Namespace) -> int:
+    """Show what a power would do, or use it."""
+    from ops.cli.operate import use as run
+
+    return run(settings, options)
+
+
+def trail(settings: Settings, options: argparse.Namespace) -> int:
+    """List what operators did."""
+    from ops.cli.operate import show_operator_log as run
+
+    return run(settings, options)

@@ -1,0 +1,289 @@
+"""Messages: commands handed in, queues, dead letters, and what came in and was for nobody."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+from models.commands.parsing import Malformed, parse, read_loosely
+from ops import terminal
+from ops.context import open_pipeline, open_reader, open_redis
+from ops.errors import Refused
+from ops.operate.dead_letters import settled_again
+from ops.serializers import (
+    escaped_payload,
+    quarantine_head,
+    serialize_dead_letter,
+    serialize_quarantined,
+)
+from ops.terminal import Progress
+from workers.client import Client
+from workers.outbox import streams as event_streams
+from workers.processing import failures
+from workers.queries import monitoring
+from workers.queries.reader import Reader
+from workers.queue.redis import connect
+from workers.runtime import configure_logs
+from workers.settings import Settings
+
+CHUNK = 5_000
+"""Commands read, sent and waited for at a time."""
+
+LOOK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class SubmittedLine:
+    """One command of the file: its line number, its text, and the id that it gives itself."""
+
+    line: int
+    text: str
+    command_id: str | None
+
+
+def submit(settings: Settings, lines: Iterable[str], *, wait_s: float | None) -> int:
+    """Hand in a file; with `wait_s` print each outcome, in the file's order, as JSON.
+
+    Returns 1 if a line was no command object, or an outcome did not come in time.
+    """
+    entries, status = _entries(lines), 0
+    with ExitStack() as stack, Progress("submitted") as progress:
+        client = Client(stack.enter_context(open_redis(settings)), settings.keyring)
+        reader = stack.enter_context(open_reader(settings)) if wait_s is not None else None
+        while chunk := list(islice(entries, CHUNK)):
+            valid_entries = [entry for entry in chunk if isinstance(entry, SubmittedLine)]
+            for line_error in (entry for entry in chunk if isinstance(entry, dict)):
+                print(json.dumps(line_error), file=sys.stderr)
+                status = 1
+            arrival_seqs = client.submit_many(entry.text for entry in valid_entries)
+            progress.add(len(valid_entries))
+            if reader is not None and wait_s is not None:
+                missing_count = _print_outcomes(
+                    reader, list(zip(valid_entries, arrival_seqs, strict=True)), wait_s
+                )
+                status = 1 if missing_count else status
+    return status
+
+
+def _entries(lines: Iterable[str]) -> Iterator[SubmittedLine | dict[str, Any]]:
+    """Read a file: a command a line, or a step of `simulate` whose `at` is ignored."""
+    for number, text in enumerate(lines, start=1):
+        if not text.strip():
+            continue
+        body = read_loosely(text)
+        if not isinstance(body, dict):
+            yield {"line": number, "error": "a JSON object is wanted: a command or a step"}
+            continue
+        if {"at"} <= body.keys() <= {"at", "command"}:
+            if isinstance(body.get("command"), dict):
+                inner = json.dumps(body["command"], ensure_ascii=False)
+                yield SubmittedLine(number, inner, _id_of(inner))
+            elif "command" in body:
+                yield {"line": number, "error": "command: an object is wanted"}
+            continue
+        yield SubmittedLine(number, text.strip(), _id_of(text))
+
+
+def _id_of(text: str) -> str | None:
+    try:
+        return parse(text).id
+    except Malformed as error:
+        return error.command_id
+
+
+def _print_outcomes(
+    reader: Reader, submissions: list[tuple[SubmittedLine, int]], wait_s: float
+) -> int:
+    """Print outcomes as they become known, in order; return how many never did.
+
+    In order while there is time: behind one that never comes they are printed when it is over.
+    """
+    give_up_at, printed_count = time.monotonic() + wait_s, 0
+    keys = [
+        (f"command:{entry.command_id or '-'}", arrival_seq) for entry, arrival_seq in submissions
+    ]
+    outcomes: dict[tuple[str, int], Any] = {}
+    while True:
+        outcomes |= reader.answers([key for key in keys[printed_count:] if key not in outcomes])
+        while printed_count < len(keys) and keys[printed_count] in outcomes:
+            _print_outcome(submissions[printed_count][0], outcomes[keys[printed_count]])
+            printed_count += 1
+        if printed_count == len(keys) or time.monotonic() > give_up_at:
+            break
+        time.sleep(LOOK_S)
+    for (entry, _), key in zip(submissions[printed_count:], keys[printed_count:], strict=True):
+        if key in outcomes:
+            _print_outcome(entry, outcomes[key])
+        else:
+            error = f"no outcome after {wait_s:g} s: are workers running? `earnest up` starts them"
+            print(json.dumps({"line": entry.line, "error": error}), file=sys.stderr)
+    return sum(key not in outcomes for key in keys)
+
+
+def _print_outcome(entry: SubmittedLine, body: dict[str, Any]) -> None:
+    line = {"line": entry.line, "id": body["command_id"], "outcome": body["outcome"]}
+    line |= {"reason": body["reason"]}
+    line |= {"detail": body["detail"]} if body["detail"] else {}
+    print(json.dumps(line, ensure_ascii=False), flush=True)
+
+
+def show_queues(settings: Settings, *, as_json: bool) -> int:
+    """Show what waits where, who is there to work, and how far the readers of events are."""
+    with open_pipeline(settings) as (reader, client):
+        status = monitoring.queues(reader.store.engine, client)
+        consumer_groups = (
+            event_streams.groups(client, settings.retention) if status["redis"] == "up" else []
+        )
+    if as_json:
+        print(json.dumps(status | {"groups": [asdict(group) for group in consumer_groups]}))
+        return 0
+    rows = [
+        (name, counts["waiting"], counts["in_flight"]) for name, counts in status["queues"].items()
+    ]
+    rows.append(("accepted over HTTP", status["inbox"]["commands"], None))
+    rows.append(("events to publish", status["outbox"]["events"], None))
+    print(terminal.draw("Queues", ("queue", "waiting", "in flight"), rows))
+    print(f"\nOldest command: {status['oldest_seconds']:.1f} s. Redis is {status['redis']}.")
+    print(f"Oldest unpublished event: {status['outbox']['lag_seconds']:.1f} s.")
+    print(f"Workers alive: {status['workers_alive']}. {_duty_states(status)}")
+    print(f"Aside: {status['quarantine']} in quarantine, {status['dead_letters']} dead letters.")
+    for group in consumer_groups:
+        late_note = " TOO FAR BEHIND" if group.behind else ""
+        print(f"{group.stream}, group {group.name}: {group.lag + group.pending} unread{late_note}")
+    return 0
+
+
+def _duty_states(status: dict[str, Any]) -> str:
+    names = ("relay", "scheduler")
+    return " ".join(f"{name}: {'at work' if status[name] else 'NOT THERE'}." for name in names)
+
+
+DEAD_LETTER_HEADS = ("letter", "command", "kind", "received", "died", "replayed", "error")
+
+
+def list_dead_letters(settings: Settings, *, as_json: bool) -> int:
+    """List all letters, oldest first."""
+    with open_reader(settings) as reader:
+        letters = failures.list_dead_letters(reader.store.engine)
+    if as_json:
+        print(
+            json.dumps(
+                {"dead_letters": [serialize_dead_letter(letter) for letter in letters]},
+                ensure_ascii=False,
+            )
+        )
+        return 0
+    rows = [_dead_letter_row(serialize_dead_letter(letter)) for letter in letters]
+    print(terminal.draw("Dead letters", DEAD_LETTER_HEADS, rows) if rows else "No dead letters.")
+    return 0
+
+
+def show_dead_letter(settings: Settings, letter_id: int, *, as_json: bool) -> int:
+    """Show one letter, with the command's text as it came in."""
+    with open_reader(settings) as reader:
+        (letter,) = _find_dead_letters(reader, [letter_id])
+    document = serialize_dead_letter(letter) | {"text": letter.command}
+    if as_json:
+        print(json.dumps(document, ensure_ascii=False))
+        return 0
+    for name, value in document.items():
+        # JSON, because a text may contain what a terminal obeys.
+        print(f"{name:<12}{json.dumps(value) if value is not None else '-'}")
+    return 0
+
+
+def replay_dead_letters(settings: Settings, letter_ids: Sequence[int], *, as_json: bool) -> int:
+    """Settle letters again, all that wait where none is named; 1 if any is still unsettled.
+
+    Here, and not by way of Redis: the door would stamp them anew, and a command received in time
+    would be late. So they are judged under their first receipt and stamp; doing it twice, or
+    beside a worker that still has the command, changes nothing, for the receipts are asked first.
+    """
+    with open_reader(settings) as reader, connect(settings.redis_url) as client:
+        engine = reader.store.engine
+        letters = _find_dead_letters(reader, letter_ids) if letter_ids else []
+        letters = letters or list(failures.list_dead_letters(engine, replayed=False))
+        configure_logs("replay")
+        outcomes = settled_again(reader, client, letters)
+    if as_json:
+        print(json.dumps({"replayed": outcomes}, ensure_ascii=False))
+    else:
+        rows = [
+            (outcome["letter"], outcome["command"], outcome["outcome"], outcome["reason"])
+            for outcome in outcomes
+        ]
+        heads = ("letter", "command", "outcome", "reason")
+        print(terminal.draw("Replayed", heads, rows) if rows else "No dead letters wait.")
+    return 1 if any(outcome["outcome"] is None for outcome in outcomes) else 0
+
+
+def _find_dead_letters(reader: Reader, letter_ids: Sequence[int]) -> list[Any]:
+    letters_by_id = failures.dead_letters_by_id(reader.store.engine, letter_ids)
+    for letter_id in letter_ids:
+        if letter_id not in letters_by_id:
+            raise Refused(f"no letter {letter_id}: `earnest dead-letters` lists those there are")
+    return [letters_by_id[letter_id] for letter_id in sorted(letters_by_id)]
+
+
+def _dead_letter_row(letter: dict[str, Any]) -> tuple[terminal.Cell, ...]:
+    *cells, error = letter.values()
+    return (*cells, terminal.fit(error, 60))
+
+
+QUARANTINE_HEADS = ("item", "queue", "message", "reason", "bytes", "at", "begins with")
+
+
+QUARANTINE_HINT = "`earnest quarantine` lists those there are"
+
+
+def list_quarantined(settings: Settings, *, as_json: bool) -> int:
+    """List all items, oldest first."""
+    with open_reader(settings) as source:
+        items = failures.list_quarantined(source.store.engine)
+    if as_json:
+        print(json.dumps({"quarantine": [serialize_quarantined(item) for item in items]}))
+        return 0
+    rows = [
+        (*quarantine_head(item).values(), terminal.fit(escaped_payload(item), 40)) for item in items
+    ]
+    print(
+        terminal.draw("Quarantine", QUARANTINE_HEADS, rows) if rows else "The quarantine is empty."
+    )
+    return 0
+
+
+def show_quarantined(settings: Settings, item_id: int, *, as_json: bool) -> int:
+    """Show one item with what was kept of its bytes."""
+    with open_reader(settings) as source:
+        item = failures.shown(source.store.engine, item_id)
+    if item is None:
+        raise Refused(f"no item {item_id}: {QUARANTINE_HINT}")
+    if as_json:
+        print(json.dumps(serialize_quarantined(item)))
+        return 0
+    for name, value in quarantine_head(item).items():
+        print(f"{name:<12}{value}")
+    print(f"{'kept':<12}{len(item.payload)} bytes\n\n{escaped_payload(item)}")
+    return 0
+
+
+def drop_quarantined(settings: Settings, item_ids: Sequence[int], *, as_json: bool) -> int:
+    """Forget items that somebody has looked at."""
+    with open_reader(settings) as source:
+        dropped_ids = [
+            item_id for item_id in item_ids if failures.drop(source.store.engine, item_id)
+        ]
+    missing_ids = sorted(set(item_ids) - set(dropped_ids))
+    if as_json:
+        print(json.dumps({"dropped": dropped_ids, "missing": missing_ids}))
+    else:
+        print(f"{len(dropped_ids)} dropped")
+    if missing_ids:
+        raise Refused(f"no item {', '.join(map(str, missing_ids))}: {QUARANTINE_HINT}")
+    return 0

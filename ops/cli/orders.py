@@ -1,0 +1,220 @@
+"""Orders: orders, tasks, deadlines and explanations, as tables and as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from itertools import islice
+from statistics import quantiles
+from typing import Any
+
+from sqlalchemy import Engine
+
+from models.fields import instant_text
+from models.lifecycle import State
+from models.orders.order import Order
+from ops import terminal
+from ops.context import open_pipeline, present, reader
+from ops.errors import Refused
+from ops.explain.account import explain as account_for
+from ops.explain.render import as_text
+from ops.order_views import describe, details, next_step
+from ops.serializers import serialize_task
+from ops.terminal import MOST_SHOWN
+from workers.queries import monitoring
+from workers.queries.order_filters import Wanted
+from workers.queries.order_lists import BadCursor, Task, TaskPage
+from workers.queries.order_lists import tasks as read
+from workers.queue.watermark import RedisDoor
+from workers.settings import Settings
+from workers.timestamps import from_us, now_us
+
+ORDER_HEADS = (
+    "order",
+    "status",
+    "reason",
+    "client",
+    "creator",
+    "total",
+    "held",
+    "due now",
+    "until",
+)
+
+
+def list_orders(settings: Settings, state: str | None, *, as_json: bool) -> int:
+    """List orders by id."""
+    if state is not None and state not in set(State):
+        raise Refused(f"--status {state}: known are {', '.join(State)}")
+    matching_orders = reader(settings).orders(state=state)
+    if as_json:
+        _print_json_orders(matching_orders)
+        return 0
+    first_orders = list(islice(matching_orders, MOST_SHOWN + 1))
+    rows = [_order_row(order) for order in first_orders[:MOST_SHOWN]]
+    print(terminal.draw("Orders (amounts in fen)", ORDER_HEADS, rows) if rows else "No orders.")
+    if len(first_orders) > MOST_SHOWN:
+        print(f"… and more: only the first {MOST_SHOWN} are shown; --json lists all")
+    return 0
+
+
+def _print_json_orders(orders: Any) -> None:  # noqa: ANN401 - an iterator of orders
+    # One object, written as it is read: a million orders need no memory.
+    print('{"orders": {', end="")
+    for number, order in enumerate(orders):
+        print(", " if number else "", end="")
+        print(f"{json.dumps(order.order_id)}: {json.dumps(describe(order))}", end="")
+    print("}}")
+
+
+def _order_row(order: Order) -> tuple[terminal.Cell, ...]:
+    return (
+        order.order_id,
+        order.state.value,
+        order.reason,
+        order.client_id,
+        order.creator_id,
+        order.total_fen,
+        order.held_fen,
+        order.balance_due_fen,
+        instant_text(order.due_at) if order.due_at else None,
+    )
+
+
+def show_order(settings: Settings, order_id: str, *, as_json: bool) -> int:
+    """Show one order: where it is, why, and what happens next."""
+    source = reader(settings)
+    order = source.order(order_id)
+    if order is None:
+        raise Refused(f"no order {order_id}: `earnest orders list` shows those there are")
+    events = [event.published() for event in source.timeline(order_id)]
+    if as_json:
+        document = {"orders": {order_id: describe(order)}, "events": events}
+        print(json.dumps(document, ensure_ascii=False))
+        return 0
+    print(terminal.draw(f"Order {order_id} (amounts in fen)", ORDER_HEADS, [_order_row(order)]))
+    print(f"\nNext: {next_step(order)}\n")
+    rows = [(event["at"], event["type"], event["caused_by"], details(event)) for event in events]
+    print(terminal.draw("History", ("at", "event", "because of", "details"), rows))
+    return 0
+
+
+TASK_HEADS = (
+    *("task", "name", "client", "creator", "industry", "amount"),
+    *("created", "to publish", "status", "state", "reason"),
+)
+
+
+TASK_PAGE_SIZE = 200
+"""Tasks read at a time."""
+
+
+def list_tasks(settings: Settings, order_filter: Wanted, options: argparse.Namespace) -> int:
+    """Print as many tasks as were asked for, and say where the list goes on."""
+    engine = reader(settings).store.engine
+    try:
+        page = collected(engine, order_filter, options.cursor, options.limit)
+    except BadCursor as error:
+        raise Refused(f"--{error}") from None
+    if options.json:
+        documents = [serialize_task(task) for task in page.tasks]
+        print(json.dumps({"tasks": documents, "next": page.cursor}, ensure_ascii=False))
+        return 0
+    rows = [_task_row(task) for task in page.tasks]
+    print(
+        terminal.draw("Tasks, the latest first (amounts in fen)", TASK_HEADS, rows)
+        if rows
+        else NO_TASKS
+    )
+    if page.cursor is not None:
+        print(f"… and it goes on: --cursor {page.cursor}")
+    return 0
+
+
+NO_TASKS = "No tasks."
+
+
+def collected(engine: Engine, order_filter: Wanted, cursor: str | None, limit: int) -> TaskPage:
+    """Read on until there are as many tasks as were asked for, or no more."""
+    tasks: list[Task] = []
+    while True:
+        page_size = min(TASK_PAGE_SIZE, limit - len(tasks))
+        page = read(engine, order_filter, cursor=cursor, limit=page_size)
+        tasks += page.tasks
+        cursor = page.cursor
+        if cursor is None or len(tasks) == limit:
+            return TaskPage(tasks, cursor)
+
+
+def _task_row(task: Task) -> tuple[terminal.Cell, ...]:
+    publish_at = task.expected_publish_at
+    return (
+        task.task_id,
+        task.name,
+        task.client_name or task.client_id,
+        task.creator_id,
+        task.industry,
+        task.amount_fen,
+        instant_text(task.created_at),
+        None if publish_at is None else instant_text(publish_at),
+        task.status.value,
+        task.state.value,
+        task.reason,
+    )
+
+
+DEADLINE_HEADS = ("order", "state", "until", "in seconds", "client", "creator")
+
+
+def show_deadlines(settings: Settings, *, as_json: bool) -> int:
+    """Show what falls due within the hour, what is overdue, and how late deadlines have been."""
+    with open_pipeline(settings) as (reader, _):
+        report = monitoring.deadlines(reader.store, from_us(now_us()))
+        report["lateness"] = _lateness(reader.lateness())
+    if as_json:
+        print(json.dumps(report))
+        return 0
+    rows = [
+        (
+            deadline["order_id"],
+            deadline["state"],
+            deadline["due_at"],
+            round(deadline["seconds"]),
+            deadline["client_id"],
+            deadline["creator_id"],
+        )
+        for deadline in report["next"]
+    ]
+    print(terminal.draw("Due within the hour, and overdue", DEADLINE_HEADS, rows))
+    worst = f", the oldest by {report['worst_overdue_seconds']:.1f} s" if report["overdue"] else ""
+    print(f"\n{report['due_within']} due within the hour, {report['overdue']} overdue{worst}.")
+    armed = ", ".join(f"{count} {state}" for state, count in report["armed"].items())
+    print(f"Waiting: {armed or 'nobody'}.")
+    lateness = report["lateness"]
+    if lateness["deadlines"]:
+        print(
+            f"{lateness['deadlines']} deadlines took effect, "
+            f"half of them within {lateness['p50']:.3f} s, "
+            f"99 % within {lateness['p99']:.3f} s, the last within {lateness['max']:.3f} s."
+        )
+    return 0
+
+
+def _lateness(seconds: list[float]) -> dict[str, float]:
+    """Sum up, in seconds, how late deadlines were on record."""
+    if not seconds:
+        return {"deadlines": 0, "p50": 0.0, "p99": 0.0, "max": 0.0}
+    cuts = quantiles([*seconds, *seconds], n=100)
+    max_s = max(seconds)
+    return {"deadlines": len(seconds), "p50": cuts[49], "p99": min(cuts[98], max_s), "max": max_s}
+
+
+def show_explanation(settings: Settings, order_id: str, *, as_json: bool) -> int:
+    """Account for one order."""
+    with open_pipeline(settings) as (reader, client):
+        at, watermark = present(RedisDoor(client, reader.store.engine))
+        account = account_for(reader.store, order_id, at=at, watermark=watermark)
+    if account is None:
+        raise Refused(f"no order {order_id}: `earnest orders list` shows those there are")
+    print(json.dumps(account, ensure_ascii=False) if as_json else as_text(account))
+    return 0

@@ -1,0 +1,179 @@
+"""Runtime: the commands that start something: everything, a demo, one process, tests, a benchmark.
+
+Tests and benchmarks run as programs of their own, because ops knows neither.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ops.errors import Refused
+from ops.local import process as local_process
+from ops.terminal import open_lines
+from workers.runtime import configure_logs, policy_in_force, stop_on_signals
+from workers.settings import PREFIX, Settings, project_root
+
+Run = Callable[[Settings, argparse.Namespace], int]
+
+
+def up(settings: Settings, options: argparse.Namespace) -> int:
+    """Start the whole formation and keep it up until a signal."""
+    from ops.local.up import Formation
+
+    if not 1 <= options.workers <= MOST_WORKERS:
+        raise Refused(f"--workers: 1 to {MOST_WORKERS} is wanted")
+    policy_in_force(settings)
+    with usable_folders():
+        Formation(settings, workers=options.workers, quiet=options.quiet).run_until_stopped()
+    return 0
+
+
+MOST_WORKERS = 64
+
+
+def demo(_: Settings, options: argparse.Namespace) -> int:
+    """Play the demo."""
+    from ops.simulation.demo import demo as play
+
+    with usable_folders():
+        return play(keep=options.keep)
+
+
+def simulate(settings: Settings, options: argparse.Namespace) -> int:
+    """Play steps on simulated time."""
+    from ops.simulation.simulate import simulate as play
+
+    policy = policy_in_force(settings)
+    with open_lines(options.steps) as lines:
+        return play(lines, policy, sys.stdout, sys.stderr)
+
+
+def migrate(settings: Settings, _: argparse.Namespace) -> int:
+    """Create or update the schema."""
+    from workers.database.engine import open_database
+    from workers.database.migrations import migrate as run
+    from workers.server_checks import refuse_unsafe
+
+    engine = open_database(settings.database_url)
+    if settings.embedded_database and engine.url.database:
+        with usable_folders():
+            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    refuse_unsafe(engine)
+    run(engine)
+    return 0
+
+
+def process(name: str, load: Callable[[], Callable[..., None]]) -> Run:
+    """Make the command that runs one of the long-running processes."""
+
+    def run(settings: Settings, _: argparse.Namespace) -> int:
+        stop_event = stop_on_signals()
+        configure_logs(name)
+        load()(settings, stop_event, local_process.ready)
+        return 0
+
+    return run
+
+
+def _worker() -> Callable[..., None]:
+    from workers.main import run
+
+    return run
+
+
+def _relay() -> Callable[..., None]:
+    from workers.outbox.relay import run
+
+    return run
+
+
+def _scheduler() -> Callable[..., None]:
+    from scheduler.main import run
+
+    return run
+
+
+def _web() -> Callable[..., None]:
+    from ops.web.app import run
+
+    return run
+
+
+@contextmanager
+def usable_folders() -> Iterator[None]:
+    """Name in one line the file or folder that cannot be used, where that is all that is wrong."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise Refused(f"{error.filename}: {error.strerror}") from None
+
+
+PROCESSES: dict[str, Run] = {
+    "migrate": migrate,
+    "worker": process("worker", _worker),
+    "relay": process("relay", _relay),
+    "scheduler": process("scheduler", _scheduler),
+    "web": process("web", _web),
+}
+
+
+MOST_AT_ONCE = 8
+"""Processes that run tests: each has a Redis server and a PostgreSQL server of its own."""
+
+
+def register_programs(subparsers: Any) -> None:  # noqa: ANN401 - argparse hides the type
+    """Declare the words whose arguments, `--help` too, go on to another program."""
+    for name, run, about in (
+        ("test", test, "run the tests; arguments go to pytest"),
+        ("faults", module("tests.fault.run"), "break everything on purpose and print what it cost"),
+        ("bench", module("bench.run"), "measure speed, side by side with others, on this machine"),
+    ):
+        parser = subparsers.add_parser(name, help=about, add_help=False, prefix_chars="\0")
+        parser.add_argument("arguments", nargs=argparse.REMAINDER)
+        parser.set_defaults(run=run)
+
+
+def test(_: Settings, options: argparse.Namespace) -> int:
+    """Run pytest on the project; without arguments, everything but the slow suites.
+
+    Most tests wait for servers most of the time, so more of them run at once than there are cores.
+    """
+    process_count = min(MOST_AT_ONCE, 1 + (os.cpu_count() or 1))
+    default_arguments = [
+        "-m",
+        "not slow",
+        "--numprocesses",
+        str(process_count),
+        "--dist",
+        "loadfile",
+    ]
+    return _run_module("pytest", options.arguments or default_arguments, dict(os.environ))
+
+
+def module(name: str) -> Run:
+    """Make the command that runs a module of this checkout.
+
+    No setting is passed on: faults and benchmarks have no business with anybody's database.
+    """
+
+    def run(_: Settings, options: argparse.Namespace) -> int:
+        environ = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
+        return _run_module(name, options.arguments, environ)
+
+    return run
+
+
+def _run_module(name: str, arguments: list[str], environ: dict[str, str]) -> int:
+    root = project_root()
+    command = [sys.executable, "-m", name, *arguments]
+    environ |= {"PYTHONPATH": str(root)}
+    return subprocess.run(command, cwd=root, env=environ, check=False).returncode

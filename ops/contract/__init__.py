@@ -1,0 +1,1 @@
+"""Contract: the messages that others send and receive, as schemas that are released."""

@@ -1,0 +1,76 @@
+"""AsyncAPI: the channels of the message contract, in a form that other tools can read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ops import json_schema
+from ops.contract import schemas
+from workers.outbox.streams import EVENTS, REMINDERS, REMINDING
+from workers.queue.redis import COMMANDS, Keys
+
+Document = dict[str, Any]
+
+ABOUT = """\
+Commands go in through `enqueue.lua`, outcomes and all other events come out of Redis Streams as
+CloudEvents JSON, in the field `event` of each entry. Events come at least once and in order for
+each subject; their `id` is the same however often they come. Fields may be added to events, and
+values to lists of values: ignore what you do not know. See README.md beside this file."""
+
+CHANNELS = {
+    "commands": (
+        Keys(COMMANDS).waiting,
+        "receive",
+        "The queue of commands. Never write to its keys directly: EVAL enqueue.lua.",
+    ),
+    "events": (EVENTS, "send", "Every event. Read it with a consumer group."),
+    "reminders": (REMINDERS, "send", "Only reminders and nudges, for whoever sends them on."),
+}
+
+
+def document(version: str) -> Document:
+    """Write the AsyncAPI 3 document, complete in itself."""
+    commands, events = schemas.command_schemas(), schemas.event_schemas()
+    reminders = [name for name in events if name in REMINDING]
+    channel_messages = {"commands": list(commands), "events": list(events), "reminders": reminders}
+    messages = {name: _message(name, schema) for name, schema in (commands | events).items()}
+    return {
+        "asyncapi": "3.0.0",
+        "info": {"title": "Earnest", "version": version, "description": ABOUT},
+        "defaultContentType": "application/json",
+        "servers": {
+            "redis": {
+                "host": "localhost:6379",
+                "protocol": "redis",
+                "description": "The server that EARNEST_REDIS_URL names.",
+            }
+        },
+        "channels": {name: _channel(name, channel_messages[name]) for name in CHANNELS},
+        "operations": {name: _operation(name) for name in CHANNELS},
+        "components": {"messages": messages},
+    }
+
+
+def _channel(name: str, messages: list[str]) -> Document:
+    address, _, description = CHANNELS[name]
+    message_refs = {
+        message_name: {"$ref": f"#/components/messages/{message_name}"} for message_name in messages
+    }
+    return {"address": address, "description": description, "messages": message_refs}
+
+
+def _operation(name: str) -> Document:
+    _, action, description = CHANNELS[name]
+    return {"action": action, "channel": {"$ref": f"#/channels/{name}"}, "summary": description}
+
+
+def _message(name: str, schema: json_schema.Schema) -> Document:
+    metadata_keys = {"$schema", "$id"}
+    payload = {key: value for key, value in schema.items() if key not in metadata_keys}
+    return {
+        "name": name,
+        "title": schema["title"],
+        "summary": schema.get("description", ""),
+        "contentType": "application/json",
+        "payload": payload,
+    }

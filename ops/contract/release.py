@@ -1,0 +1,136 @@
+"""Release: the message contract on disk, written from the models and held against the last one.
+
+What is promised to others is what stands in `docs/contract/released/`; it may grow, and nothing
+in it may be taken back.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ops.contract import asyncapi, schemas
+from ops.contract.compatibility import breaks
+from ops.errors import Refused
+from workers.settings import project_root
+
+FOLDER = project_root() / "docs" / "contract"
+RELEASED = FOLDER / "released"
+
+
+def version() -> str:
+    """Return the version that the next release will have."""
+    text = (project_root() / "pyproject.toml").read_text("utf-8")
+    project_version: str = tomllib.loads(text)["project"]["version"]
+    return project_version
+
+
+def documents() -> dict[str, Any]:
+    """Return every generated document by its path in the folder."""
+    documents_by_path: dict[str, Any] = {"asyncapi.json": asyncapi.document(version())}
+    documents_by_path["message.json"] = schemas.message_schema()
+    documents_by_path |= {
+        f"commands/{kind}.json": schema for kind, schema in schemas.command_schemas().items()
+    }
+    return documents_by_path | {
+        f"events/{name}.json": schema for name, schema in schemas.event_schemas().items()
+    }
+
+
+def text(document: object) -> str:
+    """Write a document as it stands on disk."""
+    return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
+
+
+def write(folder: Path = FOLDER) -> int:
+    """Write the contract, and remove what no longer belongs to it; return how many files."""
+    documents_by_path = documents()
+    for path in set(_on_disk(folder)) - documents_by_path.keys():
+        (folder / path).unlink()
+    for path, document in documents_by_path.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(text(document), "utf-8")
+    return len(documents_by_path)
+
+
+def faults(folder: Path = FOLDER) -> list[str]:
+    """Say what is stale on disk, and what breaks a promise; nothing is what is wanted."""
+    return [*_stale(folder), *broken_promises()]
+
+
+def _stale(folder: Path) -> Iterator[str]:
+    documents_by_path, paths_on_disk = documents(), set(_on_disk(folder))
+    yield from (
+        f"{path}: no longer generated" for path in sorted(paths_on_disk - documents_by_path.keys())
+    )
+    for path, document in documents_by_path.items():
+        if path not in paths_on_disk:
+            yield f"{path}: missing"
+        elif (folder / path).read_text("utf-8") != text(document):
+            yield f"{path}: stale"
+
+
+def _on_disk(folder: Path) -> list[str]:
+    folders = (folder, folder / "commands", folder / "events")
+    return [
+        str(path.relative_to(folder)) for subfolder in folders for path in subfolder.glob("*.json")
+    ]
+
+
+def broken_promises(released: Path = RELEASED) -> list[str]:
+    """Say what the models no longer keep of the contract that was released last."""
+    last_path = last_release(released)
+    if last_path is None:
+        return []
+    last_contract = json.loads(last_path.read_text("utf-8"))
+    return [
+        *breaks(last_contract["commands"], schemas.command_schemas(), "us"),
+        *breaks(last_contract["events"], schemas.event_schemas(), "others"),
+        *breaks({"message": last_contract["message"]}, {"message": schemas.message_schema()}, "us"),
+    ]
+
+
+def last_release(released: Path = RELEASED) -> Path | None:
+    """Find the contract that was released last, or None before the first."""
+    return max(released.glob("*.json"), key=_number, default=None)
+
+
+def _number(path: Path) -> tuple[int, ...]:
+    return tuple(int(part) for part in path.stem.split("."))
+
+
+def release(released: Path = RELEASED) -> Path:
+    """Promise the contract as it is now, under the project's version; a promise is made once."""
+    path = released / f"{version()}.json"
+    if path.exists():
+        raise Refused(f"{path.name} was released before: raise the version in pyproject.toml")
+    breakages = broken_promises(released)
+    if breakages:
+        raise Refused("the last release would be broken: " + "; ".join(breakages))
+    released.mkdir(parents=True, exist_ok=True)
+    new_contract = {"commands": schemas.command_schemas(), "events": schemas.event_schemas()}
+    path.write_text(text(new_contract | {"message": schemas.message_schema()}), "utf-8")
+    return path
+
+
+def contract(action: str, *, as_json: bool) -> int:
+    """Do what the command line asks; return 1 if `check` finds a fault."""
+    if action == "write":
+        print(f"{write()} files written under {FOLDER.relative_to(project_root())}/")
+        return 0
+    if action == "release":
+        print(f"released: {release().relative_to(project_root())}")
+        return 0
+    problems, last_path = faults(), last_release()
+    released_version = last_path.stem if last_path else None
+    if as_json:
+        print(json.dumps({"ok": not problems, "against": released_version, "faults": problems}))
+    else:
+        print(
+            "\n".join(problems)
+            or f"The contract is up to date and keeps what {released_version} promised."
+        )
+    return 1 if problems else 0

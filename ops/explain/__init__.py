@@ -1,0 +1,1 @@
+"""Explain: why an order is where it is, what happens next, and who may do what."""

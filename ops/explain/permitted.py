@@ -1,0 +1,383 @@
+"""Permitted: what each party may ask about an order now, within what limits, and at what cost.
+
+The rows are those of the table; what each comes to is what the handlers themselves say when they
+are asked for a trial, of which nothing is kept. So what is shown here cannot differ from what
+would happen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, get_args
+
+from models import calendar
+from models.commands import COMMANDS
+from models.commands.operators import Acted
+from models.commands.payments import ConfirmPayment
+from models.creators import Creator
+from models.events.event import Fact
+from models.events.orders import OrderCancelled, OrderCompleted, OrderForfeited
+from models.events.payments import PayoutRequested, RefundRequested
+from models.fields import instant_text
+from models.lifecycle import BEFORE_PUBLICATION, NOT_ASKED, REVIEWS, TRANSITIONS, Role, State
+from models.orders import endings
+from models.orders import payments as order_payments
+from models.orders.decide import decide
+from models.orders.decision import Verdict
+from models.orders.order import Order
+from models.reasons import Reason, Unusable
+from ops.explain.policy_inputs import quote_range
+from workers.timestamps import MICROSECOND
+
+Account = dict[str, Any]
+
+SOMEBODY = "-"
+"""In a trial, the name of an operator or of the payment side: the rules do not care."""
+
+OBVIOUS = frozenset({Reason.WRONG_STATE, Reason.CLOCK_RUNNING, Reason.NOTHING_TO_RESTORE})
+"""Refusals of what nobody would ask: there is no work, pause or revision that it could be about."""
+
+LASTING = ("left", "not_before", "not_after")
+"""Terms that say why something is refused, or from when it is not."""
+
+ACTED = frozenset(
+    get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(get_args(Acted)[0])
+)
+"""What an operator may do in the place of a client or a creator."""
+
+
+def rights(order: Order, creator: Creator, at: datetime) -> list[Account]:
+    """List what may be asked about an order on which time has been enforced until `at`.
+
+    What a judge would refuse for a reason worth knowing is listed with that reason.
+    """
+    rows: list[Account] = []
+    for transition in TRANSITIONS:
+        if transition.source is not order.state or transition.command in NOT_ASKED:
+            continue
+        for role in (role for role in Role if role in transition.roles):
+            party_id = name_of(order, creator, role, transition.command)
+            row = _tried(order, creator, at, transition.command, (role, party_id or SOMEBODY))
+            if row is not None and (party_id is not None or role in UNNAMED):
+                _add(rows, row, {"role": role.value, "id": party_id})
+    rows += _stand_in(order, rows)
+    return sorted(rows, key=lambda row: list(Role).index(Role(row["who"][0]["role"])))
+
+
+UNNAMED = (Role.OPERATOR, Role.PAYMENTS, Role.PLATFORM)
+
+
+def name_of(order: Order, creator: Creator, role: Role, command: str) -> str | None:
+    """Name the one who may speak in a role, or return None where there is nobody, or anybody."""
+    provider_id = order.client_provider if command in REVIEWS else order.creator_provider
+    return {
+        Role.CLIENT: order.client_id,
+        Role.CREATOR: order.creator_id,
+        Role.MCN: creator.agency,
+        Role.PROVIDER: provider_id,
+    }.get(role)
+
+
+def _tried(
+    order: Order, creator: Creator, at: datetime, kind: str, requester: tuple[Role, str]
+) -> Account | None:
+    if kind == "confirm_payment":
+        return _paid(order, at)
+    decision = attempt(order, creator, at, kind, requester)
+    arguments: Account = {}
+    if decision.reason is Reason.COST_MISMATCH:
+        arguments = {"accept_cost_fen": decision.cost_fen}
+    elif decision.reason is Reason.WOULD_FORFEIT:
+        arguments = {"accept_forfeit": True}
+    if arguments:
+        decision = attempt(order, creator, at, kind, requester, **arguments)
+    if decision.reason in OBVIOUS:
+        return None
+    return _row(order, kind, decision, arguments | terms(order, creator, at, kind))
+
+
+def _row(order: Order, kind: str, decision: Verdict, limits: Account) -> Account:
+    if decision.reason is not None:
+        lasting_limits = {name: value for name, value in limits.items() if name in LASTING}
+        return {"command": kind, "refused": decision.reason.value, "terms": lasting_limits}
+    effects = effect(decision, order)
+    becomes = [effects.pop("becomes")]
+    effects.pop("reason", None)
+    if "outcomes" in limits:
+        # Of what an operator may decide, the trial was only one.
+        becomes, effects = sorted(set(limits["outcomes"].values())), {}
+    if kind == "reinstate_order":
+        del effects["due_at"]
+    return {"command": kind, "becomes": becomes, "refused": None, "terms": limits | effects}
+
+
+def _paid(order: Order, at: datetime) -> Account:
+    decision = payment(order, at)
+    if isinstance(decision, Unusable):
+        return {"command": "confirm_payment", "refused": decision.value, "terms": {}}
+    limits: Account = {"amount_fen": wanted_fen(order)}
+    if order.state is not State.OFFERED and not order.stoppers:
+        limits["paid_until"] = instant_text(order.pay_by)
+    if order.state is State.FORFEITED:
+        noticed_by = order.entered_at + order.policy.late_notice_window
+        limits["noticed_until"] = instant_text(noticed_by)
+    return _row(order, "confirm_payment", decision, limits)
+
+
+def _add(rows: list[Account], new_row: Account, party: Account) -> None:
+    """Add a row, or another who may ask the same and with the same effect."""
+    for row in rows:
+        if all(row.get(key) == new_row.get(key) for key in ("command", "refused", "terms")):
+            row["who"].append(party)
+            return
+    rows.append({"command": new_row["command"], "who": [party], "becomes": []} | new_row)
+
+
+def _stand_in(order: Order, rows: list[Account]) -> list[Account]:
+    """Say for what an operator may stand in; not for what operators may ask themselves."""
+    sides = {Role.CLIENT.value, Role.CREATOR.value}
+    kinds = [
+        row["command"]
+        for row in rows
+        if row["refused"] is None and any(party["role"] in sides for party in row["who"])
+    ]
+    acted_kinds = list(dict.fromkeys(kind for kind in kinds if kind in ACTED))
+    if order.is_final or not acted_kinds:
+        return []
+    parties = [{"role": Role.OPERATOR.value, "id": None}]
+    return [
+        {
+            "command": "operator_act",
+            "who": parties,
+            "becomes": [],
+            "refused": None,
+            "terms": {"stands_in_for": acted_kinds},
+        }
+    ]
+
+
+Terms = dict[str, Any]
+
+
+def terms(order: Order, creator: Creator, at: datetime, kind: str) -> Terms:
+    """Return the limits of a command, by the names of what it says or of what limits it."""
+    limits_of = _TERMS.get(kind)
+    return limits_of(order, creator, at) if limits_of else {}
+
+
+def _accept(order: Order, creator: Creator, at: datetime) -> Terms:
+    min_fen, max_fen = quote_range(order)
+    requester = (Role.CREATOR, order.creator_id)
+    decision = attempt(order, creator, at, "accept_order", requester, revised_amount_fen=min_fen)
+    if decision.reason is not None or min_fen == max_fen:
+        return {}
+    return {"revised_amount_fen": [min_fen, max_fen]}
+
+
+def _revise(order: Order, _: Creator, __: datetime) -> Terms:
+    return {"amount_fen": list(quote_range(order)), "not_after": instant_text(order.accept_by)}
+
+
+def _nudge(order: Order, _: Creator, __: datetime) -> Terms:
+    nudges_left = order.policy.nudge_limit - order.nudges
+    if order.nudged_at is None:
+        return {"left": nudges_left}
+    return {
+        "left": nudges_left,
+        "not_before": instant_text(order.nudged_at + order.policy.nudge_interval),
+    }
+
+
+def _reject_script(order: Order, _: Creator, __: datetime) -> Terms:
+    return {"left": order.policy.script_rejections - order.scripts_rejected}
+
+
+def _reject_content(order: Order, _: Creator, __: datetime) -> Terms:
+    return {"left": order.policy.content_rejections - order.contents_rejected}
+
+
+def _extend(order: Order, _: Creator, at: datetime) -> Terms:
+    due_at = order.due_at or at
+    latest_at = due_at + order.policy.longest_extension
+    return {"until": [instant_text(max(at, due_at)), instant_text(latest_at)]}
+
+
+def _reinstate(order: Order, _: Creator, at: datetime) -> Terms:
+    return {"until": [instant_text(at), instant_text(at + order.policy.longest_extension)]}
+
+
+def _pause(order: Order, _: Creator, at: datetime) -> Terms:
+    return {"no_longer_than": instant_text(at + order.policy.longest_pause)}
+
+
+def _release(order: Order, _: Creator, __: datetime) -> Terms:
+    if order.released:
+        return {}
+    limits = {"parts_fen": sum(holding.amount_fen for holding in order.forfeited)}
+    if order.reason != "balance_not_paid":
+        return limits
+    # A payment that was made in time may still be noticed, and undoes the forfeiture.
+    noticed_by = order.entered_at + order.policy.late_notice_window
+    return limits | {"not_before": instant_text(noticed_by)}
+
+
+def _resolve(order: Order, creator: Creator, at: datetime) -> Terms:
+    requester = (Role.OPERATOR, "-")
+    arguments_by_outcome: dict[str, Terms] = {
+        "approve": {"creator_bps": None},
+        "cancel": {},
+        "extend": {"creator_bps": None, "until": at + order.policy.longest_extension},
+    }
+    states: Terms = {}
+    for outcome, arguments in arguments_by_outcome.items():
+        decision = attempt(
+            order, creator, at, "resolve_dispute", requester, **({"outcome": outcome} | arguments)
+        )
+        if decision.reason is None:
+            states[outcome] = decision.order.state.value
+    latest_text = instant_text(at + order.policy.longest_extension)
+    return {
+        "outcomes": states,
+        "creator_bps": [0, 10_000],
+        "until": [instant_text(at), latest_text],
+    }
+
+
+def _cancel(order: Order, _: Creator, at: datetime) -> Terms:
+    """Tell the tier of the price now, and those still ahead."""
+    if order.state not in (State.IN_FULFILMENT, *BEFORE_PUBLICATION, State.IN_ARBITRATION):
+        return {}
+    bps = endings.tier(order, at)
+    tiers_ahead = {} if order.state is State.IN_ARBITRATION else _tiers(order)
+    rises = {condition: tier_bps for condition, tier_bps in tiers_ahead.items() if tier_bps > bps}
+    return {"cost_bps": bps} | ({"rises": rises} if rises else {})
+
+
+def _tiers(order: Order) -> dict[str, int]:
+    """Name every tier of an order's kind, in basis points, by what it takes to reach it."""
+    policy = order.policy
+    tiers = {"once a script is handed in": policy.script_cost_bps} if order.needs_script else {}
+    if order.is_live:
+        tiers["once the script is approved"] = policy.live_approved_cost_bps
+        if order.expected_publish_at is not None:
+            day = calendar.start_of(calendar.day_of(order.expected_publish_at))
+            condition = f"with an approved script from {instant_text(day)}"
+            tiers[condition] = policy.live_day_cost_bps
+        return tiers
+    rejected_condition = f"once the content is sent back {policy.rejected_cost_from} times"
+    return tiers | {
+        "once the content is handed in": policy.content_cost_bps,
+        rejected_condition: policy.rejected_cost_bps,
+    }
+
+
+_TERMS: dict[str, Callable[[Order, Creator, datetime], Terms]] = {
+    "accept_order": _accept,
+    "cancel_order": _cancel,
+    "revise_quote": _revise,
+    "nudge_creator": _nudge,
+    "reject_script": _reject_script,
+    "reject_content": _reject_content,
+    "extend_deadline": _extend,
+    "reinstate_order": _reinstate,
+    "pause_clock": _pause,
+    "release_forfeit": _release,
+    "resolve_dispute": _resolve,
+}
+
+
+Body = dict[str, Any]
+
+LINK = "https://example.com/"
+ID = "only-a-trial"
+
+
+def attempt(
+    order: Order,
+    creator: Creator,
+    at: datetime,
+    kind: str,
+    requester: tuple[Role, str],
+    **arguments: object,
+) -> Verdict:
+    """Judge a command as if it were received at `at`."""
+    sample = SAMPLES.get(kind)
+    body: Body = {"id": ID, "kind": kind, "by": {"role": requester[0].value, "id": requester[1]}}
+    body |= {"order_id": order.order_id} | (sample(order, at) if sample else {}) | arguments
+    command: Any = COMMANDS.validate_python(body)
+    return decide(order, command, at, creator)
+
+
+def _sample_extension(order: Order, at: datetime) -> Body:
+    return {"until": max(at, order.due_at or at) + MICROSECOND, "reason": "-"}
+
+
+def _sample_release(order: Order, _: datetime) -> Body:
+    forfeited_fen = sum(holding.amount_fen for holding in order.forfeited)
+    return {"parts": [{"to": "platform", "amount_fen": forfeited_fen or 1}], "reason": "-"}
+
+
+SAMPLES: dict[str, Callable[[Order, datetime], Body]] = {
+    "revise_quote": lambda order, _: {"amount_fen": quote_range(order)[0]},
+    **dict.fromkeys(("submit_script", "submit_content"), lambda *_: {"links": [LINK]}),
+    **dict.fromkeys(("reject_script", "reject_content"), lambda *_: {"comment": "-"}),
+    "publish_work": lambda _, at: {"url": LINK, "published_at": at},
+    "rate_order": lambda *_: {"rating": 5},
+    "appoint_provider": lambda *_: {"provider_id": None},
+    **dict.fromkeys(("dispute_order", "pause_clock", "resume_clock"), lambda *_: {"reason": "-"}),
+    **dict.fromkeys(("extend_deadline", "reinstate_order"), _sample_extension),
+    "release_forfeit": _sample_release,
+    "resolve_dispute": lambda *_: {"outcome": "cancel", "creator_bps": 0, "reason": "-"},
+}
+"""What a command of some kind needs besides the order it is about."""
+
+
+def payment(order: Order, at: datetime) -> Verdict | Unusable:
+    """Record the payment that the order would take, or say why it would take none."""
+    amount_fen = wanted_fen(order)
+    paid_at = at if order.stoppers else min(at, order.pay_by)
+    reason = order_payments.unusable(order, amount_fen, paid_at, at)
+    if reason is not None:
+        return reason
+    share = {"order_id": order.order_id, "amount_fen": amount_fen}
+    body = {"id": ID, "kind": "confirm_payment", "by": {"role": "payments", "id": "-"}}
+    details = {"payment_id": ID, "paid_at": paid_at, "amount_fen": amount_fen, "shares": [share]}
+    command = ConfirmPayment.model_validate(body | details)
+    facts = order_payments.judge_share(order, command, command.shares[0], at)
+    return Verdict(order).then(facts, at, f"command:{ID}")
+
+
+def wanted_fen(order: Order) -> int:
+    """Return what a payment must be to be of use: what is due, or would have been."""
+    forfeited_fen = sum(holding.amount_fen for holding in order.forfeited)
+    return order.balance_due_fen or (order.total_fen - forfeited_fen if forfeited_fen else 0)
+
+
+def effect(decision: Verdict, before: Order) -> Body:
+    """Say what becomes of an order, and of whose money."""
+    after = decision.order
+    effects: Body = {"becomes": after.state.value, "reason": after.reason}
+    for event in decision.events:
+        for name, amount_fen in _moved(event.fact):
+            effects[name] = effects.get(name, 0) + amount_fen
+    is_waiting = after.state not in (before.state, State.IN_ARBITRATION)
+    if is_waiting and after.due_at is not None:
+        effects["due_at"] = instant_text(after.due_at)
+    return {name: value for name, value in effects.items() if value}
+
+
+def _moved(fact: Fact) -> tuple[tuple[str, int], ...]:
+    match fact:
+        case RefundRequested():
+            return (("back_fen", fact.amount_fen),)
+        case PayoutRequested():
+            return (("creators_side_fen", fact.amount_fen),)
+        case OrderCancelled():
+            return (("cost_fen", fact.cost_fen), ("fee_fen", fact.fee_part_fen))
+        case OrderCompleted():
+            return (("fee_fen", fact.fee_fen),)
+        case OrderForfeited():
+            return (("forfeited_fen", fact.amount_fen),)
+        case _:
+            return ()

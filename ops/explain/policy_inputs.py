@@ -1,0 +1,171 @@
+"""Policy inputs: which numbers of the policy a step of an order's life came from, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from models import calendar
+from models.events.event import Event
+from models.fields import duration_text, instant_text
+from models.orders import endings
+from models.orders.order import Order
+from models.policy import LADDERS, WINDOWS
+
+Used = dict[str, Any]
+
+
+def numbers(events: Sequence[Event], before: Order | None, after: Order) -> Used:
+    """Collect the numbers that decided a step, by the names they have in the policy."""
+    inputs: Used = {}
+    for event in events:
+        collect = _USED.get(event.fact.type)
+        if collect is not None:
+            inputs |= collect(before or after, after)
+        if event.fact.type in PRICED and before is not None:
+            inputs |= _priced(before, event)
+    if before is None or after.state is not before.state:
+        inputs |= _ended(before) | armed(after)
+    return inputs
+
+
+def armed(order: Order) -> Used:
+    """Return the window of a state, and how its days were counted if that needs a word.
+
+    Civil days are shown beside what elapsed time would have given.
+    """
+    if order.state not in WINDOWS:
+        return {}
+    name, policy = WINDOWS[order.state], order.policy
+    inputs: Used = {name: duration_text(policy.windows[order.state])}
+    if order.state.value == "producing":
+        inputs["production_grace"] = duration_text(policy.production_grace)
+    if order.counted != "elapsed":
+        elapsed_due_at = calendar.elapsed(
+            policy, order.state, order.entered_at, order.expected_publish_at
+        )
+        inputs |= {"counted": order.counted, "elapsed_due_at": instant_text(elapsed_due_at)}
+    return inputs
+
+
+def leads(order: Order) -> Used:
+    """Return the reminders of a state, longest first."""
+    if order.state not in LADDERS:
+        return {}
+    ladder = order.policy.leads(order.state)
+    return {LADDERS[order.state]: [duration_text(lead) for lead in ladder]}
+
+
+def _ended(before: Order | None) -> Used:
+    """Return the window that ended, where it was one."""
+    if before is None or before.due_at is None or before.state not in WINDOWS:
+        return {}
+    inputs: Used = {WINDOWS[before.state]: duration_text(before.policy.windows[before.state])}
+    grace = before.policy.grace(before.state)
+    return inputs | ({"payment_notice_grace": duration_text(grace)} if grace else {})
+
+
+def quote_range(order: Order) -> tuple[int, int]:
+    """Return the least and the most that a new quote may be, in whole fen of the original."""
+    swing, original = order.policy.quote_swing_percent, order.original_amount_fen
+    return -(-(100 - swing) * original // 100), (100 + swing) * original // 100
+
+
+def _placed(_: Order, after: Order) -> Used:
+    policy = after.policy
+    return {
+        "service_fee_bps": policy.service_fee_bps,
+        "fee_fen": after.fee_fen,
+        "total_fen": after.total_fen,
+        "deposit_bps": policy.deposit_bps if after.prepay_deposit else 0,
+        "deposit_fen": after.deposit_fen,
+    }
+
+
+def _accepted(_: Order, after: Order) -> Used:
+    mcn_terms = {"mcn_share_bps": after.mcn_share_bps} if after.mcn_id else {}
+    return {"balance_due_fen": after.balance_due_fen} | mcn_terms
+
+
+def _quoted(before: Order, after: Order) -> Used:
+    """Show the range of a new quote: always measured from the original, in whole fen."""
+    min_fen, max_fen = quote_range(before)
+    return {
+        "quote_swing_percent": after.policy.quote_swing_percent,
+        "original_amount_fen": before.original_amount_fen,
+        "least_fen": min_fen,
+        "most_fen": max_fen,
+        "fee_fen": after.fee_fen,
+    }
+
+
+def _forfeited(before: Order, after: Order) -> Used:
+    return {
+        "forfeited_fen": before.held_fen or sum(holding.amount_fen for holding in before.forfeited),
+        "late_notice_window": duration_text(after.policy.late_notice_window),
+    }
+
+
+def _reminded(_: Order, after: Order) -> Used:
+    nudged = after.nudges > 0
+    limit = {"nudge_limit": after.policy.nudge_limit, "nudges": after.nudges}
+    return limit if nudged else {}
+
+
+def _script_rejected(_: Order, after: Order) -> Used:
+    return {
+        "script_rejections": after.policy.script_rejections,
+        "scripts_rejected": after.scripts_rejected,
+    }
+
+
+def _content_rejected(_: Order, after: Order) -> Used:
+    return {
+        "content_rejections": after.policy.content_rejections,
+        "contents_rejected": after.contents_rejected,
+    }
+
+
+def _completed(before: Order, _: Order) -> Used:
+    mcn_terms = {"mcn_share_bps": before.mcn_share_bps} if before.mcn_id else {}
+    return {"amount_fen": before.amount_fen, "fee_fen": before.fee_fen} | mcn_terms
+
+
+def _extended(_: Order, after: Order) -> Used:
+    return {"longest_extension": duration_text(after.policy.longest_extension)}
+
+
+def _stopped(before: Order, after: Order) -> Used:
+    if "operator" in before.stoppers or "operator" not in after.stoppers:
+        return {}
+    return {"longest_pause": duration_text(after.policy.longest_pause)}
+
+
+PRICED = ("order.cancelled", "order.in_arbitration")
+
+
+def _priced(before: Order, event: Event) -> Used:
+    """Show from what a cost, or the price of leaving while it is undecided, was reckoned."""
+    fact: Any = event.fact
+    if not fact.cost_fen:
+        return {}
+    bps = endings.tier(before, event.at)
+    if getattr(fact, "reason", None) == "arbitrated":
+        return {"amount_fen": before.amount_fen, "fee_fen": before.fee_fen}
+    return {"cost_bps": bps, "amount_fen": before.amount_fen, "fee_fen": before.fee_fen}
+
+
+_USED: dict[str, Callable[[Order, Order], Used]] = {
+    "order.placed": _placed,
+    "order.accepted": _accepted,
+    "quote.revised": _quoted,
+    "quote.restored": _quoted,
+    "order.forfeited": _forfeited,
+    "order.reinstated": _forfeited,
+    "creator.reminded": _reminded,
+    "script.rejected": _script_rejected,
+    "content.rejected": _content_rejected,
+    "order.completed": _completed,
+    "deadline.extended": _extended,
+    "clock.stopped": _stopped,
+}

@@ -1,0 +1,34 @@
+"""JSON Schema: references put in their place, as forms and the message contract want them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Schema = dict[str, Any]
+
+
+def inlined(schema: Schema) -> Schema:
+    """Put what a schema refers to in its place, and leave out titles that repeat a name."""
+    definitions = schema.get("$defs", {})
+
+    def resolve(node: Any) -> Any:  # noqa: ANN401 - any part of a JSON document
+        if isinstance(node, list):
+            return [resolve(element) for element in node]
+        if not isinstance(node, dict):
+            return node
+        if "$ref" in node:
+            target = definitions[node["$ref"].rpartition("/")[2]]
+            return resolve(target | {key: value for key, value in node.items() if key != "$ref"})
+        return {key: _resolve_part(key, value) for key, value in node.items() if key not in DROPPED}
+
+    def _resolve_part(key: str, part: Any) -> Any:  # noqa: ANN401 - the same
+        if key == "properties":
+            return {name: resolve(field) for name, field in part.items()}
+        return resolve(part)
+
+    inlined_schema: Schema = {"title": schema["title"]} if "title" in schema else {}
+    inlined_schema.update(resolve(schema))
+    return inlined_schema
+
+
+DROPPED = ("$defs", "title", "discriminator")

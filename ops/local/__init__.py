@@ -1,0 +1,1 @@
+"""Local: every process of Earnest on one machine, started, watched and stopped."""

@@ -1,0 +1,402 @@
+"""Bulk runs: what was decided for many orders, written down before the first of it is done.
+
+A run is a folder `var/bulk/<run>/`: `plan.jsonl` has the command for each order, complete with its
+id, and `head.json` what they are for. It gets its name when all of that is on the disk, so whoever
+finds a run may carry it out, any number of times: each command takes effect once. `report.json`
+says that it is over.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from models.commands.parsing import read_loosely
+from models.errors import TransientError
+from models.fields import instant_text
+from models.service.outcome import Receipt
+from ops.errors import Refused
+from ops.operate.dry_run import Forecast, Foreseen, Intent, checked, digest, foresee
+from ops.terminal import Progress
+from workers.client import Client
+from workers.database.repository import Store
+from workers.queries.order_filters import Selection, select_orders
+from workers.queries.reader import Reader
+from workers.timestamps import from_us
+
+MAX_ORDERS_NAMED = 20
+"""So many orders are named in what describes a run; of more, only what tells them apart."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """An intent and the orders that it is for: those named, or those that fit, or both."""
+
+    intent: Intent
+    wanted: Selection
+    among: Sequence[str] | None
+    at: datetime
+
+    def is_single(self) -> bool:
+        """Tell whether it is about one order at most."""
+        return not self.intent.power.in_bulk or (self.among is not None and len(self.among) == 1)
+
+    def document(self) -> dict[str, Any]:
+        """Describe it."""
+        order_ids = self.among
+        if order_ids is not None and len(order_ids) > MAX_ORDERS_NAMED:
+            order_ids = [f"{len(order_ids)} orders", digest(*order_ids)]
+        selection = {name: value for name, value in asdict(self.wanted).items() if value}
+        for name in ("due_from", "due_until"):
+            if name in selection:
+                selection[name] = instant_text(selection[name])
+        return {**self.intent.document(), "selection": selection, "named": order_ids}
+
+    def name(self) -> str:
+        """Return what two tasks share exactly when they do the same, whoever asks and why."""
+        document = self.document()
+        return digest(
+            {key: value for key, value in document.items() if key not in ("by", "reason")}
+        )
+
+
+def prospects(store: Store, task: Task, run: str) -> Iterator[tuple[Foreseen, str]]:
+    """Judge each order's command, which is named after the run; return it with its text."""
+    with Progress("judged", quiet=task.is_single()) as progress:
+        for page in _select_orders(store, task):
+            checked_commands = [checked(_command(task, run, *order)) for order in page]
+            foreseen = foresee(store, [command for _, command in checked_commands], task.at)
+            yield from zip(foreseen, (text for text, _ in checked_commands), strict=True)
+            progress.add(len(checked_commands))
+
+
+def _select_orders(store: Store, task: Task) -> Iterator[Sequence[tuple[str | None, int | None]]]:
+    if not task.intent.power.of_an_order:
+        yield [(None, None)]
+        return
+    yield from select_orders(store.engine, task.wanted, task.among)
+
+
+def _command(task: Task, run: str, order_id: str | None, due_at: int | None) -> dict[str, Any]:
+    since = task.at if due_at is None else from_us(due_at)
+    return task.intent.command(command_id(run, order_id), order_id, since)
+
+
+def command_id(run: str, order_id: str | None) -> str:
+    """Name the command for an order: the same run never asks it twice."""
+    return f"{run}-{hashlib.blake2b((order_id or '').encode(), digest_size=16).hexdigest()}"
+
+
+def forecast(store: Store, task: Task) -> Forecast:
+    """Add up what a task would come to; nothing is written."""
+    forecast = Forecast()
+    for foreseen, _ in prospects(store, task, "dry-run"):
+        forecast.add(foreseen)
+    return forecast
+
+
+def plan(store: Store, task: Task, draft: Draft, *, again: bool) -> tuple[Forecast, Run | None]:
+    """Write down what is to be done to which orders; return no run where that is nothing.
+
+    What would be refused is not asked. Raise `Refused` where the same is under way, or was done.
+    """
+    forecast = Forecast()
+    with draft.open() as lines:
+        refuse_repeat(task, list_runs(draft.root), again=again)
+        for foreseen, text in prospects(store, task, draft.name):
+            forecast.add(foreseen)
+            if foreseen.is_applied:
+                draft.add(lines, text)
+        if not draft.count:
+            return forecast, None
+        head = {"task": task.name(), **task.document(), "planned_at": instant_text(task.at)}
+        return forecast, draft.settle(lines, head | {"refused": dict(forecast.refused)})
+
+
+def refuse_repeat(task: Task, runs: Sequence[Run], *, again: bool) -> None:
+    """Refuse what is not finished, and what, done once more, would add up: more time."""
+    for run in runs:
+        report = run.report()
+        if run.head["task"] != task.name() or (report and report.get("abandoned")):
+            continue
+        if report is None:
+            raise Refused(
+                f"run {run.name} wants the same and is unfinished: `earnest operate continue "
+                f"{run.name}` goes on with it, `earnest operate abandon {run.name}` ends it"
+            )
+        if task.intent.longer is not None and not again:
+            raise Refused(
+                f"run {run.name} did the same at {report['finished_at']}: --again does it once more"
+            )
+
+
+Document = dict[str, Any]
+
+PLAN, HEAD, REPORT = "plan.jsonl", "head.json", "report.json"
+DRAFT = ".draft-"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run; its folder and what it is for."""
+
+    folder: Path
+    head: Document
+
+    @property
+    def name(self) -> str:
+        """Return the name under which it is continued."""
+        return self.folder.name
+
+    def report(self) -> Document | None:
+        """Return what became of it, or None while it is unfinished."""
+        path = self.folder / REPORT
+        return json.loads(path.read_text("utf-8")) if path.exists() else None
+
+    def commands(self) -> Iterator[tuple[str, str]]:
+        """Return every command of the plan, as its id and its text."""
+        with (self.folder / PLAN).open(encoding="utf-8") as lines:
+            for line in lines:
+                body = read_loosely(line)
+                if not isinstance(body, dict):
+                    raise Refused(f"{self.folder / PLAN} has been changed by other hands")
+                yield str(body["id"]), line.rstrip("\n")
+
+    def finish(self, report: Document) -> None:
+        """Write down what became of it: from now on it is over."""
+        draft = self.folder / f"{REPORT}.new"
+        with draft.open("w", encoding="utf-8") as file:
+            json.dump(report, file, ensure_ascii=False)
+            _to_disk(file)
+        draft.rename(self.folder / REPORT)
+        _folder_to_disk(self.folder)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Carry it out as the only one; raise `Refused` while another process does."""
+        with _locked(self.folder, f"another process is carrying out run {self.name}"):
+            yield
+
+
+class Draft:
+    """A run being planned. Of two that want the same at the same moment only one may plan it."""
+
+    def __init__(self, root: Path, intent: str) -> None:
+        """Say where, and what for: `intent` is the same for what is the same."""
+        self.root, self.folder = root, root / f"{DRAFT}{intent}"
+        self.name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
+        self.count, self.is_settled = 0, False
+
+    @contextmanager
+    def open(self) -> Iterator[IO[str]]:
+        """Open the plan for writing, as the only one; what somebody left undone is thrown away."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(exist_ok=True)
+        with _locked(self.folder, "another process is planning the same"):
+            try:
+                with (self.folder / PLAN).open("w", encoding="utf-8") as plan:
+                    yield plan
+            finally:
+                if not self.is_settled:
+                    shutil.rmtree(self.folder, ignore_errors=True)
+
+    def add(self, plan: IO[str], text: str) -> None:
+        """Put one command into the plan."""
+        plan.write(text + "\n")
+        self.count += 1
+
+    def settle(self, plan: IO[str], head: Document) -> Run:
+        """Make it a run: all of it is on the disk before it can be found."""
+        _to_disk(plan)
+        with (self.folder / HEAD).open("w", encoding="utf-8") as file:
+            json.dump(head | {"orders": self.count}, file, ensure_ascii=False)
+            _to_disk(file)
+        _folder_to_disk(self.folder)
+        self.folder.rename(self.root / self.name)
+        self.is_settled = True
+        _folder_to_disk(self.root)
+        return Run(self.root / self.name, head | {"orders": self.count})
+
+
+@contextmanager
+def _locked(folder: Path, message: str) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        if not _is_taken(descriptor, folder):
+            raise Refused(message)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_taken(descriptor: int, folder: Path) -> bool:
+    """Take a folder, and make sure that it was not renamed or removed the moment before."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.fstat(descriptor).st_ino == folder.stat().st_ino
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def _to_disk(file: IO[str]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _folder_to_disk(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def root_of(var: Path) -> Path:
+    """Return the folder of a state folder's runs."""
+    return var / "bulk"
+
+
+def list_runs(root: Path) -> list[Run]:
+    """Return the runs there are, oldest first."""
+    if not root.exists():
+        return []
+    folders = sorted(folder for folder in root.iterdir() if (folder / HEAD).exists())
+    return [_read(folder) for folder in folders if not folder.name.startswith(DRAFT)]
+
+
+def find_run(root: Path, name: str) -> Run:
+    """Return a run; raise `Refused` where there is none of that name."""
+    runs_by_name = {run.name: run for run in list_runs(root)}
+    if name not in runs_by_name:
+        raise Refused(f"no run {name}: `earnest operate runs` lists those there are")
+    return runs_by_name[name]
+
+
+def _read(folder: Path) -> Run:
+    return Run(folder, json.loads((folder / HEAD).read_text("utf-8")))
+
+
+CHUNK = 1_000
+"""Commands handed in together."""
+
+WINDOW = 3_000
+"""Commands under way at once: the workers are never idle, and nobody else waits behind us long."""
+
+LOOK_S = 0.05
+AGAIN_S = 10.0
+"""After so long without any outcome what is under way is sent again: Redis may have lost it."""
+
+
+MAX_EXAMPLES = 5
+"""Orders named for each reason why one was refused."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of a run so far."""
+
+    outcomes: Counter[tuple[str, str | None]] = field(default_factory=Counter)
+    named: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    missing: int = 0
+
+    def add(self, receipt: Receipt) -> None:
+        """Count one outcome, and remember of each refusal a few orders."""
+        self.outcomes[receipt.outcome, receipt.reason] += 1
+        if receipt.reason and receipt.about and len(self.named[receipt.reason]) < MAX_EXAMPLES:
+            self.named[receipt.reason].append(receipt.about)
+
+    def shown(self) -> dict[str, Any]:
+        """Describe it for a program."""
+        rejections = {str(reason): count for (_, reason), count in self.outcomes.items() if reason}
+        return {
+            "applied": self.outcomes["applied", None],
+            "rejected": dict(sorted(rejections.items())),
+            "examples": {
+                reason: sorted(order_ids) for reason, order_ids in sorted(self.named.items())
+            },
+            "missing": self.missing,
+        }
+
+
+@dataclass(slots=True, kw_only=True)
+class Carrier:
+    """Carries one run out; what is done already, by whomever, is only counted.
+
+    It never gives up an order: after `patience_s` without any outcome it says what is missing,
+    and whoever continues the run begins with that.
+    """
+
+    client: Client
+    reader: Reader
+    progress: Progress
+    patience_s: float
+    again_s: float = AGAIN_S
+    tally: Tally = field(default_factory=Tally)
+    _under_way: dict[str, str] = field(default_factory=dict)
+    _unsent: dict[str, str] = field(default_factory=dict)
+    _heard_at: float = 0.0
+    _sent_at: float = 0.0
+
+    def carry(self, run: Run) -> Tally:
+        """Send every command of the plan that has no outcome, and wait until all have one."""
+        plan = run.commands()
+        self._heard_at = time.monotonic()
+        while self._fill(plan):
+            if self._go_on():
+                continue
+            if time.monotonic() - self._heard_at > self.patience_s:
+                self.tally.missing = len(self._under_way) + sum(1 for _ in plan)
+                break
+            time.sleep(LOOK_S)
+        return self.tally
+
+    def _fill(self, plan: Iterator[tuple[str, str]]) -> bool:
+        """Take more of the plan where there is room; False when nothing is left to do."""
+        if len(self._under_way) <= WINDOW - CHUNK:
+            next_commands = dict(islice(plan, CHUNK))
+            self._under_way |= next_commands
+            self._unsent |= next_commands
+        return bool(self._under_way)
+
+    def _go_on(self) -> bool:
+        """Hear what has an outcome and send what has none; False where nothing has changed."""
+        try:
+            return self._hear() + self._send() > 0
+        except TransientError:
+            # A server is away, or so much is waiting that nothing is taken in: it is tried again.
+            return False
+
+    def _hear(self) -> int:
+        receipts = self.reader.outcomes(self._under_way)
+        for command_id, receipt in receipts.items():
+            del self._under_way[command_id]
+            self._unsent.pop(command_id, None)
+            self.tally.add(receipt)
+        self.progress.add(len(receipts))
+        if receipts:
+            self._heard_at = time.monotonic()
+        return len(receipts)
+
+    def _send(self) -> int:
+        now = time.monotonic()
+        if now - max(self._heard_at, self._sent_at) > self.again_s:
+            self._unsent = dict(self._under_way)
+        count = len(self._unsent)
+        if count:
+            self._sent_at = now
+            self.client.submit_many(self._unsent.values())
+            self._unsent = {}
+        return count

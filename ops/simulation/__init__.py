@@ -1,0 +1,1 @@
+"""Simulation: the rules on simulated time, and a pipeline held against them."""

@@ -1,0 +1,146 @@
+"""Terminal: tables and progress for whoever watches, lines and instants as people give them.
+
+Tables are plain text in columns that line up, whatever script it is in.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import unicodedata
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+
+from models.fields import parse_instant
+from ops.errors import Refused
+
+Cell = str | int | None
+GAP = "  "
+WIDE = "WF"
+"""The classes of East Asian width that take two columns of a terminal."""
+
+UNSEEN = ("Mn", "Me", "Cf", "Cc")
+"""The categories of characters that take none."""
+
+
+STEERING = ("Cc", "Zl", "Zp")
+"""The categories of characters that end a line or command a terminal."""
+
+
+def width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    return sum(map(_columns, text))
+
+
+def _columns(character: str) -> int:
+    if unicodedata.category(character) in UNSEEN:
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in WIDE else 1
+
+
+def fit(text: str, columns: int) -> str:
+    """Shorten a text to so many columns, with an ellipsis where something is missing."""
+    if width(text) <= columns:
+        return text
+    prefix = ""
+    for character in text:
+        if width(prefix + character) >= columns:
+            break
+        prefix += character
+    return prefix + "…"
+
+
+def draw(title: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """Draw a table; columns of numbers stand flush right, None is a dash."""
+    body_rows = [tuple(row) for row in rows]
+    right_aligned = [
+        all(isinstance(row[n], int | None) for row in body_rows) and bool(body_rows)
+        for n in range(len(heads))
+    ]
+    cells = [tuple(map(_text, row)) for row in body_rows]
+    widths = [max(map(width, column)) for column in zip(heads, *cells, strict=True)]
+    lines = [_line(row, widths, right_aligned) for row in (heads, *cells)]
+    rule = GAP.join("-" * column_width for column_width in widths)
+    return "\n".join((title, lines[0], rule, *lines[1:]))
+
+
+def _text(cell: Cell) -> str:
+    if cell is None:
+        return "-"
+    return plain(f"{cell:,}" if isinstance(cell, int) else cell)
+
+
+def plain(text: str) -> str:
+    """Take from a text what would break its line or steer the terminal."""
+    return "".join(
+        character if unicodedata.category(character) not in STEERING else " " for character in text
+    )
+
+
+def _line(row: Sequence[str], widths: Sequence[int], right_aligned: Sequence[bool]) -> str:
+    padded = [
+        " " * (column_width - width(cell)) + cell
+        if is_right
+        else cell + " " * (column_width - width(cell))
+        for cell, column_width, is_right in zip(row, widths, right_aligned, strict=True)
+    ]
+    return GAP.join(padded).rstrip()
+
+
+MOST_SHOWN = 200
+"""Rows of a table for people; `--json` lists everything."""
+
+
+REDRAW_S = 0.1
+
+
+class Progress:
+    """One line on standard error that counts: redrawn on a terminal, once at the end elsewhere."""
+
+    def __init__(self, verb: str, total: int | None = None, *, quiet: bool = False) -> None:
+        """Start at nothing; `total` is how many there will be, where that is known."""
+        self.verb, self.done, self.quiet = verb, 0, quiet
+        self.of = "" if total is None else f" of {total}"
+        self.began = self.drawn = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
+        if self.quiet or (failure and not self.done):
+            return
+        took = time.monotonic() - self.began
+        end = "\r" if sys.stderr.isatty() else ""
+        print(f"{end}{self.done}{self.of} {self.verb} in {took:.1f} s", file=sys.stderr)
+
+    def add(self, count: int) -> None:
+        """Count more."""
+        self.done += count
+        now = time.monotonic()
+        if not self.quiet and sys.stderr.isatty() and now - self.drawn >= REDRAW_S:
+            self.drawn = now
+            print(f"\r{self.done}{self.of} {self.verb} …", end="", file=sys.stderr, flush=True)
+
+
+LINES = "utf-8-sig"
+"""UTF-8, with or without the mark that some editors put in front."""
+
+
+def open_lines(name: str) -> Any:  # noqa: ANN401 - a file, or what only looks like one
+    """Open a file of lines for reading, or standard input for `-`."""
+    if name == "-":
+        return open(sys.stdin.fileno(), encoding=LINES, errors="surrogateescape", closefd=False)
+    try:
+        return Path(name).open(encoding=LINES, errors="surrogateescape")
+    except OSError as error:
+        raise Refused(f"{name}: {error.strerror}") from None
+
+
+def instant(option: str, text: str) -> datetime:
+    """Read an instant that an option was given; raise `Refused`."""
+    try:
+        return parse_instant(text)
+    except ValueError as error:
+        raise Refused(f"{option}: {error}") from None

@@ -1,0 +1,1 @@
+"""Routes: one module for each subject of the HTTP interface and the ops page."""

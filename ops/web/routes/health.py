@@ -1,0 +1,91 @@
+"""Health: is the work being done, and can a command be taken in now; judged by work, not by pulse.
+
+`/readyz` is about this process: a load balancer stops sending where it says no. `/healthz` is about
+the pipeline: it says no while work is left undone, whoever's fault that is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from models.errors import TransientError
+from ops.web.dependencies import AtDesk, Desk
+from workers.database.migrations import is_current
+from workers.queries import monitoring
+
+router = APIRouter(tags=["operating"])
+
+OLDEST_COMMAND_S = 30.0
+"""A command that is unsettled for longer means that nobody settles, or not fast enough."""
+
+LATEST_DEADLINE_S = 60.0
+"""A deadline enforced later than this means that nobody makes time pass."""
+
+OLDEST_EVENT_S = 60.0
+"""An event unpublished for longer means that nobody carries."""
+
+
+class Health(BaseModel):
+    """Whether all is well, and what each check found."""
+
+    ok: bool
+    checks: dict[str, str]
+
+
+SHAPES: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "Not well."}}
+
+
+@router.get("/healthz", response_model=Health, responses=SHAPES, operation_id="get_health")
+def healthz(context: AtDesk) -> JSONResponse:
+    """Tell whether the pipeline does its work."""
+    return _answer(_work(context))
+
+
+@router.get("/readyz", response_model=Health, responses=SHAPES, operation_id="get_readiness")
+def readyz(context: AtDesk) -> JSONResponse:
+    """Tell whether this process can take a command in, durably, now."""
+    return _answer(_room(context))
+
+
+def _answer(checks: dict[str, str]) -> JSONResponse:
+    ok = all(status == "ok" for status in checks.values())
+    return JSONResponse({"ok": ok, "checks": checks}, 200 if ok else 503)
+
+
+def _work(context: Desk) -> dict[str, str]:
+    try:
+        queues = monitoring.queues(context.engine, context.client)
+        deadlines = monitoring.deadlines(context.store, context.now(), limit=1)
+        audit = monitoring.last_audit(context.engine)
+    except TransientError:
+        return {"database": "away"}
+    finding_count = len(audit["findings"]) if audit else 0
+    return {
+        "database": "ok",
+        "redis": "ok" if queues["redis"] == "up" else "away",
+        "commands": _within(queues["oldest_seconds"], OLDEST_COMMAND_S),
+        "deadlines": _within(deadlines["worst_overdue_seconds"], LATEST_DEADLINE_S),
+        "events": _within(queues["outbox"]["lag_seconds"], OLDEST_EVENT_S),
+        "books": "ok" if not finding_count else f"{finding_count} findings",
+    }
+
+
+def _within(delay_s: float, limit_s: float) -> str:
+    return "ok" if delay_s <= limit_s else f"{delay_s:.0f} s behind"
+
+
+def _room(context: Desk) -> dict[str, str]:
+    try:
+        schema = "ok" if is_current(context.engine) else "another version"
+    except TransientError:
+        return {"database": "away"}
+    return {
+        "database": "ok",
+        "schema": schema,
+        "intake": "ok" if context.intake.alive() else "stuck",
+        "room": "full" if context.intake.is_full() else "ok",
+    }

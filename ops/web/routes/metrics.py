@@ -1,0 +1,213 @@
+"""Metrics: the pipeline in numbers, read from the database and Redis when they are asked for.
+
+Nothing is counted in the processes themselves, so it makes no difference how many there are, how
+often they restart, or which of several web processes is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import redis
+from fastapi import APIRouter, Response
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.registry import Collector
+
+from models.errors import TransientError
+from ops.web.dependencies import AtDesk, Desk, Staff
+from ops.web.errors import documented
+from workers.database.engine import reading
+from workers.outbox import counters as event_counters
+from workers.outbox import streams as event_streams
+from workers.queries import monitoring
+from workers.queries.monitoring import Shown
+from workers.timestamps import SECOND_US
+
+router = APIRouter(tags=["operating"])
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+COUNTERS = (
+    ("earnest_commands_settled", "settled", "Outcomes on record.", ("kind", "outcome")),
+    ("earnest_commands_rejected", "rejected", "Refusals.", ("reason",)),
+    ("earnest_events_published", "events", "Events carried to the streams.", ("type",)),
+    ("earnest_reminders", "reminders", "Reminders sent.", ("recipient", "cause")),
+    ("earnest_deadlines_enforced", "deadlines", "Waits that time has ended.", ("state",)),
+)
+
+HISTOGRAMS = (
+    ("earnest_command_settle_seconds", "command_settle", "From receipt to outcome on record."),
+    ("earnest_command_end_to_end_seconds", "command_end_to_end", "From receipt to publication."),
+    ("earnest_deadline_lateness_seconds", "deadline_lateness", "From a deadline to its record."),
+    ("earnest_event_publish_seconds", "event_publish", "From record to publication."),
+)
+
+Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={
+        200: {"content": {TEXT: {"schema": {"type": "string"}}}},
+        **documented(401, 403, 422),
+    },
+    operation_id="get_metrics",
+)
+def metrics(context: AtDesk, _: Staff) -> Response:
+    """Write everything worth watching, in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(Pipeline(context))
+    return Response(generate_latest(registry), media_type=TEXT)
+
+
+class Pipeline(Collector):
+    """Reads the pipeline for one scrape."""
+
+    def __init__(self, context: Desk) -> None:
+        """Keep where to read."""
+        self.desk = context
+
+    def describe(self) -> list[Family]:
+        """Say nothing ahead of time: registering must not read the database."""
+        return []
+
+    def collect(self) -> Iterator[Family]:
+        """Read everything; while the database is away, say at least that."""
+        try:
+            families = list(self._families())
+        except TransientError:
+            yield gauge("earnest_up", "Whether this scrape could read the database.", 0)
+            return
+        yield gauge("earnest_up", "Whether this scrape could read the database.", 1)
+        yield from families
+
+    def _families(self) -> Iterator[Family]:
+        context = self.desk
+        with reading(context.engine) as connection:
+            totals = event_counters.read(connection)
+        yield from counters(totals)
+        yield from histograms(totals)
+        yield from queue_gauges(monitoring.queues(context.engine, context.client))
+        yield from deadline_gauges(monitoring.deadlines(context.store, context.now(), limit=1))
+        yield labelled("earnest_orders", "Orders.", "state", monitoring.states(context.engine))
+        balances = context.balances.read()
+        yield labelled("earnest_money_fen", "Money by account family.", "family", balances)
+        yield from debt_gauges("refunds", monitoring.refunds(context.engine))
+        yield from debt_gauges("payouts", monitoring.payouts(context.engine))
+        yield from standstill_gauges(monitoring.standstill(context.engine, context.now()))
+        yield from reader_gauges(readers(context))
+        yield from audit_gauges(monitoring.last_audit(context.engine))
+
+
+def counters(totals: Mapping[str, Mapping[str, int]]) -> Iterator[Family]:
+    """Write the running totals."""
+    for name, key, description, labels in COUNTERS:
+        family = CounterMetricFamily(name, description, labels=labels)
+        for label_values, count in sorted(totals.get(key, {}).items()):
+            family.add_metric(label_values.split("|"), count)
+        yield family
+
+
+def histograms(totals: Mapping[str, Mapping[str, int]]) -> Iterator[Family]:
+    """Write the distributions, each bucket with those below it."""
+    for name, key, description in HISTOGRAMS:
+        counts, cumulative, buckets = totals.get(f"{key}_le", {}), 0, []
+        for edge in (*(f"{edge:g}" for edge in event_counters.EDGES_S), "+Inf"):
+            cumulative += counts.get(edge, 0)
+            buckets.append((edge, float(cumulative)))
+        family = HistogramMetricFamily(name, description)
+        seconds = totals.get(f"{key}_sum_us", {}).get("", 0) / SECOND_US
+        family.add_metric([], buckets=buckets, sum_value=seconds)
+        yield family
+
+
+def queue_gauges(snapshot: Shown) -> Iterator[Family]:
+    """Write what waits."""
+    waiting = {name: queue["waiting"] for name, queue in snapshot["queues"].items()}
+    in_flight = {name: queue["in_flight"] for name, queue in snapshot["queues"].items()}
+    yield labelled("earnest_queue_messages", "Messages nobody has taken.", "queue", waiting)
+    yield labelled("earnest_queue_in_flight_messages", "Taken, not settled.", "queue", in_flight)
+    oldest_s, inbox, outbox = snapshot["oldest_seconds"], snapshot["inbox"], snapshot["outbox"]
+    yield gauge("earnest_redis_up", "Whether Redis answers.", snapshot["redis"] == "up")
+    yield gauge("earnest_queue_oldest_seconds", "Age of the oldest unsettled command.", oldest_s)
+    yield gauge("earnest_inbox_commands", "Accepted over HTTP, unsettled.", inbox["commands"])
+    yield gauge("earnest_inbox_oldest_seconds", "Age of the oldest.", inbox["oldest_seconds"])
+    yield gauge("earnest_workers_alive", "Workers heard of lately.", snapshot["workers_alive"])
+    yield gauge("earnest_outbox_events", "Recorded, not published.", outbox["events"])
+    yield gauge("earnest_outbox_lag_seconds", "Age of the oldest.", outbox["lag_seconds"])
+    yield gauge("earnest_quarantine_items", "What was no message.", snapshot["quarantine"])
+    yield gauge("earnest_dead_letters", "Commands nothing settles.", snapshot["dead_letters"])
+
+
+def readers(context: Desk) -> list[event_streams.Group]:
+    """Find who reads the streams; nobody is known while Redis is away."""
+    try:
+        return event_streams.groups(context.client, context.settings.retention)
+    except (TransientError, redis.RedisError):
+        return []
+
+
+def reader_gauges(consumer_groups: Sequence[event_streams.Group]) -> Iterator[Family]:
+    """Write how far each consumer group is."""
+    labels = ("stream", "group")
+    lag = GaugeMetricFamily("earnest_stream_group_lag", "Never taken.", labels=labels)
+    pending = GaugeMetricFamily("earnest_stream_group_pending", "Not settled.", labels=labels)
+    behind = GaugeMetricFamily("earnest_stream_group_behind", "Held back for it.", labels=labels)
+    for group in consumer_groups:
+        label_values = [group.stream, group.name]
+        lag.add_metric(label_values, group.lag)
+        pending.add_metric(label_values, group.pending)
+        behind.add_metric(label_values, group.behind)
+    yield from (lag, pending, behind)
+
+
+def deadline_gauges(deadlines: Shown) -> Iterator[Family]:
+    """Write what time will end."""
+    worst_overdue_s = deadlines["worst_overdue_seconds"]
+    yield labelled("earnest_deadlines_armed", "Orders that wait.", "state", deadlines["armed"])
+    yield gauge("earnest_deadlines_overdue", "Passed and not enforced.", deadlines["overdue"])
+    yield gauge("earnest_deadlines_overdue_seconds", "How late the worst is.", worst_overdue_s)
+
+
+def debt_gauges(kind: str, debts: Shown) -> Iterator[Family]:
+    """Write what is owed and has not left."""
+    description = f"{kind.capitalize()} not confirmed."
+    yield gauge(f"earnest_{kind}_waiting", description, debts["waiting"])
+    yield gauge(f"earnest_{kind}_waiting_fen", "What they come to.", debts["fen"])
+    yield gauge(f"earnest_{kind}_oldest_seconds", "Age of the oldest.", debts["oldest_seconds"])
+
+
+def standstill_gauges(standstill: Shown) -> Iterator[Family]:
+    """Write what only people can set in motion again; orders in arbitration count by state."""
+    stopped_clocks = standstill["clocks_stopped"]
+    overdue_arbitrations = standstill["arbitrations_overdue"]
+    yield gauge("earnest_clocks_stopped", "Orders whose clock stands still.", stopped_clocks)
+    yield gauge(
+        "earnest_arbitrations_overdue", "Undecided past their window.", overdue_arbitrations
+    )
+    yield gauge("earnest_creators_banned", "Creators under a ban.", standstill["creators_banned"])
+
+
+def audit_gauges(audit: Shown | None) -> Iterator[Family]:
+    """Write the last verdict on the books, once there is one."""
+    if audit is not None:
+        yield gauge("earnest_audit_findings", "Laws broken.", len(audit["findings"]))
+        yield gauge("earnest_audit_age_seconds", "Since the last audit.", audit["age_seconds"])
+        duration_s = audit["took_ms"] / 1000
+        yield gauge("earnest_audit_duration_seconds", "What it took.", duration_s)
+
+
+def gauge(name: str, description: str, value: float) -> Family:
+    """Write one number."""
+    return GaugeMetricFamily(name, description, value=float(value))
+
+
+def labelled(name: str, description: str, label: str, values: Mapping[str, Any]) -> Family:
+    """Write one number per label."""
+    family = GaugeMetricFamily(name, description, labels=[label])
+    for key, value in sorted(values.items()):
+        family.add_metric([key], float(value))
+    return family

@@ -1,0 +1,194 @@
+"""Orders: reading them over HTTP, one, many, or one with its history."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Path, Query
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from models.fields import instant_text, parse_instant
+from models.lifecycle import State
+from models.orders.order import Order
+from ops.order_views import describe
+from ops.web.auth import Caller
+from ops.web.dependencies import Asking, AtDesk, Desk
+from ops.web.errors import Problem, documented
+from workers.queries import order_lists, reader
+from workers.queries.order_filters import Wanted
+from workers.queries.order_lists import BadCursor
+from workers.queries.reader import Reader
+
+router = APIRouter(tags=["orders"])
+
+IDS = r"^[A-Za-z0-9_-]{1,64}$"
+OrderId = Annotated[str, Path(pattern=IDS, examples=["ord_20260302_0001"])]
+
+
+def _in_range(at: datetime) -> datetime:
+    if not FIRST_YEAR <= at.year <= LAST_YEAR:
+        message = "an instant of this age is wanted"
+        raise ValueError(message)
+    return at
+
+
+FIRST_YEAR, LAST_YEAR = 1970, 9000
+
+Moment = Annotated[
+    datetime,
+    BeforeValidator(parse_instant),
+    AfterValidator(_in_range),
+    WithJsonSchema({"type": "string", "format": "date-time"}),
+]
+
+
+class OrderShown(BaseModel):
+    """An order as it stands. Amounts are fen; instants are UTC."""
+
+    order_id: str
+    client_id: str
+    creator_id: str
+    status: State
+    reason: str | None
+    task_type: str
+    original_amount_fen: int
+    amount_fen: int
+    total_fen: int
+    deposit_fen: int
+    held_fen: int
+    balance_due_fen: int
+    placed_at: str
+    due_at: str | None
+    policy_version: str
+    sequence: int
+
+
+class OrderPage(BaseModel):
+    """Orders, the latest placed first; `next` is the cursor of the page after, or null.
+
+    An agency's page may be short, even empty: only without `next` it ends.
+    """
+
+    orders: list[OrderShown]
+    next: str | None
+
+
+class EventPage(BaseModel):
+    """What happened to an order, first to last, as it was published."""
+
+    events: list[dict[str, Any]]
+
+
+def shown(order: Order) -> dict[str, Any]:
+    """Describe an order for others."""
+    return {
+        "order_id": order.order_id,
+        "client_id": order.client_id,
+        "creator_id": order.creator_id,
+        **describe(order),
+        "task_type": order.task_type,
+        "placed_at": instant_text(order.placed_at),
+        "due_at": order.due_at and instant_text(order.due_at),
+        "policy_version": order.policy.version,
+        "sequence": order.sequence,
+    }
+
+
+class Filters(BaseModel):
+    """What orders are wanted; everything that is given must fit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    client: Annotated[str | None, Field(pattern=IDS)] = None
+    creator: Annotated[str | None, Field(pattern=IDS)] = None
+    status: State | None = None
+    placed_after: Annotated[Moment | None, Field(description="Later than this.")] = None
+    placed_before: Annotated[Moment | None, Field(description="Earlier than this.")] = None
+    cursor: Annotated[str | None, Field(max_length=200, description="`next` before.")] = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+@router.get(
+    "/orders",
+    response_model=OrderPage,
+    responses=documented(401, 403, 422, 503),
+    operation_id="list_orders",
+)
+def list_orders(
+    context: AtDesk, caller: Asking, filters: Annotated[Filters, Query()]
+) -> dict[str, Any]:
+    """List orders, a page at a time. A token for one party lists that party's orders only."""
+    order_filter = _within(caller, filters)
+    if order_filter is None:
+        return {"orders": [], "next": None}
+    try:
+        page = order_lists.page(
+            context.store, order_filter, cursor=filters.cursor, limit=filters.limit
+        )
+    except BadCursor as error:
+        raise Problem(422, str(error)) from None
+    return {"orders": [shown(order) for order in page.orders], "next": page.cursor}
+
+
+def _within(caller: Caller, filters: Filters) -> Wanted | None:
+    """Narrow what is wanted to what the caller may see; None where that is nothing."""
+    order_filter = Wanted(
+        client=filters.client,
+        creator=filters.creator,
+        state=filters.status,
+        placed_after=filters.placed_after,
+        placed_before=filters.placed_before,
+    )
+    if caller.sees_all():
+        return order_filter
+    grant = caller.grants[0] if caller.grants else None
+    if grant is None or grant.id is None:
+        return None
+    if grant.role == "client":
+        return (
+            replace(order_filter, client=grant.id)
+            if order_filter.client in (None, grant.id)
+            else None
+        )
+    if grant.role == "creator":
+        return (
+            replace(order_filter, creator=grant.id)
+            if order_filter.creator in (None, grant.id)
+            else None
+        )
+    if grant.role != "mcn":
+        raise Problem(403, "a service provider reads the orders that it serves one by one")
+    return replace(order_filter, mcn=grant.id)
+
+
+@router.get(
+    "/orders/{order_id}",
+    response_model=OrderShown,
+    responses=documented(401, 404, 422, 503),
+    operation_id="get_order",
+)
+def get_order(context: AtDesk, caller: Asking, order_id: OrderId) -> dict[str, Any]:
+    """Return one order."""
+    return shown(visible(context, caller, order_id))
+
+
+@router.get(
+    "/orders/{order_id}/events",
+    response_model=EventPage,
+    responses=documented(401, 404, 422, 503),
+    operation_id="get_order_events",
+)
+def get_events(context: AtDesk, caller: Asking, order_id: OrderId) -> dict[str, Any]:
+    """Return what happened to one order."""
+    visible(context, caller, order_id)
+    return {"events": [event.published() for event in Reader(context.store).timeline(order_id)]}
+
+
+def visible(context: Desk, caller: Caller, order_id: str) -> Order:
+    """Return an order; to those who have no part in it, it does not exist (`Problem` 404)."""
+    order = Reader(context.store).order(order_id)
+    if order is None or not caller.sees(order, reader.agency(context.store, order.creator_id)):
+        raise Problem(404, "no such order")
+    return order

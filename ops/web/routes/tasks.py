@@ -1,0 +1,112 @@
+"""Tasks over HTTP: the list that creators, agencies and operators read."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, ConfigDict, Field
+
+from models.lifecycle import State
+from models.orders.order import PublicStatus
+from ops.serializers import serialize_task
+from ops.web.auth import Caller
+from ops.web.dependencies import Asking, AtDesk
+from ops.web.errors import Fault, Problem, documented
+from ops.web.routes.orders import IDS, Moment
+from workers.queries import order_lists
+from workers.queries.order_filters import Wanted
+from workers.queries.order_lists import BadCursor
+
+router = APIRouter(tags=["tasks"])
+
+
+class TaskShown(BaseModel):
+    """A task. `status` is what people are shown, `state` and `reason` are precise."""
+
+    task_id: str
+    name: str
+    client_id: str
+    client_name: Annotated[str | None, Field(description="Of a registered client, else null.")]
+    creator_id: str
+    industry: str
+    amount_fen: Annotated[int, Field(description="The present quote.")]
+    created_at: str
+    expected_publish_at: str | None
+    status: PublicStatus
+    state: State
+    reason: str | None
+
+
+class TaskPage(BaseModel):
+    """Tasks, the latest first. A page may be short, even empty: only without `next` it ends."""
+
+    tasks: list[TaskShown]
+    next: Annotated[str | None, Field(description="The `cursor` of the page after, or null.")]
+
+
+class TaskFilters(BaseModel):
+    """What tasks are wanted; everything that is given must fit."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    creator: Annotated[str | None, Field(pattern=IDS)] = None
+    mcn: Annotated[
+        str | None, Field(pattern=IDS, description="Of all creators signed with it now.")
+    ] = None
+    status: PublicStatus | None = None
+    created_after: Annotated[Moment | None, Field(description="Later than this.")] = None
+    created_before: Annotated[Moment | None, Field(description="Earlier than this.")] = None
+    id: Annotated[str | None, Field(pattern=IDS, description="How ids begin.")] = None
+    cursor: Annotated[str | None, Field(max_length=200, description="`next` before.")] = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+@router.get(
+    "/tasks",
+    response_model=TaskPage,
+    responses=documented(401, 403, 422, 503),
+    operation_id="list_tasks",
+)
+def list_tasks(
+    context: AtDesk, caller: Asking, filters: Annotated[TaskFilters, Query()]
+) -> dict[str, Any]:
+    """List tasks, a page at a time: a creator's own, or those of an agency's creators.
+
+    Each task keeps its place, so page after page brings every one that was there at the first,
+    once; what is placed meanwhile stands before it.
+    """
+    order_filter = _within(caller, filters)
+    if order_filter is None:
+        return {"tasks": [], "next": None}
+    try:
+        page = order_lists.tasks(
+            context.engine, order_filter, cursor=filters.cursor, limit=filters.limit
+        )
+    except BadCursor as error:
+        fault = Fault(field="cursor", detail="`next` of a page is wanted")
+        raise Problem(422, str(error), errors=[fault]) from None
+    return {"tasks": [serialize_task(task) for task in page.tasks], "next": page.cursor}
+
+
+def _within(caller: Caller, filters: TaskFilters) -> Wanted | None:
+    """Narrow what is wanted to what the caller may see; None where that is nothing."""
+    order_filter = Wanted(
+        creator=filters.creator,
+        mcn=filters.mcn,
+        status=filters.status,
+        placed_after=filters.created_after,
+        placed_before=filters.created_before,
+        prefix=filters.id,
+    )
+    if caller.sees_all():
+        return order_filter
+    grant = caller.grants[0]
+    if grant.role == "creator" and order_filter.creator in (None, grant.id):
+        return replace(order_filter, creator=grant.id)
+    if grant.role == "mcn" and order_filter.mcn in (None, grant.id):
+        return replace(order_filter, mcn=grant.id)
+    if grant.role not in ("creator", "mcn"):
+        raise Problem(403, "task lists are for creators, agencies, operators and the platform")
+    return None

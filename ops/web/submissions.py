@@ -1,0 +1,350 @@
+"""Submissions: from the bytes of a request to commands that are durably kept, and handed on.
+
+One thread commits whatever requests have gathered, one hands it on. A commit costs the same for
+one command as for a thousand, so requests that come together are kept together. Whoever is
+answered is in the inbox; Redis only makes it quick.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import redis
+import structlog
+from fastapi import Request
+from sqlalchemy import Engine, func, select
+
+from models.commands import AnyCommand
+from models.commands.orders import PlaceOrder
+from models.commands.parsing import MAX_COMMAND_BYTES, Malformed, parse
+from models.errors import TransientError
+from models.orders import offers
+from models.policy import Policy
+from ops.web.auth import Caller
+from ops.web.errors import Fault, Problem
+from workers.database.engine import reading
+from workers.database.schema import inbox as inbox_table
+from workers.inbox import Admission, Knock, Row, admit
+from workers.queue import redelivery
+from workers.queue.messages import UNSIGNED
+from workers.queue.redis import COMMANDS, Keys
+from workers.queue.watermark import DoorClock
+from workers.signing import Keyring
+
+MOST_COMMANDS = 500
+"""Commands in one request."""
+
+LONGEST_BODY = 4 * 1024 * 1024
+"""Bytes of a request: five hundred commands with the longest briefs people write."""
+
+JSON = "application/json"
+BLANK = " \t\r\n"
+
+_DECODER = json.JSONDecoder(
+    # Numbers are read where commands are; here a hostile one may not cost anything.
+    parse_int=lambda _: 0,
+    parse_float=lambda _: 0.0,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a request asks: the commands, ready for the inbox, and whether it was a list."""
+
+    knocks: list[Knock]
+    listed: bool
+
+
+async def read_bytes(request: Request, max_bytes: int = LONGEST_BODY) -> bytes:
+    """Read a request's body; raise `Problem` 415 or 413.
+
+    A type that forms cannot send: so no page from elsewhere can make a browser ask for it.
+    """
+    content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if content_type != JSON:
+        raise Problem(415, f"Content-Type: {JSON} is wanted")
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > max_bytes:
+            raise Problem(413, f"a body of at most {max_bytes} bytes is wanted")
+    return bytes(body)
+
+
+def read_body(raw: bytes, caller: Caller, policy: Policy, now: Callable[[], datetime]) -> Body:
+    """Read commands; raise `Problem` that names every field that is wrong, in every command."""
+    texts, is_list = _split(raw)
+    parsed_commands: list[tuple[str, AnyCommand]] = []
+    faults: list[Fault] = []
+    for position, text in enumerate(texts):
+        index = position if is_list else None
+        try:
+            command = parse(text)
+        except Malformed as error:
+            faults.extend(faults_of(error, index))
+            continue
+        order_fault = (
+            offers.fault(command, policy, now()) if isinstance(command, PlaceOrder) else None
+        )
+        if order_fault is not None:
+            faults.extend(faults_of(Malformed(order_fault, command.id), index))
+        parsed_commands.append((text, command))
+    if faults:
+        raise Problem(422, "; ".join(map(_said, faults[:5])), errors=faults)
+    _check_senders([command for _, command in parsed_commands], caller, is_list=is_list)
+    return Body(
+        [Knock(command.id, command.fingerprint(), text) for text, command in parsed_commands],
+        is_list,
+    )
+
+
+def _split(raw: bytes) -> tuple[list[str], bool]:
+    """Cut a body into the texts of its commands, each as its sender wrote it."""
+    try:
+        text = raw.decode("utf-8").strip(BLANK)
+        if not text.startswith("["):
+            _, end = _DECODER.raw_decode(text)
+            texts, is_list = [text], False
+        else:
+            texts, end = _elements(text)
+            is_list = True
+    except (ValueError, RecursionError):
+        raise Problem(400, "the body is not JSON") from None
+    if text[end:].strip(BLANK):
+        raise Problem(400, "the body is more than one JSON value")
+    return texts, is_list
+
+
+def _elements(text: str) -> tuple[list[str], int]:
+    texts: list[str] = []
+    position = _skip(text, 1)
+    if text[position : position + 1] == "]":
+        raise Problem(422, "commands: at least one is wanted", errors=[_NONE])
+    while True:
+        if len(texts) == MOST_COMMANDS:
+            raise Problem(413, _MANY.detail, errors=[_MANY])
+        _, end = _DECODER.raw_decode(text, position)
+        texts.append(text[position:end])
+        position = _skip(text, end)
+        separator, position = text[position : position + 1], _skip(text, position + 1)
+        if separator == "]":
+            return texts, position
+        if separator != ",":
+            raise ValueError
+
+
+_NONE = Fault(field="commands", detail="at least one is wanted")
+_MANY = Fault(field="commands", detail=f"at most {MOST_COMMANDS} in one request")
+
+
+def _skip(text: str, position: int) -> int:
+    while text[position : position + 1] in BLANK and position < len(text):
+        position += 1
+    return position
+
+
+def faults_of(error: Malformed, index: int | None) -> Iterator[Fault]:
+    """Name each field that is wrong with a command; raise `Problem` 413 where it is too long."""
+    if error.detail.startswith("command: longer"):
+        prefix = "" if index is None else f"command {index}: "
+        raise Problem(413, f"{prefix}at most {MAX_COMMAND_BYTES} bytes are wanted")
+    for line in error.detail.split("; "):
+        field, separator, detail = line.partition(": ")
+        field_and_detail = (field, detail) if separator else ("command", line)
+        yield Fault(
+            field=field_and_detail[0], detail=field_and_detail[1], index=index, id=error.command_id
+        )
+
+
+def _said(fault: Fault) -> str:
+    prefix = "" if fault.index is None else f"command {fault.index}, "
+    return f"{prefix}{fault.field}: {fault.detail}"
+
+
+def _check_senders(commands: list[AnyCommand], caller: Caller, *, is_list: bool) -> None:
+    """Refuse commands that claim to come from somebody their sender cannot speak for."""
+    faults = [
+        Fault(
+            field="by",
+            detail=f"this token does not speak for {command.by.role} {command.by.id}",
+            index=position if is_list else None,
+            id=command.id,
+        )
+        for position, command in enumerate(commands)
+        if not caller.may_say(command.by)
+    ]
+    if faults:
+        raise Problem(403, "; ".join(map(_said, faults[:5])), errors=faults)
+
+
+log = structlog.get_logger()
+
+
+TOGETHER = 5_000
+"""Commands kept in one commit."""
+
+
+LOAD_POLL_INTERVAL_S = 0.25
+"""How often the door's clock is compared with, and the load measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much may wait before senders are told to come back: unsettled, queued, in hand."""
+
+    unsettled: int = 100_000
+    queued: int = 200_000
+    in_hand: int = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class PendingSubmission:
+    """The commands of one request, and the promise of their fate."""
+
+    knocks: Sequence[Knock]
+    fate: Future[Admission] = field(default_factory=Future)
+
+
+class Intake:
+    """Takes commands in. `admit` may be called by any number of requests at once."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        client: redis.Redis,
+        limits: Limits | None = None,
+        keys: Keyring = UNSIGNED,
+    ) -> None:
+        """Prepare; raise `Unavailable` while the door's clock cannot be read.
+
+        What is carried is signed with `keys`: who asks was checked at the door.
+        """
+        self.keys = keys
+        self.engine, self.client, self.limits = engine, client, limits or Limits()
+        self.clock = DoorClock(client)
+        self.unsettled = self.queued = self.in_hand = 0
+        self.busy_since: float | None = None
+        self._requests: queue.SimpleQueue[PendingSubmission | None] = queue.SimpleQueue()
+        self._kept: queue.SimpleQueue[list[Row] | None] = queue.SimpleQueue()
+        self._threads = [
+            threading.Thread(target=self._keep, name="keep", daemon=True),
+            threading.Thread(target=self._carry, name="carry", daemon=True),
+        ]
+
+    def start(self) -> None:
+        """Begin to keep and to carry."""
+        self._look()
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self) -> None:
+        """Finish what is in hand; what was kept and not carried, the scheduler's sweep carries."""
+        self._requests.put(None)
+        for thread in self._threads:
+            thread.join(timeout=10)
+
+    def alive(self) -> bool:
+        """Tell whether both threads live, and no commit has been under way for long."""
+        busy_since = self.busy_since
+        is_stuck = busy_since is not None and time.monotonic() - busy_since > STUCK_S
+        return not is_stuck and all(thread.is_alive() for thread in self._threads)
+
+    def is_full(self) -> bool:
+        """Tell whether so much waits that more would only wait longer."""
+        limits = self.limits
+        return (
+            self.unsettled > limits.unsettled
+            or self.queued > limits.queued
+            or self.in_hand > limits.in_hand
+        )
+
+    async def admit(self, knocks: Sequence[Knock]) -> Admission:
+        """Keep commands, all or none; raise `Unavailable` when nothing was kept."""
+        request = PendingSubmission(knocks)
+        self.in_hand += len(knocks)
+        try:
+            self._requests.put(request)
+            # Shielded: a request that is given up would take its promise back from the thread
+            # that is about to keep it, and that thread from everybody else.
+            return await asyncio.shield(asyncio.wrap_future(request.fate))
+        finally:
+            self.in_hand -= len(knocks)
+
+    def _keep(self) -> None:
+        while (request := self._requests.get()) is not None:
+            requests, command_count = [request], len(request.knocks)
+            while command_count < TOGETHER and not self._requests.empty():
+                next_request = self._requests.get()
+                if next_request is None:
+                    self._requests.put(None)
+                    break
+                requests.append(next_request)
+                command_count += len(next_request.knocks)
+            self.busy_since = time.monotonic()
+            self._settle(requests)
+            self.busy_since = None
+        self._kept.put(None)
+
+    def _settle(self, requests: list[PendingSubmission]) -> None:
+        try:
+            admissions, rows = admit(
+                self.engine, self.clock.take, [request.knocks for request in requests]
+            )
+        except TransientError as error:
+            self._refuse(requests, error)
+        except Exception as error:  # noqa: BLE001 - one request's fault is not its neighbours'
+            if len(requests) == 1:
+                self._refuse(requests, error)
+            else:
+                for request in requests:
+                    self._settle([request])
+        else:
+            self._kept.put(rows)
+            self.unsettled += len(rows)
+            for request, admission in zip(requests, admissions, strict=True):
+                request.fate.set_result(admission)
+
+    def _refuse(self, requests: list[PendingSubmission], error: Exception) -> None:
+        log.warning("intake.failed", requests=len(requests), error=str(error)[:300])
+        for request in requests:
+            request.fate.set_exception(error)
+
+    def _carry(self) -> None:
+        measured_at = time.monotonic()
+        while True:
+            try:
+                rows = self._kept.get(timeout=LOAD_POLL_INTERVAL_S)
+            except queue.Empty:
+                rows = []
+            if rows is None:
+                return
+            try:
+                redelivery.hand_in(self.client, rows, self.keys)
+            except TransientError as error:
+                # They are safe where they are: the scheduler's sweep hands them in later.
+                log.warning("intake.not_carried", commands=len(rows), error=str(error)[:300])
+            if time.monotonic() - measured_at >= LOAD_POLL_INTERVAL_S:
+                self._look()
+                measured_at = time.monotonic()
+
+    def _look(self) -> None:
+        try:
+            if self.clock.look():
+                self.queued = int(self.client.llen(Keys(COMMANDS).waiting))
+            with reading(self.engine) as connection:
+                query = select(func.count()).select_from(inbox_table)
+                self.unsettled = int(connection.execute(query).scalar_one())
+        except (redis.RedisError, TransientError) as error:
+            log.warning("intake.blind", error=str(error)[:300])
+
+
+STUCK_S = 30.0
+"""A commit that takes longer than this is not coming back."""
