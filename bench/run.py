@@ -11,22 +11,22 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import (
-    against,
+from bench import peer_environments
+from bench.measures import (
+    bulk_extend,
+    command_cost,
     deadlines,
     export,
-    extend,
     latency,
     memory,
-    path,
-    reads,
-    sizes,
+    storage,
+    task_list_pages,
     throughput,
 )
-from bench.amounts import QUICK, TINY, WHOLE, Size
-from bench.latency import percentile
+from bench.measures.latency import percentile
+from bench.presets import QUICK, TINY, WHOLE, Size
 from ops import terminal
-from tests.servers import postgres_binaries
+from tests.support.servers import postgres_binaries
 
 Figures = dict[str, Any]
 
@@ -48,6 +48,7 @@ PARTS = (
 
 PARTS_IN_SHORT = ("throughput", "peers", "latency", "deadlines", "memory", "growth")
 """What is measured in three minutes; the others where they are asked for."""
+
 
 TITLES = {
     "path": "Time of one command",
@@ -73,7 +74,7 @@ def main() -> int:
         QUICK if options.quick else TINY if options.tiny else WHOLE,
     )
     if options.plots:
-        against.draw(figures, options.plots.resolve())
+        peer_environments.draw(figures, options.plots.resolve())
     if options.json:
         print(json.dumps(figures, indent=2))
     else:
@@ -85,9 +86,11 @@ def measure(parts: Sequence[str], size: Size) -> Figures:
     """Take the measurements one after the other, with nothing beside them."""
     rates: dict[str, float] = {}
     measurements: dict[str, Callable[[], Figures]] = {
-        "path": lambda: {database: path.figures(database, size.orders) for database in databases()},
+        "path": lambda: {
+            database: command_cost.figures(database, size.orders) for database in databases()
+        },
         "sizes": lambda: {
-            database: sizes.figures(database, size.orders) for database in databases()
+            database: storage.figures(database, size.orders) for database in databases()
         },
         "latency": lambda: delays(size),
         "deadlines": lambda: due(size),
@@ -97,10 +100,11 @@ def measure(parts: Sequence[str], size: Size) -> Figures:
             database: export.figures(database, size.exported) for database in databases()
         },
         "extend": lambda: {
-            database: extend.figures(database, size.extended) for database in databases()
+            database: bulk_extend.figures(database, size.extended) for database in databases()
         },
         "reads": lambda: {
-            database: reads.pages(database, size.listed, size.readings) for database in databases()
+            database: task_list_pages.pages(database, size.listed, size.readings)
+            for database in databases()
         },
     }
     if "throughput" in parts:
@@ -147,8 +151,8 @@ def rates_of_peers(size: Size) -> dict[str, float]:
     if "postgresql" not in databases():
         return {}
     rates = {}
-    for peer in (against.CELERY, against.DBOS, against.PROCRASTINATE):
-        version, rate = against.measure(peer, size.peer_orders)
+    for peer in (peer_environments.CELERY, peer_environments.DBOS, peer_environments.PROCRASTINATE):
+        version, rate = peer_environments.measure(peer, size.peer_orders)
         rates[version] = tell(version, round(rate))
     return rates
 
@@ -253,7 +257,9 @@ def show(figures: Figures) -> None:
     for database, values in figures.get("reads", {}).items():
         print(
             terminal.draw(
-                f"Task lists on {database}", ("who asks", *reads.SAID), reads.told(values)
+                f"Task lists on {database}",
+                ("who asks", *task_list_pages.SAID),
+                task_list_pages.told(values),
             )
         )
 

@@ -67,6 +67,7 @@ def replay(events: Iterable[Event], policy_of: Callable[[str], Policy]) -> Order
 
 Changes = dict[str, Any]
 
+
 FRESH: Changes = {
     "reason": None,
     "reminded": None,

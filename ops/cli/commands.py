@@ -293,6 +293,7 @@ postings  the money that moved, each with the event that moved it
 Amounts are whole fen. Instants are UTC: ISO 8601 as text, timestamps with microseconds in Parquet.
 """
 
+
 EXPORT_PROMISES = """\
 Going on. With --output, the same command goes on where an interrupted one ended, also after
 kill -9: FILE.cursor, or _cursor.json in a folder of Parquet, says up to where every row is there
@@ -313,11 +314,13 @@ then; one placed meanwhile may be left out. Because orders change, a finished ex
 gone on with: begin another.
 """
 
+
 ARCHIVE = """\
 Put away orders that ended long ago: they leave the tables that everything else looks through, with
 their events, postings and settled debts. The scheduler does the same, a batch at a time, once an
 order has ended EARNEST_ARCHIVE_AFTER ago. Without --yes nothing is changed.
 """
+
 
 ARCHIVE_PROMISES = """\
 What stays: orders with a refund or a payout that is not confirmed, with a forfeited deposit for
@@ -443,8 +446,13 @@ def tasks(settings: Settings, options: argparse.Namespace) -> int:
 
 Declare = Callable[[str, Run, str], Word]
 
+
 OPERATE = "use an operator's power on one order or many; shows what would happen, --yes does it"
+
+
 EXTEND = "give orders more time: short for `operate extend`"
+
+
 TRAIL = "who used an operator's power, when, why, and what it changed"
 
 

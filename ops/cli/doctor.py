@@ -26,9 +26,13 @@ from workers.timestamps import SECOND_US
 
 State = Literal["ok", "warn", "fail"]
 
+
 OLDEST_REDIS = (6, 2)
+
+
 SKEW_WARN_S, SKEW_FAIL_S = 0.5, 5.0
 """Beyond the first, what people read is off; beyond the second, leases and ages make no sense."""
+
 
 DISK_WARN, DISK_FAIL = 1_000_000_000, 100_000_000
 """Bytes that should be free where the state is kept."""

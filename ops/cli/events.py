@@ -24,7 +24,10 @@ from workers.settings import Settings
 LISTEN_MS = 1_000
 """How long one call listens; below the socket's own patience."""
 
+
 PAGE = 500
+
+
 HEADS = ("stream", "group", "consumers", "not taken", "not settled", "oldest", "")
 
 

@@ -35,6 +35,7 @@ from workers.settings import Settings
 CHUNK = 5_000
 """Commands read, sent and waited for at a time."""
 
+
 LOOK_S = 0.05
 
 

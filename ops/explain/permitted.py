@@ -32,14 +32,18 @@ from workers.timestamps import MICROSECOND
 
 Account = dict[str, Any]
 
+
 SOMEBODY = "-"
 """In a trial, the name of an operator or of the payment side: the rules do not care."""
+
 
 OBVIOUS = frozenset({Reason.WRONG_STATE, Reason.CLOCK_RUNNING, Reason.NOTHING_TO_RESTORE})
 """Refusals of what nobody would ask: there is no work, pause or revision that it could be about."""
 
+
 LASTING = ("left", "not_before", "not_after")
 """Terms that say why something is refused, or from when it is not."""
+
 
 ACTED = frozenset(
     get_args(kind.model_fields["kind"].annotation)[0] for kind in get_args(get_args(Acted)[0])
@@ -289,7 +293,10 @@ _TERMS: dict[str, Callable[[Order, Creator, datetime], Terms]] = {
 
 Body = dict[str, Any]
 
+
 LINK = "https://example.com/"
+
+
 ID = "only-a-trial"
 
 

@@ -33,7 +33,10 @@ from ops.web.routes import tasks as task_routes
 from workers.settings import Settings
 
 LOOK_S = 0.05
+
+
 GRACE_S = 5
+
 
 log = structlog.get_logger()
 

@@ -26,6 +26,7 @@ from workers.timestamps import instant
 LOOK_S = 0.02
 """How often those who wait are looked for, all of them in one query."""
 
+
 Standing = dict[str, Any]
 
 
@@ -159,6 +160,8 @@ def _is_settled(command_status: Standing | None) -> bool:
 
 
 KEPT = 300
+
+
 PACE_S = 1.0
 
 

@@ -11,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from ops.local.up import Formation
-from tests.servers import missing
+from tests.support.servers import missing
 from workers.settings import Settings
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")

@@ -9,13 +9,14 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from ops.local.up import Formation
-from tests.integration import letters
+from tests.support import sample_commands
 from workers.database.engine import open_database
 from workers.processing.failures import bury
 from workers.queue.messages import Received
 from workers.timestamps import from_us, now_us
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
+
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}} \u202egnp.exe"
 
@@ -33,9 +34,19 @@ def hand_in(address: str, *commands: dict[str, Any]) -> None:
 def played(up: Formation) -> None:
     """Let an order be placed, paid for and accepted, and another with a hostile name."""
     address = (up.settings.var / "web.json").read_text().split('"')[3]
-    deposit = letters.pay("pay_1", {"o1": 10_500})
-    orders = (letters.place("o1"), deposit, letters.accept("o1"), letters.accept("o1"))
-    hand_in(address, *letters.admit(), *orders, letters.place("o2", name=HOSTILE, brief=HOSTILE))
+    deposit = sample_commands.pay("pay_1", {"o1": 10_500})
+    orders = (
+        sample_commands.place("o1"),
+        deposit,
+        sample_commands.accept("o1"),
+        sample_commands.accept("o1"),
+    )
+    hand_in(
+        address,
+        *sample_commands.admit(),
+        *orders,
+        sample_commands.place("o2", name=HOSTILE, brief=HOSTILE),
+    )
 
 
 def test_numbers_move_while_commands_come_in(page: Page, address: str) -> None:
@@ -43,7 +54,7 @@ def test_numbers_move_while_commands_come_in(page: Page, address: str) -> None:
     rate_tile = page.locator(".tile").filter(has_text="Settled per second").locator(".under")
     expect(rate_tile).to_contain_text("in all")
     old_rate = rate_tile.inner_text()
-    hand_in(address, *letters.admit())
+    hand_in(address, *sample_commands.admit())
     expect(rate_tile).not_to_have_text(old_rate, timeout=10_000)
     expect(page.locator("#health")).to_contain_text("All is well")
     expect(page.locator(".chart")).to_be_visible()

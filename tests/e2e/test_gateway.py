@@ -18,7 +18,7 @@ import redis
 from sqlalchemy import func, select
 
 from ops.local.up import Formation
-from tests.patience import eventually
+from tests.support.concurrency import eventually
 from workers.database import schema
 from workers.database.engine import open_database, reading
 from workers.database.schema import inbox
@@ -26,8 +26,12 @@ from workers.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
+
 TEN_THOUSAND = 10_000
+
+
 BATCH = 250
+
 
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"

@@ -22,8 +22,8 @@ from models.policy import Policy, read_policy
 from ops.local.up import Formation, command
 from ops.simulation.replay import LONG_AFTER, foresee
 from ops.simulation.simulate import Step
-from tests.e2e.stories import PLOTS, Stories
-from tests.patience import eventually
+from tests.e2e.order_journeys import PLOTS, Stories
+from tests.support.concurrency import eventually
 from workers.client import Client
 from workers.database import schema
 from workers.database.engine import open_database, reading
@@ -37,6 +37,7 @@ from workers.timestamps import from_us, to_us
 
 ORDERS = 6 * len(PLOTS)
 
+
 WINDOWS = dict.fromkeys(
     (
         "first_work_window",
@@ -47,6 +48,8 @@ WINDOWS = dict.fromkeys(
     ),
     "PT8S",
 )
+
+
 POLICY = {
     **WINDOWS,
     "production_grace": "PT1S",
@@ -64,16 +67,23 @@ POLICY = {
     "nudge_interval": "PT0S",
 }
 
+
 SEVERAL = (
     "migrate",
     *(f"{kind}.{n}" for kind in ("worker", "relay", "scheduler") for n in (1, 2)),
 )
 """Everything twice, as on two machines: the books must not show it."""
 
+
 # A sender that has seen no outcome for so long sends again; a dead worker is noticed later.
 RESEND_SECONDS = 3.0
+
+
 LOOK_SECONDS = 0.05
+
+
 MOST_SECONDS = 60.0
+
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(240)]
 

@@ -11,14 +11,16 @@ from random import Random
 from typing import Any, Literal, TypedDict
 
 from ops.local.process import Program
-from tests.fault.arena import Arena, Plan, empty_redis, kill_postgres
-from tests.fault.corpus import corpus
-from tests.fault.plots import Ask
-from tests.fault.proxy import Weather
+from tests.fault.bad_messages import corpus
+from tests.fault.processes.order_lives import Ask
+from tests.fault.processes.proxy import Weather
+from tests.fault.processes.stack import Arena, Plan, empty_redis, kill_postgres
 from workers.queue.redis import COMMANDS, Keys
 from workers.timestamps import SECOND_US, now_us
 
 Blow = Callable[[Arena, Random], None]
+
+
 What = Literal["blows", "commands", "deadlines"]
 
 
@@ -30,6 +32,7 @@ class Counted(TypedDict):
 
 
 RESEND_US = 2 * SECOND_US
+
 
 BOTH = ("sqlite", "postgresql")
 
@@ -82,6 +85,8 @@ def in_hand(arena: Arena) -> set[bytes]:
 
 
 TRIES = 300
+
+
 FREEZE_S = 17.0
 """Longer than a worker's heartbeat, which is 15 s."""
 
@@ -196,7 +201,8 @@ def by_wrong_clock(name: str, seconds: int) -> Callable[[Program], Program]:
     def swap(program: Program) -> Program:
         if program.name != name:
             return program
-        argv = (*program.argv[:3], "tests.fault.shifted", str(seconds), *program.argv[4:])
+        shifted_clock = "tests.fault.processes.shifted_clock"
+        argv = (*program.argv[:3], shifted_clock, str(seconds), *program.argv[4:])
         return replace(program, argv=argv)
 
     return swap
@@ -215,13 +221,25 @@ def crowded(schedulers: int) -> Trouble:
 
 
 WIPED = Plan(resend_us=RESEND_US)
+
+
 PROXIED = Plan(proxied=True)
+
+
 LATER = (8.0, 8.0)
+
+
 CALM = (5.0, 5.0)
+
+
 EACH: Counted = {"trials": 1, "counted": "commands"}
+
+
 DUE: Counted = {"trials": 1, "counted": "deadlines"}
 
+
 CROWD = 3_000
+
 
 TROUBLES = (
     Trouble("kill -9 a worker", kill("worker"), trials=25),

@@ -19,18 +19,31 @@ from tempfile import TemporaryDirectory
 import structlog
 
 from ops.terminal import draw
-from tests import servers
-from tests.fault import control, every_call
-from tests.fault.checker import Fault, Kind
+from tests.fault.calls import every_call
+from tests.fault.checks.checker import Fault, Kind
+from tests.fault.control import experiment
 from tests.fault.faults import BOTH, TROUBLES, Trouble
 from tests.fault.trial import Verdict, endure
+from tests.support import servers
 
 HEADS = ("fault", "database", "trials", "lost", "twice", "early", "wrong", "late s", "recovery s")
+
+
 KINDS: tuple[Kind, ...] = ("lost", "twice", "early", "wrong")
+
+
 EVERY_CALL = "each call fails in turn"
+
+
 SEED = 20_260_302
+
+
 QUIET = 50
+
+
 SHOWN = 5
+
+
 MOMENTS = 20
 """Kinds of moments at which every call fails; there are about 65, and `--trials 100` tries all."""
 
@@ -56,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"control, {name}: {', '.join(laws) or 'survived'}")
     has_faults = any(verdict.faults for verdict in verdicts)
     control_survived = any(
-        not laws for name, laws in broken_laws.items() if name != control.NOTHING
+        not laws for name, laws in broken_laws.items() if name != experiment.NOTHING
     )
     return 1 if has_faults or control_survived else 0
 
@@ -169,10 +182,10 @@ def _controls(options: argparse.Namespace, pool: ThreadPoolExecutor) -> dict[str
 
     def suffered(name: str) -> list[str]:
         with TemporaryDirectory(prefix="earnest-control-") as folder:
-            faults = control.suffer(name, Path(folder), options.seed)
+            faults = experiment.suffer(name, Path(folder), options.seed)
         return sorted({f"{fault.kind}: {fault.law}" for fault in faults})
 
-    return dict(zip(control.CONTROLS, pool.map(suffered, control.CONTROLS), strict=True))
+    return dict(zip(experiment.CONTROLS, pool.map(suffered, experiment.CONTROLS), strict=True))
 
 
 if __name__ == "__main__":

@@ -18,12 +18,11 @@ from models.commands.parsing import parse
 from models.policy import Policy
 from ops.simulation.replay import read_steps, shifted
 from ops.simulation.simulate import Step
-from tests.doors import FixedDoor
-from tests.fault.checker import Fault, check
-from tests.fault.evidence import Delivery, Submission, read_evidence
-from tests.fault.journey import SCENARIOS
-from tests.fault.oracle import books, replayed
-from tests.waking import pass_time
+from tests.fault.calls.in_process_pipeline import SCENARIOS
+from tests.fault.checks.checker import Fault, check
+from tests.fault.checks.collected import Delivery, Submission, read_evidence
+from tests.fault.checks.model import books, replayed
+from tests.support.clocks import FixedDoor, pass_time
 from workers.database.engine import open_database
 from workers.database.migrations import migrate
 from workers.database.repository import Store
@@ -34,8 +33,13 @@ from workers.timestamps import MICROSECOND, to_us
 
 pytestmark = pytest.mark.fault
 
+
 POLICY = Policy()
+
+
 LONG_AGO = datetime.now(UTC) - timedelta(days=90)
+
+
 STORIES = (
     *("merged_one_forfeited", "reinstated", "nobody_accepts", "declined"),
     "settled_with_agency",
@@ -121,8 +125,13 @@ def case(good: Path, tmp_path: Path) -> Iterator[Case]:
 
 Corruption = Callable[[Case], object]
 
+
 ONE_ORDER = "(SELECT order_id FROM orders ORDER BY order_id LIMIT 1)"
+
+
 FORFEIT = "(SELECT position FROM events WHERE type = 'order.forfeited' ORDER BY position LIMIT 1)"
+
+
 DEADLINE = "caused_by LIKE 'deadline:%' AND type = 'order.expired'"
 
 

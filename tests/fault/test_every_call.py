@@ -5,16 +5,18 @@ from __future__ import annotations
 import pytest
 
 from models.policy import Policy
-from tests import servers
-from tests.fault.every_call import Tally, disturb, ground, worth_trying
+from tests.fault.calls.call_counter import Mode
+from tests.fault.calls.every_call import Tally, disturb, ground, worth_trying
+from tests.fault.calls.in_process_pipeline import NAMES, Pipeline, moments
 from tests.fault.faults import BOTH
-from tests.fault.journey import NAMES, Pipeline, moments
-from tests.fault.tripwire import Mode
+from tests.support import servers
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
 
+
 MOMENTS = 10
 """How many kinds of moments are disturbed here; `python -m tests.fault.run` disturbs all."""
+
 
 DATABASES = [
     pytest.param(database, marks=[pytest.mark.postgres] if database == "postgresql" else [])

@@ -1,4 +1,4 @@
-"""Proxy tests: the weather it makes is the weather it says."""
+"""Proxy tests: the network condition it makes is the one it says."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.fault.proxy import Proxy, Weather
-from tests.patience import eventually
+from tests.fault.processes.proxy import Proxy, Weather
+from tests.support.concurrency import eventually
 from workers.queue.redis import connect
 
 pytestmark = pytest.mark.fault

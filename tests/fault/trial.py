@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from tests.fault.arena import Arena
-from tests.fault.checker import Fault, Kind, check, lateness_s, recovery_s
+from tests.fault.checks.checker import Fault, Kind, check, lateness_s, recovery_s
+from tests.fault.checks.model import books, replayed
 from tests.fault.faults import Trouble
-from tests.fault.oracle import books, replayed
-from tests.fault.plots import POLICY
+from tests.fault.processes.order_lives import POLICY
+from tests.fault.processes.stack import Arena
 from workers.timestamps import now_us
 
 WARM_UP_S = 2.0

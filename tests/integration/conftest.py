@@ -9,7 +9,7 @@ import redis
 import structlog
 from sqlalchemy import Engine
 
-from tests.integration.desk import Desk
+from tests.support.store_harness import Desk
 from workers.database.engine import open_database
 from workers.queue.redis import connect
 

@@ -10,7 +10,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from ops.web.dependencies import open_desk
 from ops.web.routes.metrics import Pipeline
 from scheduler.auditor import AuditTick
-from tests.integration.desk import Desk
+from tests.support.store_harness import Desk
 from tests.unit.test_deploy import asked_of_metrics
 from workers.outbox import streams as event_streams
 from workers.outbox.relay import Relay

@@ -15,9 +15,9 @@ from sqlalchemy import Engine, event, select
 
 from models.commands.parsing import parse
 from models.errors import Unavailable
-from tests.integration.desk import Desk
-from tests.patience import eventually
-from tests.unit.controls import START
+from tests.support.concurrency import eventually
+from tests.support.store_harness import Desk
+from tests.support.stories import START
 from workers import inbox
 from workers.client import Client
 from workers.database import schema

@@ -27,17 +27,17 @@ from models.orders.order import Order
 from models.policy import Policy
 from models.reasons import Unusable
 from models.service.unit_of_work import Book
-from tests.property.test_life import LIMITS, Life
-from tests.unit import (
+from tests.property.test_order_histories import LIMITS, Life
+from tests.support.stories import MICRO
+from tests.unit import test_obligations
+from tests.unit.ops.simulation import test_scenarios
+from tests.unit.orders import (
+    test_common_mistakes,
     test_decide,
-    test_exhaustive,
-    test_naive_cases,
+    test_decide_every_request,
     test_payments,
-    test_refunds,
-    test_reminders,
-    test_scenarios,
+    test_timeouts,
 )
-from tests.unit.controls import MICRO
 
 pytestmark = pytest.mark.slow
 
@@ -48,9 +48,11 @@ def checks() -> Iterator[Callable[[], object]]:
         yield partial(test_decide.test_a_decision_falls_as_the_table_says, row)
     for row in test_payments.SHARES:
         yield partial(test_payments.test_a_share_is_applied_or_goes_back_as_the_table_says, row)
-    for situation in test_exhaustive.SITUATIONS:
-        yield partial(test_exhaustive.test_everybody_is_answered_as_the_domain_says, situation)
-    for module in (test_naive_cases, test_refunds, test_reminders):
+    for situation in test_decide_every_request.SITUATIONS:
+        yield partial(
+            test_decide_every_request.test_everybody_is_answered_as_the_domain_says, situation
+        )
+    for module in (test_common_mistakes, test_obligations, test_timeouts):
         yield from examples(module)
     for name in test_scenarios.NAMES:
         yield partial(test_scenarios.test_a_worked_example_comes_out_as_it_must, name)
@@ -73,14 +75,14 @@ def examples(module: ModuleType) -> Iterator[Callable[[], object]]:
 
 def noticed() -> bool:
     """Tell whether any example fails: by an assertion, or because the code caught itself."""
-    test_exhaustive.order_in.cache_clear()
+    test_decide_every_request.order_in.cache_clear()
     try:
         for check in checks():
             check()
     except Exception:  # noqa: BLE001 - however a fault shows, it shows
         return True
     finally:
-        test_exhaustive.order_in.cache_clear()
+        test_decide_every_request.order_in.cache_clear()
     return False
 
 
@@ -95,6 +97,8 @@ def noticed_in_life() -> bool:
 
 
 Patch = pytest.MonkeyPatch
+
+
 Mutant = Callable[[Patch], None]
 
 
@@ -264,6 +268,7 @@ MUTANTS: list[Mutant] = [
     reminds_of_the_first_missed,
     names_two_refunds_alike,
 ]
+
 
 # Those that break a law of the books, or make an answer hang on the scheduler.
 LAWLESS: list[Mutant] = [

@@ -8,7 +8,7 @@ from models.errors import BrokenInvariant
 from models.events.event import FACTS, Event
 from models.events.payments import PaymentApplied
 from models.ledger import FAMILIES, Posting, balances, by_family, postings
-from tests.unit.controls import (
+from tests.support.stories import (
     BALANCE,
     DEPOSIT,
     HISTORIES,

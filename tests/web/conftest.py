@@ -1,107 +1,16 @@
-"""Fixtures: a web process's application over real servers, and a worker that settles on demand."""
+"""Fixtures: a web process's application over real servers."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
-import redis
-from sqlalchemy import Engine, select
-from starlette.testclient import TestClient
 
-from ops.web.app import create_app
-from ops.web.dependencies import open_desk
-from ops.web.submissions import Limits
-from tests.patience import eventually
-from workers.database.engine import open_database, reading
-from workers.database.repository import Store
-from workers.database.schema import inbox
-from workers.outbox.relay import Relay
-from workers.processing.processor import Settler
-from workers.queue.consumer import sort
-from workers.queue.redis import COMMANDS, Keys, Scripts, Taking, connect
-from workers.queue.watermark import RedisDoor
-from workers.runtime import policy_in_force
+from tests.web.gateway_harness import House
+from workers.database.engine import open_database
+from workers.queue.redis import connect
 from workers.settings import Settings
-
-TOKENS = """
-# who, and what only they know
-operator/ann       operator-token-0001
-client/c1          client-token-000001
-creator/k1         creator-token-00001
-mcn/m1             agency-token-000001
-provider/m1        provider-token-0001
-client             every-client-token-1
-platform           platform-token-0001
-payments           payments-token-0001
-"""
-
-LOCAL = "http://127.0.0.1:8000"
-
-
-@dataclass(kw_only=True)
-class House:
-    """An application and what stands behind it; `settle` does a worker's work, once."""
-
-    settings: Settings
-    engine: Engine
-    wire: redis.Redis
-    stack: ExitStack = field(default_factory=ExitStack)
-
-    def open(self, *, limits: Limits | None = None, **changes: Any) -> TestClient:  # noqa: ANN401
-        """Serve, with settings changed."""
-        context = open_desk(replace(self.settings, **changes), limits)
-        self.stack.callback(context.engine.dispose)
-        return self.stack.enter_context(
-            TestClient(create_app(context), LOCAL, raise_server_exceptions=False)
-        )
-
-    def tokens(self) -> Path:
-        """Write a file of tokens."""
-        path = self.settings.var / "tokens"
-        path.write_text(TOKENS)
-        return path
-
-    def is_carried(self) -> bool:
-        """Tell whether everything accepted has come to the queue."""
-        with reading(self.engine) as connection:
-            message_ids = set(connection.execute(select(inbox.c.message_id)).scalars())
-        return all(
-            self.wire.hexists(Keys(COMMANDS).messages, message_id) for message_id in message_ids
-        )
-
-    def settle(self) -> int:
-        """Settle whatever was accepted and publish it; return how many commands."""
-        eventually(self.is_carried)
-        batch = Scripts(self.wire).fetch(Keys(COMMANDS), "tester", Taking(1_000))
-        deliveries = [sort(COMMANDS, message, self.settings.keyring) for message in batch.found]
-        commands = [command for delivery in deliveries for command in delivery.commands]
-        store = Store(self.engine, policy_in_force(self.settings))
-        store.adopt_policy()
-        deferred = Settler(store, RedisDoor(self.wire, self.engine), lambda: None).settle(commands)
-        settled_ids = {delivery.message_id for delivery in deliveries} - {
-            command.message_id for command in deferred
-        }
-        Scripts(self.wire).ack(Keys(COMMANDS), "tester", sorted(settled_ids))
-        while Relay(self.engine, self.wire).run_once():
-            continue
-        return len(commands) - len(deferred)
-
-    def settle_soon(self) -> None:
-        """Settle in another thread, as soon as there is something; the house waits for its end."""
-
-        def run() -> None:
-            while not self.settle():
-                self.wire.blpop([Keys(COMMANDS).bell], timeout=5)
-
-        thread = threading.Thread(target=run, daemon=True)
-        thread.start()
-        self.stack.callback(thread.join, timeout=30)
 
 
 @pytest.fixture

@@ -3,41 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from sqlalchemy import select
-from starlette.testclient import TestClient
 
 from ops.web.openapi import EXAMPLES, example
 from ops.web.submissions import Limits
-from tests.patience import eventually
-from tests.web.conftest import House
+from tests.support.concurrency import eventually
+from tests.web.gateway_harness import House, mcn, post
 from workers.database import schema
 from workers.database.engine import reading
 from workers.queue import redelivery
 from workers.timestamps import SECOND_US, now_us
-
-Body = dict[str, Any]
-
-
-def mcn(command_id: str = "register-1", **changes: object) -> Body:
-    by = {"role": "platform", "id": "p"}
-    return {
-        "id": command_id,
-        "kind": "register_mcn",
-        "by": by,
-        "mcn_id": "m1",
-        "name": "M",
-    } | changes
-
-
-def bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-def post(web: TestClient, body: object, token: str | None = None) -> Any:  # noqa: ANN401
-    return web.post("/commands", json=body, headers=bearer(token) if token else {})
 
 
 def test_a_command_is_accepted_settled_and_its_outcome_told(house: House) -> None:

@@ -11,9 +11,8 @@ from starlette.testclient import TestClient
 
 from models.policy import Policy
 from scheduler.auditor import AuditTick
-from tests.integration import letters
-from tests.web.conftest import House
-from tests.web.test_commands import mcn, post
+from tests.support import sample_commands
+from tests.web.gateway_harness import House, mcn, post
 from workers.database.engine import writing
 from workers.database.repository import Store
 from workers.database.schema import inbox
@@ -35,9 +34,12 @@ def values(family: Metric) -> dict[tuple[str, ...], float]:
 def told(house: House) -> tuple[TestClient, dict[str, Metric]]:
     """Let a few things happen, and scrape."""
     web = house.open()
-    post(web, letters.admit())
+    post(web, sample_commands.admit())
     house.settle()
-    post(web, [letters.place("o1"), letters.place("o2"), letters.accept("o1")])
+    post(
+        web,
+        [sample_commands.place("o1"), sample_commands.place("o2"), sample_commands.accept("o1")],
+    )
     house.settle()
     AuditTick(Store(house.engine, Policy())).run_once()
     return web, scraped(web)

@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.integration import letters
-from tests.web.conftest import House
-from tests.web.test_commands import bearer, post
+from tests.support import sample_commands
+from tests.web.gateway_harness import House, bearer, post
 
 ANN = "operator-token-0001"
 
@@ -18,11 +17,11 @@ ANN = "operator-token-0001"
 def web(house: House) -> TestClient:
     """Serve five orders of two clients, for a creator who is signed with an agency."""
     web = house.open(tokens=house.tokens())
-    post(web, letters.admit(), "platform-token-0001")
+    post(web, sample_commands.admit(), "platform-token-0001")
     house.settle()
     for n in range(5):
         by = "client:c2" if n == 4 else "client"
-        post(web, letters.place(f"o{n}", by), "every-client-token-1")
+        post(web, sample_commands.place(f"o{n}", by), "every-client-token-1")
     house.settle()
     return web
 

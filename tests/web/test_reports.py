@@ -9,14 +9,15 @@ from starlette.testclient import TestClient
 
 from ops.web.app import create_app
 from ops.web.dependencies import open_desk
-from tests.integration.world import world, write
-from tests.web.conftest import LOCAL, House
-from tests.web.test_commands import bearer
+from tests.support.datasets.every_situation import world, write
+from tests.web.gateway_harness import LOCAL, House, bearer
 from workers.queries.reports import money as money_reports
 from workers.queries.reports import orders as order_reports
 from workers.queries.reports.grouping import By
 
 ANN = bearer("operator-token-0001")
+
+
 REPORTS = ("funnel", "endings", "money", "forecast")
 
 

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from tests.integration import letters
-from tests.web.conftest import House
-from tests.web.test_commands import bearer, post
+from tests.support import sample_commands
+from tests.web.gateway_harness import House, bearer, post
 
 ANN, CREATOR, AGENCY = "operator-token-0001", "creator-token-00001", "agency-token-000001"
+
+
 SHOWN = {
     "task_id": "t1_3",
     "name": "春季新品推广",
@@ -32,17 +33,17 @@ def web(house: House) -> TestClient:
     """Serve four orders for a creator who is signed with an agency, and one for another's."""
     web = house.open(tokens=house.tokens())
     independent_creator = {"creator_id": "k2", "name": "K2", "contract": "direct"}
-    commands = [letters.ask("register_client", "platform", client_id="c1", name="极光")]
+    commands = [sample_commands.ask("register_client", "platform", client_id="c1", name="极光")]
     commands += [
-        *letters.admit(),
-        letters.ask("register_creator", "platform", **independent_creator),
+        *sample_commands.admit(),
+        sample_commands.ask("register_creator", "platform", **independent_creator),
     ]
     post(web, commands, "platform-token-0001")
     house.settle()
     for n in range(4):
-        post(web, letters.place(f"t{n % 2}_{n}"), "every-client-token-1")
+        post(web, sample_commands.place(f"t{n % 2}_{n}"), "every-client-token-1")
         house.settle()
-    post(web, letters.place("t9", "client:c2", creator_id="k2"), "every-client-token-1")
+    post(web, sample_commands.place("t9", "client:c2", creator_id="k2"), "every-client-token-1")
     house.settle()
     return web
 

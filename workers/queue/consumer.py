@@ -37,6 +37,7 @@ log = structlog.get_logger()
 MOST_DEATHS = 3
 """Workers that may die while they have a message: whoever kills three, kills the fourth."""
 
+
 KILLER = f"its worker died {MOST_DEATHS} times while it had this message"
 
 
@@ -83,11 +84,14 @@ def _refused(queue: str, message: Found, reason: str) -> Refused:
 BUNDLE = 256
 """Messages settled in one commit: beyond it the cost per command no longer falls."""
 
+
 MOST_BYTES = 512 * 1024
 """Bytes taken at once, of long messages: more would leave other workers with nothing to do."""
 
+
 IDLE_S = 1.0
 """How long an idle consumer listens for the bell before it shows again that it lives."""
+
 
 DOUBT_S = 10.0
 """How often a consumer compares what it has with what Redis believes that it has."""

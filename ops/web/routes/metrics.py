@@ -27,7 +27,9 @@ from workers.timestamps import SECOND_US
 
 router = APIRouter(tags=["operating"])
 
+
 TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
 
 COUNTERS = (
     ("earnest_commands_settled", "settled", "Outcomes on record.", ("kind", "outcome")),
@@ -37,12 +39,14 @@ COUNTERS = (
     ("earnest_deadlines_enforced", "deadlines", "Waits that time has ended.", ("state",)),
 )
 
+
 HISTOGRAMS = (
     ("earnest_command_settle_seconds", "command_settle", "From receipt to outcome on record."),
     ("earnest_command_end_to_end_seconds", "command_end_to_end", "From receipt to publication."),
     ("earnest_deadline_lateness_seconds", "deadline_lateness", "From a deadline to its record."),
     ("earnest_event_publish_seconds", "event_publish", "From record to publication."),
 )
+
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 

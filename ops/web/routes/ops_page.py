@@ -33,10 +33,14 @@ router = APIRouter(prefix="/ops/api", include_in_schema=False)
 
 
 Shown = dict[str, Any]
+
+
 MOST_FOUND = 20
+
 
 MOST = 100
 """Dead letters, and items in quarantine, that the page shows; the command line lists all."""
+
 
 LONGEST_ACTION = 10_000
 

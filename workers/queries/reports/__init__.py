@@ -34,6 +34,8 @@ BREAKDOWNS: dict[Name, tuple[By, ...]] = {
     Name.MONEY: money_reports.BREAKDOWNS,
     Name.FORECAST: order_reports.FORECAST_GROUPINGS,
 }
+
+
 COLUMNS: dict[Name, tuple[str, ...]] = {
     Name.FUNNEL: order_reports.FUNNEL_COLUMNS,
     Name.ENDINGS: order_reports.ENDING_COLUMNS,
@@ -41,6 +43,7 @@ COLUMNS: dict[Name, tuple[str, ...]] = {
     Name.FORECAST: order_reports.FORECAST_COLUMNS,
 }
 """What rows say beside what they are about."""
+
 
 ZONE = "Asia/Shanghai"
 

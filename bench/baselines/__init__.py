@@ -1,0 +1,1 @@
+"""Baselines: actors on stock Dramatiq that ours is compared with."""

@@ -1,0 +1,97 @@
+"""Dataset: a database with as many orders as wanted, written in a few statements.
+
+Made so that nothing is easy: one creator has a twentieth of all orders, forty have a quarter; an
+agency has a tenth of the creators, another has only such as have had nothing for long; hardly any
+order is offered; most ids rise with time, some are anything. What ended in the older half of the
+time has been archived.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sqlalchemy import Engine, text
+
+from bench.measures.deadlines import offered
+from models.orders.order import ORDERS
+from models.policy import Policy
+from workers.database.engine import writing
+from workers.database.repository import Store
+
+STEP_US = 80_000_000
+"""Between two orders: a million of them take two and a half years."""
+
+
+FIRST_AT = 1_700_000_000_000_000
+
+
+FIRST_ID = 10_000_000
+
+
+CLIENTS = 5_000
+
+
+FORMER = 2_000
+"""Creators who had the oldest tenth of all orders, and none since."""
+
+
+CHUNK = 100_000
+
+
+SQL = Path(__file__).with_name("dataset.sql").read_text("utf-8")
+
+
+*PARTIES, ORDERS_OF = SQL.removesuffix(";\n").split(";\n")
+
+
+AT_REST = ORDERS_OF.replace("INSERT INTO orders", "INSERT INTO archived_orders")
+
+
+AT_REST = AT_REST.replace("= 'at hand'", "= 'at rest'")
+
+
+def creators_of(orders: int) -> int:
+    """Return how many creators share so many orders."""
+    return max(100, orders // 50)
+
+
+def placed_at(number: int) -> int:
+    """Return when an order was placed, in microseconds."""
+    return FIRST_AT + number * STEP_US
+
+
+def gather(engine: Engine, orders: int) -> None:
+    """Fill a database with orders, their creators and clients."""
+    policy, creators = Policy(), creators_of(orders)
+    Store(engine, policy).adopt_policy()
+    for statement, last in zip(PARTIES, (creators + 41, FORMER, CLIENTS), strict=True):
+        with writing(engine) as connection:
+            connection.execute(text(statement), {"first": 0, "last": last})
+    order, _ = offered(policy)
+    parameters = {
+        "orders": orders,
+        "former": FORMER,
+        "creators": creators,
+        "clients": CLIENTS,
+        "now": FIRST_AT + orders * STEP_US,
+        "first_at": FIRST_AT,
+        "first_id": FIRST_ID,
+        "step": STEP_US,
+        "archived_before": placed_at(orders // 2),
+        "version": policy.version,
+        "document": ORDERS.dump_json(order).decode(),
+    }
+    for first in range(0, orders, CHUNK):
+        bounds = {"first": first, "last": min(first + CHUNK, orders) - 1}
+        with writing(engine) as connection:
+            connection.execute(text(ORDERS_OF), parameters | bounds)
+            connection.execute(text(AT_REST), parameters | bounds)
+    _tidy(engine)
+
+
+def _tidy(engine: Engine) -> None:
+    """Let PostgreSQL look at its tables, as its own housekeeping does after such a load."""
+    if engine.dialect.name == "postgresql":
+        with engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT")
+            connection.execute(text("VACUUM ANALYZE"))

@@ -1,0 +1,145 @@
+"""Latency: from handing in a command to its published outcome, by an open loop."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench import workload
+from bench.servers import Stage, drained, earnest, stage
+from workers.client import Client
+from workers.outbox.streams import EVENTS
+
+LOOK_S = 0.002
+"""How often the sender looks: what it notices too late counts as waiting."""
+
+
+SETTLED = b"command.settled"
+
+
+COMMAND_ID = re.compile(rb'"command_id": ?"([^"]+)"')
+
+
+@dataclass(slots=True)
+class Clocked:
+    """When each command was to be sent, and when its outcome was seen."""
+
+    due: dict[str, float] = field(default_factory=dict)
+    seen: dict[str, float] = field(default_factory=dict)
+
+    def milliseconds(self) -> list[float]:
+        """Return every latency; one never seen counts as infinite."""
+        missing = float("inf")
+        return sorted(1000 * (self.seen.get(key, missing) - at) for key, at in self.due.items())
+
+
+def open_loop(database: str, per_second: float, seconds: float) -> list[float]:
+    """Send at fixed instants whatever happens, and return sorted latencies in ms.
+
+    Each is counted from the instant at which the command was due to be sent, so a stall is paid
+    for by everyone who would have come during it.
+    """
+    with (
+        stage(database) as servers,
+        servers.running(*map(earnest, ("worker", "relay", "scheduler"))),
+    ):
+        client = _begun(servers)
+        with _watched(servers) as clocked:
+            _send_when_due(client, clocked, per_second, int(per_second * seconds))
+        return clocked.milliseconds()
+
+
+def full_load(database: str, commands: int) -> float:
+    """Return the commands a second from one sender to the stream when nobody waits for anybody.
+
+    Everything is counted that a machine does for a command: the sender, the worker, the relay.
+    """
+    with (
+        stage(database) as servers,
+        servers.running(*map(earnest, ("worker", "relay", "scheduler"))),
+    ):
+        client = _begun(servers)
+        with _watched(servers) as clocked:
+            began = time.monotonic()
+            clocked.due |= {f"place_{number:08}": began for number in range(commands)}
+            client.submit_many(map(workload.place, range(commands)), per_message=1)
+        return 1000 * commands / clocked.milliseconds()[-1]
+
+
+def after_idleness(database: str, seconds: float) -> float:
+    """Return the latency in ms of the first command after a silence."""
+    with (
+        stage(database) as servers,
+        servers.running(*map(earnest, ("worker", "relay", "scheduler"))),
+    ):
+        client = _begun(servers)
+        time.sleep(seconds)
+        with _watched(servers) as clocked:
+            clocked.due["place_00000000"] = time.monotonic()
+            client.submit(workload.place(0))
+        return clocked.milliseconds()[0]
+
+
+def _begun(servers: Stage) -> Client:
+    """Admit the creator, and wait until that is published: by then everybody is at work."""
+    client = Client(servers.redis)
+    client.submit(workload.registration())
+    drained(lambda: not servers.redis.xlen(EVENTS))
+    return client
+
+
+@contextmanager
+def _watched(servers: Stage) -> Iterator[Clocked]:
+    """Note when each outcome is seen, until all are, or it is too late."""
+    clocked, stop = Clocked(), threading.Event()
+    reader = threading.Thread(target=_watch, args=(servers, clocked, stop))
+    reader.start()
+    try:
+        yield clocked
+        _wait(clocked)
+    finally:
+        stop.set()
+        reader.join()
+
+
+def _send_when_due(client: Client, clocked: Clocked, per_second: float, total: int) -> None:
+    """Look now and then what is due, and hand it in, each command in a message of its own."""
+    texts, sent_count = [workload.place(number) for number in range(total)], 0
+    began_at = time.monotonic()
+    while sent_count < total:
+        time.sleep(LOOK_S)
+        due_count = min(total, int((time.monotonic() - began_at) * per_second) + 1)
+        for number in range(sent_count, due_count):
+            clocked.due[f"place_{number:08}"] = began_at + number / per_second
+        client.submit_many(texts[sent_count:due_count], per_message=1)
+        sent_count = due_count
+
+
+def _watch(servers: Stage, clocked: Clocked, stop: threading.Event) -> None:
+    last_id: Any = b"0"
+    while not stop.is_set():
+        streams: Any = servers.redis.xread({EVENTS: last_id}, count=1_000, block=100)
+        now = time.monotonic()
+        for _, entries in streams or ():
+            last_id = entries[-1][0]
+            for _, entry in entries:
+                # Whoever measures shares two cores with what is measured: nothing is parsed whole.
+                if SETTLED in entry[b"event"]:
+                    (command_id,) = COMMAND_ID.findall(entry[b"event"])
+                    clocked.seen[command_id.decode()] = now
+
+
+def _wait(clocked: Clocked) -> None:
+    until = time.monotonic() + 30
+    while clocked.due.keys() - clocked.seen.keys() and time.monotonic() < until:
+        time.sleep(0.05)
+
+
+def percentile(values: list[float], percent: float) -> float:
+    """Return the value that so many percent of sorted values do not exceed."""
+    return values[min(len(values) - 1, int(len(values) * percent / 100))]

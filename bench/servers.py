@@ -1,0 +1,122 @@
+"""Servers: those of the benchmark's own, and how the rate of a queue running dry is measured."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import redis
+from sqlalchemy import Engine
+
+from ops.local.redis_server import start_redis
+from tests.support.servers import running_postgres
+from workers.database.engine import open_database
+from workers.database.migrations import migrate
+from workers.queue.redis import connect
+from workers.settings import Settings, project_root
+
+LOOK_S = 0.02
+
+
+WARM = 0.1
+"""The part of the work that is not counted: processes are still starting."""
+
+
+GIVE_UP_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """An empty Redis server, an empty migrated database, and the settings that lead there."""
+
+    settings: Settings
+    redis: redis.Redis
+    engine: Engine
+
+    def environ(self) -> dict[str, str]:
+        """Return the environment of a child process on this stage."""
+        return {**os.environ, **self.settings.environ(), "PYTHONPATH": str(project_root())}
+
+    @contextmanager
+    def running(
+        self, *programs: Sequence[str], **environ: str
+    ) -> Iterator[list[subprocess.Popen[bytes]]]:
+        """Run programs for as long as the block lasts."""
+        child_environ = {**self.environ(), **environ}
+        with (self.settings.var / "programs.log").open("ab") as log:
+            children = [
+                subprocess.Popen(
+                    program, env=child_environ, stdout=log, stderr=log, cwd=project_root()
+                )
+                for program in programs
+            ]
+            try:
+                yield children
+            finally:
+                for child in children:
+                    child.terminate()
+                for child in children:
+                    child.wait(timeout=30)
+
+
+@contextmanager
+def stage(database: str) -> Iterator[Stage]:
+    """Set up servers for one measurement and take them down again.
+
+    `database` is sqlite or postgresql. Everything lies in one temporary folder under var/.
+    """
+    parent = project_root() / "var"
+    parent.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        var = Path(tempfile.mkdtemp(prefix="bench-", dir=parent))
+        stack.callback(shutil.rmtree, var, ignore_errors=True)
+        url = None
+        if database == "postgresql":
+            url = stack.enter_context(stack.enter_context(running_postgres()).database())
+        settings = Settings.read({}, var=var, database_url=url)
+        server = start_redis(var)
+        stack.callback(server.stop)
+        engine = open_database(settings.database_url)
+        stack.callback(engine.dispose)
+        migrate(engine)
+        yield Stage(settings, connect(settings.redis_url), engine)
+
+
+def drained(count_left: Callable[[], int]) -> None:
+    """Wait until nothing is left."""
+    until = time.monotonic() + GIVE_UP_S
+    while count_left():
+        if time.monotonic() > until:
+            message = f"something is still left after {GIVE_UP_S:.0f} s"
+            raise TimeoutError(message)
+        time.sleep(LOOK_S)
+
+
+def earnest(word: str) -> list[str]:
+    """Name one of Earnest's processes."""
+    return [sys.executable, "-m", "ops.cli", word]
+
+
+def rate(count_left: Callable[[], int], total: int) -> float:
+    """Watch `total` things become 0; return how many a second, the warm-up left out."""
+    until = time.monotonic() + GIVE_UP_S
+    warm_start: tuple[float, int] | None = None
+    while True:
+        remaining, now = count_left(), time.monotonic()
+        if warm_start is None and remaining <= total * (1 - WARM):
+            warm_start = (now, remaining)
+        if remaining == 0:
+            start, count_at_start = warm_start or (now, total)
+            return count_at_start / max(now - start, LOOK_S)
+        if now > until:
+            message = f"{remaining} of {total} are still left after {GIVE_UP_S:.0f} s"
+            raise TimeoutError(message)
+        time.sleep(LOOK_S)

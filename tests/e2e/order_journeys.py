@@ -1,0 +1,134 @@
+"""Order journeys: what clients, creators and payments do with an order, one step after another."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from models.fields import instant_text
+from tests.support import sample_commands
+from tests.support.sample_commands import Letter
+from tests.support.stories import BALANCE, DEPOSIT, TOTAL
+
+REVISED = 120_000
+
+
+COST = 10_500
+
+
+LINKS = ["https://studio.example/v/1"]
+
+
+PUBLISHED = {
+    "url": "https://douyin.example/v/1",
+    "published_at": instant_text(sample_commands.LONG_AGO),
+}
+
+
+DECIDED = {"outcome": "cancel", "creator_bps": 2_500, "reason": "half of it was good"}
+
+
+AT_WORK = "place pay accept balance"
+
+
+PLOTS = {
+    "everything is paid": "place pay accept balance",
+    "nothing is paid": "place",
+    "nobody accepts": "place pay nudge",
+    "declined": "place pay decline refund",
+    "the balance is not paid": "place pay accept",
+    "revised and restored": "place pay revise restore balance",
+    "the client walks away": "place pay cancel refund",
+    "paid before it is accepted": "place pay balance accept",
+    "a wrong amount": "place wrong pay accept wrong balance",
+    "without a deposit": "place_full total accept",
+    "the agency accepts too late to matter": "place pay accept accept_mcn balance",
+    "a stranger asks": "place pay stranger accept forfeit",
+    "delivered": f"{AT_WORK} script agree content approve publish deliver",
+    "nobody looks": f"{AT_WORK} script",
+    "sent back": f"{AT_WORK} script return script agree content reject content approve publish",
+    "left at a cost": f"{AT_WORK} script agree leave",
+    "disputed": f"{AT_WORK} script agree content dispute resolve",
+}
+
+
+def letter(step: str, order_id: str) -> Letter:
+    """Write one step of a plot."""
+    payment = f"{step}_{order_id}"
+    return {
+        "place": lambda: sample_commands.place(order_id),
+        "place_full": lambda: sample_commands.place(order_id, prepay_deposit=False),
+        "pay": lambda: sample_commands.pay(payment, {order_id: DEPOSIT}),
+        "total": lambda: sample_commands.pay(payment, {order_id: TOTAL}),
+        "balance": lambda: sample_commands.pay(payment, {order_id: BALANCE}),
+        "wrong": lambda: sample_commands.pay(sample_commands.fresh(), {order_id: 7}),
+        "accept": lambda: sample_commands.accept(order_id),
+        "accept_mcn": lambda: sample_commands.accept(order_id, "mcn"),
+        "revise": lambda: sample_commands.accept(order_id) | {"revised_amount_fen": REVISED},
+        "restore": lambda: sample_commands.ask("restore_quote", "client", order_id),
+        "decline": lambda: sample_commands.ask("decline_order", "creator", order_id),
+        "nudge": lambda: sample_commands.ask("nudge_creator", "client", order_id),
+        "cancel": lambda: sample_commands.ask("cancel_order", "client", order_id),
+        "forfeit": lambda: sample_commands.ask(
+            "cancel_order", "client", order_id, accept_forfeit=True
+        ),
+        "leave": lambda: sample_commands.ask(
+            "cancel_order", "client", order_id, accept_cost_fen=COST
+        ),
+        "stranger": lambda: sample_commands.ask("cancel_order", "client:c2", order_id),
+        "refund": lambda: sample_commands.ask(
+            "confirm_refund", "payments", refund_id=f"rf_pay_{order_id}_{order_id}"
+        ),
+        "script": lambda: sample_commands.ask("submit_script", "creator", order_id, links=LINKS),
+        "content": lambda: sample_commands.ask("submit_content", "creator", order_id, links=LINKS),
+        "agree": lambda: sample_commands.ask("approve_script", "client", order_id),
+        "return": lambda: sample_commands.ask("reject_script", "client", order_id, comment="太长"),
+        "approve": lambda: sample_commands.ask("approve_content", "client", order_id),
+        "reject": lambda: sample_commands.ask("reject_content", "client", order_id, comment="太暗"),
+        "publish": lambda: sample_commands.ask("publish_work", "creator", order_id, **PUBLISHED),
+        "deliver": lambda: sample_commands.ask("confirm_delivery", "client", order_id),
+        "dispute": lambda: sample_commands.ask(
+            "dispute_order", "client", order_id, reason="不是我要的"
+        ),
+        "resolve": lambda: sample_commands.ask("resolve_dispute", "operator", order_id, **DECIDED),
+    }[step]()
+
+
+@dataclass
+class Stories:
+    """Many orders, each at some step of its plot; a step is taken when the last is settled."""
+
+    steps: dict[str, Iterator[Letter]]
+    waiting: dict[str, str] = field(default_factory=dict)
+    texts: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, number: int) -> Stories:
+        """Begin a number of orders, of every plot in turn."""
+        plots = list(PLOTS.values())
+        orders = {f"e{n:03}": plots[n % len(plots)].split() for n in range(number)}
+        return cls({name: iter([letter(s, name) for s in plot]) for name, plot in orders.items()})
+
+    def begin(self) -> list[str]:
+        """Return the first commands: who orders are about, and every order."""
+        first_commands = {command["id"]: json.dumps(command) for command in sample_commands.admit()}
+        self.texts |= first_commands
+        return [
+            *first_commands.values(),
+            *(text for name in self.steps if (text := self._next(name))),
+        ]
+
+    def go_on(self, settled_ids: set[str]) -> list[str]:
+        """Return the commands that follow those which are settled."""
+        command_ids = [command_id for command_id in self.waiting if command_id in settled_ids]
+        names = [self.waiting.pop(command_id) for command_id in command_ids]
+        return [text for name in names if (text := self._next(name))]
+
+    def _next(self, name: str) -> str | None:
+        command = next(self.steps[name], None)
+        if command is None:
+            return None
+        self.waiting[command["id"]] = name
+        self.texts[command["id"]] = json.dumps(command)
+        return self.texts[command["id"]]

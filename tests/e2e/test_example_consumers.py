@@ -1,0 +1,152 @@
+"""Example consumers: whatever dies, every event has its effect once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from models.errors import TransientError
+from ops.local.up import Formation
+from tests.e2e.example_programs import EXAMPLES, node, python, running
+from tests.support import sample_commands
+from tests.support.concurrency import eventually
+from tests.support.stories import DEPOSIT
+from workers.client import Client
+from workers.outbox import streams as event_streams
+from workers.outbox.streams import EVENTS
+from workers.queue.redis import connect
+from workers.settings import Limits
+
+CROWD = 60
+
+
+IDLE_MS = "300"
+
+
+def notices_py(place: Path) -> list[str]:
+    """Read what a consumer in Python has done; each effect was counted as it was had."""
+    with closing(sqlite3.connect(place, isolation_level=None)) as connection:
+        connection.execute("BEGIN")
+        try:
+            event_ids = [
+                event_id for (event_id,) in connection.execute("SELECT event_id FROM notices")
+            ]
+            (effect_count,) = connection.execute(
+                "SELECT COALESCE(SUM(times), 0) FROM told"
+            ).fetchone()
+        except sqlite3.OperationalError:
+            # The consumer has not made its tables yet.
+            return []
+    assert effect_count == len(event_ids)
+    return event_ids
+
+
+def notices_mjs(place: Path) -> list[str]:
+    """Read what a consumer in Node.js has done: one file is one effect."""
+    return [json.loads(path.read_text("utf-8"))["event_id"] for path in place.glob("*.json")]
+
+
+Read = Callable[[Path], list[str]]
+
+
+LANGUAGES = {"py": (python, notices_py), "mjs": (node, notices_mjs)}
+
+
+def consumer(language: str, url: str, place: Path) -> list[str]:
+    program = [*LANGUAGES[language][0](), str(EXAMPLES / f"consumer.{language}"), url, str(place)]
+    options = ["--stream", EVENTS, "--idle-ms", IDLE_MS]
+    return program + (options if language == "py" else [EVENTS, IDLE_MS])
+
+
+def campaign(pipeline: Formation, tag: str) -> None:
+    """Let a crowd of orders be placed, paid and accepted."""
+    commands: list[dict[str, Any]] = sample_commands.admit()
+    for number in range(CROWD):
+        order = f"{tag}_{number}"
+        commands += [
+            sample_commands.place(order),
+            sample_commands.pay(f"pay_{order}", {order: DEPOSIT}),
+        ]
+        commands += [sample_commands.accept(order)]
+    client = connect(pipeline.settings.redis_url)
+    eventually(lambda: handed_in(client, commands))
+    client.close()
+
+
+def handed_in(client: redis.Redis, commands: list[dict[str, Any]]) -> bool:
+    try:
+        return bool(Client(client).submit_many(commands))
+    except TransientError:
+        # Redis is about to be back; whatever arrived already is a repeat.
+        return False
+
+
+def published(client: redis.Redis, start: str, kind: str = "") -> set[str]:
+    entries: Any = client.xrange(EVENTS, min=f"({start}")
+    events = [json.loads(fields[b"event"]) for _, fields in entries]
+    return {event["id"] for event in events if kind in event["type"]}
+
+
+def all_settled(client: redis.Redis, start: str, tag: str) -> bool:
+    """Tell whether the consumers have settled all that both campaigns brought about."""
+    try:
+        accepted_ids = published(client, start, "order.accepted")
+        (group,) = event_streams.groups(client, Limits())
+    except (redis.RedisError, TransientError):
+        return False
+    # A relay that finds Redis restarted says what it said last again: others' events too.
+    own_ids = [event_id for event_id in accepted_ids if event_id.startswith(f"order:{tag}_")]
+    return len(own_ids) == 2 * CROWD and group.oldest_s is None
+
+
+def begin(client: redis.Redis) -> str:
+    """Register the consumers' group, alone, where the stream ends now; return where that is."""
+    for group in event_streams.groups(client, Limits()):
+        event_streams.delete(client, group.stream, group.name)
+    entries: Any = client.xrevrange(EVENTS, count=1)
+    start = entries[0][0].decode() if entries else "0-0"
+    event_streams.create(client, EVENTS, "notices", start=start)
+    return start
+
+
+@pytest.mark.fault
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_event_has_its_effect_once_whatever_dies(
+    pipeline: Formation, outside: redis.Redis, tmp_path: Path, language: str
+) -> None:
+    _, read_notices = LANGUAGES[language]
+    place, log = tmp_path / "notices", tmp_path / "log"
+    start = begin(outside)
+    campaign(pipeline, f"{language}_first")
+    # A sibling that takes some, acts on none, and is never heard of again.
+    eventually(lambda: outside.xreadgroup("notices", "dead", {EVENTS: ">"}, count=20))
+    command = consumer(language, pipeline.settings.redis_url, place)
+    with running(command, log) as victim:
+        eventually(lambda: read_notices(place))
+        victim.send_signal(signal.SIGKILL)
+        victim.wait()
+    with running(command, log) as first, running(command, log) as second:
+        restart_redis(pipeline)
+        campaign(pipeline, f"{language}_second")
+        eventually(lambda: all_settled(outside, start, language))
+        notified_ids = read_notices(place)
+        for sibling in (first, second):
+            sibling.send_signal(signal.SIGTERM)
+            assert sibling.wait(10) == 0, log.read_text()
+    assert sorted(notified_ids) == sorted(published(outside, start))
+
+
+def restart_redis(pipeline: Formation) -> None:
+    """Kill Redis; the supervisor starts it again from its append-only file."""
+    old_pid = pipeline.pids()["redis"]
+    os.kill(old_pid, signal.SIGKILL)
+    eventually(lambda: pipeline.pids().get("redis", old_pid) != old_pid)

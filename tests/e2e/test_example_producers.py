@@ -1,0 +1,58 @@
+"""Example producers: senders in other languages, against the real pipeline."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from ops.local.up import Formation
+from tests.e2e.example_programs import EXAMPLES, node, python, run, shell
+from tests.support import sample_commands
+from tests.support.stories import DEPOSIT
+
+PRODUCERS = {"py": python, "mjs": node}
+
+
+def story(tag: str) -> list[dict[str, Any]]:
+    """Tell the beginning of an order, with one refusal and names that are hard to carry."""
+    order, payment = f"order_{tag}", f"pay_{tag}"
+    return [
+        *sample_commands.admit(),
+        sample_commands.place(order, name='"春季"\\新品 \u2028'),
+        sample_commands.pay(payment, {order: DEPOSIT}),
+        sample_commands.accept(order),
+        sample_commands.ask("restore_quote", "client", order),
+    ]
+
+
+OUTCOMES = [("applied", None)] * 5 + [("rejected", "nothing_to_restore")]
+
+
+@pytest.mark.parametrize("language", PRODUCERS)
+def test_a_sender_in_another_language_learns_every_outcome(
+    pipeline: Formation, language: str
+) -> None:
+    commands = story(language)
+    producer = str(EXAMPLES / f"producer.{language}")
+    argv = [*PRODUCERS[language](), producer, pipeline.settings.redis_url]
+    outcomes = {
+        outcome["command_id"]: (outcome["outcome"], outcome["reason"])
+        for outcome in run(argv, commands)
+    }
+    assert [outcomes[command["id"]] for command in commands] == OUTCOMES
+    repeats = run(argv, commands)
+    assert {outcome["outcome"] for outcome in repeats} == {"duplicate"}
+
+
+def test_a_shell_learns_the_outcome_of_its_command(pipeline: Formation) -> None:
+    socket = unquote(pipeline.settings.redis_url.removeprefix("unix://"))
+    argv = [*shell(), str(EXAMPLES / "producer.sh")]
+    for command, (outcome, reason) in zip(story("sh"), OUTCOMES, strict=True):
+        for expected in (outcome, "duplicate"):
+            text = json.dumps(command, ensure_ascii=False)
+            (receipt,) = run([*argv, text, "-s", socket])
+            assert (receipt["outcome"], receipt["reason"]) == (expected, reason)
+            assert receipt["command_id"] == command["id"]

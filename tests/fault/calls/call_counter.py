@@ -1,0 +1,155 @@
+"""Call counter: counts every call to the database and to Redis, and makes one of them fail."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import psycopg
+import redis
+from sqlalchemy import Engine, event
+
+
+class Mode(StrEnum):
+    """How a call fails: refused or lost, or with the process; before or after it took effect."""
+
+    ERROR_BEFORE = "error before"
+    ERROR_AFTER = "error after"
+    DEATH_BEFORE = "death before"
+    DEATH_AFTER = "death after"
+
+    @property
+    def after(self) -> bool:
+        return self in (Mode.ERROR_AFTER, Mode.DEATH_AFTER)
+
+    @property
+    def deadly(self) -> bool:
+        return self in (Mode.DEATH_BEFORE, Mode.DEATH_AFTER)
+
+
+class Died(BaseException):
+    """The process ends here; no handler of ours may catch it."""
+
+
+@dataclass(slots=True)
+class Tripwire:
+    """Lets calls through, counted, but for the `at`-th."""
+
+    at: int = 0
+    mode: Mode = Mode.ERROR_BEFORE
+    calls: int = 0
+    tripped: str = ""
+    said: list[str] = field(default_factory=list)
+
+    def set(self, at: int, mode: Mode) -> None:
+        """Begin to count anew, and let the `at`-th call fail; 0 for none."""
+        self.at, self.mode, self.calls, self.tripped = at, mode, 0, ""
+        self.said.clear()
+
+    def trips(self, call_name: str) -> bool:
+        """Count a call; tell whether it is the one."""
+        self.calls += 1
+        self.said.append(call_name)
+        if self.calls != self.at:
+            return False
+        self.tripped = call_name
+        return True
+
+    def watch(self, engine: Engine) -> Engine:
+        """Stand between SQLAlchemy and its driver."""
+        event.listen(engine, "do_execute", self._execute)
+        event.listen(engine, "do_executemany", self._execute_many)
+        event.listen(engine, "do_execute_no_params", self._execute_bare)
+        commit = engine.dialect.do_commit
+        dialect: Any = engine.dialect
+
+        def do_commit(connection: Any) -> None:  # noqa: ANN401 - the driver's own type
+            self._around("COMMIT", connection.driver_connection, lambda: commit(connection))
+
+        dialect.do_commit = do_commit
+        return engine
+
+    def _execute(self, cursor: Any, statement: str, parameters: Any, _: object) -> bool:  # noqa: ANN401
+        driver_connection = cursor.connection
+        self._around(statement, driver_connection, lambda: cursor.execute(statement, parameters))
+        return True
+
+    def _execute_many(self, cursor: Any, statement: str, parameters: Any, _: object) -> bool:  # noqa: ANN401
+        driver_connection = cursor.connection
+        self._around(
+            statement, driver_connection, lambda: cursor.executemany(statement, parameters)
+        )
+        return True
+
+    def _execute_bare(self, cursor: Any, statement: str, _: object) -> bool:  # noqa: ANN401
+        self._around(statement, cursor.connection, lambda: cursor.execute(statement))
+        return True
+
+    def _around(self, call_name: str, connection: Any, call: Any) -> None:  # noqa: ANN401
+        trips = self.trips(call_name[:60])
+        if trips and not self.mode.after:
+            self._fail(connection)
+        call()
+        if trips:
+            self._fail(connection)
+
+    def _fail(self, connection: Any) -> None:  # noqa: ANN401
+        if self.mode.deadly:
+            # What a dead process leaves behind: a transaction undone, a connection closed.
+            if isinstance(connection, sqlite3.Connection):
+                connection.rollback()
+            connection.close()
+            raise Died
+        if isinstance(connection, sqlite3.Connection):
+            raise sqlite3.OperationalError("disk I/O error")
+        connection.close()
+        raise psycopg.OperationalError("server closed the connection unexpectedly")
+
+    def wire(self, client: redis.Redis) -> redis.Redis:
+        """Stand between redis-py and its socket."""
+        pool: Any = client.connection_pool
+        pool.connection_class = failing(pool.connection_class, self)
+        return client
+
+
+def failing(kind: type[Any], tripwire: Tripwire) -> type[Any]:
+    """Make a kind of connection whose commands pass the tripwire."""
+
+    class Failing(kind):  # type: ignore[misc]
+        doomed = False
+        ready = False
+
+        def on_connect_check_health(self, check_health: bool = True) -> None:  # noqa: FBT001, FBT002
+            self.ready = False
+            super().on_connect_check_health(check_health=check_health)
+            self.ready = True
+
+        def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: ANN401, FBT001, FBT002
+            # What redis-py says of its own accord when it connects is no call of ours.
+            trips = self.ready and tripwire.trips(_named(command))
+            if trips and not tripwire.mode.after:
+                self.fail()
+            super().send_packed_command(command, check_health=check_health)
+            self.doomed = trips
+
+        def read_response(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
+            answer = super().read_response(*args, **kwargs)
+            if self.doomed:
+                self.doomed = False
+                self.fail()
+            return answer
+
+        def fail(self) -> None:
+            self.disconnect()
+            if tripwire.mode.deadly:
+                raise Died
+            raise redis.TimeoutError("no answer")
+
+    return Failing
+
+
+def _named(command: Any) -> str:  # noqa: ANN401 - what redis-py packed
+    packed_bytes = b"".join(command) if isinstance(command, list) else bytes(command)
+    return " ".join(packed_bytes[:80].decode(errors="replace").split())

@@ -1,0 +1,122 @@
+"""Every call: each call to the database and to Redis fails in turn, and nothing may come of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+from tests.fault.calls.call_counter import Mode
+from tests.fault.calls.in_process_pipeline import (
+    NAMES,
+    Moment,
+    Pipeline,
+    State,
+    differences,
+    event_ids,
+    moments,
+    unpublished,
+)
+from tests.support import servers
+from workers.queue import consumer
+
+
+@dataclass(slots=True)
+class Tally:
+    """What was tried, and what came out otherwise than undisturbed."""
+
+    trials: int = 0
+    moments: int = 0
+    wrong: list[str] = field(default_factory=list)
+
+
+@contextmanager
+def ground(database: str) -> Iterator[tuple[str, str]]:
+    """Give an empty database of a kind and an empty Redis, as URLs."""
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="earnest-calls-")))
+        redis_url = stack.enter_context(servers.running_redis(folder))
+        # A consumer that met trouble rests for a moment: here nobody mends anything meanwhile.
+        stack.callback(setattr, consumer, "IDLE_S", consumer.IDLE_S)
+        setattr(consumer, "IDLE_S", 0.01)  # noqa: B010 - a constant, but for us
+        if database == "sqlite":
+            yield f"sqlite:///{folder / 'earnest.db'}", redis_url
+        else:
+            postgres = stack.enter_context(servers.running_postgres())
+            yield stack.enter_context(postgres.database()), redis_url
+
+
+def worth_trying(seed: int, limit: int | None) -> dict[str, set[int]]:
+    """Choose the moments to disturb: all, or of those alike by the rules one, or fewer."""
+    examples_by_signature: dict[tuple[object, ...], tuple[str, int]] = {}
+    all_moments = [(name, n, moment) for name in NAMES for n, moment in enumerate(moments(name)[1])]
+    Random(seed).shuffle(all_moments)  # noqa: S311 - which example stands for its like
+    for name, n, moment in all_moments:
+        examples_by_signature.setdefault(moment.signature, (name, n))
+    if limit is None:
+        examples = [(name, n) for name, n, _ in all_moments]
+    else:
+        examples = list(examples_by_signature.values())[:limit]
+    indexes_by_name: dict[str, set[int]] = {}
+    for name, n in examples:
+        indexes_by_name.setdefault(name, set()).add(n)
+    return indexes_by_name
+
+
+def disturb(database_url: str, redis_url: str, name: str, moment_indexes: set[int]) -> Tally:
+    """Play one worked example; at the chosen moments let every call fail, each in every way.
+
+    Each moment begins with the database as the undisturbed run left it, and must end as that
+    run ended it: so the whole journey does.
+    """
+    policy, timeline = moments(name)
+    pipeline, tally = Pipeline(database_url, redis_url, policy), Tally()
+    try:
+        empty: State = {table: [] for table in pipeline.save()}
+        pipeline.restore(empty)
+        pipeline.settler.store.adopt_policy()
+        for n, moment in enumerate(timeline[: max(moment_indexes) + 1]):
+            before = pipeline.save()
+            pipeline.tripwire.set(0, Mode.ERROR_BEFORE)
+            pipeline.play(moment)
+            after = pipeline.save()
+            if n in moment_indexes:
+                tally.moments += 1
+                _fail_each_call(pipeline, moment, (before, after), tally)
+                pipeline.restore(after)
+    finally:
+        pipeline.close()
+    return tally
+
+
+def _fail_each_call(
+    pipeline: Pipeline, moment: Moment, states: tuple[State, State], tally: Tally
+) -> None:
+    before, after = states
+    for mode in Mode:
+        call_number = 0
+        while True:
+            call_number += 1
+            pipeline.restore(before)
+            pipeline.tripwire.set(call_number, mode)
+            pipeline.play(moment)
+            if not pipeline.tripwire.tripped:
+                break
+            tally.trials += 1
+            label = f"{moment.signature} call {call_number} ({pipeline.tripwire.tripped}), {mode}"
+            tally.wrong += [
+                f"{label}: {difference}" for difference in _wrong(pipeline, before, after)
+            ]
+
+
+def _wrong(pipeline: Pipeline, before: State, expected: State) -> Iterator[str]:
+    actual = pipeline.save()
+    yield from differences(expected, actual)
+    if unpublished(actual):
+        yield f"not published: {unpublished(actual)}"
+    unsent_ids = event_ids(actual) - event_ids(before) - pipeline.streamed()
+    if unsent_ids:
+        yield f"not on the stream: {sorted(unsent_ids)}"

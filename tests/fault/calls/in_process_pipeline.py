@@ -1,0 +1,297 @@
+"""In-process pipeline: a worked example carried by the real parts, in one thread."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import redis
+from dramatiq.errors import ConnectionClosed
+from sqlalchemy import Engine, select
+
+from models.errors import TransientError
+from models.fields import parse_instant
+from models.policy import Policy, read_policy
+from models.service.unit_of_work import Book
+from ops.simulation.replay import read_steps
+from ops.simulation.simulate import INSTANT, World
+from tests.fault.calls.call_counter import Died, Tripwire
+from workers.client import Client
+from workers.database import schema
+from workers.database.engine import open_database, reading, writing
+from workers.database.repository import Store
+from workers.outbox.relay import Relay, ring
+from workers.outbox.streams import EVENTS
+from workers.processing import wakeups
+from workers.processing.batch import PATIENCE
+from workers.processing.failures import quarantine
+from workers.processing.processor import Settler
+from workers.queue.broker import EarnestBroker
+from workers.queue.messages import Bundle
+from workers.queue.redis import QUEUES, Keys, Scripts, connect
+from workers.queue.watermark import RedisDoor
+from workers.timestamps import MICROSECOND
+
+SCENARIOS = Path(__file__).parents[2] / "scenarios"
+
+
+NAMES = sorted(path.name.removesuffix(".steps.jsonl") for path in SCENARIOS.glob("*.steps.jsonl"))
+
+
+ATTEMPTS = 12
+"""How often a moment is gone through again, at most: one failure needs two or three."""
+
+
+CLAIMED = 100
+
+
+ROUNDS = 500
+"""How often a queue is looked at until it is empty, at most."""
+
+
+State = dict[str, list[tuple[Any, ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An instant of the story: a command is received, or time has passed for somebody.
+
+    `signature` is what comes of it by the rules: moments alike in it exercise the same calls.
+    """
+
+    at: datetime
+    command: str | None
+    signature: tuple[object, ...]
+
+
+def moments(name: str) -> tuple[Policy, list[Moment]]:
+    """Read a worked example: its policy, and every instant at which something happens."""
+    path = SCENARIOS / f"{name}.policy.json"
+    policy = read_policy(path.read_bytes()) if path.exists() else Policy()
+    world, timeline = World(Book(policy=policy)), []
+    for step in read_steps((SCENARIOS / f"{name}.steps.jsonl").read_text("utf-8").splitlines()):
+        for line in world.play(step):
+            event_types = tuple(event["type"] for event in line["events"])
+            if "outcome" in line:
+                kind = json.loads(step.command or "{}").get("kind")
+                signature = (kind, line["outcome"], line["reason"], event_types)
+                timeline.append(Moment(step.at, step.command, signature))
+            else:
+                # Time ends a state only after its deadline, a reminder is sent at its instant.
+                at = parse_instant(line["at"]) + (INSTANT if "timeout" in line else 0 * INSTANT)
+                timeline.append(Moment(at, None, event_types))
+    return policy, timeline
+
+
+class StoryDoor(RedisDoor):
+    """The real door, asked as always, with the story's clock in place of its own."""
+
+    present: datetime
+
+    def now(self) -> datetime:
+        """Return an instant at which nobody has patience left."""
+        super().now()
+        return self.present + PATIENCE
+
+    def watermark(self, without: Any, *, wait: bool = True) -> datetime:  # noqa: ANN401 - the door's own
+        """Return the story's instant."""
+        super().watermark(without, wait=wait)
+        return self.present
+
+
+@dataclass
+class Pipeline:
+    """Client, worker, scheduler and relay over real servers, each call through a tripwire."""
+
+    database_url: str
+    redis_url: str
+    policy: Policy
+    tripwire: Tripwire = field(default_factory=Tripwire)
+    engine: Engine = field(init=False)
+    births: int = 0
+
+    def __post_init__(self) -> None:
+        self.plain = open_database(self.database_url)
+        self.wire = connect(self.redis_url)
+        self.born()
+
+    def close(self) -> None:
+        self.plain.dispose()
+        self.engine.dispose()
+        self.wire.close()
+        self.client.close()
+
+    def born(self) -> None:
+        """Begin as a process does: with new connections and empty hands."""
+        self.births += 1
+        self.engine = self.tripwire.watch(open_database(self.database_url))
+        self.client = self.tripwire.wire(connect(self.redis_url))
+        self.door = StoryDoor(self.client, self.engine)
+        store = Store(self.engine, self.policy)
+        self.broker = EarnestBroker(self.client, partial(quarantine, self.engine))
+        self.settler = Settler(store, self.door, partial(ring, self.client))
+        self.relay = Relay(self.engine, self.client)
+
+    def die(self) -> None:
+        """End as a killed process does, be noticed, and begin anew."""
+        self.engine.dispose()
+        self.client.close()
+        for queue in QUEUES:
+            Scripts(self.wire).rescue(Keys(queue), 0, last=queue == QUEUES[-1])
+        self.born()
+
+    def play(self, moment: Moment, attempts: int = ATTEMPTS) -> None:
+        """Go through one moment, again where something failed, until nothing is left to do."""
+        is_sent, last_error = False, ""
+        for attempt in range(attempts):
+            self.door.present = moment.at
+            try:
+                if not is_sent:
+                    self.send(moment, attempt)
+                is_sent = True
+                self.drain()
+                while self.relay.run_once():
+                    pass
+            except Died:
+                self.die()
+            except (TransientError, redis.RedisError) as error:
+                last_error = f"{type(error).__name__}: {error}"
+            else:
+                return
+        raise AssertionError(f"no end of it after {self.tripwire.tripped!r}: {last_error}")
+
+    def send(self, moment: Moment, attempt: int) -> None:
+        """Hand in a command as its sender does, or wake orders as the scheduler does."""
+        if moment.command is not None:
+            Client(self.client).submit(moment.command)
+            return
+        # After a failure a claim's lease must end before anybody may claim again.
+        until_at = moment.at + attempt * (wakeups.LEASE_US + 1) * MICROSECOND
+        if not wakeups.nothing_due(self.engine, until_at):
+            wakeups.send(self.client, wakeups.claim(self.engine, until_at, CLAIMED))
+
+    def drain(self) -> None:
+        """Settle and acknowledge, until no message waits and none is in hand."""
+        for queue in QUEUES:
+            consumer = self.broker.consume(queue)
+            for _ in range(ROUNDS):
+                if not self.wire.hlen(Keys(queue).messages):
+                    break
+                message = next(consumer)
+                if message is None:
+                    continue
+                bundle: Bundle = message.kwargs["bundle"]
+                # As a worker does: a bundle in hand is settled, and then acknowledged, in place.
+                patiently(partial(self.settle, bundle))
+                patiently(partial(consumer.ack, message))
+            else:
+                raise AssertionError(f"{queue}: a message is stranded")
+
+    def settle(self, bundle: Bundle) -> None:
+        commands = [
+            replace(command, at=self.door.present)
+            for delivery in bundle.deliveries
+            for command in delivery.commands
+        ]
+        orders = {order_id for delivery in bundle.deliveries for order_id in delivery.orders}
+        deferred = self.settler.settle(commands, sorted(orders))
+        deferred_ids = {command.message_id for command in deferred}
+        bundle.settled = {delivery.message_id for delivery in bundle.deliveries} - deferred_ids
+
+    def save(self) -> State:
+        """Copy every table."""
+        with reading(self.plain) as connection:
+            return {
+                table.name: [tuple(row) for row in connection.execute(select(table))]
+                for table in schema.metadata.sorted_tables
+            }
+
+    def restore(self, state: State) -> None:
+        """Make the database what it was, and the wire empty."""
+        with writing(self.plain) as connection:
+            for table in schema.metadata.sorted_tables:
+                connection.execute(table.delete())
+                column_names = table.c.keys()
+                if state[table.name]:
+                    rows = [dict(zip(column_names, row, strict=True)) for row in state[table.name]]
+                    connection.execute(table.insert(), rows)
+        self.wire.flushall()
+
+    def streamed(self) -> set[str]:
+        """Name the events on the stream."""
+        entries: Any = self.wire.xrange(EVENTS)
+        return {json.loads(entry[b"event"])["id"] for _, entry in entries}
+
+
+def patiently(call: Callable[[], object]) -> None:
+    """Call again where a server was away."""
+    for _ in range(ATTEMPTS):
+        with suppress(TransientError, ConnectionClosed):
+            call()
+            return
+    raise AssertionError("it never worked")
+
+
+# What depends on this host's clock, or on how often somebody asked, and on nothing else.
+VOLATILE = {
+    "events": {"position", "recorded_at", "published_at"},
+    "receipts": {"stamp"},
+    "policies": {"adopted_at"},
+    "leases": {"holder", "until"},
+}
+
+
+def lasting(state: State) -> State:
+    """Leave out of a copy what two runs need not have in common."""
+    lasting_state: State = {}
+    for table in schema.metadata.sorted_tables:
+        column_names = table.c.keys()
+        column_indexes = [
+            index
+            for index, name in enumerate(column_names)
+            if name not in VOLATILE.get(table.name, ())
+        ]
+        rows = [row for row in state[table.name] if not _is_answer(table.name, column_names, row)]
+        lasting_state[table.name] = sorted(
+            (tuple(row[index] for index in column_indexes) for row in rows), key=repr
+        )
+    return lasting_state
+
+
+def _is_answer(table_name: str, column_names: Sequence[str], row: tuple[Any, ...]) -> bool:
+    if table_name == "tallies":
+        # Of the totals, those stay that count facts: each once, whatever happened on the way.
+        counter, labels = row[column_names.index("name")], row[column_names.index("labels")]
+        return counter not in FACTS_COUNTED or labels == "command.settled"
+    return table_name == "events" and row[column_names.index("type")] == "command.settled"
+
+
+FACTS_COUNTED = ("events", "reminders", "deadlines")
+
+
+def unpublished(state: State) -> list[Any]:
+    column_names = schema.events.c.keys()
+    index = column_names.index("published_at")
+    return [row for row in state["events"] if row[index] is None]
+
+
+def event_ids(state: State) -> set[str]:
+    column_names = schema.events.c.keys()
+    subject, sequence = column_names.index("subject"), column_names.index("sequence")
+    return {f"{row[subject]}/{row[sequence]}" for row in state["events"]}
+
+
+def differences(expected: State, actual: State) -> Iterator[str]:
+    """Say where two copies differ, table by table."""
+    for name, expected_rows in lasting(expected).items():
+        actual_rows = lasting(actual)[name]
+        if expected_rows != actual_rows:
+            missing_rows = [row for row in expected_rows if row not in actual_rows]
+            extra_rows = [row for row in actual_rows if row not in expected_rows]
+            yield f"{name}: {missing_rows} missing, {extra_rows} added"

@@ -1,0 +1,1 @@
+"""Checks: what happened in a run, held against what must be."""

@@ -1,0 +1,173 @@
+"""Collected run: what the database, the sender and the consumer each say happened."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Engine, select
+
+from models.policy import Policy
+from workers.database import mappers, schema
+from workers.database.engine import reading
+from workers.database.repository import Store
+from workers.outbox.streams import cloud_event
+from workers.timestamps import optional_us
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One thing a sender handed in; `stamp` is None where the door did not acknowledge it."""
+
+    command_id: str | None
+    text: str
+    sent_us: int
+    stamp: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One event as a consumer read it; `read_ms` is the wire's own clock."""
+
+    read_ms: int
+    event: dict[str, Any]
+
+    @property
+    def event_id(self) -> str:
+        return str(self.event["id"])
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command came to, as the database keeps it."""
+
+    command_id: str
+    outcome: str
+    reason: str | None
+    received_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class Happening:
+    """One event as the database keeps it."""
+
+    subject: str
+    sequence: int
+    type: str
+    at_us: int
+    recorded_us: int
+    caused_by: str
+    body: dict[str, Any]
+    sent_as: dict[str, Any]
+
+    @property
+    def event_id(self) -> str:
+        return f"{self.subject}/{self.sequence}"
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of a posting: what one account gained, or lost, by one event."""
+
+    event_id: str
+    account: str
+    amount_fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one order is in the end."""
+
+    order_id: str
+    state: str
+    reason: str | None
+    held_fen: int
+    sequence: int
+    lapses_us: int | None
+    wake_us: int | None
+
+
+@dataclass(slots=True, kw_only=True)
+class Evidence:
+    """All of it, and the instant up to which deadlines must have taken effect.
+
+    `wiped_us` are the instants at which the wire lost everything on purpose: what was
+    acknowledged before them may be lost until its sender sends again. `answers` tells whether
+    every submission is answered by an event of its own.
+    """
+
+    outcomes: list[Outcome]
+    happenings: list[Happening]
+    sides: list[Side]
+    standings: list[Standing]
+    sent: Sequence[Submission]
+    delivered: Sequence[Delivery]
+    until_us: int
+    set_aside: list[str] = field(default_factory=list)
+    wiped_us: Sequence[int] = ()
+    answers: bool = True
+
+
+def read_evidence(
+    engine: Engine, submissions: Sequence[Submission], deliveries: Sequence[Delivery], until_us: int
+) -> Evidence:
+    """Read the database's side, in one view of it."""
+    policies = Store(engine, Policy()).known_policies()
+    with reading(engine) as connection:
+        table = schema.receipts
+        receipts = connection.execute(select(table)).all()
+        table = schema.events
+        events = connection.execute(select(table).order_by(table.c.subject, table.c.sequence)).all()
+        postings = connection.execute(select(schema.postings)).all()
+        orders = connection.execute(select(schema.orders)).all()
+        dead_letter_stamps = connection.execute(select(schema.dead_letters.c.stamp)).scalars().all()
+        quarantined_ids = connection.execute(select(schema.quarantine.c.message_id)).scalars().all()
+    return Evidence(
+        outcomes=[
+            Outcome(receipt.command_id, receipt.outcome, receipt.reason, receipt.received_at)
+            for receipt in receipts
+        ],
+        happenings=[_happening(row) for row in events],
+        sides=[side for row in postings for side in _sides(row)],
+        standings=[_standing(row, policies) for row in orders],
+        sent=submissions,
+        delivered=deliveries,
+        until_us=until_us,
+        set_aside=[
+            *(f"dead letter {n}" for n in dead_letter_stamps),
+            *(f"quarantined {n}" for n in quarantined_ids),
+        ],
+    )
+
+
+def _happening(row: Any) -> Happening:  # noqa: ANN401 - a row of the events table
+    return Happening(
+        row.subject,
+        row.sequence,
+        row.type,
+        row.at,
+        row.recorded_at,
+        row.caused_by,
+        json.loads(row.body),
+        json.loads(cloud_event(row)),
+    )
+
+
+def _sides(row: Any) -> tuple[Side, Side]:  # noqa: ANN401 - a row of the postings table
+    event_id = f"{row.subject}/{row.sequence}"
+    return Side(event_id, row.source, -row.amount_fen), Side(event_id, row.target, row.amount_fen)
+
+
+def _standing(row: Any, policies: dict[str, Policy]) -> Standing:  # noqa: ANN401 - a row of orders
+    lapses_at = mappers.read_order(row.document, policies).lapses_at
+    return Standing(
+        row.order_id,
+        row.state,
+        row.reason,
+        row.held_fen,
+        row.sequence,
+        optional_us(lapses_at),
+        row.wake_at,
+    )

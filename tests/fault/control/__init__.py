@@ -1,0 +1,1 @@
+"""Control: a naive build under the same faults, which must fail."""

@@ -1,0 +1,207 @@
+"""Control experiment: the same faults and checker, against the naive build, which must fail."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import dramatiq
+import redis
+from dramatiq.brokers.redis import RedisBroker
+
+from ops.local.process import Program
+from ops.local.redis_server import redis_program
+from ops.local.up import Formation
+from tests.fault.checks.checker import GRACE_US, Fault, check
+from tests.fault.checks.collected import Evidence, Happening, Outcome, Side, Standing
+from tests.fault.control import naive_pipeline
+from tests.fault.processes.clients import Consumer, Habits, Sender
+from workers.settings import Settings, redis_url
+from workers.timestamps import from_us, now_us
+
+WARM_UP_S = 2.0
+
+
+AFTERWARDS_S = 8.0
+"""Longer than any order waits: whoever waits still has been forgotten."""
+
+
+SLACK_US = 2_000_000
+
+
+RESEND_US = 3_000_000
+"""Its senders are as patient as ours, and send again what has had no outcome."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An outcome of the naive build."""
+
+    outcome: str
+    received_at: datetime
+
+
+class Naive:
+    """The naive build in real processes, with the same traffic."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.url = folder, redis_url(folder)
+        self.file = str(folder / "naive.db")
+        variables = {"NAIVE_REDIS": self.url, "NAIVE_DATABASE": self.file}
+        assignments = [f"{name}={value}" for name, value in variables.items()]
+        actors = "tests.fault.control.naive_pipeline"
+        cli = (sys.executable, "-P", "-m", "dramatiq", actors, "-p", "1", "-t", "4")
+        program = Program("naive.1", ("/usr/bin/env", *assignments, *cli), probe=lambda _: True)
+        settings = Settings(
+            f"sqlite:///{self.file}", "redis://127.0.0.1:1", folder, web_bind="127.0.0.1:0"
+        )
+        programs = [redis_program(folder), program]
+        self.formation = Formation(settings, quiet=True, programs=programs)
+        self.broker = RedisBroker(url=self.url)  # type: ignore[no-untyped-call]
+        self.wire = redis.Redis.from_url(self.url)
+        self.sender = Sender(self.submit, self.outcomes, Habits(seed=1, resend_us=RESEND_US))
+        self.consumer = Consumer(redis.Redis.from_url(self.url), naive_pipeline.STREAM)
+
+    def submit(self, texts: Sequence[str]) -> list[int]:
+        """Send as `handle.send` does."""
+        stamps = []
+        for text in texts:
+            stamps.append(now_us())
+            message: dramatiq.Message[Any] = dramatiq.Message(
+                queue_name="default",
+                actor_name="handle",
+                args=(text, stamps[-1]),
+                kwargs={},
+                options={},
+            )
+            self.broker.enqueue(message)
+        return stamps
+
+    def outcomes(self, command_ids: Collection[str]) -> Mapping[str, Kept]:
+        rows = self.rows("SELECT command_id, outcome, received_us FROM outcomes")
+        return {
+            command_id: Kept(outcome, from_us(received_us))
+            for command_id, outcome, received_us in rows
+            if command_id in command_ids
+        }
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(self.file, timeout=15)) as connection:
+            connection.executescript(naive_pipeline.SCHEMA)
+            return connection.execute(query).fetchall()
+
+    def kill(self) -> None:
+        """Kill the workers, the whole session: a machine that loses its power."""
+        pid = self.formation.pids().get("naive.1")
+        if pid is not None:
+            os.killpg(pid, signal.SIGKILL)
+
+    def evidence(self) -> Evidence:
+        """Collect what its database, the sender and the consumer say."""
+        events = self.rows("SELECT * FROM events")
+        orders = self.rows("SELECT order_id, state, held_fen, due_us, sequence FROM orders")
+        return Evidence(
+            outcomes=[Outcome(*row) for row in self.rows("SELECT * FROM outcomes")],
+            happenings=[_happening(row) for row in events],
+            sides=[Side(*row) for row in self.rows("SELECT * FROM postings")],
+            standings=[
+                Standing(order_id, state, None, held_fen, sequence, due_us, due_us)
+                for order_id, state, held_fen, due_us, sequence in orders
+            ],
+            sent=self.sender.log,
+            delivered=self.consumer.log,
+            # Whoever waits has been forgotten: the promised grace would only make this slower.
+            until_us=now_us() + GRACE_US - SLACK_US,
+            answers=False,
+        )
+
+
+def _happening(row: tuple[Any, ...]) -> Happening:
+    subject, sequence, event_type, at_us, recorded_us, caused_by, body = row
+    event = {"id": f"{subject}/{sequence}"} | json.loads(body)
+    return Happening(
+        subject,
+        sequence,
+        event_type,
+        at_us,
+        recorded_us,
+        caused_by,
+        {},
+        naive_pipeline.shown(event),
+    )
+
+
+Blow = Callable[[Naive, Random], None]
+
+
+def kill(build: Naive, rng: Random) -> None:
+    build.kill()
+    build.sender.stopping.wait(rng.uniform(0.5, 1.5))
+
+
+def flush(build: Naive, rng: Random) -> None:
+    build.wire.flushall()
+    build.sender.stopping.wait(rng.uniform(0.05, 0.3))
+
+
+def outage(build: Naive, _: Random) -> None:
+    """Keep down, for longer than a deadline, whatever it is that knows of deadlines."""
+    until_at = time.monotonic() + 1.5 * naive_pipeline.WINDOW_MS / 1000
+    while time.monotonic() < until_at:
+        build.kill()
+        build.sender.stopping.wait(0.1)
+
+
+def repeat(build: Naive, _: Random) -> None:
+    """Send every payment of the past once more."""
+    texts = [
+        submission.text for submission in build.sender.log if "confirm_payment" in submission.text
+    ]
+    build.submit(texts)
+
+
+def leave_alone(build: Naive, _: Random) -> None:
+    """Do nothing: on a good day the naive build is right, so what it breaks, faults break."""
+    build.sender.stopping.wait(1.0)
+
+
+NOTHING = "no fault at all"
+
+
+CONTROLS: dict[str, tuple[Blow, int]] = {
+    "kill -9": (kill, 6),
+    "FLUSHALL": (flush, 25),
+    "duplicates": (repeat, 2),
+    "scheduler outage": (outage, 1),
+    NOTHING: (leave_alone, 1),
+}
+
+
+def suffer(name: str, folder: Path, seed: int = 1) -> list[Fault]:
+    """Let one fault loose on the naive build; return what the checker says of it."""
+    blow, trials = CONTROLS[name]
+    rng, build = Random(seed), Naive(folder)  # noqa: S311
+    with build.formation:
+        for thread in (build.sender, build.consumer):
+            thread.start()
+        build.sender.stopping.wait(WARM_UP_S)
+        for _ in range(trials):
+            blow(build, rng)
+        build.sender.no_more.set()
+        build.sender.idle.wait(AFTERWARDS_S)
+        build.sender.stopping.wait(AFTERWARDS_S)
+        for thread in (build.sender, build.consumer):
+            thread.stopping.set()
+            thread.join()
+        return check(build.evidence())

@@ -1,0 +1,267 @@
+"""Stack: all of Earnest in real processes, with traffic, for faults to be let loose on."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Self
+
+from sqlalchemy import select
+
+from ops.local.process import Program
+from ops.local.redis_server import redis_program
+from ops.local.up import Formation, command
+from tests.fault.bad_messages import FORGED, forged
+from tests.fault.checks.collected import Evidence, Submission, read_evidence
+from tests.fault.processes.clients import Consumer, Habits, Sender
+from tests.fault.processes.deadline_burst import gather
+from tests.fault.processes.order_lives import POLICY
+from tests.fault.processes.proxy import Proxy
+from tests.support import servers
+from tests.support.concurrency import eventually
+from workers.client import Client
+from workers.database import schema
+from workers.database.engine import open_database, reading
+from workers.database.repository import Store
+from workers.queries.reader import Reader
+from workers.queue.redis import connect
+from workers.queue.watermark import GRACE
+from workers.settings import Settings, redis_socket, redis_url
+from workers.timestamps import now_us
+
+REST_S = 60.0
+"""How long after the last blow everything may take to come to rest."""
+
+
+CROWD_PER_S = 1_000
+"""Deadlines due at once that are enforced, told and read here in a second, at least."""
+
+
+LOOK_S = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What an arena consists of."""
+
+    workers: int = 2
+    schedulers: int = 1
+    relays: int = 1
+    proxied: bool = False
+    skewed: bool = False
+    crowd: int = 0
+    resend_us: int = 0
+    copies: int = 1
+    backwards: bool = False
+    swap: Callable[[Program], Program] = field(default=lambda program: program)
+
+
+class Arena:
+    """Formation, servers, sender and consumer; enter it, strike, come to rest, look."""
+
+    def __init__(self, folder: Path, database: str, plan: Plan, seed: int) -> None:
+        """Keep where to live, `sqlite` or `postgresql`, and what to start."""
+        self.folder, self.database, self.plan, self.seed = folder, database, plan, seed
+        self.stack = ExitStack()
+        self.postgres: servers.Postgres | None = None
+        self.proxies: dict[str, Proxy] = {}
+        self.wiped_us: list[int] = []
+        self.rubbish = 0
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._start(stack)
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    def _start(self, stack: ExitStack) -> None:
+        (self.folder / "policy.json").write_text(POLICY.model_dump_json())
+        direct_settings = Settings.read({}, var=self.folder, database_url=self._database(stack))
+        broker_url, database_url = direct_settings.redis_url, direct_settings.database_url
+        if self.plan.proxied:
+            broker_url, database_url = self._proxied(stack, direct_settings)
+        policy_path = self.folder / "policy.json"
+        self.settings = Settings(
+            database_url, broker_url, self.folder, policy_path, web_bind="127.0.0.1:0"
+        )
+        self.engine = open_database(direct_settings.database_url)
+        stack.callback(self.engine.dispose)
+        self.crowd = gather(self.engine, self.plan.crowd) if self.plan.crowd else []
+        self.formation = Formation(self.settings, quiet=True, programs=self._programs())
+        stack.enter_context(self.formation)
+        self.wire = connect(direct_settings.redis_url)
+        stack.callback(self.wire.close)
+        if self.plan.crowd:
+            # Orders and an empty wire look like a wipe: deadlines are held back until it is over.
+            threading.Event().wait(GRACE.total_seconds())
+        self._start_traffic(stack)
+
+    def _start_traffic(self, stack: ExitStack) -> None:
+        habits = Habits(
+            seed=self.seed,
+            resend_us=self.plan.resend_us,
+            copies=self.plan.copies,
+            backwards=self.plan.backwards,
+        )
+        client = Client(connect(self.settings.redis_url))
+        reader = Reader(Store(self.engine, POLICY))
+        submit = partial(client.submit_many, per_message=1)
+        self.sender = Sender(submit, reader.outcomes, habits)
+        self.sender.log.extend(self.crowd)
+        self.consumer = Consumer(connect(redis_url(self.folder)))
+        for thread in (self.sender, self.consumer):
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(thread.stopping.set)
+
+    def _database(self, stack: ExitStack) -> str | None:
+        if self.database == "sqlite":
+            return None
+        self.postgres = stack.enter_context(servers.running_postgres())
+        return stack.enter_context(dropped_with_the_server(self.postgres))
+
+    def _proxied(self, stack: ExitStack, direct_settings: Settings) -> tuple[str, str]:
+        self.proxies["redis"] = stack.enter_context(Proxy(str(redis_socket(self.folder))))
+        broker_url = f"redis://127.0.0.1:{self.proxies['redis'].port}/0"
+        if self.postgres is None:
+            return broker_url, direct_settings.database_url
+        socket_path = self.postgres.folder / ".s.PGSQL.5432"
+        proxy = self.proxies["postgresql"] = stack.enter_context(Proxy(str(socket_path)))
+        authority = f"{servers.SUPERUSER}@127.0.0.1:{proxy.port}"
+        return broker_url, f"postgresql+psycopg://{authority}/arena"
+
+    def _programs(self) -> list[Program]:
+        names = ["migrate"]
+        for kind in ("worker", "relay", "scheduler"):
+            names += [f"{kind}.{n}" for n in range(1, getattr(self.plan, f"{kind}s") + 1)]
+        programs = [self.plan.swap(command(name)) for name in names]
+        # Behind a proxy Redis is not at its usual address, and nobody else would start it.
+        return [redis_program(self.folder), *programs] if self.plan.proxied else programs
+
+    def pid(self, name: str) -> int | None:
+        """Return the process id of a child, or None while it is down."""
+        return self.formation.pids().get(name)
+
+    def strike(self, name: str, signum: signal.Signals = signal.SIGKILL) -> bool:
+        """Send a signal to a child; tell whether there was one."""
+        pid = self.pid(name)
+        if pid is None:
+            return False
+        try:
+            os.kill(pid, signum)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def settle_down(self) -> None:
+        """Begin no more orders, and wait until all there are have come to their ends."""
+        self.sender.no_more.set()
+        give_up_at = time.monotonic() + REST_S + self.plan.crowd / CROWD_PER_S
+        while time.monotonic() < give_up_at:
+            if self.sender.idle.is_set() and self._at_rest():
+                return
+            self.sender.stopping.wait(LOOK_S)
+
+    def _at_rest(self) -> bool:
+        """Tell whether nothing waits for time to pass, and everything has been read."""
+        orders, events = schema.orders, schema.events
+        try:
+            with reading(self.engine) as connection:
+                # What is cheap to see comes first: this machine has other things to do.
+                waiting_orders = select(orders.c.order_id).where(orders.c.wake_at.is_not(None))
+                unpublished_events = select(events.c.position).where(
+                    events.c.published_at.is_(None)
+                )
+                for query in (waiting_orders, unpublished_events):
+                    if connection.execute(query.limit(1)).first() is not None:
+                        return False
+                id_query = select(events.c.subject, events.c.sequence)
+                committed_ids = {
+                    f"{subject}/{sequence}" for subject, sequence in connection.execute(id_query)
+                }
+        except Exception:  # noqa: BLE001 - whatever is down now is looked at again
+            return False
+        return committed_ids <= self.consumer.seen
+
+    def evidence(self) -> Evidence:
+        """Collect what everybody says, after stopping the traffic."""
+        for thread in (self.sender, self.consumer):
+            thread.stopping.set()
+            thread.join()
+        evidence = read_evidence(self.engine, self.sender.log, self.consumer.log, now_us())
+        evidence.wiped_us = self.wiped_us
+        if self.rubbish:
+            # That it stands there is the point; what became of it is the corpus' own test.
+            evidence.set_aside = [entry for entry in evidence.set_aside if "bad-" not in entry]
+            evidence.sent = [*evidence.sent, Submission(FORGED, forged(), 0, None)]
+        return by_the_wire(evidence) if self.plan.skewed else evidence
+
+
+def by_the_wire(evidence: Evidence) -> Evidence:
+    """Believe the wire's clock, where a host's is wrong on purpose: it knows when it was read."""
+    first_read_us: dict[str, int] = {}
+    for delivery in evidence.delivered:
+        first_read_us.setdefault(delivery.event_id, delivery.read_ms * 1000 + 999)
+    evidence.happenings = [
+        replace(happening, recorded_us=first_read_us.get(happening.event_id, happening.recorded_us))
+        for happening in evidence.happenings
+    ]
+    return evidence
+
+
+@contextmanager
+def dropped_with_the_server(postgres: servers.Postgres) -> Iterator[str]:
+    """Create a database that needs no dropping: its server may not be there to ask."""
+    postgres.execute("CREATE DATABASE {}", "arena")
+    yield postgres.url("arena")
+
+
+def kill_postgres(postgres: servers.Postgres) -> None:
+    """Kill the whole server without a word, and start it again."""
+    data = postgres.folder / "data"
+    pid = int((data / "postmaster.pid").read_text().splitlines()[0])
+    os.kill(pid, signal.SIGKILL)
+    eventually(lambda: not alive(pid))
+    start_postgres(postgres)
+
+
+def start_postgres(postgres: servers.Postgres) -> None:
+    """Start a server that was killed; its last processes may take a moment to notice."""
+    binaries = servers.postgres_binaries() or servers.missing("PostgreSQL is not installed")
+    options = f"-c listen_addresses='' -c unix_socket_directories='{postgres.folder}' -c fsync=on"
+    argv = [str(binaries / "pg_ctl"), "-D", str(postgres.folder / "data"), "-w"]
+    argv += ["-l", str(postgres.folder / "log"), "-o", options, "start"]
+
+    def started() -> bool:
+        try:
+            servers.run_as(servers.server_user(), postgres.folder, argv)
+        except AssertionError:
+            return False
+        return True
+
+    eventually(started)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def empty_redis(arena: Arena) -> None:
+    """Kill Redis and let it begin with nothing."""
+    shutil.rmtree(arena.folder / "redis" / "appendonlydir", ignore_errors=True)
+    arena.strike("redis")

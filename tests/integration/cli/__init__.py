@@ -1,0 +1,1 @@
+"""Command line tests: what a person at a terminal meets."""

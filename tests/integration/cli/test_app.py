@@ -1,0 +1,293 @@
+"""Command line: what it says when something is not as it should be, in one line."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+import redis
+
+from ops.cli.app import main
+from tests.support.command_line import earnest, started
+from workers.database.engine import open_database, writing
+from workers.database.migrations import migrate
+
+WORDS = {
+    "up": "--workers",
+    "demo": "--keep",
+    "simulate": "STEPS.jsonl",
+    "submit": "--wait",
+    "orders": "--status",
+    "books": "--json",
+    "export": "--after CURSOR",
+    "archive": "--older-than",
+    "migrate": "--database-url",
+    "worker": "--redis-url",
+    "relay": "--redis-url",
+    "scheduler": "--policy",
+}
+
+
+NOWHERE = "redis://127.0.0.1:1/0"
+
+
+NO_POSTGRES = "postgresql://somebody:secret@127.0.0.1:1/none"
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_every_word_says_what_it_is_for(word: str) -> None:
+    result = earnest(word, "--help")
+    assert (result.status, result.err) == (0, "")
+    assert f"usage: earnest {word}" in result.out
+    assert WORDS[word] in result.out
+
+
+def test_the_overview_lists_every_word() -> None:
+    help_text = earnest("--help").out
+    assert [word for word in WORDS if f"\n    {word}" not in help_text] == []
+
+
+def test_without_a_word_the_words_are_listed_and_nothing_is_done() -> None:
+    result = earnest()
+    assert result.status == 2
+    assert result.out == earnest("--help").out
+
+
+@pytest.mark.parametrize("words", [["frobnicate"], ["up", "--worker", "x"], ["submit"]])
+def test_a_word_misused_is_answered_with_its_usage(words: list[str]) -> None:
+    result = earnest(*words)
+    assert result.status == 2
+    assert result.err.startswith("usage: earnest")
+
+
+UNREADABLE = {
+    "an unknown database": (["--database-url", "mysql://u:secret@h/x"], "begins with mysql://"),
+    "no port": (["--database-url", "postgresql://u:secret@h:port/x"], "port must be a number"),
+    "an unknown wire": (["--redis-url", "http://u:secret@h"], "begins with http://"),
+    "no port of Redis": (["--redis-url", "redis://u:secret@h:port/0"], "port must be a number"),
+    "in memory": (["--database-url", "sqlite://"], "names no file"),
+}
+
+
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_a_setting_that_cannot_be_read_is_refused_without_repeating_it(kind: str) -> None:
+    options, complaint = UNREADABLE[kind]
+    result = earnest("orders", *options)
+    assert result.status == 2
+    assert complaint in result.complaint()
+    assert "secret" not in result.err
+
+
+def test_a_misspelt_setting_is_refused_and_the_right_one_is_guessed() -> None:
+    result = earnest("orders", EARNEST_DATABSE_URL=NO_POSTGRES)
+    assert result.status == 2
+    assert "did you mean EARNEST_DATABASE_URL?" in result.complaint()
+
+
+BAD_POLICIES = {
+    "unknown": ('{"deposit_bsp": 1}', "deposit_bsp"),
+    "ill-typed": ('{"nudge_limit": "3"}', "nudge_limit"),
+    "no JSON": ("{", "policy"),
+    "unkeepable": ('{"deposit_bps": 9000}', "deposit_bps"),
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "kind"), [*[("simulate", k) for k in BAD_POLICIES], ("up", "unknown")]
+)
+def test_a_policy_that_cannot_be_kept_is_refused(tmp_path: Path, word: str, kind: str) -> None:
+    text, setting = BAD_POLICIES[kind]
+    policy = tmp_path / "policy.json"
+    policy.write_text(text)
+    words = [word, "-"] if word == "simulate" else [word]
+    result = earnest(*words, "--var", tmp_path / "var", "--policy", policy)
+    assert result.status == 2
+    assert setting in result.complaint()
+
+
+def migrate_sqlite(var: Path) -> None:
+    var.mkdir(exist_ok=True)
+    engine = open_database(f"sqlite:///{var / 'earnest.db'}")
+    migrate(engine)
+    engine.dispose()
+
+
+def test_a_file_as_other_systems_write_it_is_read_all_the_same(tmp_path: Path) -> None:
+    steps = tmp_path / "steps.jsonl"
+    steps.write_bytes(b'\xef\xbb\xbf{"at": "2026-03-02T10:00:00Z"}\r\n')
+    for result in (earnest("simulate", steps), earnest("simulate", "-", stdin=steps.read_bytes())):
+        assert (result.status, result.err) == (0, "")
+
+
+@pytest.mark.parametrize("word", ["simulate", "submit"])
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, word: str) -> None:
+    result = earnest(word, tmp_path / "none.jsonl")
+    assert result.status == 2
+    assert result.complaint().endswith("none.jsonl: No such file or directory")
+
+
+def test_a_policy_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = earnest("simulate", "-", "--policy", tmp_path / "none.json")
+    assert result.status == 2
+    assert "none.json: No such file or directory" in result.complaint()
+
+
+@pytest.mark.parametrize(
+    ("word", "url"),
+    [(word, NOWHERE) for word in ("worker", "relay", "scheduler", "submit")]
+    + [("submit", "unix:///no/such/socket")],
+)
+def test_a_redis_that_does_not_answer_is_named(tmp_path: Path, word: str, url: str) -> None:
+    migrate_sqlite(tmp_path)
+    words = [word, "-"] if word == "submit" else [word]
+    result = earnest(*words, "--var", tmp_path, "--redis-url", url, stdin='{"id": "cmd_0001"}\n')
+    assert result.status == 1
+    assert "Redis" in result.complaint()
+
+
+@pytest.mark.parametrize("url", ["redis", "database"])
+def test_up_looks_at_servers_that_are_not_its_own_before_it_starts_anything(
+    tmp_path: Path, url: str
+) -> None:
+    unreachable_url = {"redis": NOWHERE, "database": NO_POSTGRES}[url]
+    result = earnest("up", "--var", tmp_path, f"--{url}-url", unreachable_url)
+    assert result.status == 1
+    assert "127.0.0.1" in result.complaint()
+    assert not (tmp_path / "log").exists()
+
+
+def test_up_looks_whether_its_address_is_free_before_it_starts_anything(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        bind = f"127.0.0.1:{listener.getsockname()[1]}"
+        result = earnest("up", "--var", tmp_path, EARNEST_WEB_BIND=bind)
+    assert result.status == 2
+    assert f"{bind} is taken" in result.complaint()
+    assert not (tmp_path / "log").exists()
+
+
+@pytest.mark.parametrize("start", ["$", "0"])
+def test_who_follows_events_is_told_that_redis_does_not_answer(start: str) -> None:
+    result = earnest("events", "tail", "--from", start, EARNEST_REDIS_URL=NOWHERE)
+    assert result.status == 1
+    assert "Redis does not answer" in result.complaint()
+
+
+def test_where_nothing_is_up_a_sender_is_told_what_starts_it(tmp_path: Path) -> None:
+    result = earnest("submit", "-", "--var", tmp_path, stdin='{"id": "cmd_0001"}\n')
+    assert result.status == 2
+    assert "`earnest up`" in result.complaint()
+
+
+@pytest.mark.parametrize("word", ["up", "migrate"])
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, word: str) -> None:
+    (tmp_path / "file").touch()
+    for var in (tmp_path / "file", tmp_path / "file" / "var"):
+        result = earnest(word, "--var", var)
+        assert result.status != 0
+        assert str(tmp_path / "file") in result.complaint()
+
+
+@pytest.mark.parametrize(
+    "words", [["dead-letters", "show"], ["dead-letters", "replay"], ["quarantine", "drop"]]
+)
+@pytest.mark.parametrize("number", ["0", str(2**63), "9" * 99, "x"])
+def test_what_no_database_can_have_numbered_is_misuse(words: list[str], number: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([*words, number])
+
+
+@pytest.mark.parametrize("words", [["orders"], ["books"], ["migrate"], ["submit", "-", "--wait"]])
+def test_a_postgresql_that_does_not_answer_is_named_without_its_password(words: list[str]) -> None:
+    result = earnest(*words, "--database-url", NO_POSTGRES, "--redis-url", NOWHERE)
+    assert result.status == 1
+    assert "127.0.0.1" in result.complaint()
+    assert "secret" not in result.err
+
+
+@pytest.mark.parametrize("words", [["orders"], ["books"], ["orders", "show", "o1"]])
+def test_an_empty_folder_holds_no_orders_and_stays_empty(tmp_path: Path, words: list[str]) -> None:
+    for var in (tmp_path, tmp_path / "none"):
+        result = earnest(*words, "--var", var)
+        assert result.status == 2
+        assert "`earnest up`" in result.complaint()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_database_without_our_tables_is_refused(tmp_path: Path, redis_url: str) -> None:
+    (tmp_path / "earnest.db").touch()
+    for words in (["orders"], ["submit", "-", "--wait"], ["worker"]):
+        result = earnest(*words, "--var", tmp_path, "--redis-url", redis_url)
+        assert result.status == 2
+        assert "`earnest migrate`" in result.complaint()
+
+
+def test_migrating_twice_is_harmless_and_makes_the_folder(tmp_path: Path) -> None:
+    var = tmp_path / "deep" / "var"
+    for _ in range(2):
+        assert earnest("migrate", "--var", var).status == 0
+    assert earnest("orders", "--var", var).out == "No orders.\n"
+
+
+def test_a_question_that_cannot_be_answered_says_what_can(tmp_path: Path) -> None:
+    migrate_sqlite(tmp_path)
+    for words, hint in (
+        (["show"], "`earnest orders list`"),
+        (["show", "nobody"], "no order nobody"),
+        (["--status", "lost"], "awaiting_deposit"),
+    ):
+        result = earnest("orders", *words, "--var", tmp_path)
+        assert result.status == 2
+        assert hint in result.complaint()
+
+
+def test_a_redis_that_may_drop_commands_is_refused(tmp_path: Path, redis_url: str) -> None:
+    migrate_sqlite(tmp_path)
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("maxmemory-policy", "allkeys-lru")
+        try:
+            for word in ("worker", "scheduler"):
+                result = earnest(word, "--var", tmp_path, "--redis-url", redis_url)
+                assert result.status == 2
+                assert "allkeys-lru" in result.complaint()
+        finally:
+            client.config_set("maxmemory-policy", "noeviction")
+
+
+@pytest.mark.postgres
+def test_a_postgresql_that_promises_too_early_is_refused(
+    postgresql_url: str, redis_url: str
+) -> None:
+    engine = open_database(postgresql_url)
+    migrate(engine)
+    with writing(engine) as connection:
+        change = f"ALTER DATABASE {engine.url.database} SET synchronous_commit = off"
+        connection.exec_driver_sql(change)
+    engine.dispose()
+    for word in ("migrate", "worker"):
+        result = earnest(word, "--database-url", postgresql_url, "--redis-url", redis_url)
+        assert result.status == 2
+        assert "synchronous_commit off" in result.complaint()
+
+
+def test_a_folder_is_up_once_and_comes_down_on_ctrl_c(tmp_path: Path) -> None:
+    with started("up", "--var", tmp_path, "--workers", "1") as up:
+        assert up.stderr
+        assert any("everything is ready" in line for line in up.stderr)
+        result = earnest("up", "--var", tmp_path)
+        assert result.status == 1
+        assert "already up" in result.complaint()
+        assert set(json.loads((tmp_path / "up.json").read_text())) > {"up", "redis", "worker.1"}
+        up.send_signal(signal.SIGINT)
+        up.stderr.read()
+        assert up.wait() == 0
+    assert not (tmp_path / "up.json").exists()
+
+
+@pytest.mark.parametrize("number", ["0", "65", "-1"])
+def test_a_number_of_workers_that_makes_no_sense_is_refused(tmp_path: Path, number: str) -> None:
+    result = earnest("up", "--var", tmp_path, f"--workers={number}")
+    assert result.status == 2
+    assert "1 to 64" in result.complaint()

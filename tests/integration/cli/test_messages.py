@@ -1,0 +1,194 @@
+"""Messages: what an operator sees and does with dead letters and quarantined messages."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from sqlalchemy import Engine, text
+
+from models.policy import Policy
+from ops.cli.app import main
+from tests.support.command_line import earnest
+from tests.support.sample_commands import registration
+from tests.support.store_harness import Desk
+from workers.database import schema
+from workers.database.engine import open_database, writing
+from workers.database.migrations import migrate
+from workers.database.repository import Store
+from workers.processing import failures
+from workers.processing.failures import MOST_KEPT, quarantine
+from workers.queries.reader import Reader
+from workers.queue.messages import Received, Refused
+from workers.settings import Settings
+from workers.timestamps import from_us, now_us
+
+HOSTILE = b'\x1b[2J\x00\xff"} \xe2\x80\xa8'
+
+
+HOUR_US = 3_600_000_000
+
+
+@dataclass
+class Desktop:
+    """An operator's terminal, and the database behind it."""
+
+    settings: Settings
+    engine: Engine
+    said: Callable[[], str]
+
+    def run(self, *words: str) -> tuple[int, Any]:
+        # What the preparations logged is not what is looked at here.
+        self.said()
+        status = main([*words, "--json", *self.options()])
+        return status, json.loads(self.said())
+
+    def replay(self, *words: str) -> tuple[int, Any]:
+        """Replay in a process of its own, which settles and writes logs."""
+        result = earnest("dead-letters", "replay", *words, "--json", *self.options())
+        return result.status, json.loads(result.out)["replayed"]
+
+    def read(self, *words: str) -> str:
+        self.said()
+        main([*words, *self.options()])
+        return self.said()
+
+    def options(self) -> list[str]:
+        """Say where everything is, to any word."""
+        database_options = [
+            "--database-url",
+            self.settings.database_url,
+            "--var",
+            str(self.settings.var),
+        ]
+        return [*database_options, "--redis-url", self.settings.redis_url]
+
+    def bury(self, command: str, stamp: int = 5, at: int = HOUR_US) -> None:
+        error = RuntimeError("the disk said no")
+        failures.bury(self.engine, Received(command, from_us(at), stamp, "m"), error)
+
+
+@pytest.fixture
+def desktop(
+    tmp_path: Path, database_url: str, redis_url: str, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Desktop]:
+    """Give a terminal at a prepared database."""
+    settings = Settings.read({}, var=tmp_path, database_url=database_url, redis_url=redis_url)
+    engine = open_database(settings.database_url)
+    migrate(engine)
+    yield Desktop(settings, engine, lambda: capsys.readouterr().out)
+    engine.dispose()
+
+
+def test_a_replayed_command_is_judged_as_of_its_first_receipt_and_once(desktop: Desktop) -> None:
+    desktop.bury(registration(1), stamp=77)
+    _, listing = desktop.run("dead-letters")
+    (dead_letter,) = listing["dead_letters"]
+    assert dead_letter["command"] == "register_000001"
+    assert dead_letter["received_at"] == "1970-01-01T01:00:00Z"
+    assert dead_letter["replayed_at"] is None
+    for outcome in ("applied", "applied"):
+        status, replays = desktop.replay(str(dead_letter["letter"]))
+        assert status == 0
+        assert [replay["outcome"] for replay in replays] == [outcome]
+    receipt = Reader(Store(desktop.engine, Policy())).outcomes(["register_000001"])
+    assert receipt["register_000001"].received_at == from_us(HOUR_US)
+    with desktop.engine.connect() as connection:
+        events = connection.execute(text("SELECT count(*) FROM events")).scalar_one()
+    assert events == 2
+    assert failures.list_dead_letters(desktop.engine, replayed=False) == []
+
+
+def test_replay_all_takes_those_that_wait(desktop: Desktop) -> None:
+    for number in range(3):
+        desktop.bury(registration(number), stamp=number + 1)
+    desktop.replay("2")
+    _, replays = desktop.replay("--all")
+    assert [replay["command"] for replay in replays] == ["register_000000", "register_000002"]
+
+
+def test_a_letter_that_fails_again_stays(desktop: Desktop) -> None:
+    acceptance = {
+        "id": "accept_0001",
+        "kind": "accept_order",
+        "by": {"role": "creator", "id": "k1"},
+    }
+    desktop.bury(json.dumps(acceptance | {"order_id": "o1"}))
+    with writing(desktop.engine) as connection:
+        connection.execute(text("ALTER TABLE receipts RENAME TO receipts_elsewhere"))
+    result = earnest("dead-letters", "replay", "--all", *desktop.options())
+    assert result.status == 1
+    assert len(failures.list_dead_letters(desktop.engine, replayed=False)) == 1
+
+
+@pytest.mark.parametrize("words", [["show"], ["show", "1", "2"], ["replay"], ["replay", "9"]])
+def test_a_letter_must_be_named(desktop: Desktop, words: list[str]) -> None:
+    assert main(["dead-letters", *words, *desktop.options()]) == 2
+
+
+def test_text_that_no_database_keeps_is_kept_visibly(desktop: Desktop) -> None:
+    desktop.bury("\x00\ud800三")
+    (dead_letter,) = failures.list_dead_letters(desktop.engine)
+    assert dead_letter.command == "\\u0000\\ud800三"
+    assert "\x00" not in desktop.read("dead-letters", "show", "1")
+
+
+def test_quarantined_bytes_are_shown_whole_and_steer_no_terminal(desktop: Desktop) -> None:
+    payload = HOSTILE + b"x" * 10_000
+    quarantine(desktop.engine, Refused("commands", "m\x1b", payload, "not JSON", len(payload)))
+    _, listing = desktop.run("quarantine")
+    (item,) = listing["quarantine"]
+    assert base64.b64decode(item["payload_base64"]) == payload[:MOST_KEPT]
+    assert item["bytes"] == len(payload)
+    for words in (["quarantine"], ["quarantine", "show", "1"]):
+        output = desktop.read(*words)
+        assert output.replace("…", "").isascii()
+        assert "\x1b" not in output
+        assert "not JSON" in output
+    assert desktop.run("quarantine", "drop", "1") == (0, {"dropped": [1], "missing": []})
+    assert desktop.run("quarantine") == (0, {"quarantine": []})
+
+
+def test_an_audit_of_nothing_is_right(desktop: Desktop) -> None:
+    status, report = desktop.run("audit")
+    assert (status, report["ok"], report["findings"]) == (0, True, [])
+
+
+def test_an_audit_names_all_that_needs_somebody(desktop: Desktop) -> None:
+    desktop.bury(registration(1))
+    quarantine(desktop.engine, Refused("commands", "m", b"}{", "not JSON", 2))
+    receipt = {"command_id": "c1", "fingerprint": b"f", "outcome": "applied", "reason": None}
+    event = {"subject": "s", "sequence": 1, "type": "t", "caused_by": "c", "body": "{}"}
+    hour_ago = now_us() - HOUR_US
+    with writing(desktop.engine) as connection:
+        row = receipt | {"received_at": 1, "stamp": 1, "about": None}
+        connection.execute(schema.receipts.insert(), [row])
+        event_row = event | {"at": hour_ago, "recorded_at": hour_ago}
+        connection.execute(schema.events.insert(), [event_row])
+    status, report = desktop.run("audit")
+    laws = {finding["law"] for finding in report["findings"]}
+    assert status == 1
+    assert laws >= {"answered", "published", "settled", "understood"}
+    delivery = report["delivery"]
+    assert [delivery["unanswered"], delivery["dead_letters"], delivery["quarantined"]] == [1, 1, 1]
+    assert 3_500 < delivery["outbox_age_s"] < 3_700
+    assert "findings" in desktop.read("audit")
+
+
+def test_an_audit_names_an_order_that_time_forgot(desktop: Desktop) -> None:
+    Desk(engine=desktop.engine).admit().offer("o1")
+    _, report = desktop.run("audit")
+    stuck = [finding["where"] for finding in report["findings"] if finding["law"] == "timely"]
+    assert stuck == ["order:o1"]
+
+
+def test_the_wire_is_not_needed_to_look(desktop: Desktop, wire: redis.Redis) -> None:
+    desktop.bury(registration(1))
+    wire.execute_command("CLIENT", "PAUSE", "300")  # type: ignore[no-untyped-call]
+    assert "register_000001" in desktop.read("dead-letters")

@@ -1,0 +1,1 @@
+"""Database tests: schema, migrations, repository and archive."""

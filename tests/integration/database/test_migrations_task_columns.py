@@ -1,0 +1,54 @@
+"""Task columns: an upgrade shows of every order what the version after would have written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from alembic import command
+from sqlalchemy import inspect, text
+
+from tests.support.stories import HISTORIES, story_of
+from workers.database import bulk, mappers, schema
+from workers.database.engine import open_database, reading, writing
+from workers.database.migrations import configuration, migrate
+
+PROJECTED = ("public_status", "expected_publish_at")
+
+
+EXPECTED = (
+    None,
+    datetime(2026, 4, 1, 4, tzinfo=UTC),
+    datetime(2026, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
+    datetime(2999, 2, 28, 0, 0, 0, 7, tzinfo=UTC),
+)
+
+
+@pytest.mark.parametrize("first", range(len(EXPECTED)))
+def test_what_was_there_is_projected(database_url: str, first: int) -> None:
+    engine = open_database(database_url)
+    with writing(engine) as connection:
+        config = configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+    order_rows = {}
+    for number, situation in enumerate(sorted(HISTORIES)):
+        story = story_of(situation)
+        expected = EXPECTED[(number + first) % len(EXPECTED)]
+        order = replace(story.order(), order_id=situation, expected_publish_at=expected)
+        order_placed: Any = story.told("order.placed")[0].fact
+        order_rows[situation] = mappers.new_order_row(order, order_placed)
+    with writing(engine) as connection:
+        column_names = {column["name"] for column in inspect(connection).get_columns("orders")}
+        assert column_names.isdisjoint(PROJECTED)
+        old_rows = [
+            {k: v for k, v in row.items() if k in column_names} for row in order_rows.values()
+        ]
+        bulk.insert(connection, schema.orders, old_rows)
+    migrate(engine)
+    with reading(engine) as connection:
+        stored_rows = connection.execute(text("SELECT * FROM orders")).mappings().all()
+    assert {row["order_id"]: dict(row) for row in stored_rows} == order_rows
+    engine.dispose()

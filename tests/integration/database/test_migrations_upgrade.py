@@ -1,0 +1,144 @@
+"""Upgrade: a database of the version before goes on living, with orders in every state."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from sqlalchemy import Engine, MetaData, text
+
+from models.lifecycle import FINAL, State
+from tests.support.store_harness import Desk
+from tests.support.stories import POLICY, span
+from workers.database.engine import open_database, writing
+from workers.database.migrations import configuration, migrate
+from workers.timestamps import from_us, now_us, to_us
+
+HISTORY = Path(__file__).with_name("deposit_phase.jsonl")
+
+
+# One line for each situation of the deposit phase: every row that version 0.1.0 had written.
+BEFORE = {
+    record["situation"]: record["tables"]
+    for record in map(json.loads, HISTORY.read_text("utf-8").splitlines())
+}
+
+
+WORKED_ON = [name for name in BEFORE if name in ("in_fulfilment", "full_at_work")]
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """Give an empty database of the version before."""
+    old_engine = open_database(database_url)
+    with writing(old_engine) as connection:
+        config = configuration()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+    yield old_engine
+    old_engine.dispose()
+
+
+def upgraded(engine: Engine, situation: str) -> Desk:
+    """Fill a database as the version before had left it, and bring it up to date."""
+    with writing(engine) as connection:
+        schema = MetaData()
+        schema.reflect(connection)
+        for name, rows in BEFORE[situation].items():
+            for row in rows:
+                connection.execute(schema.tables[name].insert(), plain(row))
+        if engine.dialect.name == "postgresql":
+            set_sequence = (
+                "SELECT setval('events_position_seq', (SELECT max(position) FROM events))"
+            )
+            connection.execute(text(set_sequence))
+    migrate(engine)
+    return Desk(POLICY, engine=engine, now=from_us(now_us()))
+
+
+def plain(row: dict[str, Any]) -> dict[str, Any]:
+    """Read bytes, which travel as hexadecimal digits."""
+    binary = ("fingerprint", "content")
+    return {k: bytes.fromhex(v) if k in binary else v for k, v in row.items()}
+
+
+def order(desk: Desk) -> Any:  # noqa: ANN401 - an order
+    stored_order = desk.reader.order("o1")
+    assert stored_order is not None
+    return stored_order
+
+
+@pytest.mark.parametrize("situation", BEFORE)
+def test_the_books_are_right_before_and_after_everything_has_ended(
+    engine: Engine, situation: str
+) -> None:
+    desk = upgraded(engine, situation)
+    assert desk.reader.audit().findings == []
+    desk.advance(desk.now + timedelta(days=30))
+    assert desk.reader.audit().findings == []
+    assert order(desk).state in FINAL
+
+
+@pytest.mark.parametrize("situation", BEFORE)
+def test_what_had_ended_is_known_to_have_ended_then(engine: Engine, situation: str) -> None:
+    desk = upgraded(engine, situation)
+    (row,), stored_order = desk.rows("orders"), order(desk)
+    assert row.ended_at == (to_us(stored_order.entered_at) if stored_order.is_final else None)
+
+
+@pytest.mark.parametrize("situation", WORKED_ON)
+def test_an_upgrade_cancels_nobody(engine: Engine, situation: str) -> None:
+    desk = upgraded(engine, situation)
+    (extension,) = desk.published("deadline.extended")
+    due_at = datetime.fromisoformat(extension["due_at"])
+    assert order(desk).due_at == due_at
+    assert timedelta(0) <= desk.now + POLICY.first_work_window - due_at < timedelta(minutes=1)
+    desk.advance(due_at)
+    assert order(desk).state is State.IN_FULFILMENT
+    leads = [
+        reminder["lead"]
+        for reminder in desk.published("creator.reminded")
+        if reminder["at"] > extension["at"]
+    ]
+    assert leads == ["P1D", "PT4H"]
+    desk.advance(due_at + span("1us"))
+    assert (order(desk).state, order(desk).reason) == (State.CANCELLED, "no_work")
+
+
+def test_work_goes_on_where_it_was(engine: Engine) -> None:
+    desk = upgraded(engine, "in_fulfilment")
+    body: dict[str, Any] = {"id": "the_first_script", "kind": "submit_script", "order_id": "o1"}
+    body |= {"by": {"role": "mcn", "id": "m1"}, "links": ["https://example.com/1"]}
+    assert desk.answer(desk.say(body, desk.now))[:2] == ("applied", None)
+    assert order(desk).state is State.SCRIPT_REVIEW
+    assert desk.reader.audit().findings == []
+
+
+def test_money_owed_has_its_whole_time_to_leave(engine: Engine) -> None:
+    desk = upgraded(engine, "cancelled_offered")
+    (refund,) = [row for row in desk.rows("refunds") if row.order_id == "o1"]
+    desk.advance(from_us(refund.due_at) - span("1us"))
+    alerts = [event["alert"] for event in desk.published("operator.alerted")]
+    assert alerts == ["unknown_order"]
+    desk.advance(from_us(refund.due_at))
+    alert = desk.published("operator.alerted")[-1]
+    assert (alert["alert"], alert["refund_id"]) == ("refund_overdue", refund.refund_id)
+
+
+def test_what_waited_in_suspense_can_be_sent_back(engine: Engine) -> None:
+    desk = upgraded(engine, "cancelled_offered")
+    body: dict[str, Any] = {
+        "id": "send_the_stray_back",
+        "kind": "resolve_suspense",
+        "order_id": "nobodys",
+    }
+    body |= {"by": {"role": "operator", "id": "ops"}, "payment_id": "stray"}
+    body |= {"to": "c1", "reason": "nobody knows the order"}
+    assert desk.answer(desk.say(body, desk.now))[:2] == ("applied", None)
+    assert desk.reader.balances()["suspense"] == 0
+    assert desk.reader.audit().findings == []

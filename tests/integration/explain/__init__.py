@@ -1,0 +1,1 @@
+"""Explain tests: accounts read from a real database."""

@@ -1,0 +1,153 @@
+"""Account: the explanation of an order, held against stories whose truth is known."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from models.lifecycle import State
+from ops.explain.account import explain
+from ops.explain.render import as_text
+from tests.support.store_harness import Desk
+from tests.support.stories import AMOUNT, BALANCE, DEPOSIT, HISTORIES, TOTAL, span
+
+
+@pytest.fixture
+def told(sqlite_engine: Engine) -> Desk:
+    return Desk(engine=sqlite_engine)
+
+
+def account(desk: Desk, at: datetime | None = None) -> dict[str, Any]:
+    explanation = explain(desk.store, "o1", at=at or desk.now, watermark=at or desk.now)
+    assert explanation is not None
+    return explanation
+
+
+@pytest.mark.parametrize("situation", HISTORIES)
+def test_every_situation_can_be_accounted_for(told: Desk, situation: str) -> None:
+    explanation = account(told.bring(situation))
+    order = told.order()
+    assert (explanation["status"], explanation["reason"]) == (order.state, order.reason)
+    assert explanation["chain"][0]["from"] is None
+    assert explanation["chain"][-1]["to"] == order.state
+    steps = zip(explanation["chain"], explanation["chain"][1:], strict=False)
+    assert all(step["to"] == next_step["from"] for step, next_step in steps)
+    assert sum(posting["amount_fen"] for posting in explanation["money"]["held"]) == order.held_fen
+    assert (explanation["next"] is None) == order.is_final
+    assert json.loads(json.dumps(explanation)) == explanation
+    assert order.state in as_text(explanation)
+
+
+def test_nobody_can_account_for_what_is_not_there(told: Desk) -> None:
+    assert explain(told.store, "o1", at=told.now) is None
+
+
+def test_a_deposit_is_explained_by_the_numbers_it_came_from(told: Desk) -> None:
+    placement_step = account(told.bring("offered"))["chain"][0]
+    assert placement_step["cause"]["by"] == "client:c1"
+    assert placement_step["numbers"] == {
+        "service_fee_bps": 500,
+        "fee_fen": TOTAL - AMOUNT,
+        "total_fen": TOTAL,
+        "deposit_bps": 1000,
+        "deposit_fen": DEPOSIT,
+        "deposit_window": "PT30M",
+    }
+
+
+def test_a_revision_shows_its_range_from_the_original(told: Desk) -> None:
+    chain = account(told.bring("revised"))["chain"]
+    assert chain[-1]["numbers"]["least_fen"] == 80_000
+    assert chain[-1]["numbers"]["most_fen"] == 120_000
+
+
+def test_a_forfeiture_names_the_clock_and_its_windows(told: Desk) -> None:
+    explanation = account(told.bring("forfeited_late"))
+    overdue, forfeited = explanation["chain"][-2:]
+    assert overdue["cause"] == {"kind": "deadline", "state": "awaiting_balance", "by": "clock"}
+    assert overdue["numbers"]["balance_window"] == "P7D"
+    assert overdue["margin_seconds"] == 0
+    assert forfeited["numbers"]["forfeited_fen"] == DEPOSIT
+    assert "payment_notice_grace PT10M) was over at 2026-03-09T02:10:00Z" in explanation["why"]
+    assert explanation["money"]["forfeited"][0]["amount_fen"] == DEPOSIT
+
+
+def test_what_happens_next_is_said_with_its_instant_and_its_reminder(told: Desk) -> None:
+    told.bring("offered")
+    due_at = told.order().due_at
+    assert due_at is not None
+    next_deadline = account(told)["next"]
+    assert next_deadline["becomes"] == ["expired"]
+    assert next_deadline["reminder_at"] == (due_at - timedelta(hours=12)).isoformat().replace(
+        "+00:00", "Z"
+    )
+    late_explanation = explain(told.store, "o1", at=due_at + span("5s"), watermark=due_at)
+    assert late_explanation is not None
+    assert late_explanation["next"]["overdue_seconds"] == 5
+    assert late_explanation["next"]["held_back_by_backlog"]
+    assert "OVERDUE by 5 s: commands received earlier" in as_text(late_explanation)
+
+
+def test_each_party_is_told_what_it_may_do(told: Desk) -> None:
+    rows = {row["command"]: row for row in account(told.bring("offered"))["may"]}
+    assert rows["accept_order"]["who"] == [
+        {"role": "creator", "id": "k1"},
+        {"role": "mcn", "id": "m1"},
+    ]
+    assert rows["cancel_order"]["who"][1] == {"role": "operator", "id": None}
+    assert rows["nudge_creator"]["becomes"] == [State.OFFERED]
+    assert "nudge_creator" in rows["operator_act"]["terms"]["stands_in_for"]
+    assert "enforce_deadline" not in rows
+
+
+def test_when_time_is_up_only_payments_may_be_reported(told: Desk) -> None:
+    told.bring("offered")
+    late_at = told.now + timedelta(days=2)
+    assert [row["command"] for row in account(told, late_at)["may"]] == ["confirm_payment"]
+
+
+def test_a_refusal_is_part_of_the_account(told: Desk) -> None:
+    told.bring("offered")
+    told.ask("restore_quote", "client", order_id="o1")
+    (refusal,) = account(told)["refused"]
+    assert (refusal["reason"], refusal["by"]) == ("wrong_state", "client:c1")
+    assert "client:c1" in as_text(account(told))
+
+
+def test_money_that_went_back_is_listed(told: Desk) -> None:
+    explanation = account(told.bring("cancelled_at_work"))
+    amounts = sorted(refund["amount_fen"] for refund in explanation["money"]["refunds"])
+    assert amounts == sorted([DEPOSIT, BALANCE])
+
+
+def test_a_creator_s_bans_are_part_of_the_account(told: Desk) -> None:
+    explanation = account(told.bring("balance_banned"))
+    (ban,) = explanation["creator"]["bans"]
+    assert (ban["step"], ban["until"]) == (2, "2026-03-09T02:00:00Z")
+    (stopper,) = explanation["next"]["stopped_by"]
+    assert (stopper["who"], stopper["until"]) == ("ban", ban["until"])
+    step = explanation["chain"][-1]
+    assert step["cause"]["name"] == ban["violation_id"]
+    assert "creator k1 is banned from" in step["cause"]["told"]
+
+
+def test_money_that_is_owed_to_the_creator_s_side_is_listed(told: Desk) -> None:
+    told.bring("completed_agency")
+    told.ask("confirm_payout", "payments", payout_id="po_o1_mcn")
+    payouts = {payout["payout_id"]: payout for payout in account(told)["money"]["payouts"]}
+    assert payouts["po_o1_creator"]["confirmed_at"] is None
+    assert (payouts["po_o1_mcn"]["party"], payouts["po_o1_mcn"]["amount_fen"]) == ("mcn:m1", 30_000)
+    assert payouts["po_o1_mcn"]["confirmed_at"] is not None
+
+
+def test_whoever_asked_is_named_and_so_is_what_it_would_have_cost(told: Desk) -> None:
+    told.bring("script_review")
+    told.ask("cancel_order", "client", order_id="o1", accept_cost_fen=1)
+    explanation = account(told)
+    (refusal,) = explanation["refused"]
+    assert (refusal["reason"], refusal["cost_fen"]) == ("cost_mismatch", 10_500)
+    assert "payments:psp asked, by command" in as_text(explanation)

@@ -1,0 +1,1 @@
+"""Export tests: files and folders, and who reads them."""

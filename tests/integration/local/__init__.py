@@ -1,0 +1,1 @@
+"""Local stack tests: supervisor, embedded Redis and bootstrap."""

@@ -1,0 +1,1 @@
+"""Operate tests: bulk runs and dry runs over real servers."""

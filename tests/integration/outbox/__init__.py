@@ -1,0 +1,1 @@
+"""Outbox tests: what is published, kept and recovered."""

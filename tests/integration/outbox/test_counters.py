@@ -1,0 +1,33 @@
+"""Counters: what metrics say of deadlines, counted from the events that they brought."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from tests.support.store_harness import Desk
+from workers.database import schema
+from workers.database.engine import writing
+from workers.outbox import counters as event_counters
+from workers.timestamps import to_us
+
+DEADLINES = {
+    "producing_silent": {"script_review": 1},
+    "expired_offer": {"offered": 1},
+    "forfeited_late": {"awaiting_balance": 1, "balance_overdue": 1},
+    "completed_agency": {"published": 1, "accepted_delivery": 1},
+    "content_overdue": {"producing": 1},
+}
+
+
+@pytest.mark.parametrize("situation", DEADLINES)
+def test_every_deadline_counts_once_whatever_follows_from_it(desk: Desk, situation: str) -> None:
+    desk.bring(situation)
+    events = schema.events
+    with writing(desk.engine) as connection:
+        event_rows = connection.execute(select(events).order_by(events.c.position)).all()
+        event_counters.tally(connection, event_rows, to_us(desk.now))
+        counters = event_counters.read(connection)
+    assert counters["deadlines"] == DEADLINES[situation]
+    late = sum(counters["deadline_lateness_le"].values())
+    assert late == sum(DEADLINES[situation].values())

@@ -1,0 +1,1 @@
+"""Processing tests: batches of commands over a real database."""

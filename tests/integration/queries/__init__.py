@@ -1,0 +1,1 @@
+"""Query tests: lists, reports, exports and monitoring."""

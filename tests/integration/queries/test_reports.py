@@ -1,0 +1,309 @@
+"""Reports: what the databases add up is what the events, the postings and the books say."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from statistics import median
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from models.calendar import SHANGHAI
+from models.events.orders import OrderPlaced
+from models.fields import instant_text
+from models.ledger import by_family
+from models.orders.order import Order
+from scheduler import maintenance
+from tests.support.datasets.archived_orders import halves, publish
+from tests.support.datasets.every_situation import world, write
+from tests.support.stories import Story
+from workers.database.engine import reading
+from workers.database.repository import Store
+from workers.queries import audit
+from workers.queries.reader import Reader
+from workers.queries.reports import money as money_reports
+from workers.queries.reports import orders as order_reports
+from workers.queries.reports.grouping import By
+
+Row = dict[str, Any]
+
+
+Key = Callable[[Order], str]
+
+
+@pytest.fixture(params=["at hand", "at rest"])
+def store(engine: Engine, request: pytest.FixtureRequest) -> Store:
+    """Give a database in which everything has happened, before and after all that may rest does."""
+    filled_store = write(engine, world())
+    if request.param == "at rest":
+        publish(engine)
+        late = world().now + timedelta(days=1_000)
+        while maintenance.archive(filled_store, maintenance.Due(ended_before=late, at=late)):
+            continue
+        assert min(halves(engine)) > 10
+    return filled_store
+
+
+def month(at: datetime) -> str:
+    return at.astimezone(SHANGHAI).strftime("%Y-%m")
+
+
+def keys(story: Story) -> dict[By | None, Key]:
+    """Say what an order counts under, with the agency that its creator is signed with now."""
+    return {
+        None: lambda _: "",
+        By.CLIENT: lambda order: order.client_id,
+        By.CREATOR: lambda order: order.creator_id,
+        By.MCN: lambda order: story.book.creators[order.creator_id].agency or "",
+        By.TASK_TYPE: lambda order: order.task_type,
+        By.MONTH: lambda order: month(order.placed_at),
+        By.STATE: lambda order: order.state.value,
+        By.HOUR: lambda order: instant_text(whole_hour(order)),
+    }
+
+
+def whole_hour(order: Order) -> datetime:
+    assert order.due_at is not None
+    return order.due_at.replace(minute=0, second=0, microsecond=0)
+
+
+def grouped(orders: Iterable[Order], key: Key) -> list[tuple[str, list[Order]]]:
+    groups: dict[str, list[Order]] = defaultdict(list)
+    for order in orders:
+        groups[key(order)].append(order)
+    return sorted(groups.items())
+
+
+def head(by: By | None, name: str) -> Row:
+    return {} if by is None else {by.value: name or None}
+
+
+# ---------------------------------------------------------------- funnel
+
+
+def reached(story: Story) -> dict[str, dict[str, datetime]]:
+    """Find when each order first reached a stage."""
+    reached_at: dict[str, dict[str, datetime]] = defaultdict(dict)
+    stages = {kind: stage for stage, kind in order_reports.STAGES.items()}
+    for event in story.events:
+        if event.fact.type in stages:
+            order_times = reached_at[event.order_id or ""]
+            stage = stages[event.fact.type]
+            order_times[stage] = min(event.at, order_times.get(stage, event.at))
+    return reached_at
+
+
+def stages(by: By | None, name: str, times: list[dict[str, datetime]]) -> list[Row]:
+    rows = []
+    counts = {
+        stage: sum(stage in order_times for order_times in times) for stage in order_reports.STAGES
+    }
+    for before, stage in [("placed", "placed"), *pairwise(order_reports.STAGES)]:
+        durations = [
+            order_times[stage] - order_times[before]
+            for order_times in times
+            if stage in order_times and before in order_times
+        ]
+        seconds = [duration.total_seconds() for duration in durations] if stage != "placed" else []
+        share = round(counts[stage] / counts[before], 4) if counts[before] else None
+        rows.append(
+            head(by, name)
+            | {
+                "stage": stage,
+                "orders": counts[stage],
+                "of_placed": round(counts[stage] / counts["placed"], 4),
+                "of_previous": share,
+                "median_seconds": median(seconds) if seconds else None,
+            }
+        )
+    return rows
+
+
+@pytest.mark.parametrize("by", [None, *order_reports.FUNNEL_GROUPINGS])
+def test_a_funnel_counts_who_came_how_far_and_how_long_it_took(store: Store, by: By | None) -> None:
+    story = world()
+    times, expected = reached(story), []
+    for name, orders in grouped(story.book.orders.values(), keys(story)[by]):
+        expected += stages(by, name, [times[order.order_id] for order in orders])
+    rows = list(order_reports.funnel(store.engine, by))
+    assert rows == [
+        row | {"median_seconds": pytest.approx(row["median_seconds"], abs=1e-6)} for row in expected
+    ]
+    assert len({row["orders"] for row in rows}) > 2
+
+
+# --------------------------------------------------------------- endings
+
+
+@pytest.mark.parametrize("by", [None, *order_reports.ENDING_GROUPINGS])
+def test_endings_are_counted_by_state_and_reason(store: Store, by: By | None) -> None:
+    story = world()
+    ended_orders = [order for order in story.book.orders.values() if order.is_final]
+    expected = []
+    for name, orders in grouped(ended_orders, keys(story)[by]):
+        for ending, ending_orders in grouped(orders, lambda order: f"{order.state}/{order.reason}"):
+            state, _, reason = ending.partition("/")
+            total_fen = sum(order.total_fen for order in ending_orders)
+            row = {
+                "state": state,
+                "reason": reason,
+                "orders": len(ending_orders),
+                "total_fen": total_fen,
+            }
+            expected.append(head(by, name) | row)
+    assert list(order_reports.endings(store.engine, by)) == expected
+
+
+# ----------------------------------------------------------------- money
+
+
+def flow(source: str, target: str, fen: int) -> dict[str, int]:
+    """Say what one posting means."""
+    totals: dict[str, int] = defaultdict(int)
+    source_family, target_family = source.partition(":")[0], target.partition(":")[0]
+    by_target = {
+        "refunds_payable": "refund_requested",
+        "service_fees": "fees",
+        "payable": "payable",
+    }
+    by_target |= {"platform_income": "income"}
+    by_source = {"psp": "received", "refunds_payable": "refund_confirmed", "payable": "paid_out"}
+    balances = {"escrow": "held", "suspense": "suspense"}
+    for names, family, sign in (
+        (by_target, target_family, 1),
+        (by_source, source_family, 1),
+        (balances, target_family, 1),
+        (balances, source_family, -1),
+    ):
+        if family in names:
+            totals[f"{names[family]}_fen"] += sign * fen
+    if target_family == "forfeited_deposits":
+        totals["forfeited_fen"] += fen
+    if source_family == "forfeited_deposits":
+        back = target_family == "escrow"
+        totals["forfeited_fen" if back else "released_fen"] += -fen if back else fen
+    return totals
+
+
+def owner(story: Story, subject: str) -> Order | None:
+    kind, _, name = subject.partition(":")
+    if kind == "order":
+        return story.book.orders[name]
+    debts: Any = {"refund": story.book.refunds, "payout": story.book.payouts}.get(kind)
+    order_id = debts[name].order_id if debts else None
+    return None if order_id is None else story.book.orders[order_id]
+
+
+def summed(story: Story, by: By | None) -> list[Row]:
+    sums: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(money_reports.COLUMNS, 0))
+    own = keys(story) | {By.MCN: lambda order: order.mcn_id or ""}
+    for event, posting in story.book.postings:
+        order = owner(story, event.subject)
+        name = "" if order is None else own[by](order)
+        name = month(event.at) if by is By.MONTH else name
+        for column, fen in flow(posting.source, posting.target, posting.amount_fen).items():
+            sums[name][column] += fen
+    return [head(by, name) | totals for name, totals in sorted(sums.items())]
+
+
+@pytest.mark.parametrize("by", [None, *money_reports.BREAKDOWNS])
+def test_money_is_what_the_postings_say(store: Store, by: By | None) -> None:
+    rows = list(money_reports.money(store.engine, by))
+    assert rows == summed(world(), by)
+    assert all(
+        any(row[column] for row in rows) for column in money_reports.COLUMNS if column != INCOME
+    )
+
+
+INCOME = "income_fen"
+"""No history here gives a forfeited deposit to the platform."""
+
+
+@pytest.mark.parametrize("by", [None, *money_reports.BREAKDOWNS])
+def test_money_agrees_with_the_books_however_it_is_broken_down(store: Store, by: By | None) -> None:
+    rows = list(money_reports.money(store.engine, by))
+    total = {column: sum(row[column] for row in rows) for column in money_reports.COLUMNS}
+    balances = {
+        "psp": total["refund_confirmed_fen"] + total["paid_out_fen"] - total["received_fen"],
+        "escrow": total["held_fen"],
+        "suspense": total["suspense_fen"],
+        "refunds_payable": total["refund_requested_fen"] - total["refund_confirmed_fen"],
+        "forfeited_deposits": total["forfeited_fen"] - total["released_fen"],
+        "service_fees": total["fees_fen"],
+        "platform_income": total["income_fen"],
+        "payable": total["payable_fen"] - total["paid_out_fen"],
+    }
+    assert balances == Reader(store).balances()
+    with reading(store.engine) as connection:
+        assert balances == by_family(audit.balances(connection))
+
+
+# -------------------------------------------------------------- forecast
+
+
+@pytest.mark.parametrize("by", order_reports.FORECAST_GROUPINGS)
+@pytest.mark.parametrize("hours", [6, 24 * 30])
+def test_a_forecast_says_what_falls_due_and_what_hangs_on_it(
+    store: Store, by: By, hours: int
+) -> None:
+    story, within = world(), timedelta(hours=hours)
+    dues = sorted(order.due_at for order in story.book.orders.values() if order.due_at is not None)
+    at = dues[len(dues) // 2] + timedelta(seconds=1)
+    until = at + within
+    soon = [order for order in story.book.orders.values() if order.due_at and order.due_at <= until]
+    expected = [
+        {
+            by.value: name or None,
+            "deadlines": len(orders),
+            "overdue": sum(order.due_at < at for order in orders if order.due_at),
+            "first_due_at": instant_text(min(order.due_at for order in orders if order.due_at)),
+            "held_fen": sum(order.held_fen for order in orders),
+            "total_fen": sum(order.total_fen for order in orders),
+        }
+        for name, orders in grouped(soon, keys(story)[by])
+    ]
+    rows = list(order_reports.forecast(store.engine, by, at=at, within=within))
+    assert rows == expected
+    assert sum(row["overdue"] for row in rows) == len(dues) // 2 + 1
+
+
+def test_a_month_is_one_of_shanghai(store: Store) -> None:
+    edge = datetime(2026, 1, 31, 16, tzinfo=UTC)
+    placements = [event for event in world().events if isinstance(event.fact, OrderPlaced)]
+    evening = [
+        placement
+        for placement in placements
+        if timedelta(0) <= placement.at - edge < timedelta(hours=8)
+    ]
+    assert evening, "somebody orders when it is February in Shanghai and January in Greenwich"
+    february = sum(month(placement.at) == "2026-02" for placement in placements)
+    rows = [row for row in order_reports.funnel(store.engine, By.MONTH) if row["stage"] == "placed"]
+    assert {row["month"]: row["orders"] for row in rows}["2026-02"] == february
+
+
+def test_an_empty_database_has_empty_reports(engine: Engine) -> None:
+    now = datetime.now(UTC)
+    assert [row["orders"] for row in order_reports.funnel(engine, None)] == []
+    assert list(order_reports.endings(engine, None)) == []
+    assert [set(row.values()) for row in money_reports.money(engine, None)] == []
+    assert list(order_reports.forecast(engine, By.STATE, at=now, within=timedelta(1))) == []
+
+
+def test_a_report_leaves_its_connection_as_it_found_it(sqlite_engine: Engine) -> None:
+    def told() -> list[int]:
+        with reading(sqlite_engine) as connection:
+            names = ("temp_store", "cache_size")
+            ask = connection.exec_driver_sql
+            return [int(ask(f"PRAGMA {pragma}").scalar_one()) for pragma in names]
+
+    before = told()
+    assert list(order_reports.funnel(sqlite_engine, None)) == []
+    rows = order_reports.funnel(write(sqlite_engine, world()).engine, By.CREATOR)
+    next(iter(rows))
+    # Whoever has read enough of it leaves it so too.
+    del rows
+    assert told() == before

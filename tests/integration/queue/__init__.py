@@ -1,0 +1,1 @@
+"""Queue tests: Dramatiq over a real Redis."""

@@ -1,0 +1,266 @@
+"""Broker: a real worker between a real Redis and a real database, fed with the worst of both."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import pytest
+import redis
+from sqlalchemy import Engine
+
+from tests.support import sample_commands
+from tests.support.concurrency import eventually
+from tests.support.store_harness import Desk
+from tests.support.stories import place
+from tests.support.worker import Workplace, left, working
+from workers.database.engine import open_database, writing
+from workers.database.migrations import migrate
+from workers.queue.redis import COMMANDS, QUEUES, WAKEUPS, Keys
+
+ACTORS = {COMMANDS: "settle_commands", WAKEUPS: "wake_orders"}
+
+
+def push(redis_client: redis.Redis, queue: str, message_id: str, payload: str | bytes) -> None:
+    """Write a message past the door, with everything that an honest one has."""
+    keys, (seconds, micros) = Keys(queue), redis_client.time()
+    with redis_client.pipeline(transaction=True) as pipe:
+        pipe.hset(keys.messages, message_id, payload)
+        pipe.zadd(keys.pending, {message_id: seconds * 1_000_000 + micros})
+        pipe.rpush(keys.waiting, message_id)
+        pipe.rpush(keys.bell, "1")
+        pipe.execute()
+
+
+def message(queue: str = COMMANDS, /, kwargs: Any = None, **changes: Any) -> str:  # noqa: ANN401 - what strangers write
+    """Write a message as Dramatiq does, with some of its fields replaced."""
+    items = {"commands": [json.dumps(sample_commands.accept("nobody"))], "orders": ["nobody"]}
+    message_kwargs = items | {"received_at": 5, "stamp": 5} if kwargs is None else kwargs
+    fields: dict[str, Any] = {
+        "queue_name": queue,
+        "actor_name": ACTORS[queue],
+        "args": [],
+        "kwargs": message_kwargs,
+    }
+    envelope = {"options": {}, "message_id": "m", "message_timestamp": 5}
+    return json.dumps(fields | envelope | changes)
+
+
+POISON: dict[str, str | bytes] = {
+    "no JSON": "{",
+    "nothing": "null",
+    "not UTF-8": b"\xff\xfe\xfd\x00",
+    "NUL": "\0",
+    "100 000 deep": "[" * 100_000 + "]" * 100_000,
+    "huge": json.dumps("x" * 5_000_000),
+    "a number without end": '{"kwargs": ' + "9" * 100_000 + "}",
+    "another queue": message(queue_name="default"),
+    "no queue": message(queue_name=None),
+    "an unknown actor": message(actor_name="pay_out_everything"),
+    "the other queue's actor": message(actor_name=ACTORS[WAKEUPS]),
+    "no arguments": message(kwargs={}),
+    "arguments that are none": message(kwargs=[1]),
+    "no commands": message(kwargs={"commands": [], "received_at": 5, "stamp": 5}),
+    "commands that are no texts": message(kwargs={"commands": [{}], "received_at": 5, "stamp": 5}),
+    "no stamp": message(kwargs={"commands": ["{}"]}),
+    "a stamp that is no number": message(
+        kwargs={"commands": ["{}"], "received_at": True, "stamp": "5"}
+    ),
+    "a stamp out of time": message(
+        kwargs={"commands": ["{}"], "received_at": 10**18, "stamp": 10**18}
+    ),
+}
+
+
+@pytest.fixture
+def workplace(engine: Engine, wire: redis.Redis) -> Iterator[Workplace]:
+    with working(engine, wire) as started_workplace:
+        started_workplace.client.submit_many(map(json.dumps, sample_commands.admit()))
+        eventually(lambda: len(started_workplace.rows("receipts")) == 2)
+        yield started_workplace
+
+
+def test_poison_is_quarantined_once_and_costs_its_neighbours_nothing(workplace: Workplace) -> None:
+    placements = [sample_commands.place(f"o{number}") for number in range(len(POISON) + 1)]
+    for neighbour, (name, payload) in zip(placements, POISON.items(), strict=False):
+        workplace.client.submit(neighbour)
+        push(workplace.wire, COMMANDS, name, payload)
+    push(workplace.wire, WAKEUPS, "bad wake-up", message(WAKEUPS, kwargs={"orders": [7]}))
+    workplace.client.submit(placements[-1])
+    eventually(lambda: workplace.settled(*(placement["id"] for placement in placements)))
+    eventually(workplace.idle)
+    assert workplace.alive()
+    items = sorted(row.message_id for row in workplace.rows("quarantine"))
+    assert items == sorted([*POISON, "bad wake-up"])
+    assert len(workplace.rows("orders")) == len(placements)
+    assert workplace.rows("dead_letters") == []
+
+
+FORGED_OPTIONS = {
+    "pipe_target": json.loads(message(actor_name="pay_out")),
+    "max_retries": 99,
+    "eta": 32_503_680_000_000,
+    "on_success": "pay_out",
+    "redis_message_id": "another",
+    "time_limit": 1,
+}
+
+
+@pytest.mark.parametrize("option", FORGED_OPTIONS)
+def test_a_forged_option_is_not_even_looked_at(workplace: Workplace, option: str) -> None:
+    command = sample_commands.place("o1")
+    kwargs = {"commands": [json.dumps(command)], "received_at": 5, "stamp": 5}
+    options = {option: FORGED_OPTIONS[option]}
+    push(workplace.wire, COMMANDS, "forged", message(kwargs=kwargs, options=options))
+    eventually(lambda: workplace.settled(command["id"]))
+    eventually(workplace.idle)
+    assert workplace.alive()
+    assert [key for key in workplace.wire.scan_iter("*") if b".DQ" in key or b".XQ" in key] == []
+
+
+def test_a_forged_wake_up_cannot_make_time_pass(engine: Engine, wire: redis.Redis) -> None:
+    desk = Desk(engine=engine, now=sample_commands.LONG_AGO).admit()
+    with working(engine, wire) as workplace:
+        placement = sample_commands.place("o1")
+        workplace.client.submit(placement)
+        eventually(lambda: workplace.settled(placement["id"]))
+        claims = {"orders": ["o1"], "received_at": 2**52, "stamp": 2**52, "now": 2**52}
+        push(wire, WAKEUPS, "forged", message(WAKEUPS, kwargs=claims))
+        forged_command = json.dumps(sample_commands.ask("enforce_deadline", "client", "o1"))
+        workplace.client.submit(forged_command)
+        eventually(lambda: workplace.idle() and len(desk.published("command.settled")) > 4)
+        assert workplace.alive()
+    assert [row.state for row in desk.rows("orders")] == ["awaiting_deposit"]
+    assert desk.published("command.settled")[-1]["reason"] == "malformed"
+
+
+NAMES = ["", "\0", "a\0b", "\ud800", "x" * 100_000, "o1'; DROP TABLE orders; --", "春"]
+
+
+def test_a_wake_up_for_names_that_no_order_can_have_is_harmless(
+    engine: Engine, wire: redis.Redis
+) -> None:
+    desk = Desk(engine=engine, now=sample_commands.LONG_AGO)
+    desk.admit()
+    place(desk)
+    with working(engine, wire) as workplace:
+        for number, name in enumerate(NAMES):
+            kwargs = {"orders": [name, "o1"], "received_at": 5, "stamp": 5}
+            push(wire, WAKEUPS, f"forged {number}", message(WAKEUPS, kwargs=kwargs))
+        push(wire, WAKEUPS, "right", message(WAKEUPS, kwargs=kwargs | {"orders": ["o1"]}))
+        eventually(workplace.idle)
+        assert workplace.alive()
+    assert [row.state for row in desk.rows("orders")] == ["expired"]
+    assert desk.reader.audit().findings == []
+
+
+def test_thousands_of_commands_in_one_go_are_all_settled(workplace: Workplace) -> None:
+    placements = [sample_commands.place(f"o{number}") for number in range(3_000)]
+    payments = [
+        sample_commands.pay(f"p_{placement['order_id']}", {placement["order_id"]: 7})
+        for placement in placements
+    ]
+    workplace.client.submit_many(map(json.dumps, [*placements, *payments]))
+    eventually(lambda: workplace.settled(*(payment["id"] for payment in payments)), timeout_s=50)
+    eventually(workplace.idle)
+    assert len(workplace.rows("refunds")) == len(placements)
+    assert workplace.reader.audit().findings == []
+
+
+def test_a_worker_that_stops_gives_back_what_it_had_and_another_settles_it(
+    engine: Engine, wire: redis.Redis
+) -> None:
+    placements = [sample_commands.place(f"o{number}") for number in range(400)]
+    with working(engine, wire) as workplace:
+        workplace.client.submit_many(map(json.dumps, sample_commands.admit()))
+        eventually(lambda: len(workplace.rows("receipts")) == 2)
+        workplace.client.submit_many(map(json.dumps, placements), per_message=1)
+        eventually(lambda: workplace.rows("orders"))
+    counts = left(wire)
+    assert counts["commands taken"] == 0
+    assert counts["commands waiting"] == counts["commands stored"] == counts["commands pending"]
+    with working(engine, wire) as workplace:
+        eventually(lambda: workplace.settled(*(placement["id"] for placement in placements)))
+        eventually(workplace.idle)
+    assert workplace.reader.audit().findings == []
+
+
+@contextmanager
+def locked(engine: Engine) -> Iterator[None]:
+    """Keep SQLite's only writer busy."""
+    with writing(engine):
+        yield
+
+
+@contextmanager
+def closed(engine: Engine) -> Iterator[None]:
+    """Close a PostgreSQL database to everybody, and throw out who is in it."""
+    url = engine.url
+    conninfo = f"host={url.query['host']} user={url.username} dbname=postgres"
+    with psycopg.connect(conninfo, autocommit=True) as admin:
+        admin.execute(f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS false")
+        query = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+        admin.execute(query, [url.database])
+        try:
+            yield
+        finally:
+            admin.execute(f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS true")
+
+
+def stands_still(workplace: Workplace, command_id: str) -> None:
+    """Submit while the database is away: it is taken, and neither lost nor acknowledged."""
+    push(workplace.wire, COMMANDS, "poison", "{")
+    eventually(lambda: left(workplace.wire)["commands taken"] == 1)
+    workplace.client.submit(sample_commands.place("o1") | {"id": command_id})
+    eventually(lambda: left(workplace.wire)["commands taken"] == 2)
+
+
+def test_while_sqlite_is_busy_a_worker_waits_and_acknowledges_nothing(
+    sqlite_engine: Engine, wire: redis.Redis
+) -> None:
+    with working(sqlite_engine, wire) as workplace:
+        with locked(sqlite_engine):
+            stands_still(workplace, "waiting_0001")
+            assert left(wire)["commands stored"] == 2
+        eventually(lambda: workplace.settled("waiting_0001"))
+        eventually(workplace.idle)
+        assert workplace.alive()
+        assert [row.message_id for row in workplace.rows("quarantine")] == ["poison"]
+
+
+@pytest.mark.postgres
+def test_while_postgresql_is_away_a_worker_waits_and_goes_on_when_it_is_back(
+    postgresql_url: str, wire: redis.Redis
+) -> None:
+    engine = open_database(postgresql_url)
+    migrate(engine)
+    with working(engine, wire) as workplace:
+        workplace.client.submit_many(map(json.dumps, sample_commands.admit()))
+        eventually(lambda: len(workplace.rows("receipts")) == 2 and workplace.idle())
+        with closed(engine):
+            stands_still(workplace, "waiting_0001")
+            assert left(wire)["commands stored"] == 2
+        eventually(lambda: workplace.settled("waiting_0001"))
+        eventually(workplace.idle)
+        assert workplace.alive()
+        assert [row.message_id for row in workplace.rows("quarantine")] == ["poison"]
+        assert [row.order_id for row in workplace.rows("orders")] == ["o1"]
+    engine.dispose()
+
+
+def test_what_redis_forgets_while_it_is_settled_is_settled_once(workplace: Workplace) -> None:
+    placements = [sample_commands.place(f"o{number}") for number in range(300)]
+    texts = [json.dumps(placement) for placement in placements]
+    workplace.client.submit_many(texts, per_message=1)
+    eventually(lambda: workplace.rows("orders"))
+    workplace.wire.flushall()
+    workplace.client.submit_many(texts, per_message=10)
+    eventually(lambda: workplace.settled(*(placement["id"] for placement in placements)))
+    eventually(workplace.idle)
+    assert workplace.alive()
+    assert len(workplace.rows("orders")) == len(placements)
+    assert workplace.reader.audit().findings == []
+    assert all(workplace.wire.hlen(Keys(queue).messages) == 0 for queue in QUEUES)

@@ -1,0 +1,136 @@
+"""Poison messages: commands that kill their worker are found out, and neighbours settled."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import Engine
+
+from models.policy import Policy
+from ops.local.process import Program
+from ops.local.up import Formation, command
+from tests.support.concurrency import wait_for
+from tests.support.programs.poisoned_worker import STATUS
+from tests.support.sample_commands import registration
+from workers.client import Client
+from workers.database.engine import open_database
+from workers.database.migrations import migrate
+from workers.database.repository import Store
+from workers.processing import failures
+from workers.queries.reader import Reader
+from workers.queue.consumer import KILLER
+from workers.queue.redis import QUEUES, Keys, Scripts, connect
+from workers.settings import Settings, project_root
+
+PATIENCE_S = 40.0
+
+
+@dataclass
+class Ward:
+    """A database, a wire, and a worker that is started again however often it dies."""
+
+    settings: Settings
+    engine: Engine
+    wire: redis.Redis
+    deaths: Path
+
+    def settled(self) -> int:
+        return Reader(Store(self.engine, Policy())).settled()
+
+    def idle(self) -> bool:
+        return not self.wire.hlen(Keys("commands").messages)
+
+    def live(self, *, most_deaths: int = 1_000) -> None:
+        """Run workers one after the other until nothing waits; the dead are noticed at once."""
+        deadline_s = time.monotonic() + PATIENCE_S
+        while not self.idle():
+            assert time.monotonic() < deadline_s, self.wire.hgetall(Keys("commands").attempts)
+            with self.worker(most_deaths) as worker:
+                wait_for(lambda: worker.poll() is not None or self.idle())
+                assert worker.poll() in {None, STATUS}
+            for queue in QUEUES:
+                Scripts(self.wire).rescue(Keys(queue), 0, last=queue == QUEUES[-1])
+
+    @contextmanager
+    def worker(self, most_deaths: int) -> Iterator[subprocess.Popen[bytes]]:
+        argv = [sys.executable, "-m", "tests.support.programs.poisoned_worker"]
+        environ = {**os.environ, **self.settings.environ()}
+        argv += [str(self.deaths), str(most_deaths)]
+        with subprocess.Popen(argv, cwd=project_root(), env=environ, stderr=-3) as process:
+            yield process
+            process.terminate()
+
+
+@pytest.fixture
+def ward(tmp_path: Path, redis_url: str) -> Iterator[Ward]:
+    """Give a prepared ward where nobody has died."""
+    settings = Settings.read({}, var=tmp_path, redis_url=redis_url)
+    engine, wire = open_database(settings.database_url), connect(redis_url)
+    migrate(engine)
+    (tmp_path / "deaths").touch()
+    yield Ward(settings, engine, wire, tmp_path / "deaths")
+    engine.dispose()
+    wire.close()
+
+
+def test_a_command_that_kills_three_workers_is_taken_out_and_its_neighbours_are_served(
+    ward: Ward,
+) -> None:
+    # One message with the killer in it, and many messages around it.
+    sender = Client(ward.wire)
+    sender.submit_many([registration(n) for n in range(100)], per_message=1)
+    sender.submit_many([registration(100), registration(101, name="deadly"), registration(102)])
+    sender.submit_many([registration(n) for n in range(103, 400)], per_message=3)
+    ward.live()
+    assert len(ward.deaths.read_text()) == 3
+    assert ward.settled() == 399
+    (item,) = failures.list_quarantined(ward.engine)
+    assert item.reason == KILLER
+    (dead_letter,) = failures.list_dead_letters(ward.engine)
+    assert dead_letter.command == registration(101, name="deadly")
+    assert not ward.wire.zcard(Keys("commands").pending)
+    assert not ward.wire.hlen(Keys("commands").attempts)
+
+
+@pytest.mark.slow
+def test_two_deaths_condemn_nobody(ward: Ward) -> None:
+    commands = [registration(n) for n in range(200)]
+    Client(ward.wire).submit_many([*commands, registration(200, name="deadly")], per_message=10)
+    ward.live(most_deaths=2)
+    assert len(ward.deaths.read_text()) == 2
+    assert ward.settled() == 201
+    assert not failures.list_quarantined(ward.engine)
+
+
+@pytest.mark.slow
+def test_two_killers_are_told_apart(ward: Ward) -> None:
+    killers = [registration(n, name="deadly") for n in (10, 150)]
+    commands = [registration(n) for n in range(200) if n not in {10, 150}]
+    Client(ward.wire).submit_many([*killers, *commands], per_message=4)
+    ward.live()
+    assert ward.settled() == 198
+    assert [
+        dead_letter.command for dead_letter in failures.list_dead_letters(ward.engine)
+    ] == killers
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(120)
+def test_what_a_killed_worker_had_is_settled_within_thirty_seconds(ward: Ward) -> None:
+    argv = (sys.executable, "-m", "tests.support.programs.poisoned_worker", str(ward.deaths), "1")
+    programs = [Program("worker.1", argv), command("scheduler")]
+    with Formation(ward.settings, programs=programs, quiet=True):
+        commands = [registration(n) for n in range(300)]
+        Client(ward.wire).submit_many([*commands, registration(300, name="deadly")], per_message=1)
+        killed_at = wait_for(lambda: bool(ward.deaths.read_text()))
+        settled_at = wait_for(lambda: ward.settled() == 301)
+    assert settled_at - killed_at < 30

@@ -1,0 +1,1 @@
+"""Scheduler tests: one module a duty."""

@@ -1,0 +1,38 @@
+"""Auditor: the scheduled audit runs, rests, gives way and finds what does not add up."""
+
+from __future__ import annotations
+
+import threading
+
+from scheduler.auditor import AuditTick
+from tests.support.store_harness import Desk
+from workers.database.engine import writing
+
+
+def test_the_audit_runs_and_rests(overdue: Desk) -> None:
+    tick = AuditTick(overdue.store)
+    report = tick.run_once()
+    assert report
+    assert (report.orders, report.findings) == (1, [])
+    assert tick.run_once() is None
+
+
+def test_an_audit_under_way_holds_up_nobody_who_wants_to_stop(overdue: Desk) -> None:
+    stopping = threading.Event()
+    tick = AuditTick(overdue.store, stopping)
+    stopping.set()
+    assert tick.run_once() is None
+    assert overdue.rows("audits") == []
+    stopping.clear()
+    assert tick.run_once()
+    assert len(overdue.rows("audits")) == 1
+
+
+def test_the_audit_finds_what_does_not_add_up(overdue: Desk) -> None:
+    with writing(overdue.engine) as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO postings VALUES ('order:o1', 1, 1, 'psp', 'escrow:o1', 7)"
+        )
+    report = AuditTick(overdue.store).run_once()
+    assert report
+    assert {"posted", "escrow"} <= {finding.law for finding in report.findings}

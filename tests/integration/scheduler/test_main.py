@@ -1,0 +1,79 @@
+"""Scheduler process: a duty that fails or hangs is noticed, and several run side by side."""
+
+from __future__ import annotations
+
+import signal
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+import pytest
+import redis
+from sqlalchemy import Engine
+
+from models.errors import Unavailable
+from scheduler.main import Pulse
+from tests.support import sample_commands
+from tests.support.command_line import started
+from tests.support.concurrency import eventually
+from tests.support.store_harness import Desk
+from tests.support.stories import place
+from tests.support.worker import working
+from workers.processing import wakeups
+
+
+@pytest.mark.parametrize("fault", [Unavailable("away"), RuntimeError("broken")])
+def test_a_tick_that_fails_stops_nothing_and_counts_as_life(fault: Exception) -> None:
+    def fail() -> None:
+        raise fault
+
+    pulse = Pulse()
+    run = pulse.guard("failing", fail, timeout_s=60)
+    before = pulse.due["failing"]
+    run()
+    assert pulse.due["failing"] > before
+
+
+def test_a_tick_that_hangs_does_not_hide_behind_those_that_go_on() -> None:
+    pulse = Pulse()
+    pulse.guard("hanging", print, timeout_s=-1)
+    pulse.guard("living", list, timeout_s=60)()
+    assert pulse.stuck() == ["hanging"]
+
+
+def test_the_process_starts_ticks_and_stops_when_asked(
+    tmp_path: Path, sqlite_engine: Engine, wire: redis.Redis, redis_url: str
+) -> None:
+    desk = Desk(engine=sqlite_engine, now=datetime.fromisoformat("2020-01-01T00:00:00Z"))
+    desk.admit()
+    place(desk)
+    url = sqlite_engine.url.render_as_string()
+    options = ("--var", tmp_path, "--database-url", url, "--redis-url", redis_url)
+    with started("scheduler", *options) as process:
+        eventually(lambda: wakeups.waiting(wire) == 1)
+        process.send_signal(signal.SIGTERM)
+        assert process.stderr
+        log = process.stderr.read()
+        assert process.wait() == 0
+    assert "orders.woken" in log
+    assert "Traceback" not in log
+
+
+def test_two_processes_tick_side_by_side(
+    tmp_path: Path, sqlite_engine: Engine, wire: redis.Redis, redis_url: str
+) -> None:
+    url = sqlite_engine.url.render_as_string()
+    options = ("--var", tmp_path, "--database-url", url, "--redis-url", redis_url)
+    start = partial(started, "scheduler", *options)
+    with start() as first_process, start() as second_process, working(sqlite_engine, wire):
+        desk = Desk(engine=sqlite_engine, now=sample_commands.LONG_AGO)
+        desk.admit()
+        for number in range(20):
+            place(desk, f"o{number}")
+        eventually(lambda: {row.state for row in desk.rows("orders")} == {"expired"})
+        for process in (first_process, second_process):
+            process.send_signal(signal.SIGTERM)
+            assert process.stderr
+            process.stderr.read()
+            assert process.wait() == 0
+    assert [event["type"] for event in desk.published()].count("order.expired") == 20

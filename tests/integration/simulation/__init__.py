@@ -1,0 +1,1 @@
+"""Simulation tests: the demo over a real database."""

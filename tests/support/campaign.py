@@ -1,0 +1,73 @@
+"""Campaign: the demo's file as tests read it, and what the rules make of it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from functools import cache
+from typing import Any
+
+from examples.make_campaign import CAMPAIGN
+from examples.stage import POLICY
+from models.commands.parsing import Malformed
+from models.service.unit_of_work import Book
+from ops.simulation.replay import Forecast, foresee, read_steps
+from ops.simulation.simulate import Step, World
+from tests.support.stories import Story
+
+LONG_AFTER = timedelta(hours=1)
+
+
+@cache
+def steps() -> list[Step]:
+    return read_steps(CAMPAIGN.read_text(encoding="utf-8").splitlines())
+
+
+@cache
+def commands() -> list[dict[str, Any]]:
+    return [json.loads(step.command) for step in steps() if step.command]
+
+
+@cache
+def forecast() -> Forecast:
+    return foresee(steps(), POLICY)
+
+
+@cache
+def events() -> list[dict[str, Any]]:
+    world = World(Book(policy=POLICY))
+    return [event for step in steps() for line in world.play(step) for event in line["events"]]
+
+
+@cache
+def unhurried() -> Story:
+    """Play it with nobody to wake anybody: time passes for whoever is asked, and at the end."""
+    story = Story(POLICY)
+    for step in steps():
+        with suppress(Malformed):
+            story.tell(json.loads(step.command or "{}"), step.at)
+    for order_id in list(story.book.orders):
+        story.wake(order_id, steps()[-1].at + LONG_AFTER)
+    return story
+
+
+def applied(kind: str) -> Iterator[dict[str, Any]]:
+    """Give the commands of one kind that were obeyed."""
+    for command in commands():
+        if (
+            command["kind"] == kind
+            and forecast().outcomes.get(command["id"], ("", None))[0] == "applied"
+        ):
+            yield command
+
+
+def told(type_: str) -> list[dict[str, Any]]:
+    """Return the events of one type."""
+    return [event for event in events() if event["type"] == type_]
+
+
+def seen(type_: str, field: str) -> Counter[Any]:
+    return Counter(event[field] for event in told(type_))

@@ -1,0 +1,64 @@
+"""Concurrency: wait for another process or thread, and let several act at one instant."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from sqlalchemy import Engine
+
+from workers.database.engine import open_database
+
+# As long as a slow machine may take; a healthy one is done in a fraction of it.
+PATIENCE_SECONDS = 20.0
+
+
+LOOK_SECONDS = 0.01
+
+
+def eventually(condition: Callable[[], object], timeout_s: float = PATIENCE_SECONDS) -> None:
+    """Look until something is so; fail if it is not in time."""
+    give_up_at_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < give_up_at_s, "it never happened"
+        time.sleep(LOOK_SECONDS)
+
+
+def wait_for(condition: Callable[[], bool], timeout_s: float = 30.0) -> float:
+    """Return the instant at which another process was seen to have made something true."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "it never became true"
+        time.sleep(0.01)
+    return time.monotonic()
+
+
+T = TypeVar("T")
+
+
+def at_once(*actions: Callable[[], T]) -> list[T]:
+    """Run actions in threads that start together; return what they return, or raise it."""
+    barrier = threading.Barrier(len(actions))
+
+    def run(action: Callable[[], T]) -> T:
+        barrier.wait()
+        return action()
+
+    with ThreadPoolExecutor(len(actions)) as pool:
+        return list(pool.map(run, actions))
+
+
+@contextmanager
+def engines_for(engine: Engine, number: int) -> Iterator[list[Engine]]:
+    """Open a database several times over, as that many processes would."""
+    url = engine.url.render_as_string(hide_password=False)
+    engines = [open_database(url) for _ in range(number)]
+    try:
+        yield engines
+    finally:
+        for opened_engine in engines:
+            opened_engine.dispose()

@@ -1,0 +1,1 @@
+"""Datasets: databases filled for tests, each in one way."""

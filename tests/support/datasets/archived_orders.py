@@ -1,0 +1,76 @@
+"""Archived orders: a store harness that can end, publish and archive what was asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, func, select, text
+
+from models.service.outcome import Settlement
+from scheduler import maintenance
+from tests.support.store_harness import Desk
+from workers.database import schema
+from workers.database.archive_schema import ARCHIVED
+from workers.database.engine import reading, writing
+
+LONG = timedelta(days=30)
+
+
+@dataclass(kw_only=True)
+class Resting(Desk):
+    """A desk that remembers what was said at it, and can put orders away."""
+
+    said: list[tuple[dict[str, Any], datetime]] = field(default_factory=list)
+
+    def tell(self, body: dict[str, Any], at: datetime) -> Settlement:
+        self.said.append((body, at))
+        return super().tell(body, at)
+
+    def settle_debts(self) -> None:
+        """Confirm everything that is owed."""
+        for refund in [
+            refund for refund in self.book.refunds.values() if refund.confirmed_at is None
+        ]:
+            self.ask("confirm_refund", "payments", refund_id=refund.refund_id)
+        for payout in [
+            payout for payout in self.book.payouts.values() if payout.confirmed_at is None
+        ]:
+            self.ask("confirm_payout", "payments", payout_id=payout.payout_id)
+
+    def publish(self) -> None:
+        """Mark every event as published, as the relay does; the newest is about something else."""
+        self.ask("register_mcn", "platform", mcn_id="m9", name="M9")
+        publish(self.engine)
+
+    def put_away(self, *, older_than: timedelta = LONG) -> int:
+        """Archive as if so much time had passed since the last word."""
+        now = self.now + LONG
+        return maintenance.archive(self.store, maintenance.Due(now - older_than, now))
+
+    def rest(self) -> Resting:
+        """Bring everything to rest; one order at least is put away."""
+        self.settle_debts()
+        self.publish()
+        assert self.put_away(older_than=timedelta(0)) > 0
+        assert self.put_away(older_than=timedelta(0)) == 0
+        return self
+
+
+def publish(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE events SET published_at = 1 WHERE published_at IS NULL"))
+
+
+def halves(engine: Engine, name: str = "orders") -> tuple[int, int]:
+    """Count the rows of a table, and those of its archive."""
+    table = schema.metadata.tables[name]
+    with reading(engine) as connection:
+        count_queries = (
+            select(func.count()).select_from(source) for source in (table, ARCHIVED[table])
+        )
+        live_count, archived_count = (
+            connection.execute(query).scalar_one() for query in count_queries
+        )
+    return int(live_count), int(archived_count)

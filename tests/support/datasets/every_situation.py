@@ -1,0 +1,107 @@
+"""Every situation: all that the rules tell apart, side by side in one database, over months."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any
+
+from sqlalchemy import Engine
+
+from models.events.event import Event
+from models.orders.order import Order
+from models.service.outcome import Settlement
+from tests.support.stories import HISTORIES, START, Story, place, take
+from workers.database.engine import writing
+from workers.database.mappers import SHELVES
+from workers.database.repository import Page, Store, draft
+
+APART = timedelta(hours=23, minutes=30)
+"""Between two histories: so that they begin at every hour, and some between two months."""
+
+
+KINDS = ("douyin_video", "huoshan", "xigua")
+
+
+@dataclass(slots=True)
+class Part(Story):
+    """A history of order `o1` that is played, under another name, in a world of many."""
+
+    number: int = 0
+    world: Story = field(default_factory=Story)
+
+    def __post_init__(self) -> None:
+        self.book, self.events = self.world.book, self.world.events
+
+    def tell(self, body: dict[str, Any], at: datetime) -> Settlement:
+        """Say the same of our own order, client, creator and money."""
+        return Story.tell(self, self._renamed(body), at)
+
+    def wake(self, order_id: str, at: datetime) -> tuple[Event, ...]:
+        """Wake our own order."""
+        return Story.wake(self, self._renamed(order_id), at)
+
+    def order(self, order_id: str = "o1") -> Order:
+        return Story.order(self, self._renamed(order_id))
+
+    def _renamed(self, value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
+        if isinstance(value, dict):
+            return {key: self._renamed(element) for key, element in value.items()}
+        if isinstance(value, list):
+            return [self._renamed(element) for element in value]
+        if value == "douyin_video":
+            return KINDS[self.number % len(KINDS)]
+        if not isinstance(value, str):
+            return value
+        if value == "c1":
+            return f"c{self.number % 7}"
+        is_own = re.fullmatch(r"[ok]1|x\d+|cmd_\d+|pay_\w+", value)
+        return f"{value}x{self.number}" if is_own else value
+
+
+@cache
+def world() -> Story:
+    """Play every history; confirm every other debt; let money come that nobody can place."""
+    all_histories = Story()
+    for mcn_id in ("m1", "m2"):
+        all_histories.ask("register_mcn", "platform", mcn_id=mcn_id, name=mcn_id)
+    for number, situation in enumerate(sorted(HISTORIES)):
+        part = Part(number=number, world=all_histories, now=START - number * APART)
+        contract = {"contract": "mcn", "mcn_id": f"m{number % 2 + 1}"} if number % 3 else DIRECT
+        part.ask("register_creator", "platform", creator_id="k1", name="K", **contract)
+        for step in HISTORIES[situation]:
+            settlement = take(part, step)
+            assert settlement is None or settlement.outcome == "applied", (situation, step)
+        all_histories.now = max(all_histories.now, part.now)
+    all_histories.pay("stray", {"nobodys": 700})
+    place(all_histories, "late", creator_id="k1x1", amount_fen=77_700)
+    all_histories.pay("odd", {"late": 1})
+    debts = (
+        ("refund", sorted(all_histories.book.refunds)),
+        ("payout", sorted(all_histories.book.payouts)),
+    )
+    for kind, names in debts:
+        for name in names[::2]:
+            all_histories.now += timedelta(hours=7)
+            all_histories.ask(f"confirm_{kind}", "payments", **{f"{kind}_id": name})
+    return all_histories
+
+
+DIRECT = {"contract": "direct"}
+
+
+def write(engine: Engine, story: Story) -> Store:
+    """Record a whole book at once."""
+    store = Store(engine, story.policy)
+    store.adopt_policy()
+    before: dict[str, dict[str, Any]] = {name: {} for name in ("orders", *SHELF_NAMES)}
+    page = Page(story.book, before=before, events=list(story.events))
+    with writing(engine) as connection:
+        for step in draft(page):
+            step(connection)
+    return store
+
+
+SHELF_NAMES = [mapper.name for mapper in SHELVES]

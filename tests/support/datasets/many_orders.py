@@ -1,0 +1,98 @@
+"""Many orders: orders alike, with their events and their money, written in bulk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+from sqlalchemy import Engine, Table
+
+from bench import workload
+from models.commands.parsing import parse
+from models.events.event import Event
+from models.events.orders import OrderPlaced
+from models.orders.order import Order
+from models.policy import Policy
+from models.service.handlers import hear
+from models.service.unit_of_work import Book
+from workers.database import bulk, mappers, schema
+from workers.database.engine import writing
+from workers.database.mappers import PAYMENTS, REFUNDS, Row
+from workers.database.repository import Store
+from workers.timestamps import to_us
+
+CHUNK = 10_000
+
+
+LONG_AGO = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+MODEL = f"{0:08}"
+"""The number that stands in every name of the model."""
+
+
+LIFE = (workload.registration(), workload.place(0), workload.pay(0))
+
+
+END = (workload.decline(0), workload.refunded(0))
+
+
+def fill(engine: Engine, count: int, *, first: int = 0, declined: bool = False) -> None:
+    """Write so many orders: offered, placed a second apart, or declined and paid back."""
+    Store(engine, Policy()).adopt_policy()
+    for first_number in range(first, first + count, CHUNK):
+        numbers = range(first_number, min(first_number + CHUNK, first + count))
+        with writing(engine) as connection:
+            for table, rows_of in _model(declined=declined).rows.items():
+                table_rows = [_renamed(row, number) for number in numbers for row in rows_of]
+                bulk.insert(connection, table, table_rows)
+            orders = [_order(number, declined=declined) for number in numbers]
+            bulk.insert(connection, schema.orders, orders)
+
+
+def _order(number: int, *, declined: bool) -> Row:
+    model = _model(declined=declined)
+    # A declined order keeps its instants: an audit would find that its events say otherwise.
+    later = timedelta(seconds=0 if declined else number)
+    order = replace(model.order, placed_at=model.order.placed_at + later)
+    return _renamed(mappers.new_order_row(order, model.placed), number)
+
+
+def _renamed(row: Row, number: int) -> Row:
+    new = f"{number:08}"
+    pairs = row.items()
+    return {
+        key: value.replace(MODEL, new) if isinstance(value, str) else value for key, value in pairs
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One order, and the rows that tell of it."""
+
+    order: Order
+    placed: OrderPlaced
+    rows: dict[Table, list[Row]]
+
+
+@cache
+def _model(*, declined: bool) -> Model:
+    uow = Book(policy=Policy())
+    events: list[Event] = []
+    for text in (*LIFE, *(END if declined else ())):
+        events += hear(uow, parse(text), LONG_AGO).events
+    order_events, now = [event for event in events if event.order_id], to_us(LONG_AGO)
+    (placed_fact,) = (event.fact for event in order_events if isinstance(event.fact, OrderPlaced))
+    (order,) = uow.orders.values()
+    event_rows = [
+        mappers.event_row(event, now, {}) | {"published_at": now} for event in order_events
+    ]
+    refund_rows = [REFUNDS.write(refund) for refund in uow.refunds.values()]
+    payment_rows = [PAYMENTS.write(payment) for payment in uow.payments.values()]
+    rows_by_table = {schema.events: event_rows, schema.postings: mappers.posting_rows(uow)}
+    return Model(
+        order,
+        placed_fact,
+        rows_by_table | {schema.refunds: refund_rows, schema.payments: payment_rows},
+    )

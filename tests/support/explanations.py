@@ -1,0 +1,51 @@
+"""Explanations: what `explain` reads from a database, made from a story in memory instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ops.explain.account import account
+from ops.explain.render import as_text
+from tests.support.stories import Story
+from workers.queries.reader import STANDING, History
+
+
+def history_of(story: Story, order_id: str = "o1") -> History:
+    """Collect the events, receipts, refunds and payouts of an order."""
+    uow, order = story.book, story.order(order_id)
+    order_subject, creator_subject = f"order:{order_id}", f"creator:{order.creator_id}"
+    order_events = [event for event in story.events if event.subject == order_subject]
+    causes = {event.caused_by.removeprefix("command:") for event in order_events}
+    order_receipts = [receipt for receipt in uow.receipts.values() if receipt.about == order_id]
+    relevant_receipts = [
+        receipt
+        for receipt in order_receipts
+        if receipt.outcome == "rejected" or receipt.command_id in causes
+    ]
+    receipts_by_id = {receipt.command_id: receipt for receipt in relevant_receipts}
+    receipts_by_id |= {
+        command_id: uow.receipts[command_id] for command_id in causes & uow.receipts.keys()
+    }
+    creator_events = [event for event in story.events if event.subject == creator_subject]
+    return History(
+        order=order,
+        name="春季新品推广",
+        events=tuple((event, event.at) for event in order_events),
+        receipts=receipts_by_id,
+        asked_by={},
+        refunds=tuple(refund for refund in uow.refunds.values() if refund.order_id == order_id),
+        payouts=tuple(payout for payout in uow.payouts.values() if payout.order_id == order_id),
+        creator=uow.creators[order.creator_id],
+        standing=tuple(event for event in creator_events if event.fact.type in STANDING),
+        policy_adopted_at=None,
+    )
+
+
+def accounted(story: Story, order_id: str = "o1") -> dict[str, Any]:
+    """Account for an order, now."""
+    return account(history_of(story, order_id), at=story.now, watermark=story.now)
+
+
+def narrated(story: Story, order_id: str = "o1") -> str:
+    """Tell a person of an order, now."""
+    return as_text(accounted(story, order_id))

@@ -1,0 +1,1 @@
+"""Programs: child processes that tests start."""

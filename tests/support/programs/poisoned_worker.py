@@ -1,0 +1,41 @@
+"""Poisoned worker: a real worker process that dies, at once and silently, of one command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from ops.local import process
+from workers import main
+from workers.processing import batch, processor
+from workers.processing.batch import Asked
+from workers.queue.messages import Received
+from workers.runtime import configure_logs, stop_on_signals
+from workers.settings import Settings
+
+MARK = "deadly"
+"""What the deadly command's text contains."""
+
+
+STATUS = 9
+
+
+def run(deaths: Path, max_deaths: int) -> None:
+    """Run a worker; each death is noted in a file, and after `max_deaths` of them nothing kills."""
+
+    def read(submission: Received) -> Asked:
+        if MARK in submission.text and len(deaths.read_text()) < max_deaths:
+            with deaths.open("a") as file:
+                file.write("x")
+            os._exit(STATUS)
+        return batch.read(submission)
+
+    vars(processor)["read"] = read
+    stopping = stop_on_signals()
+    configure_logs("deadly")
+    main.run(Settings.read(os.environ), stopping, process.ready)
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), int(sys.argv[2]))

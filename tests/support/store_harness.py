@@ -1,0 +1,165 @@
+"""Store harness: one story handled in memory and over a database, which must agree."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Engine, select
+
+from models.events.event import Event
+from models.service.outcome import Settlement
+from tests.support.clocks import FixedDoor, pass_time
+from tests.support.stories import DEPOSIT, HISTORIES, START, Story, place, take
+from workers.database import mappers, schema
+from workers.database.archive_schema import ARCHIVED, whole
+from workers.database.engine import reading
+from workers.database.repository import Store
+from workers.processing.batch import PATIENCE
+from workers.processing.processor import Settler
+from workers.queries import audit
+from workers.queries.reader import Reader
+from workers.queue.messages import Received
+
+
+@dataclass(kw_only=True)
+class Desk(Story):
+    """Whatever is told here goes into the book and into the database; `check` compares them."""
+
+    engine: Engine
+    door: FixedDoor = field(default_factory=lambda: FixedDoor(START))
+    stamps: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    rung: int = 0
+    store: Store = field(init=False)
+    settler: Settler = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.store = Store(self.engine, self.policy)
+        self.store.adopt_policy()
+        self.settler = Settler(self.store, self.door, self.ring)
+
+    def ring(self) -> None:
+        self.rung += 1
+
+    def admit(self) -> Desk:
+        """Admit two agencies, a signed creator and a direct one."""
+        for mcn_id in ("m1", "m2"):
+            self.ask("register_mcn", "platform", mcn_id=mcn_id, name=mcn_id)
+        creator = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m1"}
+        self.ask("register_creator", "platform", **creator)
+        self.ask("register_creator", "platform", creator_id="k2", name="K2", contract="direct")
+        return self
+
+    def bring(self, situation: str) -> Desk:
+        """Play the history that leads order `o1` to a situation."""
+        self.admit()
+        for step in HISTORIES[situation]:
+            take(self, step)
+        return self
+
+    def offer(self, *order_ids: str) -> None:
+        """Place orders and pay their deposits in one payment."""
+        for order_id in order_ids:
+            place(self, order_id)
+        self.pay(f"deposits_of_{order_ids[0]}", dict.fromkeys(order_ids, DEPOSIT))
+
+    @property
+    def reader(self) -> Reader:
+        return Reader(self.store)
+
+    def tell(self, body: dict[str, Any], at: datetime) -> Settlement:
+        """Tell the book and the database, and hold them to the same answer."""
+        expected = super().tell(body, at)
+        submission = self.say(body, at)
+        assert self.answer(submission)[:2] == (expected.outcome, expected.reason)
+        return expected
+
+    def wake(self, subject: str, at: datetime) -> tuple[Event, ...]:
+        """Tell an order, a creator or a debt what time it is, in the book and in the database."""
+        self.door.present = at
+        self.settle(wakes=[subject])
+        return super().wake(subject, at)
+
+    def say(self, text: dict[str, Any] | str, at: datetime) -> Received:
+        """Settle one command alone, with the patience it may need."""
+        submission = self.receive(text, at)
+        self.door.present = max(self.door.present, at)
+        if self.settle(submission):
+            self.door.present = at + PATIENCE
+            assert self.settle(submission) == []
+        return submission
+
+    def receive(
+        self,
+        text: dict[str, Any] | str,
+        at: datetime | None = None,
+        *,
+        stamp: int = 0,
+        message_id: str = "",
+    ) -> Received:
+        """Bring a command through the door, in a message of its own unless one is named."""
+        number = stamp or next(self.stamps)
+        text = text if isinstance(text, str) else json.dumps(text)
+        return Received(text, at or self.now, number, message_id or f"message-{number}")
+
+    def settle(self, *submissions: Received, wakes: Collection[str] = ()) -> list[Received]:
+        return self.settler.settle(submissions, wakes)
+
+    def advance(self, until: datetime) -> None:
+        """Let time pass as a scheduler would: claim what wants attention, and wake it."""
+        pass_time(self.settler, self.door, until)
+
+    def answer(self, submission: Received) -> tuple[str, str | None, str | None]:
+        """Return what was published for one submission: outcome, reason, and how it names it."""
+        for event in self.published("command.settled"):
+            if event["sequence"] == submission.stamp:
+                return event["outcome"], event["reason"], event["command_id"]
+        raise AssertionError(f"no outcome for {submission}")
+
+    def published(self, kind: str | None = None) -> list[dict[str, Any]]:
+        """Return what consumers will see, in the order of recording."""
+        table = whole(schema.events)
+        query = select(table.c.body).order_by(table.c.position)
+        query = query.where(table.c.type == kind) if kind else query
+        with reading(self.engine) as connection:
+            return [json.loads(body) for body in connection.execute(query).scalars()]
+
+    def rows(self, name: str) -> list[Any]:
+        """Return a whole table, wherever its rows are."""
+        table = schema.metadata.tables[name]
+        query = select(whole(table) if table in ARCHIVED else table)
+        with reading(self.engine) as connection:
+            return list(connection.execute(query))
+
+    def check(self) -> None:
+        """Hold the database to the book, row by row, and to the laws of the books."""
+        assert {order.order_id: order for order in self.reader.orders()} == self.book.orders
+        receipts = [mappers.read_receipt(row) for row in self.rows("receipts")]
+        assert {receipt.command_id: receipt for receipt in receipts} == self.book.receipts
+        for mapper in mappers.SHELVES:
+            records = map(mapper.read, self.rows(mapper.name))
+            assert {getattr(record, mapper.key): record for record in records} == getattr(
+                self.book, mapper.name
+            )
+        assert self._stored_events() == by_subject(self.events)
+        with reading(self.engine) as connection:
+            assert audit.balances(connection) == self.accounts()
+        assert audit.audit(self.store).findings == []
+
+    def _stored_events(self) -> dict[str, list[Event]]:
+        event_rows = sorted(self.rows("events"), key=lambda row: (row.subject, row.sequence))
+        events = map(mappers.read_event, event_rows)
+        return by_subject([event for event in events if event.fact.type != "command.settled"])
+
+
+def by_subject(events: list[Event]) -> dict[str, list[Event]]:
+    events_by_subject: dict[str, list[Event]] = defaultdict(list)
+    for event in events:
+        events_by_subject[event.subject].append(event)
+    return dict(events_by_subject)

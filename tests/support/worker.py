@@ -1,0 +1,92 @@
+"""Worker: a real Dramatiq worker over our broker, in threads of the test's own process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import redis
+from dramatiq import Worker
+from sqlalchemy import Engine, select
+
+from models.policy import Policy
+from workers.client import Client
+from workers.database import schema
+from workers.database.engine import reading
+from workers.database.repository import Store
+from workers.outbox.relay import ring
+from workers.processing.failures import quarantine
+from workers.processing.processor import Settler
+from workers.queries.reader import Reader
+from workers.queue.broker import EarnestBroker, declare_actors
+from workers.queue.redis import HEARTBEATS, QUEUES, Keys
+from workers.queue.watermark import RedisDoor
+
+STOP_MS = 10_000
+
+
+@dataclass
+class Workplace:
+    """A worker, what it works on, and what can be seen of it from outside."""
+
+    worker: Worker
+    engine: Engine
+    wire: redis.Redis
+    reader: Reader
+
+    @property
+    def client(self) -> Client:
+        return Client(self.wire)
+
+    def settled(self, *command_ids: str) -> bool:
+        """Tell whether all of these commands have an outcome."""
+        return self.reader.outcomes(command_ids).keys() == set(command_ids)
+
+    def rows(self, name: str) -> list[Any]:
+        with reading(self.engine) as connection:
+            return list(connection.execute(select(schema.metadata.tables[name])))
+
+    def alive(self) -> bool:
+        """Tell whether no thread has died."""
+        threads = (*self.worker.workers, *self.worker.consumers.values())
+        return len(threads) >= 2 + len(QUEUES) and all(thread.is_alive() for thread in threads)
+
+    def idle(self) -> bool:
+        """Tell whether nothing waits, nothing is in anybody's hands, nothing is left over."""
+        return all(not count for count in left(self.wire).values())
+
+
+def left(wire: redis.Redis) -> dict[str, int]:
+    """Count what the queues hold: waiting, stored, pending, and taken by somebody."""
+    counts = {}
+    for queue in QUEUES:
+        keys = Keys(queue)
+        counts[f"{queue} waiting"] = wire.llen(keys.waiting)
+        counts[f"{queue} stored"] = wire.hlen(keys.messages)
+        counts[f"{queue} pending"] = wire.zcard(keys.pending)
+        counts[f"{queue} attempts"] = wire.hlen(keys.attempts)
+        consumers: list[Any] = wire.zrange(HEARTBEATS, 0, -1)
+        counts[f"{queue} taken"] = sum(wire.scard(keys.taken(name.decode())) for name in consumers)
+    return counts
+
+
+@contextmanager
+def working(engine: Engine, wire: redis.Redis, policy: Policy | None = None) -> Iterator[Workplace]:
+    """Let a worker work until the end of the block, then stop it in good order."""
+    store, stopping = Store(engine, policy or Policy()), threading.Event()
+    store.adopt_policy()
+    broker = EarnestBroker(wire, partial(quarantine, engine))
+    settler = Settler(store, RedisDoor(wire, engine), partial(ring, wire))
+    declare_actors(broker, settler.settle, stopping)
+    worker = Worker(broker, worker_threads=2, worker_timeout=100)
+    worker.start()
+    try:
+        yield Workplace(worker, engine, wire, Reader(store))
+    finally:
+        stopping.set()
+        worker.stop(timeout=STOP_MS)
+        broker.release_all()

@@ -1,0 +1,1 @@
+"""Audit tests: the invariants of the books, on forged records."""

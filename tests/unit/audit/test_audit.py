@@ -1,0 +1,220 @@
+"""Audit: every corruption that is planted is named, and nothing else is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from models.audit import Sums, audit_order, audit_payment, audit_totals
+from models.audit.ledger_checks import Posted
+from models.audit.order_checks import Finding
+from models.events.event import Event
+from models.ledger import Posting
+from models.lifecycle import State
+from models.obligations import Refund
+from models.orders.order import Holding, Order
+from models.policy import Policy
+from tests.support.stories import BALANCE, DEPOSIT, START, Story, audit, place, story_of
+
+
+@dataclass
+class Papers:
+    """What was written down about one order, open to forgery."""
+
+    order: Order
+    events: list[Event]
+    posted: list[Posted]
+    refunds: list[Refund]
+
+    @classmethod
+    def of(cls, situation: str) -> Papers:
+        story = story_of(situation)
+        events = [event for event in story.events if event.order_id == "o1"]
+        postings = [
+            (event.id, posting) for event, posting in story.book.postings if event.order_id == "o1"
+        ]
+        return cls(story.order(), events, postings, list(story.book.refunds.values()))
+
+    def audited(self) -> set[str]:
+        findings = audit_order(self.order, self.events, self.posted, self.refunds)
+        assert all(finding.where.endswith(":o1") for finding in findings)
+        return {finding.law for finding in findings}
+
+    def forge(self, number: int, **changes: object) -> None:
+        """Change fields of the fact of one event; events count from 1."""
+        event = self.events[number - 1]
+        fact: Any = event.fact
+        self.events[number - 1] = replace(event, fact=replace(fact, **changes))
+
+    def forge_order(self, **changes: Any) -> None:  # noqa: ANN401 - any field of an order
+        self.order = replace(self.order, **changes)
+
+    def drop(self, *numbers: int) -> None:
+        """Let some events never have happened; the others close ranks."""
+        remaining = [event for event in self.events if event.sequence not in numbers]
+        self.events = [replace(event, sequence=n) for n, event in enumerate(remaining, start=1)]
+
+    def repeat(self, number: int, kind: str) -> None:
+        """Let a thing happen once more, at the end, as if by a second process."""
+        event = self.events[number - 1]
+        assert event.fact.type == kind
+        self.events.append(replace(event, sequence=len(self.events) + 1))
+        self.forge_order(sequence=len(self.events))
+
+
+Forgery = Callable[[Papers], object]
+
+
+FORGERIES: dict[str, tuple[str, Forgery, str]] = {
+    "an event is lost": ("offered", lambda p: p.events.pop(1), "sequence"),
+    "an event is another order's": (
+        "offered",
+        lambda p: p.events.append(replace(p.events[-1], subject="order:o9")),
+        "sequence",
+    ),
+    "there is no event": ("offered", lambda p: p.events.clear(), "replay"),
+    "the order forgot its state": (
+        "offered",
+        lambda p: p.forge_order(state=State.IN_FULFILMENT),
+        "replay",
+    ),
+    "the order forgot a nudge": ("offered_nudged", lambda p: p.forge_order(nudges=0), "replay"),
+    "a state is entered from nowhere": (
+        "declined",
+        lambda p: p.drop(2, 3),
+        "table",
+    ),
+    "the total was wrong at placement": ("offered", lambda p: p.forge(1, total_fen=1), "terms"),
+    "the deposit has moved": ("offered", lambda p: p.forge_order(deposit_fen=1), "terms"),
+    "the policy was swapped": (
+        "offered",
+        lambda p: p.forge_order(policy=Policy(deposit_bps=2_000)),
+        "terms",
+    ),
+    "an order was never placed": ("offered", lambda p: p.events.pop(0), "terms"),
+    "work began unpaid": ("in_fulfilment", lambda p: p.forge_order(held=()), "cover"),
+    "it ended for no reason": ("declined", lambda p: p.forge_order(reason=None), "ending"),
+    "it goes on for a reason": ("offered", lambda p: p.forge_order(reason="late"), "ending"),
+    "it waits for ever": ("offered", lambda p: p.forge_order(due_at=None), "waiting"),
+    "the dead still wait": ("declined", lambda p: p.forge_order(due_at=START), "waiting"),
+    "a posting is lost": ("offered", lambda p: p.posted.pop(), "escrow"),
+    "a posting is written twice": ("offered", lambda p: p.posted.append(p.posted[0]), "posted"),
+    "a posting has another amount": (
+        "forfeited_late",
+        lambda p: p.posted.append((p.posted.pop()[0], Posting("escrow:o1", "suspense", 1))),
+        "posted",
+    ),
+    "escrow is in debt": ("declined", lambda p: p.posted.reverse(), "no_debts"),
+    "the end left money behind": ("declined", lambda p: p.posted.pop(), "final_escrow"),
+    "a payment came twice": (
+        "offered",
+        lambda p: p.repeat(2, "payment.applied"),
+        "came_once",
+    ),
+    "unusable money was kept": (
+        "declined",
+        lambda p: p.forge(5, source="unapplied"),
+        "unused_goes_back",
+    ),
+    "more goes back than came": ("declined", lambda p: p.forge(5, amount_fen=1), "back_as_it_came"),
+    "work began twice": ("in_fulfilment", lambda p: p.repeat(6, "order.funded"), "funded_once"),
+    "a refund is owed twice": ("declined", lambda p: p.repeat(5, "refund.requested"), "owed_once"),
+    "a refund is forgotten": ("declined", lambda p: p.refunds.clear(), "refunds"),
+    "a refund left unnoticed": (
+        "declined",
+        lambda p: p.refunds.append(replace(p.refunds.pop(), confirmed_at=START)),
+        "refunds",
+    ),
+    "a refund is somebody else's": (
+        "declined",
+        lambda p: p.refunds.append(replace(p.refunds.pop(), client_id="c2")),
+        "refunds",
+    ),
+}
+
+
+@pytest.mark.parametrize("corruption", FORGERIES)
+def test_a_planted_corruption_is_named(corruption: str) -> None:
+    situation, forge, law = FORGERIES[corruption]
+    papers = Papers.of(situation)
+    assert papers.audited() == set()
+    forge(papers)
+    assert law in papers.audited()
+
+
+def test_a_refund_that_leaves_twice_is_named() -> None:
+    story = story_of("declined")
+    (refund_id,) = story.book.refunds
+    story.ask("confirm_refund", "payments", refund_id=refund_id)
+    assert audit(story) == []
+    papers = Papers.of("declined")
+    papers.events += [story.events[-1], replace(story.events[-1], sequence=7)]
+    assert {"left_once", "refunds"} <= papers.audited()
+
+
+def whole_payment() -> Story:
+    story = story_of("awaiting_deposit")
+    story.pay("p1", {"o1": DEPOSIT}, amount_fen=1)
+    return story
+
+
+def test_a_whole_payment_is_audited_like_an_order() -> None:
+    story = whole_payment()
+    payment, refunds = story.book.payments["p1"], list(story.book.refunds.values())
+    events = [event for event in story.events if event.subject == "payment:p1"]
+    postings = [
+        (event.id, posting)
+        for event, posting in story.book.postings
+        if event.subject == "payment:p1"
+    ]
+    assert audit_payment(payment, events, postings, refunds) == []
+    laws = {finding.law for finding in audit_payment(payment, events[:1], postings[:1], [])}
+    assert laws == {"sequence", "posted"}
+    assert {finding.law for finding in audit_payment(payment, events, postings, [])} == {"refunds"}
+
+
+def totals(*extra: Posting) -> list[Finding]:
+    """Audit a book with money in every account, after some postings that nobody made."""
+    story = whole_payment()
+    place(story, "o2")
+    story.pay("p2", {"o1": DEPOSIT, "o9": 7, "o2": DEPOSIT})
+    for order_id in ("o1", "o2"):
+        story.ask("accept_order", "creator", order_id=order_id)
+    story.pay("p3", {"o2": BALANCE})
+    story.wake("o1", story.now + timedelta(days=8))
+    assert audit(story) == []
+    assert story.accounts().keys() >= {"suspense", "forfeited_deposits", "refunds_payable:c1"}
+    event = story.book.postings[-1][0]
+    story.book.postings.extend((event, posting) for posting in extra)
+    return audit(story)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "laws"),
+    [
+        ("psp", "escrow:o1", {"psp", "escrow"}),
+        ("psp", "refunds_payable:c1", {"psp", "refunds_payable"}),
+        ("forfeited_deposits", "suspense", {"forfeited_deposits"}),
+        ("refunds_payable:c2", "suspense", {"refunds_payable", "no_debts"}),
+    ],
+)
+def test_money_that_nobody_moved_is_missed_in_the_totals(
+    source: str, target: str, laws: set[str]
+) -> None:
+    assert {finding.law for finding in totals(Posting(source, target, 1))} >= laws
+
+
+def test_an_account_out_of_balance_is_named() -> None:
+    sums = Sums(received_fen=5, suspended_fen=4)
+    laws = {finding.law for finding in audit_totals([("psp", -5), ("suspense", 4)], sums)}
+    assert laws == {"sum_zero"}
+
+
+def test_a_held_sum_that_the_orders_do_not_hold_is_named() -> None:
+    sums = Sums()
+    sums.count_order(replace(story_of("offered").order(), held=(Holding("p", 3),)))
+    assert {finding.law for finding in audit_totals([], sums)} == {"escrow"}

@@ -1,0 +1,1 @@
+"""Command tests: what a sender may write."""

@@ -1,0 +1,322 @@
+"""Parsing: every malformed text is refused by the name of its field, and without its words."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from models.commands import COMMANDS, KINDS, AnyCommand
+from models.commands.orders import PlaceOrder
+from models.commands.parsing import Malformed, parse, read_loosely, readable_id
+from models.reasons import Reason
+from tests.support.stories import START, party, peopled, place, span
+
+PLACE: dict[str, Any] = {
+    "id": "cmd_00001",
+    "kind": "place_order",
+    "by": party("client"),
+    "order_id": "o1",
+    "creator_id": "k1",
+    "name": "春季新品推广",
+    "task_type": "xigua",
+    "industry": "美妆",
+    "brief": "15秒以上",
+    "amount_fen": 100_000,
+    "prepay_deposit": True,
+}
+
+
+PAY: dict[str, Any] = {
+    "id": "cmd_00001",
+    "kind": "confirm_payment",
+    "by": party("payments"),
+    "payment_id": "p1",
+    "paid_at": "2026-03-02T10:00:00+08:00",
+    "amount_fen": 5,
+    "shares": [{"order_id": "o1", "amount_fen": 5}],
+}
+
+
+SECRET = "s3cret"
+
+
+ORDER: dict[str, Any] = {"id": "cmd_00001", "by": party("client"), "order_id": "o1"}
+
+
+CREATOR = {
+    "id": "cmd_00001",
+    "kind": "register_creator",
+    "by": party("platform"),
+    "creator_id": "k1",
+    "name": "K1",
+    "contract": "direct",
+}
+
+
+def refusal(body: object) -> Malformed:
+    text = body if isinstance(body, str | bytes) else json.dumps(body)
+    with pytest.raises(Malformed) as exc_info:
+        parse(text)
+    return exc_info.value
+
+
+def accepted(body: dict[str, Any]) -> AnyCommand:
+    return parse(json.dumps(body))
+
+
+AMOUNTS = {
+    "text": f'"{SECRET}"',
+    "digits as text": '"100"',
+    "a fraction": "100.0",
+    "truth": "true",
+    "an exponent": "1e3",
+    "negative": "-1",
+    "nothing": "0",
+    "minus nothing": "-0",
+    "one too many": str(2**53),
+    "five thousand digits": "1" + "0" * 5000,
+    "no number": "NaN",
+    "no end": "Infinity",
+    "a list": "[1]",
+    "null": "null",
+}
+
+
+@pytest.mark.parametrize("amount", AMOUNTS)
+def test_a_wrong_amount_is_refused_wherever_it_stands(amount: str) -> None:
+    for body in (PLACE, PAY):
+        text = json.dumps(body | {"amount_fen": "HERE"}).replace('"HERE"', AMOUNTS[amount])
+        error = refusal(text)
+        # A number beyond every reader is refused with the whole text, before fields are looked at.
+        assert error.detail.startswith(("amount_fen: ", "command: Invalid JSON: number out of"))
+        assert SECRET not in error.detail
+        assert error.command_id == "cmd_00001"
+    text = json.dumps(PAY | {"shares": [{"order_id": "o1", "amount_fen": "HERE"}]})
+    error = refusal(text.replace('"HERE"', AMOUNTS[amount]))
+    assert error.detail.startswith(("shares.0.amount_fen: ", "command: Invalid JSON: number out"))
+
+
+@pytest.mark.parametrize("amount", [1, 2**53 - 1])
+def test_the_smallest_and_the_largest_amount_are_amounts(amount: int) -> None:
+    assert accepted(PAY | {"amount_fen": amount}).kind == "confirm_payment"
+
+
+WRONG: list[tuple[str, dict[str, Any]]] = [
+    ("id", PLACE | {"id": "short"}),
+    ("id", PLACE | {"id": "x" * 65}),
+    ("id", PLACE | {"id": "cmd 00001"}),
+    ("id", PLACE | {"id": "cmd_00001\n"}),
+    ("id", PLACE | {"id": 12345678}),
+    ("by", PLACE | {"by": "client"}),
+    ("by.role", PLACE | {"by": {"role": "clock", "id": "c1"}}),
+    ("by.role", PLACE | {"by": {"role": "Client", "id": "c1"}}),
+    ("by.id", PLACE | {"by": {"role": "client"}}),
+    ("by.id", PLACE | {"by": {"role": "client", "id": "c1" * 33}}),
+    ("by.name", PLACE | {"by": {"role": "client", "id": "c1", "name": SECRET}}),
+    ("order_id", PLACE | {"order_id": ""}),
+    ("order_id", PLACE | {"order_id": "o/1"}),
+    ("order_id", PLACE | {"order_id": "订单"}),
+    ("name", PLACE | {"name": ""}),
+    ("name", PLACE | {"name": "x" * 201}),
+    ("name", PLACE | {"name": SECRET + "\0"}),
+    ("industry", PLACE | {"industry": 7}),
+    ("brief", PLACE | {"brief": "x" * 5_001}),
+    ("brief", PLACE | {"brief": SECRET + "\0"}),
+    ("brief", PLACE | {"brief": None}),
+    ("task_type", PLACE | {"task_type": SECRET}),
+    ("prepay_deposit", PLACE | {"prepay_deposit": 1}),
+    ("prepay_deposit", PLACE | {"prepay_deposit": "true"}),
+    ("prepay_deposit", PLACE | {"prepay_deposit": None}),
+    ("received_at", PLACE | {"received_at": "2026-03-02T10:00:00Z"}),
+    ("expected_publish_at", PLACE | {"expected_publish_at": "2026-03-02T10:00:00"}),
+    ("paid_at", PAY | {"paid_at": "2026-03-02"}),
+    ("paid_at", PAY | {"paid_at": 1_772_416_800}),
+    ("paid_at", PAY | {"paid_at": "2026-02-30T10:00:00Z"}),
+    ("paid_at", PAY | {"paid_at": "2026-03-02T25:00:00Z"}),
+    ("paid_at", PAY | {"paid_at": "0001-01-01T00:00:00+08:00"}),
+    ("paid_at", PAY | {"paid_at": "yesterday " + SECRET}),
+    ("shares", PAY | {"shares": None}),
+    ("shares", PAY | {"shares": {"o1": 5}}),
+    ("shares.0.order_id", PAY | {"shares": [{"amount_fen": 5}]}),
+    ("shares.0.note", PAY | {"shares": [{"order_id": "o1", "amount_fen": 5, "note": SECRET}]}),
+    ("reason", ORDER | {"kind": "decline_order", "reason": "x" * 1_001}),
+    ("accept_forfeit", ORDER | {"kind": "cancel_order", "accept_forfeit": "no"}),
+    ("revised_amount_fen", ORDER | {"kind": "accept_order", "revised_amount_fen": 0}),
+    ("mcn_id", CREATOR | {"mcn_id": "m1"}),
+    ("mcn_id", CREATOR | {"contract": "mcn"}),
+    ("contract", CREATOR | {"contract": SECRET}),
+    ("refund_id", ORDER | {"kind": "confirm_refund", "refund_id": "rf_p1~"}),
+    ("order_id", ORDER | {"kind": "confirm_refund", "refund_id": "rf_p1"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("field", "body"), WRONG, ids=lambda parameter: parameter if isinstance(parameter, str) else ""
+)
+def test_a_wrong_field_is_named_and_its_words_are_not_repeated(
+    field: str, body: dict[str, Any]
+) -> None:
+    detail = refusal(body).detail
+    assert f" {field}: " in f" {detail}"
+    assert SECRET not in detail
+
+
+@pytest.mark.parametrize("field", PLACE)
+def test_a_missing_field_is_named(field: str) -> None:
+    body = {name: value for name, value in PLACE.items() if name != field}
+    assert field in refusal(body).detail
+
+
+@pytest.mark.parametrize(
+    "kind", ["enforce_deadline", "timeout", SECRET, "", 7, None, ["place_order"]]
+)
+def test_an_unknown_kind_is_refused_by_the_name_of_its_field(kind: object) -> None:
+    """Timeouts come from the scheduler, never from a sender."""
+    detail = refusal(PLACE | {"kind": kind}).detail
+    assert detail.startswith("kind: ")
+    assert SECRET not in detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        " ",
+        "null",
+        "7",
+        '"x"',
+        "[]",
+        "{",
+        '{"id": "cmd_00001"',
+        "{}{}",
+        b"\xff\xfe",
+        b"\xef\xbb\xbf{}",
+    ],
+)
+def test_what_is_no_object_is_no_command(text: str | bytes) -> None:
+    assert refusal(text).detail
+
+
+@pytest.mark.parametrize(
+    ("once", "twice"),
+    [
+        ('"id": ', '"id": "cmd_00002", "id": '),
+        ('"brief": ', '"br\\u0069ef": "x", "brief": '),
+        ('"role": ', '"role" : "operator", "role": '),
+    ],
+)
+def test_what_says_a_field_twice_says_nothing(once: str, twice: str) -> None:
+    text = json.dumps(PLACE)
+    assert once in text
+    error = refusal(text.replace(once, twice))
+    assert error.detail == "command: a field is there twice"
+    assert error.command_id == "cmd_00001"
+
+
+@pytest.mark.parametrize("half", ["\\ud800", "\\udfff", "\\ud800\\ud800"])
+def test_half_a_character_is_no_text(half: str) -> None:
+    text = json.dumps(PLACE | {"brief": "HERE"}).replace("HERE", half)
+    assert refusal(text).command_id == "cmd_00001"
+    assert refusal(text.encode()).command_id == "cmd_00001"
+    assert refusal(json.loads(f'"{half}"') + text).detail
+
+
+def test_an_unknown_field_is_named_in_printable_characters_only() -> None:
+    detail = refusal(PLACE | {"\0\x1b[31m\u202e": 1}).detail
+    assert detail.isascii()
+    assert detail.isprintable()
+
+
+def test_a_megabyte_of_brief_is_refused_and_its_id_kept() -> None:
+    assert refusal(PLACE | {"brief": "x" * 1_000_000}).command_id == "cmd_00001"
+
+
+@pytest.mark.parametrize("opening", ["[", '{"x":'])
+def test_a_hundred_thousand_levels_are_refused_and_the_id_kept(opening: str) -> None:
+    closing = {"[": "]", '{"x":': "}"}[opening]
+    nested = opening * 100_000 + "1" + closing * 100_000
+    for depth in (nested, opening * 100_000):
+        text = '{"id": "cmd_00001", "brief": ' + depth + "}"
+        assert refusal(text).detail
+    assert readable_id('{"brief": ' + nested + ', "id": "cmd_00001"}') == "cmd_00001"
+
+
+def test_a_text_that_never_ends_is_given_up_in_time_that_grows_with_its_length() -> None:
+    started_s = time.process_time()
+    assert read_loosely('\\"' * 20_000) is None
+    assert time.process_time() - started_s < 0.5
+
+
+def test_the_longest_honest_order_is_heard_however_it_is_spelt() -> None:
+    longest = PLACE | {"name": "😀" * 200, "industry": "😀" * 200, "brief": "😀" * 5_000}
+    longest |= {"id": "c" * 64, "order_id": "o" * 64, "creator_id": "k" * 64}
+    longest |= {"expected_publish_at": "2026-03-02T10:00:00.000000+08:00"}
+    assert isinstance(parse(json.dumps(longest, indent=4)), PlaceOrder)
+    assert isinstance(parse(json.dumps(longest, separators=(" , ", " : "))), PlaceOrder)
+
+
+def test_five_hundred_shares_are_a_payment_to_be_judged_and_not_a_malformed_one() -> None:
+    shares = [{"order_id": f"{n:064}", "amount_fen": 1} for n in range(500)]
+    assert accepted(PAY | {"shares": shares}).kind == "confirm_payment"
+
+
+def test_null_in_an_optional_field_is_absence() -> None:
+    unplanned = PLACE | {"expected_publish_at": None}
+    assert accepted(unplanned).fingerprint() == accepted(PLACE).fingerprint()
+    cancel = ORDER | {"kind": "cancel_order"}
+    spellings = [cancel, cancel | {"accept_forfeit": None}, cancel | {"accept_forfeit": False}]
+    spellings.append(cancel | {"reason": None})
+    assert len({accepted(body).fingerprint() for body in spellings}) == 1
+    spellings.append(cancel | {"accept_forfeit": True})
+    assert len({accepted(body).fingerprint() for body in spellings}) == 2
+
+
+def test_the_same_instant_under_two_offsets_is_the_same_body() -> None:
+    utc = PAY | {"paid_at": "2026-03-02T02:00:00.000Z"}
+    assert accepted(utc).fingerprint() == accepted(PAY).fingerprint()
+    later = PAY | {"paid_at": "2026-03-02T10:00:00.000001+08:00"}
+    assert accepted(later).fingerprint() != accepted(PAY).fingerprint()
+
+
+def test_a_malformed_command_claims_no_id() -> None:
+    story = peopled()
+    malformed = PLACE | {"expected_publish_at": "2030-01-01T00:00:00Z"}
+    assert story.tell(malformed, START).reason == Reason.MALFORMED
+    assert story.tell(PLACE | {"id": "cmd_other", "order_id": "o2"}, START).outcome == "applied"
+    assert story.tell(PLACE | {"id": "cmd_00009"}, START).outcome == "applied"
+    assert "cmd_00009" in story.book.receipts
+
+
+@pytest.mark.parametrize(
+    ("lead", "reason"), [("0s", None), ("365d", None), ("367d", "malformed"), ("-1s", "malformed")]
+)
+def test_a_publication_is_planned_within_a_year(lead: str, reason: str | None) -> None:
+    planned_at = (START + span(lead)).isoformat()
+    assert place(peopled(), expected_publish_at=planned_at).reason == reason
+
+
+def test_an_order_sent_again_after_its_planned_publication_is_a_duplicate_all_the_same() -> None:
+    story = peopled()
+    body = PLACE | {"id": "cmd_again", "expected_publish_at": "2026-03-03T00:00:00Z"}
+    assert story.tell(body, START).outcome == "applied"
+    assert story.tell(body, START + span("2d")).outcome == "duplicate"
+
+
+KNOWN = """
+    accept_order appoint_provider approve_content approve_script cancel_order confirm_delivery
+    confirm_payment confirm_payout confirm_refund confirm_unpaid decline_order dispute_order
+    end_contract extend_deadline nudge_creator operator_act overturn_violation pause_clock
+    place_order publish_work rate_order register_client register_creator register_mcn
+    register_provider reinstate_order reject_content reject_script release_forfeit
+    report_violation resolve_dispute resolve_suspense restore_quote resume_clock revise_quote
+    submit_content submit_script withdraw_order
+"""
+
+
+def test_every_kind_of_command_in_the_domain_is_known_and_no_other() -> None:
+    kinds = set(COMMANDS.json_schema()["discriminator"]["mapping"])
+    assert kinds == KINDS
+    assert sorted(kinds) == KNOWN.split()

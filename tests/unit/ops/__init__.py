@@ -1,0 +1,1 @@
+"""Ops unit tests: the parts of ops that need no server."""

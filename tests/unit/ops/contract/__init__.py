@@ -1,0 +1,1 @@
+"""Contract tests: what is written down for others."""

@@ -1,0 +1,318 @@
+"""Contract: what is written down for others is what the code accepts and publishes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from copy import deepcopy
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from models.commands.parsing import Malformed, parse
+from models.events.event import FACTS
+from models.fields import instant_text
+from ops.contract import asyncapi, schemas
+from ops.contract.compatibility import Readers, breaks
+from ops.contract.release import FOLDER, broken_promises, documents, faults, release, write
+from ops.errors import Refused
+from tests.support.stories import DEPOSIT, HISTORIES, Story, place, story_of
+from workers.database.mappers import event_row
+from workers.outbox.streams import STREAMS, cloud_event
+from workers.queue.messages import ACTORS, MAX_ITEMS, wrap
+from workers.queue.redis import COMMANDS, MOST_WAITING, Keys
+from workers.settings import Limits
+
+CAMPAIGN = FOLDER.parents[1] / "examples" / "campaign.jsonl"
+
+
+SCENARIOS = sorted((FOLDER.parents[1] / "tests" / "scenarios").glob("*.steps.jsonl"))
+
+
+# Refused by the models for reasons that no schema can tell.
+BEYOND_SCHEMAS = (
+    *("NUL", "calendar", "instant", "hex escape"),
+    "valid integer",  # To a schema 1.0 is one.
+)
+
+
+def test_the_contract_on_disk_is_up_to_date_and_keeps_its_promises() -> None:
+    assert faults() == [], "run ./earnest contract write, or take the change back"
+
+
+@pytest.mark.parametrize("name", documents())
+def test_every_schema_is_a_schema(name: str) -> None:
+    document = documents()[name]
+    json_schemas = [document] if "$schema" in document else asyncapi_payloads(document)
+    for schema in json_schemas:
+        Draft202012Validator.check_schema(schema)
+
+
+def asyncapi_payloads(document: dict[str, Any]) -> list[dict[str, Any]]:
+    return [message["payload"] for message in document["components"]["messages"].values()]
+
+
+def told() -> Iterator[dict[str, Any]]:
+    """Give every command of the examples, honest and odd."""
+    for path in (CAMPAIGN, *SCENARIOS):
+        for line in path.read_text("utf-8").splitlines():
+            command = json.loads(line).get("command") if line.strip() else None
+            if isinstance(command, dict):
+                yield command
+
+
+def test_the_schemas_accept_what_the_parser_accepts_and_refuse_what_it_refuses() -> None:
+    validators = {
+        kind: Draft202012Validator(schema) for kind, schema in schemas.command_schemas().items()
+    }
+    for command in told():
+        validator = validators.get(str(command.get("kind")))
+        by_schema = validator is not None and validator.is_valid(command)
+        refusal = refusal_of(command)
+        if refusal is None:
+            assert by_schema, command
+        elif not any(word in refusal for word in BEYOND_SCHEMAS):
+            assert not by_schema, refusal
+
+
+def refusal_of(command: dict[str, Any]) -> str | None:
+    try:
+        parse(json.dumps(command))
+    except Malformed as fault:
+        return fault.detail
+    return None
+
+
+class Row:
+    """An event as the relay finds it."""
+
+    def __init__(self, columns: dict[str, Any]) -> None:
+        self.__dict__.update(columns)
+
+
+@pytest.mark.parametrize("situation", HISTORIES)
+def test_what_is_published_is_what_the_schemas_say(situation: str) -> None:
+    validators = {
+        name: Draft202012Validator(schema) for name, schema in schemas.event_schemas().items()
+    }
+    for event in story_of(situation).events:
+        message = json.loads(cloud_event(Row(event_row(event, 0, {}))))
+        assert list(validators[event.fact.type].iter_errors(message)) == []
+
+
+def test_what_is_told_of_parties_debts_and_powers_is_what_the_schemas_say() -> None:
+    validators = {
+        name: Draft202012Validator(schema) for name, schema in schemas.event_schemas().items()
+    }
+    story = told_all()
+    for event in story.events:
+        message = json.loads(cloud_event(Row(event_row(event, 0, {}))))
+        assert list(validators[event.fact.type].iter_errors(message)) == [], message
+    assert {event.fact.type for event in story.events} >= RARE
+
+
+RARE = {
+    *("client.registered", "provider.registered", "provider.appointed", "contract.ended"),
+    *("violation.reported", "post.removal_requested", "creator.banned", "creator.ban_lifted"),
+    *("violation.overturned", "operator.acted", "operator.alerted", "deadline.extended"),
+    *("suspense.resolved", "payout.confirmed", "refund.confirmed", "clock.stopped"),
+}
+
+
+def told_all() -> Story:
+    """Tell of everything that the histories of single orders do not come to."""
+    story = story_of("completed_agency")
+    story.ask("register_client", "platform", client_id="c1", name="C1")
+    story.ask("register_provider", "platform", provider_id="v1", name="V1")
+    story.ask("confirm_payout", "payments", payout_id="po_o1_mcn")
+    wake_at = story.book.payouts["po_o1_creator"].wake_at or story.now
+    story.events += story.book.wake("payout:po_o1_creator", wake_at)
+    story.now = wake_at
+    place(story, "o2")
+    story.pay("p9", {"o2": DEPOSIT, "nobody": 5})
+    suspense_fields = {"payment_id": "p9", "order_id": "nobody", "to": "c1", "reason": "misspelt"}
+    story.ask("resolve_suspense", "operator", **suspense_fields)
+    story.ask("appoint_provider", "client", order_id="o2", provider_id="v1")
+    story.ask("pause_clock", "operator", order_id="o2", reason="ill")
+    story.ask("resume_clock", "operator", order_id="o2", reason="well")
+    later_at = instant_text(story.now + timedelta(days=2))
+    story.ask("extend_deadline", "operator", order_id="o2", until=later_at, reason="ill")
+    story.ask(
+        "operator_act",
+        "operator",
+        command={"kind": "cancel_order", "order_id": "o2"},
+        reason="asked",
+    )
+    wake_at = story.book.refunds["rf_p9_o2"].wake_at or story.now
+    story.events += story.book.wake("refund:rf_p9_o2", wake_at)
+    story.ask("confirm_refund", "payments", refund_id="rf_p9_o2")
+    for violation_id in ("x1", "x2"):
+        violation_fields = {
+            "violation_id": violation_id,
+            "creator_id": "k1",
+            "url": "https://a.example/b",
+        }
+        evidence_fields = {"seen_at": instant_text(story.now), "evidence": "seen"}
+        story.ask("report_violation", "platform", **violation_fields, **evidence_fields)
+    story.ask("overturn_violation", "operator", violation_id="x2", reason="a mistake")
+    story.ask("end_contract", "creator", creator_id="k1")
+    assert set(story.settled[-12:]) == {("applied", None)}
+    return story
+
+
+def test_every_channel_of_the_document_carries_messages_that_it_defines() -> None:
+    document = asyncapi.document("1.2.3")
+    messages = document["components"]["messages"]
+    for channel in document["channels"].values():
+        names = [
+            message_ref["$ref"].rpartition("/")[2] for message_ref in channel["messages"].values()
+        ]
+        assert names
+        assert set(names) <= messages.keys()
+    assert document["channels"]["events"]["messages"].keys() == FACTS.keys()
+
+
+def test_a_message_as_we_write_it_obeys_the_schema_once_it_is_stamped() -> None:
+    _, _, before, after = wrap(COMMANDS, "commands", ["{}"])
+    validator = Draft202012Validator(schemas.message_schema())
+    assert validator.is_valid(json.loads(before + '1,"stamp":1' + after))
+    assert not validator.is_valid({"queue_name": "wakeups"})
+
+
+def changed(schema: dict[str, Any], change: str) -> dict[str, Any]:
+    """Change one field of the toy schema below."""
+    changed_schema = deepcopy(schema)
+    name, _, value = change.partition("=")
+    if name == "drop":
+        del changed_schema["properties"][value]
+    elif name == "require":
+        changed_schema["required"].append(value)
+    elif name == "release":
+        changed_schema["required"].remove(value)
+    elif name == "add":
+        changed_schema["properties"][value] = {"type": "string"}
+    else:
+        field, _, keyword = name.partition(".")
+        changed_schema["properties"][field][keyword] = json.loads(value)
+    return changed_schema
+
+
+READERS: tuple[Readers, ...] = ("us", "others")
+
+
+TOY: dict[str, Any] = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {
+        "price": {"type": "integer", "minimum": 1, "maximum": 9},
+        "kind": {"type": "string", "enum": ["a", "b"]},
+        "note": {"type": "string", "maxLength": 5, "pattern": "^x"},
+    },
+    "required": ["price"],
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "breaks_us", "breaks_others"),
+    [
+        ("add=more", False, False),
+        ("drop=note", True, True),
+        ("require=note", True, False),
+        ("release=price", False, True),
+        ('price.type="string"', True, True),
+        ("price.minimum=2", True, False),
+        ("price.minimum=0", False, True),
+        ("price.maximum=8", True, False),
+        ('kind.enum=["a"]', True, True),
+        ('kind.enum=["a","b","c"]', False, False),
+        ('note.pattern="^y"', True, True),
+        ("note.maxLength=4", True, False),
+    ],
+)
+def test_growing_is_no_break_and_taking_back_is(
+    change: str,
+    breaks_us: bool,  # noqa: FBT001 - a column of the table
+    breaks_others: bool,  # noqa: FBT001 - the same
+) -> None:
+    expected: dict[Readers, bool] = {"us": breaks_us, "others": breaks_others}
+    for readers, is_breaking in expected.items():
+        breaking_changes = breaks({"toy": TOY}, {"toy": changed(TOY, change)}, readers)
+        assert bool(breaking_changes) is is_breaking, breaking_changes
+
+
+def test_a_pattern_may_allow_more_kinds_and_no_fewer() -> None:
+    narrow_pattern, wide_pattern = (
+        "^(order|mcn):[a-z]{1,9}$",
+        "^((mcn|order):[a-z]{1,9}|refund:x(~[0-9])?)$",
+    )
+    old, new = (
+        {"toy": {"type": "string", "pattern": pattern}}
+        for pattern in (narrow_pattern, wide_pattern)
+    )
+    for readers in READERS:
+        assert breaks(old, new, readers) == []
+        assert breaks(new, old, readers) == ["toy: pattern changed"]
+
+
+def test_what_hangs_on_a_field_that_came_later_breaks_nobody() -> None:
+    bound = TOY | {"dependentSchemas": {"more": {"required": ["note"]}}}
+    assert breaks({"toy": TOY}, {"toy": bound}, "us") == []
+    bound = TOY | {"dependentSchemas": {"note": {"required": ["kind"]}}}
+    assert breaks({"toy": TOY}, {"toy": bound}, "us") == ["toy: its conditions changed"]
+
+
+def test_of_several_kinds_of_object_each_is_compared_with_itself() -> None:
+    kind_schemas = [
+        {"type": "object", "properties": {"kind": {"const": kind}}} for kind in ("a", "b")
+    ]
+    old, new = {"toy": {"oneOf": kind_schemas}}, {"toy": {"oneOf": kind_schemas[:1]}}
+    assert breaks(old, new, "us") == ["toy: no longer b"]
+    assert breaks(new, old, "us") == []
+
+
+def test_a_kind_that_is_gone_is_a_break() -> None:
+    assert breaks({"toy": TOY}, {}, "us") == ["toy: removed"]
+
+
+def test_a_stale_a_missing_and_a_leftover_file_are_found(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert faults(tmp_path) == []
+    (tmp_path / "commands" / "place_order.json").write_text("{}")
+    (tmp_path / "message.json").unlink()
+    (tmp_path / "events" / "order.lost.json").write_text("{}")
+    assert sorted(faults(tmp_path)) == [
+        "commands/place_order.json: stale",
+        "events/order.lost.json: no longer generated",
+        "message.json: missing",
+    ]
+    write(tmp_path)
+    assert faults(tmp_path) == []
+
+
+def test_a_release_is_a_promise_and_is_made_once(tmp_path: Path) -> None:
+    path = release(tmp_path)
+    with pytest.raises(Refused, match="released before"):
+        release(tmp_path)
+    released_contract = json.loads(path.read_text("utf-8"))
+    released_contract["commands"]["place_order"]["properties"]["colour"] = {"type": "string"}
+    del released_contract["events"]["order.placed"]["properties"]["source"]
+    path.write_text(json.dumps(released_contract), "utf-8")
+    assert broken_promises(tmp_path) == ["place_order.colour: removed"]
+
+
+def test_the_page_names_the_keys_limits_and_streams_that_the_code_uses() -> None:
+    page = (FOLDER / "README.md").read_text("utf-8")
+    keys = Keys(COMMANDS)
+    required_words = [
+        keys.waiting,
+        keys.messages,
+        keys.pending,
+        keys.bell,
+        *STREAMS,
+        ACTORS[COMMANDS],
+    ]
+    required_words += [str(MOST_WAITING), str(MAX_ITEMS), f"{Limits().kept:,}".replace(",", " ")]
+    assert [word for word in required_words if word not in page] == []

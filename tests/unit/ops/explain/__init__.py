@@ -1,0 +1,1 @@
+"""Explain tests: what an operator is told of an order."""

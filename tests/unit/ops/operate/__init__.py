@@ -1,0 +1,1 @@
+"""Operate tests: operator actions without a pipeline."""

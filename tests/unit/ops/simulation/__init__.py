@@ -1,0 +1,1 @@
+"""Simulation tests: steps, demo and scenarios without servers."""

@@ -1,0 +1,1 @@
+"""Web unit tests: the files of the ops page."""

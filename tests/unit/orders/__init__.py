@@ -1,0 +1,1 @@
+"""Order tests: the order aggregate, without a world around it."""

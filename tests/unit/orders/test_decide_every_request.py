@@ -1,0 +1,264 @@
+"""Decide, exhaustively: every request in every situation by everybody has the one right answer."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from models.commands.command import OrderCommand
+from models.commands.operators import OperatorAct
+from models.commands.parsing import parse
+from models.creators import Creator
+from models.lifecycle import BEFORE_PUBLICATION, FINAL, LAPSING, MEANT_FOR, State
+from models.orders.decide import decide, elapse
+from models.orders.order import Order
+from models.reasons import Reason
+from tests.support.command_fields import needed
+from tests.support.stories import (
+    HISTORIES,
+    MICRO,
+    MOVES,
+    PEOPLE,
+    START,
+    STRANGERS,
+    party,
+    story_of,
+    table,
+)
+
+# Written from the domain's pages, not from the table in the code.
+SIDES = {
+    "C": {"client"},
+    "KM": {"creator", "mcn"},
+    "O": {"operator"},
+    "$": {"payments"},
+    "Pc": {"provider:v1"},
+    "Pk": {"provider:v2"},
+}
+
+
+def who(sides: str) -> set[str]:
+    return set[str]().union(*(SIDES[side] for side in sides.split(",")))
+
+
+HEARD = {
+    (State(row["while"]), kind): who(row["who"])
+    for row in table("""
+        while              who    may ask
+        awaiting_deposit   C,O    cancel_order
+        offered            KM     accept_order decline_order
+        offered            C,O    cancel_order
+        offered            C      nudge_creator
+        awaiting_balance   KM     revise_quote withdraw_order
+        awaiting_balance   C      restore_quote
+        awaiting_balance   C,O    cancel_order
+        balance_overdue    $      confirm_unpaid
+        in_fulfilment      KM,Pk  submit_script submit_content
+        in_fulfilment      C,O    cancel_order
+        in_fulfilment      KM     withdraw_order
+        script_review      C,Pc   approve_script reject_script
+        script_revision    KM,Pk  submit_script
+        producing          KM,Pk  submit_content
+        content_review     C,Pc   approve_content reject_content
+        ready_to_publish   KM,Pk  publish_work
+        published          C,Pc   confirm_delivery
+        published          C,KM   dispute_order
+        accepted_delivery  C,KM   dispute_order
+        in_arbitration     O      resolve_dispute
+        in_arbitration     C      cancel_order
+        in_arbitration     KM     withdraw_order
+        forfeited          O      reinstate_order release_forfeit
+        completed          C      rate_order
+    """)
+    for kind in row["may ask"].split()
+}
+
+
+HEARD |= {(state, "cancel_order"): who("C") for state in BEFORE_PUBLICATION}
+
+
+HEARD |= {(state, "withdraw_order"): who("KM") for state in BEFORE_PUBLICATION}
+
+
+HEARD |= {(state, "dispute_order"): who("C,KM") for state in BEFORE_PUBLICATION}
+
+
+HEARD |= {
+    (state, kind): who("O")
+    for state in LAPSING
+    for kind in ("extend_deadline", "pause_clock", "resume_clock")
+}
+
+
+HEARD |= {(state, "appoint_provider"): who("C,KM") for state in set(State) - FINAL}
+
+
+KINDS = sorted({kind for _, kind in HEARD})
+
+
+MAY_ASK = {
+    kind: set[str]().union(*(by for (_, heard_kind), by in HEARD.items() if heard_kind == kind))
+    for kind in KINDS
+}
+
+
+# What a judge, not the table, refuses as the wrong moment: how the order was placed decides.
+NOT_THIS_ORDER = {
+    "in_fulfilment": {"submit_content"},
+    "full_at_work": {"submit_content"},
+    "at_work_agency": {"submit_content"},
+    "at_work_live": {"submit_content"},
+    "at_work_noscript": {"submit_script"},
+    "forfeited_asked": {"reinstate_order"},
+    "released": {"reinstate_order"},
+    "rated": {"rate_order"},
+}
+
+
+# The states that time alone has ended since anything else moved the order.
+S = State
+
+
+LAPSED: dict[str, tuple[State, ...]] = {
+    "balance_overdue": (S.AWAITING_BALANCE,),
+    "expired_unpaid": (S.AWAITING_DEPOSIT,),
+    "expired_offer": (S.OFFERED,),
+    "forfeited_late": (S.AWAITING_BALANCE, S.BALANCE_OVERDUE),
+    "producing_silent": (S.SCRIPT_REVIEW,),
+    "script_overdue": (S.SCRIPT_REVISION,),
+    "content_overdue": (S.PRODUCING,),
+    "not_published": (S.READY_TO_PUBLISH,),
+    "cancelled_no_work": (S.IN_FULFILMENT,),
+    "completed": (S.ACCEPTED_DELIVERY,),
+    "completed_agency": (S.PUBLISHED, S.ACCEPTED_DELIVERY),
+    "rated": (S.PUBLISHED, S.ACCEPTED_DELIVERY),
+}
+
+
+# Where the creator's contract has ended, and with it the agency's.
+NO_AGENCY = ("cancelled_left", "declined_left")
+
+
+ASKERS = [*PEOPLE, *(f"{role}:{party_id}" for role, party_id in STRANGERS.items())]
+
+
+ASKERS += ["provider:v1", "provider:v2", "provider:v9"]
+
+
+# Whose part an operator plays: the client's, where it may ask, else the creator's.
+PLAYED = {kind: "client" if "client" in by else "creator" for kind, by in MAY_ASK.items()}
+
+
+ACTED = [kind for kind, by in MAY_ASK.items() if by & {"client", "creator"}]
+
+
+SITUATIONS = [*HISTORIES, "grace"]
+
+
+@cache
+def order_in(situation: str) -> Order:
+    story = story_of("awaiting_deposit" if situation == "grace" else situation)
+    return replace(story.order(), client_provider="v1", creator_provider="v2")
+
+
+@cache
+def creator_in(situation: str) -> Creator:
+    return story_of("awaiting_deposit" if situation == "grace" else situation).book.creators["k1"]
+
+
+@cache
+def command(kind: str, asker: str) -> OrderCommand | OperatorAct:
+    body: dict[str, object] = {"id": "cmd_asked", "kind": kind, "order_id": "o1"}
+    body |= needed(kind, order_in("offered"), START)
+    body["by"] = party("operator" if asker == "acting" else asker)
+    if asker == "acting":
+        inner_command = {name: value for name, value in body.items() if name not in ("id", "by")}
+        body = {"id": "cmd_asked", "kind": "operator_act", "by": party("operator")}
+        body |= {"command": inner_command, "reason": "on the telephone"}
+    parsed_command = parse(json.dumps(body))
+    assert isinstance(parsed_command, OrderCommand | OperatorAct)
+    return parsed_command
+
+
+def verdict_by_the_book(situation: str, kind: str, asker: str) -> str:
+    state, by = order_in(situation).state, PLAYED[kind] if asker == "acting" else asker
+    if by not in MAY_ASK[kind] or (by == "mcn" and situation in NO_AGENCY):
+        return "not_allowed"
+    only_payments = situation in ("grace", "balance_overdue")
+    if only_payments and kind not in ("confirm_unpaid", "appoint_provider"):
+        return "late"
+    is_closed = asker == "acting" and state in FINAL
+    if not is_closed and by in HEARD.get((state, kind), ()):
+        return "wrong_state" if kind in NOT_THIS_ORDER.get(situation, ()) else "heard"
+    missed = any(
+        by in HEARD.get((lapsed_state, kind), ()) for lapsed_state in LAPSED.get(situation, ())
+    )
+    return "late" if missed or only_payments else "wrong_state"
+
+
+def verdict_of_the_code(situation: str, kind: str, asker: str) -> str:
+    order = order_in(situation)
+    since = order.due_at if situation == "grace" else order.entered_at
+    assert since is not None
+    decision = decide(order, command(kind, asker), since + MICRO, creator_in(situation))
+    refusal_reasons = (Reason.NOT_ALLOWED, Reason.LATE, Reason.WRONG_STATE)
+    return str(decision.reason) if decision.reason in refusal_reasons else "heard"
+
+
+def everything_asked() -> list[tuple[str, str]]:
+    return [(k, by) for k in KINDS for by in ASKERS] + [(kind, "acting") for kind in ACTED]
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+def test_everybody_is_answered_as_the_domain_says(situation: str) -> None:
+    answers = {request: verdict_of_the_code(situation, *request) for request in everything_asked()}
+    by_the_book = {request: verdict_by_the_book(situation, *request) for request in answers}
+    assert answers == by_the_book
+
+
+# The same, where nobody had noticed yet that time had passed.
+UNNOTICED = table("""
+    before             after              lapses
+    awaiting_deposit   expired_unpaid     1
+    offered            expired_offer      1
+    awaiting_balance   balance_overdue    1
+    awaiting_balance   forfeited_late     2
+    balance_overdue    forfeited_late     1
+    script_review      producing_silent   1
+    script_revision    script_overdue     1
+    producing          content_overdue    1
+    ready_live         not_published      1
+    in_fulfilment      cancelled_no_work  1
+    accepted_delivery  completed          1
+    published_live     completed_agency   2
+""")
+
+
+@pytest.mark.parametrize("row", UNNOTICED, ids=lambda row: f"{row['before']} {row['after']}")
+def test_nobody_is_answered_otherwise_because_time_passed_unnoticed(row: dict[str, str]) -> None:
+    order = noticed_order = order_in(row["before"])
+    for _ in range(int(row["lapses"])):
+        assert noticed_order.lapses_at is not None
+        at = noticed_order.lapses_at + MICRO
+        noticed_order = elapse(noticed_order, at).order
+    creator = creator_in(row["before"])
+    for kind, asker in everything_asked():
+        decision = decide(order, command(kind, asker), at, creator)
+        noticed_decision = decide(noticed_order, command(kind, asker), at, creator)
+        assert (decision.reason, decision.order) == (
+            noticed_decision.reason,
+            noticed_decision.order,
+        )
+        by_the_book = verdict_by_the_book(row["after"], kind, asker)
+        assert by_the_book in (decision.reason, "heard")
+
+
+def test_the_table_lists_what_the_domain_says_commands_are_meant_for() -> None:
+    states_by_kind = {
+        kind: {state for state, heard_kind in HEARD if heard_kind == kind} for kind in KINDS
+    }
+    assert states_by_kind == {kind: set(MEANT_FOR[kind]) for kind in KINDS}
+    assert set(KINDS) == {kind for kind, _ in MOVES.values()}

@@ -1,0 +1,65 @@
+"""Order: the public status of every state, and when nothing more is to be expected of an order."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.lifecycle import FINAL, State
+from models.orders.order import COVERED, OPEN, PublicStatus, public_status, statuses_of
+from tests.support.stories import HISTORIES, MICRO, story_of, table
+
+PROMISED = table("""
+    state              rated  status
+    awaiting_deposit   no     pending_payment
+    awaiting_balance   no     pending_payment
+    balance_overdue    no     pending_payment
+    offered            no     pending_acceptance
+    in_fulfilment      no     in_progress
+    script_review      no     in_progress
+    script_revision    no     in_progress
+    producing          no     in_progress
+    content_review     no     in_progress
+    ready_to_publish   no     in_progress
+    published          no     in_progress
+    accepted_delivery  no     in_progress
+    in_arbitration     no     in_progress
+    completed          no     pending_review
+    completed          yes    finished
+    expired            no     cancelled
+    declined           no     cancelled
+    cancelled          no     cancelled
+    forfeited          no     cancelled
+""")
+
+
+@pytest.mark.parametrize("row", PROMISED, ids=lambda row: f"{row['state']}-{row['rated']}")
+def test_people_are_shown_what_they_were_promised(row: dict[str, str]) -> None:
+    assert public_status(State(row["state"]), rated=row["rated"] == "yes").value == row["status"]
+
+
+def test_the_promise_is_about_every_state_and_every_status() -> None:
+    assert {row["state"] for row in PROMISED} == {state.value for state in State}
+    assert {row["status"] for row in PROMISED} == {status.value for status in PublicStatus}
+
+
+@pytest.mark.parametrize("state", State)
+def test_a_state_has_one_status_unless_a_rating_tells_two_apart(state: State) -> None:
+    statuses = {public_status(state, rated=rated) for rated in (False, True)}
+    assert set(statuses_of(state)) == statuses
+    assert len(statuses) == (2 if state is State.COMPLETED else 1)
+    assert all(state in COVERED[status] for status in statuses)
+
+
+def test_open_statuses_are_those_of_orders_that_have_not_ended() -> None:
+    covered = frozenset[State]().union(*(COVERED[status] for status in OPEN))
+    assert covered == frozenset(State) - FINAL
+
+
+@pytest.mark.parametrize("situation", HISTORIES)
+def test_what_has_ended_rests_but_for_deposits_that_a_notice_may_still_save(situation: str) -> None:
+    order = story_of(situation).order()
+    is_final = order.state in FINAL
+    notices_end_at = order.entered_at + order.policy.late_notice_window
+    assert order.rests(order.entered_at) == (is_final and not order.forfeited)
+    assert order.rests(notices_end_at) == (is_final and not order.forfeited)
+    assert order.rests(notices_end_at + MICRO) == is_final

@@ -1,0 +1,263 @@
+"""Payments: what becomes of every share, and of money that makes no sense."""
+
+from __future__ import annotations
+
+import pytest
+
+from models.fields import instant_text
+from models.lifecycle import State
+from models.reasons import Alert, Reason, Unusable
+from tests.support.stories import (
+    BALANCE,
+    DEPOSIT,
+    MICRO,
+    TOTAL,
+    Story,
+    audit,
+    peopled,
+    place,
+    span,
+    story_of,
+    table,
+)
+
+# `paid` and `told` are counted from when the order entered its state.
+SHARES = table("""
+    while             amount  paid      told      comes to         because
+    awaiting_deposit  10500   0s        0s        offered          -
+    awaiting_deposit  10500   -1d       0s        offered          -
+    awaiting_deposit  10500   30m       30m       offered          -
+    awaiting_deposit  10500   30m       40m       offered          -
+    awaiting_deposit  10500   30m+1us   30m+1us   -                late
+    awaiting_deposit  10501   30m+1us   30m+1us   -                late
+    awaiting_deposit  10500   30m       40m+1us   expired          order_closed
+    awaiting_deposit  10500   30m+1us   40m+1us   expired          late
+    awaiting_deposit  105000  0s        0s        -                amount_mismatch
+    awaiting_deposit  94500   0s        0s        -                amount_mismatch
+    awaiting_total    105000  30m       40m       offered          -
+    awaiting_total    10500   0s        0s        -                amount_mismatch
+    offered           94500   24h       24h       -                -
+    offered           10500   0s        0s        -                amount_mismatch
+    offered           105000  0s        0s        -                amount_mismatch
+    offered           94500   24h       24h+1us   expired          order_closed
+    offered           94500   25h       25h       expired          order_closed
+    offered_paid      94500   0s        0s        -                nothing_due
+    offered_paid      7       0s        0s        -                nothing_due
+    offered_full      10500   0s        0s        -                nothing_due
+    awaiting_balance  94500   7d        7d        in_fulfilment    -
+    awaiting_balance  94499   0s        0s        -                amount_mismatch
+    awaiting_balance  94500   9d        7d        in_fulfilment    -
+    revised           115500  0s        0s        in_fulfilment    -
+    revised           94500   0s        0s        -                amount_mismatch
+    restored          94500   0s        0s        in_fulfilment    -
+    restored          115500  0s        0s        -                amount_mismatch
+    awaiting_balance  94500   7d        7d10m     in_fulfilment    -
+    awaiting_balance  94501   7d        7d10m     balance_overdue  amount_mismatch
+    awaiting_balance  94500   7d+1us    7d+1us    balance_overdue  late
+    awaiting_balance  94501   7d+1us    7d+1us    balance_overdue  late
+    awaiting_balance  94500   7d        9d10m     in_fulfilment    -
+    awaiting_balance  94500   7d        9d10m1us  forfeited        order_closed
+    awaiting_balance  94500   7d+1us    9d10m     forfeited        late
+    awaiting_balance  94500   7d+1us    90d       forfeited        late
+    awaiting_balance  94501   7d        8d        forfeited        order_closed
+    forfeited_unpaid  94500   -1us      2d        in_fulfilment    -
+    forfeited_unpaid  94500   -1us      2d+1us    -                order_closed
+    forfeited_unpaid  94500   1us       1us       -                late
+    forfeited_asked   94500   -1us      0s        -                order_closed
+    in_fulfilment     94500   0s        0s        -                nothing_due
+    in_fulfilment     94500   14d       14d       -                nothing_due
+    in_fulfilment     94500   14d       14d+1us   cancelled        order_closed
+    expired_unpaid    10500   -10m      0s        -                order_closed
+    expired_unpaid    10500   -9m       0s        -                late
+    expired_offer     94500   -1h       0s        -                order_closed
+    expired_offer     94500   0s        0s        -                order_closed
+    declined          94500   0s        0s        -                order_closed
+    cancelled_unpaid  10500   0s        0s        -                order_closed
+    withdrawn         94500   0s        0s        -                order_closed
+""")
+
+
+@pytest.mark.parametrize("row", SHARES, ids=lambda row: "  ".join(row.values()))
+def test_a_share_is_applied_or_goes_back_as_the_table_says(row: dict[str, str]) -> None:
+    story, amount = story_of(row["while"]), int(row["amount"])
+    before = story.order()
+    paid_at, reported_at = (before.entered_at + span(row[column]) for column in ("paid", "told"))
+    outcome = story.pay("p_now", {"o1": amount}, reported_at, paid_at=instant_text(paid_at))
+    assert outcome.outcome == "applied"
+    assert story.unusable() == [reason for reason in [row["because"]] if reason != "-"]
+    assert story.order().state == (before.state if row["comes to"] == "-" else row["comes to"])
+    if row["because"] == "-":
+        earlier_fen = before.held_fen + sum(holding.amount_fen for holding in before.forfeited)
+        assert story.order().held_fen == earlier_fen + amount
+    else:
+        assert story.book.refunds["rf_p_now_o1"].amount_fen == amount
+    assert audit(story) == []
+
+
+def test_the_offer_begins_when_we_hear_of_the_deposit_and_not_when_it_was_paid() -> None:
+    story = story_of("awaiting_deposit")
+    reported_at = story.now + span("40m")
+    story.pay("p1", {"o1": DEPOSIT}, reported_at, paid_at=instant_text(story.now))
+    assert (story.order().offered_at, story.order().due_at) == (
+        reported_at,
+        reported_at + span("24h"),
+    )
+
+
+def test_a_payment_from_the_future_was_made_when_it_was_told() -> None:
+    story = story_of("awaiting_balance")
+    story.pay("p1", {"o1": BALANCE}, paid_at="2099-01-01T00:00:00Z")
+    assert story.book.payments["p1"].paid_at == story.now
+    assert story.order().state is State.IN_FULFILMENT
+
+
+def test_a_reinstated_order_tells_its_story_in_order() -> None:
+    story = story_of("forfeited_late")
+    count = len(story.events)
+    paid_at = instant_text(story.order().pay_by)
+    story.pay("p1", {"o1": BALANCE}, paid_at=paid_at)
+    kinds = [event.fact.type for event in story.events[count:]]
+    assert kinds == ["order.reinstated", "payment.applied", "order.funded"]
+    assert story.accounts() == {"psp": -TOTAL, "escrow:o1": TOTAL}
+    assert story.order().reason is None
+    again = story.pay("p2", {"o1": BALANCE}, paid_at=paid_at)
+    assert (again.outcome, story.unusable()) == ("applied", [Unusable.NOTHING_DUE])
+
+
+def alerts(story: Story) -> list[str]:
+    return [event.published()["alert"] for event in story.told("operator.alerted")]
+
+
+@pytest.mark.parametrize(
+    ("situation", "paid", "reported", "alert"),
+    [
+        ("forfeited_late", "-10m", "2d", []),
+        ("forfeited_late", "-10m", "2d+1us", [Alert.NOTICE_TOO_LATE]),
+        ("forfeited_late", "-9m", "2d+1us", []),
+        ("forfeited_asked", "0s", "1m", [Alert.PAID_BEFORE_FORFEIT]),
+        ("forfeited_asked", "1us", "1m", []),
+        ("expired_unpaid", "-10m", "1m", []),
+        ("declined", "0s", "1m", []),
+    ],
+)
+def test_an_operator_is_told_of_money_that_came_in_good_faith(
+    situation: str, paid: str, reported: str, alert: list[str]
+) -> None:
+    story = story_of(situation)
+    ended_at = story.order().entered_at
+    shares, paid_at = {"o1": BALANCE}, instant_text(ended_at + span(paid))
+    story.pay("p1", shares, ended_at + span(reported), paid_at=paid_at)
+    assert alerts(story) == alert
+
+
+def several() -> Story:
+    """Two orders of one client and one of another, all waiting for their deposits."""
+    story = peopled()
+    place(story, "o1")
+    place(story, "o2")
+    place(story, "o3", "client:c2")
+    return story
+
+
+@pytest.mark.parametrize(
+    ("shares", "overrides", "reason", "client"),
+    [
+        ([("o1", 5)], {"amount_fen": 6}, "shares_mismatch", "c1"),
+        ([("o3", 5), ("o1", 5)], {"amount_fen": 11}, "shares_mismatch", "c2"),
+        ([("o1", 5), ("o1", 5)], {}, "shares_mismatch", "c1"),
+        ([("o9", 5), ("o9", 5)], {}, "shares_mismatch", "unknown"),
+        ([], {"amount_fen": 7}, "shares_mismatch", "unknown"),
+        ([(f"x{n}", 1) for n in range(51)], {}, "shares_mismatch", "unknown"),
+        ([*((f"x{n}", 1) for n in range(50)), ("o3", 1)], {}, "shares_mismatch", "c2"),
+        ([("o3", DEPOSIT), ("o1", DEPOSIT)], {}, "mixed_clients", "c2"),
+        ([("o9", 1), ("o1", DEPOSIT), ("o3", DEPOSIT)], {}, "mixed_clients", "c1"),
+    ],
+)
+def test_a_payment_that_makes_no_sense_goes_back_whole(
+    shares: list[tuple[str, int]], overrides: dict[str, int], reason: str, client: str
+) -> None:
+    story = several()
+    share_fields = [{"order_id": order_id, "amount_fen": fen} for order_id, fen in shares]
+    amount = {"amount_fen": sum(fen for _, fen in shares)} | overrides
+    assert story.pay("p1", {}, shares=share_fields, **amount).outcome == "applied"
+    assert story.unusable() == [reason]
+    (refund,) = story.book.refunds.values()
+    assert (refund.refund_id, refund.order_id, refund.client_id) == ("rf_p1", None, client)
+    assert refund.amount_fen == amount["amount_fen"]
+    assert {order.held_fen for order in story.book.orders.values()} == {0}
+    assert audit(story) == []
+
+
+def test_fifty_shares_are_not_too_many() -> None:
+    story = several()
+    story.pay("p1", {"o1": DEPOSIT} | {f"x{n}": 1 for n in range(49)})
+    assert story.order().state is State.OFFERED
+    assert story.accounts()["suspense"] == 49
+
+
+def test_a_share_for_an_order_that_nobody_knows_waits_and_its_neighbour_does_not() -> None:
+    story = several()
+    story.pay("p1", {"o9": 7, "o1": DEPOSIT})
+    assert story.unusable() == [Unusable.UNKNOWN_ORDER]
+    assert story.accounts() == {"psp": -DEPOSIT - 7, "suspense": 7, "escrow:o1": DEPOSIT}
+    assert (alerts(story), story.book.refunds) == ([Alert.UNKNOWN_ORDER], {})
+    alert = story.told("operator.alerted")[0].published()
+    assert (alert["for_order_id"], alert["payment_id"], alert["amount_fen"]) == ("o9", "p1", 7)
+    place(story, "o9", "client:c2")
+    assert story.order("o9").held_fen == 0
+
+
+def test_each_share_is_judged_by_its_own_order() -> None:
+    story = several()
+    story.ask("cancel_order", "client", order_id="o2")
+    story.pay("p1", {"o1": DEPOSIT, "o2": DEPOSIT})
+    assert story.unusable() == [Unusable.ORDER_CLOSED]
+    assert list(story.book.refunds) == ["rf_p1_o2"]
+
+
+def test_the_same_payment_under_another_command_is_a_duplicate() -> None:
+    story = several()
+    fields = {"paid_at": "2026-03-02T10:00:00+08:00"}
+    story.pay("p1", {"o1": DEPOSIT}, **fields)
+    duplicate = story.pay("p1", {"o1": DEPOSIT}, paid_at="2026-03-02T02:00:00Z")
+    assert (duplicate.outcome, duplicate.reason, duplicate.events) == ("duplicate", None, ())
+
+
+@pytest.mark.parametrize(
+    ("shares", "overrides"),
+    [
+        ({"o1": DEPOSIT + 1}, {}),
+        ({"o2": DEPOSIT}, {}),
+        ({"o1": DEPOSIT}, {"paid_at": "2026-03-02T02:00:00.000001Z"}),
+        ({"o1": DEPOSIT}, {"amount_fen": 1}),
+    ],
+)
+def test_the_same_payment_with_other_content_is_a_conflict_that_an_operator_hears_of(
+    shares: dict[str, int], overrides: dict[str, object]
+) -> None:
+    story = several()
+    story.pay("p1", {"o1": DEPOSIT})
+    balances = story.accounts()
+    conflict = story.pay("p1", shares, **overrides)
+    assert (conflict.outcome, conflict.reason) == ("rejected", Reason.PAYMENT_CONFLICT)
+    assert (alerts(story), story.accounts()) == ([Alert.PAYMENT_CONFLICT], balances)
+    assert audit(story) == []
+
+
+def test_nobody_but_payments_reports_money() -> None:
+    story = several()
+    for role in ("client", "operator", "platform", "creator"):
+        body = {"payment_id": "p1", "paid_at": instant_text(story.now), "amount_fen": 1}
+        outcome = story.ask("confirm_payment", role, **body, shares=[])
+        assert outcome.reason == Reason.NOT_ALLOWED
+    assert story.book.payments == {}
+
+
+def test_a_balance_of_nothing_is_not_waited_for() -> None:
+    story = peopled()
+    place(story, amount_fen=1)
+    story.pay("p1", {"o1": 1}, story.now + MICRO)
+    assert story.order().balance_due_fen == 0
+    story.ask("accept_order", "creator", order_id="o1")
+    assert story.order().state is State.IN_FULFILMENT
+    assert len(story.told("order.funded")) == 1

@@ -1,0 +1,1 @@
+"""Service tests: command handlers over a unit of work in memory."""

@@ -1,0 +1,302 @@
+"""Creators: the ladder of bans for advertising outside, and what it does to orders."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from models.calendar import months_after
+from models.creators import Violation
+from models.fields import instant_text, parse_instant
+from models.lifecycle import State
+from models.reasons import Reason
+from tests.support.command_fields import about_the_creator
+from tests.support.stories import (
+    BALANCE,
+    DEPOSIT,
+    MICRO,
+    START,
+    Story,
+    audit,
+    peopled,
+    place,
+    span,
+    story_of,
+    table,
+    take,
+)
+
+WEEK = span("7d")
+
+
+def report(story: Story, name: str, at: str = "0s") -> str | None:
+    """Report a violation some time after the beginning."""
+    story.now = START + span(at)
+    kind, by, fields = about_the_creator("violation", name, 0, START)
+    return story.ask(kind, by, **fields).reason
+
+
+def bans(story: Story) -> list[tuple[int, str, str | None]]:
+    return [
+        (ban.step, instant_text(ban.since), instant_text(ban.until) if ban.until else None)
+        for ban in story.book.creators["k1"].bans
+    ]
+
+
+def test_the_first_time_only_the_removal_of_the_post_is_asked_for() -> None:
+    story = peopled()
+    assert report(story, "v1") is None
+    assert [event.fact.type for event in story.events[-2:]] == [
+        "violation.reported",
+        "post.removal_requested",
+    ]
+    assert (bans(story), place(story).outcome) == ([], "applied")
+
+
+def test_the_ladder_is_a_week_three_months_and_for_good_one_after_the_other() -> None:
+    story = peopled()
+    for name in ("v1", "v2", "v3", "v4", "v5"):
+        report(story, name)
+    assert bans(story) == [
+        (2, "2026-03-02T02:00:00Z", "2026-03-09T02:00:00Z"),
+        (3, "2026-03-09T02:00:00Z", "2026-06-09T02:00:00Z"),
+        (4, "2026-06-09T02:00:00Z", None),
+    ]
+    assert len(story.told("creator.banned")) == 3
+    assert audit(story) == []
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends"),
+    [
+        ("2026-11-30T10:00:00+08:00", "2027-02-28T02:00:00Z"),
+        ("2027-11-30T10:00:00+08:00", "2028-02-29T02:00:00Z"),
+        ("2026-12-31T23:30:00+08:00", "2027-03-31T15:30:00Z"),
+        ("2026-05-31T00:30:00+08:00", "2026-08-30T16:30:00Z"),
+    ],
+)
+def test_months_are_counted_in_shanghai_and_end_with_a_short_month(begins: str, ends: str) -> None:
+    assert instant_text(months_after(parse_instant(begins), 3)) == ends
+
+
+def test_a_ban_begins_with_the_report_and_is_over_just_after_its_end() -> None:
+    story = story_of("awaiting_balance")
+    report(story, "v1")
+    report(story, "v2", "1h")
+    until = START + span("1h") + WEEK
+    story.now = until
+    assert place(story, "o2").reason == Reason.CREATOR_BANNED
+    story.now = until + MICRO
+    assert place(story, "o2").outcome == "applied"
+    # Nobody has woken the creator yet: the order was placed by the rules, not by a scheduler.
+    assert story.told("creator.ban_lifted") == []
+    assert [event.fact.type for event in story.wake("creator:k1", until + MICRO)] == [
+        "creator.ban_lifted",
+        "clock.resumed",
+    ]
+    assert {event.at for event in story.events[-2:]} == {until}
+    assert audit(story) == []
+
+
+EFFECTS = table("""
+    situation          second             for good
+    awaiting_deposit   cancelled          cancelled
+    offered            declined           declined
+    awaiting_balance   awaiting_balance   cancelled
+    balance_overdue    balance_overdue    balance_overdue
+    in_fulfilment      in_fulfilment      cancelled
+    script_review      script_review      in_arbitration
+    script_revision    script_revision    in_arbitration
+    producing          producing          in_arbitration
+    content_review     content_review     in_arbitration
+    ready_to_publish   ready_to_publish   in_arbitration
+    published          published          published
+    accepted_delivery  accepted_delivery  accepted_delivery
+    disputed_work      in_arbitration     in_arbitration
+    completed          completed          completed
+    forfeited_asked    forfeited          forfeited
+""")
+
+
+@pytest.mark.parametrize("row", EFFECTS, ids=lambda row: row["situation"])
+def test_a_ban_does_to_an_order_what_the_domain_says(row: dict[str, str]) -> None:
+    for step, becomes in ((2, row["second"]), (4, row["for good"])):
+        story = story_of(row["situation"])
+        # As if the earlier ones had been punished long ago.
+        old = START - span("900d")
+        past_violations = tuple(
+            Violation(f"old{n}", old + n * span("200d")) for n in range(step - 1)
+        )
+        k1 = story.book.creators["k1"]
+        story.book.creators["k1"] = replace(k1, violations=past_violations)
+        take(story, "violation:last")
+        assert story.order().state == becomes
+        is_final = story.order().state in (State.CANCELLED, State.DECLINED)
+        if is_final:
+            assert story.order().reason == "creator_banned"
+            assert story.accounts().get("refunds_payable:c1", 0) == sum(
+                refund.amount_fen for refund in story.book.refunds.values()
+            )
+
+
+def test_every_open_order_learns_of_it_in_the_same_breath_and_no_one_elses() -> None:
+    story = peopled()
+    for order_id, creator in (("o1", "k1"), ("o2", "k1"), ("o3", "k2")):
+        place(story, order_id, creator_id=creator)
+    story.pay("p1", dict.fromkeys(("o1", "o2", "o3"), DEPOSIT))
+    story.ask("accept_order", "creator", order_id="o2")
+    report(story, "v1")
+    event_count = len(story.events)
+    report(story, "v2")
+    types = [event.fact.type for event in story.events[event_count:]]
+    assert types == [
+        "violation.reported",
+        "creator.banned",
+        "order.declined",
+        "refund.requested",
+        "clock.stopped",
+    ]
+    states = [story.order(order_id).state for order_id in ("o1", "o2", "o3")]
+    assert states == [State.DECLINED, State.AWAITING_BALANCE, State.OFFERED]
+    assert story.ask("accept_order", "creator", order_id="o1").reason == Reason.WRONG_STATE
+
+
+def banned_balance() -> Story:
+    """Stop the clock of a balance two days after acceptance, with five days left."""
+    story = story_of("awaiting_balance")
+    report(story, "v1", "2d")
+    report(story, "v2", "2d")
+    return story
+
+
+def test_a_stopped_clock_keeps_its_time_and_runs_on_when_the_ban_is_over() -> None:
+    story = banned_balance()
+    assert (story.order().due_at, story.order().left) == (None, span("5d"))
+    story.wake("creator:k1", START + span("9d") + MICRO)
+    assert story.order().due_at == START + span("14d")
+    assert story.order().pay_by == START + span("14d")
+
+
+def test_the_same_happens_if_nobody_notices_until_somebody_asks() -> None:
+    story = banned_balance()
+    story.pay("late", {"o1": BALANCE}, START + span("14d"))
+    assert story.order().state is State.IN_FULFILMENT
+    story = banned_balance()
+    story.pay("late", {"o1": BALANCE}, START + span("14d") + MICRO)
+    assert story.order().state is State.BALANCE_OVERDUE
+    (resumed,) = story.told("clock.resumed")
+    assert (resumed.at, resumed.caused_by) == (START + span("9d"), "ban:v2")
+    assert story.wake("creator:k1", story.now)[0].at == START + span("9d")
+    assert audit(story) == []
+
+
+def test_while_the_clock_is_stopped_the_client_may_pay_or_leave_free() -> None:
+    story = banned_balance()
+    story.pay("p1", {"o1": BALANCE}, START + span("8d"))
+    assert story.order().state is State.IN_FULFILMENT
+    story = banned_balance()
+    assert story.ask("cancel_order", "client", order_id="o1").reason is None
+    assert (story.order().state, story.order().reason) == (State.CANCELLED, "creator_banned")
+    assert story.accounts() == {"psp": -DEPOSIT, "refunds_payable:c1": DEPOSIT}
+
+
+def test_a_banned_creator_moves_no_quote() -> None:
+    story = story_of("awaiting_balance")
+    report(story, "v1")
+    report(story, "v2")
+    fields = {"order_id": "o1", "amount_fen": 110_000}
+    assert story.ask("revise_quote", "creator", **fields).reason == Reason.CREATOR_BANNED
+
+
+def test_a_ban_for_good_that_begins_when_another_ends_is_enforced_at_that_instant() -> None:
+    story = peopled()
+    for name in ("v1", "v2", "v3", "v4"):
+        report(story, name)
+    begins = START + WEEK + span("92d")
+    assert bans(story)[2][1] == instant_text(begins)
+    # A work under way is not possible so late: put one there by hand of an operator's extension.
+    story = story_of("awaiting_balance")
+    for name in ("v1", "v2", "v3", "v4"):
+        report(story, name)
+    assert story.order().stoppers == ("ban",)
+    story.ask("cancel_order", "client:c2", begins + MICRO, order_id="o1")
+    assert (story.order().state, story.order().entered_at) == (State.CANCELLED, begins)
+    assert story.order().reason == "creator_banned"
+    assert audit(story) == []
+
+
+def test_an_operators_decision_after_a_ban_for_good_stands() -> None:
+    story = story_of("banned_for_good")
+    take(story, "resolve:approve")
+    assert story.order().state is State.PRODUCING
+    story.wake("creator:k1", story.now + span("1d"))
+    story.wake("o1", story.now + span("2d"))
+    assert story.order().state is State.PRODUCING
+    take(story, "content")
+    assert story.order().state is State.CONTENT_REVIEW
+
+
+def test_the_same_report_again_is_a_duplicate_and_another_under_its_id_a_conflict() -> None:
+    story = peopled()
+    report(story, "v1")
+    kind, by, fields = about_the_creator("violation", "v1", 0, START)
+    duplicate = story.ask(kind, by, **fields)
+    assert (duplicate.outcome, duplicate.events) == ("duplicate", ())
+    conflict = story.ask(kind, by, **(fields | {"url": "https://elsewhere.example/2"}))
+    assert conflict.reason == Reason.VIOLATION_CONFLICT
+    assert len(story.book.creators["k1"].violations) == 1
+    assert story.ask(kind, "client", **fields).reason == Reason.NOT_ALLOWED
+    unknown = story.ask(kind, by, **(fields | {"creator_id": "k9"}))
+    assert unknown.reason == Reason.UNKNOWN_CREATOR
+
+
+def overturn(story: Story, name: str, at: str) -> str | None:
+    fields = {"violation_id": name, "reason": "it was somebody else"}
+    return story.ask("overturn_violation", "operator", START + span(at), **fields).reason
+
+
+def test_overturning_the_first_makes_the_second_a_warning_and_lifts_its_ban() -> None:
+    story = banned_balance()
+    assert overturn(story, "v1", "4d") is None
+    assert bans(story) == []
+    assert story.order().due_at == START + span("9d")
+    lifted = story.told("creator.ban_lifted")[0].published()
+    assert (lifted["violation_id"], lifted["still_banned"]) == ("v2", False)
+    assert place(story, "o2").outcome == "applied"
+    assert overturn(story, "v1", "4d") == Reason.ALREADY_OVERTURNED
+    assert overturn(story, "v9", "4d") == Reason.UNKNOWN_VIOLATION
+    assert audit(story) == []
+
+
+def test_overturning_replays_the_ladder_with_what_is_left() -> None:
+    story = peopled()
+    for name, at in (("v1", "0d"), ("v2", "1d"), ("v3", "2d")):
+        report(story, name, at)
+    assert bans(story)[1][2] == "2026-06-10T02:00:00Z"
+    overturn(story, "v1", "3d")
+    # v2 is the first now, v3 the second: a week from its report.
+    assert bans(story) == [(2, "2026-03-04T02:00:00Z", "2026-03-11T02:00:00Z")]
+    assert story.told("creator.ban_lifted") == []
+    overturn(story, "v2", "9d")
+    assert bans(story) == []
+    acted = story.told("operator.acted")[-1].published()
+    assert (acted["act"], acted["note"]) == ("overturn_violation", "it was somebody else")
+    assert audit(story) == []
+
+
+def test_a_ban_that_is_over_is_not_lifted_again() -> None:
+    story = banned_balance()
+    overturn(story, "v1", "20d")
+    assert len(story.told("creator.ban_lifted")) == 1
+    assert audit(story) == []
+
+
+def test_whoever_is_waited_for_by_an_operators_pause_and_a_ban_waits_for_both() -> None:
+    story = story_of("balance_banned_paused")
+    assert story.order().stoppers == ("ban", "operator")
+    take(story, "resume")
+    assert (story.order().stoppers, story.order().due_at) == (("ban",), None)
+    story.wake("creator:k1", START + WEEK + MICRO)
+    assert (story.order().stoppers, story.order().due_at) == ((), START + WEEK + WEEK)
+    assert audit(story) == []

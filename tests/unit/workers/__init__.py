@@ -1,0 +1,1 @@
+"""Worker unit tests: the parts of workers that need no server."""

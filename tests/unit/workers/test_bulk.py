@@ -1,0 +1,57 @@
+"""Bulk: a column on its way to PostgreSQL arrives as it was, whatever is in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+from psycopg.adapt import Loader, Transformer
+from psycopg.pq import Format
+
+from models.errors import BrokenInvariant
+from models.lifecycle import State
+from workers.database.bulk import array
+
+TEXTS = some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"]))
+
+
+ARRAYS = {str: 1009, int: 1016, bytes: 1001}
+
+
+def read(kind: type, text: str) -> Any:  # noqa: ANN401 - a list of the kind
+    """Read an array as the driver does; `kind` is what it holds."""
+    loader: Loader = Transformer().get_loader(ARRAYS[kind], Format.TEXT)  # type: ignore[assignment]
+    return loader.load(text.encode())
+
+
+@given(some.lists(TEXTS, min_size=1))
+def test_texts_arrive(column: list[str]) -> None:
+    assert read(str, array(column)) == column
+
+
+@given(some.lists(some.none() | TEXTS, min_size=1))
+def test_absent_texts_arrive(column: list[str | None]) -> None:
+    assert read(str, array(column)) == column
+
+
+@given(some.lists(some.none() | some.integers(-(2**63), 2**63 - 1), min_size=1))
+def test_numbers_arrive(column: list[int | None]) -> None:
+    assert read(int, array(column)) == column
+
+
+@given(some.lists(some.none() | some.binary(), min_size=1))
+def test_bytes_arrive(column: list[bytes | None]) -> None:
+    assert read(bytes, array(column)) == column
+
+
+def test_a_name_of_ours_is_text() -> None:
+    state = next(iter(State))
+    assert read(str, array([state, None])) == [str(state), None]
+
+
+@pytest.mark.parametrize("column", [["a\0b"], ["a", "\0"], [None, "\0"]])
+def test_a_nul_is_refused_and_never_splits_a_text(column: list[str | None]) -> None:
+    with pytest.raises(BrokenInvariant):
+        array(column)

@@ -1,0 +1,83 @@
+"""Signing: what a key proves, and how keys are changed without a pause."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import itertools
+
+import pytest
+
+from workers.settings import Settings, SettingsError
+from workers.signing import InvalidKeys, Keyring
+
+OLD, NEW = b"o" * 32, b"n" * 32
+
+
+TEXT = '{"id": "命令_1"}'
+
+
+def ring(**keys: bytes) -> Keyring:
+    return Keyring.parse(",".join(f"{k}:{base64.b64encode(v).decode()}" for k, v in keys.items()))
+
+
+def test_a_signature_is_hmac_sha256_of_the_texts_bytes() -> None:
+    mac = hmac.new(NEW, TEXT.encode(), hashlib.sha256).hexdigest()
+    assert ring(new=NEW, old=OLD).sign(TEXT) == {"kid": "new", "mac": mac}
+
+
+def test_keys_are_changed_in_three_steps_and_every_signature_is_good_in_between() -> None:
+    keyrings = [ring(old=OLD), ring(old=OLD, new=NEW), ring(new=NEW, old=OLD), ring(new=NEW)]
+    for keyring, next_keyring in itertools.pairwise(keyrings):
+        assert next_keyring.fault(TEXT, keyring.sign(TEXT)) is None or keyring is keyrings[2]
+        assert keyring.fault(TEXT, next_keyring.sign(TEXT)) is None or keyring is keyrings[0]
+    assert keyrings[3].fault(TEXT, keyrings[0].sign(TEXT)) == "signed with an unknown key"
+
+
+@pytest.mark.parametrize("text", [TEXT + " ", TEXT.replace("1", "2"), "", "\ud800"])
+def test_another_text_is_wrongly_signed(text: str) -> None:
+    assert ring(k=OLD).fault(text, ring(k=OLD).sign(TEXT)) == "wrongly signed"
+
+
+def test_another_key_of_the_same_name_is_wrong() -> None:
+    assert ring(k=OLD).fault(TEXT, ring(k=NEW).sign(TEXT)) == "wrongly signed"
+
+
+@pytest.mark.parametrize(
+    "signature",
+    [None, "", [], {}, {"kid": "k"}, {"mac": ""}, {"kid": 1, "mac": "x"}, {"kid": [], "mac": "x"}],
+)
+def test_what_is_no_signature_is_not_signed(signature: object) -> None:
+    assert ring(k=OLD).fault(TEXT, signature) == "not signed"
+
+
+@pytest.mark.parametrize("mac", ["", "三", "\ud800", "0" * 64, "x" * 100_000])
+def test_a_mac_may_be_any_text(mac: str) -> None:
+    assert ring(k=OLD).fault(TEXT, {"kid": "k", "mac": mac}) == "wrongly signed"
+
+
+SECRET = base64.b64encode(OLD).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [SECRET, f":{SECRET}", f"a b:{SECRET}", f"k:{SECRET},k:{SECRET}", "k:", "k:c2hvcnQ=", "k:???"],
+)
+def test_keys_that_cannot_be_used_are_refused_and_not_repeated(text: str) -> None:
+    with pytest.raises(InvalidKeys) as refusal:
+        Keyring.parse(text)
+    assert SECRET not in str(refusal.value)
+    with pytest.raises(SettingsError, match="EARNEST_SIGNING_KEYS: key"):
+        Settings.read({"EARNEST_SIGNING_KEYS": text})
+
+
+def test_keys_reach_a_child_process_and_no_representation() -> None:
+    settings = Settings.read({"EARNEST_SIGNING_KEYS": f"k1:{SECRET}"})
+    assert Settings.read(settings.environ()).keyring == settings.keyring
+    assert SECRET not in repr(settings)
+    assert SECRET not in repr(settings.keyring)
+
+
+def test_no_key_means_no_signature_is_asked_for() -> None:
+    assert not Settings.read({}).keyring
