@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import Engine, text
 
 from bench.measures.deadlines import offered
-from models.orders.order import ORDERS
+from models.orders.order import ORDER_ADAPTER
 from models.policy import Policy
 from workers.database.engine import writing
 from workers.database.repository import Store
@@ -31,7 +31,7 @@ FIRST_ID = 10_000_000
 CLIENTS = 5_000
 
 
-FORMER = 2_000
+FORMER_CREATORS = 2_000
 """Creators who had the oldest tenth of all orders, and none since."""
 
 
@@ -44,10 +44,10 @@ SQL = Path(__file__).with_name("dataset.sql").read_text("utf-8")
 *PARTIES, ORDERS_OF = SQL.removesuffix(";\n").split(";\n")
 
 
-AT_REST = ORDERS_OF.replace("INSERT INTO orders", "INSERT INTO archived_orders")
+ARCHIVED_ORDERS_OF = ORDERS_OF.replace("INSERT INTO orders", "INSERT INTO archived_orders")
 
 
-AT_REST = AT_REST.replace("= 'at hand'", "= 'at rest'")
+ARCHIVED_ORDERS_OF = ARCHIVED_ORDERS_OF.replace("= 'at hand'", "= 'at rest'")
 
 
 def creators_of(orders: int) -> int:
@@ -60,17 +60,17 @@ def placed_at(number: int) -> int:
     return FIRST_AT + number * STEP_US
 
 
-def gather(engine: Engine, orders: int) -> None:
+def write_orders(engine: Engine, orders: int) -> None:
     """Fill a database with orders, their creators and clients."""
     policy, creators = Policy(), creators_of(orders)
     Store(engine, policy).adopt_policy()
-    for statement, last in zip(PARTIES, (creators + 41, FORMER, CLIENTS), strict=True):
+    for statement, last in zip(PARTIES, (creators + 41, FORMER_CREATORS, CLIENTS), strict=True):
         with writing(engine) as connection:
             connection.execute(text(statement), {"first": 0, "last": last})
     order, _ = offered(policy)
     parameters = {
         "orders": orders,
-        "former": FORMER,
+        "former": FORMER_CREATORS,
         "creators": creators,
         "clients": CLIENTS,
         "now": FIRST_AT + orders * STEP_US,
@@ -79,13 +79,13 @@ def gather(engine: Engine, orders: int) -> None:
         "step": STEP_US,
         "archived_before": placed_at(orders // 2),
         "version": policy.version,
-        "document": ORDERS.dump_json(order).decode(),
+        "document": ORDER_ADAPTER.dump_json(order).decode(),
     }
     for first in range(0, orders, CHUNK):
         bounds = {"first": first, "last": min(first + CHUNK, orders) - 1}
         with writing(engine) as connection:
             connection.execute(text(ORDERS_OF), parameters | bounds)
-            connection.execute(text(AT_REST), parameters | bounds)
+            connection.execute(text(ARCHIVED_ORDERS_OF), parameters | bounds)
     _tidy(engine)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.servers import stage
+from bench.servers import running_servers
 from workers.settings import project_root
 
 PEERS = Path(__file__).parent / "peers"
@@ -59,7 +59,7 @@ def draw(figures: dict[str, Any], folder: Path) -> None:
 def measure(peer: Peer, orders: int) -> tuple[str, float]:
     """Return the peer's version and the steps a second it takes, three an order, on PostgreSQL."""
     python = install(peer)
-    with stage("postgresql") as servers:
+    with running_servers("postgresql") as servers:
         dsn = servers.settings.database_url.replace("postgresql+psycopg://", "postgresql://")
         redis_url = servers.settings.redis_url.replace("unix://", "redis+socket://")
         environ = {**os.environ, "PEER_DSN": dsn, "PEER_REDIS": redis_url, "PYTHONPATH": str(PEERS)}

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class BenchSize:
     """How much is measured: numbers of things, and seconds."""
 
     orders: int = 12_000
@@ -26,11 +26,11 @@ class Size:
     readings: int = 3
 
 
-WHOLE = Size()
+WHOLE = BenchSize()
 
 
 QUICK = replace(
-    Size(3_000, 100, 200, (2,), 5, 2, 50_000, 10_000, 5, 12_000, (10_000, 50_000), 30_000),
+    BenchSize(3_000, 100, 200, (2,), 5, 2, 50_000, 10_000, 5, 12_000, (10_000, 50_000), 30_000),
     listed=100_000,
     extended=5_000,
     readings=2,
@@ -38,7 +38,7 @@ QUICK = replace(
 
 
 TINY = replace(
-    Size(200, 10, 20, (1,), 1, 1, 1_000, 500, 2, 600, (100, 1_000), 600),
+    BenchSize(200, 10, 20, (1,), 1, 1, 1_000, 500, 2, 600, (100, 1_000), 600),
     listed=2_000,
     extended=100,
     readings=1,

@@ -24,7 +24,7 @@ from bench.measures import (
     throughput,
 )
 from bench.measures.latency import percentile
-from bench.presets import QUICK, TINY, WHOLE, Size
+from bench.presets import QUICK, TINY, WHOLE, BenchSize
 from ops import terminal
 from tests.support.servers import postgres_binaries
 
@@ -46,7 +46,7 @@ PARTS = (
 )
 
 
-PARTS_IN_SHORT = ("throughput", "peers", "latency", "deadlines", "memory", "growth")
+QUICK_PARTS = ("throughput", "peers", "latency", "deadlines", "memory", "growth")
 """What is measured in three minutes; the others where they are asked for."""
 
 
@@ -70,7 +70,7 @@ def main() -> int:
     parser.add_argument("--plots", metavar="FOLDER", type=Path, help="draw SVG files there")
     options = parser.parse_args()
     figures = measure(
-        options.only or (PARTS_IN_SHORT if options.quick else PARTS),
+        options.only or (QUICK_PARTS if options.quick else PARTS),
         QUICK if options.quick else TINY if options.tiny else WHOLE,
     )
     if options.plots:
@@ -78,11 +78,11 @@ def main() -> int:
     if options.json:
         print(json.dumps(figures, indent=2))
     else:
-        show(figures)
+        print_tables(figures)
     return 0
 
 
-def measure(parts: Sequence[str], size: Size) -> Figures:
+def measure(parts: Sequence[str], size: BenchSize) -> Figures:
     """Take the measurements one after the other, with nothing beside them."""
     rates: dict[str, float] = {}
     measurements: dict[str, Callable[[], Figures]] = {
@@ -114,7 +114,7 @@ def measure(parts: Sequence[str], size: Size) -> Figures:
     figures: Figures = {"machine": machine(), "rates": rates, "ratios": ratios(rates)}
     for name, take in measurements.items():
         if name in parts:
-            figures[name] = tell(name, take())
+            figures[name] = show_progress(name, take())
     return figures
 
 
@@ -126,12 +126,12 @@ def databases() -> list[str]:
     return ["sqlite", "postgresql"]
 
 
-def rates_of_ours(size: Size) -> dict[str, float]:
+def rates_of_ours(size: BenchSize) -> dict[str, float]:
     """Measure the yardstick, ours, and the naive actor: what a second settles."""
     rates: dict[str, float] = {}
 
     def take(name: str, rate: float) -> None:
-        rates[name] = tell(name, round(rate))
+        rates[name] = show_progress(name, round(rate))
 
     for processes in size.processes[:2]:
         take(f"empty actor ×{processes}", throughput.empty_actor(3 * size.orders, processes))
@@ -139,21 +139,21 @@ def rates_of_ours(size: Size) -> dict[str, float]:
         for per_message in (1, 10, 100):
             for processes in size.processes:
                 name = f"{database}, {per_message} a message ×{processes}"
-                rate = throughput.settled(database, size.orders, per_message, processes)
+                rate = throughput.settle_rate(database, size.orders, per_message, processes)
                 take(name, rate)
         naive = throughput.naive(database, size.naive_orders, 2)
         take(f"{database}, one transaction each ×2", naive)
     return rates
 
 
-def rates_of_peers(size: Size) -> dict[str, float]:
+def rates_of_peers(size: BenchSize) -> dict[str, float]:
     """Measure the same three steps an order as others would take them, on PostgreSQL."""
     if "postgresql" not in databases():
         return {}
     rates = {}
     for peer in (peer_environments.CELERY, peer_environments.DBOS, peer_environments.PROCRASTINATE):
         version, rate = peer_environments.measure(peer, size.peer_orders)
-        rates[version] = tell(version, round(rate))
+        rates[version] = show_progress(version, round(rate))
     return rates
 
 
@@ -168,13 +168,13 @@ def ratios(rates: dict[str, float]) -> dict[str, float]:
         "naive_sqlite": "sqlite, one transaction each",
         "naive_postgresql": "postgresql, one transaction each",
     }.items():
-        results[key] = compared(best(rates, name), best(rates, "empty actor"))
+        results[key] = ratio_of(best(rates, name), best(rates, "empty actor"))
     for peer in ("celery", "dbos", "procrastinate"):
-        results[peer] = compared(best(rates, "postgresql, 1 a message"), best(rates, peer))
+        results[peer] = ratio_of(best(rates, "postgresql, 1 a message"), best(rates, peer))
     return {key: ratio for key, ratio in results.items() if ratio}
 
 
-def compared(rate: float, yardstick: float) -> float:
+def ratio_of(rate: float, yardstick: float) -> float:
     """Divide, or return 0 where one of the two was not measured."""
     return round(rate / yardstick, 2) if yardstick else 0.0
 
@@ -184,7 +184,7 @@ def best(rates: dict[str, float], name: str) -> float:
     return max((rate for key, rate in rates.items() if key.startswith(f"{name} ")), default=0.0)
 
 
-def delays(size: Size) -> Figures:
+def delays(size: BenchSize) -> Figures:
     """Measure how long a sender waits for a published outcome, in ms, at half of the full load.
 
     Full is what is settled and published when a sender hands in as fast as it can.
@@ -200,7 +200,7 @@ def delays(size: Size) -> Figures:
     return figures
 
 
-def due(size: Size) -> Figures:
+def due(size: BenchSize) -> Figures:
     """Measure the clock's side: an idle tick, a storm, and lateness with many armed."""
     late = deadlines.lateness("sqlite", size.armed, 20, size.late_s)
     return {
@@ -212,10 +212,10 @@ def due(size: Size) -> Figures:
     }
 
 
-def growth(size: Size) -> Figures:
+def growth(size: BenchSize) -> Figures:
     """Measure commands a second with few and with many orders in the database already."""
     few_per_s, many_per_s = (
-        throughput.grown("sqlite", existing, size.orders) for existing in size.grown
+        throughput.settle_rate_among("sqlite", existing, size.orders) for existing in size.grown
     )
     names = [f"per_s_at_{existing}" for existing in size.grown]
     rates = dict(zip(names, (round(few_per_s), round(many_per_s)), strict=True))
@@ -231,7 +231,7 @@ def machine() -> dict[str, object]:
     }
 
 
-def tell(name: str, figures: Any) -> Any:  # noqa: ANN401 - a figure, or several
+def show_progress(name: str, figures: Any) -> Any:  # noqa: ANN401 - a figure, or several
     """Show progress: what was just measured."""
     print(
         f"{name}: {figures:,}" if isinstance(figures, int) else f"{name}: {figures}",
@@ -240,26 +240,26 @@ def tell(name: str, figures: Any) -> Any:  # noqa: ANN401 - a figure, or several
     return figures
 
 
-def show(figures: Figures) -> None:
+def print_tables(figures: Figures) -> None:
     """Print tables."""
     rows = [(name, int(rate)) for name, rate in figures["rates"].items()]
-    print(terminal.draw("Throughput", ("what", "commands/s"), rows))
+    print(terminal.draw_table("Throughput", ("what", "commands/s"), rows))
     names = [(name, f"{ratio:.2f}") for name, ratio in figures["ratios"].items()]
-    print(terminal.draw("Ratios", ("what", "×"), names))
+    print(terminal.draw_table("Ratios", ("what", "×"), names))
     for part, title in TITLES.items():
         for database, values in figures.get(part, {}).items():
             value_rows = [(name, f"{value:,}") for name, value in values.items()]
-            print(terminal.draw(f"{title} on {database}", ("what", "value"), value_rows))
+            print(terminal.draw_table(f"{title} on {database}", ("what", "value"), value_rows))
     for part in ("deadlines", "memory", "growth"):
         if part in figures:
             value_rows = [(name, f"{value:,}") for name, value in figures[part].items()]
-            print(terminal.draw(part.capitalize(), ("what", "value"), value_rows))
+            print(terminal.draw_table(part.capitalize(), ("what", "value"), value_rows))
     for database, values in figures.get("reads", {}).items():
         print(
-            terminal.draw(
+            terminal.draw_table(
                 f"Task lists on {database}",
-                ("who asks", *task_list_pages.SAID),
-                task_list_pages.told(values),
+                ("who asks", *task_list_pages.COLUMNS),
+                task_list_pages.table_rows(values),
             )
         )
 

@@ -23,18 +23,18 @@ from workers.database.migrations import migrate
 from workers.queue.redis import connect
 from workers.settings import Settings, project_root
 
-LOOK_S = 0.02
+POLL_INTERVAL_S = 0.02
 
 
-WARM = 0.1
+WARM_UP_SHARE = 0.1
 """The part of the work that is not counted: processes are still starting."""
 
 
-GIVE_UP_S = 600.0
+TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class BenchServers:
     """An empty Redis server, an empty migrated database, and the settings that lead there."""
 
     settings: Settings
@@ -68,7 +68,7 @@ class Stage:
 
 
 @contextmanager
-def stage(database: str) -> Iterator[Stage]:
+def running_servers(database: str) -> Iterator[BenchServers]:
     """Set up servers for one measurement and take them down again.
 
     `database` is sqlite or postgresql. Everything lies in one temporary folder under var/.
@@ -87,36 +87,36 @@ def stage(database: str) -> Iterator[Stage]:
         engine = open_database(settings.database_url)
         stack.callback(engine.dispose)
         migrate(engine)
-        yield Stage(settings, connect(settings.redis_url), engine)
+        yield BenchServers(settings, connect(settings.redis_url), engine)
 
 
-def drained(count_left: Callable[[], int]) -> None:
+def wait_until_empty(count_left: Callable[[], int]) -> None:
     """Wait until nothing is left."""
-    until = time.monotonic() + GIVE_UP_S
+    until = time.monotonic() + TIMEOUT_S
     while count_left():
         if time.monotonic() > until:
-            message = f"something is still left after {GIVE_UP_S:.0f} s"
+            message = f"something is still left after {TIMEOUT_S:.0f} s"
             raise TimeoutError(message)
-        time.sleep(LOOK_S)
+        time.sleep(POLL_INTERVAL_S)
 
 
-def earnest(word: str) -> list[str]:
+def process_command(word: str) -> list[str]:
     """Name one of Earnest's processes."""
     return [sys.executable, "-m", "ops.cli", word]
 
 
-def rate(count_left: Callable[[], int], total: int) -> float:
+def drain_rate(count_left: Callable[[], int], total: int) -> float:
     """Watch `total` things become 0; return how many a second, the warm-up left out."""
-    until = time.monotonic() + GIVE_UP_S
+    until = time.monotonic() + TIMEOUT_S
     warm_start: tuple[float, int] | None = None
     while True:
         remaining, now = count_left(), time.monotonic()
-        if warm_start is None and remaining <= total * (1 - WARM):
+        if warm_start is None and remaining <= total * (1 - WARM_UP_SHARE):
             warm_start = (now, remaining)
         if remaining == 0:
             start, count_at_start = warm_start or (now, total)
-            return count_at_start / max(now - start, LOOK_S)
+            return count_at_start / max(now - start, POLL_INTERVAL_S)
         if now > until:
-            message = f"{remaining} of {total} are still left after {GIVE_UP_S:.0f} s"
+            message = f"{remaining} of {total} are still left after {TIMEOUT_S:.0f} s"
             raise TimeoutError(message)
-        time.sleep(LOOK_S)
+        time.sleep(POLL_INTERVAL_S)

@@ -52,7 +52,7 @@ class Author:
         opening = Rehearsal.of(self.stage.opening)
         for at, body in self.stage.said:
             opening.hear(at, body)
-        self.stage.opening = opening.world.book
+        self.stage.opening = opening.world.state
 
     def tell(self, story: Story, *, work: bool = False) -> None:
         """Write one order's story; `work`: all of it is about the work, which it comes to fast."""

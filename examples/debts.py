@@ -18,7 +18,7 @@ APART = 0.05
 def refund(plot: Plot, at: float, options: How) -> None:
     """Confirm a refund that waits, or with `again` one that has left."""
     plot.rehearsal.wait(at)
-    refunds = plot.rehearsal.world.book.refunds.values()
+    refunds = plot.rehearsal.world.state.refunds.values()
     order_refunds = [refund for refund in refunds if refund.order_id == plot.order_id]
     name = _next(order_refunds, is_confirmed="again" in options).refund_id
     plot.say(at, "confirm_refund", GATEWAY, refund_id=name)
@@ -27,7 +27,7 @@ def refund(plot: Plot, at: float, options: How) -> None:
 def payout(plot: Plot, at: float, options: How) -> None:
     """Confirm every payout that waits, or with `again` one that has left."""
     plot.rehearsal.wait(at)
-    payouts = plot.rehearsal.world.book.payouts.values()
+    payouts = plot.rehearsal.world.state.payouts.values()
     order_payouts = [payout for payout in payouts if payout.order_id == plot.order_id]
     unconfirmed = [payout for payout in order_payouts if payout.confirmed_at is None]
     for n, payout in enumerate(

@@ -6,7 +6,7 @@ from examples.plot import How, Plot, Verb
 from examples.stage import GATEWAY, instant, told
 from examples.talk import DECLINED, WITHDREW
 from models import money
-from models.orders.endings import price, tier
+from models.orders.endings import cancellation_cost_at, cancellation_tier_at
 
 
 def place(plot: Plot, at: float, options: How) -> None:
@@ -76,7 +76,11 @@ def cancel(plot: Plot, at: float, options: How) -> None:
     """Cancel; with `forfeit` at the price of the deposit, with `cost` at that of the work."""
     by = ("operator", "operator-7") if options.get("by") == "operator" else plot.for_client({})
     order = plot.order(at)
-    cost_fen = price(order, tier(order, instant(at))).cost_fen if "cost" in options else None
+    cost_fen = (
+        cancellation_cost_at(order, cancellation_tier_at(order, instant(at))).cost_fen
+        if "cost" in options
+        else None
+    )
     accept_forfeit = "forfeit" in options or None
     plot.ask(at, "cancel_order", by, accept_forfeit=accept_forfeit, accept_cost_fen=cost_fen)
 

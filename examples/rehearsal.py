@@ -16,9 +16,9 @@ from examples.stage import Body, instant, seconds
 from models.creators import Creator
 from models.fields import parse_instant
 from models.orders.order import Order
-from models.service.unit_of_work import Book
-from ops.order_views import Line
-from ops.simulation.simulate import INSTANT, Step, World
+from models.service.unit_of_work import UnitOfWork
+from ops.order_views import JsonObject
+from ops.simulation.simulate import SMALLEST_STEP, Simulation, SimulationStep
 
 MOMENTS = {
     "order.placed": "placed",
@@ -36,11 +36,11 @@ MOMENTS = {
 class Rehearsal:
     """A world of its own for one story, and when what happened in it."""
 
-    world: World
+    world: Simulation
     moments: defaultdict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
 
     @classmethod
-    def of(cls, uow: Book, moments: dict[str, dict[str, float]] | None = None) -> Rehearsal:
+    def of(cls, uow: UnitOfWork, moments: dict[str, dict[str, float]] | None = None) -> Rehearsal:
         """Begin with what a book holds, leaving the book alone."""
         copies: dict[str, Any] = {
             attribute.name: copy(getattr(uow, attribute.name)) for attribute in fields(uow)
@@ -48,27 +48,27 @@ class Rehearsal:
         moments_by_order = {
             order_id: dict(moment_by_name) for order_id, moment_by_name in (moments or {}).items()
         }
-        return cls(World(Book(**copies)), defaultdict(dict, moments_by_order))
+        return cls(Simulation(UnitOfWork(**copies)), defaultdict(dict, moments_by_order))
 
     def fork(self) -> Rehearsal:
         """Go on alone: what is played from now on is no news to the others."""
-        rehearsal = Rehearsal.of(self.world.book, self.moments)
-        rehearsal.world.alarms.extend(self.world.alarms)
+        rehearsal = Rehearsal.of(self.world.state, self.moments)
+        rehearsal.world.timers.extend(self.world.timers)
         return rehearsal
 
     def hear(self, at: float, body: Body) -> None:
         """Play one command."""
-        self._note(self.world.play(Step(instant(at), json.dumps(body))))
+        self._note(self.world.play(SimulationStep(instant(at), json.dumps(body))))
 
     def wait(self, at: float) -> None:
         """Let time pass."""
         self._note(self.world.advance(instant(at)))
 
     def order(self, order_id: str) -> Order:
-        return self.world.book.orders[order_id]
+        return self.world.state.orders[order_id]
 
     def creator(self, creator_id: str) -> Creator:
-        return self.world.book.creators[creator_id]
+        return self.world.state.creators[creator_id]
 
     def moment(self, order_id: str, name: str) -> float:
         """Return when something happened to an order, or will by the clock alone."""
@@ -81,9 +81,9 @@ class Rehearsal:
         ends_at = self.order(order_id).lapses_at
         if ends_at is None:
             raise LookupError(f"{order_id} waits for nobody")
-        self._note(self.world.advance(ends_at + INSTANT))
+        self._note(self.world.advance(ends_at + SMALLEST_STEP))
 
-    def _note(self, lines: Iterable[Line]) -> None:
+    def _note(self, lines: Iterable[JsonObject]) -> None:
         for line in lines:
             for event in line["events"]:
                 name = MOMENTS.get(event["type"])

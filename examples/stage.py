@@ -10,8 +10,8 @@ from typing import Any
 
 from models.fields import parse_instant
 from models.policy import Policy
-from models.service.unit_of_work import Book
-from ops.simulation.replay import shift
+from models.service.unit_of_work import UnitOfWork
+from ops.simulation.replay import shift_command
 
 START = parse_instant("2026-03-02T10:00:00+08:00")
 
@@ -88,7 +88,7 @@ class Stage:
 
     chance: Random
     said: list[tuple[float, Body]] = field(default_factory=list)
-    opening: Book = field(default_factory=lambda: Book(policy=POLICY))
+    opening: UnitOfWork = field(default_factory=lambda: UnitOfWork(policy=POLICY))
 
     def say(self, at: float, kind: str, by: Sender, **fields: object) -> Body:
         """Write one command; fields that are None are left out, but where null says something."""
@@ -120,4 +120,4 @@ class Stage:
 
 def later(body: Body, by: float) -> Body:
     """Return a command that speaks of the same instants, so many seconds later."""
-    return shift(body, timedelta(seconds=by), lambda at: told(seconds(at)))
+    return shift_command(body, timedelta(seconds=by), lambda at: told(seconds(at)))

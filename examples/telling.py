@@ -55,7 +55,7 @@ def _prepare(waiting: Waiting, n: int, plot: Plot, script: Script) -> None:
 
 def _go_on(plot: Plot, sequel: Sequel) -> Script:
     """Let an order that is paid go on without the others: looking ahead is no news to them."""
-    order = plot.rehearsal.world.book.orders.get(plot.order_id)
+    order = plot.rehearsal.world.state.orders.get(plot.order_id)
     script = sequel(plot) if order and order.state is State.IN_FULFILMENT else ()
     if script:
         plot.rehearsal = plot.rehearsal.fork()
@@ -64,7 +64,7 @@ def _go_on(plot: Plot, sequel: Sequel) -> Script:
 
 def rest(plot: Plot) -> float:
     """Return when an order comes to rest, if nobody says anything more."""
-    end, orders = plot.last, plot.rehearsal.world.book.orders
+    end, orders = plot.last, plot.rehearsal.world.state.orders
     while plot.order_id in orders and orders[plot.order_id].lapses_at is not None:
         at = plot.moment("lapse")
         if at > plot.last + SOON:

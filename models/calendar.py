@@ -18,8 +18,12 @@ from models.lifecycle import State
 from models.policy import Policy
 
 SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
-DAY = timedelta(days=1)
-_INSTANT = timedelta(microseconds=1)
+
+
+ONE_DAY = timedelta(days=1)
+
+
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class UnknownYear(ValueError):
@@ -40,29 +44,29 @@ def day_of(at: datetime) -> date:
     return at.astimezone(SHANGHAI).date()
 
 
-def day_ended(at: datetime) -> date:
+def day_ending_at(at: datetime) -> date:
     """Return the day that an instant falls on or just ends: midnight is 24:00 of the day before."""
-    return day_of(at - _INSTANT)
+    return day_of(at - _MICROSECOND)
 
 
-def start_of(day: date) -> datetime:
+def start_of_day(day: date) -> datetime:
     """Return 00:00 of a day in Shanghai, as UTC."""
     return datetime.combine(day, time(), SHANGHAI).astimezone(UTC)
 
 
-def end_of(day: date) -> datetime:
+def end_of_day(day: date) -> datetime:
     """Return 24:00 of a day in Shanghai, as UTC."""
-    return start_of(day + DAY)
+    return start_of_day(day + ONE_DAY)
 
 
-def last_day(first: date, days: int) -> date:
+def find_last_day(first: date, days: int) -> date:
     """Return the last of so many whole days after `first`, rolled to the next working day.
 
     The first day does not count. Raise `UnknownYear`.
     """
-    day = first + days * DAY
+    day = first + days * ONE_DAY
     while not is_working_day(day):
-        day += DAY
+        day += ONE_DAY
     return day
 
 
@@ -75,13 +79,15 @@ def months_after(at: datetime, months: int) -> datetime:
     return local.replace(year=year, month=month + 1, day=day).astimezone(UTC)
 
 
-Counted = Literal["elapsed", "civil_cn", "unknown_year"]
+CountingMethod = Literal["elapsed", "civil_cn", "unknown_year"]
 """How a deadline was counted; `unknown_year`: in elapsed time, as the calendar does not go on."""
 
-IN_HOURS = frozenset({State.AWAITING_DEPOSIT, State.OFFERED, State.BALANCE_OVERDUE})
+
+ELAPSED_TIME_STATES = frozenset({State.AWAITING_DEPOSIT, State.OFFERED, State.BALANCE_OVERDUE})
 """States whose windows are lengths of time by nature: they run from the moment, always."""
 
-FIRST_PASS = (
+
+LONGEST_PATH = (
     *(State.AWAITING_BALANCE, State.IN_FULFILMENT, State.SCRIPT_REVIEW, State.PRODUCING),
     *(State.CONTENT_REVIEW, State.READY_TO_PUBLISH, State.PUBLISHED, State.ACCEPTED_DELIVERY),
 )
@@ -93,10 +99,10 @@ class Deadline:
     """Until when a state waits, and how that was counted."""
 
     due_at: datetime
-    counted: Counted = "elapsed"
+    counted: CountingMethod = "elapsed"
 
 
-def deadline(
+def compute_deadline(
     policy: Policy, state: State, entered_at: datetime, expected_at: datetime | None
 ) -> Deadline | None:
     """Return the deadline of a state, None where it has none.
@@ -106,16 +112,22 @@ def deadline(
     """
     if state not in policy.windows:
         return None
-    elapsed_due_at = elapsed(policy, state, entered_at, expected_at)
-    if policy.day_count == "elapsed" or state in IN_HOURS or not _whole(policy.windows[state]):
+    elapsed_due_at = deadline_by_elapsed_time(policy, state, entered_at, expected_at)
+    if (
+        policy.day_count == "elapsed"
+        or state in ELAPSED_TIME_STATES
+        or not _is_whole_days(policy.windows[state])
+    ):
         return Deadline(elapsed_due_at)
     try:
-        return Deadline(_civil(policy, state, entered_at, expected_at), "civil_cn")
+        return Deadline(
+            _deadline_by_working_days(policy, state, entered_at, expected_at), "civil_cn"
+        )
     except UnknownYear:
         return Deadline(elapsed_due_at, "unknown_year")
 
 
-def elapsed(
+def deadline_by_elapsed_time(
     policy: Policy, state: State, entered_at: datetime, expected_at: datetime | None
 ) -> datetime:
     """Return a state's deadline in elapsed time."""
@@ -127,31 +139,31 @@ def elapsed(
     return entered_at + window
 
 
-def _civil(
+def _deadline_by_working_days(
     policy: Policy, state: State, entered_at: datetime, expected_at: datetime | None
 ) -> datetime:
-    days, first_day = policy.windows[state].days, day_ended(entered_at)
+    days, first_day = policy.windows[state].days, day_ending_at(entered_at)
     if state is State.READY_TO_PUBLISH:
-        first_day = _later(first_day, expected_at, entered_at)
-    ending_day = last_day(first_day, days)
+        first_day = _later_day(first_day, expected_at, entered_at)
+    ending_day = find_last_day(first_day, days)
     if state is not State.PRODUCING:
-        return end_of(ending_day)
-    grace, base_at = policy.production_grace, end_of(ending_day)
-    if _whole(grace):
-        return end_of(last_day(_later(ending_day, expected_at, base_at), grace.days))
+        return end_of_day(ending_day)
+    grace, base_at = policy.production_grace, end_of_day(ending_day)
+    if _is_whole_days(grace):
+        return end_of_day(find_last_day(_later_day(ending_day, expected_at, base_at), grace.days))
     return max(expected_at or base_at, base_at) + grace
 
 
-def _later(day: date, expected_at: datetime | None, after_at: datetime) -> date:
+def _later_day(day: date, expected_at: datetime | None, after_at: datetime) -> date:
     """Return the day of the expected publication if that is later, else the day at hand."""
     return day_of(expected_at) if expected_at and expected_at > after_at else day
 
 
-def _whole(window: timedelta) -> bool:
+def _is_whole_days(window: timedelta) -> bool:
     return window > timedelta(0) and not window % timedelta(days=1)
 
 
-def is_known(policy: Policy, at: datetime, expected_at: datetime | None) -> bool:
+def is_calendar_known(policy: Policy, at: datetime, expected_at: datetime | None) -> bool:
     """Tell whether the calendar reaches as far as an order placed now may go, if nothing returns.
 
     A deadline that nobody can compute should be an error while there is no order yet.
@@ -159,15 +171,15 @@ def is_known(policy: Policy, at: datetime, expected_at: datetime | None) -> bool
     if policy.day_count == "elapsed":
         return True
     entered_at = at + policy.deposit_window + policy.payment_notice_grace + policy.accept_window
-    for state in FIRST_PASS:
-        state_deadline = deadline(policy, state, entered_at, expected_at)
+    for state in LONGEST_PATH:
+        state_deadline = compute_deadline(policy, state, entered_at, expected_at)
         if state_deadline is None or state_deadline.counted == "unknown_year":
             return False
         entered_at = state_deadline.due_at
-    return _year_known(at) and _year_known(entered_at)
+    return _is_year_known(at) and _is_year_known(entered_at)
 
 
-def _year_known(at: datetime) -> bool:
+def _is_year_known(at: datetime) -> bool:
     try:
         is_working_day(day_of(at))
     except UnknownYear:

@@ -26,7 +26,7 @@ from models.policy import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mcn:
+class RegisteredMcn:
     """An agency as last registered."""
 
     mcn_id: str
@@ -35,7 +35,7 @@ class Mcn:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Client:
+class RegisteredClient:
     """A client as last registered."""
 
     client_id: str
@@ -44,7 +44,7 @@ class Client:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Provider:
+class RegisteredProvider:
     """A service provider as last registered."""
 
     provider_id: str
@@ -53,7 +53,7 @@ class Provider:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class ViolationReport:
     """A violation as first reported: by whom, with what content, and when it was overturned."""
 
     violation_id: str
@@ -92,16 +92,16 @@ class Standing:
         return "free" if self.admitted else "left"
 
     @property
-    def why(self) -> str:
+    def caused_by(self) -> str:
         """Name the ban as the cause of what follows from it, or from its end."""
         return f"ban:{self.violation_id}"
 
 
-FREE = Standing()
+UNRESTRICTED = Standing()
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class StandingChange:
     """A creator's standing from just after an instant."""
 
     at: datetime
@@ -132,30 +132,30 @@ class Creator:
     @property
     def standing(self) -> Standing:
         """Return what the creator may do, as far as time has been told."""
-        return self._under(self.bans)
+        return self._standing_under(self.bans)
 
     @property
     def wake_at(self) -> datetime | None:
         """Return when the present ban ends; like every deadline, it is over just after that."""
         return self.bans[0].until if self.bans else None
 
-    def turns(self, until: datetime) -> tuple[Turn, ...]:
+    def standing_changes(self, until: datetime) -> tuple[StandingChange, ...]:
         """Return every change that bans' ends before `until` bring, in turn."""
         changes, bans = [], self.bans
         while bans and (ends_at := bans[0].until) is not None and ends_at < until:
             ended_ban, bans = bans[0], bans[1:]
-            new_standing = self._under(bans)
+            new_standing = self._standing_under(bans)
             if not bans:
                 new_standing = replace(new_standing, violation_id=ended_ban.violation_id)
-            changes.append(Turn(ends_at, new_standing))
+            changes.append(StandingChange(ends_at, new_standing))
         return tuple(changes)
 
-    def at(self, until: datetime) -> Standing:
+    def standing_at(self, until: datetime) -> Standing:
         """Return what the creator may do at an instant to come."""
-        changes = self.turns(until)
+        changes = self.standing_changes(until)
         return changes[-1].standing if changes else self.standing
 
-    def _under(self, bans: tuple[Ban, ...]) -> Standing:
+    def _standing_under(self, bans: tuple[Ban, ...]) -> Standing:
         if not bans:
             return Standing(admitted=self.admitted)
         return Standing(
@@ -166,7 +166,7 @@ class Creator:
         )
 
 
-CREATORS: TypeAdapter[Creator] = TypeAdapter(Creator)
+CREATOR_ADAPTER: TypeAdapter[Creator] = TypeAdapter(Creator)
 """Writes a creator as JSON and reads it again."""
 
 
@@ -181,35 +181,41 @@ def evolve_creator(creator: Creator | None, event: Event) -> Creator:
         current = creator
     if event.subject != f"creator:{current.creator_id}" or event.sequence != current.sequence + 1:
         raise BrokenInvariant(f"{event.id} does not follow creator:{current.creator_id}")
-    return replace(current, sequence=event.sequence, **_CHANGES[type(fact)](current, event, fact))
+    return replace(current, sequence=event.sequence, **_EFFECTS[type(fact)](current, event, fact))
 
 
-Changes = dict[str, Any]
+CreatorChanges = dict[str, Any]
 
 
-def _registered(_: Creator, __: Event, fact: party_events.CreatorRegistered) -> Changes:
+def _creator_registered(
+    _: Creator, __: Event, fact: party_events.CreatorRegistered
+) -> CreatorChanges:
     terms = {"mcn_id": fact.mcn_id, "mcn_share_bps": fact.mcn_share_bps}
     return {"name": fact.name, "admitted": True} | terms
 
 
-def _left(*_: object) -> Changes:
+def _contract_ended(*_: object) -> CreatorChanges:
     return {"admitted": False}
 
 
-def _reported(creator: Creator, event: Event, fact: party_events.ViolationReported) -> Changes:
+def _violation_reported(
+    creator: Creator, event: Event, fact: party_events.ViolationReported
+) -> CreatorChanges:
     return {"violations": (*creator.violations, Violation(fact.violation_id, event.at))}
 
 
-def _banned(creator: Creator, _: Event, fact: party_events.CreatorBanned) -> Changes:
+def _creator_banned(creator: Creator, _: Event, fact: party_events.CreatorBanned) -> CreatorChanges:
     ban = Ban(fact.violation_id, fact.step, fact.since, fact.until)
     return {"bans": (*creator.bans, ban)}
 
 
-def _lifted(creator: Creator, *_: object) -> Changes:
+def _ban_lifted(creator: Creator, *_: object) -> CreatorChanges:
     return {"bans": creator.bans[1:]}
 
 
-def _overturned(creator: Creator, _: Event, fact: party_events.ViolationOverturned) -> Changes:
+def _violation_overturned(
+    creator: Creator, _: Event, fact: party_events.ViolationOverturned
+) -> CreatorChanges:
     violations = tuple(
         replace(violation, stands=False)
         if violation.violation_id == fact.violation_id
@@ -219,27 +225,27 @@ def _overturned(creator: Creator, _: Event, fact: party_events.ViolationOverturn
     return {"violations": violations, "bans": fact.bans}
 
 
-def _unchanged(*_: object) -> Changes:
+def _no_effect(*_: object) -> CreatorChanges:
     return {}
 
 
-_CHANGES: dict[type, Callable[[Creator, Event, Any], Changes]] = {
-    party_events.CreatorRegistered: _registered,
-    party_events.ContractEnded: _left,
-    party_events.ViolationReported: _reported,
-    party_events.PostRemovalRequested: _unchanged,
-    party_events.CreatorBanned: _banned,
-    party_events.CreatorBanLifted: _lifted,
-    party_events.ViolationOverturned: _overturned,
-    party_events.OperatorActed: _unchanged,
+_EFFECTS: dict[type, Callable[[Creator, Event, Any], CreatorChanges]] = {
+    party_events.CreatorRegistered: _creator_registered,
+    party_events.ContractEnded: _contract_ended,
+    party_events.ViolationReported: _violation_reported,
+    party_events.PostRemovalRequested: _no_effect,
+    party_events.CreatorBanned: _creator_banned,
+    party_events.CreatorBanLifted: _ban_lifted,
+    party_events.ViolationOverturned: _violation_overturned,
+    party_events.OperatorActed: _no_effect,
 }
 
 
-WARNED, WEEK, MONTHS = 1, 2, 3
+WARNING_STEP, WEEK_BAN_STEP, MONTHS_BAN_STEP = 1, 2, 3
 """The steps of the ladder; every further one is for good."""
 
 
-def report(
+def penalize(
     creator: Creator, command: ReportViolation, policy: Policy, at: datetime
 ) -> tuple[Fact, ...]:
     """Take the next step of the ladder; a new ban begins when the one before is over."""
@@ -248,37 +254,42 @@ def report(
     reported = ViolationReported(
         step=step, url=command.url, seen_at=command.seen_at, evidence=command.evidence, **ids
     )
-    if step == WARNED:
+    if step == WARNING_STEP:
         return (reported, PostRemovalRequested(url=command.url, **ids))
     since = creator.bans[-1].until if creator.bans else at
     if since is None:
         # Banned for good already: there is no later.
         return (reported,)
-    return (reported, CreatorBanned(step=step, since=since, until=ends(step, since, policy), **ids))
+    return (
+        reported,
+        CreatorBanned(step=step, since=since, until=compute_ban_end(step, since, policy), **ids),
+    )
 
 
-def ends(step: int, since: datetime, policy: Policy) -> datetime | None:
+def compute_ban_end(step: int, since: datetime, policy: Policy) -> datetime | None:
     """Return when a ban of some step ends, None for never."""
-    if step == WEEK:
+    if step == WEEK_BAN_STEP:
         return since + timedelta(days=policy.second_ban_days)
-    if step == MONTHS:
+    if step == MONTHS_BAN_STEP:
         return calendar.months_after(since, policy.third_ban_months)
     return None
 
 
-def ladder(violations: Iterable[Violation], policy: Policy) -> tuple[Ban, ...]:
+def recompute_bans(violations: Iterable[Violation], policy: Policy) -> tuple[Ban, ...]:
     """Climb the ladder from the ground with the violations that stand."""
     bans: list[Ban] = []
     upheld = [violation for violation in violations if violation.stands]
     for step, violation in enumerate(upheld, start=1):
         previous_until = bans[-1].until if bans else violation.reported_at
-        if step > WARNED and previous_until is not None:
+        if step > WARNING_STEP and previous_until is not None:
             since = max(previous_until, violation.reported_at)
-            bans.append(Ban(violation.violation_id, step, since, ends(step, since, policy)))
+            bans.append(
+                Ban(violation.violation_id, step, since, compute_ban_end(step, since, policy))
+            )
     return tuple(bans)
 
 
-def overturn(
+def revoke_penalty(
     creator: Creator, command: OverturnViolation, policy: Policy, at: datetime
 ) -> tuple[Fact, ...]:
     """Replay the ladder without one violation, and lift a ban that no longer stands."""
@@ -287,16 +298,18 @@ def overturn(
         for violation in creator.violations
         if violation.violation_id != command.violation_id
     )
-    bans = tuple(ban for ban in ladder(remaining, policy) if ban.until is None or ban.until >= at)
+    bans = tuple(
+        ban for ban in recompute_bans(remaining, policy) if ban.until is None or ban.until >= at
+    )
     ids = {"violation_id": command.violation_id, "creator_id": creator.creator_id}
     by = f"{command.by.role}:{command.by.id}"
     overturned = ViolationOverturned(by=by, note=command.reason, bans=bans, **ids)
     if bans or not creator.bans:
         return (overturned,)
-    return (overturned, lifted(creator, creator.bans[0], still_banned=False))
+    return (overturned, lift_ban(creator, creator.bans[0], still_banned=False))
 
 
-def lifted(creator: Creator, ban: Ban, *, still_banned: bool) -> CreatorBanLifted:
+def lift_ban(creator: Creator, ban: Ban, *, still_banned: bool) -> CreatorBanLifted:
     """Tell that a ban is over."""
     return CreatorBanLifted(
         violation_id=ban.violation_id,

@@ -18,13 +18,15 @@ from pydantic import (
 
 from models.money import MAX_FEN
 
-FIRST_YEAR, LAST_YEAR = 1970, 2999
+MIN_YEAR, MAX_YEAR = 1970, 2999
 """Years in which an instant makes sense; every window still ends within the calendar."""
 
-LONGEST = 40
+
+MAX_TIME_TEXT_LENGTH = 40
 """The longest text of an instant or a duration worth reading."""
 
-_DURATION = re.compile(
+
+_DURATION_PATTERN = re.compile(
     r"P(?=.)(?:(\d+)W)?(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d{1,6})?)S)?)?",
     re.ASCII,
 )
@@ -37,7 +39,11 @@ def parse_duration(text: object) -> timedelta:
     """
     if isinstance(text, timedelta):
         return text
-    match = _DURATION.fullmatch(text) if isinstance(text, str) and len(text) <= LONGEST else None
+    match = (
+        _DURATION_PATTERN.fullmatch(text)
+        if isinstance(text, str) and len(text) <= MAX_TIME_TEXT_LENGTH
+        else None
+    )
     if match is None:
         message = "a duration like PT30M, PT24H or P7D is wanted"
         raise ValueError(message)
@@ -51,7 +57,7 @@ def parse_duration(text: object) -> timedelta:
         raise ValueError(message) from None
 
 
-def duration_text(length: timedelta) -> str:
+def format_duration(length: timedelta) -> str:
     """Write a duration as ISO 8601, the shortest exact way."""
     seconds, micros = divmod(length // timedelta(microseconds=1), 1_000_000)
     days, seconds = divmod(seconds, 86_400)
@@ -63,7 +69,7 @@ def duration_text(length: timedelta) -> str:
     return "P" + (f"{days}D" if days else "") + (f"T{clock}" if clock else "") if length else "PT0S"
 
 
-_INSTANT = re.compile(
+_INSTANT_PATTERN = re.compile(
     r"\d{4}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:\.\d{1,9})?)?(?:Z|[+-]\d\d:\d\d)",
     re.ASCII,
 )
@@ -73,7 +79,11 @@ def parse_instant(value: object) -> datetime:
     """Read an ISO 8601 instant with its offset, as UTC: a local time is nobody's deadline."""
     if isinstance(value, datetime) and value.tzinfo is not None:
         return value.astimezone(UTC)
-    if not isinstance(value, str) or len(value) > LONGEST or not _INSTANT.fullmatch(value):
+    if (
+        not isinstance(value, str)
+        or len(value) > MAX_TIME_TEXT_LENGTH
+        or not _INSTANT_PATTERN.fullmatch(value)
+    ):
         message = "an instant like 2026-03-02T10:00:00+08:00 is wanted"
         raise ValueError(message)
     try:
@@ -81,13 +91,13 @@ def parse_instant(value: object) -> datetime:
     except (ValueError, OverflowError):
         message = "no such instant in the calendar"
         raise ValueError(message) from None
-    if not FIRST_YEAR <= at.year <= LAST_YEAR:
-        message = f"an instant of the years {FIRST_YEAR} to {LAST_YEAR} is wanted"
+    if not MIN_YEAR <= at.year <= MAX_YEAR:
+        message = f"an instant of the years {MIN_YEAR} to {MAX_YEAR} is wanted"
         raise ValueError(message)
     return at
 
 
-def _no_nul(text: str) -> str:
+def _reject_nul(text: str) -> str:
     # PostgreSQL's text cannot hold it, so no store of ours shall.
     if "\0" in text:
         message = "a NUL character is not text"
@@ -95,33 +105,69 @@ def _no_nul(text: str) -> str:
     return text
 
 
-def instant_text(at: datetime) -> str:
+def format_instant(at: datetime) -> str:
     """Write an instant as ISO 8601 in UTC, microseconds only where there are any."""
     return at.isoformat().replace("+00:00", "Z")
 
 
-Instant = Annotated[datetime, BeforeValidator(parse_instant), PlainSerializer(instant_text)]
+Instant = Annotated[datetime, BeforeValidator(parse_instant), PlainSerializer(format_instant)]
+
+
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+
+
 CommandId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
+
+
 Fen = Annotated[int, Field(ge=1, le=MAX_FEN)]
-Label = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_no_nul)]
-Brief = Annotated[str, StringConstraints(min_length=1, max_length=5_000), AfterValidator(_no_nul)]
-Note = Annotated[str, StringConstraints(max_length=1_000), AfterValidator(_no_nul)]
+
+
+Label = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_reject_nul)]
+
+
+Brief = Annotated[
+    str, StringConstraints(min_length=1, max_length=5_000), AfterValidator(_reject_nul)
+]
+
+
+Note = Annotated[str, StringConstraints(max_length=1_000), AfterValidator(_reject_nul)]
+
+
 TaskType = Literal["douyin_video", "douyin_live", "huoshan", "xigua", "toutiao"]
+
+
 SenderRole = Literal["client", "creator", "mcn", "operator", "payments", "platform", "provider"]
-Cause = Annotated[str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(_no_nul)]
-Evidence = Brief
+
+
+RequiredNote = Annotated[
+    str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(_reject_nul)
+]
+
+
+EvidenceText = Brief
+
+
 Bps = Annotated[int, Field(ge=0, le=10_000)]
+
+
 Stars = Annotated[int, Field(ge=1, le=5)]
-_ADDRESS = r"[^\s/?#\x00-\x20\x7f]+[^\s\x00-\x20\x7f]*$"
-Link = Annotated[str, StringConstraints(pattern=f"^https://{_ADDRESS}", max_length=2_000)]
-WebAddress = Annotated[str, StringConstraints(pattern=f"^https?://{_ADDRESS}", max_length=2_000)]
 
 
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(duration_text)]
+_ADDRESS_PATTERN = r"[^\s/?#\x00-\x20\x7f]+[^\s\x00-\x20\x7f]*$"
 
 
-class Strict(BaseModel):
+Link = Annotated[str, StringConstraints(pattern=f"^https://{_ADDRESS_PATTERN}", max_length=2_000)]
+
+
+WebAddress = Annotated[
+    str, StringConstraints(pattern=f"^https?://{_ADDRESS_PATTERN}", max_length=2_000)
+]
+
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
+
+
+class StrictModel(BaseModel):
     """A model that converts nothing and tolerates nothing it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)

@@ -27,12 +27,32 @@ from models.events.payments import (
 UNKNOWN_CLIENT = "unknown"
 """To whom a payment is owed when it names no order that anyone knows."""
 
+
 PSP = "psp"
+
+
 SUSPENSE = "suspense"
-FORFEITED = "forfeited_deposits"
-FEES = "service_fees"
-INCOME = "platform_income"
-FAMILIES = (PSP, "escrow", SUSPENSE, "refunds_payable", FORFEITED, FEES, "payable", INCOME)
+
+
+FORFEITED_DEPOSITS = "forfeited_deposits"
+
+
+SERVICE_FEES = "service_fees"
+
+
+PLATFORM_INCOME = "platform_income"
+
+
+ACCOUNT_FAMILIES = (
+    PSP,
+    "escrow",
+    SUSPENSE,
+    "refunds_payable",
+    FORFEITED_DEPOSITS,
+    SERVICE_FEES,
+    "payable",
+    PLATFORM_INCOME,
+)
 """Account families: what stands before the colon. Only `psp`, the world outside, goes negative."""
 
 
@@ -45,27 +65,27 @@ class Posting:
     amount_fen: int
 
 
-Moves = tuple[Posting, ...]
+LedgerPostings = tuple[Posting, ...]
 
 
-def escrow(order_id: str | None) -> str:
+def escrow_account_of(order_id: str | None) -> str:
     """Name the account that holds one order's money."""
     return f"escrow:{order_id}"
 
 
-def refundable(client_id: str) -> str:
+def refunds_payable_account_of(client_id: str) -> str:
     """Name the account of what is owed back to one client."""
     return f"refunds_payable:{client_id}"
 
 
-def payable(party: str) -> str:
+def payable_account_of(party: str) -> str:
     """Name the account of what is owed to `creator:<id>` or `mcn:<id>`."""
     return f"payable:{party}"
 
 
-def postings(event: Event) -> Moves:
+def postings(event: Event) -> LedgerPostings:
     """Return the money that an event moves."""
-    rule = _RULES.get(type(event.fact))
+    rule = _POSTING_RULES.get(type(event.fact))
     moves = rule(event.order_id, event.fact) if rule else ()
     if any(posting.amount_fen <= 0 for posting in moves):
         message = f"{event.id} would move nothing, or backwards"
@@ -73,89 +93,103 @@ def postings(event: Event) -> Moves:
     return moves
 
 
-def _applied(order_id: str | None, fact: PaymentApplied) -> Moves:
-    return (Posting(PSP, escrow(order_id), fact.amount_fen),)
+def _payment_applied(order_id: str | None, fact: PaymentApplied) -> LedgerPostings:
+    return (Posting(PSP, escrow_account_of(order_id), fact.amount_fen),)
 
 
-def _unapplied(_: str | None, fact: PaymentUnapplied) -> Moves:
+def _payment_unapplied(_: str | None, fact: PaymentUnapplied) -> LedgerPostings:
     inbound = Posting(PSP, SUSPENSE, fact.amount_fen)
     if fact.client_id is None:
         return (inbound,)
-    return (inbound, Posting(SUSPENSE, refundable(fact.client_id), fact.amount_fen))
+    return (inbound, Posting(SUSPENSE, refunds_payable_account_of(fact.client_id), fact.amount_fen))
 
 
-def _requested(order_id: str | None, fact: RefundRequested) -> Moves:
+def _refund_requested(order_id: str | None, fact: RefundRequested) -> LedgerPostings:
     # Otherwise it is owed already, since the event that freed it.
     if fact.source != "escrow":
         return ()
-    return (Posting(escrow(order_id), refundable(fact.client_id), fact.amount_fen),)
+    return (
+        Posting(
+            escrow_account_of(order_id), refunds_payable_account_of(fact.client_id), fact.amount_fen
+        ),
+    )
 
 
-def _confirmed(_: str | None, fact: RefundConfirmed) -> Moves:
-    return (Posting(refundable(fact.client_id), PSP, fact.amount_fen),)
+def _refund_confirmed(_: str | None, fact: RefundConfirmed) -> LedgerPostings:
+    return (Posting(refunds_payable_account_of(fact.client_id), PSP, fact.amount_fen),)
 
 
-def _forfeited(order_id: str | None, fact: OrderForfeited) -> Moves:
-    return (Posting(escrow(order_id), FORFEITED, fact.amount_fen),)
+def _order_forfeited(order_id: str | None, fact: OrderForfeited) -> LedgerPostings:
+    return (Posting(escrow_account_of(order_id), FORFEITED_DEPOSITS, fact.amount_fen),)
 
 
-def _reinstated(order_id: str | None, fact: OrderReinstated) -> Moves:
-    return (Posting(FORFEITED, escrow(order_id), fact.amount_fen),)
+def _order_reinstated(order_id: str | None, fact: OrderReinstated) -> LedgerPostings:
+    return (Posting(FORFEITED_DEPOSITS, escrow_account_of(order_id), fact.amount_fen),)
 
 
-def _to_the_side(source: str, agency: tuple[str | None, int], creator: tuple[str, int]) -> Moves:
+def _pay_creator_side(
+    source: str, agency: tuple[str | None, int], creator: tuple[str, int]
+) -> LedgerPostings:
     """Move to the creator's side what is its own, the agency first; nothing is not moved."""
     (mcn_id, agency_fen), (creator_id, creator_fen) = agency, creator
-    to_agency = (source, payable(f"mcn:{mcn_id}"), agency_fen)
-    return _some(to_agency, (source, payable(f"creator:{creator_id}"), creator_fen))
+    to_agency = (source, payable_account_of(f"mcn:{mcn_id}"), agency_fen)
+    return _nonzero_postings(
+        to_agency, (source, payable_account_of(f"creator:{creator_id}"), creator_fen)
+    )
 
 
-def _some(*moves: tuple[str, str, int]) -> Moves:
+def _nonzero_postings(*moves: tuple[str, str, int]) -> LedgerPostings:
     return tuple(Posting(source, target, fen) for source, target, fen in moves if fen)
 
 
-def _completed(order_id: str | None, fact: OrderCompleted) -> Moves:
-    account, agency = escrow(order_id), (fact.mcn_id, fact.mcn_fen)
-    side = _to_the_side(account, agency, (fact.creator_id, fact.creator_fen))
-    return side + _some((account, FEES, fact.fee_fen))
+def _order_completed(order_id: str | None, fact: OrderCompleted) -> LedgerPostings:
+    account, agency = escrow_account_of(order_id), (fact.mcn_id, fact.mcn_fen)
+    side = _pay_creator_side(account, agency, (fact.creator_id, fact.creator_fen))
+    return side + _nonzero_postings((account, SERVICE_FEES, fact.fee_fen))
 
 
-def _cancelled(order_id: str | None, fact: OrderCancelled) -> Moves:
+def _order_cancelled(order_id: str | None, fact: OrderCancelled) -> LedgerPostings:
     if not fact.cost_fen:
         return ()
-    account, agency = escrow(order_id), (fact.mcn_id, fact.mcn_fen)
-    side = _to_the_side(account, agency, (fact.creator_id, fact.creator_part_fen - fact.mcn_fen))
-    refund = (account, refundable(fact.client_id), fact.refund_fen)
-    return side + _some((account, FEES, fact.fee_part_fen), refund)
+    account, agency = escrow_account_of(order_id), (fact.mcn_id, fact.mcn_fen)
+    side = _pay_creator_side(
+        account, agency, (fact.creator_id, fact.creator_part_fen - fact.mcn_fen)
+    )
+    refund = (account, refunds_payable_account_of(fact.client_id), fact.refund_fen)
+    return side + _nonzero_postings((account, SERVICE_FEES, fact.fee_part_fen), refund)
 
 
-def _released(_: str | None, fact: ForfeitReleased) -> Moves:
+def _forfeit_released(_: str | None, fact: ForfeitReleased) -> LedgerPostings:
     agency = (fact.mcn_id, fact.mcn_fen)
-    side = _to_the_side(FORFEITED, agency, (fact.creator_id, fact.creator_fen))
-    refund = (FORFEITED, refundable(fact.client_id), fact.client_fen)
-    return _some((FORFEITED, INCOME, fact.platform_fen)) + side + _some(refund)
+    side = _pay_creator_side(FORFEITED_DEPOSITS, agency, (fact.creator_id, fact.creator_fen))
+    refund = (FORFEITED_DEPOSITS, refunds_payable_account_of(fact.client_id), fact.client_fen)
+    return (
+        _nonzero_postings((FORFEITED_DEPOSITS, PLATFORM_INCOME, fact.platform_fen))
+        + side
+        + _nonzero_postings(refund)
+    )
 
 
-def _paid_out(_: str | None, fact: PayoutConfirmed) -> Moves:
-    return (Posting(payable(fact.party), PSP, fact.amount_fen),)
+def _payout_confirmed(_: str | None, fact: PayoutConfirmed) -> LedgerPostings:
+    return (Posting(payable_account_of(fact.party), PSP, fact.amount_fen),)
 
 
-def _resolved(_: str | None, fact: SuspenseResolved) -> Moves:
-    return (Posting(SUSPENSE, refundable(UNKNOWN_CLIENT), fact.amount_fen),)
+def _suspense_resolved(_: str | None, fact: SuspenseResolved) -> LedgerPostings:
+    return (Posting(SUSPENSE, refunds_payable_account_of(UNKNOWN_CLIENT), fact.amount_fen),)
 
 
-_RULES: dict[type, Callable[[str | None, Any], Moves]] = {
-    PaymentApplied: _applied,
-    PaymentUnapplied: _unapplied,
-    RefundRequested: _requested,
-    RefundConfirmed: _confirmed,
-    OrderForfeited: _forfeited,
-    OrderReinstated: _reinstated,
-    OrderCompleted: _completed,
-    OrderCancelled: _cancelled,
-    ForfeitReleased: _released,
-    PayoutConfirmed: _paid_out,
-    SuspenseResolved: _resolved,
+_POSTING_RULES: dict[type, Callable[[str | None, Any], LedgerPostings]] = {
+    PaymentApplied: _payment_applied,
+    PaymentUnapplied: _payment_unapplied,
+    RefundRequested: _refund_requested,
+    RefundConfirmed: _refund_confirmed,
+    OrderForfeited: _order_forfeited,
+    OrderReinstated: _order_reinstated,
+    OrderCompleted: _order_completed,
+    OrderCancelled: _order_cancelled,
+    ForfeitReleased: _forfeit_released,
+    PayoutConfirmed: _payout_confirmed,
+    SuspenseResolved: _suspense_resolved,
 }
 
 
@@ -168,9 +202,9 @@ def balances(moves: Iterable[Posting]) -> dict[str, int]:
     return totals_fen
 
 
-def by_family(accounts: dict[str, int]) -> dict[str, int]:
+def sum_by_family(accounts: dict[str, int]) -> dict[str, int]:
     """Add up accounts by family; every family is named, the empty ones too."""
-    totals_fen = dict.fromkeys(FAMILIES, 0)
+    totals_fen = dict.fromkeys(ACCOUNT_FAMILIES, 0)
     for account, amount in accounts.items():
         totals_fen[account.partition(":")[0]] += amount
     return totals_fen

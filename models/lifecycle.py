@@ -49,13 +49,16 @@ class Role(StrEnum):
 
 S, R = State, Role
 
-FINAL = frozenset({S.EXPIRED, S.DECLINED, S.CANCELLED, S.FORFEITED, S.COMPLETED})
+
+FINAL_STATES = frozenset({S.EXPIRED, S.DECLINED, S.CANCELLED, S.FORFEITED, S.COMPLETED})
 """States that wait for nobody and hold no money."""
 
-REASONED = frozenset({*FINAL, S.IN_ARBITRATION})
+
+STATES_WITH_REASON = frozenset({*FINAL_STATES, S.IN_ARBITRATION})
 """States that an order is in for a reason of its own."""
 
-ENDINGS = {
+
+END_REASONS = {
     S.EXPIRED: ("deposit_not_paid", "not_accepted"),
     S.DECLINED: ("creator_declined", "creator_banned", "creator_left"),
     S.CANCELLED: (
@@ -67,16 +70,31 @@ ENDINGS = {
 }
 """Every reason with which an order can end, by final state."""
 
-DISPUTES = ("script_overdue", "content_overdue", "not_published", "disputed", "creator_banned")
+
+DISPUTE_REASONS = (
+    "script_overdue",
+    "content_overdue",
+    "not_published",
+    "disputed",
+    "creator_banned",
+)
 """Every reason for which an order can be in arbitration."""
+
 
 ENFORCE_DEADLINE = "enforce_deadline"
 """The clock's own request. No command of this kind exists, so no sender can make it."""
 
+
 END_PAUSE = "end_pause"
+
+
 BAN, BAN_FOR_GOOD, LIFT_BAN = "ban", "ban_for_good", "lift_ban"
+
+
 CONTRACT_ENDED = "contract_ended"
-NOT_ASKED = (ENFORCE_DEADLINE, END_PAUSE, BAN, BAN_FOR_GOOD, LIFT_BAN, CONTRACT_ENDED)
+
+
+SYSTEM_REQUESTS = (ENFORCE_DEADLINE, END_PAUSE, BAN, BAN_FOR_GOOD, LIFT_BAN, CONTRACT_ENDED)
 """What happens to an order without anybody asking for it: nor are these kinds of command."""
 
 
@@ -95,11 +113,25 @@ def row(source: State, command: str, roles: set[Role], *targets: State) -> Trans
     return Transition(source, command, frozenset(roles), frozenset(targets))
 
 
-CLIENT, CREATOR, OPERATOR, MONEY = {R.CLIENT}, {R.CREATOR, R.MCN}, {R.OPERATOR}, {R.PAYMENTS}
-WORKER, REVIEWER, EITHER = CREATOR | {R.PROVIDER}, CLIENT | {R.PROVIDER}, CLIENT | CREATOR
-TIME = {R.CLOCK}
+CLIENT, CREATOR_SIDE, OPERATOR, PAYMENTS = (
+    {R.CLIENT},
+    {R.CREATOR, R.MCN},
+    {R.OPERATOR},
+    {R.PAYMENTS},
+)
 
-REVIEWS = frozenset(
+
+CREATOR_TEAM, CLIENT_TEAM, EITHER_SIDE = (
+    CREATOR_SIDE | {R.PROVIDER},
+    CLIENT | {R.PROVIDER},
+    CLIENT | CREATOR_SIDE,
+)
+
+
+CLOCK = {R.CLOCK}
+
+
+REVIEW_COMMANDS = frozenset(
     {
         *("approve_script", "reject_script", "approve_content", "reject_content"),
         "confirm_delivery",
@@ -107,117 +139,142 @@ REVIEWS = frozenset(
 )
 """What a service provider of the client's side may ask; the creator's side has the work."""
 
-BEFORE_PUBLICATION = (
+
+STATES_BEFORE_PUBLICATION = (
     *(S.SCRIPT_REVIEW, S.SCRIPT_REVISION, S.PRODUCING),
     *(S.CONTENT_REVIEW, S.READY_TO_PUBLISH),
 )
 """Where work has begun and nothing is out yet: to walk away has its price."""
 
-LAPSING = (
+
+ADJUSTABLE_STATES = (
     *(S.AWAITING_DEPOSIT, S.OFFERED, S.AWAITING_BALANCE, S.IN_FULFILMENT),
-    *(*BEFORE_PUBLICATION, S.PUBLISHED, S.ACCEPTED_DELIVERY),
+    *(*STATES_BEFORE_PUBLICATION, S.PUBLISHED, S.ACCEPTED_DELIVERY),
 )
 """States whose clock an operator may move or stop: all that lapse, but for the bare grace."""
 
-LIFE = (
+
+CORE_TRANSITIONS = (
     # while it is           may ask             who         and it becomes
-    row(S.AWAITING_DEPOSIT, "confirm_payment", MONEY, S.AWAITING_DEPOSIT, S.OFFERED),
+    row(S.AWAITING_DEPOSIT, "confirm_payment", PAYMENTS, S.AWAITING_DEPOSIT, S.OFFERED),
     row(S.AWAITING_DEPOSIT, "cancel_order", CLIENT | OPERATOR, S.CANCELLED),
-    row(S.AWAITING_DEPOSIT, ENFORCE_DEADLINE, TIME, S.EXPIRED),
-    row(S.AWAITING_DEPOSIT, BAN, TIME, S.CANCELLED),
-    row(S.AWAITING_DEPOSIT, BAN_FOR_GOOD, TIME, S.CANCELLED),
-    row(S.AWAITING_DEPOSIT, CONTRACT_ENDED, TIME, S.CANCELLED),
-    row(S.OFFERED, "accept_order", CREATOR, S.AWAITING_BALANCE, S.IN_FULFILMENT),
-    row(S.OFFERED, "decline_order", CREATOR, S.DECLINED),
+    row(S.AWAITING_DEPOSIT, ENFORCE_DEADLINE, CLOCK, S.EXPIRED),
+    row(S.AWAITING_DEPOSIT, BAN, CLOCK, S.CANCELLED),
+    row(S.AWAITING_DEPOSIT, BAN_FOR_GOOD, CLOCK, S.CANCELLED),
+    row(S.AWAITING_DEPOSIT, CONTRACT_ENDED, CLOCK, S.CANCELLED),
+    row(S.OFFERED, "accept_order", CREATOR_SIDE, S.AWAITING_BALANCE, S.IN_FULFILMENT),
+    row(S.OFFERED, "decline_order", CREATOR_SIDE, S.DECLINED),
     row(S.OFFERED, "cancel_order", CLIENT | OPERATOR, S.CANCELLED),
     row(S.OFFERED, "nudge_creator", CLIENT, S.OFFERED),
-    row(S.OFFERED, "confirm_payment", MONEY, S.OFFERED),
-    row(S.OFFERED, ENFORCE_DEADLINE, TIME, S.EXPIRED),
-    row(S.OFFERED, BAN, TIME, S.DECLINED),
-    row(S.OFFERED, BAN_FOR_GOOD, TIME, S.DECLINED),
-    row(S.OFFERED, CONTRACT_ENDED, TIME, S.DECLINED),
-    row(S.AWAITING_BALANCE, "confirm_payment", MONEY, S.AWAITING_BALANCE, S.IN_FULFILMENT),
-    row(S.AWAITING_BALANCE, "revise_quote", CREATOR, S.AWAITING_BALANCE),
+    row(S.OFFERED, "confirm_payment", PAYMENTS, S.OFFERED),
+    row(S.OFFERED, ENFORCE_DEADLINE, CLOCK, S.EXPIRED),
+    row(S.OFFERED, BAN, CLOCK, S.DECLINED),
+    row(S.OFFERED, BAN_FOR_GOOD, CLOCK, S.DECLINED),
+    row(S.OFFERED, CONTRACT_ENDED, CLOCK, S.DECLINED),
+    row(S.AWAITING_BALANCE, "confirm_payment", PAYMENTS, S.AWAITING_BALANCE, S.IN_FULFILMENT),
+    row(S.AWAITING_BALANCE, "revise_quote", CREATOR_SIDE, S.AWAITING_BALANCE),
     row(S.AWAITING_BALANCE, "restore_quote", CLIENT, S.AWAITING_BALANCE),
     row(S.AWAITING_BALANCE, "cancel_order", CLIENT | OPERATOR, S.FORFEITED, S.CANCELLED),
-    row(S.AWAITING_BALANCE, "withdraw_order", CREATOR, S.CANCELLED),
-    row(S.AWAITING_BALANCE, ENFORCE_DEADLINE, TIME, S.BALANCE_OVERDUE),
-    row(S.AWAITING_BALANCE, BAN, TIME, S.AWAITING_BALANCE),
-    row(S.AWAITING_BALANCE, LIFT_BAN, TIME, S.AWAITING_BALANCE),
-    row(S.AWAITING_BALANCE, BAN_FOR_GOOD, TIME, S.CANCELLED),
-    row(S.BALANCE_OVERDUE, "confirm_payment", MONEY, S.BALANCE_OVERDUE, S.IN_FULFILMENT),
-    row(S.BALANCE_OVERDUE, "confirm_unpaid", MONEY, S.FORFEITED),
-    row(S.BALANCE_OVERDUE, ENFORCE_DEADLINE, TIME, S.FORFEITED),
-    row(S.IN_FULFILMENT, "submit_script", WORKER, S.SCRIPT_REVIEW),
-    row(S.IN_FULFILMENT, "submit_content", WORKER, S.CONTENT_REVIEW),
+    row(S.AWAITING_BALANCE, "withdraw_order", CREATOR_SIDE, S.CANCELLED),
+    row(S.AWAITING_BALANCE, ENFORCE_DEADLINE, CLOCK, S.BALANCE_OVERDUE),
+    row(S.AWAITING_BALANCE, BAN, CLOCK, S.AWAITING_BALANCE),
+    row(S.AWAITING_BALANCE, LIFT_BAN, CLOCK, S.AWAITING_BALANCE),
+    row(S.AWAITING_BALANCE, BAN_FOR_GOOD, CLOCK, S.CANCELLED),
+    row(S.BALANCE_OVERDUE, "confirm_payment", PAYMENTS, S.BALANCE_OVERDUE, S.IN_FULFILMENT),
+    row(S.BALANCE_OVERDUE, "confirm_unpaid", PAYMENTS, S.FORFEITED),
+    row(S.BALANCE_OVERDUE, ENFORCE_DEADLINE, CLOCK, S.FORFEITED),
+    row(S.IN_FULFILMENT, "submit_script", CREATOR_TEAM, S.SCRIPT_REVIEW),
+    row(S.IN_FULFILMENT, "submit_content", CREATOR_TEAM, S.CONTENT_REVIEW),
     row(S.IN_FULFILMENT, "cancel_order", CLIENT | OPERATOR, S.CANCELLED),
-    row(S.IN_FULFILMENT, "withdraw_order", CREATOR, S.CANCELLED),
-    row(S.IN_FULFILMENT, ENFORCE_DEADLINE, TIME, S.CANCELLED),
-    row(S.IN_FULFILMENT, BAN_FOR_GOOD, TIME, S.CANCELLED),
-    row(S.SCRIPT_REVIEW, "approve_script", REVIEWER, S.PRODUCING, S.READY_TO_PUBLISH),
-    row(S.SCRIPT_REVIEW, "reject_script", REVIEWER, S.SCRIPT_REVISION),
+    row(S.IN_FULFILMENT, "withdraw_order", CREATOR_SIDE, S.CANCELLED),
+    row(S.IN_FULFILMENT, ENFORCE_DEADLINE, CLOCK, S.CANCELLED),
+    row(S.IN_FULFILMENT, BAN_FOR_GOOD, CLOCK, S.CANCELLED),
+    row(S.SCRIPT_REVIEW, "approve_script", CLIENT_TEAM, S.PRODUCING, S.READY_TO_PUBLISH),
+    row(S.SCRIPT_REVIEW, "reject_script", CLIENT_TEAM, S.SCRIPT_REVISION),
     # Silence approves.
-    row(S.SCRIPT_REVIEW, ENFORCE_DEADLINE, TIME, S.PRODUCING, S.READY_TO_PUBLISH),
-    row(S.SCRIPT_REVISION, "submit_script", WORKER, S.SCRIPT_REVIEW),
-    row(S.SCRIPT_REVISION, ENFORCE_DEADLINE, TIME, S.IN_ARBITRATION),
-    row(S.PRODUCING, "submit_content", WORKER, S.CONTENT_REVIEW),
-    row(S.PRODUCING, ENFORCE_DEADLINE, TIME, S.IN_ARBITRATION),
-    row(S.CONTENT_REVIEW, "approve_content", REVIEWER, S.READY_TO_PUBLISH),
-    row(S.CONTENT_REVIEW, "reject_content", REVIEWER, S.PRODUCING),
-    row(S.CONTENT_REVIEW, ENFORCE_DEADLINE, TIME, S.READY_TO_PUBLISH),
-    row(S.READY_TO_PUBLISH, "publish_work", WORKER, S.PUBLISHED),
-    row(S.READY_TO_PUBLISH, ENFORCE_DEADLINE, TIME, S.IN_ARBITRATION),
-    *(row(state, "cancel_order", CLIENT, S.CANCELLED) for state in BEFORE_PUBLICATION),
-    *(row(state, "withdraw_order", CREATOR, S.CANCELLED) for state in BEFORE_PUBLICATION),
-    *(row(state, "dispute_order", EITHER, S.IN_ARBITRATION) for state in BEFORE_PUBLICATION),
-    *(row(state, BAN_FOR_GOOD, TIME, S.IN_ARBITRATION) for state in BEFORE_PUBLICATION),
-    row(S.PUBLISHED, "confirm_delivery", REVIEWER, S.ACCEPTED_DELIVERY),
-    row(S.PUBLISHED, "dispute_order", EITHER, S.IN_ARBITRATION),
-    row(S.PUBLISHED, ENFORCE_DEADLINE, TIME, S.ACCEPTED_DELIVERY),
-    row(S.ACCEPTED_DELIVERY, "dispute_order", EITHER, S.IN_ARBITRATION),
-    row(S.ACCEPTED_DELIVERY, ENFORCE_DEADLINE, TIME, S.COMPLETED),
+    row(S.SCRIPT_REVIEW, ENFORCE_DEADLINE, CLOCK, S.PRODUCING, S.READY_TO_PUBLISH),
+    row(S.SCRIPT_REVISION, "submit_script", CREATOR_TEAM, S.SCRIPT_REVIEW),
+    row(S.SCRIPT_REVISION, ENFORCE_DEADLINE, CLOCK, S.IN_ARBITRATION),
+    row(S.PRODUCING, "submit_content", CREATOR_TEAM, S.CONTENT_REVIEW),
+    row(S.PRODUCING, ENFORCE_DEADLINE, CLOCK, S.IN_ARBITRATION),
+    row(S.CONTENT_REVIEW, "approve_content", CLIENT_TEAM, S.READY_TO_PUBLISH),
+    row(S.CONTENT_REVIEW, "reject_content", CLIENT_TEAM, S.PRODUCING),
+    row(S.CONTENT_REVIEW, ENFORCE_DEADLINE, CLOCK, S.READY_TO_PUBLISH),
+    row(S.READY_TO_PUBLISH, "publish_work", CREATOR_TEAM, S.PUBLISHED),
+    row(S.READY_TO_PUBLISH, ENFORCE_DEADLINE, CLOCK, S.IN_ARBITRATION),
+    *(row(state, "cancel_order", CLIENT, S.CANCELLED) for state in STATES_BEFORE_PUBLICATION),
+    *(
+        row(state, "withdraw_order", CREATOR_SIDE, S.CANCELLED)
+        for state in STATES_BEFORE_PUBLICATION
+    ),
+    *(
+        row(state, "dispute_order", EITHER_SIDE, S.IN_ARBITRATION)
+        for state in STATES_BEFORE_PUBLICATION
+    ),
+    *(row(state, BAN_FOR_GOOD, CLOCK, S.IN_ARBITRATION) for state in STATES_BEFORE_PUBLICATION),
+    row(S.PUBLISHED, "confirm_delivery", CLIENT_TEAM, S.ACCEPTED_DELIVERY),
+    row(S.PUBLISHED, "dispute_order", EITHER_SIDE, S.IN_ARBITRATION),
+    row(S.PUBLISHED, ENFORCE_DEADLINE, CLOCK, S.ACCEPTED_DELIVERY),
+    row(S.ACCEPTED_DELIVERY, "dispute_order", EITHER_SIDE, S.IN_ARBITRATION),
+    row(S.ACCEPTED_DELIVERY, ENFORCE_DEADLINE, CLOCK, S.COMPLETED),
     row(
         S.IN_ARBITRATION,
         "resolve_dispute",
         OPERATOR,
-        *(*BEFORE_PUBLICATION, S.PUBLISHED, S.ACCEPTED_DELIVERY, S.CANCELLED),
+        *(*STATES_BEFORE_PUBLICATION, S.PUBLISHED, S.ACCEPTED_DELIVERY, S.CANCELLED),
     ),
     row(S.IN_ARBITRATION, "cancel_order", CLIENT, S.CANCELLED),
-    row(S.IN_ARBITRATION, "withdraw_order", CREATOR, S.CANCELLED),
+    row(S.IN_ARBITRATION, "withdraw_order", CREATOR_SIDE, S.CANCELLED),
     # A payment made in time whose notice came after the forfeiture reinstates the order.
-    row(S.FORFEITED, "confirm_payment", MONEY, S.FORFEITED, S.IN_FULFILMENT),
+    row(S.FORFEITED, "confirm_payment", PAYMENTS, S.FORFEITED, S.IN_FULFILMENT),
     row(S.FORFEITED, "reinstate_order", OPERATOR, S.AWAITING_BALANCE),
     row(S.FORFEITED, "release_forfeit", OPERATOR, S.FORFEITED),
     row(S.COMPLETED, "rate_order", CLIENT, S.COMPLETED),
 )
 
+
 # Money that arrives when nothing is due is a fact too: recorded, and sent back.
-_PAID = {transition.source for transition in LIFE if transition.command == "confirm_payment"}
-_OPEN = tuple(state for state in S if state not in FINAL)
+_STATES_TAKING_PAYMENT = {
+    transition.source for transition in CORE_TRANSITIONS if transition.command == "confirm_payment"
+}
+
+
+_OPEN_STATES = tuple(state for state in S if state not in FINAL_STATES)
+
 
 TRANSITIONS = (
-    *LIFE,
-    *(row(state, "confirm_payment", MONEY, state) for state in S if state not in _PAID),
-    *(row(state, "extend_deadline", OPERATOR, state) for state in LAPSING),
-    *(row(state, "pause_clock", OPERATOR, state) for state in LAPSING),
-    *(row(state, "resume_clock", OPERATOR, state) for state in LAPSING),
-    *(row(state, END_PAUSE, TIME, state) for state in LAPSING),
-    *(row(state, "appoint_provider", EITHER, state) for state in _OPEN),
+    *CORE_TRANSITIONS,
+    *(
+        row(state, "confirm_payment", PAYMENTS, state)
+        for state in S
+        if state not in _STATES_TAKING_PAYMENT
+    ),
+    *(row(state, "extend_deadline", OPERATOR, state) for state in ADJUSTABLE_STATES),
+    *(row(state, "pause_clock", OPERATOR, state) for state in ADJUSTABLE_STATES),
+    *(row(state, "resume_clock", OPERATOR, state) for state in ADJUSTABLE_STATES),
+    *(row(state, END_PAUSE, CLOCK, state) for state in ADJUSTABLE_STATES),
+    *(row(state, "appoint_provider", EITHER_SIDE, state) for state in _OPEN_STATES),
 )
 
-WAITING = frozenset(
+
+WAITING_STATES = frozenset(
     transition.source for transition in TRANSITIONS if transition.command == ENFORCE_DEADLINE
 )
 """A state waits for somebody exactly when the clock may end the wait."""
 
-_BY_SOURCE = {(transition.source, transition.command): transition for transition in TRANSITIONS}
 
-CLOSED = FINAL - {
+_TRANSITION_BY_STATE_AND_COMMAND = {
+    (transition.source, transition.command): transition for transition in TRANSITIONS
+}
+
+
+CLOSED_STATES = FINAL_STATES - {
     transition.source for transition in TRANSITIONS if transition.command != "confirm_payment"
 }
 """States in which nobody can ask anything of an order any more."""
 
-MEANT_FOR = {
+
+STATES_BY_COMMAND = {
     command: frozenset(
         transition.source for transition in TRANSITIONS if transition.command == command
     )
@@ -225,7 +282,8 @@ MEANT_FOR = {
 }
 """The states a command is meant for: if time ended one of them, the command is `late`."""
 
-ROLES = {
+
+ROLES_BY_COMMAND = {
     command: frozenset[Role]().union(
         *(transition.roles for transition in TRANSITIONS if transition.command == command)
     )
@@ -234,10 +292,21 @@ ROLES = {
 """Who may ever ask a command about an order, whatever its state."""
 
 
-def find(source: State, command: str) -> Transition | None:
+def find_transition(source: State, command: str) -> Transition | None:
     """Return the row for a command in a state, or None where the table has none."""
-    return _BY_SOURCE.get((source, command))
+    return _TRANSITION_BY_STATE_AND_COMMAND.get((source, command))
 
 
-Stopper = Literal["operator", "ban"]
+PausedBy = Literal["operator", "ban"]
 """Who can stop an order's clock: it runs again when nobody does."""
+
+
+class PublicStatus(StrEnum):
+    """What a task list says of an order. The names are a storage format."""
+
+    PENDING_PAYMENT = "pending_payment"
+    PENDING_ACCEPTANCE = "pending_acceptance"
+    IN_PROGRESS = "in_progress"
+    PENDING_REVIEW = "pending_review"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"

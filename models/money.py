@@ -5,7 +5,8 @@ from __future__ import annotations
 MAX_FEN = 2**53 - 1
 """The largest amount: the largest integer that every JSON reader keeps exact."""
 
-BPS = 10_000
+
+BPS_PER_WHOLE = 10_000
 
 
 def half_up(numerator: int, denominator: int) -> int:
@@ -15,7 +16,7 @@ def half_up(numerator: int, denominator: int) -> int:
 
 def fee(amount_fen: int, service_fee_bps: int) -> int:
     """Return the platform's service fee, in fen, for a task of `amount_fen`."""
-    return half_up(amount_fen * service_fee_bps, BPS)
+    return half_up(amount_fen * service_fee_bps, BPS_PER_WHOLE)
 
 
 def total(amount_fen: int, service_fee_bps: int) -> int:
@@ -28,7 +29,7 @@ def deposit(total_fen: int, deposit_bps: int) -> int:
 
     It is taken on the total and rounded once: rounded by parts, 95 + 5 would give 11.
     """
-    return max(1, half_up(total_fen * deposit_bps, BPS))
+    return max(1, half_up(total_fen * deposit_bps, BPS_PER_WHOLE))
 
 
 def within_swing(quote_fen: int, original_fen: int, swing_percent: int) -> bool:

@@ -19,7 +19,7 @@ from models.events.payments import (
 )
 from models.ledger import Posting, postings
 from models.reasons import Alert
-from models.tracked_dict import Kept
+from models.tracked_dict import TrackedDict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,23 +54,23 @@ class Refund:
     wake_at: datetime | None = None
 
 
-def base_id(payment_id: str, order_id: str | None) -> str:
+def make_refund_base_id(payment_id: str, order_id: str | None) -> str:
     """Spell a refund's id; two pairs may spell the same, since ids may contain underscores."""
     return f"rf_{payment_id}" if order_id is None else f"rf_{payment_id}_{order_id}"
 
 
-def base_of(refund_id: str) -> str:
+def strip_refund_number(refund_id: str) -> str:
     """Return the spelling without the number that tells later pairs apart."""
     return re.sub(r"~\d+$", "", refund_id)
 
 
-def orders_spelt(refund_id: str) -> tuple[str, ...]:
+def parse_refund_order_ids(refund_id: str) -> tuple[str, ...]:
     """Return every order id that a refund's id may contain."""
-    parts = base_of(refund_id).removeprefix("rf_").split("_")
+    parts = strip_refund_number(refund_id).removeprefix("rf_").split("_")
     return tuple(filter(None, ("_".join(parts[n:]) for n in range(1, len(parts)))))
 
 
-SIDES = ("creator", "mcn")
+PAYEE_SIDES = ("creator", "mcn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ class Payout:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Suspended:
+class SuspenseItem:
     """A share of a payment for an order that nobody knew when the money came."""
 
     share_id: str
@@ -103,13 +103,13 @@ def share_id(payment_id: str, order_id: str) -> str:
     return f"{payment_id}:{order_id}"
 
 
-def order_paid_out(payout_id: str) -> str | None:
+def parse_payout_order_id(payout_id: str) -> str | None:
     """Return the order that a payout's id names: the side stands last."""
     head, _, side = payout_id.rpartition("_")
-    return head.removeprefix("po_") if side in SIDES and head.startswith("po_") else None
+    return head.removeprefix("po_") if side in PAYEE_SIDES and head.startswith("po_") else None
 
 
-def overdue(debt: Refund | Payout) -> OperatorAlerted:
+def make_overdue_alert(debt: Refund | Payout) -> OperatorAlerted:
     """Tell an operator that money owed has not left."""
     if isinstance(debt, Payout):
         return OperatorAlerted(
@@ -130,7 +130,7 @@ def overdue(debt: Refund | Payout) -> OperatorAlerted:
     )
 
 
-OF_DEBTS = (
+OBLIGATION_EVENTS = (
     *(RefundRequested, RefundConfirmed, PayoutRequested, PayoutConfirmed),
     *(PaymentUnapplied, SuspenseResolved),
 )
@@ -138,48 +138,48 @@ OF_DEBTS = (
 
 
 @dataclass(slots=True, kw_only=True)
-class Till:
+class Obligations:
     """Every debt at hand, and every posting made; an event is entered once."""
 
-    refunds: Kept[Refund] = field(default_factory=Kept)
-    payouts: Kept[Payout] = field(default_factory=Kept)
-    suspended: Kept[Suspended] = field(default_factory=Kept)
+    refunds: TrackedDict[Refund] = field(default_factory=TrackedDict)
+    payouts: TrackedDict[Payout] = field(default_factory=TrackedDict)
+    suspended: TrackedDict[SuspenseItem] = field(default_factory=TrackedDict)
     postings: list[tuple[Event, Posting]] = field(default_factory=list)
 
-    def patience(self, event: Event) -> timedelta:
+    def confirmation_window(self, event: Event) -> timedelta:
         """Return how long a debt may stay unconfirmed before an operator is told."""
         raise NotImplementedError(event.id)
 
-    def enter(self, event: Event) -> Event:
+    def record(self, event: Event) -> Event:
         """Enter an event: name the refund it asks for, note the debt, post the money."""
         fact = event.fact
         if isinstance(fact, RefundRequested):
-            fact = replace(fact, refund_id=self._name(fact, event.order_id))
+            fact = replace(fact, refund_id=self._refund_id(fact, event.order_id))
             event = replace(event, fact=fact)
-        if isinstance(fact, OF_DEBTS):
-            self._note(event)
+        if isinstance(fact, OBLIGATION_EVENTS):
+            self._update(event)
         for posting in postings(event):
             self.postings.append((event, posting))
         return event
 
-    def complain(self, kind: str, name: str, now: datetime) -> tuple[Event, ...]:
+    def alert_overdue(self, kind: str, name: str, now: datetime) -> tuple[Event, ...]:
         """Tell an operator, once, of money owed that has not left in time."""
         debt = (self.refunds if kind == "refund" else self.payouts).get(name)
         if debt is None or debt.wake_at is None or now < debt.wake_at:
             return ()
-        fact = overdue(debt)
+        fact = make_overdue_alert(debt)
         if isinstance(debt, Payout):
             self.payouts[name] = replace(debt, wake_at=None)
         else:
             self.refunds[name] = replace(debt, wake_at=None)
-        return (self.enter(Event(f"{kind}:{name}", 1, now, f"reminder:{kind}", fact)),)
+        return (self.record(Event(f"{kind}:{name}", 1, now, f"reminder:{kind}", fact)),)
 
-    def _note(self, event: Event) -> None:
+    def _update(self, event: Event) -> None:
         match event.fact:
             case RefundRequested() as fact:
-                self._owe(event, fact)
+                self._add_refund(event, fact)
             case PayoutRequested() as fact:
-                self._promise(event, fact)
+                self._add_payout(event, fact)
             case RefundConfirmed(refund_id=name):
                 refund = self.refunds[name]
                 self.refunds[name] = replace(refund, confirmed_at=event.at, wake_at=None)
@@ -187,14 +187,14 @@ class Till:
                 payout = self.payouts[name]
                 self.payouts[name] = replace(payout, confirmed_at=event.at, wake_at=None)
             case PaymentUnapplied(client_id=None, for_order_id=str(for_order_id)) as fact:
-                self._suspend(event, fact, for_order_id)
+                self._add_suspense_item(event, fact, for_order_id)
             case SuspenseResolved(payment_id=payment_id, for_order_id=for_order_id):
                 key = share_id(payment_id, for_order_id)
                 self.suspended[key] = replace(self.suspended[key], resolved_at=event.at)
             case _:
                 pass
 
-    def _owe(self, event: Event, fact: RefundRequested) -> None:
+    def _add_refund(self, event: Event, fact: RefundRequested) -> None:
         self.refunds[fact.refund_id] = Refund(
             refund_id=fact.refund_id,
             payment_id=fact.payment_id,
@@ -203,10 +203,10 @@ class Till:
             amount_fen=fact.amount_fen,
             requested_at=event.at,
             for_order_id=fact.for_order_id,
-            wake_at=event.at + self.patience(event),
+            wake_at=event.at + self.confirmation_window(event),
         )
 
-    def _promise(self, event: Event, fact: PayoutRequested) -> None:
+    def _add_payout(self, event: Event, fact: PayoutRequested) -> None:
         if fact.payout_id in self.payouts or event.order_id is None:
             raise BrokenInvariant(f"{fact.payout_id} would be owed twice")
         self.payouts[fact.payout_id] = Payout(
@@ -215,12 +215,12 @@ class Till:
             party=fact.party,
             amount_fen=fact.amount_fen,
             requested_at=event.at,
-            wake_at=event.at + self.patience(event),
+            wake_at=event.at + self.confirmation_window(event),
         )
 
-    def _suspend(self, event: Event, fact: PaymentUnapplied, for_order_id: str) -> None:
+    def _add_suspense_item(self, event: Event, fact: PaymentUnapplied, for_order_id: str) -> None:
         key = share_id(fact.payment_id, for_order_id)
-        self.suspended[key] = Suspended(
+        self.suspended[key] = SuspenseItem(
             share_id=key,
             payment_id=fact.payment_id,
             order_id=for_order_id,
@@ -228,10 +228,10 @@ class Till:
             suspended_at=event.at,
         )
 
-    def _name(self, fact: RefundRequested, order_id: str | None) -> str:
+    def _refund_id(self, fact: RefundRequested, order_id: str | None) -> str:
         """Name a refund; where another pair spells the same, the later one ends in a number."""
         pair = (fact.payment_id, order_id, fact.for_order_id)
-        base = name = base_id(fact.payment_id, order_id or fact.for_order_id)
+        base = name = make_refund_base_id(fact.payment_id, order_id or fact.for_order_id)
         suffix = 1
         while (existing := self.refunds.get(name)) is not None:
             if (existing.payment_id, existing.order_id, existing.for_order_id) == pair:

@@ -12,16 +12,22 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from models.errors import InvalidPolicy
-from models.fields import Bps, Duration, Strict
-from models.lifecycle import WAITING, State
+from models.fields import Bps, Duration, StrictModel
+from models.lifecycle import WAITING_STATES, State
 
 Window = Annotated[Duration, Field(gt=timedelta(0), le=timedelta(days=3650))]
+
+
 Grace = Annotated[Duration, Field(ge=timedelta(0), le=timedelta(days=3650))]
-Leads = Annotated[tuple[Window, ...], Field(max_length=20, strict=False)]
+
+
+ReminderLeads = Annotated[tuple[Window, ...], Field(max_length=20, strict=False)]
+
+
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
-class Policy(Strict):
+class Policy(StrictModel):
     """One version of the rules' numbers. An order keeps the version it was placed under.
 
     The public rules of such platforms fix the 10 %, the 24 hours, the 7 days and the ±20 %; the
@@ -47,13 +53,13 @@ class Policy(Strict):
     # Our choice: a bank's worst delay over a weekend; after it a forfeit stands.
     late_notice_window: Grace = timedelta(days=2)
     # Our choices: half a day, a few hours and the last hour before an offer lapses.
-    accept_reminders: Leads = (
+    accept_reminders: ReminderLeads = (
         timedelta(hours=12),
         timedelta(hours=4),
         timedelta(hours=1),
     )
     # Our choices: time enough to fetch an approval, to pay, and to pay at once.
-    balance_reminders: Leads = (
+    balance_reminders: ReminderLeads = (
         timedelta(days=3),
         timedelta(days=1),
         timedelta(hours=2),
@@ -89,8 +95,8 @@ class Policy(Strict):
     script_rejections: Count = 3
     content_rejections: Count = 2
     # Our choices: a day to act, and the last moment to act at once; for both sides alike.
-    work_reminders: Leads = (timedelta(days=1), timedelta(hours=4))
-    review_reminders: Leads = (timedelta(days=1), timedelta(hours=4))
+    work_reminders: ReminderLeads = (timedelta(days=1), timedelta(hours=4))
+    review_reminders: ReminderLeads = (timedelta(days=1), timedelta(hours=4))
     # Public rule: what it costs to cancel rises with the work that is done.
     script_cost_bps: Bps = 1_000
     content_cost_bps: Bps = 5_000
@@ -108,14 +114,14 @@ class Policy(Strict):
     unconfirmed_window: Window = timedelta(days=7)
 
     @model_validator(mode="after")
-    def _keep_the_balance_positive(self) -> Policy:
+    def _check_consistency(self) -> Policy:
         """Refuse a deposit that a quote cut by the full swing would no longer exceed."""
         if self.deposit_bps >= (100 - self.quote_swing_percent) * 100:
             message = (
                 "deposit_bps: a quote cut by quote_swing_percent must still exceed the deposit"
             )
             raise ValueError(message)
-        missing = WAITING - self.windows.keys()
+        missing = WAITING_STATES - self.windows.keys()
         if missing:
             message = f"no window for {sorted(missing)}: an order could wait there for ever"
             raise ValueError(message)
@@ -127,18 +133,18 @@ class Policy(Strict):
 
         What a state waits for may be due later still: `clocks.due_at` has the whole rule.
         """
-        return {state: getattr(self, name) for state, name in WINDOWS.items()}
+        return {state: getattr(self, name) for state, name in WINDOW_SETTINGS.items()}
 
     def grace(self, state: State) -> timedelta:
         """Return the slack between what people are told and what takes effect."""
         return self.payment_notice_grace if state is State.AWAITING_DEPOSIT else timedelta(0)
 
-    def leads(self, state: State) -> tuple[timedelta, ...]:
+    def reminder_leads(self, state: State) -> tuple[timedelta, ...]:
         """Return the reminders' leads before a state's deadline, longest first.
 
         A lead not shorter than the window is skipped: it would remind at the start, or before.
         """
-        ladder = getattr(self, LADDERS[state]) if state in LADDERS else ()
+        ladder = getattr(self, REMINDER_SETTINGS[state]) if state in REMINDER_SETTINGS else ()
         return tuple(sorted({lead for lead in ladder if lead < self.windows[state]}, reverse=True))
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Policy:
@@ -155,12 +161,16 @@ class Policy(Strict):
         before means the same as ever, and is called the same.
         """
         body = self.model_dump(mode="json")
-        settings = {k: v for k, v in body.items() if k not in INTRODUCED or v != INTRODUCED[k]}
+        settings = {
+            k: v
+            for k, v in body.items()
+            if k not in DEFAULTS_WHEN_INTRODUCED or v != DEFAULTS_WHEN_INTRODUCED[k]
+        }
         text = json.dumps(settings, separators=(",", ":"), ensure_ascii=False)
         return "p" + hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-WINDOWS = {
+WINDOW_SETTINGS = {
     State.AWAITING_DEPOSIT: "deposit_window",
     State.OFFERED: "accept_window",
     State.AWAITING_BALANCE: "balance_window",
@@ -177,7 +187,8 @@ WINDOWS = {
 }
 """Which setting is the window of which state."""
 
-LADDERS = {
+
+REMINDER_SETTINGS = {
     State.OFFERED: "accept_reminders",
     State.AWAITING_BALANCE: "balance_reminders",
     **dict.fromkeys(
@@ -190,7 +201,8 @@ LADDERS = {
 }
 """Which setting is the ladder of reminders of which state."""
 
-INTRODUCED: dict[str, Any] = {
+
+DEFAULTS_WHEN_INTRODUCED: dict[str, Any] = {
     "require_registered_clients": False,
     "day_count": "elapsed",
     "first_work_window": "P14D",
@@ -222,13 +234,13 @@ INTRODUCED: dict[str, Any] = {
 """What later versions added, with the value that every policy from before them has for ever."""
 
 
-def recall_policy(text: str | bytes) -> Policy:
+def read_stored_policy(text: str | bytes) -> Policy:
     """Read a policy as it was kept: what it does not say is as when that was introduced.
 
     So today's defaults never reach an order that was placed under yesterday's.
     """
     settings: dict[str, Any] = json.loads(text)
-    return read_policy(json.dumps(INTRODUCED | settings))
+    return read_policy(json.dumps(DEFAULTS_WHEN_INTRODUCED | settings))
 
 
 def read_policy(text: str | bytes) -> Policy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Reason(StrEnum):
+class RejectionReason(StrEnum):
     """Refusals in order of precedence: where several apply, the first is the answer."""
 
     MALFORMED = "malformed"
@@ -50,7 +50,7 @@ class Reason(StrEnum):
     ALREADY_CONFIRMED = "already_confirmed"
 
 
-class Unusable(StrEnum):
+class UnappliedReason(StrEnum):
     """Why money goes back, or waits: the payment as a whole first, then share by share."""
 
     SHARES_MISMATCH = "shares_mismatch"

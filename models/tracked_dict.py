@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 V = TypeVar("V")
 
 
-class Kept(dict[str, V]):
+class TrackedDict(dict[str, V]):
     """A dictionary of immutable values that can write down what each key held before.
 
     Assignment of items is all that is remembered: the book changes its shelves in no other way.
@@ -22,11 +22,11 @@ class Kept(dict[str, V]):
         self._journal: Journal | None = None
         self._number = 0
 
-    def note(self, journal: Journal, index: int) -> None:
+    def track(self, journal: Journal, index: int) -> None:
         """Write every change from now on into a journal, under a number: others may share it."""
         self._journal, self._number = journal, index
 
-    def put_back(self, key: str, value: V | None) -> None:
+    def restore(self, key: str, value: V | None) -> None:
         """Hold what was held before, None for nothing."""
         if value is None:
             self.pop(key, None)

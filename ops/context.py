@@ -12,34 +12,36 @@ import redis
 
 from models.errors import Unavailable
 from ops import terminal
-from ops.errors import Refused
+from ops.errors import UsageError
 from workers.database.engine import CACHE_KIB, open_database
 from workers.database.migrations import is_current
 from workers.database.repository import Store
 from workers.queries.reader import Reader
 from workers.queue.redis import connect
-from workers.queue.watermark import RedisDoor
+from workers.queue.watermark import ArrivalClock
 from workers.runtime import policy_in_force
 from workers.settings import Settings, redis_socket
 from workers.timestamps import from_us, now_us
 
 
-def reader(settings: Settings, cache_kib: int = CACHE_KIB) -> Reader:
+def connect_reader(settings: Settings, cache_kib: int = CACHE_KIB) -> Reader:
     """Open the database for reading; refuse one that was never prepared."""
     engine = open_database(settings.database_url, cache_kib=cache_kib)
     file = engine.url.database or ""
     # Looking must not create what it looks for.
     if settings.embedded_database and not Path(file).exists():
-        raise Refused(f"no database at {file} yet: `earnest up` or `earnest demo` begins")
+        raise UsageError(f"no database at {file} yet: `earnest up` or `earnest demo` begins")
     if not is_current(engine):
-        raise Refused("the database is not prepared: `earnest migrate` does it, `earnest up` too")
+        raise UsageError(
+            "the database is not prepared: `earnest migrate` does it, `earnest up` too"
+        )
     return Reader(Store(engine, policy_in_force(settings)))
 
 
 @contextmanager
 def open_reader(settings: Settings, cache_kib: int = CACHE_KIB) -> Iterator[Reader]:
     """Open the database for reading, and leave no connection behind; raise as `show.reader`."""
-    source = reader(settings, cache_kib)
+    source = connect_reader(settings, cache_kib)
     try:
         yield source
     finally:
@@ -51,25 +53,25 @@ def open_redis(settings: Settings) -> Iterator[redis.Redis]:
     """Open a connection to Redis; refuse where it is ours to start and was not started."""
     socket = redis_socket(settings.var)
     if settings.embedded_redis and not socket.exists():
-        raise Refused(f"Redis is not there, at {socket}: `earnest up` starts it")
+        raise UsageError(f"Redis is not there, at {socket}: `earnest up` starts it")
     with connect(settings.redis_url) as client:
         yield client
 
 
-def present(clock: RedisDoor) -> tuple[datetime, datetime | None]:
+def now_and_watermark(clock: ArrivalClock) -> tuple[datetime, datetime | None]:
     """Return what time it is where that is decided, and until when everything is settled."""
     try:
         return clock.now(), clock.watermark(without=())
     except Unavailable as error:
         # On stderr: what follows may be read by a program.
-        print(f"by this host's clock: {terminal.plain(str(error))}", file=sys.stderr)
+        print(f"by this host's clock: {terminal.without_controls(str(error))}", file=sys.stderr)
         return from_us(now_us()), None
 
 
 @contextmanager
 def open_pipeline(settings: Settings) -> Iterator[tuple[Reader, redis.Redis]]:
     """Open both ends for one command, and close them after it."""
-    source, client = reader(settings), connect(settings.redis_url)
+    source, client = connect_reader(settings), connect(settings.redis_url)
     try:
         yield source, client
     finally:

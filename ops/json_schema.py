@@ -7,7 +7,7 @@ from typing import Any
 Schema = dict[str, Any]
 
 
-def inlined(schema: Schema) -> Schema:
+def inline_references(schema: Schema) -> Schema:
     """Put what a schema refers to in its place, and leave out titles that repeat a name."""
     definitions = schema.get("$defs", {})
 
@@ -19,7 +19,9 @@ def inlined(schema: Schema) -> Schema:
         if "$ref" in node:
             target = definitions[node["$ref"].rpartition("/")[2]]
             return resolve(target | {key: value for key, value in node.items() if key != "$ref"})
-        return {key: _resolve_part(key, value) for key, value in node.items() if key not in DROPPED}
+        return {
+            key: _resolve_part(key, value) for key, value in node.items() if key not in DROPPED_KEYS
+        }
 
     def _resolve_part(key: str, part: Any) -> Any:  # noqa: ANN401 - the same
         if key == "properties":
@@ -31,4 +33,4 @@ def inlined(schema: Schema) -> Schema:
     return inlined_schema
 
 
-DROPPED = ("$defs", "title", "discriminator")
+DROPPED_KEYS = ("$defs", "title", "discriminator")

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.fields import duration_text, instant_text
+from models.fields import format_duration, format_instant
 from models.lifecycle import State
 from models.orders.order import Order
 from ops import terminal
 
-Line = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
-def describe(order: Order) -> Line:
+def serialize_order(order: Order) -> JsonObject:
     """Describe an order as every reader of ours does."""
     return {
         "status": order.state.value,
@@ -54,23 +54,25 @@ def next_step(order: Order) -> str:
     due = f" ({order.balance_due_fen} fen)" if order.balance_due_fen else ""
     waits = f"it waits for {WAITS_FOR[order.state]}{due}"
     if order.stoppers:
-        time_left = duration_text(order.left) if order.left is not None else "no time"
+        time_left = format_duration(order.left) if order.left is not None else "no time"
         return (
             f"{waits}; its clock is stopped by {' and '.join(order.stoppers)}, {time_left} is left"
         )
     if order.due_at is None or order.lapses_at is None:
         return f"{waits}; no time ends that"
-    until = instant_text(order.due_at)
+    until = format_instant(order.due_at)
     grace = (
-        "" if order.lapses_at == order.due_at else f", in effect {instant_text(order.lapses_at)}"
+        "" if order.lapses_at == order.due_at else f", in effect {format_instant(order.lapses_at)}"
     )
     return f"{waits}, until {until}{grace}"
 
 
-_HEAD = {"type", "order_id", "at", "sequence", "caused_by", "brief", "name", "industry"}
+_NOT_DETAILS = {"type", "order_id", "at", "sequence", "caused_by", "brief", "name", "industry"}
 
 
-def details(event: dict[str, Any]) -> str:
+def event_details(event: dict[str, Any]) -> str:
     """Say in one line what an event tells beyond its place."""
-    fields = {key: value for key, value in event.items() if key not in _HEAD and value is not None}
-    return terminal.fit(" ".join(f"{key}={value}" for key, value in fields.items()), 100)
+    fields = {
+        key: value for key, value in event.items() if key not in _NOT_DETAILS and value is not None
+    }
+    return terminal.shorten(" ".join(f"{key}={value}" for key, value in fields.items()), 100)

@@ -8,15 +8,15 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from models.commands.parsing import read_loosely
-from models.fields import instant_text
+from models.commands.parsing import read_json_leniently
+from models.fields import format_instant
 from ops import terminal
-from workers.queries.order_lists import Task
-from workers.queries.reports import ZONE, Report
+from workers.queries.order_lists import CreatorTask
+from workers.queries.reports import ZONE, ReportRequest
 from workers.timestamps import from_us
 
 
-def serialize_task(task: Task) -> dict[str, Any]:
+def serialize_task(task: CreatorTask) -> dict[str, Any]:
     """Describe a task as JSON: instants are UTC, amounts fen."""
     publish_at = task.expected_publish_at
     return {
@@ -27,42 +27,42 @@ def serialize_task(task: Task) -> dict[str, Any]:
         "creator_id": task.creator_id,
         "industry": task.industry,
         "amount_fen": task.amount_fen,
-        "created_at": instant_text(task.created_at),
-        "expected_publish_at": None if publish_at is None else instant_text(publish_at),
+        "created_at": format_instant(task.created_at),
+        "expected_publish_at": None if publish_at is None else format_instant(publish_at),
         "status": task.status.value,
         "state": task.state.value,
         "reason": task.reason,
     }
 
 
-def serialize_report(report: Report) -> dict[str, Any]:
+def serialize_report(report: ReportRequest) -> dict[str, Any]:
     """Describe a report as JSON, all but its rows."""
     by = None if report.by is None else report.by.value
-    return {"report": report.name.value, "by": by, "at": instant_text(report.at), "zone": ZONE}
+    return {"report": report.name.value, "by": by, "at": format_instant(report.at), "zone": ZONE}
 
 
 def serialize_dead_letter(letter: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
     """Describe a letter without its text: that may hold a brief."""
-    command = command_of(letter)
+    command = read_command(letter)
     return {
         "letter": letter.letter_id,
         "command": command.get("id"),
         "kind": command.get("kind"),
-        "received_at": instant_text(from_us(letter.received_at)),
-        "died_at": instant_text(from_us(letter.died_at)),
-        "replayed_at": instant_text(from_us(letter.replayed_at)) if letter.replayed_at else None,
+        "received_at": format_instant(from_us(letter.received_at)),
+        "died_at": format_instant(from_us(letter.died_at)),
+        "replayed_at": format_instant(from_us(letter.replayed_at)) if letter.replayed_at else None,
         "error": letter.error,
     }
 
 
-def command_of(letter: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
+def read_command(letter: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
     """Read what the command calls itself, where that can be read."""
-    document = read_loosely(letter.command)
+    document = read_json_leniently(letter.command)
     fields = document if isinstance(document, dict) else {}
     return {key: value for key, value in fields.items() if isinstance(value, str)}
 
 
-GLIMPSE = 200
+BEGINNING_COLUMNS = 200
 
 
 def serialize_quarantined(item: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
@@ -70,9 +70,11 @@ def serialize_quarantined(item: Any) -> dict[str, Any]:  # noqa: ANN401 - a row 
     return quarantine_head(item) | {"payload_base64": base64.b64encode(item.payload).decode()}
 
 
-def glimpsed(item: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
+def serialize_quarantined_briefly(item: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
     """Describe an item with a readable beginning, for a list."""
-    return quarantine_head(item) | {"beginning": terminal.fit(escaped_payload(item), GLIMPSE)}
+    return quarantine_head(item) | {
+        "beginning": terminal.shorten(escaped_payload(item), BEGINNING_COLUMNS)
+    }
 
 
 def quarantine_head(item: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
@@ -82,7 +84,7 @@ def quarantine_head(item: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the
         "message": item.message_id,
         "reason": item.reason,
         "bytes": item.size,
-        "at": instant_text(from_us(item.quarantined_at)),
+        "at": format_instant(from_us(item.quarantined_at)),
     }
 
 

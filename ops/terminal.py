@@ -14,45 +14,50 @@ from pathlib import Path
 from typing import Any, Self
 
 from models.fields import parse_instant
-from ops.errors import Refused
+from ops.errors import UsageError
 
 Cell = str | int | None
-GAP = "  "
-WIDE = "WF"
+
+
+COLUMN_GAP = "  "
+
+
+WIDE_CLASSES = "WF"
 """The classes of East Asian width that take two columns of a terminal."""
 
-UNSEEN = ("Mn", "Me", "Cf", "Cc")
+
+ZERO_WIDTH_CATEGORIES = ("Mn", "Me", "Cf", "Cc")
 """The categories of characters that take none."""
 
 
-STEERING = ("Cc", "Zl", "Zp")
+CONTROL_CATEGORIES = ("Cc", "Zl", "Zp")
 """The categories of characters that end a line or command a terminal."""
 
 
-def width(text: str) -> int:
+def display_width(text: str) -> int:
     """Return how many columns of a terminal a text takes."""
     return sum(map(_columns, text))
 
 
 def _columns(character: str) -> int:
-    if unicodedata.category(character) in UNSEEN:
+    if unicodedata.category(character) in ZERO_WIDTH_CATEGORIES:
         return 0
-    return 2 if unicodedata.east_asian_width(character) in WIDE else 1
+    return 2 if unicodedata.east_asian_width(character) in WIDE_CLASSES else 1
 
 
-def fit(text: str, columns: int) -> str:
+def shorten(text: str, columns: int) -> str:
     """Shorten a text to so many columns, with an ellipsis where something is missing."""
-    if width(text) <= columns:
+    if display_width(text) <= columns:
         return text
     prefix = ""
     for character in text:
-        if width(prefix + character) >= columns:
+        if display_width(prefix + character) >= columns:
             break
         prefix += character
     return prefix + "…"
 
 
-def draw(title: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+def draw_table(title: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
     """Draw a table; columns of numbers stand flush right, None is a dash."""
     body_rows = [tuple(row) for row in rows]
     right_aligned = [
@@ -60,40 +65,41 @@ def draw(title: str, heads: Sequence[str], rows: Iterable[Sequence[Cell]]) -> st
         for n in range(len(heads))
     ]
     cells = [tuple(map(_text, row)) for row in body_rows]
-    widths = [max(map(width, column)) for column in zip(heads, *cells, strict=True)]
+    widths = [max(map(display_width, column)) for column in zip(heads, *cells, strict=True)]
     lines = [_line(row, widths, right_aligned) for row in (heads, *cells)]
-    rule = GAP.join("-" * column_width for column_width in widths)
+    rule = COLUMN_GAP.join("-" * column_width for column_width in widths)
     return "\n".join((title, lines[0], rule, *lines[1:]))
 
 
 def _text(cell: Cell) -> str:
     if cell is None:
         return "-"
-    return plain(f"{cell:,}" if isinstance(cell, int) else cell)
+    return without_controls(f"{cell:,}" if isinstance(cell, int) else cell)
 
 
-def plain(text: str) -> str:
+def without_controls(text: str) -> str:
     """Take from a text what would break its line or steer the terminal."""
     return "".join(
-        character if unicodedata.category(character) not in STEERING else " " for character in text
+        character if unicodedata.category(character) not in CONTROL_CATEGORIES else " "
+        for character in text
     )
 
 
 def _line(row: Sequence[str], widths: Sequence[int], right_aligned: Sequence[bool]) -> str:
     padded = [
-        " " * (column_width - width(cell)) + cell
+        " " * (column_width - display_width(cell)) + cell
         if is_right
-        else cell + " " * (column_width - width(cell))
+        else cell + " " * (column_width - display_width(cell))
         for cell, column_width, is_right in zip(row, widths, right_aligned, strict=True)
     ]
-    return GAP.join(padded).rstrip()
+    return COLUMN_GAP.join(padded).rstrip()
 
 
-MOST_SHOWN = 200
+MAX_ROWS = 200
 """Rows of a table for people; `--json` lists everything."""
 
 
-REDRAW_S = 0.1
+REDRAW_INTERVAL_S = 0.1
 
 
 class Progress:
@@ -119,28 +125,30 @@ class Progress:
         """Count more."""
         self.done += count
         now = time.monotonic()
-        if not self.quiet and sys.stderr.isatty() and now - self.drawn >= REDRAW_S:
+        if not self.quiet and sys.stderr.isatty() and now - self.drawn >= REDRAW_INTERVAL_S:
             self.drawn = now
             print(f"\r{self.done}{self.of} {self.verb} …", end="", file=sys.stderr, flush=True)
 
 
-LINES = "utf-8-sig"
+LINES_ENCODING = "utf-8-sig"
 """UTF-8, with or without the mark that some editors put in front."""
 
 
 def open_lines(name: str) -> Any:  # noqa: ANN401 - a file, or what only looks like one
     """Open a file of lines for reading, or standard input for `-`."""
     if name == "-":
-        return open(sys.stdin.fileno(), encoding=LINES, errors="surrogateescape", closefd=False)
+        return open(
+            sys.stdin.fileno(), encoding=LINES_ENCODING, errors="surrogateescape", closefd=False
+        )
     try:
-        return Path(name).open(encoding=LINES, errors="surrogateescape")
+        return Path(name).open(encoding=LINES_ENCODING, errors="surrogateescape")
     except OSError as error:
-        raise Refused(f"{name}: {error.strerror}") from None
+        raise UsageError(f"{name}: {error.strerror}") from None
 
 
-def instant(option: str, text: str) -> datetime:
+def read_instant(option: str, text: str) -> datetime:
     """Read an instant that an option was given; raise `Refused`."""
     try:
         return parse_instant(text)
     except ValueError as error:
-        raise Refused(f"{option}: {error}") from None
+        raise UsageError(f"{option}: {error}") from None

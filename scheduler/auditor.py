@@ -21,19 +21,20 @@ from workers.database.engine import reading, writing
 from workers.database.repository import Store
 from workers.database.schema import audits
 from workers.processing.wakeups import LEASE_US
-from workers.queries.audit import Report, Stopped, audit
+from workers.queries.audit import AuditReport, AuditStopped, audit
 from workers.timestamps import SECOND_US, from_us, now_us
 
 log = structlog.get_logger()
 
 
-SHARE = 20
+REST_FACTOR = 20
 """The scheduler's audit rests this many times as long as it ran: it may cost a twentieth."""
 
-VERDICTS_KEPT = 100
+
+MAX_AUDITS_KEPT = 100
 
 
-def keep_verdict(engine: Engine, report: Report, took_s: float) -> None:
+def record_audit(engine: Engine, report: AuditReport, took_s: float) -> None:
     """Keep what an audit found, for those who watch; only the latest are kept."""
     findings = [[finding.law, finding.where, finding.detail] for finding in report.findings]
     row = {
@@ -46,10 +47,10 @@ def keep_verdict(engine: Engine, report: Report, took_s: float) -> None:
     with writing(engine) as connection:
         connection.execute(audits.insert(), row)
         last = select(func.max(audits.c.audit_id)).scalar_subquery()
-        connection.execute(audits.delete().where(audits.c.audit_id <= last - VERDICTS_KEPT))
+        connection.execute(audits.delete().where(audits.c.audit_id <= last - MAX_AUDITS_KEPT))
 
 
-class AuditTick:
+class BookAuditor:
     """The scheduler's audit: whole each time, and rare enough to cost next to nothing."""
 
     def __init__(self, store: Store, stopping: threading.Event | None = None) -> None:
@@ -57,18 +58,18 @@ class AuditTick:
         self.store, self.stopping = store, stopping
         self.not_before = 0.0
 
-    def run_once(self) -> Report | None:
+    def run_once(self) -> AuditReport | None:
         """Audit the books, unless the last audit was long and not long ago."""
         began = time.monotonic()
         if began < self.not_before:
             return None
         try:
             report = audit(self.store, recompute_archive=False, stopping=self.stopping)
-        except Stopped:
+        except AuditStopped:
             return None
         took_s = time.monotonic() - began
-        self.not_before = time.monotonic() + SHARE * took_s
-        keep_verdict(self.store.engine, report, took_s)
+        self.not_before = time.monotonic() + REST_FACTOR * took_s
+        record_audit(self.store.engine, report, took_s)
         log_method = log.error if report.findings else log.info
         laws = sorted({finding.law for finding in report.findings})
         log_method(
@@ -81,19 +82,21 @@ class AuditTick:
         return report
 
 
-STUCK_US = 60 * SECOND_US
+STUCK_AFTER_US = 60 * SECOND_US
 """How long after its deadline took effect an order may read as if it had not: twice what a killed
 worker's messages need to be settled by another."""
 
-OLD_S = 60.0
+
+MAX_OUTBOX_AGE_S = 60.0
 """How long an event may wait for the relay."""
 
-MOST = 100
+
+MAX_FINDINGS = 100
 """Findings of one kind worth listing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class DeliveryStatus:
     """What the database says of delivery; everything but `outbox` should be 0."""
 
     stuck: int
@@ -104,7 +107,7 @@ class Delivery:
     quarantined: int
 
 
-def checkup(store: Store) -> tuple[Delivery, list[Finding]]:
+def check_delivery(store: Store) -> tuple[DeliveryStatus, list[Finding]]:
     """Look for orders past their deadline, answers never given, and what waits for somebody."""
     now, policies = now_us(), store.known_policies()
     with reading(store.engine) as connection:
@@ -115,20 +118,20 @@ def checkup(store: Store) -> tuple[Delivery, list[Finding]]:
         dead_letter_count = _count(connection, select(schema.dead_letters).where(unreplayed))
         quarantined_count = _count(connection, select(schema.quarantine))
     age_s = max(0, now - oldest_at) / SECOND_US if outbox_count else 0.0
-    delivery = Delivery(
+    delivery = DeliveryStatus(
         len(stuck), len(unanswered), outbox_count, age_s, dead_letter_count, quarantined_count
     )
-    return delivery, [*stuck, *unanswered, *_complaints(delivery)]
+    return delivery, [*stuck, *unanswered, *_overdue_findings(delivery)]
 
 
 def _stuck(connection: Connection, policies: dict[str, Policy], now: int) -> Iterator[Finding]:
     """Find orders that time should have ended a while ago."""
-    table, limit = schema.orders, now - STUCK_US
+    table, limit = schema.orders, now - STUCK_AFTER_US
     # Whoever was claimed wakes within a lease: so the index on `wake_at` finds all of them.
     query = select(table.c.order_id, table.c.document).where(
         table.c.wake_at <= now + LEASE_US, table.c.due_at < limit
     )
-    for row in connection.execute(query.order_by(table.c.wake_at).limit(MOST)):
+    for row in connection.execute(query.order_by(table.c.wake_at).limit(MAX_FINDINGS)):
         try:
             order = mappers.read_order(row.document, policies)
         except BrokenInvariant:
@@ -146,7 +149,11 @@ def _unanswered(connection: Connection) -> Iterator[Finding]:
         exists().where(and_(table.c.subject == subject, table.c.sequence == receipts.c.stamp))
         for table in (schema.events, ARCHIVED[schema.events])
     )
-    query = select(receipts.c.command_id).where(~outcome_recorded, ~outcome_archived).limit(MOST)
+    query = (
+        select(receipts.c.command_id)
+        .where(~outcome_recorded, ~outcome_archived)
+        .limit(MAX_FINDINGS)
+    )
     for command_id in connection.execute(query).scalars():
         yield Finding("answered", f"command:{command_id}", "has a receipt, and no outcome event")
 
@@ -163,9 +170,9 @@ def _count(connection: Connection, query: Select[Any]) -> int:
     return int(connection.execute(count_query).scalar_one())
 
 
-def _complaints(delivery: Delivery) -> Iterator[Finding]:
+def _overdue_findings(delivery: DeliveryStatus) -> Iterator[Finding]:
     """Say what waits for somebody who should have come by now."""
-    if delivery.outbox_age_s > OLD_S:
+    if delivery.outbox_age_s > MAX_OUTBOX_AGE_S:
         detail = f"{delivery.outbox} events wait, the oldest for {delivery.outbox_age_s:.0f} s"
         yield Finding("published", "outbox", detail)
     if delivery.dead_letters:
@@ -176,7 +183,7 @@ def _complaints(delivery: Delivery) -> Iterator[Finding]:
         yield Finding("understood", "quarantine", detail)
 
 
-class Checkup:
+class DeliveryAuditor:
     """The scheduler's checkup: rests long after a long one, like its audit of the books."""
 
     def __init__(self, store: Store) -> None:
@@ -189,8 +196,8 @@ class Checkup:
         began = time.monotonic()
         if began < self.not_before:
             return
-        delivery, findings = checkup(self.store)
-        self.not_before = time.monotonic() + SHARE * (time.monotonic() - began)
+        delivery, findings = check_delivery(self.store)
+        self.not_before = time.monotonic() + REST_FACTOR * (time.monotonic() - began)
         log_method = log.error if findings else log.info
         log_method(
             "delivery.checked",

@@ -12,23 +12,25 @@ from sqlalchemy import Engine
 from workers.processing import wakeups
 from workers.processing.wakeups import count_due
 from workers.queue.messages import UNSIGNED
-from workers.queue.watermark import BEGINNING, RedisDoor
+from workers.queue.watermark import BEGINNING, ArrivalClock
 from workers.signing import Keyring
 
 log = structlog.get_logger()
 
 
-BACKLOG = timedelta(seconds=5)
+MAX_LAG = timedelta(seconds=5)
 """A backlog of commands that holds deadlines back longer than this is worth an alarm."""
 
-AGAIN_S = 10.0
+
+ALERT_INTERVAL_S = 10.0
 """How often the alarm is repeated while it lasts."""
 
-MOST_COUNTED = 10_000
+
+MAX_COUNTED = 10_000
 """Deadlines counted for an alarm: whoever reads of so many knows enough."""
 
 
-class Alarm:
+class LagAlert:
     """Raised while the watermark lags and deadlines wait for it; lifted once, when it is over."""
 
     def __init__(self, engine: Engine) -> None:
@@ -37,18 +39,18 @@ class Alarm:
         self.since: float | None = None
         self.not_before = 0.0
 
-    def look(self, watermark: datetime, present: datetime) -> int:
+    def check(self, watermark: datetime, present: datetime) -> int:
         """Compare the watermark with the present; return how many deadlines are held back.
 
         Only counts when an alarm may be due, so that a quiet tick costs nothing.
         """
-        if present - watermark <= BACKLOG:
-            self._lift()
+        if present - watermark <= MAX_LAG:
+            self._clear()
             return 0
         if time.monotonic() < self.not_before:
             return 0
-        self.not_before = time.monotonic() + AGAIN_S
-        held_back = count_due(self.engine, present, MOST_COUNTED)
+        self.not_before = time.monotonic() + ALERT_INTERVAL_S
+        held_back = count_due(self.engine, present, MAX_COUNTED)
         if held_back:
             self.since = self.since or time.monotonic()
             wiped = watermark == BEGINNING
@@ -61,28 +63,29 @@ class Alarm:
             )
         return held_back
 
-    def _lift(self) -> None:
+    def _clear(self) -> None:
         if self.since is not None:
             log.warning("deadlines.released", after_s=round(time.monotonic() - self.since, 1))
         self.since, self.not_before = None, 0.0
 
 
-BATCH = 500
+BATCH_SIZE = 500
 """Orders claimed at once."""
 
-MOST_WAITING = 40
+
+MAX_WAITING_MESSAGES = 40
 """Wake-up messages that may wait: more would only be claimed again when their lease ends."""
 
 
-class Waker:
+class DeadlineScheduler:
     """Wakes orders whose time has come, and raises the alarm where a backlog forbids it."""
 
     def __init__(self, engine: Engine, client: redis.Redis, keys: Keyring = UNSIGNED) -> None:
         """Keep both ends, and the keys that wake-ups are signed with."""
         self.engine, self.client, self.keys = engine, client, keys
         # One door for all ticks: it remembers since when the wire remembers.
-        self.door = RedisDoor(client, engine)
-        self.alarm = Alarm(engine)
+        self.clock = ArrivalClock(client, engine)
+        self.lag_alert = LagAlert(engine)
 
     def run_once(self) -> int:
         """Wake every order whose time has passed; return how many were woken.
@@ -91,16 +94,16 @@ class Waker:
         judges people judges the clock, so any number of schedulers may tick at once.
         """
         # Not past what we have heard: a command still in the queue may have been in time.
-        watermark = self.door.watermark(without=())
-        self.alarm.look(watermark, self.door.now())
+        watermark = self.clock.watermark(without=())
+        self.lag_alert.check(watermark, self.clock.now())
         woken = 0
         while not wakeups.nothing_due(self.engine, watermark):
-            if wakeups.waiting(self.client) >= MOST_WAITING:
+            if wakeups.count_waiting(self.client) >= MAX_WAITING_MESSAGES:
                 break
-            claimed = wakeups.claim(self.engine, watermark, BATCH)
+            claimed = wakeups.claim(self.engine, watermark, BATCH_SIZE)
             wakeups.send(self.client, claimed, self.keys)
             woken += len(claimed)
-            if len(claimed) < BATCH:
+            if len(claimed) < BATCH_SIZE:
                 break
         if woken:
             log.info("orders.woken", orders=woken)
@@ -109,4 +112,4 @@ class Waker:
 
 def wake_overdue(engine: Engine, client: redis.Redis) -> int:
     """Wake overdue orders once; return how many."""
-    return Waker(engine, client).run_once()
+    return DeadlineScheduler(engine, client).run_once()

@@ -13,21 +13,21 @@ from sqlalchemy import Connection, Engine, Select, exists, func, literal, select
 
 from models.errors import BrokenInvariant
 from models.policy import Policy
-from scheduler.auditor import SHARE
+from scheduler.auditor import REST_FACTOR
 from workers.database import mappers, schema
-from workers.database.archive import _newest, put_away
+from workers.database.archive import put_away, subject_of_newest_event
 from workers.database.engine import reading, writing
 from workers.database.repository import Store
 from workers.queue import redelivery
 from workers.queue.messages import UNSIGNED
-from workers.queue.watermark import RedisDoor
+from workers.queue.watermark import ArrivalClock
 from workers.signing import Keyring
 from workers.timestamps import SECOND_US, from_us, now_us, to_us
 
 log = structlog.get_logger()
 
 
-SWEPT_US = SECOND_US
+SWEEP_AFTER_US = SECOND_US
 """After this a row of the inbox should be in Redis; if it is not, Redis has lost it."""
 
 
@@ -45,9 +45,9 @@ class Archiver:
         if self.after is None or began < self.not_before:
             return 0
         now = from_us(now_us())
-        archived = archive(self.store, Due(now - self.after, now))
+        archived = archive_orders(self.store, ArchiveCutoff(now - self.after, now))
         took = time.monotonic() - began
-        self.not_before = time.monotonic() + SHARE * took
+        self.not_before = time.monotonic() + REST_FACTOR * took
         if archived:
             log.info("orders.archived", orders=archived, took_ms=round(1000 * took, 1))
         return archived
@@ -55,25 +55,29 @@ class Archiver:
 
 def sweep_inbox(engine: Engine, client: redis.Redis, keys: Keyring = UNSIGNED) -> int:
     """Hand in again what was accepted and Redis has lost; return how many messages."""
-    before_us = to_us(RedisDoor(client, engine).now()) - SWEPT_US
+    before_us = to_us(ArrivalClock(client, engine).now()) - SWEEP_AFTER_US
     redelivered = redelivery.sweep(engine, client, before_us, keys)
     if redelivered:
         log.warning("inbox.redriven", messages=redelivered)
     return redelivered
 
 
-BATCH = 100
+ARCHIVE_BATCH_SIZE = 100
 """Orders put away in one transaction: some thousand rows, some tens of milliseconds."""
 
-LOOK = 1_000
+
+COUNT_PAGE_SIZE = 1_000
 """Orders looked at in one query when they are only counted."""
 
-Place = tuple[int, str]
-BEGINNING: Place = (-1, "")
+
+ArchivePlace = tuple[int, str]
+
+
+BEGINNING: ArchivePlace = (-1, "")
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class ArchiveCutoff:
     """Orders that ended before an instant; at another one they are to be at rest."""
 
     ended_before: datetime
@@ -81,26 +85,28 @@ class Due:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class RestingOrders:
     """A page of orders that may be at rest: those that are, and where the next page begins."""
 
     rows: list[Any]
-    place: Place | None
+    place: ArchivePlace | None
 
 
-def archive(store: Store, due: Due, limit: int = BATCH) -> int:
+def archive_orders(store: Store, due: ArchiveCutoff, limit: int = ARCHIVE_BATCH_SIZE) -> int:
     """Put away one batch of orders, those that ended first; return how many, 0 when none is left.
 
     Orders that somebody is busy with are passed over. Several may archive at once, and die at it.
     """
-    if not _anything(store, due):
+    if not _any_ended(store, due):
         return 0
-    place: Place | None = BEGINNING
+    place: ArchivePlace | None = BEGINNING
     policies = store.known_policies()
     with writing(store.engine) as connection:
         while place is not None:
-            page = _look(connection, policies, _locked(_ended(due, place, limit)), due)
-            resting_rows = _still(connection, page.rows, due)
+            page = _resting_page(
+                connection, policies, _locked(_ended_query(due, place, limit)), due
+            )
+            resting_rows = _still_resting(connection, page.rows, due)
             if resting_rows:
                 put_away(connection, resting_rows)
                 return len(resting_rows)
@@ -108,45 +114,49 @@ def archive(store: Store, due: Due, limit: int = BATCH) -> int:
     return 0
 
 
-def count(store: Store, due: Due) -> tuple[int, int]:
+def count_archivable(store: Store, due: ArchiveCutoff) -> tuple[int, int]:
     """Count the orders to be put away, and those that ended long enough ago and must still stay."""
     ready_count, policies = 0, store.known_policies()
-    place: Place | None = BEGINNING
+    place: ArchivePlace | None = BEGINNING
     with reading(store.engine) as connection:
         column = schema.orders.c.ended_at
         query = select(func.count()).where(column <= to_us(due.ended_before))
         ended_count = int(connection.execute(query).scalar_one())
         while place is not None:
-            page = _look(connection, policies, _ended(due, place, LOOK), due)
+            page = _resting_page(
+                connection, policies, _ended_query(due, place, COUNT_PAGE_SIZE), due
+            )
             ready_count, place = ready_count + len(page.rows), page.place
     return ready_count, ended_count - ready_count
 
 
-def _anything(store: Store, due: Due) -> bool:
+def _any_ended(store: Store, due: ArchiveCutoff) -> bool:
     with reading(store.engine) as connection:
-        return connection.execute(_ended(due, BEGINNING, 1)).first() is not None
+        return connection.execute(_ended_query(due, BEGINNING, 1)).first() is not None
 
 
-def _look(
-    connection: Connection, policies: dict[str, Policy], query: Select[Any], due: Due
-) -> Found:
+def _resting_page(
+    connection: Connection, policies: dict[str, Policy], query: Select[Any], due: ArchiveCutoff
+) -> RestingOrders:
     order_rows = connection.execute(query).all()
     resting_rows = [row for row in order_rows if _rests(row, policies, due.at)]
     place = (order_rows[-1].ended_at, order_rows[-1].order_id) if order_rows else None
-    return Found(resting_rows, place)
+    return RestingOrders(resting_rows, place)
 
 
-def _still(connection: Connection, order_rows: list[Any], due: Due) -> list[Any]:
+def _still_resting(connection: Connection, order_rows: list[Any], due: ArchiveCutoff) -> list[Any]:
     """Look again, now that nobody can change these orders any more: one was perhaps just paid."""
     order_ids = [row.order_id for row in order_rows]
-    query = _ended(due, BEGINNING, len(order_ids)).where(schema.orders.c.order_id.in_(order_ids))
+    query = _ended_query(due, BEGINNING, len(order_ids)).where(
+        schema.orders.c.order_id.in_(order_ids)
+    )
     resting_ids = {row.order_id for row in connection.execute(query)} if order_ids else set()
     return [row for row in order_rows if row.order_id in resting_ids]
 
 
 def _rests(row: Any, policies: dict[str, Policy], at: datetime) -> bool:  # noqa: ANN401 - a row
     try:
-        return mappers.read_order(row.document, policies).rests(at)
+        return mappers.read_order(row.document, policies).is_archivable(at)
     except BrokenInvariant:
         # An audit tells of it; it keeps nobody else from being put away.
         return False
@@ -156,7 +166,7 @@ def _locked(query: Select[Any]) -> Select[Any]:
     return query.with_for_update(skip_locked=True, of=schema.orders)
 
 
-def _ended(due: Due, after: Place, limit: int) -> Select[Any]:
+def _ended_query(due: ArchiveCutoff, after: ArchivePlace, limit: int) -> Select[Any]:
     """Ask for orders that ended, owe nothing to anybody and have nothing to tell any more."""
     order, refund, payout, event = (
         table.c for table in (schema.orders, schema.refunds, schema.payouts, schema.events)
@@ -169,6 +179,6 @@ def _ended(due: Due, after: Place, limit: int) -> Select[Any]:
         ~exists().where(refund.order_id == order.order_id, refund.confirmed_at.is_(None)),
         ~exists().where(payout.order_id == order.order_id, payout.confirmed_at.is_(None)),
         ~exists().where(event.subject == subject, event.published_at.is_(None)),
-        subject != _newest(),
+        subject != subject_of_newest_event(),
     )
     return query.order_by(order.ended_at, order.order_id).limit(limit)

@@ -11,10 +11,11 @@ from workers.queue.redis import QUEUES, Keys, Scripts
 log = structlog.get_logger()
 
 
-SILENT_MS = 15_000
+DEAD_AFTER_MS = 15_000
 """After this a worker counts as dead and its messages go to others."""
 
-THOROUGH = 150
+
+THOROUGH_EVERY = 150
 """Looks after which every message is looked at even if the numbers agree: five minutes' worth."""
 
 
@@ -23,7 +24,7 @@ def rescue_stranded(client: redis.Redis) -> int:
     scripts, rescued = Scripts(client), 0
     try:
         for queue in QUEUES:
-            message_ids = scripts.rescue(Keys(queue), SILENT_MS, last=queue == QUEUES[-1])
+            message_ids = scripts.rescue(Keys(queue), DEAD_AFTER_MS, last=queue == QUEUES[-1])
             rescued += len(message_ids)
     except redis.RedisError as error:
         raise Unavailable(str(error)) from error
@@ -32,14 +33,14 @@ def rescue_stranded(client: redis.Redis) -> int:
     return rescued
 
 
-class Rescuer:
+class MessageRescuer:
     """Brings back what dead workers had, and what nobody has and does not wait either."""
 
     def __init__(self, client: redis.Redis) -> None:
         """Begin with a thorough look: who knows what was before."""
         self.client, self.scripts = client, Scripts(client)
         self.looks = 0
-        self.odd = dict.fromkeys(QUEUES, False)
+        self.disagreed = dict.fromkeys(QUEUES, False)
 
     def run_once(self) -> int:
         """Rescue, mend what does not agree twice in a row; return how many came back."""
@@ -55,9 +56,9 @@ class Rescuer:
         return rescued
 
     def _mend(self, queue: str) -> int:
-        thoroughly = self.odd[queue] or self.looks % THOROUGH == 0
+        thoroughly = self.disagreed[queue] or self.looks % THOROUGH_EVERY == 0
         restored, dropped_count, consistent = self.scripts.mend(Keys(queue), thoroughly=thoroughly)
-        self.odd[queue] = not consistent
+        self.disagreed[queue] = not consistent
         if restored or dropped_count:
             log.error("queue.mended", queue=queue, put_back=restored, dropped=dropped_count)
         return restored

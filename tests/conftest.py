@@ -37,11 +37,11 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def redis_url(redis_server: str) -> str:
     """Give a Redis server with nothing in it."""
-    return servers.emptied(redis_server)
+    return servers.empty_redis_at(redis_server)
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[servers.Postgres]:
+def postgres_server() -> Iterator[servers.PostgresServer]:
     """Run one PostgreSQL server for all tests; skip at home if there is none to run."""
     with servers.running_postgres() as postgres:
         yield postgres
@@ -54,7 +54,7 @@ def sqlite_url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def postgresql_url(postgres_server: servers.Postgres) -> Iterator[str]:
+def postgresql_url(postgres_server: servers.PostgresServer) -> Iterator[str]:
     """Give an empty PostgreSQL database."""
     with postgres_server.database() as url:
         yield url
@@ -71,7 +71,7 @@ def database_url(request: pytest.FixtureRequest) -> str:
 def sqlite_blueprint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Migrate one SQLite database; whoever needs one like it takes a copy."""
     path = tmp_path_factory.mktemp("blueprint") / "earnest.db"
-    servers.prepare(f"sqlite:///{path}")
+    servers.migrate_database(f"sqlite:///{path}")
     with closing(sqlite3.connect(path)) as connection:
         # A copy of the file alone is a copy of the database.
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -86,16 +86,16 @@ def migrated_sqlite_url(sqlite_blueprint: Path, tmp_path: Path) -> str:
 
 
 @pytest.fixture(scope="session")
-def postgresql_blueprint(postgres_server: servers.Postgres) -> Iterator[str]:
+def postgresql_blueprint(postgres_server: servers.PostgresServer) -> Iterator[str]:
     """Migrate one PostgreSQL database; name it for whoever needs one like it."""
     with postgres_server.database() as url:
-        servers.prepare(url)
+        servers.migrate_database(url)
         yield postgres_server.name(url)
 
 
 @pytest.fixture
 def migrated_postgresql_url(
-    postgres_server: servers.Postgres, postgresql_blueprint: str
+    postgres_server: servers.PostgresServer, postgresql_blueprint: str
 ) -> Iterator[str]:
     """Give a PostgreSQL database with tables, and nothing in them."""
     with postgres_server.database(like=postgresql_blueprint) as url:

@@ -17,10 +17,12 @@ from workers.signing import Keyring
 PER_MESSAGE = 100
 """Commands in one message of `submit_many`."""
 
+
 PER_CALL = 100
 """Messages in one call to Redis."""
 
-MOST_CHARACTERS = MAX_MESSAGE_BYTES // 13
+
+MAX_CHARACTERS = MAX_MESSAGE_BYTES // 13
 """Characters in one message: written as ASCII one may take twelve bytes, and signatures some."""
 
 
@@ -28,7 +30,7 @@ class QueueFull(TransientError):
     """So much is waiting that nothing more is taken in: try again when it has been settled."""
 
 
-class Client:
+class CommandClient:
     """Hands in commands. Every one is stamped with its time of receipt by the server itself.
 
     An error says nothing about what arrived: send again under the same ids, each takes effect
@@ -60,7 +62,7 @@ class Client:
         events bear `trace`, a W3C `traceparent`, if one is given.
         """
         stamps: list[int] = []
-        for group in _groups(map(_text, commands), PER_CALL * per_message):
+        for group in _chunks(map(_text, commands), PER_CALL * per_message):
             messages = [
                 wrap(COMMANDS, "commands", packet, self._keys, trace)
                 for packet in _packets(group, per_message)
@@ -79,7 +81,7 @@ def _text(command: Mapping[str, Any] | str) -> str:
     return command if isinstance(command, str) else json.dumps(command, ensure_ascii=False)
 
 
-def _groups(items: Iterable[str], size: int) -> Iterator[Sequence[str]]:
+def _chunks(items: Iterable[str], size: int) -> Iterator[Sequence[str]]:
     source = iter(items)
     while group := list(islice(source, size)):
         yield group
@@ -90,7 +92,7 @@ def _packets(texts: Sequence[str], per_message: int) -> Iterator[Sequence[str]]:
     packet: list[str] = []
     length = 0
     for text in texts:
-        full = len(packet) == per_message or length + len(text) > MOST_CHARACTERS
+        full = len(packet) == per_message or length + len(text) > MAX_CHARACTERS
         if packet and full:
             yield packet
             packet, length = [], 0

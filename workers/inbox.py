@@ -23,25 +23,32 @@ from workers.database.schema import inbox
 PREFIX = "inbox-"
 """How the ids of messages that carry rows of the inbox begin."""
 
+
 PER_MESSAGE = 100
 """Commands in one message, as in `workers.client`."""
+
 
 LONGEST_MESSAGE = 400_000
 """Characters of commands in one message: escaped to the last they still fit the wire's limit."""
 
+
 ATTEMPTS = 5
 """How often a group is written anew when another door took in the same id at that moment."""
+
 
 FENCE = 7_310_580
 """The advisory lock: any number that other users of the database are unlikely to have chosen."""
 
-Row = dict[str, Any]
+
+InboxRow = dict[str, Any]
+
+
 Take = Callable[[int], int]
 """Gives the first of so many stamps, all of one instant of receipt."""
 
 
 @dataclass(frozen=True, slots=True)
-class Knock:
+class Submission:
     """A command at the door: well formed, its asker known."""
 
     command_id: str
@@ -62,8 +69,8 @@ class Admission:
 
 
 def admit(
-    engine: Engine, take: Take, requests: Sequence[Sequence[Knock]]
-) -> tuple[list[Admission], list[Row]]:
+    engine: Engine, take: Take, requests: Sequence[Sequence[Submission]]
+) -> tuple[list[Admission], list[InboxRow]]:
     """Keep the commands of some requests in one commit; return their fates and the new rows.
 
     A command that is known already, settled or not, is not kept again: its sender only did not
@@ -78,8 +85,8 @@ def admit(
 
 
 def _admit(
-    engine: Engine, take: Take, requests: Sequence[Sequence[Knock]]
-) -> tuple[list[Admission], list[Row]]:
+    engine: Engine, take: Take, requests: Sequence[Sequence[Submission]]
+) -> tuple[list[Admission], list[InboxRow]]:
     ids = {submission.command_id for request in requests for submission in request}
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
@@ -105,14 +112,14 @@ class _Desk:
 
     known: dict[str, tuple[bytes, int]]
     now: int
-    rows: list[Row] = field(default_factory=list)
+    rows: list[InboxRow] = field(default_factory=list)
     message_id: str = ""
     carried: int = 0
     length: int = 0
 
-    def hear(self, request: Sequence[Knock]) -> Admission:
+    def hear(self, request: Sequence[Submission]) -> Admission:
         """Write a request down, unless it reuses an id for something else."""
-        submissions_by_id: dict[str, Knock] = {}
+        submissions_by_id: dict[str, Submission] = {}
         reused = []
         for place, submission in enumerate(request):
             before = self.known.get(submission.command_id, (submission.fingerprint, 0))[0]
@@ -126,7 +133,7 @@ class _Desk:
                 self._keep(submission)
         return Admission([self.known[submission.command_id][1] for submission in request], [])
 
-    def _keep(self, submission: Knock) -> None:
+    def _keep(self, submission: Submission) -> None:
         full = self.carried == PER_MESSAGE or self.length + len(submission.text) > LONGEST_MESSAGE
         if full or not self.message_id:
             self.message_id, self.carried, self.length = PREFIX + uuid4().hex, 0, 0

@@ -13,13 +13,13 @@ from dramatiq import Worker
 
 from workers.database.engine import open_database
 from workers.database.repository import Store
-from workers.outbox.relay import ring
+from workers.outbox.relay import notify_relay
 from workers.processing.failures import quarantine
-from workers.processing.processor import Settler
+from workers.processing.processor import BatchProcessor
 from workers.processing.wakeups import has_orders
 from workers.queue.broker import EarnestBroker, declare_actors
 from workers.queue.redis import connect
-from workers.queue.watermark import RedisDoor, open_door
+from workers.queue.watermark import ArrivalClock, open_door
 from workers.runtime import policy_in_force
 from workers.server_checks import check_servers
 from workers.settings import Settings
@@ -30,7 +30,8 @@ log = structlog.get_logger()
 THREADS = 2
 """Threads that settle: one for commands, one for wake-ups."""
 
-STOP_MS = 10_000
+
+STOP_TIMEOUT_MS = 10_000
 
 
 def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]) -> None:
@@ -41,7 +42,7 @@ def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]
     store.adopt_policy()
     open_door(client, in_use=has_orders(engine))
     broker = EarnestBroker(client, partial(quarantine, engine), settings.keyring)
-    settler = Settler(store, RedisDoor(client, engine), partial(ring, client))
+    settler = BatchProcessor(store, ArrivalClock(client, engine), partial(notify_relay, client))
     declare_actors(broker, settler.settle, stopping)
     worker = Worker(broker, worker_threads=THREADS, worker_timeout=200)
     # What a batch makes is gone with the batch: to look for cycles in it every 700 objects cost
@@ -55,5 +56,5 @@ def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]
         if not all(thread.is_alive() for thread in (*worker.workers, *worker.consumers.values())):
             log.error("worker.thread_died")
             os._exit(70)
-    worker.stop(timeout=STOP_MS)
+    worker.stop(timeout=STOP_TIMEOUT_MS)
     broker.release_all()

@@ -24,13 +24,15 @@ from models.errors import EarnestError
 from models.policy import Policy, read_policy
 from workers.settings import Settings, SettingsError
 
-LONGEST = 500
+MAX_VALUE_LENGTH = 500
 """Characters of a value worth logging."""
 
-FRAMES = 8
+
+MAX_FRAMES = 8
 """Places of a traceback worth logging: the innermost ones."""
 
-Entry = MutableMapping[str, Any]
+
+LogEntry = MutableMapping[str, Any]
 
 
 def configure_logs(name: str) -> None:
@@ -40,17 +42,17 @@ def configure_logs(name: str) -> None:
             lambda _, __, entry: {**entry, "process": name},
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            explain,
-            bound,
+            describe_exception,
+            truncate_values,
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", Steadfast(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", NonFailingStream(sys.stderr))),
     )
     logging.basicConfig(level=logging.ERROR, handlers=[_LibraryLogs(name)])
 
 
-def explain(_: object, __: str, entry: Entry) -> Mapping[str, Any]:
+def describe_exception(_: object, __: str, entry: LogEntry) -> Mapping[str, Any]:
     """Say of an exception what it is and where it came from.
 
     What it says itself only where it is ours or the wire's: any other may repeat what it choked
@@ -63,28 +65,30 @@ def explain(_: object, __: str, entry: Entry) -> Mapping[str, Any]:
         entry["error"] = type(error).__name__
         if isinstance(error, EarnestError | redis.RedisError):
             entry["said"] = str(error)
-        entry["at"] = _places(error.__traceback__)
+        entry["at"] = _frames(error.__traceback__)
     return entry
 
 
-def _places(traceback: TracebackType | None) -> list[str]:
+def _frames(traceback: TracebackType | None) -> list[str]:
     places = []
     while traceback is not None:
         code = traceback.tb_frame.f_code
         places.append(f"{code.co_filename}:{traceback.tb_lineno} {code.co_name}")
         traceback = traceback.tb_next
-    return places[-FRAMES:]
+    return places[-MAX_FRAMES:]
 
 
-def bound(_: object, __: str, entry: Entry) -> Mapping[str, Any]:
+def truncate_values(_: object, __: str, entry: LogEntry) -> Mapping[str, Any]:
     """Cut what is too long for a line."""
     return {
-        key: value[:LONGEST] + "…" if isinstance(value, str) and len(value) > LONGEST else value
+        key: value[:MAX_VALUE_LENGTH] + "…"
+        if isinstance(value, str) and len(value) > MAX_VALUE_LENGTH
+        else value
         for key, value in entry.items()
     }
 
 
-class Steadfast:
+class NonFailingStream:
     """A stream that cannot hurt its writer: a full disk under the log must not stop the work."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -141,10 +145,13 @@ def policy_in_force(settings: Settings) -> Policy:
     return read_policy(text)
 
 
-MOST_LINKS = 128
+MAX_LINKS = 128
 """Commands that the span of one batch is linked to: what the SDK keeps by default."""
 
-INSTALLED = find_spec("opentelemetry") is not None and find_spec("opentelemetry.sdk") is not None
+
+OPENTELEMETRY_INSTALLED = (
+    find_spec("opentelemetry") is not None and find_spec("opentelemetry.sdk") is not None
+)
 
 
 @contextmanager
@@ -159,7 +166,7 @@ def span(
 
     `parent` and `links` are W3C trace contexts. Without the SDK the parent is what is given.
     """
-    if not INSTALLED:
+    if not OPENTELEMETRY_INSTALLED:
         yield parent
         return
     from opentelemetry import trace  # noqa: PLC0415 - it may not be there
@@ -170,10 +177,10 @@ def span(
         for traceparent in links
     ]
     with tracer.start_as_current_span(
-        name, context=_context(parent), links=span_links[:MOST_LINKS], attributes=dict(facts or {})
+        name, context=_context(parent), links=span_links[:MAX_LINKS], attributes=dict(facts or {})
     ) as current:
         span_context = current.get_span_context()
-        yield _written(span_context) if span_context.is_valid else parent
+        yield _traceparent(span_context) if span_context.is_valid else parent
 
 
 def _context(traceparent: str | None) -> Any:  # noqa: ANN401 - a type that may not be there
@@ -183,21 +190,21 @@ def _context(traceparent: str | None) -> Any:  # noqa: ANN401 - a type that may 
     return tracecontext.TraceContextTextMapPropagator().extract(carrier)
 
 
-def _written(span: Any) -> str:  # noqa: ANN401
+def _traceparent(span: Any) -> str:  # noqa: ANN401
     return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
 
 
-APART_S = 0.008
+MIN_INTERVAL_S = 0.008
 """From the beginning of one round with work to the next: a round costs some milliseconds, however
 little it carries, so what comes in meanwhile goes together. Longer rounds are not held up."""
 
 
-class Pace:
+class RateLimiter:
     """Keeps the rounds of one loop apart. The first after a silence waits for nothing."""
 
-    def __init__(self, apart_s: float = APART_S) -> None:
+    def __init__(self, apart_s: float = MIN_INTERVAL_S) -> None:
         """Begin as if there had been a silence."""
-        self.apart_s, self.began_at, self.next_at = apart_s, 0.0, 0.0
+        self.interval_s, self.began_at, self.next_at = apart_s, 0.0, 0.0
 
     def wait(self) -> None:
         """Wait until the next round may begin; it begins on return."""
@@ -208,4 +215,4 @@ class Pace:
 
     def worked(self) -> None:
         """Note that there was something to do in this round."""
-        self.next_at = self.began_at + self.apart_s
+        self.next_at = self.began_at + self.interval_s

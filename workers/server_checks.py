@@ -16,13 +16,13 @@ def check_servers(engine: Engine, client: redis.Redis) -> None:
 
     Raise `SettingsError` for what a person must change, `Unavailable` for a server that is away.
     """
-    refuse_unsafe(engine)
-    refuse_forgetful(client)
+    refuse_unsafe_postgresql(engine)
+    refuse_evicting_redis(client)
     if not is_current(engine):
         raise SettingsError("The database has another schema version: run `earnest migrate`.")
 
 
-def refuse_forgetful(client: redis.Redis) -> None:
+def refuse_evicting_redis(client: redis.Redis) -> None:
     """Refuse a Redis that may drop what it was given; raise as `check_servers` does."""
     try:
         config = client.config_get("maxmemory-policy")
@@ -38,7 +38,7 @@ def refuse_forgetful(client: redis.Redis) -> None:
         )
 
 
-def refuse_unsafe(engine: Engine) -> None:
+def refuse_unsafe_postgresql(engine: Engine) -> None:
     """Refuse a PostgreSQL that acknowledges commits too early, or cannot keep every text."""
     if engine.dialect.name != "postgresql":
         return
@@ -53,9 +53,9 @@ def refuse_unsafe(engine: Engine) -> None:
             message = f"The database's encoding is {encoding}: create it with ENCODING 'UTF8'"
             raise SettingsError(message)
         number = int(connection.execute(text("SHOW server_version_num")).scalar_one())
-        if number < OLDEST_POSTGRESQL:
+        if number < MIN_POSTGRESQL_VERSION:
             message = f"PostgreSQL {number // 10_000} is too old: 15 or later is needed"
             raise SettingsError(message)
 
 
-OLDEST_POSTGRESQL = 150_000
+MIN_POSTGRESQL_VERSION = 150_000

@@ -13,43 +13,50 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote, urlsplit
 
-from models.fields import duration_text, parse_duration
+from models.fields import format_duration, parse_duration
 from workers.signing import InvalidKeys, Keyring
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RetentionLimits:
     """How much a stream keeps. Everything older is in the database, whole.
 
     Beyond `kept` and `age` it keeps only what a registered group has yet to settle, and says so;
     beyond `most` it keeps nothing: a consumer that is gone must not fill the server's memory.
     """
 
-    kept: int = 1_000_000
-    age: timedelta = timedelta(days=7)
+    max_entries: int = 1_000_000
+    max_age: timedelta = timedelta(days=7)
 
     @property
-    def most(self) -> int:
+    def hard_max_entries(self) -> int:
         """Return how many entries there may be at most: as many again as are kept."""
-        return 2 * self.kept
+        return 2 * self.max_entries
 
 
-DATABASES = {
+DATABASE_DRIVERS = {
     "sqlite": "sqlite",
     "postgres": "postgresql+psycopg",
     "postgresql": "postgresql+psycopg",
     "postgresql+psycopg": "postgresql+psycopg",
 }
 
-WIRES = ("redis", "rediss", "unix")
+
+REDIS_SCHEMES = ("redis", "rediss", "unix")
+
 
 NEVER = "never"
+
+
 ARCHIVE_AFTER = timedelta(days=400)
 """A year, so that this month and the same one a year ago are both at hand, and a month for the
 accounts of the old year to be closed; and longer than any dispute, release or refund takes."""
 
-MOST_KEPT = 100_000_000
-HIGHEST_PORT = 65_535
+
+MAX_EVENTS_KEPT = 100_000_000
+
+
+MAX_PORT = 65_535
 
 
 class SettingsError(ValueError):
@@ -59,9 +66,9 @@ class SettingsError(ValueError):
 def checked_database(url: str) -> str:
     """Name the driver that is installed, and refuse what the schema does not support."""
     scheme, separator, location = url.partition("://")
-    if not separator or scheme not in DATABASES:
+    if not separator or scheme not in DATABASE_DRIVERS:
         raise SettingsError(
-            f"The database URL begins with {shown(scheme, separator)}; it must be "
+            f"The database URL begins with {shown_scheme(scheme, separator)}; it must be "
             "postgresql://… or sqlite:///path/to/file."
         )
     file = location.partition("?")[0]
@@ -71,14 +78,14 @@ def checked_database(url: str) -> str:
             "between processes; write sqlite:///path/to/file."
         )
     refuse_unreadable("database", url)
-    return f"{DATABASES[scheme]}://{location}"
+    return f"{DATABASE_DRIVERS[scheme]}://{location}"
 
 
 def checked_redis(url: str) -> str:
     scheme, separator, _ = url.partition("://")
-    if not separator or scheme not in WIRES:
+    if not separator or scheme not in REDIS_SCHEMES:
         raise SettingsError(
-            f"The Redis URL begins with {shown(scheme, separator)}; it must be "
+            f"The Redis URL begins with {shown_scheme(scheme, separator)}; it must be "
             "redis://…, rediss://… or unix:///path/to/socket."
         )
     refuse_unreadable("Redis", url)
@@ -103,19 +110,19 @@ def checked_keys(text: str) -> str:
     return text
 
 
-def retention(environ: Mapping[str, str]) -> Limits:
+def checked_retention(environ: Mapping[str, str]) -> RetentionLimits:
     """Read how many events the streams keep, and for how long."""
     kept_text, age_text = (
         environ.get("EARNEST_EVENTS_KEPT", ""),
         environ.get("EARNEST_EVENTS_AGE", ""),
     )
-    if kept_text and (not kept_text.isdecimal() or not 1 <= int(kept_text) <= MOST_KEPT):
-        raise SettingsError(f"EARNEST_EVENTS_KEPT is not a number from 1 to {MOST_KEPT}.")
+    if kept_text and (not kept_text.isdecimal() or not 1 <= int(kept_text) <= MAX_EVENTS_KEPT):
+        raise SettingsError(f"EARNEST_EVENTS_KEPT is not a number from 1 to {MAX_EVENTS_KEPT}.")
     try:
-        age = parse_duration(age_text) if age_text else Limits().age
+        age = parse_duration(age_text) if age_text else RetentionLimits().max_age
     except ValueError:
         raise SettingsError("EARNEST_EVENTS_AGE is not a duration like P7D or PT12H.") from None
-    return Limits(int(kept_text) if kept_text else Limits().kept, age)
+    return RetentionLimits(int(kept_text) if kept_text else RetentionLimits().max_entries, age)
 
 
 def checked_archive(text: str) -> timedelta | None:
@@ -133,18 +140,20 @@ def checked_archive(text: str) -> timedelta | None:
 def checked_bind(bind: str) -> str:
     """Accept an address to listen at: a host, or an IPv6 address in brackets, and a port."""
     host, separator, port = bind.rpartition(":")
-    if not separator or not host or not port.isdecimal() or int(port) > HIGHEST_PORT:
+    if not separator or not host or not port.isdecimal() or int(port) > MAX_PORT:
         raise SettingsError("EARNEST_WEB_BIND must be like 127.0.0.1:8000 or [::1]:8000.")
     return bind
 
 
-def shown(scheme: str, separator: str) -> str:
+def shown_scheme(scheme: str, separator: str) -> str:
     """Show what a URL begins with, unless that may be a password in the wrong place."""
     return f"{scheme}://" if separator else "no scheme"
 
 
 PREFIX = "EARNEST_"
-NAMES = (
+
+
+SETTING_NAMES = (
     "EARNEST_DATABASE_URL",
     "EARNEST_REDIS_URL",
     "EARNEST_VAR",
@@ -157,12 +166,13 @@ NAMES = (
     "EARNEST_ARCHIVE_AFTER",
 )
 
+
 WEB_BIND = "127.0.0.1:8000"
 """Where the web process listens unless told otherwise: for this machine alone."""
 
 
 # A unix socket's address holds 104 bytes on macOS and 108 on Linux, with an end mark.
-LONGEST_SOCKET = 100
+MAX_SOCKET_BYTES = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +185,7 @@ class Settings:
     policy: Path | None = None
     # The only secret that is never an option: other users of a machine can read its command lines.
     signing_keys: str = field(default="", repr=False)
-    retention: Limits = field(default_factory=Limits)
+    retention: RetentionLimits = field(default_factory=RetentionLimits)
     web_bind: str = WEB_BIND
     tokens: Path | None = None
     archive_after: timedelta | None = ARCHIVE_AFTER
@@ -207,7 +217,7 @@ class Settings:
             var=folder,
             policy=absolute(rules) if rules else None,
             signing_keys=checked_keys(environ.get("EARNEST_SIGNING_KEYS") or ""),
-            retention=retention(environ),
+            retention=checked_retention(environ),
             web_bind=checked_bind(environ.get("EARNEST_WEB_BIND") or WEB_BIND),
             tokens=absolute(tokens) if (tokens := environ.get("EARNEST_TOKENS")) else None,
             archive_after=checked_archive(environ.get("EARNEST_ARCHIVE_AFTER") or ""),
@@ -232,11 +242,18 @@ class Settings:
         """Name these settings for a child process: `Settings.read` gives them back."""
         policy = str(self.policy or "")
         base_values = (self.database_url, self.redis_url, str(self.var), policy, self.signing_keys)
-        events_kept, events_age = str(self.retention.kept), duration_text(self.retention.age)
+        events_kept, events_age = (
+            str(self.retention.max_entries),
+            format_duration(self.retention.max_age),
+        )
         web_values = self.web_bind, str(self.tokens or "")
-        archive = NEVER if self.archive_after is None else duration_text(self.archive_after)
+        archive = NEVER if self.archive_after is None else format_duration(self.archive_after)
         return dict(
-            zip(NAMES, (*base_values, events_kept, events_age, *web_values, archive), strict=True)
+            zip(
+                SETTING_NAMES,
+                (*base_values, events_kept, events_age, *web_values, archive),
+                strict=True,
+            )
         )
 
 
@@ -252,7 +269,7 @@ default_redis_url = redis_url
 def redis_socket(var: Path) -> Path:
     """Choose the socket: beside the data, or under a short name when that is too long."""
     beside = absolute(var) / "redis" / "redis.sock"
-    if len(os.fsencode(beside)) <= LONGEST_SOCKET:
+    if len(os.fsencode(beside)) <= MAX_SOCKET_BYTES:
         return beside
     digest = hashlib.sha256(os.fsencode(os.path.realpath(var))).hexdigest()[:16]
     return short_folder() / f"earnest-{digest}" / "redis.sock"
@@ -261,7 +278,7 @@ def redis_socket(var: Path) -> Path:
 def short_folder() -> Path:
     """Find a folder for sockets whose own name leaves room for theirs."""
     folder = Path(tempfile.gettempdir())
-    return folder if len(os.fsencode(folder)) <= LONGEST_SOCKET // 2 else Path("/tmp")  # noqa: S108
+    return folder if len(os.fsencode(folder)) <= MAX_SOCKET_BYTES // 2 else Path("/tmp")  # noqa: S108
 
 
 def project_root() -> Path:
@@ -279,12 +296,12 @@ def sqlite_url(var: Path) -> str:
 
 def refuse_unknown(environ: Mapping[str, str]) -> None:
     for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in NAMES:
+        if name.startswith(PREFIX) and name not in SETTING_NAMES:
             raise SettingsError(f"{name} is not a setting; {hint(name)}")
 
 
 def hint(name: str) -> str:
     """Guess what was meant, by the part in which names differ."""
-    known_names = [known_name.removeprefix(PREFIX) for known_name in NAMES]
+    known_names = [known_name.removeprefix(PREFIX) for known_name in SETTING_NAMES]
     near = difflib.get_close_matches(name.removeprefix(PREFIX), known_names, n=1, cutoff=0.5)
-    return f"did you mean {PREFIX}{near[0]}?" if near else f"known are {', '.join(NAMES)}."
+    return f"did you mean {PREFIX}{near[0]}?" if near else f"known are {', '.join(SETTING_NAMES)}."

@@ -9,8 +9,9 @@ import re
 from dataclasses import dataclass, field
 from typing import Self
 
-SHORTEST_KEY = 16
+MIN_KEY_BYTES = 16
 """Bytes of a key below which guessing it is a matter of money."""
+
 
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
@@ -41,8 +42,8 @@ class Keyring:
                 keys[key_id] = base64.b64decode(secret, validate=True)
             except (binascii.Error, ValueError):
                 raise InvalidKeys(f"key {number}: what follows its id is no base64") from None
-            if len(keys[key_id]) < SHORTEST_KEY:
-                raise InvalidKeys(f"key {number}: {SHORTEST_KEY} bytes or more are wanted")
+            if len(keys[key_id]) < MIN_KEY_BYTES:
+                raise InvalidKeys(f"key {number}: {MIN_KEY_BYTES} bytes or more are wanted")
         return cls(keys)
 
     def __bool__(self) -> bool:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from models.fields import instant_text
+from models.fields import format_instant
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
 MICROSECOND = timedelta(microseconds=1)
+
+
 SECOND_US = 1_000_000
 
 
@@ -31,6 +35,6 @@ def now_us() -> int:
     return to_us(datetime.now(UTC))
 
 
-def instant(micros: int | None) -> str | None:
+def optional_text(micros: int | None) -> str | None:
     """Write microseconds as ISO 8601 in UTC, or None."""
-    return None if micros is None else instant_text(from_us(micros))
+    return None if micros is None else format_instant(from_us(micros))

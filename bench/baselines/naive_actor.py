@@ -13,7 +13,7 @@ from dramatiq.brokers.redis import RedisBroker
 from models.policy import Policy
 from workers.database.engine import open_database
 from workers.database.repository import Store
-from workers.processing.processor import Settler
+from workers.processing.processor import BatchProcessor
 from workers.queue.messages import Received
 from workers.settings import Settings
 from workers.timestamps import now_us, to_us
@@ -24,7 +24,7 @@ URL = os.environ.get("BENCH_REDIS_URL", "redis://127.0.0.1:6379")
 dramatiq.set_broker(RedisBroker(url=URL))  # type: ignore[no-untyped-call]
 
 
-class HostDoor:
+class HostArrivalClock:
     """A door that believes this host's clock and knows of nobody else."""
 
     def now(self) -> datetime:
@@ -41,17 +41,17 @@ class HostDoor:
 
 
 @cache
-def settler() -> Settler:
+def processor() -> BatchProcessor:
     """Open the database once a process, after the fork."""
     engine = open_database(Settings.read(os.environ).database_url)
-    return Settler(Store(engine, Policy()), HostDoor(), lambda: None)
+    return BatchProcessor(Store(engine, Policy()), HostArrivalClock(), lambda: None)
 
 
 @dramatiq.actor(queue_name="naive", max_retries=0)
 def settle_one(text: str) -> None:
     """Settle one command in one transaction."""
     at = datetime.now(UTC)
-    settler().settle([Received(text, at, to_us(at), str(now_us()))])
+    processor().settle([Received(text, at, to_us(at), str(now_us()))])
 
 
 def fill(url: str, texts: Sequence[str]) -> None:

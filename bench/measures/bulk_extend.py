@@ -9,8 +9,8 @@ from datetime import timedelta
 from sqlalchemy import func, select
 
 from bench.measures.deadlines import arm
-from bench.measures.memory import watched
-from bench.servers import earnest, stage
+from bench.measures.memory import run_watched
+from bench.servers import process_command, running_servers
 from workers.database import schema
 from workers.database.engine import reading
 from workers.timestamps import now_us
@@ -26,15 +26,15 @@ def figures(database: str, count: int) -> dict[str, float]:
 
     `planned_s` is until the first order was extended: by then the whole plan is on the disk.
     """
-    with stage(database) as servers:
+    with running_servers(database) as servers:
         arm(servers, count, iter(lambda: AHEAD, None))
         is_extension = schema.events.c.type == "deadline.extended"
         first_query = select(func.min(schema.events.c.recorded_at)).where(is_extension)
         report = servers.settings.var / "report"
         command = [sys.executable, "-m", "ops.cli", "extend", "--state", "offered", *WHAT, "--json"]
-        with servers.running(*map(earnest, ("worker", "worker", "relay"))):
+        with servers.running(*map(process_command, ("worker", "worker", "relay"))):
             began_us = now_us()
-            took_s, peak_kib = watched(servers, command, report)
+            took_s, peak_kib = run_watched(servers, command, report)
         with reading(servers.engine) as connection:
             first_us = connection.execute(first_query).scalar_one()
         summary = json.loads(report.read_text().splitlines()[-1])

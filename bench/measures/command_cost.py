@@ -18,14 +18,14 @@ import structlog
 from sqlalchemy import Engine, event
 
 from bench import workload
-from bench.servers import Stage, stage
+from bench.servers import BenchServers, running_servers
 from models.policy import Policy
 from workers.database.engine import writing
 from workers.database.repository import Store
 from workers.processing.batch import read
-from workers.processing.processor import MOST, Settler
+from workers.processing.processor import MOST, BatchProcessor
 from workers.queue.messages import Received
-from workers.queue.watermark import RedisDoor
+from workers.queue.watermark import ArrivalClock
 
 T = TypeVar("T")
 
@@ -51,12 +51,12 @@ def figures(database: str, orders: int) -> dict[str, float]:
     messages = [Received(text, now, stamp, "bench") for stamp, text in enumerate(texts, 1)]
     batches = [messages[first : first + MOST] for first in range(0, len(messages), MOST)]
     transactions: list[Transaction] = []
-    with stage(database) as servers:
-        settler = _settler(servers)
-        with recorded(servers.engine, transactions):
+    with running_servers(database) as servers:
+        settler = _processor(servers)
+        with recording(servers.engine, transactions):
             settle_us = _timed(settler.settle, batches)
     parse_us = _timed(lambda batch: [read(message) for message in batch], batches)
-    with stage(database) as servers:
+    with running_servers(database) as servers:
         engine_us = _timed(partial(_carry_out, servers.engine), transactions)
     per_command = {"settle": settle_us, "parse": parse_us, "engine": engine_us}
     averages = {
@@ -65,10 +65,10 @@ def figures(database: str, orders: int) -> dict[str, float]:
     return averages | {"engine_per_s": round(1e6 * len(texts) / engine_us)}
 
 
-def _settler(servers: Stage) -> Settler:
+def _processor(servers: BenchServers) -> BatchProcessor:
     store = Store(servers.engine, Policy())
     store.adopt_policy()
-    return Settler(store, RedisDoor(servers.redis, servers.engine), lambda: None)
+    return BatchProcessor(store, ArrivalClock(servers.redis, servers.engine), lambda: None)
 
 
 def _timed(step: Callable[[T], object], items: Sequence[T]) -> float:
@@ -86,7 +86,7 @@ def _timed(step: Callable[[T], object], items: Sequence[T]) -> float:
 
 
 @contextmanager
-def recorded(engine: Engine, transactions: list[Transaction]) -> Iterator[None]:
+def recording(engine: Engine, transactions: list[Transaction]) -> Iterator[None]:
     """Keep what is written through an engine, transaction by transaction."""
 
     def begin(_: object) -> None:

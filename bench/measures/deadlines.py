@@ -12,15 +12,22 @@ from sqlalchemy import func, select
 
 from bench import workload
 from bench.measures.latency import percentile
-from bench.servers import GIVE_UP_S, LOOK_S, Stage, drained, earnest, stage
-from models.commands.parsing import parse
+from bench.servers import (
+    POLL_INTERVAL_S,
+    TIMEOUT_S,
+    BenchServers,
+    process_command,
+    running_servers,
+    wait_until_empty,
+)
+from models.commands.parsing import parse_command
 from models.events.event import Event
 from models.orders.order import Order
 from models.policy import Policy
-from models.service.handlers import hear
-from models.service.unit_of_work import Book
+from models.service.handlers import handle
+from models.service.unit_of_work import UnitOfWork
 from scheduler.deadlines import wake_overdue
-from workers.client import Client
+from workers.client import CommandClient
 from workers.database import bulk, mappers, schema
 from workers.database.engine import reading, writing
 from workers.database.repository import Store
@@ -40,7 +47,7 @@ no longer keeps all deadlines waiting, see `workers.queue.watermark.GRACE`."""
 
 def idle_tick_ms(database: str, armed: int) -> float:
     """Return the median cost of a tick that finds nothing, with so many deadlines armed."""
-    with stage(database) as servers:
+    with running_servers(database) as servers:
         arm(servers, armed, iter(lambda: timedelta(hours=20), None))
         durations_ms = []
         for _ in range(TICKS):
@@ -52,17 +59,17 @@ def idle_tick_ms(database: str, armed: int) -> float:
 
 def storm(database: str, at_once: int, people_per_s: int) -> dict[str, float]:
     """Let many offers lapse in one second while people send; return rates and their latency."""
-    with stage(database) as servers:
+    with running_servers(database) as servers:
         lead = timedelta(seconds=20)
         arm(servers, at_once, iter(lambda: lead, None))
-        client = Client(servers.redis)
+        client = CommandClient(servers.redis)
         client.submit(workload.registration())
-        programs = [earnest(word) for word in ("worker", "worker", "relay", "scheduler")]
+        programs = [process_command(word) for word in ("worker", "worker", "relay", "scheduler")]
         with servers.running(*programs):
-            drained(lambda: int(servers.redis.hlen(Keys(COMMANDS).messages)))
+            wait_until_empty(lambda: int(servers.redis.hlen(Keys(COMMANDS).messages)))
             while _count(servers, "expired") == 0:
-                time.sleep(LOOK_S)
-            began, sent_count, until = time.monotonic(), 0, time.monotonic() + GIVE_UP_S
+                time.sleep(POLL_INTERVAL_S)
+            began, sent_count, until = time.monotonic(), 0, time.monotonic() + TIMEOUT_S
             while (
                 expired_count := _count(servers, "expired")
             ) < at_once and time.monotonic() < until:
@@ -71,7 +78,7 @@ def storm(database: str, at_once: int, people_per_s: int) -> dict[str, float]:
                     sent_count += 1
                 time.sleep(0.1)
             took_s = time.monotonic() - began
-        waits = _waits(servers)
+        waits = _wait_times(servers)
     return {
         "storm_per_s": round(expired_count / took_s),
         "people": float(len(waits)),
@@ -81,12 +88,12 @@ def storm(database: str, at_once: int, people_per_s: int) -> dict[str, float]:
 
 def lateness(database: str, armed: int, per_second: int, seconds: int) -> list[float]:
     """Return how late deadlines are recorded, sorted, in seconds, in steady state."""
-    with stage(database) as servers:
+    with running_servers(database) as servers:
         arm(servers, armed, iter(lambda: timedelta(hours=20), None))
         due_count = per_second * seconds
         spread = (timedelta(seconds=STEADY_S + n / per_second) for n in range(due_count))
         arm(servers, due_count, spread, prefix="due")
-        with servers.running(*map(earnest, ("worker", "relay", "scheduler"))):
+        with servers.running(*map(process_command, ("worker", "relay", "scheduler"))):
             until = time.monotonic() + STEADY_S + seconds + 30
             while _count(servers, "expired") < due_count and time.monotonic() < until:
                 time.sleep(0.2)
@@ -96,7 +103,9 @@ def lateness(database: str, armed: int, per_second: int, seconds: int) -> list[f
             return sorted(late / SECOND_US for late in connection.execute(query).scalars())
 
 
-def arm(servers: Stage, count: int, leads: Iterator[timedelta], prefix: str = "armed") -> None:
+def arm(
+    servers: BenchServers, count: int, leads: Iterator[timedelta], prefix: str = "armed"
+) -> None:
     """Write offered orders straight into the table, each with its deadline so far ahead."""
     policy = Policy()
     Store(servers.engine, policy).adopt_policy()
@@ -119,22 +128,22 @@ LAST = timedelta(hours=1)
 
 
 def offered(policy: Policy) -> tuple[Order, Any]:
-    uow, at = Book(policy=policy), datetime.now(UTC)
+    uow, at = UnitOfWork(policy=policy), datetime.now(UTC)
     events: list[Event] = []
     for text in (workload.registration(), workload.place(0), workload.pay(0)):
-        events += hear(uow, parse(text), at).events
+        events += handle(uow, parse_command(text), at).events
     (order,) = uow.orders.values()
     return order, events[1].fact
 
 
-def _count(servers: Stage, state: str) -> int:
+def _count(servers: BenchServers, state: str) -> int:
     table = schema.events
     query = select(func.count()).where(table.c.type == f"order.{state}")
     with reading(servers.engine) as connection:
         return int(connection.execute(query).scalar_one())
 
 
-def _waits(servers: Stage) -> list[float]:
+def _wait_times(servers: BenchServers) -> list[float]:
     table = schema.events
     query = select(table.c.recorded_at - table.c.at).where(table.c.type == "order.placed")
     with reading(servers.engine) as connection:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench import workload
-from bench.servers import Stage, drained, earnest, stage
-from workers.client import Client
-from workers.outbox.streams import EVENTS
+from bench.servers import BenchServers, process_command, running_servers, wait_until_empty
+from workers.client import CommandClient
+from workers.outbox.streams import EVENTS_STREAM
 
-LOOK_S = 0.002
+POLL_INTERVAL_S = 0.002
 """How often the sender looks: what it notices too late counts as waiting."""
 
 
@@ -26,7 +26,7 @@ COMMAND_ID = re.compile(rb'"command_id": ?"([^"]+)"')
 
 
 @dataclass(slots=True)
-class Clocked:
+class LatencyRecorder:
     """When each command was to be sent, and when its outcome was seen."""
 
     due: dict[str, float] = field(default_factory=dict)
@@ -45,11 +45,11 @@ def open_loop(database: str, per_second: float, seconds: float) -> list[float]:
     for by everyone who would have come during it.
     """
     with (
-        stage(database) as servers,
-        servers.running(*map(earnest, ("worker", "relay", "scheduler"))),
+        running_servers(database) as servers,
+        servers.running(*map(process_command, ("worker", "relay", "scheduler"))),
     ):
-        client = _begun(servers)
-        with _watched(servers) as clocked:
+        client = _ready_client(servers)
+        with _recording(servers) as clocked:
             _send_when_due(client, clocked, per_second, int(per_second * seconds))
         return clocked.milliseconds()
 
@@ -60,11 +60,11 @@ def full_load(database: str, commands: int) -> float:
     Everything is counted that a machine does for a command: the sender, the worker, the relay.
     """
     with (
-        stage(database) as servers,
-        servers.running(*map(earnest, ("worker", "relay", "scheduler"))),
+        running_servers(database) as servers,
+        servers.running(*map(process_command, ("worker", "relay", "scheduler"))),
     ):
-        client = _begun(servers)
-        with _watched(servers) as clocked:
+        client = _ready_client(servers)
+        with _recording(servers) as clocked:
             began = time.monotonic()
             clocked.due |= {f"place_{number:08}": began for number in range(commands)}
             client.submit_many(map(workload.place, range(commands)), per_message=1)
@@ -74,29 +74,29 @@ def full_load(database: str, commands: int) -> float:
 def after_idleness(database: str, seconds: float) -> float:
     """Return the latency in ms of the first command after a silence."""
     with (
-        stage(database) as servers,
-        servers.running(*map(earnest, ("worker", "relay", "scheduler"))),
+        running_servers(database) as servers,
+        servers.running(*map(process_command, ("worker", "relay", "scheduler"))),
     ):
-        client = _begun(servers)
+        client = _ready_client(servers)
         time.sleep(seconds)
-        with _watched(servers) as clocked:
+        with _recording(servers) as clocked:
             clocked.due["place_00000000"] = time.monotonic()
             client.submit(workload.place(0))
         return clocked.milliseconds()[0]
 
 
-def _begun(servers: Stage) -> Client:
+def _ready_client(servers: BenchServers) -> CommandClient:
     """Admit the creator, and wait until that is published: by then everybody is at work."""
-    client = Client(servers.redis)
+    client = CommandClient(servers.redis)
     client.submit(workload.registration())
-    drained(lambda: not servers.redis.xlen(EVENTS))
+    wait_until_empty(lambda: not servers.redis.xlen(EVENTS_STREAM))
     return client
 
 
 @contextmanager
-def _watched(servers: Stage) -> Iterator[Clocked]:
+def _recording(servers: BenchServers) -> Iterator[LatencyRecorder]:
     """Note when each outcome is seen, until all are, or it is too late."""
-    clocked, stop = Clocked(), threading.Event()
+    clocked, stop = LatencyRecorder(), threading.Event()
     reader = threading.Thread(target=_watch, args=(servers, clocked, stop))
     reader.start()
     try:
@@ -107,12 +107,14 @@ def _watched(servers: Stage) -> Iterator[Clocked]:
         reader.join()
 
 
-def _send_when_due(client: Client, clocked: Clocked, per_second: float, total: int) -> None:
+def _send_when_due(
+    client: CommandClient, clocked: LatencyRecorder, per_second: float, total: int
+) -> None:
     """Look now and then what is due, and hand it in, each command in a message of its own."""
     texts, sent_count = [workload.place(number) for number in range(total)], 0
     began_at = time.monotonic()
     while sent_count < total:
-        time.sleep(LOOK_S)
+        time.sleep(POLL_INTERVAL_S)
         due_count = min(total, int((time.monotonic() - began_at) * per_second) + 1)
         for number in range(sent_count, due_count):
             clocked.due[f"place_{number:08}"] = began_at + number / per_second
@@ -120,10 +122,10 @@ def _send_when_due(client: Client, clocked: Clocked, per_second: float, total: i
         sent_count = due_count
 
 
-def _watch(servers: Stage, clocked: Clocked, stop: threading.Event) -> None:
+def _watch(servers: BenchServers, clocked: LatencyRecorder, stop: threading.Event) -> None:
     last_id: Any = b"0"
     while not stop.is_set():
-        streams: Any = servers.redis.xread({EVENTS: last_id}, count=1_000, block=100)
+        streams: Any = servers.redis.xread({EVENTS_STREAM: last_id}, count=1_000, block=100)
         now = time.monotonic()
         for _, entries in streams or ():
             last_id = entries[-1][0]
@@ -134,7 +136,7 @@ def _watch(servers: Stage, clocked: Clocked, stop: threading.Event) -> None:
                     clocked.seen[command_id.decode()] = now
 
 
-def _wait(clocked: Clocked) -> None:
+def _wait(clocked: LatencyRecorder) -> None:
     until = time.monotonic() + 30
     while clocked.due.keys() - clocked.seen.keys() and time.monotonic() < until:
         time.sleep(0.05)

@@ -8,8 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench import workload
-from bench.servers import LOOK_S, Stage, drained, earnest, stage
-from workers.client import Client
+from bench.servers import (
+    POLL_INTERVAL_S,
+    BenchServers,
+    process_command,
+    running_servers,
+    wait_until_empty,
+)
+from workers.client import CommandClient
 from workers.queue.redis import COMMANDS, Keys
 
 STEP = 4_000
@@ -18,14 +24,14 @@ STEP = 4_000
 
 def growth(commands: int) -> list[tuple[int, int]]:
     """Settle so many commands in one worker; return (settled, resident KiB) along the way."""
-    with stage("sqlite") as servers:
-        client = Client(servers.redis)
+    with running_servers("sqlite") as servers:
+        client = CommandClient(servers.redis)
         client.submit(workload.registration())
         samples = []
-        with servers.running(earnest("worker"), earnest("relay")) as (worker, _):
+        with servers.running(process_command("worker"), process_command("relay")) as (worker, _):
             for first in range(0, max(1, commands // 3), STEP):
                 client.submit_many(workload.orders(STEP, first=first))
-                drained(lambda: int(servers.redis.hlen(Keys(COMMANDS).messages)))
+                wait_until_empty(lambda: int(servers.redis.hlen(Keys(COMMANDS).messages)))
                 samples.append(((first + STEP) * 3, resident_kib(worker.pid)))
         return samples
 
@@ -41,8 +47,8 @@ def flatness(samples: list[tuple[int, int]]) -> dict[str, float]:
     }
 
 
-def watched(
-    servers: Stage, command: Sequence[str], report: Path, errors: int | None = None
+def run_watched(
+    servers: BenchServers, command: Sequence[str], report: Path, errors: int | None = None
 ) -> tuple[float, int]:
     """Run a program to its end, what it says going to a file; return seconds and peak KiB.
 
@@ -53,7 +59,7 @@ def watched(
         child = subprocess.Popen(command, env=servers.environ(), stdout=out, stderr=errors)
         while child.poll() is None:
             peak_kib = max(peak_kib, status_kib(child.pid, "VmHWM"))
-            time.sleep(LOOK_S)
+            time.sleep(POLL_INTERVAL_S)
     return time.monotonic() - began, peak_kib
 
 

@@ -8,11 +8,11 @@ from typing import Any
 from sqlalchemy import Engine, func, select, text
 
 from bench import workload
-from bench.servers import Stage, drained, earnest, stage
-from workers.client import Client
+from bench.servers import BenchServers, process_command, running_servers, wait_until_empty
+from workers.client import CommandClient
 from workers.database import schema
 from workers.database.engine import reading, writing
-from workers.outbox.streams import EVENTS
+from workers.outbox.streams import EVENTS_STREAM
 from workers.queue.redis import COMMANDS, Keys
 
 COMMITS = 300
@@ -20,14 +20,14 @@ COMMITS = 300
 
 def figures(database: str, orders: int) -> dict[str, float]:
     """Settle and publish orders; bytes an order, a row and an event, and commits a second."""
-    with stage(database) as servers:
-        client = Client(servers.redis)
+    with running_servers(database) as servers:
+        client = CommandClient(servers.redis)
         client.submit(workload.registration())
         empty_bytes = _stored(servers.engine)
         client.submit_many(workload.orders(orders))
-        with servers.running(*map(earnest, ("worker", "relay"))):
-            drained(lambda: int(servers.redis.hlen(Keys(COMMANDS).messages)))
-            drained(lambda: _unpublished(servers.engine))
+        with servers.running(*map(process_command, ("worker", "relay"))):
+            wait_until_empty(lambda: int(servers.redis.hlen(Keys(COMMANDS).messages)))
+            wait_until_empty(lambda: _unpublished(servers.engine))
         return {
             "bytes_an_order": round((_stored(servers.engine) - empty_bytes) / orders),
             **_rows(servers.engine, orders),
@@ -64,9 +64,9 @@ def _unpublished(engine: Engine) -> int:
         return int(connection.execute(query).scalar_one())
 
 
-def _streamed(servers: Stage, orders: int) -> dict[str, float]:
+def _streamed(servers: BenchServers, orders: int) -> dict[str, float]:
     client: Any = servers.redis
-    length, size = client.xlen(EVENTS), client.memory_usage(EVENTS, samples=0)
+    length, size = client.xlen(EVENTS_STREAM), client.memory_usage(EVENTS_STREAM, samples=0)
     return {"events_an_order": round(length / orders, 1), "stream_bytes": round(size / length)}
 
 

@@ -15,20 +15,20 @@ from sqlalchemy import Engine, text
 
 from bench import dataset
 from bench.measures.latency import percentile
-from bench.servers import stage
-from models.orders.order import PublicStatus
+from bench.servers import running_servers
+from models.lifecycle import PublicStatus
 from workers.database.engine import reading
-from workers.queries.order_filters import Wanted
-from workers.queries.order_lists import tasks, write_cursor
+from workers.queries.order_filters import OrderFilter
+from workers.queries.order_lists import creator_tasks, write_cursor
 from workers.timestamps import from_us
 
 WHOSE = {
-    "everybody": Wanted(),
-    "a star": Wanted(creator="cr_1"),
-    "a creator": Wanted(creator="cr_77"),
-    "large agency": Wanted(mcn="mcn_large"),
-    "small agency": Wanted(mcn="mcn_small"),
-    "former agency": Wanted(mcn="mcn_former"),
+    "everybody": OrderFilter(),
+    "a star": OrderFilter(creator="cr_1"),
+    "a creator": OrderFilter(creator="cr_77"),
+    "large agency": OrderFilter(mcn="mcn_large"),
+    "small agency": OrderFilter(mcn="mcn_small"),
+    "former agency": OrderFilter(mcn="mcn_former"),
 }
 
 
@@ -51,7 +51,7 @@ Question = tuple[str, PublicStatus | None, str, str | None, str]
 
 
 @dataclass(slots=True)
-class Taken:
+class Timings:
     """What the pages of one kind of reader took: real time and processors' time, in ms."""
 
     real: list[float] = field(default_factory=list)
@@ -72,30 +72,32 @@ class Taken:
         return f"{question}: {ms:.1f} ms"
 
 
-SAID = ("pages", "short", "p50_ms", "p99_ms", "work_p50_ms", "work_p99_ms")
+COLUMNS = ("pages", "short", "p50_ms", "p99_ms", "work_p50_ms", "work_p99_ms")
 
 
-def told(figures: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
+def table_rows(figures: dict[str, dict[str, float]]) -> list[tuple[str, ...]]:
     """Say it in a table, a line for each kind of reader."""
-    return [(reader, *(f"{values[name]:g}" for name in SAID)) for reader, values in figures.items()]
+    return [
+        (reader, *(f"{values[name]:g}" for name in COLUMNS)) for reader, values in figures.items()
+    ]
 
 
 def pages(database: str, orders: int, times: int) -> dict[str, dict[str, float]]:
     """Return, by who asks, how long pages take, over every combination of filters."""
-    with stage(database) as servers:
-        dataset.gather(servers.engine, orders)
-        return measured(servers.engine, orders, times)
+    with running_servers(database) as servers:
+        dataset.write_orders(servers.engine, orders)
+        return measure_pages(servers.engine, orders, times)
 
 
-def measured(engine: Engine, orders: int, times: int) -> dict[str, dict[str, float]]:
+def measure_pages(engine: Engine, orders: int, times: int) -> dict[str, dict[str, float]]:
     """Ask everything so many times, after a first time in which statements are prepared."""
-    timings = {reader: Taken() for reader in WHOSE}
-    rng, cpu_time = random.Random(orders), _work(engine)  # noqa: S311 - the same every time
+    timings = {reader: Timings() for reader in WHOSE}
+    rng, cpu_time = random.Random(orders), _cpu_time(engine)  # noqa: S311 - the same every time
     for repetition in range(1 + times):
         for question in _questions():
-            order_filter, cursor = _asked(question, orders, rng)
+            order_filter, cursor = _filter_for(question, orders, rng)
             began, cpu_before = time.perf_counter(), cpu_time()
-            page = tasks(engine, order_filter, cursor=cursor, limit=LIMIT)
+            page = creator_tasks(engine, order_filter, cursor=cursor, limit=LIMIT)
             real, work = time.perf_counter() - began, cpu_time() - cpu_before
             if repetition:
                 timing = timings[question[0]]
@@ -107,7 +109,7 @@ def measured(engine: Engine, orders: int, times: int) -> dict[str, dict[str, flo
     return {reader: timing.summed() for reader, timing in timings.items()}
 
 
-def _work(engine: Engine) -> Callable[[], float]:
+def _cpu_time(engine: Engine) -> Callable[[], float]:
     """Return what tells the processors' time used so far, ours and the server's for us, in s.
 
     On a machine that others use too, real time tells as much about them.
@@ -124,7 +126,9 @@ def _questions() -> Iterator[Question]:
     return product(WHOSE, STATUSES, WHEN, NAMED, WHERE)
 
 
-def _asked(question: Question, orders: int, rng: random.Random) -> tuple[Wanted, str | None]:
+def _filter_for(
+    question: Question, orders: int, rng: random.Random
+) -> tuple[OrderFilter, str | None]:
     """Make one question of its kind, about orders that chance chooses."""
     reader, status, period, prefix_kind, position = question
     number = rng.randrange(orders)

@@ -11,16 +11,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from models.audit import ledger_checks, order_checks
-from models.audit.ledger_checks import Posted
+from models.audit.ledger_checks import EventPosting
 from models.audit.order_checks import Finding
 from models.creators import Creator
 from models.events.event import Event
-from models.obligations import Payment, Payout, Refund, Suspended
+from models.obligations import Payment, Payout, Refund, SuspenseItem
 from models.orders.order import Order
 
 
 @dataclass(slots=True, kw_only=True)
-class Sums:
+class MoneyTotals:
     """What all orders, payments and refunds add up to, in fen; to be counted one by one."""
 
     held_fen: int = 0
@@ -51,14 +51,14 @@ class Sums:
         else:
             self.paid_out_fen += payout.amount_fen
 
-    def count_suspended(self, share: Suspended) -> None:
+    def count_suspended(self, share: SuspenseItem) -> None:
         self.suspended_fen += 0 if share.resolved_at else share.amount_fen
 
 
 def audit_order(
     order: Order,
     events: Sequence[Event],
-    postings: Sequence[Posted],
+    postings: Sequence[EventPosting],
     refunds: Sequence[Refund],
     payouts: Sequence[Payout] = (),
 ) -> list[Finding]:
@@ -68,37 +68,43 @@ def audit_order(
     """
     subject = f"order:{order.order_id}"
     findings = [
-        *order_checks.sequence(subject, order.sequence, events),
-        *order_checks.life(order, events),
+        *order_checks.check_sequence(subject, order.sequence, events),
+        *order_checks.check_replay(order, events),
     ]
-    findings += [*order_checks.terms(order, events), *order_checks.position(order)]
-    findings += [*ledger_checks.escrow(order, postings), *ledger_checks.fates(subject, events)]
-    findings += ledger_checks.settlements(order, events)
-    findings += ledger_checks.postings(subject, events, postings)
-    findings += ledger_checks.payouts(subject, events, payouts)
-    return [*findings, *ledger_checks.refunds(subject, events, refunds)]
+    findings += [*order_checks.check_terms(order, events), *order_checks.check_position(order)]
+    findings += [
+        *ledger_checks.check_escrow(order, postings),
+        *ledger_checks.check_payments(subject, events),
+    ]
+    findings += ledger_checks.check_distributions(order, events)
+    findings += ledger_checks.check_postings(subject, events, postings)
+    findings += ledger_checks.check_payouts(subject, events, payouts)
+    return [*findings, *ledger_checks.check_refunds(subject, events, refunds)]
 
 
 def audit_creator(creator: Creator, events: Sequence[Event]) -> list[Finding]:
     """Name every law that one creator breaks, given its events in the order of their sequence."""
     subject = f"creator:{creator.creator_id}"
-    findings = order_checks.sequence(subject, creator.sequence, events)
-    return [*findings, *order_checks.creator(creator, events)]
+    findings = order_checks.check_sequence(subject, creator.sequence, events)
+    return [*findings, *order_checks.check_creator(creator, events)]
 
 
 def audit_payment(
-    payment: Payment, events: Sequence[Event], postings: Sequence[Posted], refunds: Sequence[Refund]
+    payment: Payment,
+    events: Sequence[Event],
+    postings: Sequence[EventPosting],
+    refunds: Sequence[Refund],
 ) -> list[Finding]:
     """Name every law broken by what was written down about one payment and about no order."""
     subject = f"payment:{payment.payment_id}"
     findings = [
-        *order_checks.sequence(subject, payment.sequence, events),
-        *ledger_checks.postings(subject, events, postings),
+        *order_checks.check_sequence(subject, payment.sequence, events),
+        *ledger_checks.check_postings(subject, events, postings),
     ]
-    return [*findings, *ledger_checks.refunds(subject, events, refunds)]
+    return [*findings, *ledger_checks.check_refunds(subject, events, refunds)]
 
 
-def audit_totals(accounts: Iterable[tuple[str, int]], sums: Sums) -> list[Finding]:
+def audit_totals(accounts: Iterable[tuple[str, int]], sums: MoneyTotals) -> list[Finding]:
     """Name every law that the accounts' balances break, taken together; fen throughout."""
     findings: list[Finding] = []
     family_balances: Counter[str] = Counter()

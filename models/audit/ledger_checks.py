@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from models.audit.order_checks import Finding, part
+from models.audit.order_checks import Finding, share_of
 from models.events.event import Event, Fact
 from models.events.orders import (
     ForfeitReleased,
@@ -28,11 +28,11 @@ from models.ledger import Posting
 from models.obligations import Payout, Refund
 from models.orders.order import Order
 
-Posted = tuple[str, Posting]
+EventPosting = tuple[str, Posting]
 """A posting with the id of the event that made it."""
 
 
-def escrow(order: Order, postings: Sequence[Posted]) -> Iterator[Finding]:
+def check_escrow(order: Order, postings: Sequence[EventPosting]) -> Iterator[Finding]:
     """Hold that the order's own account is what it holds, was never in debt, and ends empty."""
     account, balance = f"escrow:{order.order_id}", 0
     for event_id, posting in postings:
@@ -45,7 +45,7 @@ def escrow(order: Order, postings: Sequence[Posted]) -> Iterator[Finding]:
         yield Finding("final_escrow", account, f"{balance} fen, and the order is {order.state}")
 
 
-def fates(subject: str, events: Sequence[Event]) -> Iterator[Finding]:
+def check_payments(subject: str, events: Sequence[Event]) -> Iterator[Finding]:
     """Hold that a payment comes and goes back once, as it came, and that work begins once."""
     facts = [event.fact for event in events]
     arrivals = Counter(
@@ -85,10 +85,10 @@ def fates(subject: str, events: Sequence[Event]) -> Iterator[Finding]:
         yield Finding("funded_once", subject, "order.funded happened again")
 
 
-def settlements(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
+def check_distributions(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
     """Hold that an ending at a price shares out all that was held, and each side its share."""
     subject, share_bps = f"order:{order.order_id}", order.mcn_share_bps if order.mcn_id else 0
-    total_fen = order.amount_fen + part(order.amount_fen, order.policy.service_fee_bps)
+    total_fen = order.amount_fen + share_of(order.amount_fen, order.policy.service_fee_bps)
     for event in events:
         match event.fact:
             case OrderCompleted() as fact:
@@ -105,13 +105,15 @@ def settlements(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
                 continue
         if not adds_up:
             yield Finding("shared_out", subject, f"{event.fact.type} does not add up")
-        if fact.mcn_fen != part(side_fen, share_bps):
+        if fact.mcn_fen != share_of(side_fen, share_bps):
             yield Finding(
                 "agency_share", subject, f"the agency has {fact.mcn_fen} of {side_fen} fen"
             )
 
 
-def payouts(subject: str, events: Sequence[Event], payouts: Sequence[Payout]) -> Iterator[Finding]:
+def check_payouts(
+    subject: str, events: Sequence[Event], payouts: Sequence[Payout]
+) -> Iterator[Finding]:
     """Hold that what is owed to the creator's side and what has left is what the events say."""
     confirmations = {f.fact.payout_id: f.at for f in events if isinstance(f.fact, PayoutConfirmed)}
     requests = [
@@ -137,11 +139,13 @@ def payouts(subject: str, events: Sequence[Event], payouts: Sequence[Payout]) ->
         yield Finding("payouts", subject, f"{payout_id} left and was never owed")
 
 
-def postings(
-    subject: str, events: Sequence[Event], postings: Sequence[Posted]
+def check_postings(
+    subject: str, events: Sequence[Event], postings: Sequence[EventPosting]
 ) -> Iterator[Finding]:
     """Hold that every event moved exactly the money that it tells of, and nothing else did."""
-    expected = Counter((event.id, posting) for event in events for posting in _moved(event))
+    expected = Counter(
+        (event.id, posting) for event in events for posting in _expected_postings(event)
+    )
     recorded = Counter(postings)
     for event_id, posting in expected - recorded:
         yield Finding("posted", subject, f"{event_id} lacks {posting}")
@@ -149,7 +153,7 @@ def postings(
         yield Finding("posted", subject, f"{event_id} has no ground for {posting}")
 
 
-def _moved(event: Event) -> list[Posting]:
+def _expected_postings(event: Event) -> list[Posting]:
     """Say what an event moves: the ledger's rules once more, from the domain and not the code."""
     account, moves = f"escrow:{event.order_id}", []
     match event.fact:
@@ -169,11 +173,11 @@ def _moved(event: Event) -> list[Posting]:
         case OrderReinstated(amount_fen=amount):
             moves = [("forfeited_deposits", account, amount)]
         case _:
-            moves = _settled(event.fact, account)
+            moves = _expected_distribution(event.fact, account)
     return [Posting(*move) for move in moves]
 
 
-def _settled(fact: Fact, account: str) -> list[tuple[str, str, int]]:
+def _expected_distribution(fact: Fact, account: str) -> list[tuple[str, str, int]]:
     """Say what a settlement moves, to the agency, the creator, the platform and the client."""
     moves: list[tuple[str, str, int]] = []
     match fact:
@@ -208,7 +212,9 @@ def _settled(fact: Fact, account: str) -> list[tuple[str, str, int]]:
     return [move for move in moves if move[2]]
 
 
-def refunds(subject: str, events: Sequence[Event], refunds: Sequence[Refund]) -> Iterator[Finding]:
+def check_refunds(
+    subject: str, events: Sequence[Event], refunds: Sequence[Refund]
+) -> Iterator[Finding]:
     """Hold that what is owed and what has left is what the events say, each once."""
     requests = [
         (event.at, event.fact) for event in events if isinstance(event.fact, RefundRequested)

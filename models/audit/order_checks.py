@@ -11,8 +11,8 @@ from models.creators import Creator, evolve_creator
 from models.errors import BrokenInvariant
 from models.events.event import Event
 from models.events.orders import OrderPlaced
-from models.lifecycle import DISPUTES, ENDINGS, TRANSITIONS, WAITING, State
-from models.orders.evolve import begin, evolve
+from models.lifecycle import DISPUTE_REASONS, END_REASONS, TRANSITIONS, WAITING_STATES, State
+from models.orders.evolve import begin_order, evolve
 from models.orders.order import Order
 
 
@@ -25,7 +25,7 @@ class Finding:
     detail: str
 
 
-def sequence(subject: str, last_sequence: int, events: Sequence[Event]) -> Iterator[Finding]:
+def check_sequence(subject: str, last_sequence: int, events: Sequence[Event]) -> Iterator[Finding]:
     """Hold that events number 1, 2, 3 … without a gap, up to what the record says."""
     sequences = [event.sequence for event in events]
     foreign_ids = [event.id for event in events if event.subject != subject]
@@ -37,11 +37,11 @@ def sequence(subject: str, last_sequence: int, events: Sequence[Event]) -> Itera
         )
 
 
-def life(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
+def check_replay(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
     """Hold that folding the events gives the order, and every move it made is in the table."""
     subject = f"order:{order.order_id}"
     try:
-        snapshots = list(_lives(order, events))
+        snapshots = list(_replay_by_cause(order, events))
     except (BrokenInvariant, LookupError, TypeError, ValueError) as error:
         yield Finding("replay", subject, f"the events cannot be folded: {error}")
         return
@@ -58,12 +58,12 @@ def life(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
             yield Finding("table", subject, f"went from {before} to {after}")
 
 
-def _lives(order: Order, events: Sequence[Event]) -> Iterator[Order]:
+def _replay_by_cause(order: Order, events: Sequence[Event]) -> Iterator[Order]:
     """Fold the events, those of one cause together; give what the order was after each."""
     event_groups = [
         list(group) for _, group in groupby(events, key=lambda event: (event.caused_by, event.at))
     ]
-    replayed = begin(event_groups[0].pop(0), order.policy)
+    replayed = begin_order(event_groups[0].pop(0), order.policy)
     yield replayed
     for group in event_groups:
         for event in group:
@@ -71,15 +71,15 @@ def _lives(order: Order, events: Sequence[Event]) -> Iterator[Order]:
         yield replayed
 
 
-def terms(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
+def check_terms(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
     """Hold that the terms follow from the original amount and the policy they were frozen under."""
     subject, policy = f"order:{order.order_id}", order.policy
     fact = events[0].fact if events else None
     if not isinstance(fact, OrderPlaced):
         yield Finding("terms", subject, "its first event is not order.placed")
         return
-    total_fen = fact.amount_fen + part(fact.amount_fen, policy.service_fee_bps)
-    deposit_fen = max(1, part(total_fen, policy.deposit_bps)) if fact.prepay_deposit else 0
+    total_fen = fact.amount_fen + share_of(fact.amount_fen, policy.service_fee_bps)
+    deposit_fen = max(1, share_of(total_fen, policy.deposit_bps)) if fact.prepay_deposit else 0
     if fact.policy_version != policy.version:
         yield Finding("terms", subject, f"placed under {fact.policy_version}, not {policy.version}")
     if (fact.total_fen, fact.deposit_fen) != (total_fen, deposit_fen):
@@ -88,10 +88,10 @@ def terms(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
         yield Finding("terms", subject, "the original amount or the deposit has moved")
 
 
-def position(order: Order) -> Iterator[Finding]:
+def check_position(order: Order) -> Iterator[Finding]:
     """Hold that where an order is, what it holds, waits for and ended by agree."""
     subject = f"order:{order.order_id}"
-    total_fen = order.amount_fen + part(order.amount_fen, order.policy.service_fee_bps)
+    total_fen = order.amount_fen + share_of(order.amount_fen, order.policy.service_fee_bps)
     deposit_fen = order.deposit_fen if order.prepay_deposit else total_fen
     held_fen, allowed_fen = order.held_fen, {0}
     if order.state is State.OFFERED:
@@ -104,15 +104,17 @@ def position(order: Order) -> Iterator[Finding]:
         yield Finding(
             "cover", subject, f"{order.state} holds {held_fen} fen, not {sorted(allowed_fen)}"
         )
-    reasons = DISPUTES if order.state is State.IN_ARBITRATION else ENDINGS.get(order.state)
+    reasons = (
+        DISPUTE_REASONS if order.state is State.IN_ARBITRATION else END_REASONS.get(order.state)
+    )
     if order.reason not in (reasons or (None,)):
         yield Finding("ending", subject, f"{order.state} because of {order.reason}")
-    yield from _waiting(order, subject)
+    yield from _check_deadline(order, subject)
 
 
-def _waiting(order: Order, subject: str) -> Iterator[Finding]:
+def _check_deadline(order: Order, subject: str) -> Iterator[Finding]:
     """Hold that what waits has a deadline, but for a stopped clock, which has time left."""
-    waits = order.state in WAITING or order.state is State.IN_ARBITRATION
+    waits = order.state in WAITING_STATES or order.state is State.IN_ARBITRATION
     if (waits and not order.stoppers) != (order.due_at is not None):
         yield Finding("waiting", subject, f"{order.state} until {order.due_at}")
     if bool(order.stoppers) != (order.left is not None):
@@ -121,7 +123,7 @@ def _waiting(order: Order, subject: str) -> Iterator[Finding]:
         yield Finding("stopped", subject, f"{order.stoppers} stop it until {order.paused_until}")
 
 
-def creator(creator: Creator, events: Sequence[Event]) -> Iterator[Finding]:
+def check_creator(creator: Creator, events: Sequence[Event]) -> Iterator[Finding]:
     """Hold that folding a creator's events gives the creator, and its bans follow each other."""
     subject = f"creator:{creator.creator_id}"
     replayed: Creator | None = None
@@ -138,7 +140,7 @@ def creator(creator: Creator, events: Sequence[Event]) -> Iterator[Finding]:
             yield Finding("ladder", subject, f"a ban ends at {before.until}, then {after.since}")
 
 
-def part(amount_fen: int, bps: int) -> int:
+def share_of(amount_fen: int, bps: int) -> int:
     """Take a rate of an amount, half up: once more, by other means than `money`."""
     exact = Decimal(amount_fen) * bps / 10_000
     return int(exact.quantize(Decimal(1), rounding=ROUND_HALF_UP))

@@ -89,6 +89,12 @@ AnyCommand = (
     | ReleaseForfeit
     | ResolveSuspense
 )
-COMMANDS: TypeAdapter[AnyCommand] = TypeAdapter(Annotated[AnyCommand, Field(discriminator="kind")])
-KINDS: frozenset[str] = frozenset(COMMANDS.core_schema.get("choices", ()))
+
+
+COMMAND_ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(
+    Annotated[AnyCommand, Field(discriminator="kind")]
+)
+
+
+COMMAND_KINDS: frozenset[str] = frozenset(COMMAND_ADAPTER.core_schema.get("choices", ()))
 """Every kind of command."""

@@ -7,26 +7,26 @@ from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator
 
-from models.fields import CommandId, Id, SenderRole, Strict
+from models.fields import CommandId, Id, SenderRole, StrictModel
 
 # In an optional field null is absence, and the absent flag is down.
-Flag = Annotated[bool, BeforeValidator(lambda flag: False if flag is None else flag)]
+FlagDefaultFalse = Annotated[bool, BeforeValidator(lambda flag: False if flag is None else flag)]
 
 
-class Party(Strict):
+class Party(StrictModel):
     """Who asks: a role, and which one of that role."""
 
     role: SenderRole
     id: Id
 
 
-class Command(Strict):
+class Command(StrictModel):
     """What every command carries: the sender's idempotency key, and who asks."""
 
     kind: str
     id: CommandId
     by: Party
-    later: ClassVar[frozenset[str]] = frozenset()
+    fields_added_later: ClassVar[frozenset[str]] = frozenset()
     """Optional fields that a later version added: absent, they leave the fingerprint alone."""
 
     def fingerprint(self) -> bytes:
@@ -35,9 +35,13 @@ class Command(Strict):
         Receipts outlive versions: what was sent before a field existed is still the same command.
         """
         absent = None
-        if self.later:
+        if self.fields_added_later:
             fields = type(self).model_fields
-            absent = {name for name in self.later if getattr(self, name) == fields[name].default}
+            absent = {
+                name
+                for name in self.fields_added_later
+                if getattr(self, name) == fields[name].default
+            }
         body = self.__pydantic_serializer__.to_json(self, exclude=absent)
         return hashlib.blake2b(body, digest_size=16).digest()
 

@@ -27,7 +27,7 @@ from models.commands.orders import (
     WithdrawOrder,
 )
 from models.commands.parties import AppointProvider
-from models.fields import Bps, Cause, Fen, Id, Instant, Strict
+from models.fields import Bps, Fen, Id, Instant, RequiredNote, StrictModel
 from models.lifecycle import Role
 
 
@@ -38,10 +38,10 @@ class ResolveDispute(OrderCommand):
     outcome: Literal["approve", "cancel", "extend"]
     creator_bps: Bps | None = None
     until: Instant | None = None
-    reason: Cause
+    reason: RequiredNote
 
     @model_validator(mode="after")
-    def _say_what_the_outcome_needs(self) -> ResolveDispute:
+    def _require_outcome_fields(self) -> ResolveDispute:
         if (self.outcome == "cancel") != (self.creator_bps is not None):
             message = "creator_bps: wanted with outcome 'cancel', and only then"
             raise ValueError(message)
@@ -56,21 +56,21 @@ class ExtendDeadline(OrderCommand):
 
     kind: Literal["extend_deadline"]
     until: Instant
-    reason: Cause
+    reason: RequiredNote
 
 
 class PauseClock(OrderCommand):
     """Stop the order's clock; the time that is left is kept."""
 
     kind: Literal["pause_clock"]
-    reason: Cause
+    reason: RequiredNote
 
 
 class ResumeClock(OrderCommand):
     """Let the order's clock run again."""
 
     kind: Literal["resume_clock"]
-    reason: Cause
+    reason: RequiredNote
 
 
 class ReinstateOrder(OrderCommand):
@@ -78,10 +78,10 @@ class ReinstateOrder(OrderCommand):
 
     kind: Literal["reinstate_order"]
     until: Instant
-    reason: Cause
+    reason: RequiredNote
 
 
-class Part(Strict):
+class ForfeitPart(StrictModel):
     """One part of a forfeited deposit, and who gets it."""
 
     to: Literal["platform", "creator", "client"]
@@ -92,8 +92,8 @@ class ReleaseForfeit(OrderCommand):
     """Say who finally gets a forfeited deposit."""
 
     kind: Literal["release_forfeit"]
-    parts: Annotated[tuple[Part, ...], Field(min_length=1, max_length=20, strict=False)]
-    reason: Cause
+    parts: Annotated[tuple[ForfeitPart, ...], Field(min_length=1, max_length=20, strict=False)]
+    reason: RequiredNote
 
 
 class ResolveSuspense(Command):
@@ -103,11 +103,11 @@ class ResolveSuspense(Command):
     payment_id: Id
     order_id: Id
     to: Id
-    reason: Cause
+    reason: RequiredNote
     roles: ClassVar[frozenset[str]] = frozenset({Role.OPERATOR})
 
 
-Acted = Annotated[
+OnBehalfCommand = Annotated[
     AcceptOrder
     | DeclineOrder
     | ReviseQuote
@@ -130,7 +130,7 @@ Acted = Annotated[
 ]
 
 
-def _without_sender(raw: object) -> object:
+def _add_operator_as_sender(raw: object) -> object:
     """Let the sender be told by the command around it, and by nobody else."""
     if not isinstance(raw, dict) or raw.keys() & {"id", "by"}:
         message = "an object of a kind and its fields is wanted, without id and by"
@@ -142,8 +142,8 @@ class OperatorAct(Command):
     """Stand in for a client or a creator: the same states, clock and amounts."""
 
     kind: Literal["operator_act"]
-    command: Annotated[Acted, BeforeValidator(_without_sender)]
-    reason: Cause
+    command: Annotated[OnBehalfCommand, BeforeValidator(_add_operator_as_sender)]
+    reason: RequiredNote
 
     @property
     def order_id(self) -> str:

@@ -6,13 +6,13 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from models.commands.command import Flag, OrderCommand
-from models.fields import Brief, Cause, Fen, Id, Instant, Label, Link, Note, Stars, TaskType
+from models.commands.command import FlagDefaultFalse, OrderCommand
+from models.fields import Brief, Fen, Id, Instant, Label, Link, Note, RequiredNote, Stars, TaskType
 from models.lifecycle import Role
 from models.money import MAX_FEN
 
 # In an optional field null is absence, and this absent flag is up.
-RaisedFlag = Annotated[bool, BeforeValidator(lambda flag: True if flag is None else flag)]
+FlagDefaultTrue = Annotated[bool, BeforeValidator(lambda flag: True if flag is None else flag)]
 
 
 class PlaceOrder(OrderCommand):
@@ -27,12 +27,12 @@ class PlaceOrder(OrderCommand):
     amount_fen: Fen
     prepay_deposit: bool
     expected_publish_at: Instant | None = None
-    needs_script: RaisedFlag = True
-    later: ClassVar[frozenset[str]] = frozenset({"needs_script"})
+    needs_script: FlagDefaultTrue = True
+    fields_added_later: ClassVar[frozenset[str]] = frozenset({"needs_script"})
     roles: ClassVar[frozenset[str]] = frozenset({Role.CLIENT})
 
     @model_validator(mode="after")
-    def _script_what_goes_live(self) -> PlaceOrder:
+    def _require_script_for_live(self) -> PlaceOrder:
         if self.task_type == "douyin_live" and not self.needs_script:
             message = "needs_script: a broadcast cannot be reviewed but by its script"
             raise ValueError(message)
@@ -70,10 +70,10 @@ class CancelOrder(OrderCommand):
     """Walk away, as the client or for the platform."""
 
     kind: Literal["cancel_order"]
-    accept_forfeit: Flag = False
+    accept_forfeit: FlagDefaultFalse = False
     accept_cost_fen: Annotated[int, Field(ge=0, le=MAX_FEN)] | None = None
     reason: Note | None = None
-    later: ClassVar[frozenset[str]] = frozenset({"accept_cost_fen", "reason"})
+    fields_added_later: ClassVar[frozenset[str]] = frozenset({"accept_cost_fen", "reason"})
 
 
 class WithdrawOrder(OrderCommand):
@@ -124,7 +124,7 @@ class RejectScript(OrderCommand):
     """Want another script, and say why."""
 
     kind: Literal["reject_script"]
-    comment: Cause
+    comment: RequiredNote
 
 
 class ApproveContent(OrderCommand):
@@ -137,7 +137,7 @@ class RejectContent(OrderCommand):
     """Want the work done again, and say why."""
 
     kind: Literal["reject_content"]
-    comment: Cause
+    comment: RequiredNote
 
 
 class PublishWork(OrderCommand):
@@ -158,7 +158,7 @@ class DisputeOrder(OrderCommand):
     """Ask an operator to decide."""
 
     kind: Literal["dispute_order"]
-    reason: Cause
+    reason: RequiredNote
 
 
 class RateOrder(OrderCommand):

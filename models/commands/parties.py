@@ -8,7 +8,17 @@ from typing import ClassVar, Literal
 from pydantic import model_validator
 
 from models.commands.command import Command, OrderCommand
-from models.fields import Bps, Cause, Evidence, Id, Instant, Label, Note, WebAddress, instant_text
+from models.fields import (
+    Bps,
+    EvidenceText,
+    Id,
+    Instant,
+    Label,
+    Note,
+    RequiredNote,
+    WebAddress,
+    format_instant,
+)
 from models.lifecycle import Role
 
 
@@ -30,11 +40,11 @@ class RegisterCreator(Command):
     contract: Literal["direct", "mcn"]
     mcn_id: Id | None = None
     mcn_share_bps: Bps | None = None
-    later: ClassVar[frozenset[str]] = frozenset({"mcn_share_bps"})
+    fields_added_later: ClassVar[frozenset[str]] = frozenset({"mcn_share_bps"})
     roles: ClassVar[frozenset[str]] = frozenset({Role.PLATFORM})
 
     @model_validator(mode="after")
-    def _name_the_agency(self) -> RegisterCreator:
+    def _require_agency(self) -> RegisterCreator:
         if (self.contract == "mcn") != (self.mcn_id is not None):
             message = "mcn_id: wanted with contract 'mcn', and only then"
             raise ValueError(message)
@@ -86,12 +96,12 @@ class ReportViolation(Command):
     creator_id: Id
     url: WebAddress
     seen_at: Instant
-    evidence: Evidence
+    evidence: EvidenceText
     roles: ClassVar[frozenset[str]] = frozenset({Role.PLATFORM})
 
     def content(self) -> bytes:
         """Return 16 bytes that two reports share exactly when they say the same."""
-        fields = (self.creator_id, self.url, instant_text(self.seen_at), self.evidence)
+        fields = (self.creator_id, self.url, format_instant(self.seen_at), self.evidence)
         return hashlib.blake2b(repr(fields).encode(), digest_size=16).digest()
 
 
@@ -100,5 +110,5 @@ class OverturnViolation(Command):
 
     kind: Literal["overturn_violation"]
     violation_id: Id
-    reason: Cause
+    reason: RequiredNote
     roles: ClassVar[frozenset[str]] = frozenset({Role.OPERATOR})

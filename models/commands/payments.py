@@ -8,11 +8,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from models.commands.command import Command
-from models.fields import Fen, Id, Instant, Strict, instant_text
+from models.fields import Fen, Id, Instant, StrictModel, format_instant
 from models.lifecycle import Role
 
 
-class Share(Strict):
+class PaymentShare(StrictModel):
     """One order's part of a payment."""
 
     order_id: Id
@@ -26,13 +26,13 @@ class ConfirmPayment(Command):
     payment_id: Id
     paid_at: Instant
     amount_fen: Fen
-    shares: tuple[Share, ...] = Field(strict=False)
+    shares: tuple[PaymentShare, ...] = Field(strict=False)
     roles: ClassVar[frozenset[str]] = frozenset({Role.PAYMENTS})
 
     def content(self) -> bytes:
         """Return 16 bytes that two notices share exactly when they report the same payment."""
         shares = sorted((share.order_id, share.amount_fen) for share in self.shares)
-        content = (self.payment_id, instant_text(self.paid_at), self.amount_fen, shares)
+        content = (self.payment_id, format_instant(self.paid_at), self.amount_fen, shares)
         return hashlib.blake2b(repr(content).encode(), digest_size=16).digest()
 
 

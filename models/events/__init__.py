@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from models.events import notifications, orders, parties, payments
-from models.events.event import Fact, reader
+from models.events import notifications
+from models.events import orders as order_events
+from models.events import parties as party_events
+from models.events import payments as payment_events
+from models.events.event import Fact, fact_adapter_for
 
-MODULES = (orders, payments, parties, notifications)
+MODULES = (order_events, payment_events, party_events, notifications)
 """Where the kinds of event are defined, in the order of the published documents."""
 
 
 def read_fact(name: str, body: dict[str, Any]) -> Fact:
     """Read a fact from the flat object under which it was published."""
-    return reader(name).validate_python(body)
+    return fact_adapter_for(name).validate_python(body)

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 from pydantic import TypeAdapter
 
-from models.fields import instant_text
+from models.fields import format_instant
 
 
 class Fact:
@@ -24,27 +24,28 @@ class Fact:
 
 T = TypeVar("T", bound=Fact)
 
-FACTS: dict[str, type[Fact]] = {}
+
+EVENT_TYPES: dict[str, type[Fact]] = {}
 """Every kind of event, by its published name."""
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True)
-def fact(name: str) -> Callable[[type[T]], type[T]]:
+def register_event(name: str) -> Callable[[type[T]], type[T]]:
     """Make a class a kind of event, published under `name`."""
 
     def make(kind: type[T]) -> type[T]:
         fact_class = dataclass(frozen=True, slots=True, kw_only=True)(kind)
         fact_class.type = name
-        FACTS[name] = fact_class
+        EVENT_TYPES[name] = fact_class
         return fact_class
 
     return make
 
 
 @cache
-def reader(name: str) -> TypeAdapter[Fact]:
+def fact_adapter_for(name: str) -> TypeAdapter[Fact]:
     """Return what reads and writes one kind of fact."""
-    return TypeAdapter(FACTS[name])
+    return TypeAdapter(EVENT_TYPES[name])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,10 @@ class Event:
         order_id = self.order_id
         about = "" if order_id is None else f'"order_id":{quoted(order_id)},'
         head = (
-            f'{{"type":"{self.fact.type}",{about}"at":"{instant_text(self.at)}",'
+            f'{{"type":"{self.fact.type}",{about}"at":"{format_instant(self.at)}",'
             f'"sequence":{self.sequence},"caused_by":{quoted(self.caused_by)},'
         )
-        body = reader(self.fact.type).serializer.to_json(self.fact).decode()
+        body = fact_adapter_for(self.fact.type).serializer.to_json(self.fact).decode()
         return head + body[1:]
 
     def published(self) -> dict[str, Any]:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from models.events.event import Fact, fact
+from models.events.event import Fact, register_event
 from models.fields import Duration
 from models.reasons import Alert
 
 
-@fact("creator.reminded")
+@register_event("creator.reminded")
 class CreatorReminded(Fact):
     """The creator is to be told that an answer is wanted until `due_at`."""
 
@@ -20,7 +20,7 @@ class CreatorReminded(Fact):
     lead: Duration | None
 
 
-@fact("client.reminded")
+@register_event("client.reminded")
 class ClientReminded(Fact):
     """The client is to be told that the balance, or an answer, is wanted until `due_at`."""
 
@@ -31,7 +31,7 @@ class ClientReminded(Fact):
     balance_due_fen: int
 
 
-@fact("operator.alerted")
+@register_event("operator.alerted")
 class OperatorAlerted(Fact):
     """A person should look: `alert` says why, the rest says where; `due_at`: since when.
 
@@ -48,7 +48,7 @@ class OperatorAlerted(Fact):
     due_at: datetime | None = None
 
 
-@fact("command.settled")
+@register_event("command.settled")
 class CommandSettled(Fact):
     """A command has its outcome; a sender that has not seen one sends again."""
 

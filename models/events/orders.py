@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-from models.calendar import Counted
-from models.events.event import Fact, fact
+from models.calendar import CountingMethod
+from models.events.event import Fact, register_event
 from models.fields import Duration, TaskType
-from models.lifecycle import State, Stopper
+from models.lifecycle import PausedBy, State
 
 
-@fact("order.placed")
+@register_event("order.placed")
 class OrderPlaced(Fact):
     """A client offered a task; `due_fen` is wanted until `due_at`."""
 
@@ -32,7 +32,7 @@ class OrderPlaced(Fact):
     needs_script: bool = True
 
 
-@fact("order.offered")
+@register_event("order.offered")
 class OrderOffered(Fact):
     """The first payment arrived: the creator may answer until `due_at`."""
 
@@ -41,7 +41,7 @@ class OrderOffered(Fact):
     due_at: datetime
 
 
-@fact("order.accepted")
+@register_event("order.accepted")
 class OrderAccepted(Fact):
     """The creator took the task; the balance is wanted until `due_at`, if one is left."""
 
@@ -52,12 +52,12 @@ class OrderAccepted(Fact):
     total_fen: int
     balance_due_fen: int
     due_at: datetime | None
-    counted: Counted = "elapsed"
+    counted: CountingMethod = "elapsed"
     mcn_id: str | None = None
     mcn_share_bps: int = 0
 
 
-@fact("order.declined")
+@register_event("order.declined")
 class OrderDeclined(Fact):
     """The creator refused the task, or may no longer take it."""
 
@@ -68,7 +68,7 @@ class OrderDeclined(Fact):
     note: str | None
 
 
-@fact("order.expired")
+@register_event("order.expired")
 class OrderExpired(Fact):
     """Nobody did in time what the order waited for."""
 
@@ -77,7 +77,7 @@ class OrderExpired(Fact):
     reason: str
 
 
-@fact("order.cancelled")
+@register_event("order.cancelled")
 class OrderCancelled(Fact):
     """It is over; the client's money goes back, less `cost_fen` where work had begun.
 
@@ -97,7 +97,7 @@ class OrderCancelled(Fact):
     mcn_fen: int = 0
 
 
-@fact("order.balance_overdue")
+@register_event("order.balance_overdue")
 class OrderBalanceOverdue(Fact):
     """The window for the balance closed; notices of payments made in time count until `due_at`."""
 
@@ -107,7 +107,7 @@ class OrderBalanceOverdue(Fact):
     due_at: datetime
 
 
-@fact("order.forfeited")
+@register_event("order.forfeited")
 class OrderForfeited(Fact):
     """The client lost the deposit of `amount_fen`."""
 
@@ -117,7 +117,7 @@ class OrderForfeited(Fact):
     amount_fen: int
 
 
-@fact("order.reinstated")
+@register_event("order.reinstated")
 class OrderReinstated(Fact):
     """The forfeit of `amount_fen` is reversed: the balance was paid in time, or has until `due_at`.
 
@@ -130,7 +130,7 @@ class OrderReinstated(Fact):
     due_at: datetime | None = None
 
 
-@fact("order.funded")
+@register_event("order.funded")
 class OrderFunded(Fact):
     """Everything is paid: the first work is wanted until `due_at`."""
 
@@ -138,10 +138,10 @@ class OrderFunded(Fact):
     creator_id: str
     held_fen: int
     due_at: datetime | None = None
-    counted: Counted = "elapsed"
+    counted: CountingMethod = "elapsed"
 
 
-@fact("quote.revised")
+@register_event("quote.revised")
 class QuoteRevised(Fact):
     """The creator moved the quote; the balance moved with it, the deadline did not."""
 
@@ -152,7 +152,7 @@ class QuoteRevised(Fact):
     balance_due_fen: int
 
 
-@fact("quote.restored")
+@register_event("quote.restored")
 class QuoteRestored(Fact):
     """The client went back to the original quote."""
 
@@ -163,7 +163,7 @@ class QuoteRestored(Fact):
     balance_due_fen: int
 
 
-@fact("order.completed")
+@register_event("order.completed")
 class OrderCompleted(Fact):
     """The work is delivered and settled: who gets how much of what was held."""
 
@@ -176,7 +176,7 @@ class OrderCompleted(Fact):
     fee_fen: int
 
 
-@fact("forfeit.released")
+@register_event("forfeit.released")
 class ForfeitReleased(Fact):
     """An operator said who finally gets the forfeited deposit."""
 
@@ -191,7 +191,7 @@ class ForfeitReleased(Fact):
     client_fen: int
 
 
-@fact("script.submitted")
+@register_event("script.submitted")
 class ScriptSubmitted(Fact):
     """The creator handed in the `version`-th script; the client may answer until `due_at`."""
 
@@ -202,10 +202,10 @@ class ScriptSubmitted(Fact):
     links: tuple[str, ...]
     note: str | None
     due_at: datetime
-    counted: Counted = "elapsed"
+    counted: CountingMethod = "elapsed"
 
 
-@fact("content.submitted")
+@register_event("content.submitted")
 class ContentSubmitted(Fact):
     """The creator handed in the `version`-th work; the client may answer until `due_at`."""
 
@@ -216,10 +216,10 @@ class ContentSubmitted(Fact):
     links: tuple[str, ...]
     note: str | None
     due_at: datetime
-    counted: Counted = "elapsed"
+    counted: CountingMethod = "elapsed"
 
 
-@fact("script.approved")
+@register_event("script.approved")
 class ScriptApproved(Fact):
     """The client, silence or an operator agreed to the script; what is next is due at `due_at`."""
 
@@ -228,10 +228,10 @@ class ScriptApproved(Fact):
     by: str
     version: int
     due_at: datetime
-    counted: Counted = "elapsed"
+    counted: CountingMethod = "elapsed"
 
 
-@fact("content.approved")
+@register_event("content.approved")
 class ContentApproved(Fact):
     """The client, silence or an operator agreed to the work: publish it until `due_at`."""
 
@@ -240,10 +240,10 @@ class ContentApproved(Fact):
     by: str
     version: int
     due_at: datetime
-    counted: Counted = "elapsed"
+    counted: CountingMethod = "elapsed"
 
 
-@fact("script.rejected")
+@register_event("script.rejected")
 class ScriptRejected(Fact):
     """The client wants another script until `due_at`, and may still reject so many."""
 
@@ -254,10 +254,10 @@ class ScriptRejected(Fact):
     comment: str
     rejections_left: int
     due_at: datetime
-    counted: Counted = "elapsed"
+    counted: CountingMethod = "elapsed"
 
 
-@fact("content.rejected")
+@register_event("content.rejected")
 class ContentRejected(Fact):
     """The client wants the work done again until `due_at`, and may still reject so many."""
 
@@ -268,10 +268,10 @@ class ContentRejected(Fact):
     comment: str
     rejections_left: int
     due_at: datetime
-    counted: Counted = "elapsed"
+    counted: CountingMethod = "elapsed"
 
 
-@fact("work.published")
+@register_event("work.published")
 class WorkPublished(Fact):
     """The work is out, or the broadcast took place: without a word by `due_at` it is accepted."""
 
@@ -281,10 +281,10 @@ class WorkPublished(Fact):
     url: str
     published_at: datetime
     due_at: datetime
-    counted: Counted = "elapsed"
+    counted: CountingMethod = "elapsed"
 
 
-@fact("delivery.accepted")
+@register_event("delivery.accepted")
 class DeliveryAccepted(Fact):
     """The client, silence or an operator accepted what was published; settled at `due_at`."""
 
@@ -292,10 +292,10 @@ class DeliveryAccepted(Fact):
     creator_id: str
     by: str
     due_at: datetime
-    counted: Counted = "elapsed"
+    counted: CountingMethod = "elapsed"
 
 
-@fact("order.in_arbitration")
+@register_event("order.in_arbitration")
 class OrderInArbitration(Fact):
     """An operator must decide; until then the client may leave at `cost_fen`."""
 
@@ -308,10 +308,10 @@ class OrderInArbitration(Fact):
     cost_bps: int
     cost_fen: int
     due_at: datetime
-    counted: Counted = "elapsed"
+    counted: CountingMethod = "elapsed"
 
 
-@fact("dispute.resolved")
+@register_event("dispute.resolved")
 class DisputeResolved(Fact):
     """An operator decided: the work counts as approved, or it ends, or goes on until `until`."""
 
@@ -325,7 +325,7 @@ class DisputeResolved(Fact):
     note: str
 
 
-@fact("order.rated")
+@register_event("order.rated")
 class OrderRated(Fact):
     """The client rated the completed order, with 1 to 5."""
 
@@ -336,7 +336,7 @@ class OrderRated(Fact):
     comment: str | None
 
 
-@fact("provider.appointed")
+@register_event("provider.appointed")
 class ProviderAppointed(Fact):
     """One side lets a service provider act for it, or, with None, no longer does."""
 
@@ -347,30 +347,30 @@ class ProviderAppointed(Fact):
     provider_id: str | None
 
 
-@fact("clock.stopped")
+@register_event("clock.stopped")
 class ClockStopped(Fact):
     """The order's clock stands still: the deadline `old_due_at` no longer holds."""
 
     client_id: str
     creator_id: str
-    stopper: Stopper
+    stopper: PausedBy
     left: Duration
     old_due_at: datetime | None
     until: datetime | None
 
 
-@fact("clock.resumed")
+@register_event("clock.resumed")
 class ClockResumed(Fact):
     """One stopper less: if none is left the clock runs again, until `due_at`."""
 
     client_id: str
     creator_id: str
-    stopper: Stopper
+    stopper: PausedBy
     left: Duration
     due_at: datetime | None
 
 
-@fact("deadline.extended")
+@register_event("deadline.extended")
 class DeadlineExtended(Fact):
     """Whoever is waited for has more time: until `due_at`, not `old_due_at`."""
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from models.events.event import Fact, fact
+from models.events.event import Fact, register_event
 
 
-@fact("mcn.registered")
+@register_event("mcn.registered")
 class McnRegistered(Fact):
     """An agency was admitted or renamed."""
 
@@ -17,7 +17,7 @@ class McnRegistered(Fact):
     name: str
 
 
-@fact("creator.registered")
+@register_event("creator.registered")
 class CreatorRegistered(Fact):
     """A creator was admitted, or the contract changed."""
 
@@ -28,7 +28,7 @@ class CreatorRegistered(Fact):
     mcn_share_bps: int = 0
 
 
-@fact("client.registered")
+@register_event("client.registered")
 class ClientRegistered(Fact):
     """A client was admitted or renamed."""
 
@@ -36,7 +36,7 @@ class ClientRegistered(Fact):
     name: str
 
 
-@fact("provider.registered")
+@register_event("provider.registered")
 class ProviderRegistered(Fact):
     """A service provider was admitted or renamed."""
 
@@ -44,7 +44,7 @@ class ProviderRegistered(Fact):
     name: str
 
 
-@fact("contract.ended")
+@register_event("contract.ended")
 class ContractEnded(Fact):
     """A creator's contract ended: no more orders; what was accepted runs on."""
 
@@ -53,7 +53,7 @@ class ContractEnded(Fact):
     note: str | None
 
 
-@fact("violation.reported")
+@register_event("violation.reported")
 class ViolationReported(Fact):
     """A creator advertised outside the platform, for the `step`-th time that counts."""
 
@@ -65,7 +65,7 @@ class ViolationReported(Fact):
     evidence: str
 
 
-@fact("post.removal_requested")
+@register_event("post.removal_requested")
 class PostRemovalRequested(Fact):
     """The first time, the creator is asked to take the advertisement down, and no more."""
 
@@ -74,7 +74,7 @@ class PostRemovalRequested(Fact):
     url: str
 
 
-@fact("creator.banned")
+@register_event("creator.banned")
 class CreatorBanned(Fact):
     """A creator takes no orders from `since` until `until`, or for good."""
 
@@ -85,7 +85,7 @@ class CreatorBanned(Fact):
     until: datetime | None
 
 
-@fact("creator.ban_lifted")
+@register_event("creator.ban_lifted")
 class CreatorBanLifted(Fact):
     """A ban is over; `still_banned` tells whether the next one begins."""
 
@@ -107,7 +107,7 @@ class Ban:
     until: datetime | None
 
 
-@fact("violation.overturned")
+@register_event("violation.overturned")
 class ViolationOverturned(Fact):
     """A violation was declared void; `bans` are those that stand now and are not yet over."""
 
@@ -119,7 +119,7 @@ class ViolationOverturned(Fact):
 
 
 @dataclass(frozen=True, slots=True)
-class Glimpse:
+class OrderSnapshot:
     """What an operator's act may change, at one moment."""
 
     status: str
@@ -129,12 +129,12 @@ class Glimpse:
     held_fen: int
 
 
-@fact("operator.acted")
+@register_event("operator.acted")
 class OperatorActed(Fact):
     """An operator used a power: who, why, for what, and how things stood before and after."""
 
     by: str
     note: str
     act: str
-    before: Glimpse | None
-    after: Glimpse | None
+    before: OrderSnapshot | None
+    after: OrderSnapshot | None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from models.events.event import Fact, fact
-from models.reasons import Unusable
+from models.events.event import Fact, register_event
+from models.reasons import UnappliedReason
 
 
-@fact("payment.applied")
+@register_event("payment.applied")
 class PaymentApplied(Fact):
     """A share was exactly what the order waited for, and is held for it."""
 
@@ -17,7 +17,7 @@ class PaymentApplied(Fact):
     amount_fen: int
 
 
-@fact("payment.unapplied")
+@register_event("payment.unapplied")
 class PaymentUnapplied(Fact):
     """A share, or a whole payment, cannot be used: it goes back, or waits in suspense.
 
@@ -27,11 +27,11 @@ class PaymentUnapplied(Fact):
     payment_id: str
     client_id: str | None
     amount_fen: int
-    reason: Unusable
+    reason: UnappliedReason
     for_order_id: str | None = None
 
 
-@fact("refund.requested")
+@register_event("refund.requested")
 class RefundRequested(Fact):
     """Money is owed back; `source` tells where it was.
 
@@ -47,7 +47,7 @@ class RefundRequested(Fact):
     for_order_id: str | None = None
 
 
-@fact("refund.confirmed")
+@register_event("refund.confirmed")
 class RefundConfirmed(Fact):
     """The refund has left."""
 
@@ -57,7 +57,7 @@ class RefundConfirmed(Fact):
     amount_fen: int
 
 
-@fact("payout.requested")
+@register_event("payout.requested")
 class PayoutRequested(Fact):
     """Money is owed to the creator's side; `party` is who gets it."""
 
@@ -66,7 +66,7 @@ class PayoutRequested(Fact):
     amount_fen: int
 
 
-@fact("payout.confirmed")
+@register_event("payout.confirmed")
 class PayoutConfirmed(Fact):
     """The payout has left."""
 
@@ -75,7 +75,7 @@ class PayoutConfirmed(Fact):
     amount_fen: int
 
 
-@fact("suspense.resolved")
+@register_event("suspense.resolved")
 class SuspenseResolved(Fact):
     """A share for an order that nobody knew goes back; `to` is for whom the operator means it."""
 

@@ -8,12 +8,20 @@ from typing import Any
 
 from models.commands.command import OrderCommand
 from models.commands.operators import OperatorAct
-from models.creators import FREE, Creator, Standing, Turn
-from models.lifecycle import END_PAUSE, ENFORCE_DEADLINE, REVIEWS, ROLES, Role, State, find
+from models.creators import UNRESTRICTED, Creator, Standing, StandingChange
+from models.lifecycle import (
+    END_PAUSE,
+    ENFORCE_DEADLINE,
+    REVIEW_COMMANDS,
+    ROLES_BY_COMMAND,
+    Role,
+    State,
+    find_transition,
+)
 from models.orders import disputes, endings, fulfilment, offers, operator_actions, timeouts
-from models.orders.decision import Judgement, Verdict, _worry, conclude
+from models.orders.decision import Decision, HandlerResult, alert_operator, conclude
 from models.orders.order import Order
-from models.reasons import Alert, Reason
+from models.reasons import Alert, RejectionReason
 
 
 def decide(
@@ -21,90 +29,96 @@ def decide(
     command: OrderCommand | OperatorAct,
     at: datetime,
     creator: Creator | None,
-    unknown: Reason | None = None,
-) -> Verdict:
+    unknown: RejectionReason | None = None,
+) -> Decision:
     """Judge one command received at `at`; `creator` is as known then, `unknown` whom it lacks.
 
     Time is enforced before anyone is heard, so a slow, doubled or dead scheduler changes nobody's
     rights: it only changes how soon the order learns of its fate.
     """
-    elapsed = elapse(order, at, creator.turns(at) if creator else ())
+    elapsed = elapse(order, at, creator.standing_changes(at) if creator else ())
     order = elapsed.order
-    if not is_party(command, order, creator.agency if creator else None):
-        return elapsed.refuse(Reason.NOT_ALLOWED)
+    if not is_authorized(command, order, creator.agency if creator else None):
+        return elapsed.refuse(RejectionReason.NOT_ALLOWED)
     order_command = (
-        operator_actions.lent(command, order) if isinstance(command, OperatorAct) else command
+        operator_actions.on_behalf_of(command, order)
+        if isinstance(command, OperatorAct)
+        else command
     )
     if unknown is not None:
         return elapsed.refuse(unknown)
-    if not _is_heard(order, order_command, at) or (order_command is not command and order.is_final):
+    if not _is_permitted_now(order, order_command, at) or (
+        order_command is not command and order.is_final
+    ):
         return elapsed.refuse(late_or_wrong_state(order, order_command, at))
-    judgement = JUDGES[order_command.kind](order, order_command, at)
+    judgement = HANDLERS[order_command.kind](order, order_command, at)
     caused_by = f"command:{command.id}"
     decision = conclude(
         elapsed,
         order_command.kind,
-        operator_actions.signed(judgement, command, creator),
+        operator_actions.attribute_facts(judgement, command, creator),
         at,
         caused_by,
     )
     if decision.reason is not None:
         return decision
-    decision = decision.then(operator_actions.trail(command, order, decision.order), at, caused_by)
-    return heeding(decision, creator.at(at) if creator else FREE, at)
+    decision = decision.then(
+        operator_actions.make_audit_entry(command, order, decision.order), at, caused_by
+    )
+    return apply_standing(decision, creator.standing_at(at) if creator else UNRESTRICTED, at)
 
 
-def _is_heard(order: Order, command: OrderCommand, at: datetime) -> bool:
+def _is_permitted_now(order: Order, command: OrderCommand, at: datetime) -> bool:
     """Tell whether the table lists the command here, and time is not up for all but payments."""
-    if hears_only_payments(order, at) and command.kind not in ALWAYS_HEARD:
+    if accepts_only_payments(order, at) and command.kind not in ALLOWED_WHILE_ONLY_PAYMENTS:
         return False
-    transition = find(order.state, command.kind)
+    transition = find_transition(order.state, command.kind)
     return transition is not None and command.by.role in transition.roles
 
 
-ALWAYS_HEARD = frozenset({"confirm_unpaid", "appoint_provider"})
+ALLOWED_WHILE_ONLY_PAYMENTS = frozenset({"confirm_unpaid", "appoint_provider"})
 """Besides payments, what is heard while only they can change an order's fate."""
 
 
-def elapse(order: Order, until: datetime, changes: Iterable[Turn] = ()) -> Verdict:
+def elapse(order: Order, until: datetime, changes: Iterable[StandingChange] = ()) -> Decision:
     """Let every deadline before `until` take effect, each at its own instant.
 
     On time means at or before a deadline, so a state ends only when `until` is later. `changes` are
     those in its creator's standing before `until`, which take effect in between.
     """
-    decision = Verdict(order)
+    decision = Decision(order)
     for change in changes:
-        decision = _lapse(decision, change.at)
-        if decision.order.learns_at(change.at):
-            decision = heeding(decision, change.standing, change.at, begins=True)
-    return _lapse(decision, until)
+        decision = _enforce_deadlines(decision, change.at)
+        if decision.order.is_news_at(change.at):
+            decision = apply_standing(decision, change.standing, change.at, begins=True)
+    return _enforce_deadlines(decision, until)
 
 
-def _lapse(decision: Verdict, until: datetime) -> Verdict:
+def _enforce_deadlines(decision: Decision, until: datetime) -> Decision:
     while (lapses_at := decision.order.lapses_at) is not None and until > lapses_at:
         state, paused = decision.order.state, decision.order.stoppers
-        facts = timeouts.enforce(decision.order, lapses_at)
+        facts = timeouts.enforce_deadline(decision.order, lapses_at)
         kind = END_PAUSE if paused else ENFORCE_DEADLINE
         decision = conclude(decision, kind, facts, lapses_at, f"deadline:{state}")
     return decision
 
 
-def heeding(
-    decision: Verdict, creator_standing: Standing, at: datetime, *, begins: bool = False
-) -> Verdict:
+def apply_standing(
+    decision: Decision, creator_standing: Standing, at: datetime, *, begins: bool = False
+) -> Decision:
     """Let an order learn what its creator's standing means for it, if it has not yet."""
-    kind, facts = timeouts.effect(decision.order, creator_standing, at, begins=begins)
+    kind, facts = timeouts.find_standing_effect(decision.order, creator_standing, at, begins=begins)
     if not facts:
         return decision
     caused_by = (
-        creator_standing.why
+        creator_standing.caused_by
         if creator_standing.violation_id
         else f"contract:{decision.order.creator_id}"
     )
     return conclude(decision, kind, facts, at, caused_by)
 
 
-def wake(order: Order, now: datetime, changes: Iterable[Turn] = ()) -> Verdict:
+def wake(order: Order, now: datetime, changes: Iterable[StandingChange] = ()) -> Decision:
     """Tell an order that time has passed: end what has lapsed, else remind who is waited for.
 
     Of several reminders missed only the latest is sent, and none after the deadline.
@@ -113,10 +127,10 @@ def wake(order: Order, now: datetime, changes: Iterable[Turn] = ()) -> Verdict:
     order = decision.order
     due_at = order.due_at
     if order.state is State.IN_ARBITRATION:
-        return _ask_for_a_decision(decision, now)
+        return _alert_arbitration_overdue(decision, now)
     if due_at is None or now > due_at:
         return decision
-    missed_leads = [lead for lead in order.leads_left() if due_at - lead <= now]
+    missed_leads = [lead for lead in order.remaining_reminder_leads() if due_at - lead <= now]
     if not missed_leads:
         return decision
     return decision.then(
@@ -124,46 +138,52 @@ def wake(order: Order, now: datetime, changes: Iterable[Turn] = ()) -> Verdict:
     )
 
 
-def _ask_for_a_decision(decision: Verdict, now: datetime) -> Verdict:
+def _alert_arbitration_overdue(decision: Decision, now: datetime) -> Decision:
     """Tell an operator that nobody has decided, and then at every interval."""
     order = decision.order
     first_alert_at, interval = order.alert_at, order.policy.arbitration_interval
     if first_alert_at is None or now < first_alert_at:
         return decision
     due_at = first_alert_at + (now - first_alert_at) // interval * interval
-    fact = _worry(order, Alert.ARBITRATION_OVERDUE, due_at)
+    fact = alert_operator(order, Alert.ARBITRATION_OVERDUE, due_at)
     return decision.then([fact], now, f"reminder:{order.state}")
 
 
-def is_party(command: OrderCommand | OperatorAct, order: Order, agency: str | None) -> bool:
+def is_authorized(command: OrderCommand | OperatorAct, order: Order, agency: str | None) -> bool:
     """Tell whether the asker may speak about this order at all; `agency` is the creator's now."""
     role, requester_id = command.by.role, command.by.id
     if isinstance(command, OperatorAct):
         return role == Role.OPERATOR.value
-    if role not in ROLES[command.kind]:
+    if role not in ROLES_BY_COMMAND[command.kind]:
         return False
-    provider_id = order.client_provider if command.kind in REVIEWS else order.creator_provider
+    provider_id = (
+        order.client_provider if command.kind in REVIEW_COMMANDS else order.creator_provider
+    )
     party_ids = {Role.CLIENT: order.client_id, Role.CREATOR: order.creator_id}
     return requester_id == (party_ids | {Role.MCN: agency, Role.PROVIDER: provider_id}).get(
         Role(role), requester_id
     )
 
 
-def hears_only_payments(order: Order, at: datetime) -> bool:
+def accepts_only_payments(order: Order, at: datetime) -> bool:
     """Tell whether the order's time is up but for notices of payments made in time."""
     if order.state is State.AWAITING_DEPOSIT and order.due_at is not None:
         return at > order.due_at
     return order.state is State.BALANCE_OVERDUE
 
 
-def late_or_wrong_state(order: Order, command: OrderCommand, at: datetime) -> Reason:
+def late_or_wrong_state(order: Order, command: OrderCommand, at: datetime) -> RejectionReason:
     """Tell a latecomer from somebody who asks the wrong thing: only time makes late."""
-    rows = (find(state, command.kind) for state in order.lapsed)
+    rows = (find_transition(state, command.kind) for state in order.lapsed)
     missed = any(row is not None and command.by.role in row.roles for row in rows)
-    return Reason.LATE if missed or hears_only_payments(order, at) else Reason.WRONG_STATE
+    return (
+        RejectionReason.LATE
+        if missed or accepts_only_payments(order, at)
+        else RejectionReason.WRONG_STATE
+    )
 
 
-JUDGES: dict[str, Callable[[Order, Any, datetime], Judgement]] = {
+HANDLERS: dict[str, Callable[[Order, Any, datetime], HandlerResult]] = {
     "accept_order": offers.accept_order,
     "decline_order": offers.decline_order,
     "nudge_creator": offers.nudge_creator,

@@ -16,26 +16,26 @@ from models.errors import BrokenInvariant
 from models.events.event import Event, Fact
 from models.events.notifications import OperatorAlerted
 from models.events.payments import RefundRequested
-from models.lifecycle import State, find
-from models.obligations import base_id
+from models.lifecycle import State, find_transition
+from models.obligations import make_refund_base_id
 from models.orders.evolve import evolve
 from models.orders.order import Order
-from models.reasons import Alert, Reason
+from models.reasons import Alert, RejectionReason
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
     """A refusal that says what it would cost."""
 
-    reason: Reason
+    reason: RejectionReason
     cost_fen: int
 
 
-Judgement = Reason | Refusal | tuple[Fact, ...]
+HandlerResult = RejectionReason | Refusal | tuple[Fact, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Decision:
     """What follows: the order as it is now, the events that led there, and a refusal or None.
 
     `cost_fen` is what the command would have cost, where that is why it was refused.
@@ -43,10 +43,10 @@ class Verdict:
 
     order: Order
     events: tuple[Event, ...] = ()
-    reason: Reason | None = None
+    reason: RejectionReason | None = None
     cost_fen: int | None = None
 
-    def then(self, facts: Iterable[Fact], at: datetime, caused_by: str) -> Verdict:
+    def then(self, facts: Iterable[Fact], at: datetime, caused_by: str) -> Decision:
         """Let facts happen to the order, in turn."""
         order, events = self.order, list(self.events)
         for fact in facts:
@@ -54,14 +54,14 @@ class Verdict:
             event = Event(subject, order.sequence + 1, at, caused_by, fact)
             order = evolve(order, event)
             events.append(event)
-        return Verdict(order, tuple(events))
+        return Decision(order, tuple(events))
 
-    def refuse(self, reason: Reason, cost_fen: int | None = None) -> Verdict:
+    def refuse(self, reason: RejectionReason, cost_fen: int | None = None) -> Decision:
         """Refuse, keeping what time alone has done."""
-        return Verdict(self.order, self.events, reason, cost_fen)
+        return Decision(self.order, self.events, reason, cost_fen)
 
 
-def _worry(order: Order, alert: Alert, due_at: datetime | None = None) -> OperatorAlerted:
+def alert_operator(order: Order, alert: Alert, due_at: datetime | None = None) -> OperatorAlerted:
     """Tell an operator of an order that waits, and of the money that waits with it."""
     last_holding = order.held[-1]
     return OperatorAlerted(
@@ -70,14 +70,14 @@ def _worry(order: Order, alert: Alert, due_at: datetime | None = None) -> Operat
 
 
 def conclude(
-    prior: Verdict, kind: str, judgement: Judgement, at: datetime, caused_by: str
-) -> Verdict:
+    prior: Decision, kind: str, judgement: HandlerResult, at: datetime, caused_by: str
+) -> Decision:
     """Fold a judgement, and hold it against the table: the code may not contradict its own map."""
     if isinstance(judgement, Refusal):
         return prior.refuse(judgement.reason, judgement.cost_fen)
-    if isinstance(judgement, Reason):
+    if isinstance(judgement, RejectionReason):
         return prior.refuse(judgement)
-    transition = find(prior.order.state, kind)
+    transition = find_transition(prior.order.state, kind)
     decision = prior.then(judgement, at, caused_by)
     if transition is None or decision.order.state not in transition.targets:
         message = f"{kind} took {prior.order.state} to {decision.order.state}: not in the table"
@@ -89,33 +89,35 @@ def conclude(
         raise BrokenInvariant(message)
     if decision.order.counted == "unknown_year" and decision.order.state is not prior.order.state:
         # The deadline is counted as it elapses; an operator who knows better may extend it.
-        return decision.then([_worry(decision.order, Alert.CALENDAR_UNKNOWN)], at, caused_by)
+        return decision.then(
+            [alert_operator(decision.order, Alert.CALENDAR_UNKNOWN)], at, caused_by
+        )
     return decision
 
 
-def parties(order: Order) -> dict[str, Any]:
+def party_fields(order: Order) -> dict[str, Any]:
     """Name both sides, as most events do."""
     return {"client_id": order.client_id, "creator_id": order.creator_id}
 
 
-def said_by(command: Command) -> str:
+def sender_of(command: Command) -> str:
     """Name who asks, as events do."""
     return f"{command.by.role}:{command.by.id}"
 
 
-def wait(order: Order, state: State, at: datetime) -> dict[str, Any]:
+def deadline_fields(order: Order, state: State, at: datetime) -> dict[str, Any]:
     """Say until when a state entered at `at` waits, and how that was counted."""
-    deadline = calendar.deadline(order.policy, state, at, order.expected_publish_at)
+    deadline = calendar.compute_deadline(order.policy, state, at, order.expected_publish_at)
     if deadline is None:
         raise BrokenInvariant(f"{state} waits for nobody")
     return {"due_at": deadline.due_at, "counted": deadline.counted}
 
 
-def give_back(order: Order) -> tuple[RefundRequested, ...]:
+def refund_all_held(order: Order) -> tuple[RefundRequested, ...]:
     """Owe everything held to the client again, payment by payment, the last one first."""
     return tuple(
         RefundRequested(
-            refund_id=base_id(holding.payment_id, order.order_id),
+            refund_id=make_refund_base_id(holding.payment_id, order.order_id),
             payment_id=holding.payment_id,
             client_id=order.client_id,
             amount_fen=holding.amount_fen,

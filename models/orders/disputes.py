@@ -11,41 +11,41 @@ from models.events.event import Fact
 from models.events.orders import DisputeResolved, OrderInArbitration
 from models.lifecycle import State
 from models.orders import endings, fulfilment
-from models.orders.decision import Judgement, parties, said_by, wait
+from models.orders.decision import HandlerResult, deadline_fields, party_fields, sender_of
 from models.orders.order import Order
-from models.reasons import Reason
+from models.reasons import RejectionReason
 
 
 def arbitrate(
     order: Order, reason: str, at: datetime, by: str, note: str | None = None
 ) -> OrderInArbitration:
     """Put an order before an operator; what walking away cost then, it costs until decided."""
-    bps = endings.tier(order, at)
+    bps = endings.cancellation_tier_at(order, at)
     return OrderInArbitration(
         by=by,
         reason=reason,
         note=note,
         came_from=order.state,
         cost_bps=bps,
-        cost_fen=endings.price(order, bps).cost_fen,
-        **wait(order, State.IN_ARBITRATION, at),
-        **parties(order),
+        cost_fen=endings.cancellation_cost_at(order, bps).cost_fen,
+        **deadline_fields(order, State.IN_ARBITRATION, at),
+        **party_fields(order),
     )
 
 
-def overdue(order: Order, reason: str, at: datetime) -> Fact:
+def escalate_overdue(order: Order, reason: str, at: datetime) -> Fact:
     """Put before an operator what the creator has not done in time."""
     return arbitrate(order, reason, at, "clock")
 
 
-def dispute_order(order: Order, command: DisputeOrder, at: datetime) -> Judgement:
+def dispute_order(order: Order, command: DisputeOrder, at: datetime) -> HandlerResult:
     """Let either side ask an operator to decide; the order's clock ends with its state."""
-    return (arbitrate(order, "disputed", at, said_by(command), command.reason),)
+    return (arbitrate(order, "disputed", at, sender_of(command), command.reason),)
 
 
-def resolve_dispute(order: Order, command: ResolveDispute, at: datetime) -> Judgement:
+def resolve_dispute(order: Order, command: ResolveDispute, at: datetime) -> HandlerResult:
     """Let an operator decide: as if approved, the end at a price, or more time."""
-    by, came_from = said_by(command), order.came_from
+    by, came_from = sender_of(command), order.came_from
     if came_from is None:
         raise BrokenInvariant(f"order {order.order_id} is in arbitration and came from nowhere")
     resolved = DisputeResolved(
@@ -55,20 +55,20 @@ def resolve_dispute(order: Order, command: ResolveDispute, at: datetime) -> Judg
         creator_bps=command.creator_bps,
         until=command.until,
         note=command.reason,
-        **parties(order),
+        **party_fields(order),
     )
     if command.outcome == "cancel":
-        cost = endings.price(order, command.creator_bps or 0)
-        return (resolved, *endings.end_at(order, cost, by, "arbitrated", command.reason))
+        cost = endings.cancellation_cost_at(order, command.creator_bps or 0)
+        return (resolved, *endings.cancel_at_cost(order, cost, by, "arbitrated", command.reason))
     if command.outcome == "approve":
-        approved = _approved(order, came_from, by, at)
-        return Reason.NOTHING_TO_APPROVE if approved is None else (resolved, approved)
+        approved = _approve_pending_work(order, came_from, by, at)
+        return RejectionReason.NOTHING_TO_APPROVE if approved is None else (resolved, approved)
     until = command.until or at
     fits = at < until <= at + order.policy.longest_extension
-    return (resolved,) if fits else Reason.UNTIL_OUT_OF_RANGE
+    return (resolved,) if fits else RejectionReason.UNTIL_OUT_OF_RANGE
 
 
-def _approved(order: Order, came_from: State, by: str, at: datetime) -> Fact | None:
+def _approve_pending_work(order: Order, came_from: State, by: str, at: datetime) -> Fact | None:
     """Approve what there was to approve where the order came from."""
     if came_from in (State.SCRIPT_REVIEW, State.SCRIPT_REVISION):
         return fulfilment.script_approved(order, by, at)

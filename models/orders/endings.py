@@ -14,17 +14,17 @@ from models.errors import BrokenInvariant
 from models.events.event import Fact
 from models.events.orders import OrderCancelled, OrderCompleted, OrderForfeited
 from models.events.payments import PayoutRequested, RefundRequested
-from models.lifecycle import BEFORE_PUBLICATION, Role, State
-from models.obligations import base_id
-from models.orders.decision import Judgement, Refusal, give_back, parties, said_by
+from models.lifecycle import STATES_BEFORE_PUBLICATION, Role, State
+from models.obligations import make_refund_base_id
+from models.orders.decision import HandlerResult, Refusal, party_fields, refund_all_held, sender_of
 from models.orders.order import Holding, Order
-from models.reasons import Reason
+from models.reasons import RejectionReason
 
-Source = Literal["cancellation", "forfeit"]
+PartialRefundSource = Literal["cancellation", "forfeit"]
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class CancellationCost:
     """What an ending costs the client, in fen: to the creator's side, and to the platform."""
 
     creator_part_fen: int
@@ -36,13 +36,15 @@ class Price:
         return self.creator_part_fen + self.fee_part_fen
 
 
-def price(order: Order, bps: int) -> Price:
+def cancellation_cost_at(order: Order, bps: int) -> CancellationCost:
     """Take the same share of the amount and of the fee, each rounded half up."""
-    shares = (money.half_up(part * bps, money.BPS) for part in (order.amount_fen, order.fee_fen))
-    return Price(*shares)
+    shares = (
+        money.half_up(part * bps, money.BPS_PER_WHOLE) for part in (order.amount_fen, order.fee_fen)
+    )
+    return CancellationCost(*shares)
 
 
-def tier(order: Order, at: datetime) -> int:
+def cancellation_tier_at(order: Order, at: datetime) -> int:
     """Return what it costs to cancel now, in basis points: the highest tier that applies.
 
     Nothing that raises it is ever undone, so it never falls.
@@ -56,7 +58,7 @@ def tier(order: Order, at: datetime) -> int:
         if order.script_approved:
             tiers.append(policy.live_approved_cost_bps)
             publish_at = order.expected_publish_at
-            if publish_at is not None and at >= calendar.start_of(calendar.day_of(publish_at)):
+            if publish_at is not None and at >= calendar.start_of_day(calendar.day_of(publish_at)):
                 tiers.append(policy.live_day_cost_bps)
         return max(tiers)
     if order.contents:
@@ -66,25 +68,25 @@ def tier(order: Order, at: datetime) -> int:
     return max(tiers)
 
 
-def cancel_order(order: Order, command: CancelOrder, at: datetime) -> Judgement:
+def cancel_order(order: Order, command: CancelOrder, at: datetime) -> HandlerResult:
     """Let the client walk away from work that has begun, at its price and with open eyes."""
-    priced = order.state in (*BEFORE_PUBLICATION, State.IN_ARBITRATION)
+    priced = order.state in (*STATES_BEFORE_PUBLICATION, State.IN_ARBITRATION)
     if command.by.role != Role.CLIENT.value or not (priced or order.state is State.IN_FULFILMENT):
         return _cancel_before_work(order, command, at)
-    cost = price(order, tier(order, at))
+    cost = cancellation_cost_at(order, cancellation_tier_at(order, at))
     if (command.accept_cost_fen or 0) != cost.cost_fen:
-        return Refusal(Reason.COST_MISMATCH, cost.cost_fen)
-    return end_at(order, cost, said_by(command), "client_cancelled", command.reason)
+        return Refusal(RejectionReason.COST_MISMATCH, cost.cost_fen)
+    return cancel_at_cost(order, cost, sender_of(command), "client_cancelled", command.reason)
 
 
-def end_at(
-    order: Order, cost: Price, by: str, reason: str, note: str | None = None
+def cancel_at_cost(
+    order: Order, cost: CancellationCost, by: str, reason: str, note: str | None = None
 ) -> tuple[Fact, ...]:
     """End an order at a cost to the client; the rest goes back, the last payment first."""
     if not cost.cost_fen:
-        return called_off(order, by, reason, note)
+        return cancel_at_no_cost(order, by, reason, note)
     refund_fen = order.held_fen - cost.cost_fen
-    agency_fen, creator_fen = split(order, cost.creator_part_fen)
+    agency_fen, creator_fen = split_with_agency(order, cost.creator_part_fen)
     cancelled = OrderCancelled(
         by=by,
         reason=reason,
@@ -95,35 +97,35 @@ def end_at(
         refund_fen=refund_fen,
         mcn_id=order.mcn_id,
         mcn_fen=agency_fen,
-        **parties(order),
+        **party_fields(order),
     )
-    refund_facts = refunds(order, order.held, refund_fen, "cancellation")
-    return (cancelled, *refund_facts, *owed(order, agency_fen, creator_fen))
+    refund_facts = request_refunds(order, order.held, refund_fen, "cancellation")
+    return (cancelled, *refund_facts, *request_payouts(order, agency_fen, creator_fen))
 
 
-def complete(order: Order) -> tuple[Fact, ...]:
+def complete_order(order: Order) -> tuple[Fact, ...]:
     """Settle: the creator's side gets the amount, the platform its fee."""
-    agency_fen, creator_fen = split(order, order.amount_fen)
+    agency_fen, creator_fen = split_with_agency(order, order.amount_fen)
     completed = OrderCompleted(
         reason="settled",
         creator_fen=creator_fen,
         mcn_id=order.mcn_id,
         mcn_fen=agency_fen,
         fee_fen=order.fee_fen,
-        **parties(order),
+        **party_fields(order),
     )
-    return (completed, *owed(order, agency_fen, creator_fen))
+    return (completed, *request_payouts(order, agency_fen, creator_fen))
 
 
-def split(order: Order, amount_fen: int) -> tuple[int, int]:
+def split_with_agency(order: Order, amount_fen: int) -> tuple[int, int]:
     """Divide money of the creator's side between agency and creator, in that order, half up."""
     if order.mcn_id is None:
         return 0, amount_fen
-    agency_fen = money.half_up(amount_fen * order.mcn_share_bps, money.BPS)
+    agency_fen = money.half_up(amount_fen * order.mcn_share_bps, money.BPS_PER_WHOLE)
     return agency_fen, amount_fen - agency_fen
 
 
-def owed(order: Order, agency_fen: int, creator_fen: int) -> Iterator[PayoutRequested]:
+def request_payouts(order: Order, agency_fen: int, creator_fen: int) -> Iterator[PayoutRequested]:
     """Owe each of the creator's side its part; nobody is owed nothing."""
     sides = (("mcn", order.mcn_id, agency_fen), ("creator", order.creator_id, creator_fen))
     for side, party_id, amount_fen in sides:
@@ -132,8 +134,8 @@ def owed(order: Order, agency_fen: int, creator_fen: int) -> Iterator[PayoutRequ
             yield PayoutRequested(payout_id=payout_id, party=party, amount_fen=amount_fen)
 
 
-def refunds(
-    order: Order, holdings: tuple[Holding, ...], amount_fen: int, source: Source
+def request_refunds(
+    order: Order, holdings: tuple[Holding, ...], amount_fen: int, source: PartialRefundSource
 ) -> Iterator[RefundRequested]:
     """Owe the client a part of what was held: of each payment up to its share, last first."""
     remaining_fen = amount_fen
@@ -142,7 +144,7 @@ def refunds(
         remaining_fen -= part_fen
         if part_fen:
             yield RefundRequested(
-                refund_id=base_id(holding.payment_id, order.order_id),
+                refund_id=make_refund_base_id(holding.payment_id, order.order_id),
                 payment_id=holding.payment_id,
                 client_id=order.client_id,
                 amount_fen=part_fen,
@@ -154,41 +156,43 @@ def refunds(
         )
 
 
-def forfeit(order: Order, reason: str) -> OrderForfeited:
+def forfeit_deposit(order: Order, reason: str) -> OrderForfeited:
     """Take the deposit from the client; who finally gets it is policy, and it waits there."""
-    return OrderForfeited(reason=reason, amount_fen=order.held_fen, **parties(order))
+    return OrderForfeited(reason=reason, amount_fen=order.held_fen, **party_fields(order))
 
 
-def _cancel_before_work(order: Order, command: CancelOrder, _: datetime) -> Judgement:
+def _cancel_before_work(order: Order, command: CancelOrder, _: datetime) -> HandlerResult:
     """Let the client, or an operator, end the order before the work begins.
 
     After acceptance the client's way out costs the deposit, and must be asked for in so many
     words; but a client whose creator is banned may leave free.
     """
-    by, note = said_by(command), command.reason
+    by, note = sender_of(command), command.reason
     if command.by.role != Role.CLIENT.value:
-        return called_off(order, by, "operator_cancelled", note)
+        return cancel_at_no_cost(order, by, "operator_cancelled", note)
     if order.state is not State.AWAITING_BALANCE:
-        return called_off(order, by, "client_cancelled", note)
+        return cancel_at_no_cost(order, by, "client_cancelled", note)
     if "ban" in order.stoppers:
-        return called_off(order, by, "creator_banned", note)
+        return cancel_at_no_cost(order, by, "creator_banned", note)
     if not command.accept_forfeit:
-        return Reason.WOULD_FORFEIT
-    return (forfeit(order, "client_cancelled"),)
+        return RejectionReason.WOULD_FORFEIT
+    return (forfeit_deposit(order, "client_cancelled"),)
 
 
-def withdraw_order(order: Order, command: WithdrawOrder, _: datetime) -> Judgement:
+def withdraw_order(order: Order, command: WithdrawOrder, _: datetime) -> HandlerResult:
     """Let the creator walk away after accepting; it costs the client nothing."""
-    return called_off(order, said_by(command), "creator_withdrew", command.reason)
+    return cancel_at_no_cost(order, sender_of(command), "creator_withdrew", command.reason)
 
 
-def called_off(order: Order, by: str, reason: str, note: str | None = None) -> tuple[Fact, ...]:
+def cancel_at_no_cost(
+    order: Order, by: str, reason: str, note: str | None = None
+) -> tuple[Fact, ...]:
     """End an order at no cost; everything goes back."""
-    refund_fen, party_ids = order.held_fen, parties(order)
+    refund_fen, party_ids = order.held_fen, party_fields(order)
     cancelled = OrderCancelled(by=by, reason=reason, note=note, refund_fen=refund_fen, **party_ids)
-    return (cancelled, *give_back(order))
+    return (cancelled, *refund_all_held(order))
 
 
-def confirm_unpaid(order: Order, _: OrderCommand, __: datetime) -> Judgement:
+def confirm_unpaid(order: Order, _: OrderCommand, __: datetime) -> HandlerResult:
     """Take the payment side's word that nothing is in flight: no need to wait for the grace."""
-    return (forfeit(order, "balance_not_paid"),)
+    return (forfeit_deposit(order, "balance_not_paid"),)

@@ -18,7 +18,7 @@ from models.policy import Policy
 from models.reasons import Alert
 
 
-def begin(event: Event, policy: Policy) -> Order:
+def begin_order(event: Event, policy: Policy) -> Order:
     """Make the order that `order.placed` describes."""
     fact = event.fact
     if not isinstance(fact, order_events.OrderPlaced) or event.order_id is None:
@@ -50,8 +50,8 @@ def evolve(order: Order, event: Event) -> Order:
     if event.sequence != order.sequence + 1 or event.order_id != order.order_id:
         message = f"{event.id} does not follow order:{order.order_id}/{order.sequence}"
         raise BrokenInvariant(message)
-    changes = _CHANGES[type(event.fact)](order, event, event.fact)
-    return order.after({"sequence": event.sequence, **changes})
+    changes = _EFFECTS[type(event.fact)](order, event, event.fact)
+    return order.with_changes({"sequence": event.sequence, **changes})
 
 
 def replay(events: Iterable[Event], policy_of: Callable[[str], Policy]) -> Order:
@@ -59,16 +59,16 @@ def replay(events: Iterable[Event], policy_of: Callable[[str], Policy]) -> Order
     first, *later_events = events
     fact = first.fact
     version = fact.policy_version if isinstance(fact, order_events.OrderPlaced) else ""
-    order = begin(first, policy_of(version))
+    order = begin_order(first, policy_of(version))
     for event in later_events:
         order = evolve(order, event)
     return order
 
 
-Changes = dict[str, Any]
+OrderChanges = dict[str, Any]
 
 
-FRESH: Changes = {
+RESET_ON_ENTRY: OrderChanges = {
     "reason": None,
     "reminded": None,
     "stoppers": (),
@@ -81,7 +81,7 @@ FRESH: Changes = {
 """What a state forgets of the one before: its reason, its reminders, its pause."""
 
 
-def enter(order: Order, event: Event, state: State, **overrides: object) -> Changes:
+def enter_state(order: Order, event: Event, state: State, **overrides: object) -> OrderChanges:
     """Enter a state: arm the deadline that the event tells, else the one that elapsed time gives.
 
     Events from before a state had a window tell none.
@@ -90,99 +90,113 @@ def enter(order: Order, event: Event, state: State, **overrides: object) -> Chan
     lapsed = (*order.lapsed, order.state) if by_time else ()
     due_at = getattr(event.fact, "due_at", None)
     if due_at is None and state in order.policy.windows:
-        due_at = calendar.elapsed(order.policy, state, event.at, order.expected_publish_at)
+        due_at = calendar.deadline_by_elapsed_time(
+            order.policy, state, event.at, order.expected_publish_at
+        )
     entry = {"state": state, "entered_at": event.at, "due_at": due_at, "lapsed": lapsed}
-    return FRESH | entry | {"counted": getattr(event.fact, "counted", "elapsed")} | overrides
+    return (
+        RESET_ON_ENTRY | entry | {"counted": getattr(event.fact, "counted", "elapsed")} | overrides
+    )
 
 
-def _script_submitted(order: Order, event: Event, _: object) -> Changes:
-    return enter(order, event, State.SCRIPT_REVIEW, scripts=order.scripts + 1)
+def _script_submitted(order: Order, event: Event, _: object) -> OrderChanges:
+    return enter_state(order, event, State.SCRIPT_REVIEW, scripts=order.scripts + 1)
 
 
-def _content_submitted(order: Order, event: Event, _: object) -> Changes:
-    return enter(order, event, State.CONTENT_REVIEW, contents=order.contents + 1)
+def _content_submitted(order: Order, event: Event, _: object) -> OrderChanges:
+    return enter_state(order, event, State.CONTENT_REVIEW, contents=order.contents + 1)
 
 
-def _script_approved(order: Order, event: Event, _: object) -> Changes:
+def _script_approved(order: Order, event: Event, _: object) -> OrderChanges:
     state = State.READY_TO_PUBLISH if order.is_live else State.PRODUCING
-    return enter(order, event, state, script_approved=True)
+    return enter_state(order, event, state, script_approved=True)
 
 
-def _content_approved(order: Order, event: Event, _: object) -> Changes:
-    return enter(order, event, State.READY_TO_PUBLISH)
+def _content_approved(order: Order, event: Event, _: object) -> OrderChanges:
+    return enter_state(order, event, State.READY_TO_PUBLISH)
 
 
-def _script_rejected(order: Order, event: Event, _: object) -> Changes:
+def _script_rejected(order: Order, event: Event, _: object) -> OrderChanges:
     rejected_count = order.scripts_rejected + 1
-    return enter(order, event, State.SCRIPT_REVISION, scripts_rejected=rejected_count)
+    return enter_state(order, event, State.SCRIPT_REVISION, scripts_rejected=rejected_count)
 
 
-def _content_rejected(order: Order, event: Event, _: object) -> Changes:
+def _content_rejected(order: Order, event: Event, _: object) -> OrderChanges:
     rejected_count = order.contents_rejected + 1
-    return enter(order, event, State.PRODUCING, contents_rejected=rejected_count)
+    return enter_state(order, event, State.PRODUCING, contents_rejected=rejected_count)
 
 
-def _published(order: Order, event: Event, _: object) -> Changes:
-    return enter(order, event, State.PUBLISHED)
+def _work_published(order: Order, event: Event, _: object) -> OrderChanges:
+    return enter_state(order, event, State.PUBLISHED)
 
 
-def _delivered(order: Order, event: Event, _: object) -> Changes:
-    return enter(order, event, State.ACCEPTED_DELIVERY)
+def _delivery_accepted(order: Order, event: Event, _: object) -> OrderChanges:
+    return enter_state(order, event, State.ACCEPTED_DELIVERY)
 
 
-def _disputed(order: Order, event: Event, fact: order_events.OrderInArbitration) -> Changes:
+def _order_in_arbitration(
+    order: Order, event: Event, fact: order_events.OrderInArbitration
+) -> OrderChanges:
     origin = {"came_from": fact.came_from, "entry_cost_bps": fact.cost_bps}
-    return enter(order, event, State.IN_ARBITRATION, reason=fact.reason, **origin)
+    return enter_state(order, event, State.IN_ARBITRATION, reason=fact.reason, **origin)
 
 
-def _resolved(order: Order, event: Event, fact: order_events.DisputeResolved) -> Changes:
+def _dispute_resolved(
+    order: Order, event: Event, fact: order_events.DisputeResolved
+) -> OrderChanges:
     # What else an operator decides is told by the event that follows.
     if fact.outcome != "extend":
         return {}
-    return enter(order, event, fact.came_from, due_at=fact.until)
+    return enter_state(order, event, fact.came_from, due_at=fact.until)
 
 
-def _completed(order: Order, event: Event, fact: order_events.OrderCompleted) -> Changes:
-    return enter(order, event, State.COMPLETED, reason=fact.reason, held=())
+def _order_completed(order: Order, event: Event, fact: order_events.OrderCompleted) -> OrderChanges:
+    return enter_state(order, event, State.COMPLETED, reason=fact.reason, held=())
 
 
-def _released(*_: object) -> Changes:
+def _forfeit_released(*_: object) -> OrderChanges:
     return {"forfeited": (), "released": True}
 
 
-def _rated(*_: object) -> Changes:
+def _order_rated(*_: object) -> OrderChanges:
     return {"rated": True}
 
 
-def _appointed(_: Order, __: Event, fact: order_events.ProviderAppointed) -> Changes:
+def _provider_appointed(_: Order, __: Event, fact: order_events.ProviderAppointed) -> OrderChanges:
     return {f"{fact.side}_provider": fact.provider_id}
 
 
-def _stopped(order: Order, event: Event, fact: order_events.ClockStopped) -> Changes:
+def _clock_stopped(order: Order, event: Event, fact: order_events.ClockStopped) -> OrderChanges:
     stoppers = tuple(sorted({*order.stoppers, fact.stopper}))
     until = fact.until if fact.stopper == "operator" else order.paused_until
-    changes: Changes = {"stoppers": stoppers, "left": fact.left, "due_at": None}
-    return changes | {"paused_until": until} | _heeded(event, fact)
+    changes: OrderChanges = {"stoppers": stoppers, "left": fact.left, "due_at": None}
+    return changes | {"paused_until": until} | _mark_standing_seen(event, fact)
 
 
-def _resumed(order: Order, event: Event, fact: order_events.ClockResumed) -> Changes:
+def _clock_resumed(order: Order, event: Event, fact: order_events.ClockResumed) -> OrderChanges:
     stoppers = tuple(stopper for stopper in order.stoppers if stopper != fact.stopper)
     until = None if fact.stopper == "operator" else order.paused_until
-    changes: Changes = {"stoppers": stoppers, "paused_until": until} | _heeded(event, fact)
+    changes: OrderChanges = {"stoppers": stoppers, "paused_until": until} | _mark_standing_seen(
+        event, fact
+    )
     if fact.due_at is None:
         return changes
-    return changes | {"left": None} | _due(order, event, fact.due_at)
+    return changes | {"left": None} | _move_deadline(order, event, fact.due_at)
 
 
-def _heeded(event: Event, fact: order_events.ClockStopped | order_events.ClockResumed) -> Changes:
+def _mark_standing_seen(
+    event: Event, fact: order_events.ClockStopped | order_events.ClockResumed
+) -> OrderChanges:
     return {"heeded_at": event.at} if fact.stopper == "ban" else {}
 
 
-def _extended(order: Order, event: Event, fact: order_events.DeadlineExtended) -> Changes:
-    return _due(order, event, fact.due_at)
+def _deadline_extended(
+    order: Order, event: Event, fact: order_events.DeadlineExtended
+) -> OrderChanges:
+    return _move_deadline(order, event, fact.due_at)
 
 
-def _due(order: Order, event: Event, due_at: Any) -> Changes:  # noqa: ANN401 - an instant
+def _move_deadline(order: Order, event: Event, due_at: Any) -> OrderChanges:  # noqa: ANN401 - an instant
     """Move a deadline: only reminders still ahead are sent, payment and answer move with it."""
     changes = {"due_at": due_at, "reminded": due_at - event.at}
     if order.state in (State.AWAITING_DEPOSIT, State.AWAITING_BALANCE):
@@ -190,68 +204,70 @@ def _due(order: Order, event: Event, due_at: Any) -> Changes:  # noqa: ANN401 - 
     return changes | {"answer_by": due_at} if order.state is State.OFFERED else changes
 
 
-def _alerted(_: Order, __: Event, fact: OperatorAlerted) -> Changes:
+def _operator_alerted(_: Order, __: Event, fact: OperatorAlerted) -> OrderChanges:
     overdue = fact.alert is Alert.ARBITRATION_OVERDUE
     return {"alerted_at": fact.due_at} if overdue else {}
 
 
-def _offered(order: Order, event: Event, _: object) -> Changes:
-    return enter(order, event, State.OFFERED, offered_at=event.at)
+def _order_offered(order: Order, event: Event, _: object) -> OrderChanges:
+    return enter_state(order, event, State.OFFERED, offered_at=event.at)
 
 
-def _accepted(order: Order, event: Event, fact: order_events.OrderAccepted) -> Changes:
+def _order_accepted(order: Order, event: Event, fact: order_events.OrderAccepted) -> OrderChanges:
     # An acceptance that leaves nothing to pay is followed by `order.funded` at once.
     pay_by = fact.due_at or event.at + order.policy.balance_window
     answer_by = order.answer_by if order.left is None else event.at + order.left
     payee = {"mcn_id": fact.mcn_id, "mcn_share_bps": fact.mcn_share_bps}
     terms = {"pay_by": pay_by, "answer_by": answer_by}
-    return enter(order, event, State.AWAITING_BALANCE, **terms, **payee)
+    return enter_state(order, event, State.AWAITING_BALANCE, **terms, **payee)
 
 
-def _overdue(order: Order, event: Event, _: object) -> Changes:
-    return enter(order, event, State.BALANCE_OVERDUE)
+def _order_balance_overdue(order: Order, event: Event, _: object) -> OrderChanges:
+    return enter_state(order, event, State.BALANCE_OVERDUE)
 
 
-def _forfeited(order: Order, event: Event, fact: order_events.OrderForfeited) -> Changes:
+def _order_forfeited(order: Order, event: Event, fact: order_events.OrderForfeited) -> OrderChanges:
     holdings = {"held": (), "forfeited": order.held}
-    return enter(order, event, State.FORFEITED, reason=fact.reason, **holdings)
+    return enter_state(order, event, State.FORFEITED, reason=fact.reason, **holdings)
 
 
-def _ended(state: State) -> Callable[[Order, Event, Any], Changes]:
-    return lambda order, event, fact: enter(order, event, state, reason=fact.reason)
+def _end_in_state(state: State) -> Callable[[Order, Event, Any], OrderChanges]:
+    return lambda order, event, fact: enter_state(order, event, state, reason=fact.reason)
 
 
-def _cancelled(order: Order, event: Event, fact: order_events.OrderCancelled) -> Changes:
+def _order_cancelled(order: Order, event: Event, fact: order_events.OrderCancelled) -> OrderChanges:
     # What a cancellation at a cost takes and gives back leaves escrow with this one event.
     holdings = () if fact.cost_fen else order.held
-    return enter(order, event, State.CANCELLED, reason=fact.reason, held=holdings)
+    return enter_state(order, event, State.CANCELLED, reason=fact.reason, held=holdings)
 
 
-def _reinstated(order: Order, event: Event, fact: order_events.OrderReinstated) -> Changes:
-    holdings: Changes = {"held": order.forfeited, "forfeited": ()}
+def _order_reinstated(
+    order: Order, event: Event, fact: order_events.OrderReinstated
+) -> OrderChanges:
+    holdings: OrderChanges = {"held": order.forfeited, "forfeited": ()}
     if fact.due_at is not None:
-        return enter(order, event, State.AWAITING_BALANCE, pay_by=fact.due_at, **holdings)
+        return enter_state(order, event, State.AWAITING_BALANCE, pay_by=fact.due_at, **holdings)
     # For a moment the balance is overdue again: the payment that proves it follows at once.
-    return enter(order, event, State.BALANCE_OVERDUE, **holdings)
+    return enter_state(order, event, State.BALANCE_OVERDUE, **holdings)
 
 
-def _funded(order: Order, event: Event, _: object) -> Changes:
-    return enter(order, event, State.IN_FULFILMENT)
+def _order_funded(order: Order, event: Event, _: object) -> OrderChanges:
+    return enter_state(order, event, State.IN_FULFILMENT)
 
 
-def _revised(order: Order, _: Event, fact: order_events.QuoteRevised) -> Changes:
+def _quote_revised(order: Order, _: Event, fact: order_events.QuoteRevised) -> OrderChanges:
     return {"amount_fen": fact.amount_fen, "revisions": order.revisions + 1}
 
 
-def _restored(_: Order, __: Event, fact: order_events.QuoteRestored) -> Changes:
+def _quote_restored(_: Order, __: Event, fact: order_events.QuoteRestored) -> OrderChanges:
     return {"amount_fen": fact.amount_fen}
 
 
-def _applied(order: Order, _: Event, fact: payment_events.PaymentApplied) -> Changes:
+def _payment_applied(order: Order, _: Event, fact: payment_events.PaymentApplied) -> OrderChanges:
     return {"held": (*order.held, Holding(fact.payment_id, fact.amount_fen))}
 
 
-def _refunding(order: Order, _: Event, fact: payment_events.RefundRequested) -> Changes:
+def _refund_requested(order: Order, _: Event, fact: payment_events.RefundRequested) -> OrderChanges:
     if fact.source != "escrow":
         return {}
     return {
@@ -259,53 +275,55 @@ def _refunding(order: Order, _: Event, fact: payment_events.RefundRequested) -> 
     }
 
 
-def _reminded(order: Order, event: Event, fact: CreatorReminded | ClientReminded) -> Changes:
+def _party_reminded(
+    order: Order, event: Event, fact: CreatorReminded | ClientReminded
+) -> OrderChanges:
     if fact.cause == "nudge":
         return {"nudges": order.nudges + 1, "nudged_at": event.at}
     return {"reminded": fact.lead}
 
 
-def _unchanged(*_: object) -> Changes:
+def _unchanged(*_: object) -> OrderChanges:
     return {}
 
 
-_CHANGES: dict[type, Callable[[Order, Event, Any], Changes]] = {
-    order_events.OrderOffered: _offered,
-    order_events.OrderAccepted: _accepted,
-    order_events.OrderDeclined: _ended(State.DECLINED),
-    order_events.OrderExpired: _ended(State.EXPIRED),
-    order_events.OrderCancelled: _cancelled,
-    order_events.OrderBalanceOverdue: _overdue,
-    order_events.OrderForfeited: _forfeited,
-    order_events.OrderReinstated: _reinstated,
-    order_events.OrderFunded: _funded,
-    order_events.QuoteRevised: _revised,
-    order_events.QuoteRestored: _restored,
-    payment_events.PaymentApplied: _applied,
+_EFFECTS: dict[type, Callable[[Order, Event, Any], OrderChanges]] = {
+    order_events.OrderOffered: _order_offered,
+    order_events.OrderAccepted: _order_accepted,
+    order_events.OrderDeclined: _end_in_state(State.DECLINED),
+    order_events.OrderExpired: _end_in_state(State.EXPIRED),
+    order_events.OrderCancelled: _order_cancelled,
+    order_events.OrderBalanceOverdue: _order_balance_overdue,
+    order_events.OrderForfeited: _order_forfeited,
+    order_events.OrderReinstated: _order_reinstated,
+    order_events.OrderFunded: _order_funded,
+    order_events.QuoteRevised: _quote_revised,
+    order_events.QuoteRestored: _quote_restored,
+    payment_events.PaymentApplied: _payment_applied,
     payment_events.PaymentUnapplied: _unchanged,
-    payment_events.RefundRequested: _refunding,
+    payment_events.RefundRequested: _refund_requested,
     payment_events.RefundConfirmed: _unchanged,
     payment_events.PayoutRequested: _unchanged,
     payment_events.PayoutConfirmed: _unchanged,
-    CreatorReminded: _reminded,
-    ClientReminded: _reminded,
+    CreatorReminded: _party_reminded,
+    ClientReminded: _party_reminded,
     order_events.ScriptSubmitted: _script_submitted,
     order_events.ContentSubmitted: _content_submitted,
     order_events.ScriptApproved: _script_approved,
     order_events.ContentApproved: _content_approved,
     order_events.ScriptRejected: _script_rejected,
     order_events.ContentRejected: _content_rejected,
-    order_events.WorkPublished: _published,
-    order_events.DeliveryAccepted: _delivered,
-    order_events.OrderInArbitration: _disputed,
-    order_events.DisputeResolved: _resolved,
-    order_events.OrderRated: _rated,
-    order_events.ProviderAppointed: _appointed,
-    order_events.ClockStopped: _stopped,
-    order_events.ClockResumed: _resumed,
-    order_events.DeadlineExtended: _extended,
-    order_events.OrderCompleted: _completed,
-    order_events.ForfeitReleased: _released,
-    OperatorAlerted: _alerted,
+    order_events.WorkPublished: _work_published,
+    order_events.DeliveryAccepted: _delivery_accepted,
+    order_events.OrderInArbitration: _order_in_arbitration,
+    order_events.DisputeResolved: _dispute_resolved,
+    order_events.OrderRated: _order_rated,
+    order_events.ProviderAppointed: _provider_appointed,
+    order_events.ClockStopped: _clock_stopped,
+    order_events.ClockResumed: _clock_resumed,
+    order_events.DeadlineExtended: _deadline_extended,
+    order_events.OrderCompleted: _order_completed,
+    order_events.ForfeitReleased: _forfeit_released,
+    OperatorAlerted: _operator_alerted,
     OperatorActed: _unchanged,
 }

@@ -27,53 +27,53 @@ from models.events.orders import (
     WorkPublished,
 )
 from models.lifecycle import State
-from models.orders.decision import Judgement, parties, said_by, wait
+from models.orders.decision import HandlerResult, deadline_fields, party_fields, sender_of
 from models.orders.order import Order
-from models.reasons import Reason
+from models.reasons import RejectionReason
 
 SILENCE = "silence"
 """Who approves when nobody says anything in time."""
 
 
-def submit_script(order: Order, command: SubmitScript, at: datetime) -> Judgement:
+def submit_script(order: Order, command: SubmitScript, at: datetime) -> HandlerResult:
     """Let the creator's side hand in a script, where one is wanted."""
     if not order.needs_script:
-        return Reason.WRONG_STATE
-    terms = wait(order, State.SCRIPT_REVIEW, at) | parties(order)
-    version, by = order.scripts + 1, said_by(command)
+        return RejectionReason.WRONG_STATE
+    terms = deadline_fields(order, State.SCRIPT_REVIEW, at) | party_fields(order)
+    version, by = order.scripts + 1, sender_of(command)
     submission: dict[str, Any] = {"links": command.links, "note": command.note}
     return (ScriptSubmitted(by=by, version=version, **submission, **terms),)
 
 
-def submit_content(order: Order, command: SubmitContent, at: datetime) -> Judgement:
+def submit_content(order: Order, command: SubmitContent, at: datetime) -> HandlerResult:
     """Let the creator's side hand in the work; where a script is wanted, not before that."""
     if order.state is State.IN_FULFILMENT and order.needs_script:
-        return Reason.WRONG_STATE
-    terms = wait(order, State.CONTENT_REVIEW, at) | parties(order)
-    version, by = order.contents + 1, said_by(command)
+        return RejectionReason.WRONG_STATE
+    terms = deadline_fields(order, State.CONTENT_REVIEW, at) | party_fields(order)
+    version, by = order.contents + 1, sender_of(command)
     submission: dict[str, Any] = {"links": command.links, "note": command.note}
     return (ContentSubmitted(by=by, version=version, **submission, **terms),)
 
 
-def approve_script(order: Order, command: OrderCommand, at: datetime) -> Judgement:
+def approve_script(order: Order, command: OrderCommand, at: datetime) -> HandlerResult:
     """Let the client's side agree to the script."""
-    return (script_approved(order, said_by(command), at),)
+    return (script_approved(order, sender_of(command), at),)
 
 
 def script_approved(order: Order, by: str, at: datetime) -> Fact:
     """Agree to the script; a broadcast has nothing else to review."""
     next_state = State.READY_TO_PUBLISH if order.is_live else State.PRODUCING
-    terms = wait(order, next_state, at) | parties(order)
+    terms = deadline_fields(order, next_state, at) | party_fields(order)
     return ScriptApproved(by=by, version=order.scripts, **terms)
 
 
-def reject_script(order: Order, command: RejectScript, at: datetime) -> Judgement:
+def reject_script(order: Order, command: RejectScript, at: datetime) -> HandlerResult:
     """Let the client's side want another script, so many times."""
     rejections_left = order.policy.script_rejections - order.scripts_rejected
     if rejections_left <= 0:
-        return Reason.NO_REJECTIONS_LEFT
-    terms = wait(order, State.SCRIPT_REVISION, at) | parties(order)
-    rejection: dict[str, Any] = {"by": said_by(command), "comment": command.comment}
+        return RejectionReason.NO_REJECTIONS_LEFT
+    terms = deadline_fields(order, State.SCRIPT_REVISION, at) | party_fields(order)
+    rejection: dict[str, Any] = {"by": sender_of(command), "comment": command.comment}
     return (
         ScriptRejected(
             version=order.scripts, rejections_left=rejections_left - 1, **rejection, **terms
@@ -81,24 +81,24 @@ def reject_script(order: Order, command: RejectScript, at: datetime) -> Judgemen
     )
 
 
-def approve_content(order: Order, command: OrderCommand, at: datetime) -> Judgement:
+def approve_content(order: Order, command: OrderCommand, at: datetime) -> HandlerResult:
     """Let the client's side agree to the work."""
-    return (content_approved(order, said_by(command), at),)
+    return (content_approved(order, sender_of(command), at),)
 
 
 def content_approved(order: Order, by: str, at: datetime) -> Fact:
     """Agree to the work: it may be published."""
-    terms = wait(order, State.READY_TO_PUBLISH, at) | parties(order)
+    terms = deadline_fields(order, State.READY_TO_PUBLISH, at) | party_fields(order)
     return ContentApproved(by=by, version=order.contents, **terms)
 
 
-def reject_content(order: Order, command: RejectContent, at: datetime) -> Judgement:
+def reject_content(order: Order, command: RejectContent, at: datetime) -> HandlerResult:
     """Let the client's side want the work done again, so many times."""
     rejections_left = order.policy.content_rejections - order.contents_rejected
     if rejections_left <= 0:
-        return Reason.NO_REJECTIONS_LEFT
-    terms = wait(order, State.PRODUCING, at) | parties(order)
-    rejection: dict[str, Any] = {"by": said_by(command), "comment": command.comment}
+        return RejectionReason.NO_REJECTIONS_LEFT
+    terms = deadline_fields(order, State.PRODUCING, at) | party_fields(order)
+    rejection: dict[str, Any] = {"by": sender_of(command), "comment": command.comment}
     return (
         ContentRejected(
             version=order.contents, rejections_left=rejections_left - 1, **rejection, **terms
@@ -106,27 +106,27 @@ def reject_content(order: Order, command: RejectContent, at: datetime) -> Judgem
     )
 
 
-def publish_work(order: Order, command: PublishWork, at: datetime) -> Judgement:
+def publish_work(order: Order, command: PublishWork, at: datetime) -> HandlerResult:
     """Let the creator's side say where the work is; when it came out is for the record only."""
-    terms = wait(order, State.PUBLISHED, at) | parties(order)
+    terms = deadline_fields(order, State.PUBLISHED, at) | party_fields(order)
     publication: dict[str, Any] = {"url": command.url, "published_at": command.published_at}
-    return (WorkPublished(by=said_by(command), **publication, **terms),)
+    return (WorkPublished(by=sender_of(command), **publication, **terms),)
 
 
-def confirm_delivery(order: Order, command: OrderCommand, at: datetime) -> Judgement:
+def confirm_delivery(order: Order, command: OrderCommand, at: datetime) -> HandlerResult:
     """Let the client's side accept what was published."""
-    return (delivery_accepted(order, said_by(command), at),)
+    return (delivery_accepted(order, sender_of(command), at),)
 
 
 def delivery_accepted(order: Order, by: str, at: datetime) -> Fact:
     """Accept what was published: it is settled soon."""
-    terms = wait(order, State.ACCEPTED_DELIVERY, at) | parties(order)
+    terms = deadline_fields(order, State.ACCEPTED_DELIVERY, at) | party_fields(order)
     return DeliveryAccepted(by=by, **terms)
 
 
-def rate_order(order: Order, command: RateOrder, _: datetime) -> Judgement:
+def rate_order(order: Order, command: RateOrder, _: datetime) -> HandlerResult:
     """Let the client rate a completed order, once."""
     if order.rated:
-        return Reason.WRONG_STATE
+        return RejectionReason.WRONG_STATE
     rating: dict[str, Any] = {"rating": command.rating, "comment": command.comment}
-    return (OrderRated(by=said_by(command), **rating, **parties(order)),)
+    return (OrderRated(by=sender_of(command), **rating, **party_fields(order)),)

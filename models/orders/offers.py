@@ -17,27 +17,33 @@ from models.events.orders import (
     QuoteRevised,
 )
 from models.lifecycle import State
-from models.orders.decision import Judgement, give_back, parties, said_by, wait
+from models.orders.decision import (
+    HandlerResult,
+    deadline_fields,
+    party_fields,
+    refund_all_held,
+    sender_of,
+)
 from models.orders.order import Order
-from models.orders.payments import fund
+from models.orders.payments import fund_order
 from models.policy import Policy
-from models.reasons import Reason
+from models.reasons import RejectionReason
 
-FURTHEST_PUBLICATION = timedelta(days=366)
+MAX_PUBLICATION_LEAD = timedelta(days=366)
 """How far ahead a publication may be planned: a year, leap years included."""
 
 
-def fault(command: PlaceOrder, policy: Policy, at: datetime) -> str | None:
+def find_terms_error(command: PlaceOrder, policy: Policy, at: datetime) -> str | None:
     """Say what makes an order impossible whoever asks: such a command is malformed."""
     if money.total(command.amount_fen, policy.service_fee_bps) > money.MAX_FEN:
         return "amount_fen: with the service fee it is more than an order can be worth"
     publish_at = command.expected_publish_at
-    if publish_at is not None and not at <= publish_at <= at + FURTHEST_PUBLICATION:
+    if publish_at is not None and not at <= publish_at <= at + MAX_PUBLICATION_LEAD:
         return "expected_publish_at: an instant within a year from now is wanted"
     return None
 
 
-def place(command: PlaceOrder, policy: Policy, at: datetime) -> OrderPlaced:
+def freeze_terms(command: PlaceOrder, policy: Policy, at: datetime) -> OrderPlaced:
     """Freeze the terms of an order under the policy in force."""
     total_fen = money.total(command.amount_fen, policy.service_fee_bps)
     deposit_fen = money.deposit(total_fen, policy.deposit_bps) if command.prepay_deposit else 0
@@ -60,102 +66,105 @@ def place(command: PlaceOrder, policy: Policy, at: datetime) -> OrderPlaced:
     )
 
 
-def accept_order(order: Order, command: AcceptOrder, at: datetime) -> Judgement:
+def accept_order(order: Order, command: AcceptOrder, at: datetime) -> HandlerResult:
     """Let the creator take the task, and move the quote in the same breath if one is given."""
     amount_fen = command.revised_amount_fen or order.original_amount_fen
     revision: tuple[Fact, ...] = ()
     if amount_fen != order.original_amount_fen:
-        refusal = _may_not_move(order, amount_fen)
+        refusal = _revision_refusal(order, amount_fen)
         if refusal is not None:
             return refusal
-        revision = (_revised(order, amount_fen),)
+        revision = (_quote_revised(order, amount_fen),)
     total_fen = money.total(amount_fen, order.policy.service_fee_bps)
     due_fen = total_fen - order.held_fen
-    terms = wait(order, State.AWAITING_BALANCE, at) if due_fen else {"due_at": None}
+    terms = deadline_fields(order, State.AWAITING_BALANCE, at) if due_fen else {"due_at": None}
     acceptance = OrderAccepted(
-        by=said_by(command),
+        by=sender_of(command),
         amount_fen=amount_fen,
         total_fen=total_fen,
         balance_due_fen=due_fen,
         **terms,
-        **parties(order),
+        **party_fields(order),
     )
-    funded = () if due_fen else (fund(order, order.held_fen, at),)
+    funded = () if due_fen else (fund_order(order, order.held_fen, at),)
     return (*revision, acceptance, *funded)
 
 
-def _may_not_move(order: Order, amount_fen: int) -> Reason | None:
+def _revision_refusal(order: Order, amount_fen: int) -> RejectionReason | None:
     """Say why the creator may not move the quote to `amount_fen`, if so.
 
     The swing is measured from the original, never from a revision: otherwise two modest steps
     would add up to one that the client was told could not happen.
     """
     if not order.prepay_deposit:
-        return Reason.QUOTE_FIXED
+        return RejectionReason.QUOTE_FIXED
     if order.held_fen >= order.total_fen:
-        return Reason.ALREADY_PAID
+        return RejectionReason.ALREADY_PAID
     if order.revisions >= order.policy.quote_revisions:
-        return Reason.ALREADY_REVISED
+        return RejectionReason.ALREADY_REVISED
     total_fen = money.total(amount_fen, order.policy.service_fee_bps)
     swing_percent = order.policy.quote_swing_percent
     fits = money.within_swing(amount_fen, order.original_amount_fen, swing_percent)
     # Rounding on tiny totals could otherwise leave nothing, or less, to pay.
     if not fits or not order.deposit_fen < total_fen <= money.MAX_FEN:
-        return Reason.OUT_OF_RANGE
+        return RejectionReason.OUT_OF_RANGE
     return None
 
 
-def _revised(order: Order, amount_fen: int) -> QuoteRevised:
+def _quote_revised(order: Order, amount_fen: int) -> QuoteRevised:
     total_fen = money.total(amount_fen, order.policy.service_fee_bps)
     due_fen = total_fen - order.held_fen
     return QuoteRevised(
-        amount_fen=amount_fen, total_fen=total_fen, balance_due_fen=due_fen, **parties(order)
+        amount_fen=amount_fen, total_fen=total_fen, balance_due_fen=due_fen, **party_fields(order)
     )
 
 
-def revise_quote(order: Order, command: ReviseQuote, at: datetime) -> Judgement:
+def revise_quote(order: Order, command: ReviseQuote, at: datetime) -> HandlerResult:
     """Let the creator move the price once, within a day of the offer and a swing of the original.
 
     Asking for the original is not a revision: before one it changes nothing.
     """
     if at > order.accept_by:
-        return Reason.LATE
+        return RejectionReason.LATE
     if "ban" in order.stoppers:
-        return Reason.CREATOR_BANNED
+        return RejectionReason.CREATOR_BANNED
     if command.amount_fen == order.original_amount_fen:
-        return Reason.ALREADY_REVISED if order.revisions else ()
-    refusal = _may_not_move(order, command.amount_fen)
-    return refusal or (_revised(order, command.amount_fen),)
+        return RejectionReason.ALREADY_REVISED if order.revisions else ()
+    refusal = _revision_refusal(order, command.amount_fen)
+    return refusal or (_quote_revised(order, command.amount_fen),)
 
 
-def restore_quote(order: Order, _: OrderCommand, __: datetime) -> Judgement:
+def restore_quote(order: Order, _: OrderCommand, __: datetime) -> HandlerResult:
     """Let the client go back to the original quote, as if it had never moved."""
     if order.amount_fen == order.original_amount_fen:
-        return Reason.NOTHING_TO_RESTORE
+        return RejectionReason.NOTHING_TO_RESTORE
     total_fen = money.total(order.original_amount_fen, order.policy.service_fee_bps)
     due_fen = total_fen - order.held_fen
     amount_fen = order.original_amount_fen
     return (
         QuoteRestored(
-            amount_fen=amount_fen, total_fen=total_fen, balance_due_fen=due_fen, **parties(order)
+            amount_fen=amount_fen,
+            total_fen=total_fen,
+            balance_due_fen=due_fen,
+            **party_fields(order),
         ),
     )
 
 
-def decline_order(order: Order, command: DeclineOrder, _: datetime) -> Judgement:
+def decline_order(order: Order, command: DeclineOrder, _: datetime) -> HandlerResult:
     """Let the creator refuse; the client gets everything back."""
-    by, reason, note = said_by(command), "creator_declined", command.reason
-    declined = OrderDeclined(by=by, reason=reason, note=note, **parties(order))
-    return (declined, *give_back(order))
+    by, reason, note = sender_of(command), "creator_declined", command.reason
+    declined = OrderDeclined(by=by, reason=reason, note=note, **party_fields(order))
+    return (declined, *refund_all_held(order))
 
 
-def nudge_creator(order: Order, _: OrderCommand, at: datetime) -> Judgement:
+def nudge_creator(order: Order, _: OrderCommand, at: datetime) -> HandlerResult:
     """Let the client remind a silent creator, not too often and not too many times."""
     policy = order.policy
     if order.nudged_at is not None and at - order.nudged_at < policy.nudge_interval:
-        return Reason.NUDGE_TOO_SOON
+        return RejectionReason.NUDGE_TOO_SOON
     if order.nudges >= policy.nudge_limit:
-        return Reason.NUDGE_LIMIT
+        return RejectionReason.NUDGE_LIMIT
     due_at = order.due_at or at
     creator_id = order.creator_id
     return (CreatorReminded(recipient_id=creator_id, cause="nudge", due_at=due_at, lead=None),)

@@ -24,39 +24,39 @@ from models.events.orders import (
     OrderReinstated,
     ProviderAppointed,
 )
-from models.events.parties import Glimpse, OperatorActed
-from models.lifecycle import ROLES, Role, Stopper
+from models.events.parties import OperatorActed, OrderSnapshot
+from models.lifecycle import ROLES_BY_COMMAND, PausedBy, Role
 from models.orders import endings
-from models.orders.decision import Judgement, parties, said_by
+from models.orders.decision import HandlerResult, party_fields, sender_of
 from models.orders.order import Order
-from models.reasons import Reason
+from models.reasons import RejectionReason
 
 
-def extend_deadline(order: Order, command: ExtendDeadline, at: datetime) -> Judgement:
+def extend_deadline(order: Order, command: ExtendDeadline, at: datetime) -> HandlerResult:
     """Let an operator give more time, up to a limit beyond the present deadline."""
     if order.stoppers:
-        return Reason.CLOCK_STOPPED
+        return RejectionReason.CLOCK_STOPPED
     due_at = order.due_at or at
     if not max(at, due_at) < command.until <= due_at + order.policy.longest_extension:
-        return Reason.UNTIL_OUT_OF_RANGE
-    return (DeadlineExtended(old_due_at=order.due_at, due_at=command.until, **parties(order)),)
+        return RejectionReason.UNTIL_OUT_OF_RANGE
+    return (DeadlineExtended(old_due_at=order.due_at, due_at=command.until, **party_fields(order)),)
 
 
-def pause_clock(order: Order, _: OrderCommand, at: datetime) -> Judgement:
+def pause_clock(order: Order, _: OrderCommand, at: datetime) -> HandlerResult:
     """Let an operator stop the clock, for so long at most; the time that is left is kept."""
     if "operator" in order.stoppers:
-        return Reason.CLOCK_STOPPED
-    return (stop(order, "operator", at, at + order.policy.longest_pause),)
+        return RejectionReason.CLOCK_STOPPED
+    return (stop_clock(order, "operator", at, at + order.policy.longest_pause),)
 
 
-def resume_clock(order: Order, _: OrderCommand, at: datetime) -> Judgement:
+def resume_clock(order: Order, _: OrderCommand, at: datetime) -> HandlerResult:
     """Let an operator's pause end; whoever else stops the clock still does."""
     if "operator" not in order.stoppers:
-        return Reason.CLOCK_RUNNING
-    return (resume(order, "operator", at),)
+        return RejectionReason.CLOCK_RUNNING
+    return (restart_clock(order, "operator", at),)
 
 
-def stop(order: Order, stopper: Stopper, at: datetime, until: datetime | None) -> Fact:
+def stop_clock(order: Order, stopper: PausedBy, at: datetime, until: datetime | None) -> Fact:
     """Stop an order's clock, or add somebody who does."""
     time_left = order.left if order.left is not None else (order.due_at or at) - at
     details: dict[str, Any] = {
@@ -65,107 +65,107 @@ def stop(order: Order, stopper: Stopper, at: datetime, until: datetime | None) -
         "old_due_at": order.due_at,
         "until": until,
     }
-    return ClockStopped(**details, **parties(order))
+    return ClockStopped(**details, **party_fields(order))
 
 
-def resume(order: Order, stopper: Stopper, at: datetime) -> Fact:
+def restart_clock(order: Order, stopper: PausedBy, at: datetime) -> Fact:
     """Take one stopper away; if it was the last, the time that was left begins to run."""
     time_left = order.left if order.left is not None else timedelta(0)
     due_at = None if set(order.stoppers) - {stopper} else at + time_left
-    return ClockResumed(stopper=stopper, left=time_left, due_at=due_at, **parties(order))
+    return ClockResumed(stopper=stopper, left=time_left, due_at=due_at, **party_fields(order))
 
 
-def reinstate_order(order: Order, command: ReinstateOrder, at: datetime) -> Judgement:
+def reinstate_order(order: Order, command: ReinstateOrder, at: datetime) -> HandlerResult:
     """Let an operator undo a forfeiture by timeout, while its deposit still waits."""
     if order.reason != "balance_not_paid":
-        return Reason.WRONG_STATE
+        return RejectionReason.WRONG_STATE
     if order.released:
-        return Reason.ALREADY_RELEASED
+        return RejectionReason.ALREADY_RELEASED
     if not at < command.until <= at + order.policy.longest_extension:
-        return Reason.UNTIL_OUT_OF_RANGE
+        return RejectionReason.UNTIL_OUT_OF_RANGE
     forfeited_fen = sum(holding.amount_fen for holding in order.forfeited)
-    return (OrderReinstated(amount_fen=forfeited_fen, due_at=command.until, **parties(order)),)
+    return (OrderReinstated(amount_fen=forfeited_fen, due_at=command.until, **party_fields(order)),)
 
 
-def release_forfeit(order: Order, command: ReleaseForfeit, at: datetime) -> Judgement:
+def release_forfeit(order: Order, command: ReleaseForfeit, at: datetime) -> HandlerResult:
     """Let an operator say who gets a forfeited deposit, once, when nobody can prove a payment."""
     if order.released:
-        return Reason.ALREADY_RELEASED
+        return RejectionReason.ALREADY_RELEASED
     noticed_by = order.entered_at + order.policy.late_notice_window
     if order.reason == "balance_not_paid" and at <= noticed_by:
-        return Reason.TOO_SOON
+        return RejectionReason.TOO_SOON
     shares_fen: Counter[str] = Counter()
     for part in command.parts:
         shares_fen[part.to] += part.amount_fen
     if shares_fen.total() != sum(holding.amount_fen for holding in order.forfeited):
-        return Reason.PARTS_MISMATCH
-    agency_fen, creator_fen = endings.split(order, shares_fen["creator"])
+        return RejectionReason.PARTS_MISMATCH
+    agency_fen, creator_fen = endings.split_with_agency(order, shares_fen["creator"])
     released = ForfeitReleased(
-        by=said_by(command),
+        by=sender_of(command),
         note=command.reason,
         platform_fen=shares_fen["platform"],
         creator_fen=creator_fen,
         mcn_id=order.mcn_id,
         mcn_fen=agency_fen,
         client_fen=shares_fen["client"],
-        **parties(order),
+        **party_fields(order),
     )
-    refunds = endings.refunds(order, order.forfeited, shares_fen["client"], "forfeit")
-    return (released, *refunds, *endings.owed(order, agency_fen, creator_fen))
+    refunds = endings.request_refunds(order, order.forfeited, shares_fen["client"], "forfeit")
+    return (released, *refunds, *endings.request_payouts(order, agency_fen, creator_fen))
 
 
-def appoint_provider(order: Order, command: AppointProvider, _: datetime) -> Judgement:
+def appoint_provider(order: Order, command: AppointProvider, _: datetime) -> HandlerResult:
     """Let a side name, change or dismiss who acts for it; nobody serves both sides."""
     for_client = command.by.role == Role.CLIENT.value
     other_provider_id = order.creator_provider if for_client else order.client_provider
     if command.provider_id is not None and command.provider_id == other_provider_id:
-        return Reason.CONFLICT_OF_INTEREST
+        return RejectionReason.CONFLICT_OF_INTEREST
     return (
         ProviderAppointed(
-            by=said_by(command),
+            by=sender_of(command),
             side="client" if for_client else "creator",
             provider_id=command.provider_id,
-            **parties(order),
+            **party_fields(order),
         ),
     )
 
 
-def lent(command: OperatorAct, order: Order) -> OrderCommand:
+def on_behalf_of(command: OperatorAct, order: Order) -> OrderCommand:
     """Return the command as the side that the operator stands in for would have asked it.
 
     Where both sides may ask the same, the operator stands in for the client.
     """
     order_command: OrderCommand = command.command
-    client = Role.CLIENT in ROLES[order_command.kind]
+    client = Role.CLIENT in ROLES_BY_COMMAND[order_command.kind]
     side = (Role.CLIENT, order.client_id) if client else (Role.CREATOR, order.creator_id)
     by = Party.model_validate({"role": side[0].value, "id": side[1]})
     return order_command.model_copy(update={"id": command.id, "by": by})
 
 
-def signed(
-    judgement: Judgement, command: OrderCommand | OperatorAct, creator: Creator | None
-) -> Judgement:
+def attribute_facts(
+    judgement: HandlerResult, command: OrderCommand | OperatorAct, creator: Creator | None
+) -> HandlerResult:
     """Name who really asked, and freeze to whom an acceptance owes what."""
     if not isinstance(judgement, tuple):
         return judgement
     if isinstance(command, OperatorAct):
-        judgement = tuple(_named(fact, said_by(command)) for fact in judgement)
-    return tuple(_owing(fact, creator) for fact in judgement)
+        judgement = tuple(_attributed_to(fact, sender_of(command)) for fact in judgement)
+    return tuple(_with_payee_terms(fact, creator) for fact in judgement)
 
 
-def _named(fact: Fact, by: str) -> Fact:
+def _attributed_to(fact: Fact, by: str) -> Fact:
     body: Any = fact
     has_by = any(field.name == "by" for field in fields(body))
     return replace(body, by=by) if has_by else fact
 
 
-def _owing(fact: Fact, creator: Creator | None) -> Fact:
+def _with_payee_terms(fact: Fact, creator: Creator | None) -> Fact:
     if not isinstance(fact, OrderAccepted) or creator is None:
         return fact
     return replace(fact, mcn_id=creator.agency, mcn_share_bps=creator.mcn_share_bps)
 
 
-def trail(
+def make_audit_entry(
     command: OrderCommand | OperatorAct, before: Order, after: Order
 ) -> tuple[OperatorActed, ...]:
     """Tell who used an operator's power, why, and how things stood before and after."""
@@ -173,13 +173,13 @@ def trail(
     if command.by.role != Role.OPERATOR.value or reason is None:
         return ()
     command_kind = command.command.kind if isinstance(command, OperatorAct) else command.kind
-    snapshots = {"before": glimpse(before), "after": glimpse(after)}
-    return (OperatorActed(by=said_by(command), note=reason, act=command_kind, **snapshots),)
+    snapshots = {"before": take_snapshot(before), "after": take_snapshot(after)}
+    return (OperatorActed(by=sender_of(command), note=reason, act=command_kind, **snapshots),)
 
 
-def glimpse(order: Order) -> Glimpse:
+def take_snapshot(order: Order) -> OrderSnapshot:
     """Say how an order stands, as far as an operator may change it."""
-    return Glimpse(
+    return OrderSnapshot(
         status=order.state.value,
         reason=order.reason,
         due_at=order.due_at,

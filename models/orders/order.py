@@ -8,24 +8,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Annotated, Any
 
 from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationInfo
 
 from models import money
-from models.calendar import Counted
-from models.lifecycle import FINAL, State, Stopper
+from models.calendar import CountingMethod
+from models.lifecycle import FINAL_STATES, PausedBy, PublicStatus, State
 from models.policy import Policy
 
 
-def _policy_of(version: Policy | str, info: ValidationInfo) -> Policy:
+def _resolve_policy(version: Policy | str, info: ValidationInfo) -> Policy:
     return version if isinstance(version, Policy) else (info.context or {})[version]
 
 
 # Stored as its version; read with the policies by version as validation context.
-Frozen = Annotated[
-    Policy, PlainSerializer(lambda policy: policy.version), PlainValidator(_policy_of)
+StoredPolicy = Annotated[
+    Policy, PlainSerializer(lambda policy: policy.version), PlainValidator(_resolve_policy)
 ]
 
 
@@ -54,7 +53,7 @@ class Order:
     order_id: str
     client_id: str
     creator_id: str
-    policy: Frozen
+    policy: StoredPolicy
     task_type: str
     prepay_deposit: bool
     original_amount_fen: int
@@ -78,8 +77,8 @@ class Order:
     lapsed: tuple[State, ...] = ()
     needs_script: bool = True
     answer_by: datetime | None = None
-    counted: Counted = "elapsed"
-    stoppers: tuple[Stopper, ...] = ()
+    counted: CountingMethod = "elapsed"
+    stoppers: tuple[PausedBy, ...] = ()
     left: timedelta | None = None
     paused_until: datetime | None = None
     mcn_id: str | None = None
@@ -98,7 +97,7 @@ class Order:
     released: bool = False
     rated: bool = False
 
-    def after(self, changes: dict[str, Any]) -> Order:
+    def with_changes(self, changes: dict[str, Any]) -> Order:
         """Return the order with some fields changed, at once where `replace` goes one by one."""
         copy = object.__new__(Order)
         copy.__dict__.update(self.__dict__)
@@ -158,9 +157,9 @@ class Order:
     @property
     def is_final(self) -> bool:
         """Tell whether the order has ended."""
-        return self.state in FINAL
+        return self.state in FINAL_STATES
 
-    def rests(self, at: datetime) -> bool:
+    def is_archivable(self, at: datetime) -> bool:
         """Tell whether nothing more is to be expected of it, unless somebody names it.
 
         A forfeited deposit that nobody got yet is still waited for a while: by notices of a
@@ -169,7 +168,7 @@ class Order:
         notices_until = self.entered_at + self.policy.late_notice_window
         return self.is_final and not (self.forfeited and at <= notices_until)
 
-    def learns_at(self, at: datetime) -> bool:
+    def is_news_at(self, at: datetime) -> bool:
         """Tell whether a change in its creator's standing at some instant is news to the order.
 
         What came before its present state, or before the last change that it took note of, is not.
@@ -177,12 +176,12 @@ class Order:
         already_heeded = self.heeded_at is not None and self.heeded_at >= at
         return self.entered_at <= at and not already_heeded
 
-    def leads_left(self) -> tuple[timedelta, ...]:
+    def remaining_reminder_leads(self) -> tuple[timedelta, ...]:
         """Return the leads of this state's reminders not yet sent, longest first."""
         if self.due_at is None:
             return ()
         time_left = self.reminded or self.due_at - self.entered_at
-        return tuple(lead for lead in self.policy.leads(self.state) if lead < time_left)
+        return tuple(lead for lead in self.policy.reminder_leads(self.state) if lead < time_left)
 
     @property
     def alert_at(self) -> datetime | None:
@@ -198,28 +197,18 @@ class Order:
             return self.paused_until
         if self.state is State.IN_ARBITRATION:
             return self.alert_at
-        leads = self.leads_left()
+        leads = self.remaining_reminder_leads()
         return self.due_at - leads[0] if leads else self.lapses_at
 
 
-ORDERS: TypeAdapter[Order] = TypeAdapter(Order)
+ORDER_ADAPTER: TypeAdapter[Order] = TypeAdapter(Order)
 """Writes an order as JSON and reads it again, policies by version as context."""
-
-
-class PublicStatus(StrEnum):
-    """What a task list says of an order. The names are a storage format."""
-
-    PENDING_PAYMENT = "pending_payment"
-    PENDING_ACCEPTANCE = "pending_acceptance"
-    IN_PROGRESS = "in_progress"
-    PENDING_REVIEW = "pending_review"
-    FINISHED = "finished"
-    CANCELLED = "cancelled"
 
 
 P, S = PublicStatus, State
 
-COVERED = {
+
+STATES_BY_STATUS = {
     P.PENDING_PAYMENT: frozenset({S.AWAITING_DEPOSIT, S.AWAITING_BALANCE, S.BALANCE_OVERDUE}),
     P.PENDING_ACCEPTANCE: frozenset({S.OFFERED}),
     P.IN_PROGRESS: frozenset(
@@ -235,7 +224,8 @@ COVERED = {
 }
 """The states that each status stands for."""
 
-OPEN = (P.PENDING_PAYMENT, P.PENDING_ACCEPTANCE, P.IN_PROGRESS)
+
+OPEN_STATUSES = (P.PENDING_PAYMENT, P.PENDING_ACCEPTANCE, P.IN_PROGRESS)
 """The statuses of orders that have not ended."""
 
 
@@ -243,12 +233,14 @@ def public_status(state: State, *, rated: bool) -> PublicStatus:
     """Say what people are shown of an order in a state; only a completed one can be rated."""
     if state is State.COMPLETED:
         return PublicStatus.FINISHED if rated else PublicStatus.PENDING_REVIEW
-    return _BY_STATE[state]
+    return _STATUS_BY_STATE[state]
 
 
-def statuses_of(state: State) -> tuple[PublicStatus, ...]:
+def public_statuses_of(state: State) -> tuple[PublicStatus, ...]:
     """Return every status that orders in a state may have."""
-    return tuple(status for status, states in COVERED.items() if state in states)
+    return tuple(status for status, states in STATES_BY_STATUS.items() if state in states)
 
 
-_BY_STATE = {state: status for status, states in COVERED.items() for state in states}
+_STATUS_BY_STATE = {
+    state: status for status, states in STATES_BY_STATUS.items() for state in states
+}

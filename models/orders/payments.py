@@ -5,20 +5,22 @@ from __future__ import annotations
 from collections import Counter
 from datetime import datetime
 
-from models.commands.payments import ConfirmPayment, Share
+from models.commands.payments import ConfirmPayment, PaymentShare
 from models.events.event import Fact
 from models.events.notifications import OperatorAlerted
 from models.events.orders import OrderFunded, OrderOffered, OrderReinstated
 from models.events.payments import PaymentApplied, PaymentUnapplied, RefundRequested
 from models.lifecycle import State
-from models.obligations import base_id
+from models.obligations import make_refund_base_id
 from models.orders import decision
-from models.orders.decision import parties, wait
+from models.orders.decision import deadline_fields, party_fields
 from models.orders.order import Order
-from models.reasons import Alert, Unusable
+from models.reasons import Alert, UnappliedReason
 
 
-def whole_fault(command: ConfirmPayment, orders: list[Order], limit: int) -> Unusable | None:
+def find_whole_payment_fault(
+    command: ConfirmPayment, orders: list[Order], limit: int
+) -> UnappliedReason | None:
     """Say why a payment must go back whole, if so. `orders` are those in it that exist."""
     shares_by_order = Counter(share.order_id for share in command.shares)
     adds_up = sum(share.amount_fen for share in command.shares) == command.amount_fen
@@ -27,72 +29,76 @@ def whole_fault(command: ConfirmPayment, orders: list[Order], limit: int) -> Unu
         or not adds_up
         or len(shares_by_order) != len(command.shares)
     ):
-        return Unusable.SHARES_MISMATCH
-    return Unusable.MIXED_CLIENTS if len({order.client_id for order in orders}) > 1 else None
+        return UnappliedReason.SHARES_MISMATCH
+    return UnappliedReason.MIXED_CLIENTS if len({order.client_id for order in orders}) > 1 else None
 
 
-def send_back_whole(command: ConfirmPayment, reason: Unusable, client_id: str) -> tuple[Fact, ...]:
+def refund_whole_payment(
+    command: ConfirmPayment, reason: UnappliedReason, client_id: str
+) -> tuple[Fact, ...]:
     """Owe the whole payment to the client of the first order that anyone knows."""
     refund = RefundRequested(
-        refund_id=base_id(command.payment_id, None),
+        refund_id=make_refund_base_id(command.payment_id, None),
         payment_id=command.payment_id,
         client_id=client_id,
         amount_fen=command.amount_fen,
         source="unapplied",
     )
-    return (_unapplied(command, command.amount_fen, reason, client_id), refund)
+    return (_payment_unapplied(command, command.amount_fen, reason, client_id), refund)
 
 
-def keep_in_suspense(command: ConfirmPayment, share: Share) -> tuple[Fact, ...]:
+def hold_in_suspense(command: ConfirmPayment, share: PaymentShare) -> tuple[Fact, ...]:
     """Keep a share for an order that nobody knows, and tell an operator."""
-    reason, for_order_id = Unusable.UNKNOWN_ORDER, share.order_id
+    reason, for_order_id = UnappliedReason.UNKNOWN_ORDER, share.order_id
     return (
-        _unapplied(command, share.amount_fen, reason, None, for_order_id),
-        _alert(Alert.UNKNOWN_ORDER, command, share.amount_fen, for_order_id),
+        _payment_unapplied(command, share.amount_fen, reason, None, for_order_id),
+        _alert_about_payment(Alert.UNKNOWN_ORDER, command, share.amount_fen, for_order_id),
     )
 
 
-def judge_share(
-    order: Order, command: ConfirmPayment, share: Share, at: datetime
+def apply_or_refund_share(
+    order: Order, command: ConfirmPayment, share: PaymentShare, at: datetime
 ) -> tuple[Fact, ...]:
     """Apply a share if it is exactly what the order waits for; otherwise it alone goes back.
 
     `at` is when the notice was received. The client is judged by `paid_at`, which is never later.
     """
     paid_at = min(command.paid_at, at)
-    reason = unusable(order, share.amount_fen, paid_at, at)
+    reason = find_unapplied_reason(order, share.amount_fen, paid_at, at)
     if reason is None:
-        return _apply(order, command, share, at)
+        return _apply_share(order, command, share, at)
     refund = RefundRequested(
-        refund_id=base_id(command.payment_id, order.order_id),
+        refund_id=make_refund_base_id(command.payment_id, order.order_id),
         payment_id=command.payment_id,
         client_id=order.client_id,
         amount_fen=share.amount_fen,
         source="unapplied",
     )
-    alert = _worry(order, paid_at, at)
-    alerts = () if alert is None else (_alert(alert, command, share.amount_fen),)
-    return (_unapplied(command, share.amount_fen, reason, order.client_id), refund, *alerts)
+    alert = _find_late_payment_alert(order, paid_at, at)
+    alerts = () if alert is None else (_alert_about_payment(alert, command, share.amount_fen),)
+    return (_payment_unapplied(command, share.amount_fen, reason, order.client_id), refund, *alerts)
 
 
-def unusable(order: Order, amount_fen: int, paid_at: datetime, at: datetime) -> Unusable | None:
+def find_unapplied_reason(
+    order: Order, amount_fen: int, paid_at: datetime, at: datetime
+) -> UnappliedReason | None:
     """Say why the order has no use for a payment, in order of precedence, or None."""
-    if reinstates(order, amount_fen, paid_at, at):
+    if reinstates_order(order, amount_fen, paid_at, at):
         return None
     waits_or_waited = order.state in (State.AWAITING_DEPOSIT, State.BALANCE_OVERDUE)
     # A stopped clock has no deadline, so nothing is late.
     waits_or_waited &= not order.stoppers
     unpaid = order.reason in ("deposit_not_paid", "balance_not_paid")
     if (waits_or_waited or unpaid) and paid_at > order.pay_by:
-        return Unusable.LATE
+        return UnappliedReason.LATE
     if order.is_final:
-        return Unusable.ORDER_CLOSED
+        return UnappliedReason.ORDER_CLOSED
     if order.balance_due_fen == 0:
-        return Unusable.NOTHING_DUE
-    return None if amount_fen == order.balance_due_fen else Unusable.AMOUNT_MISMATCH
+        return UnappliedReason.NOTHING_DUE
+    return None if amount_fen == order.balance_due_fen else UnappliedReason.AMOUNT_MISMATCH
 
 
-def reinstates(order: Order, amount_fen: int, paid_at: datetime, at: datetime) -> bool:
+def reinstates_order(order: Order, amount_fen: int, paid_at: datetime, at: datetime) -> bool:
     """Tell whether a payment, made in time and noticed after the forfeiture, undoes it."""
     if order.reason != "balance_not_paid" or paid_at > order.pay_by:
         return False
@@ -101,12 +107,14 @@ def reinstates(order: Order, amount_fen: int, paid_at: datetime, at: datetime) -
     return at <= noticed_by and forfeited_fen > 0 and amount_fen == order.total_fen - forfeited_fen
 
 
-def _apply(order: Order, command: ConfirmPayment, share: Share, at: datetime) -> tuple[Fact, ...]:
-    party_ids = decision.parties(order)
+def _apply_share(
+    order: Order, command: ConfirmPayment, share: PaymentShare, at: datetime
+) -> tuple[Fact, ...]:
+    party_ids = decision.party_fields(order)
     payment_applied = PaymentApplied(
         payment_id=command.payment_id, client_id=order.client_id, amount_fen=share.amount_fen
     )
-    order_funded = fund(order, order.total_fen, at)
+    order_funded = fund_order(order, order.total_fen, at)
     if order.state is State.AWAITING_DEPOSIT:
         # The offer begins when we hear of the money: the creator loses nothing to a slow notice.
         return (payment_applied, OrderOffered(due_at=at + order.policy.accept_window, **party_ids))
@@ -122,7 +130,7 @@ def _apply(order: Order, command: ConfirmPayment, share: Share, at: datetime) ->
     return (payment_applied, order_funded)
 
 
-def _worry(order: Order, paid_at: datetime, at: datetime) -> Alert | None:
+def _find_late_payment_alert(order: Order, paid_at: datetime, at: datetime) -> Alert | None:
     """Say what an operator should know of money that came for a forfeited order in good faith."""
     if order.state is not State.FORFEITED:
         return None
@@ -133,12 +141,12 @@ def _worry(order: Order, paid_at: datetime, at: datetime) -> Alert | None:
     return Alert.PAID_BEFORE_FORFEIT if client_left else None
 
 
-def conflict(command: ConfirmPayment) -> OperatorAlerted:
+def alert_payment_conflict(command: ConfirmPayment) -> OperatorAlerted:
     """Tell an operator that one payment id was reported with two contents."""
-    return _alert(Alert.PAYMENT_CONFLICT, command, command.amount_fen)
+    return _alert_about_payment(Alert.PAYMENT_CONFLICT, command, command.amount_fen)
 
 
-def _alert(
+def _alert_about_payment(
     alert: Alert, command: ConfirmPayment, amount_fen: int, for_order_id: str | None = None
 ) -> OperatorAlerted:
     payment_id = command.payment_id
@@ -147,10 +155,10 @@ def _alert(
     )
 
 
-def _unapplied(
+def _payment_unapplied(
     command: ConfirmPayment,
     amount_fen: int,
-    reason: Unusable,
+    reason: UnappliedReason,
     client_id: str | None,
     for_order_id: str | None = None,
 ) -> PaymentUnapplied:
@@ -163,7 +171,7 @@ def _unapplied(
     )
 
 
-def fund(order: Order, held_fen: int, at: datetime) -> OrderFunded:
+def fund_order(order: Order, held_fen: int, at: datetime) -> OrderFunded:
     """Declare everything paid."""
-    terms = wait(order, State.IN_FULFILMENT, at)
-    return OrderFunded(held_fen=held_fen, **terms, **parties(order))
+    terms = deadline_fields(order, State.IN_FULFILMENT, at)
+    return OrderFunded(held_fen=held_fen, **terms, **party_fields(order))

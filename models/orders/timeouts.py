@@ -10,62 +10,74 @@ from models.errors import BrokenInvariant
 from models.events.event import Fact
 from models.events.notifications import ClientReminded, CreatorReminded
 from models.events.orders import OrderBalanceOverdue, OrderDeclined, OrderExpired
-from models.lifecycle import BAN, BAN_FOR_GOOD, BEFORE_PUBLICATION, CONTRACT_ENDED, LIFT_BAN, State
+from models.lifecycle import (
+    BAN,
+    BAN_FOR_GOOD,
+    CONTRACT_ENDED,
+    LIFT_BAN,
+    STATES_BEFORE_PUBLICATION,
+    State,
+)
 from models.orders import endings, operator_actions
-from models.orders.decision import give_back, parties
-from models.orders.disputes import arbitrate, overdue
-from models.orders.endings import called_off, forfeit
+from models.orders.decision import party_fields, refund_all_held
+from models.orders.disputes import arbitrate, escalate_overdue
+from models.orders.endings import cancel_at_no_cost, forfeit_deposit
 from models.orders.fulfilment import SILENCE, content_approved, delivery_accepted, script_approved
-from models.orders.operator_actions import resume, stop
+from models.orders.operator_actions import restart_clock, stop_clock
 from models.orders.order import Order
 
 
-def enforce(order: Order, lapses_at: datetime) -> tuple[Fact, ...]:
+def enforce_deadline(order: Order, lapses_at: datetime) -> tuple[Fact, ...]:
     """End a wait whose time has passed, or a pause."""
     if order.stoppers:
-        return (operator_actions.resume(order, "operator", lapses_at),)
-    lapse = LAPSES.get(order.state)
-    return lapse(order, lapses_at) if lapse else enforce_deadline(order, lapses_at)
+        return (operator_actions.restart_clock(order, "operator", lapses_at),)
+    lapse = DEADLINE_EFFECTS.get(order.state)
+    return lapse(order, lapses_at) if lapse else _enforce_payment_deadline(order, lapses_at)
 
 
-def enforce_deadline(order: Order, _: datetime) -> tuple[Fact, ...]:
+def _enforce_payment_deadline(order: Order, _: datetime) -> tuple[Fact, ...]:
     """End a wait whose time has passed."""
-    party_ids = parties(order)
+    party_ids = party_fields(order)
     if order.state is State.AWAITING_DEPOSIT:
         return (OrderExpired(reason="deposit_not_paid", **party_ids),)
     if order.state is State.OFFERED:
-        return (OrderExpired(reason="not_accepted", **party_ids), *give_back(order))
+        return (OrderExpired(reason="not_accepted", **party_ids), *refund_all_held(order))
     if order.state is State.AWAITING_BALANCE and order.lapses_at is not None:
         due_at = order.lapses_at + order.policy.payment_notice_grace
         balance_due_fen = order.balance_due_fen
         return (OrderBalanceOverdue(balance_due_fen=balance_due_fen, due_at=due_at, **party_ids),)
     if order.state is State.BALANCE_OVERDUE:
-        return (forfeit(order, "balance_not_paid"),)
+        return (forfeit_deposit(order, "balance_not_paid"),)
     message = f"nothing lapses in {order.state}"
     raise BrokenInvariant(message)
 
 
-LAPSES: dict[State, Callable[[Order, datetime], tuple[Fact, ...]]] = {
-    State.IN_FULFILMENT: lambda order, _: endings.called_off(order, "clock", "no_work"),
+DEADLINE_EFFECTS: dict[State, Callable[[Order, datetime], tuple[Fact, ...]]] = {
+    State.IN_FULFILMENT: lambda order, _: endings.cancel_at_no_cost(order, "clock", "no_work"),
     State.SCRIPT_REVIEW: lambda order, at: (script_approved(order, SILENCE, at),),
-    State.SCRIPT_REVISION: lambda order, at: (overdue(order, "script_overdue", at),),
-    State.PRODUCING: lambda order, at: (overdue(order, "content_overdue", at),),
+    State.SCRIPT_REVISION: lambda order, at: (escalate_overdue(order, "script_overdue", at),),
+    State.PRODUCING: lambda order, at: (escalate_overdue(order, "content_overdue", at),),
     State.CONTENT_REVIEW: lambda order, at: (content_approved(order, SILENCE, at),),
-    State.READY_TO_PUBLISH: lambda order, at: (overdue(order, "not_published", at),),
+    State.READY_TO_PUBLISH: lambda order, at: (escalate_overdue(order, "not_published", at),),
     State.PUBLISHED: lambda order, at: (delivery_accepted(order, SILENCE, at),),
-    State.ACCEPTED_DELIVERY: lambda order, _: endings.complete(order),
+    State.ACCEPTED_DELIVERY: lambda order, _: endings.complete_order(order),
 }
 """What time does when nobody did in time what the work waited for."""
 
 
-Effect = tuple[str, tuple[Fact, ...]]
+StandingEffect = tuple[str, tuple[Fact, ...]]
 """The row of the table that applies, and what follows."""
 
-NOTHING: Effect = ("", ())
-UNANSWERED = (State.AWAITING_DEPOSIT, State.OFFERED)
+
+NO_EFFECT: StandingEffect = ("", ())
 
 
-def effect(order: Order, creator_standing: Standing, at: datetime, *, begins: bool) -> Effect:
+UNANSWERED_STATES = (State.AWAITING_DEPOSIT, State.OFFERED)
+
+
+def find_standing_effect(
+    order: Order, creator_standing: Standing, at: datetime, *, begins: bool
+) -> StandingEffect:
     """Say what a creator's standing means for an order; asked twice, it does nothing more.
 
     Work that has begun comes before an operator when a ban for good `begins`, and not again when
@@ -73,41 +85,41 @@ def effect(order: Order, creator_standing: Standing, at: datetime, *, begins: bo
     """
     if creator_standing.banned:
         kind = BAN_FOR_GOOD if creator_standing.for_good else BAN
-        facts = _banned(order, creator_standing, at, begins=begins)
-        return (kind, facts) if facts else NOTHING
+        facts = _find_ban_effect(order, creator_standing, at, begins=begins)
+        return (kind, facts) if facts else NO_EFFECT
     if "ban" in order.stoppers:
-        return LIFT_BAN, (resume(order, "ban", at),)
-    if not creator_standing.admitted and order.state in UNANSWERED:
-        return CONTRACT_ENDED, _unanswered(order, "creator_left")
-    return NOTHING
+        return LIFT_BAN, (restart_clock(order, "ban", at),)
+    if not creator_standing.admitted and order.state in UNANSWERED_STATES:
+        return CONTRACT_ENDED, _end_unanswered(order, "creator_left")
+    return NO_EFFECT
 
 
-def _banned(
+def _find_ban_effect(
     order: Order, creator_standing: Standing, at: datetime, *, begins: bool
 ) -> tuple[Fact, ...]:
-    if order.state in UNANSWERED:
-        return _unanswered(order, "creator_banned")
+    if order.state in UNANSWERED_STATES:
+        return _end_unanswered(order, "creator_banned")
     if creator_standing.for_good:
         if order.state in (State.AWAITING_BALANCE, State.IN_FULFILMENT):
-            return called_off(order, "platform", "creator_banned")
-        if begins and order.state in BEFORE_PUBLICATION:
+            return cancel_at_no_cost(order, "platform", "creator_banned")
+        if begins and order.state in STATES_BEFORE_PUBLICATION:
             return (arbitrate(order, "creator_banned", at, "platform"),)
     elif order.state is State.AWAITING_BALANCE and "ban" not in order.stoppers:
-        return (stop(order, "ban", at, None),)
+        return (stop_clock(order, "ban", at, None),)
     return ()
 
 
-def _unanswered(order: Order, reason: str) -> tuple[Fact, ...]:
+def _end_unanswered(order: Order, reason: str) -> tuple[Fact, ...]:
     """End an order that the creator has not accepted, and no longer can."""
     if order.state is State.AWAITING_DEPOSIT:
-        return called_off(order, "platform", reason)
-    declined = OrderDeclined(by="platform", reason=reason, note=None, **parties(order))
-    return (declined, *give_back(order))
+        return cancel_at_no_cost(order, "platform", reason)
+    declined = OrderDeclined(by="platform", reason=reason, note=None, **party_fields(order))
+    return (declined, *refund_all_held(order))
 
 
 def remind(order: Order, due_at: datetime, lead: timedelta) -> Fact:
     """Remind whoever the order waits for."""
-    if order.state in WAITS_FOR_CREATOR:
+    if order.state in STATES_WAITING_FOR_CREATOR:
         creator_id = order.creator_id
         return CreatorReminded(recipient_id=creator_id, cause="deadline", due_at=due_at, lead=lead)
     return ClientReminded(
@@ -119,7 +131,7 @@ def remind(order: Order, due_at: datetime, lead: timedelta) -> Fact:
     )
 
 
-WAITS_FOR_CREATOR = (
+STATES_WAITING_FOR_CREATOR = (
     *(State.OFFERED, State.IN_FULFILMENT, State.SCRIPT_REVISION),
     *(State.PRODUCING, State.READY_TO_PUBLISH),
 )

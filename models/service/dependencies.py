@@ -21,16 +21,22 @@ from models.commands.parties import (
     ReportViolation,
 )
 from models.commands.payments import ConfirmPayment, ConfirmPayout, ConfirmRefund
-from models.creators import Report
-from models.obligations import base_id, base_of, order_paid_out, orders_spelt, share_id
+from models.creators import ViolationReport
+from models.obligations import (
+    make_refund_base_id,
+    parse_payout_order_id,
+    parse_refund_order_ids,
+    share_id,
+    strip_refund_number,
+)
 from models.orders.order import Order
-from models.service.unit_of_work import Book
+from models.service.unit_of_work import UnitOfWork
 
-INSTANT = timedelta(microseconds=1)
+MICROSECOND = timedelta(microseconds=1)
 
 
 @dataclass(slots=True)
-class Needs:
+class Dependencies:
     """Ids to look up; `bases` are spellings of refund ids, whose pairs may collide.
 
     `admitting` are creators that must not change meanwhile, `changing` those that will, and
@@ -39,65 +45,67 @@ class Needs:
 
     orders: set[str] = field(default_factory=set)
     creators: set[str] = field(default_factory=set)
-    admitting: set[str] = field(default_factory=set)
-    changing: set[str] = field(default_factory=set)
-    rosters: set[str] = field(default_factory=set)
+    creators_held_unchanged: set[str] = field(default_factory=set)
+    creators_changing: set[str] = field(default_factory=set)
+    creators_with_open_orders: set[str] = field(default_factory=set)
     mcns: set[str] = field(default_factory=set)
     clients: set[str] = field(default_factory=set)
     providers: set[str] = field(default_factory=set)
     violations: set[str] = field(default_factory=set)
     payments: set[str] = field(default_factory=set)
-    bases: set[str] = field(default_factory=set)
+    refund_base_ids: set[str] = field(default_factory=set)
     payouts: set[str] = field(default_factory=set)
     suspended: set[str] = field(default_factory=set)
 
-    def trace(self, reports: Iterable[Report]) -> None:
+    def add_violations(self, reports: Iterable[ViolationReport]) -> None:
         """Add what reported violations lead to: their creators, and all that concerns them."""
-        self.rosters.update(report.creator_id for report in reports)
-        self.changing |= self.rosters
+        self.creators_with_open_orders.update(report.creator_id for report in reports)
+        self.creators_changing |= self.creators_with_open_orders
 
-    def follow(self, orders: Iterable[Order]) -> None:
+    def add_orders(self, orders: Iterable[Order]) -> None:
         """Add what the orders themselves lead to: their creators, their refunds."""
         for order in orders:
             self.creators.add(order.creator_id)
             holdings = (*order.held, *order.forfeited)
-            self.bases.update(base_id(holding.payment_id, order.order_id) for holding in holdings)
+            self.refund_base_ids.update(
+                make_refund_base_id(holding.payment_id, order.order_id) for holding in holdings
+            )
 
-    def stir(self, subjects: Iterable[str]) -> None:
+    def add_wakeups(self, subjects: Iterable[str]) -> None:
         """Add what is to be told that time has passed."""
         for subject in subjects:
             kind, _, name = subject.rpartition(":")
             if kind == "creator":
-                self.rosters.add(name)
+                self.creators_with_open_orders.add(name)
             elif kind == "refund":
-                self.bases.add(base_of(name))
+                self.refund_base_ids.add(strip_refund_number(name))
             elif kind == "payout":
                 self.payouts.add(name)
             else:
                 self.orders.add(name)
-        self.changing |= self.rosters
+        self.creators_changing |= self.creators_with_open_orders
 
 
-def needs(commands: Iterable[AnyCommand], wakes: Iterable[str] = ()) -> Needs:
+def dependencies_of(commands: Iterable[AnyCommand], wakes: Iterable[str] = ()) -> Dependencies:
     """Collect what some commands, and some wake-ups, may concern."""
-    dependencies = Needs()
-    dependencies.stir(wakes)
+    dependencies = Dependencies()
+    dependencies.add_wakeups(wakes)
     for command in commands:
-        dependencies.orders.update(concerned(command))
+        dependencies.orders.update(related_order_ids_of(command))
         _add_parties(dependencies, command)
-        _add_money(dependencies, command)
-    dependencies.changing |= dependencies.rosters
+        _add_payments(dependencies, command)
+    dependencies.creators_changing |= dependencies.creators_with_open_orders
     return dependencies
 
 
-def _add_parties(dependencies: Needs, command: AnyCommand) -> None:
+def _add_parties(dependencies: Dependencies, command: AnyCommand) -> None:
     inner_command = command.command if isinstance(command, OperatorAct) else command
     match inner_command:
         case PlaceOrder():
-            dependencies.admitting.add(inner_command.creator_id)
+            dependencies.creators_held_unchanged.add(inner_command.creator_id)
             dependencies.clients.add(inner_command.by.id)
         case RegisterCreator():
-            dependencies.changing.add(inner_command.creator_id)
+            dependencies.creators_changing.add(inner_command.creator_id)
             dependencies.mcns.update(filter(None, (inner_command.mcn_id,)))
         case RegisterMcn():
             dependencies.mcns.add(inner_command.mcn_id)
@@ -108,9 +116,9 @@ def _add_parties(dependencies: Needs, command: AnyCommand) -> None:
         case AppointProvider():
             dependencies.providers.update(filter(None, (inner_command.provider_id,)))
         case EndContract():
-            dependencies.rosters.add(inner_command.creator_id)
+            dependencies.creators_with_open_orders.add(inner_command.creator_id)
         case ReportViolation():
-            dependencies.rosters.add(inner_command.creator_id)
+            dependencies.creators_with_open_orders.add(inner_command.creator_id)
             dependencies.violations.add(inner_command.violation_id)
         case OverturnViolation():
             dependencies.violations.add(inner_command.violation_id)
@@ -118,55 +126,57 @@ def _add_parties(dependencies: Needs, command: AnyCommand) -> None:
             pass
 
 
-def _add_money(dependencies: Needs, command: AnyCommand) -> None:
+def _add_payments(dependencies: Dependencies, command: AnyCommand) -> None:
     match command:
         case ConfirmPayment():
             dependencies.payments.add(command.payment_id)
-            order_ids = (None, *concerned(command))
-            dependencies.bases.update(
-                base_id(command.payment_id, order_id) for order_id in order_ids
+            order_ids = (None, *related_order_ids_of(command))
+            dependencies.refund_base_ids.update(
+                make_refund_base_id(command.payment_id, order_id) for order_id in order_ids
             )
         case ConfirmRefund():
-            dependencies.bases.add(base_of(command.refund_id))
+            dependencies.refund_base_ids.add(strip_refund_number(command.refund_id))
         case ConfirmPayout():
             dependencies.payouts.add(command.payout_id)
         case ResolveSuspense():
             dependencies.payments.add(command.payment_id)
-            dependencies.bases.add(base_id(command.payment_id, command.order_id))
+            dependencies.refund_base_ids.add(
+                make_refund_base_id(command.payment_id, command.order_id)
+            )
             dependencies.suspended.add(share_id(command.payment_id, command.order_id))
         case _:
             pass
 
 
-def concerned(command: AnyCommand) -> tuple[str, ...]:
+def related_order_ids_of(command: AnyCommand) -> tuple[str, ...]:
     """Return the ids of the orders a command may concern."""
     if isinstance(command, OrderCommand | OperatorAct):
         return (command.order_id,)
     if isinstance(command, ConfirmPayment):
         return tuple(share.order_id for share in command.shares)
     if isinstance(command, ConfirmPayout):
-        return tuple(filter(None, (order_paid_out(command.payout_id),)))
-    return orders_spelt(command.refund_id) if isinstance(command, ConfirmRefund) else ()
+        return tuple(filter(None, (parse_payout_order_id(command.payout_id),)))
+    return parse_refund_order_ids(command.refund_id) if isinstance(command, ConfirmRefund) else ()
 
 
-def stands_behind(book: Book, command: AnyCommand) -> set[str]:
+def blocked_by(book: UnitOfWork, command: AnyCommand) -> set[str]:
     """Name what a command depends on: it keeps its order behind whatever holds one of these up."""
-    order_ids = concerned(command)
+    order_ids = related_order_ids_of(command)
     subjects = {f"order:{order_id}" for order_id in order_ids}
     orders = (book.orders[order_id] for order_id in order_ids if order_id in book.orders)
     subjects.update(f"creator:{order.creator_id}" for order in orders)
     if isinstance(command, PlaceOrder):
         subjects.add(f"creator:{command.creator_id}")
-    return subjects | _of_a_creator(book, command)
+    return subjects | _creator_subjects(book, command)
 
 
-def holds_up(book: Book, command: AnyCommand) -> set[str]:
+def blocks(book: UnitOfWork, command: AnyCommand) -> set[str]:
     """Name what nobody may go past a command about: its orders, or a creator with all orders."""
-    subjects = {f"order:{order_id}" for order_id in concerned(command)}
-    return subjects | _of_a_creator(book, command)
+    subjects = {f"order:{order_id}" for order_id in related_order_ids_of(command)}
+    return subjects | _creator_subjects(book, command)
 
 
-def _of_a_creator(book: Book, command: AnyCommand) -> set[str]:
+def _creator_subjects(book: UnitOfWork, command: AnyCommand) -> set[str]:
     if isinstance(command, RegisterCreator | EndContract | ReportViolation):
         return {f"creator:{command.creator_id}"}
     if isinstance(command, OverturnViolation) and command.violation_id in book.violations:
@@ -174,26 +184,33 @@ def _of_a_creator(book: Book, command: AnyCommand) -> set[str]:
     return set()
 
 
-def missing(command: AnyCommand, known_order_ids: Container[str]) -> bool:
+def names_unknown_order(command: AnyCommand, known_order_ids: Container[str]) -> bool:
     """Tell whether a command speaks of an order that may simply not have been placed yet."""
     if isinstance(command, PlaceOrder | ConfirmRefund | ConfirmPayout):
         return False
-    return any(order_id not in known_order_ids for order_id in concerned(command))
+    return any(order_id not in known_order_ids for order_id in related_order_ids_of(command))
 
 
-def overtakes(book: Book, command: AnyCommand, at: datetime) -> datetime | None:
+def must_wait_until(book: UnitOfWork, command: AnyCommand, at: datetime) -> datetime | None:
     """Return the last instant up to which all that was received must be heard before this is.
 
     None where it overtakes nobody. A command ends the waits that were over when it came, and what
     it says of a creator ends the waits of others: who came in time for them comes first.
     """
     if isinstance(command, ReportViolation | OverturnViolation | EndContract):
-        return at - INSTANT
-    orders = (book.orders[order_id] for order_id in concerned(command) if order_id in book.orders)
-    return max((ends_at for order in orders for ends_at in _ends(book, order, at)), default=None)
+        return at - MICROSECOND
+    orders = (
+        book.orders[order_id]
+        for order_id in related_order_ids_of(command)
+        if order_id in book.orders
+    )
+    return max(
+        (ends_at for order in orders for ends_at in _waits_ended_before(book, order, at)),
+        default=None,
+    )
 
 
-def _ends(book: Book, order: Order, at: datetime) -> Iterable[datetime]:
+def _waits_ended_before(book: UnitOfWork, order: Order, at: datetime) -> Iterable[datetime]:
     if order.lapses_at is not None and order.lapses_at < at:
         yield order.lapses_at
-    yield from (change.at for change in book.turns(order, at))
+    yield from (change.at for change in book.standing_changes(order, at))

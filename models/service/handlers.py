@@ -25,46 +25,46 @@ from models.commands.payments import ConfirmPayment, ConfirmPayout, ConfirmRefun
 from models.events.notifications import CommandSettled
 from models.orders import offers
 from models.orders.decide import decide
-from models.reasons import Reason
+from models.reasons import RejectionReason
 from models.service import party_handlers, payment_handlers
-from models.service.outcome import Receipt, Settlement, applied, refused, why
-from models.service.unit_of_work import Book
+from models.service.outcome import Outcome, Receipt, applied, cause_of, rejected
+from models.service.unit_of_work import UnitOfWork
 
 
-def hear(book: Book, command: AnyCommand, at: datetime) -> Settlement:
+def handle(book: UnitOfWork, command: AnyCommand, at: datetime) -> Outcome:
     """Judge a command received at `at` and write down everything that follows in the book.
 
     A command id is judged once: a repeat gets the first outcome and changes nothing.
     """
     receipt = book.receipts.get(command.id)
     if receipt is not None and receipt.fingerprint == command.fingerprint():
-        return Settlement(outcome="duplicate", reason=receipt.reason, cost_fen=receipt.cost_fen)
+        return Outcome(outcome="duplicate", reason=receipt.reason, cost_fen=receipt.cost_fen)
     if isinstance(command, PlaceOrder):
-        fault = offers.fault(command, book.policy, at)
+        fault = offers.find_terms_error(command, book.policy, at)
         if fault is not None:
-            return refused(Reason.MALFORMED, detail=fault)
+            return rejected(RejectionReason.MALFORMED, detail=fault)
     if receipt is not None:
-        return refused(Reason.ID_REUSED)
-    settlement = _HANDLERS.get(type(command), _about_order)(book, command, at)
+        return rejected(RejectionReason.ID_REUSED)
+    settlement = _HANDLERS.get(type(command), _handle_order_command)(book, command, at)
     book.receipts[command.id] = Receipt(
         command_id=command.id,
         fingerprint=command.fingerprint(),
         outcome=settlement.outcome,
         reason=settlement.reason,
         received_at=at,
-        about=about(command),
+        about=order_id_of(command),
         cost_fen=settlement.cost_fen,
     )
     return settlement
 
 
-def about(command: AnyCommand) -> str | None:
+def order_id_of(command: AnyCommand) -> str | None:
     """Return the order that a command is about, if it is about one."""
     return command.order_id if isinstance(command, OrderCommand | OperatorAct) else None
 
 
-def settled(
-    command_id: str | None, command: AnyCommand | None, settlement: Settlement
+def describe_outcome(
+    command_id: str | None, command: AnyCommand | None, settlement: Outcome
 ) -> CommandSettled:
     """Describe an outcome for the sender: the fact that is published for every command."""
     return CommandSettled(
@@ -73,56 +73,70 @@ def settled(
         outcome=settlement.outcome,
         reason=settlement.reason,
         detail=settlement.detail,
-        about=about(command) if command else None,
+        about=order_id_of(command) if command else None,
         cost_fen=settlement.cost_fen,
     )
 
 
-def _about_order(book: Book, command: OrderCommand | OperatorAct, at: datetime) -> Settlement:
+def _handle_order_command(
+    book: UnitOfWork, command: OrderCommand | OperatorAct, at: datetime
+) -> Outcome:
     order = book.orders.get(command.order_id)
     if order is None:
-        return refused(Reason.UNKNOWN_ORDER)
+        return rejected(RejectionReason.UNKNOWN_ORDER)
     creator = book.creators.get(order.creator_id)
-    decision = decide(order, command, at, creator, _unknown(book, command))
-    events = book.adopt(decision)
+    decision = decide(order, command, at, creator, _unknown_party_reason(book, command))
+    events = book.record_decision(decision)
     if decision.reason is None:
         return applied(events)
-    return refused(decision.reason, events, cost_fen=decision.cost_fen)
+    return rejected(decision.reason, events, cost_fen=decision.cost_fen)
 
 
-def _unknown(book: Book, command: OrderCommand | OperatorAct) -> Reason | None:
+def _unknown_party_reason(
+    book: UnitOfWork, command: OrderCommand | OperatorAct
+) -> RejectionReason | None:
     """Say whom a command names that nobody knows."""
     inner_command = command.command if isinstance(command, OperatorAct) else command
     provider_id = inner_command.provider_id if isinstance(inner_command, AppointProvider) else None
-    return Reason.UNKNOWN_PROVIDER if provider_id and provider_id not in book.providers else None
+    return (
+        RejectionReason.UNKNOWN_PROVIDER
+        if provider_id and provider_id not in book.providers
+        else None
+    )
 
 
-def _place(book: Book, command: PlaceOrder, at: datetime) -> Settlement:
-    fault = _misplaced(book, command, at)
+def _place_order(book: UnitOfWork, command: PlaceOrder, at: datetime) -> Outcome:
+    fault = _placement_refusal(book, command, at)
     if fault is not None:
-        return refused(fault)
-    fact = offers.place(command, book.policy, at)
-    return applied(book.begin(command.order_id, fact, at, why(command)))
+        return rejected(fault)
+    fact = offers.freeze_terms(command, book.policy, at)
+    return applied(book.add_order(command.order_id, fact, at, cause_of(command)))
 
 
-def _misplaced(book: Book, command: PlaceOrder, at: datetime) -> Reason | None:
+def _placement_refusal(
+    book: UnitOfWork, command: PlaceOrder, at: datetime
+) -> RejectionReason | None:
     """Say why an order cannot be placed, in order of precedence."""
     if command.order_id in book.orders:
-        return Reason.ORDER_EXISTS
+        return RejectionReason.ORDER_EXISTS
     if command.by.role not in command.roles:
-        return Reason.NOT_ALLOWED
+        return RejectionReason.NOT_ALLOWED
     if book.policy.require_registered_clients and command.by.id not in book.clients:
-        return Reason.UNKNOWN_CLIENT
+        return RejectionReason.UNKNOWN_CLIENT
     if command.creator_id not in book.creators:
-        return Reason.UNKNOWN_CREATOR
-    creator_standing = book.creators[command.creator_id].at(at)
+        return RejectionReason.UNKNOWN_CREATOR
+    creator_standing = book.creators[command.creator_id].standing_at(at)
     if not creator_standing.admitted or creator_standing.banned:
-        return Reason.CREATOR_BANNED if creator_standing.admitted else Reason.CREATOR_NOT_ADMITTED
-    calendar_known = calendar.is_known(book.policy, at, command.expected_publish_at)
-    return None if calendar_known else Reason.CALENDAR_UNKNOWN
+        return (
+            RejectionReason.CREATOR_BANNED
+            if creator_standing.admitted
+            else RejectionReason.CREATOR_NOT_ADMITTED
+        )
+    calendar_known = calendar.is_calendar_known(book.policy, at, command.expected_publish_at)
+    return None if calendar_known else RejectionReason.CALENDAR_UNKNOWN
 
 
-_HANDLERS: dict[type, Callable[[Book, Any, datetime], Settlement]] = {
+_HANDLERS: dict[type, Callable[[UnitOfWork, Any, datetime], Outcome]] = {
     RegisterMcn: party_handlers.register_mcn,
     RegisterCreator: party_handlers.register_creator,
     RegisterClient: party_handlers.register_client,
@@ -130,7 +144,7 @@ _HANDLERS: dict[type, Callable[[Book, Any, datetime], Settlement]] = {
     EndContract: party_handlers.end_contract,
     ReportViolation: party_handlers.report_violation,
     OverturnViolation: party_handlers.overturn_violation,
-    PlaceOrder: _place,
+    PlaceOrder: _place_order,
     ConfirmPayment: payment_handlers.confirm_payment,
     ConfirmRefund: payment_handlers.confirm_refund,
     ConfirmPayout: payment_handlers.confirm_payout,

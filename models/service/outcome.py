@@ -8,9 +8,9 @@ from typing import Literal
 
 from models.commands.command import Command
 from models.events.event import Event
-from models.reasons import Reason
+from models.reasons import RejectionReason
 
-Outcome = Literal["applied", "rejected", "duplicate"]
+OutcomeStatus = Literal["applied", "rejected", "duplicate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class Receipt:
 
     command_id: str
     fingerprint: bytes
-    outcome: Outcome
+    outcome: OutcomeStatus
     reason: str | None
     received_at: datetime
     about: str | None
@@ -27,36 +27,36 @@ class Receipt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settlement:
+class Outcome:
     """What one command came to; `detail` is a sentence for people, where there is one.
 
     `cost_fen` is what the command would cost, where it was refused for not saying so.
     """
 
-    outcome: Outcome
+    outcome: OutcomeStatus
     reason: str | None
     events: tuple[Event, ...] = ()
     detail: str | None = None
     cost_fen: int | None = None
 
 
-def refused(
-    reason: Reason,
+def rejected(
+    reason: RejectionReason,
     events: tuple[Event, ...] = (),
     detail: str | None = None,
     cost_fen: int | None = None,
-) -> Settlement:
+) -> Outcome:
     """Refuse a command, keeping what time alone has done."""
-    return Settlement(
+    return Outcome(
         outcome="rejected", reason=reason, events=events, detail=detail, cost_fen=cost_fen
     )
 
 
-def applied(events: tuple[Event, ...], outcome: Outcome = "applied") -> Settlement:
+def applied(events: tuple[Event, ...], outcome: OutcomeStatus = "applied") -> Outcome:
     """Answer a command that took effect."""
-    return Settlement(outcome=outcome, reason=None, events=events)
+    return Outcome(outcome=outcome, reason=None, events=events)
 
 
-def why(command: Command) -> str:
+def cause_of(command: Command) -> str:
     """Name a command as the cause of an event."""
     return f"command:{command.id}"

@@ -15,7 +15,13 @@ from models.commands.parties import (
     RegisterProvider,
     ReportViolation,
 )
-from models.creators import Client, Mcn, Provider, Report, Turn
+from models.creators import (
+    RegisteredClient,
+    RegisteredMcn,
+    RegisteredProvider,
+    StandingChange,
+    ViolationReport,
+)
 from models.events.parties import (
     ClientRegistered,
     ContractEnded,
@@ -26,53 +32,63 @@ from models.events.parties import (
     ProviderRegistered,
 )
 from models.lifecycle import Role
-from models.orders.decision import said_by
-from models.reasons import Reason
-from models.service.outcome import Settlement, applied, refused, why
-from models.service.unit_of_work import Book
+from models.orders.decision import sender_of
+from models.reasons import RejectionReason
+from models.service.outcome import Outcome, applied, cause_of, rejected
+from models.service.unit_of_work import UnitOfWork
 
 
-def register_mcn(book: Book, command: RegisterMcn, at: datetime) -> Settlement:
+def register_mcn(book: UnitOfWork, command: RegisterMcn, at: datetime) -> Outcome:
     """Admit an agency, or rename it."""
     if command.by.role not in command.roles:
-        return refused(Reason.NOT_ALLOWED)
+        return rejected(RejectionReason.NOT_ALLOWED)
     mcn = book.mcns.get(command.mcn_id)
     sequence = mcn.sequence + 1 if mcn else 1
-    book.mcns[command.mcn_id] = Mcn(mcn_id=command.mcn_id, name=command.name, sequence=sequence)
+    book.mcns[command.mcn_id] = RegisteredMcn(
+        mcn_id=command.mcn_id, name=command.name, sequence=sequence
+    )
     fact = McnRegistered(mcn_id=command.mcn_id, name=command.name)
-    return applied((book.tell(f"mcn:{command.mcn_id}", sequence, at, why(command), fact),))
+    return applied(
+        (book.record_fact(f"mcn:{command.mcn_id}", sequence, at, cause_of(command), fact),)
+    )
 
 
-def register_client(book: Book, command: RegisterClient, at: datetime) -> Settlement:
+def register_client(book: UnitOfWork, command: RegisterClient, at: datetime) -> Outcome:
     """Admit a client, or rename it."""
     if command.by.role not in command.roles:
-        return refused(Reason.NOT_ALLOWED)
+        return rejected(RejectionReason.NOT_ALLOWED)
     client_id, client = command.client_id, book.clients.get(command.client_id)
     sequence = client.sequence + 1 if client else 1
-    book.clients[client_id] = Client(client_id=client_id, name=command.name, sequence=sequence)
+    book.clients[client_id] = RegisteredClient(
+        client_id=client_id, name=command.name, sequence=sequence
+    )
     fact = ClientRegistered(client_id=client_id, name=command.name)
-    return applied((book.tell(f"client:{client_id}", sequence, at, why(command), fact),))
+    return applied(
+        (book.record_fact(f"client:{client_id}", sequence, at, cause_of(command), fact),)
+    )
 
 
-def register_provider(book: Book, command: RegisterProvider, at: datetime) -> Settlement:
+def register_provider(book: UnitOfWork, command: RegisterProvider, at: datetime) -> Outcome:
     """Admit a service provider, or rename it."""
     if command.by.role not in command.roles:
-        return refused(Reason.NOT_ALLOWED)
+        return rejected(RejectionReason.NOT_ALLOWED)
     provider_id, provider = command.provider_id, book.providers.get(command.provider_id)
     sequence = provider.sequence + 1 if provider else 1
-    book.providers[provider_id] = Provider(
+    book.providers[provider_id] = RegisteredProvider(
         provider_id=provider_id, name=command.name, sequence=sequence
     )
     fact = ProviderRegistered(provider_id=provider_id, name=command.name)
-    return applied((book.tell(f"provider:{provider_id}", sequence, at, why(command), fact),))
+    return applied(
+        (book.record_fact(f"provider:{provider_id}", sequence, at, cause_of(command), fact),)
+    )
 
 
-def register_creator(book: Book, command: RegisterCreator, at: datetime) -> Settlement:
+def register_creator(book: UnitOfWork, command: RegisterCreator, at: datetime) -> Outcome:
     """Admit a creator, or change the contract; a ban runs on."""
     if command.by.role not in command.roles:
-        return refused(Reason.NOT_ALLOWED)
+        return rejected(RejectionReason.NOT_ALLOWED)
     if command.mcn_id is not None and command.mcn_id not in book.mcns:
-        return refused(Reason.UNKNOWN_MCN)
+        return rejected(RejectionReason.UNKNOWN_MCN)
     fact = CreatorRegistered(
         creator_id=command.creator_id,
         name=command.name,
@@ -80,70 +96,76 @@ def register_creator(book: Book, command: RegisterCreator, at: datetime) -> Sett
         mcn_id=command.mcn_id,
         mcn_share_bps=command.mcn_share_bps or 0,
     )
-    return applied(book.tell_creator(command.creator_id, (fact,), at, why(command)))
+    return applied(book.record_creator_facts(command.creator_id, (fact,), at, cause_of(command)))
 
 
-def end_contract(book: Book, command: EndContract, at: datetime) -> Settlement:
+def end_contract(book: UnitOfWork, command: EndContract, at: datetime) -> Outcome:
     """End a creator's contract: what is not accepted ends, what is runs on."""
     creator_id = command.creator_id
     stranger = command.by.role == Role.CREATOR.value and command.by.id != creator_id
     if command.by.role not in command.roles or stranger:
-        return refused(Reason.NOT_ALLOWED)
+        return rejected(RejectionReason.NOT_ALLOWED)
     if creator_id not in book.creators:
-        return refused(Reason.UNKNOWN_CREATOR)
+        return rejected(RejectionReason.UNKNOWN_CREATOR)
     elapsed = book.elapse_creator(creator_id, at)
     if not book.creators[creator_id].admitted:
-        return refused(Reason.CREATOR_NOT_ADMITTED, elapsed)
-    fact = ContractEnded(creator_id=creator_id, by=said_by(command), note=command.reason)
-    events = book.tell_creator(creator_id, (fact,), at, why(command))
-    change = Turn(at, book.creators[creator_id].standing)
-    return applied(elapsed + events + book.spread(creator_id, change, begins=False))
+        return rejected(RejectionReason.CREATOR_NOT_ADMITTED, elapsed)
+    fact = ContractEnded(creator_id=creator_id, by=sender_of(command), note=command.reason)
+    events = book.record_creator_facts(creator_id, (fact,), at, cause_of(command))
+    change = StandingChange(at, book.creators[creator_id].standing)
+    return applied(
+        elapsed + events + book.apply_standing_to_orders(creator_id, change, begins=False)
+    )
 
 
-def report_violation(book: Book, command: ReportViolation, at: datetime) -> Settlement:
+def report_violation(book: UnitOfWork, command: ReportViolation, at: datetime) -> Outcome:
     """Take a report of an advertisement outside the platform, once, and what follows from it."""
     creator_id, violation_id = command.creator_id, command.violation_id
     if command.by.role not in command.roles:
-        return refused(Reason.NOT_ALLOWED)
+        return rejected(RejectionReason.NOT_ALLOWED)
     if creator_id not in book.creators:
-        return refused(Reason.UNKNOWN_CREATOR)
+        return rejected(RejectionReason.UNKNOWN_CREATOR)
     report = book.violations.get(violation_id)
     if report is not None and report.content == command.content():
         return applied((), outcome="duplicate")
     if report is not None:
-        return refused(Reason.VIOLATION_CONFLICT)
+        return rejected(RejectionReason.VIOLATION_CONFLICT)
     elapsed = book.elapse_creator(creator_id, at)
-    book.violations[violation_id] = Report(
+    book.violations[violation_id] = ViolationReport(
         violation_id=violation_id, creator_id=creator_id, content=command.content(), reported_at=at
     )
-    facts = creators.report(book.creators[creator_id], command, book.policy, at)
-    events = book.tell_creator(creator_id, facts, at, why(command))
+    facts = creators.penalize(book.creators[creator_id], command, book.policy, at)
+    events = book.record_creator_facts(creator_id, facts, at, cause_of(command))
     begins = any(isinstance(fact, CreatorBanned) and fact.since == at for fact in facts)
-    change = Turn(at, book.creators[creator_id].standing)
-    return applied(elapsed + events + book.spread(creator_id, change, begins=begins))
+    change = StandingChange(at, book.creators[creator_id].standing)
+    return applied(
+        elapsed + events + book.apply_standing_to_orders(creator_id, change, begins=begins)
+    )
 
 
-def overturn_violation(book: Book, command: OverturnViolation, at: datetime) -> Settlement:
+def overturn_violation(book: UnitOfWork, command: OverturnViolation, at: datetime) -> Outcome:
     """Let an operator declare a violation void; the ladder is climbed again without it."""
     if command.by.role not in command.roles:
-        return refused(Reason.NOT_ALLOWED)
+        return rejected(RejectionReason.NOT_ALLOWED)
     report = book.violations.get(command.violation_id)
     if report is None:
-        return refused(Reason.UNKNOWN_VIOLATION)
+        return rejected(RejectionReason.UNKNOWN_VIOLATION)
     if report.overturned_at is not None:
-        return refused(Reason.ALREADY_OVERTURNED)
+        return rejected(RejectionReason.ALREADY_OVERTURNED)
     creator_id = report.creator_id
     elapsed = book.elapse_creator(creator_id, at)
     book.violations[command.violation_id] = replace(report, overturned_at=at)
     last_violation_id = book.creators[creator_id].standing.violation_id
-    facts = creators.overturn(book.creators[creator_id], command, book.policy, at)
+    facts = creators.revoke_penalty(book.creators[creator_id], command, book.policy, at)
     acted = OperatorActed(
-        by=said_by(command), note=command.reason, act=command.kind, before=None, after=None
+        by=sender_of(command), note=command.reason, act=command.kind, before=None, after=None
     )
-    events = book.tell_creator(creator_id, (*facts, acted), at, why(command))
+    events = book.record_creator_facts(creator_id, (*facts, acted), at, cause_of(command))
     creator_standing = book.creators[creator_id].standing
-    change = Turn(
+    change = StandingChange(
         at,
         replace(creator_standing, violation_id=creator_standing.violation_id or last_violation_id),
     )
-    return applied(elapsed + events + book.spread(creator_id, change, begins=False))
+    return applied(
+        elapsed + events + book.apply_standing_to_orders(creator_id, change, begins=False)
+    )

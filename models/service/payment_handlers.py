@@ -15,25 +15,31 @@ from models.events.payments import (
     SuspenseResolved,
 )
 from models.ledger import UNKNOWN_CLIENT
-from models.obligations import Payment, base_id, order_paid_out, orders_spelt, share_id
+from models.obligations import (
+    Payment,
+    make_refund_base_id,
+    parse_payout_order_id,
+    parse_refund_order_ids,
+    share_id,
+)
 from models.orders import payments as order_payments
-from models.orders.decision import Verdict, conclude, said_by
-from models.reasons import Reason
-from models.service.outcome import Settlement, applied, refused, why
-from models.service.unit_of_work import Book, Events
+from models.orders.decision import Decision, conclude, sender_of
+from models.reasons import RejectionReason
+from models.service.outcome import Outcome, applied, cause_of, rejected
+from models.service.unit_of_work import RecordedEvents, UnitOfWork
 
 
-def confirm_payment(book: Book, command: ConfirmPayment, at: datetime) -> Settlement:
+def confirm_payment(book: UnitOfWork, command: ConfirmPayment, at: datetime) -> Outcome:
     """Record money that has arrived, once; what becomes of each share its events say."""
     if command.by.role not in command.roles:
-        return refused(Reason.NOT_ALLOWED)
+        return rejected(RejectionReason.NOT_ALLOWED)
     payment = book.payments.get(command.payment_id)
     if payment is not None:
         if payment.content == command.content():
             return applied((), outcome="duplicate")
-        facts = (order_payments.conflict(command),)
-        events = book.tell_payment(command.payment_id, facts, at, why(command))
-        return refused(Reason.PAYMENT_CONFLICT, events)
+        facts = (order_payments.alert_payment_conflict(command),)
+        events = book.record_payment_facts(command.payment_id, facts, at, cause_of(command))
+        return rejected(RejectionReason.PAYMENT_CONFLICT, events)
     book.payments[command.payment_id] = Payment(
         payment_id=command.payment_id,
         content=command.content(),
@@ -42,50 +48,54 @@ def confirm_payment(book: Book, command: ConfirmPayment, at: datetime) -> Settle
         received_at=at,
         command_id=command.id,
     )
-    return applied(_apply(book, command, at))
+    return applied(_apply_payment(book, command, at))
 
 
-def _apply(book: Book, command: ConfirmPayment, at: datetime) -> Events:
+def _apply_payment(book: UnitOfWork, command: ConfirmPayment, at: datetime) -> RecordedEvents:
     orders = [book.orders[s.order_id] for s in command.shares if s.order_id in book.orders]
-    fault = order_payments.whole_fault(command, orders, book.policy.merged_payment_limit)
+    fault = order_payments.find_whole_payment_fault(
+        command, orders, book.policy.merged_payment_limit
+    )
     if fault is not None:
         client_id = orders[0].client_id if orders else UNKNOWN_CLIENT
-        facts = order_payments.send_back_whole(command, fault, client_id)
-        return book.tell_payment(command.payment_id, facts, at, why(command))
-    events: Events = ()
+        facts = order_payments.refund_whole_payment(command, fault, client_id)
+        return book.record_payment_facts(command.payment_id, facts, at, cause_of(command))
+    events: RecordedEvents = ()
     for share in command.shares:
         order = book.orders.get(share.order_id)
         if order is None:
-            facts = order_payments.keep_in_suspense(command, share)
-            events += book.tell_payment(command.payment_id, facts, at, why(command))
+            facts = order_payments.hold_in_suspense(command, share)
+            events += book.record_payment_facts(command.payment_id, facts, at, cause_of(command))
             continue
-        elapsed = book.elapsed(order, at)
-        facts = order_payments.judge_share(elapsed.order, command, share, at)
-        decision = conclude(elapsed, command.kind, facts, at, why(command))
-        events += book.adopt(book.heeding(decision, at))
+        elapsed = book.elapse_order(order, at)
+        facts = order_payments.apply_or_refund_share(elapsed.order, command, share, at)
+        decision = conclude(elapsed, command.kind, facts, at, cause_of(command))
+        events += book.record_decision(book.apply_standing(decision, at))
     return events
 
 
-def _elapse(book: Book, order_ids: Iterable[str | None], at: datetime) -> Events:
+def _elapse_orders(
+    book: UnitOfWork, order_ids: Iterable[str | None], at: datetime
+) -> RecordedEvents:
     """Let time pass for orders first, as for everybody: a deadline may owe what is confirmed."""
     candidates = (book.orders.get(order_id) for order_id in order_ids if order_id is not None)
     orders = [order for order in candidates if order is not None]
-    events: Events = ()
+    events: RecordedEvents = ()
     for order in sorted(orders, key=lambda order: (order.lapses_at or at, order.order_id)):
-        events += book.adopt(book.elapsed(order, at))
+        events += book.record_decision(book.elapse_order(order, at))
     return events
 
 
-def confirm_refund(book: Book, command: ConfirmRefund, at: datetime) -> Settlement:
+def confirm_refund(book: UnitOfWork, command: ConfirmRefund, at: datetime) -> Outcome:
     """Record that a refund has left."""
     if command.by.role not in command.roles:
-        return refused(Reason.NOT_ALLOWED)
-    events = _elapse(book, orders_spelt(command.refund_id), at)
+        return rejected(RejectionReason.NOT_ALLOWED)
+    events = _elapse_orders(book, parse_refund_order_ids(command.refund_id), at)
     refund = book.refunds.get(command.refund_id)
     if refund is None:
-        return refused(Reason.UNKNOWN_REFUND, events)
+        return rejected(RejectionReason.UNKNOWN_REFUND, events)
     if refund.confirmed_at is not None:
-        return refused(Reason.ALREADY_CONFIRMED, events)
+        return rejected(RejectionReason.ALREADY_CONFIRMED, events)
     fact = RefundConfirmed(
         refund_id=refund.refund_id,
         payment_id=refund.payment_id,
@@ -93,36 +103,38 @@ def confirm_refund(book: Book, command: ConfirmRefund, at: datetime) -> Settleme
         amount_fen=refund.amount_fen,
     )
     if refund.order_id is None:
-        return applied(events + book.tell_payment(refund.payment_id, (fact,), at, why(command)))
-    decision = Verdict(book.orders[refund.order_id])
-    return applied(events + book.adopt(decision.then([fact], at, why(command))))
+        return applied(
+            events + book.record_payment_facts(refund.payment_id, (fact,), at, cause_of(command))
+        )
+    decision = Decision(book.orders[refund.order_id])
+    return applied(events + book.record_decision(decision.then([fact], at, cause_of(command))))
 
 
-def confirm_payout(book: Book, command: ConfirmPayout, at: datetime) -> Settlement:
+def confirm_payout(book: UnitOfWork, command: ConfirmPayout, at: datetime) -> Outcome:
     """Record that a payout has left."""
     if command.by.role not in command.roles:
-        return refused(Reason.NOT_ALLOWED)
-    events = _elapse(book, [order_paid_out(command.payout_id)], at)
+        return rejected(RejectionReason.NOT_ALLOWED)
+    events = _elapse_orders(book, [parse_payout_order_id(command.payout_id)], at)
     payout = book.payouts.get(command.payout_id)
     if payout is None:
-        return refused(Reason.UNKNOWN_PAYOUT, events)
+        return rejected(RejectionReason.UNKNOWN_PAYOUT, events)
     if payout.confirmed_at is not None:
-        return refused(Reason.ALREADY_CONFIRMED, events)
+        return rejected(RejectionReason.ALREADY_CONFIRMED, events)
     fact = PayoutConfirmed(
         payout_id=payout.payout_id, party=payout.party, amount_fen=payout.amount_fen
     )
-    decision = Verdict(book.orders[payout.order_id])
-    return applied(events + book.adopt(decision.then([fact], at, why(command))))
+    decision = Decision(book.orders[payout.order_id])
+    return applied(events + book.record_decision(decision.then([fact], at, cause_of(command))))
 
 
-def resolve_suspense(book: Book, command: ResolveSuspense, at: datetime) -> Settlement:
+def resolve_suspense(book: UnitOfWork, command: ResolveSuspense, at: datetime) -> Outcome:
     """Let an operator send back a share for an order that nobody knew when it came."""
     if command.by.role not in command.roles:
-        return refused(Reason.NOT_ALLOWED)
+        return rejected(RejectionReason.NOT_ALLOWED)
     share = book.suspended.get(share_id(command.payment_id, command.order_id))
     if share is None or share.resolved_at is not None:
-        return refused(Reason.UNKNOWN_SUSPENSE)
-    by, for_order_id = said_by(command), command.order_id
+        return rejected(RejectionReason.UNKNOWN_SUSPENSE)
+    by, for_order_id = sender_of(command), command.order_id
     resolved = SuspenseResolved(
         payment_id=share.payment_id,
         for_order_id=for_order_id,
@@ -132,7 +144,7 @@ def resolve_suspense(book: Book, command: ResolveSuspense, at: datetime) -> Sett
         note=command.reason,
     )
     refund = RefundRequested(
-        refund_id=base_id(share.payment_id, for_order_id),
+        refund_id=make_refund_base_id(share.payment_id, for_order_id),
         payment_id=share.payment_id,
         client_id=UNKNOWN_CLIENT,
         amount_fen=share.amount_fen,
@@ -141,4 +153,4 @@ def resolve_suspense(book: Book, command: ResolveSuspense, at: datetime) -> Sett
     )
     acted = OperatorActed(by=by, note=command.reason, act=command.kind, before=None, after=None)
     facts = (resolved, refund, acted)
-    return applied(book.tell_payment(share.payment_id, facts, at, why(command)))
+    return applied(book.record_payment_facts(share.payment_id, facts, at, cause_of(command)))

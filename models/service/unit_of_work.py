@@ -11,97 +11,109 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from models import creators
-from models.creators import Client, Creator, Mcn, Provider, Report, Turn, evolve_creator
+from models.creators import (
+    Creator,
+    RegisteredClient,
+    RegisteredMcn,
+    RegisteredProvider,
+    StandingChange,
+    ViolationReport,
+    evolve_creator,
+)
 from models.events.event import Event, Fact
 from models.events.orders import OrderPlaced
-from models.obligations import Payment, Till
-from models.orders.decide import elapse, heeding, wake
-from models.orders.decision import Verdict
-from models.orders.evolve import begin
+from models.obligations import Obligations, Payment
+from models.orders.decide import apply_standing, elapse, wake
+from models.orders.decision import Decision
+from models.orders.evolve import begin_order
 from models.orders.order import Order
 from models.policy import Policy
 from models.service.outcome import Receipt
-from models.tracked_dict import Journal, Kept
+from models.tracked_dict import Journal, TrackedDict
 
-Events = tuple[Event, ...]
+RecordedEvents = tuple[Event, ...]
 
 
 @dataclass(slots=True, kw_only=True)
-class Book(Till):
+class UnitOfWork(Obligations):
     """The orders, parties, payments, debts and receipts at hand, and the policy in force."""
 
     policy: Policy
-    orders: Kept[Order] = field(default_factory=Kept)
-    creators: Kept[Creator] = field(default_factory=Kept)
-    mcns: Kept[Mcn] = field(default_factory=Kept)
-    clients: Kept[Client] = field(default_factory=Kept)
-    providers: Kept[Provider] = field(default_factory=Kept)
-    violations: Kept[Report] = field(default_factory=Kept)
-    payments: Kept[Payment] = field(default_factory=Kept)
-    receipts: Kept[Receipt] = field(default_factory=Kept)
+    orders: TrackedDict[Order] = field(default_factory=TrackedDict)
+    creators: TrackedDict[Creator] = field(default_factory=TrackedDict)
+    mcns: TrackedDict[RegisteredMcn] = field(default_factory=TrackedDict)
+    clients: TrackedDict[RegisteredClient] = field(default_factory=TrackedDict)
+    providers: TrackedDict[RegisteredProvider] = field(default_factory=TrackedDict)
+    violations: TrackedDict[ViolationReport] = field(default_factory=TrackedDict)
+    payments: TrackedDict[Payment] = field(default_factory=TrackedDict)
+    receipts: TrackedDict[Receipt] = field(default_factory=TrackedDict)
     journal: Journal | None = None
-    posted: int = 0
+    postings_at_savepoint: int = 0
 
-    def begin(self, order_id: str, fact: OrderPlaced, at: datetime, caused_by: str) -> Events:
+    def add_order(
+        self, order_id: str, fact: OrderPlaced, at: datetime, caused_by: str
+    ) -> RecordedEvents:
         """Write down a new order."""
         event = Event(f"order:{order_id}", 1, at, caused_by, fact)
-        self.orders[order_id] = begin(event, self.policy)
+        self.orders[order_id] = begin_order(event, self.policy)
         return (event,)
 
-    def adopt(self, decision: Verdict) -> Events:
+    def record_decision(self, decision: Decision) -> RecordedEvents:
         """Write down what became of an order; return the events, refunds named."""
         if decision.events:
             self.orders[decision.order.order_id] = decision.order
-        return tuple(map(self.enter, decision.events))
+        return tuple(map(self.record, decision.events))
 
-    def tell(self, subject: str, sequence: int, at: datetime, caused_by: str, fact: Fact) -> Event:
+    def record_fact(
+        self, subject: str, sequence: int, at: datetime, caused_by: str, fact: Fact
+    ) -> Event:
         """Write down a fact that is about no order; `sequence` counts the subject's facts."""
-        return self.enter(Event(subject, sequence, at, caused_by, fact))
+        return self.record(Event(subject, sequence, at, caused_by, fact))
 
-    def tell_creator(
+    def record_creator_facts(
         self, creator_id: str, facts: tuple[Fact, ...], at: datetime, caused_by: str
-    ) -> Events:
+    ) -> RecordedEvents:
         """Write down facts about a creator."""
-        events: Events = ()
+        events: RecordedEvents = ()
         for fact in facts:
             creator = self.creators.get(creator_id)
             sequence = creator.sequence + 1 if creator else 1
             event = Event(f"creator:{creator_id}", sequence, at, caused_by, fact)
             self.creators[creator_id] = evolve_creator(creator, event)
-            events += (self.enter(event),)
+            events += (self.record(event),)
         return events
 
-    def tell_payment(
+    def record_payment_facts(
         self, payment_id: str, facts: tuple[Fact, ...], at: datetime, caused_by: str
-    ) -> Events:
+    ) -> RecordedEvents:
         """Write down facts about a payment that belong to no order."""
         payment = self.payments[payment_id]
         sequences = range(payment.sequence + 1, payment.sequence + 1 + len(facts))
         self.payments[payment_id] = replace(payment, sequence=payment.sequence + len(facts))
         subject = f"payment:{payment_id}"
         return tuple(
-            self.tell(subject, sequence, at, caused_by, fact)
+            self.record_fact(subject, sequence, at, caused_by, fact)
             for sequence, fact in zip(sequences, facts, strict=True)
         )
 
-    def mark(self) -> None:
+    def savepoint(self) -> None:
         """Remember how everything stands, before a command is heard."""
         if self.journal is None:
             self.journal = []
-            for index, tracked_dict in enumerate(self.shelves()):
-                tracked_dict.note(self.journal, index)
+            for index, tracked_dict in enumerate(self.tracked_dicts()):
+                tracked_dict.track(self.journal, index)
         self.journal.clear()
-        self.posted = len(self.postings)
+        self.postings_at_savepoint = len(self.postings)
 
-    def back(self) -> None:
+    def rollback(self) -> None:
         """Forget whatever was written down since the mark: the command is to be heard again."""
-        tracked_dicts = self.shelves()
+        tracked_dicts = self.tracked_dicts()
         for index, key, previous in reversed(self.journal or []):
-            tracked_dicts[index].put_back(key, previous)
-        del self.postings[self.posted :]
-        self.mark()
+            tracked_dicts[index].restore(key, previous)
+        del self.postings[self.postings_at_savepoint :]
+        self.savepoint()
 
-    def shelves(self) -> tuple[Kept[Any], ...]:
+    def tracked_dicts(self) -> tuple[TrackedDict[Any], ...]:
         """Return everything that a command may change, but for the postings."""
         return (
             *(self.orders, self.creators, self.mcns, self.clients, self.providers),
@@ -109,64 +121,72 @@ class Book(Till):
             *(self.refunds, self.payouts, self.suspended),
         )
 
-    def turns(self, order: Order, until: datetime) -> tuple[Turn, ...]:
+    def standing_changes(self, order: Order, until: datetime) -> tuple[StandingChange, ...]:
         """Return what time changes in the standing of an order's creator before `until`."""
         creator = self.creators.get(order.creator_id)
-        return creator.turns(until) if creator else ()
+        return creator.standing_changes(until) if creator else ()
 
-    def elapsed(self, order: Order, until: datetime) -> Verdict:
+    def elapse_order(self, order: Order, until: datetime) -> Decision:
         """Let time pass for one order."""
-        return elapse(order, until, self.turns(order, until))
+        return elapse(order, until, self.standing_changes(order, until))
 
-    def heeding(self, decision: Verdict, at: datetime) -> Verdict:
+    def apply_standing(self, decision: Decision, at: datetime) -> Decision:
         """Let an order that has moved learn what its creator's standing means for it now."""
         creator = self.creators.get(decision.order.creator_id)
-        return heeding(decision, creator.at(at), at) if creator else decision
+        return apply_standing(decision, creator.standing_at(at), at) if creator else decision
 
-    def elapse_creator(self, creator_id: str, until: datetime) -> Events:
+    def elapse_creator(self, creator_id: str, until: datetime) -> RecordedEvents:
         """Let bans that end before `until` do so, and every order of the creator learn of it."""
-        events: Events = ()
-        for change in self.creators[creator_id].turns(until):
+        events: RecordedEvents = ()
+        for change in self.creators[creator_id].standing_changes(until):
             creator = self.creators[creator_id]
             ended_ban, still_banned = creator.bans[0], len(creator.bans) > 1
-            fact = creators.lifted(creator, ended_ban, still_banned=still_banned)
-            events += self.tell_creator(creator_id, (fact,), change.at, "deadline:ban")
-            events += self._pass_on(creator_id, change)
+            fact = creators.lift_ban(creator, ended_ban, still_banned=still_banned)
+            events += self.record_creator_facts(creator_id, (fact,), change.at, "deadline:ban")
+            events += self._elapse_open_orders(creator_id, change)
         return events
 
-    def spread(self, creator_id: str, change: Turn, *, begins: bool) -> Events:
+    def apply_standing_to_orders(
+        self, creator_id: str, change: StandingChange, *, begins: bool
+    ) -> RecordedEvents:
         """Let every open order of a creator learn of a change; `begins`: a ban does, just now."""
-        events: Events = ()
-        for order in self._roster(creator_id):
+        events: RecordedEvents = ()
+        for order in self._open_orders_of(creator_id):
             # Deadlines that passed before the change come first, as they would have alone.
             decision = elapse(order, change.at)
             # What somebody received later has moved already learns of it where it is now.
             at = max(change.at, decision.order.entered_at)
-            events += self.adopt(heeding(decision, change.standing, at, begins=begins))
+            events += self.record_decision(
+                apply_standing(decision, change.standing, at, begins=begins)
+            )
         return events
 
-    def _pass_on(self, creator_id: str, change: Turn) -> Events:
+    def _elapse_open_orders(self, creator_id: str, change: StandingChange) -> RecordedEvents:
         """Let open orders learn of what time has changed, those to whom it is news."""
-        events: Events = ()
-        for order in self._roster(creator_id):
-            events += self.adopt(elapse(order, change.at, (change,)))
+        events: RecordedEvents = ()
+        for order in self._open_orders_of(creator_id):
+            events += self.record_decision(elapse(order, change.at, (change,)))
         return events
 
-    def _roster(self, creator_id: str) -> list[Order]:
+    def _open_orders_of(self, creator_id: str) -> list[Order]:
         orders = (order for order in self.orders.values() if order.creator_id == creator_id)
         return [order for order in orders if not order.is_final]
 
-    def wake(self, subject: str, now: datetime) -> Events:
+    def wake(self, subject: str, now: datetime) -> RecordedEvents:
         """Tell an order, or `creator:`, `refund:` or `payout:` and its id, that time has passed."""
         kind, _, name = subject.rpartition(":")
         if kind == "creator":
             return self.elapse_creator(name, now) if name in self.creators else ()
         if kind in ("refund", "payout"):
-            return self.complain(kind, name, now)
+            return self.alert_overdue(kind, name, now)
         order = self.orders.get(name)
-        return () if order is None else self.adopt(wake(order, now, self.turns(order, now)))
+        return (
+            ()
+            if order is None
+            else self.record_decision(wake(order, now, self.standing_changes(order, now)))
+        )
 
-    def alarm(self, subject: str) -> tuple[datetime, bool] | None:
+    def next_wakeup(self, subject: str) -> tuple[datetime, bool] | None:
         """Return when something next wants attention, and whether a wait ends then.
 
         What ends a wait takes effect just after that instant, all else at it.
@@ -183,7 +203,7 @@ class Book(Till):
             return None
         return order.wake_at, order.wake_at == order.lapses_at
 
-    def patience(self, event: Event) -> timedelta:
+    def confirmation_window(self, event: Event) -> timedelta:
         """Return how long what an event owes may stay unconfirmed: the order's policy says."""
         order = self.orders.get(event.order_id or "")
         return (order.policy if order else self.policy).unconfirmed_window

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 
 from models.errors import EarnestError, InvalidPolicy
 from ops.cli import commands
-from ops.cli.commands import Word
-from ops.errors import Refused
+from ops.cli.commands import LazyParser
+from ops.errors import UsageError
 from ops.local.process import StartupError
 from workers.settings import Settings, SettingsError
 
@@ -26,7 +26,8 @@ Look        earnest orders show ID            earnest books             http://1
 Operate     earnest operate --help            earnest trail
 """
 
-SETTINGS = """\
+
+SETTINGS_HELP = """\
 settings (as options, or as environment variables):
   --database-url  EARNEST_DATABASE_URL   postgresql://… or sqlite:///…   (default: SQLite in var/)
   --redis-url     EARNEST_REDIS_URL      redis://… rediss://… unix://…   (default: our own, in var/)
@@ -60,10 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         run: Callable[[Settings, argparse.Namespace], int] = options.run
         return run(settings, options)
-    except (SettingsError, InvalidPolicy, Refused) as error:
-        return _complain(error, 2)
+    except (SettingsError, InvalidPolicy, UsageError) as error:
+        return _print_error(error, 2)
     except (EarnestError, StartupError) as error:
-        return _complain(error, 1)
+        return _print_error(error, 1)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
@@ -72,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _complain(error: Exception, status: int) -> int:
+def _print_error(error: Exception, status: int) -> int:
     print(f"earnest: {error}", file=sys.stderr)
     return status
 
@@ -89,10 +90,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="earnest",
         description=ABOUT,
-        epilog=SETTINGS,
+        epilog=SETTINGS_HELP,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.set_defaults(run=None, database_url=None, redis_url=None, var=None, policy=None)
-    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=Word)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=LazyParser)
     commands.register(subparsers, settings)
     return parser

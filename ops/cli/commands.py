@@ -12,18 +12,18 @@ from datetime import datetime
 from typing import Any
 
 from models.fields import parse_instant
-from models.orders.order import PublicStatus
+from models.lifecycle import PublicStatus
 from ops.cli import runtime
-from ops.cli.runtime import PROCESSES, Run, demo, simulate, up
-from ops.errors import Refused
+from ops.cli.runtime import PROCESSES, CommandFunction, demo, simulate, up
+from ops.errors import UsageError
 from ops.terminal import open_lines
 from workers.settings import Settings
 
 
-class Word(argparse.ArgumentParser):
+class LazyParser(argparse.ArgumentParser):
     """A word whose options need much that others do without: it is filled in at its first use."""
 
-    fill: Callable[[Word], None] | None = None
+    fill: Callable[[LazyParser], None] | None = None
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
@@ -38,8 +38,8 @@ class Word(argparse.ArgumentParser):
 def register(subparsers: Any, settings: argparse.ArgumentParser) -> None:  # noqa: ANN401 - argparse hides the type
     """Declare every command."""
 
-    def word(name: str, run: Run, summary: str) -> Word:
-        parser: Word = subparsers.add_parser(
+    def word(name: str, run: CommandFunction, summary: str) -> LazyParser:
+        parser: LazyParser = subparsers.add_parser(
             name, help=summary, description=summary, parents=[settings]
         )
         parser.set_defaults(run=run)
@@ -58,7 +58,7 @@ def register(subparsers: Any, settings: argparse.ArgumentParser) -> None:  # noq
     submit_parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="S", help="with --wait"
     )
-    _register_reading(word)
+    _register_orders(word)
     _register_failures(word)
     _register_monitoring(word)
     _register_records(word)
@@ -75,7 +75,7 @@ def register(subparsers: Any, settings: argparse.ArgumentParser) -> None:  # noq
     runtime.register_programs(subparsers)
 
 
-def _register_reading(word: Callable[[str, Run, str], argparse.ArgumentParser]) -> None:
+def _register_orders(word: Callable[[str, CommandFunction, str], argparse.ArgumentParser]) -> None:
     orders_parser = word("orders", list_orders, "list orders, or show one with its history")
     orders_parser.add_argument("action", choices=("list", "show"), nargs="?", default="list")
     orders_parser.add_argument("order_id", metavar="ID", nargs="?")
@@ -99,7 +99,9 @@ def list_orders(settings: Settings, options: argparse.Namespace) -> int:
 
     if options.action == "show":
         if not options.order_id:
-            raise Refused("orders show: which one? Give its id; `earnest orders list` knows them")
+            raise UsageError(
+                "orders show: which one? Give its id; `earnest orders list` knows them"
+            )
         return cli_orders.show_order(settings, options.order_id, as_json=options.json)
     return cli_orders.list_orders(settings, options.status, as_json=options.json)
 
@@ -111,7 +113,7 @@ def show_books(settings: Settings, options: argparse.Namespace) -> int:
     return cli_money.show_books(settings, as_json=options.json)
 
 
-def _register_failures(word: Declare) -> None:
+def _register_failures(word: AddCommand) -> None:
     """Declare `dead-letters`, `quarantine` and `audit`."""
     letters_parser = word(
         "dead-letters", dead_letters, "commands that no repetition settled: list, replay"
@@ -119,14 +121,14 @@ def _register_failures(word: Declare) -> None:
     letters_parser.add_argument(
         "action", choices=("list", "show", "replay"), nargs="?", default="list"
     )
-    letters_parser.add_argument("ids", type=number, metavar="ID", nargs="*")
+    letters_parser.add_argument("ids", type=record_id, metavar="ID", nargs="*")
     letters_parser.add_argument("--all", action="store_true", help="replay all that wait")
     letters_parser.add_argument("--json", action="store_true", help="one JSON object")
     items_parser = word(
         "quarantine", quarantine, "what came in and was for nobody: list, look at, drop"
     )
     items_parser.add_argument("action", choices=("list", "show", "drop"), nargs="?", default="list")
-    items_parser.add_argument("ids", type=number, metavar="ID", nargs="*")
+    items_parser.add_argument("ids", type=record_id, metavar="ID", nargs="*")
     items_parser.add_argument("--json", action="store_true", help="one JSON object")
     audit_parser = word(
         "audit", audit, "check books and delivery; exit status 1 if anything is wrong"
@@ -134,7 +136,7 @@ def _register_failures(word: Declare) -> None:
     audit_parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
-def number(text: str) -> int:
+def record_id(text: str) -> int:
     """Read an id; what no database could have given is misuse, like what is no number."""
     row_id = int(text)
     if not 0 < row_id < 2**63:
@@ -150,10 +152,10 @@ def dead_letters(settings: Settings, options: argparse.Namespace) -> int:
         return cli_messages.list_dead_letters(settings, as_json=options.json)
     if options.action == "show":
         return cli_messages.show_dead_letter(
-            settings, only(options.ids, "dead-letters show"), as_json=options.json
+            settings, single_id(options.ids, "dead-letters show"), as_json=options.json
         )
     if bool(options.ids) == options.all:
-        raise Refused("dead-letters replay: which ones? Give their ids, or --all")
+        raise UsageError("dead-letters replay: which ones? Give their ids, or --all")
     return cli_messages.replay_dead_letters(settings, options.ids, as_json=options.json)
 
 
@@ -165,10 +167,10 @@ def quarantine(settings: Settings, options: argparse.Namespace) -> int:
         return cli_messages.list_quarantined(settings, as_json=options.json)
     if options.action == "show":
         return cli_messages.show_quarantined(
-            settings, only(options.ids, "quarantine show"), as_json=options.json
+            settings, single_id(options.ids, "quarantine show"), as_json=options.json
         )
     if not options.ids:
-        raise Refused("quarantine drop: which ones? Give their ids")
+        raise UsageError("quarantine drop: which ones? Give their ids")
     return cli_messages.drop_quarantined(settings, options.ids, as_json=options.json)
 
 
@@ -179,28 +181,30 @@ def audit(settings: Settings, options: argparse.Namespace) -> int:
     return cli_money.show_audit(settings, as_json=options.json)
 
 
-def only(ids: list[int], command_name: str) -> int:
+def single_id(ids: list[int], command_name: str) -> int:
     """Return the one id given."""
     if len(ids) != 1:
-        raise Refused(f"{command_name}: which one? Give its id")
+        raise UsageError(f"{command_name}: which one? Give its id")
     return ids[0]
 
 
-def _register_monitoring(word: Declare) -> None:
+def _register_monitoring(word: AddCommand) -> None:
     """Declare the words."""
     parser = word("contract", contract, "write, check or release the message contract")
     parser.add_argument("action", choices=("write", "check", "release"))
-    _with_json(parser)
+    _add_json_option(parser)
     _register_events(word)
-    _with_json(word("queues", queues, "what waits where, and who is there to work"))
-    _with_json(word("deadlines", deadlines, "what falls due within the hour, and what is overdue"))
+    _add_json_option(word("queues", queues, "what waits where, and who is there to work"))
+    _add_json_option(
+        word("deadlines", deadlines, "what falls due within the hour, and what is overdue")
+    )
     parser = word("explain", explain, "why an order is where it is, and what happens next")
     parser.add_argument("order_id", metavar="ORDER")
-    _with_json(parser)
-    _with_json(word("doctor", doctor, "check settings, servers, clocks, durability and disk"))
+    _add_json_option(parser)
+    _add_json_option(word("doctor", doctor, "check settings, servers, clocks, durability and disk"))
 
 
-def _register_events(word: Declare) -> None:
+def _register_events(word: AddCommand) -> None:
     events_parser = word("events", events, "follow, replay or administer the streams of events")
     actions = events_parser.add_subparsers(title="actions", dest="action", required=True)
     tail_parser = actions.add_parser("tail", help="print events as they come")
@@ -229,16 +233,16 @@ def _register_events(word: Declare) -> None:
         "--from", dest="start", default="0", metavar="ID", help="$: only what is new"
     )
     for action_parser in (tail_parser, replay_parser, groups_parser):
-        _with_json(action_parser)
+        _add_json_option(action_parser)
 
 
-def _with_json(parser: argparse.ArgumentParser) -> None:
+def _add_json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON for programs")
 
 
 def contract(_: Settings, options: argparse.Namespace) -> int:
     """Write, check or release the message contract."""
-    from ops.contract.release import contract as run
+    from ops.contract.release import run_contract as run
 
     return run(options.action, as_json=options.json)
 
@@ -248,10 +252,12 @@ def events(settings: Settings, options: argparse.Namespace) -> int:
     from ops.cli import events as cli_events
 
     if options.action == "tail":
-        return cli_events.tail(settings, options)
+        return cli_events.tail_events(settings, options)
     if options.action == "replay":
-        return cli_events.replay(settings, options.since, options.until, as_json=options.json)
-    return cli_events.groups(settings, options)
+        return cli_events.replay_events(
+            settings, options.since, options.until, as_json=options.json
+        )
+    return cli_events.manage_groups(settings, options)
 
 
 def queues(settings: Settings, options: argparse.Namespace) -> int:
@@ -282,7 +288,7 @@ def doctor(settings: Settings, options: argparse.Namespace) -> int:
     return run(settings, as_json=options.json)
 
 
-EXPORT = """\
+EXPORT_HELP = """\
 Write orders, events or postings for other programs: a page at a time, in flat memory however
 many there are, while everything else goes on.
 
@@ -315,7 +321,7 @@ gone on with: begin another.
 """
 
 
-ARCHIVE = """\
+ARCHIVE_HELP = """\
 Put away orders that ended long ago: they leave the tables that everything else looks through, with
 their events, postings and settled debts. The scheduler does the same, a batch at a time, once an
 order has ended EARNEST_ARCHIVE_AFTER ago. Without --yes nothing is changed.
@@ -334,10 +340,10 @@ nothing is left to do it is archived again. It may be stopped at any moment, als
 """
 
 
-def _register_records(word: Declare) -> None:
+def _register_records(word: AddCommand) -> None:
     """Declare the words."""
     parser = word("export", export, "write orders, events or postings as JSON Lines, CSV, Parquet")
-    parser.description, parser.epilog = EXPORT, EXPORT_PROMISES
+    parser.description, parser.epilog = EXPORT_HELP, EXPORT_PROMISES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("what", choices=("orders", "events", "postings"))
     parser.add_argument(
@@ -352,7 +358,7 @@ def _register_records(word: Declare) -> None:
     parser.add_argument("--limit", type=int, metavar="N", help="stop after so many rows")
     parser.add_argument("--json", action="store_true", help="say as JSON where it ended")
     parser = word("archive", archive, "put away orders that ended long ago; --yes does it")
-    parser.description, parser.epilog = ARCHIVE, ARCHIVE_PROMISES
+    parser.description, parser.epilog = ARCHIVE_HELP, ARCHIVE_PROMISES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--yes", action="store_true", help="do it; without, only say what would be")
     parser.add_argument(
@@ -370,19 +376,19 @@ def export(settings: Settings, options: argparse.Namespace) -> int:
 
 def archive(settings: Settings, options: argparse.Namespace) -> int:
     """Put orders at rest away."""
-    from ops.cli.records import archive_orders
+    from ops.cli.records import run_archive
 
-    return archive_orders(settings, options)
+    return run_archive(settings, options)
 
 
-def _register_lists(word: Declare) -> None:
+def _register_lists(word: AddCommand) -> None:
     """Declare the words."""
     parser = word("tasks", tasks, "list a creator's tasks, or those of all of an agency's creators")
     owner_options = parser.add_mutually_exclusive_group()
     owner_options.add_argument("--creator", metavar="ID", help="default: everybody's")
     owner_options.add_argument("--mcn", metavar="ID", help="whoever is signed with it now")
     parser.add_argument("--status", choices=[status.value for status in PublicStatus])
-    parser.add_argument("--created-after", type=_instant, metavar="INSTANT", help=EXAMPLE)
+    parser.add_argument("--created-after", type=_instant, metavar="INSTANT", help=INSTANT_EXAMPLE)
     parser.add_argument("--created-before", type=_instant, metavar="INSTANT")
     parser.add_argument("--id", metavar="PREFIX", help="only ids that begin so")
     parser.add_argument("--limit", type=_count, default=50, metavar="N", help="default: 50")
@@ -402,7 +408,7 @@ def _register_lists(word: Declare) -> None:
     )
 
 
-EXAMPLE = "2026-03-02T10:00:00+08:00"
+INSTANT_EXAMPLE = "2026-03-02T10:00:00+08:00"
 
 
 def _instant(text: str) -> datetime:
@@ -413,12 +419,12 @@ def _instant(text: str) -> datetime:
 
 
 def _count(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= MOST:
-        raise argparse.ArgumentTypeError(f"1 to {MOST} is wanted")
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_COUNT:
+        raise argparse.ArgumentTypeError(f"1 to {MAX_COUNT} is wanted")
     return int(text)
 
 
-MOST = 10_000
+MAX_COUNT = 10_000
 
 
 def reports(settings: Settings, options: argparse.Namespace) -> int:
@@ -431,9 +437,9 @@ def reports(settings: Settings, options: argparse.Namespace) -> int:
 def tasks(settings: Settings, options: argparse.Namespace) -> int:
     """List tasks."""
     from ops.cli import orders as cli_orders
-    from workers.queries.order_filters import Wanted
+    from workers.queries.order_filters import OrderFilter
 
-    order_filter = Wanted(
+    order_filter = OrderFilter(
         creator=options.creator,
         mcn=options.mcn,
         status=None if options.status is None else PublicStatus(options.status),
@@ -444,34 +450,36 @@ def tasks(settings: Settings, options: argparse.Namespace) -> int:
     return cli_orders.list_tasks(settings, order_filter, options)
 
 
-Declare = Callable[[str, Run, str], Word]
+AddCommand = Callable[[str, CommandFunction, str], LazyParser]
 
 
-OPERATE = "use an operator's power on one order or many; shows what would happen, --yes does it"
+OPERATE_HELP = (
+    "use an operator's power on one order or many; shows what would happen, --yes does it"
+)
 
 
-EXTEND = "give orders more time: short for `operate extend`"
+EXTEND_HELP = "give orders more time: short for `operate extend`"
 
 
-TRAIL = "who used an operator's power, when, why, and what it changed"
+TRAIL_HELP = "who used an operator's power, when, why, and what it changed"
 
 
-def _register_operate(word: Declare, settings: argparse.ArgumentParser) -> None:
+def _register_operate(word: AddCommand, settings: argparse.ArgumentParser) -> None:
     """Declare the words."""
 
-    def fill_operate(parser: Word) -> None:
+    def fill_operate(parser: LazyParser) -> None:
         from ops.cli import operate as cli_operate
 
-        cli_operate.fill(parser, settings)
+        cli_operate.declare_actions(parser, settings)
 
-    def fill_extend(parser: Word) -> None:
+    def fill_extend(parser: LazyParser) -> None:
         from ops.cli import operate as cli_operate
 
         cli_operate.declare_action(parser, "extend_deadline")
 
-    word("operate", use, OPERATE).fill = fill_operate
-    word("extend", use, EXTEND).fill = fill_extend
-    parser = word("trail", trail, TRAIL)
+    word("operate", operate, OPERATE_HELP).fill = fill_operate
+    word("extend", operate, EXTEND_HELP).fill = fill_extend
+    parser = word("trail", trail, TRAIL_HELP)
     parser.add_argument("--by", metavar="WHO", help="only what this operator did")
     parser.add_argument("--since", metavar="INSTANT", help="2026-03-02T10:00:00+08:00")
     parser.add_argument("--until", metavar="INSTANT", help="default: now")
@@ -479,9 +487,9 @@ def _register_operate(word: Declare, settings: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object a line, latest first")
 
 
-def use(settings: Settings, options: argparse.Namespace) -> int:
+def operate(settings: Settings, options: argparse.Namespace) -> int:
     """Show what a power would do, or use it."""
-    from ops.cli.operate import use as run
+    from ops.cli.operate import run_operate as run
 
     return run(settings, options)
 

@@ -20,30 +20,30 @@ from workers.outbox import streams as event_streams
 from workers.queries import monitoring
 from workers.queue.redis import connect
 from workers.runtime import policy_in_force
-from workers.server_checks import refuse_unsafe
+from workers.server_checks import refuse_unsafe_postgresql
 from workers.settings import Settings, SettingsError
 from workers.timestamps import SECOND_US
 
-State = Literal["ok", "warn", "fail"]
+CheckState = Literal["ok", "warn", "fail"]
 
 
-OLDEST_REDIS = (6, 2)
+MIN_REDIS_VERSION = (6, 2)
 
 
 SKEW_WARN_S, SKEW_FAIL_S = 0.5, 5.0
 """Beyond the first, what people read is off; beyond the second, leases and ages make no sense."""
 
 
-DISK_WARN, DISK_FAIL = 1_000_000_000, 100_000_000
+DISK_WARN_BYTES, DISK_FAIL_BYTES = 1_000_000_000, 100_000_000
 """Bytes that should be free where the state is kept."""
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class HealthCheck:
     """One thing that was looked at, and what to do about it if anything."""
 
     name: str
-    state: State
+    state: CheckState
     detail: str
 
 
@@ -56,88 +56,90 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
     else:
         marks = {"ok": "ok", "warn": "WARN", "fail": "FAIL"}
         rows = [(marks[check.state], check.name, check.detail) for check in checks]
-        print(terminal.draw("Health", ("", "what", "found"), rows))
+        print(terminal.draw_table("Health", ("", "what", "found"), rows))
     return 1 if has_failures else 0
 
 
-def examine(settings: Settings) -> list[Check]:
+def examine(settings: Settings) -> list[HealthCheck]:
     """Run every check; one that cannot be made is a failure, and keeps no other from being made."""
     engine, client = open_database(settings.database_url), connect(settings.redis_url)
-    checks: dict[str, Callable[[], Iterator[Check]]] = {
-        "policy": lambda: _policy(settings),
-        "database": lambda: _database(engine),
-        "schema": lambda: _schema(engine),
-        "redis": lambda: _redis(client),
-        "clocks": lambda: _clocks(engine, client),
-        "disk": lambda: _disk(settings),
-        "processes": lambda: _processes(engine, client),
-        "readers": lambda: _readers(settings, client),
+    checks: dict[str, Callable[[], Iterator[HealthCheck]]] = {
+        "policy": lambda: _check_policy(settings),
+        "database": lambda: _check_database(engine),
+        "schema": lambda: _check_schema(engine),
+        "redis": lambda: _check_redis(client),
+        "clocks": lambda: _check_clocks(engine, client),
+        "disk": lambda: _check_disk(settings),
+        "processes": lambda: _check_processes(engine, client),
+        "readers": lambda: _check_readers(settings, client),
     }
-    results: list[Check] = []
+    results: list[HealthCheck] = []
     for name, check in checks.items():
         try:
             results += check()
         except (EarnestError, SettingsError, redis.RedisError, OSError) as error:
-            results.append(Check(name, "fail", str(error).splitlines()[0][:200]))
+            results.append(HealthCheck(name, "fail", str(error).splitlines()[0][:200]))
     engine.dispose()
     client.close()
     return results
 
 
-def _policy(settings: Settings) -> Iterator[Check]:
+def _check_policy(settings: Settings) -> Iterator[HealthCheck]:
     source = settings.policy or "the defaults"
-    yield Check("policy", "ok", f"{policy_in_force(settings).version}, {source}")
+    yield HealthCheck("policy", "ok", f"{policy_in_force(settings).version}, {source}")
 
 
-def _database(engine: Engine) -> Iterator[Check]:
+def _check_database(engine: Engine) -> Iterator[HealthCheck]:
     with reading(engine) as connection:
         kind = "PostgreSQL" if engine.dialect.name == "postgresql" else "SQLite"
         version_query = "SHOW server_version" if kind == "PostgreSQL" else "SELECT sqlite_version()"
-        yield Check(
+        yield HealthCheck(
             "database", "ok", f"{kind} {connection.execute(text(version_query)).scalar_one()}"
         )
         if kind == "SQLite":
             mode = connection.execute(text("PRAGMA journal_mode")).scalar_one()
             level = int(connection.execute(text("PRAGMA synchronous")).scalar_one())
-            is_durable = mode == "wal" and level >= FULL
+            is_durable = mode == "wal" and level >= SYNCHRONOUS_FULL
             detail = f"journal_mode {mode}, synchronous {level}"
-            yield Check("durability of commits", "ok" if is_durable else "fail", detail)
+            yield HealthCheck("durability of commits", "ok" if is_durable else "fail", detail)
     if kind == "PostgreSQL":
-        refuse_unsafe(engine)
+        refuse_unsafe_postgresql(engine)
         detail = "fsync, synchronous_commit and full_page_writes are on"
-        yield Check("durability of commits", "ok", detail)
+        yield HealthCheck("durability of commits", "ok", detail)
 
 
-FULL = 2
+SYNCHRONOUS_FULL = 2
 
 
-def _schema(engine: Engine) -> Iterator[Check]:
+def _check_schema(engine: Engine) -> Iterator[HealthCheck]:
     current = is_current(engine)
     detail = "up to date" if current else "another version: run `earnest migrate`"
-    yield Check("schema", "ok" if current else "fail", detail)
+    yield HealthCheck("schema", "ok" if current else "fail", detail)
 
 
-def _redis(client: redis.Redis) -> Iterator[Check]:
+def _check_redis(client: redis.Redis) -> Iterator[HealthCheck]:
     server_info: Any = client.info("server")
     version = str(server_info.get("valkey_version") or server_info["redis_version"])
     version_numbers = tuple(int(part) for part in version.split(".")[:2])
     name = "Valkey" if "valkey_version" in server_info else "Redis"
-    yield Check("redis", "ok" if version_numbers >= OLDEST_REDIS else "fail", f"{name} {version}")
+    yield HealthCheck(
+        "redis", "ok" if version_numbers >= MIN_REDIS_VERSION else "fail", f"{name} {version}"
+    )
     try:
         config: Any = client.config_get("maxmemory-policy", "appendonly", "appendfsync")
     except redis.ResponseError:
-        yield Check("durability of the wire", "warn", "the server does not show its settings")
+        yield HealthCheck("durability of the wire", "warn", "the server does not show its settings")
         return
     evicts = config["maxmemory-policy"] != "noeviction"
     detail = f"maxmemory-policy {config['maxmemory-policy']}"
-    yield Check("eviction", "fail" if evicts else "ok", detail)
+    yield HealthCheck("eviction", "fail" if evicts else "ok", detail)
     is_durable = config["appendonly"] == "yes" and config["appendfsync"] != "no"
     detail = f"appendonly {config['appendonly']}, appendfsync {config['appendfsync']}"
     warning = "" if is_durable else ": what is queued would not survive a restart"
-    yield Check("durability of the wire", "ok" if is_durable else "warn", detail + warning)
+    yield HealthCheck("durability of the wire", "ok" if is_durable else "warn", detail + warning)
 
 
-def _clocks(engine: Engine, client: redis.Redis) -> Iterator[Check]:
+def _check_clocks(engine: Engine, client: redis.Redis) -> Iterator[HealthCheck]:
     def redis_time() -> float:
         seconds, micros = client.time()
         return float(seconds + micros / SECOND_US)
@@ -147,45 +149,47 @@ def _clocks(engine: Engine, client: redis.Redis) -> Iterator[Check]:
             query = text("SELECT extract(epoch FROM clock_timestamp())")
             return float(connection.execute(query).scalar_one())
 
-    yield _skew("Redis", redis_time)
+    yield _check_skew("Redis", redis_time)
     if engine.dialect.name == "postgresql":
-        yield _skew("PostgreSQL", database_time)
+        yield _check_skew("PostgreSQL", database_time)
 
 
-def _skew(name: str, read_time: Callable[[], float]) -> Check:
+def _check_skew(name: str, read_time: Callable[[], float]) -> HealthCheck:
     """Compare a server's clock with this host's, halfway between question and answer."""
     asked_at = time.time()
     server_time = read_time()
     answered_at = time.time()
     skew_s, uncertainty_s = server_time - (asked_at + answered_at) / 2, (answered_at - asked_at) / 2
     certain_skew_s = max(0.0, abs(skew_s) - uncertainty_s)
-    state: State = (
+    state: CheckState = (
         "fail" if certain_skew_s > SKEW_FAIL_S else "warn" if certain_skew_s > SKEW_WARN_S else "ok"
     )
     detail = f"{skew_s:+.3f} s against this host (±{uncertainty_s:.3f}); Redis's clock decides"
-    return Check(f"clock of {name}", state, detail)
+    return HealthCheck(f"clock of {name}", state, detail)
 
 
-def _disk(settings: Settings) -> Iterator[Check]:
+def _check_disk(settings: Settings) -> Iterator[HealthCheck]:
     existing_path = next(path for path in (settings.var, *settings.var.parents) if path.exists())
     free_bytes = shutil.disk_usage(existing_path).free
-    state: State = "fail" if free_bytes < DISK_FAIL else "warn" if free_bytes < DISK_WARN else "ok"
-    yield Check("disk", state, f"{free_bytes / 1e9:.1f} GB free at {settings.var}")
+    state: CheckState = (
+        "fail" if free_bytes < DISK_FAIL_BYTES else "warn" if free_bytes < DISK_WARN_BYTES else "ok"
+    )
+    yield HealthCheck("disk", state, f"{free_bytes / 1e9:.1f} GB free at {settings.var}")
 
 
-def _processes(engine: Engine, client: redis.Redis) -> Iterator[Check]:
-    queues = monitoring.queues(engine, client)
+def _check_processes(engine: Engine, client: redis.Redis) -> Iterator[HealthCheck]:
+    queues = monitoring.queue_status(engine, client)
     workers_alive = queues["workers_alive"]
-    yield Check("workers", "ok" if workers_alive else "warn", f"{workers_alive} alive")
+    yield HealthCheck("workers", "ok" if workers_alive else "warn", f"{workers_alive} alive")
     for name in ("relay", "scheduler"):
         detail = "at work" if queues[name] else "not there: nobody renewed its lease"
-        yield Check(name, "ok" if queues[name] else "warn", detail)
+        yield HealthCheck(name, "ok" if queues[name] else "warn", detail)
 
 
-def _readers(settings: Settings, client: redis.Redis) -> Iterator[Check]:
-    consumer_groups = event_streams.groups(client, settings.retention)
+def _check_readers(settings: Settings, client: redis.Redis) -> Iterator[HealthCheck]:
+    consumer_groups = event_streams.list_groups(client, settings.retention)
     late_groups = [f"{group.name} of {group.stream}" for group in consumer_groups if group.behind]
     detail = f"{len(consumer_groups)} groups" + (
         f", too far behind: {', '.join(late_groups)}" if late_groups else ""
     )
-    yield Check("readers of events", "warn" if late_groups else "ok", detail)
+    yield HealthCheck("readers of events", "warn" if late_groups else "ok", detail)

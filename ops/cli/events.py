@@ -13,81 +13,88 @@ import redis
 
 from models.errors import Unavailable
 from ops import context, order_views, terminal
-from ops.errors import Refused
-from ops.terminal import instant
+from ops.errors import UsageError
+from ops.terminal import read_instant
 from workers.outbox import streams as event_streams
-from workers.outbox.recovery import recorded
-from workers.outbox.streams import EVENTS, publish
+from workers.outbox.recovery import recorded_events
+from workers.outbox.streams import EVENTS_STREAM, publish
 from workers.queue.redis import connect
 from workers.settings import Settings
 
-LISTEN_MS = 1_000
+BLOCK_MS = 1_000
 """How long one call listens; below the socket's own patience."""
 
 
-PAGE = 500
+PAGE_SIZE = 500
 
 
-HEADS = ("stream", "group", "consumers", "not taken", "not settled", "oldest", "")
+GROUP_HEADS = ("stream", "group", "consumers", "not taken", "not settled", "oldest", "")
 
 
-def tail(settings: Settings, options: argparse.Namespace) -> int:
+def tail_events(settings: Settings, options: argparse.Namespace) -> int:
     """Print events as they come, until interrupted or `--count` of them were printed."""
     client, printed_count = connect(settings.redis_url), 0
     # Asked in any case: a server that is away from the start is nobody's to wait for.
-    newest_id = _newest(client)
+    newest_id = _last_entry_id(client)
     last_id = newest_id if options.start == "$" else options.start
     while options.count is None or printed_count < options.count:
-        for entry_id, fields in _read(client, last_id):
+        for entry_id, fields in _read_entries(client, last_id):
             last_id = entry_id
             event = json.loads(fields[b"event"])
-            if _wanted(event, options) and (options.count is None or printed_count < options.count):
-                print(json.dumps(event, ensure_ascii=False) if options.json else _line(event))
+            if _matches(event, options) and (
+                options.count is None or printed_count < options.count
+            ):
+                print(json.dumps(event, ensure_ascii=False) if options.json else _event_line(event))
                 printed_count += 1
         # What is read through a pipe should come as it happens.
         print(end="", flush=True)
     return 0
 
 
-def _newest(client: redis.Redis) -> str:
+def _last_entry_id(client: redis.Redis) -> str:
     """Return where the stream ends now: `$` would mean another place after each interruption."""
     try:
-        entries: Any = client.xrevrange(EVENTS, count=1)
+        entries: Any = client.xrevrange(EVENTS_STREAM, count=1)
     except redis.RedisError as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
     return str(entries[0][0].decode()) if entries else "0"
 
 
-def _read(client: redis.Redis, last_id: str) -> list[Any]:
+def _read_entries(client: redis.Redis, last_id: str) -> list[Any]:
     try:
-        streams: Any = client.xread({EVENTS: last_id}, count=PAGE, block=LISTEN_MS)
+        streams: Any = client.xread({EVENTS_STREAM: last_id}, count=PAGE_SIZE, block=BLOCK_MS)
     except redis.ResponseError as error:
-        raise Refused(f"--from {last_id}: {error}") from None
+        raise UsageError(f"--from {last_id}: {error}") from None
     except redis.RedisError:
         # It may be restarting; whoever follows wants to see what comes after that.
-        time.sleep(LISTEN_MS / 1_000)
+        time.sleep(BLOCK_MS / 1_000)
         return []
     return list(streams[0][1]) if streams else []
 
 
-def _wanted(event: dict[str, Any], options: argparse.Namespace) -> bool:
+def _matches(event: dict[str, Any], options: argparse.Namespace) -> bool:
     if options.order and event["data"].get("order_id") != options.order:
         return False
     patterns = options.type or ["*"]
     return any(fnmatchcase(event["type"], pattern) for pattern in patterns)
 
 
-def _line(event: dict[str, Any]) -> str:
-    columns = (event["time"], event["type"], event["subject"], order_views.details(event["data"]))
-    return terminal.plain("  ".join(columns))
+def _event_line(event: dict[str, Any]) -> str:
+    columns = (
+        event["time"],
+        event["type"],
+        event["subject"],
+        order_views.event_details(event["data"]),
+    )
+    return terminal.without_controls("  ".join(columns))
 
 
-def replay(settings: Settings, since: str, until: str | None, *, as_json: bool) -> int:
+def replay_events(settings: Settings, since: str, until: str | None, *, as_json: bool) -> int:
     """Publish again what was recorded from one instant to another, under the same ids."""
-    reader, client = context.reader(settings), connect(settings.redis_url)
-    first, last = instant("--since", since), instant("--until", until) if until else None
+    reader, client = context.connect_reader(settings), connect(settings.redis_url)
+    first, last = read_instant("--since", since), read_instant("--until", until) if until else None
     event_count = 0
-    for page in recorded(reader.store.engine, first, last):
+    for page in recorded_events(reader.store.engine, first, last):
         publish(client, page)
         event_count += len(page)
     message = f"{event_count} events published again; consumers know a repeat by its id."
@@ -95,24 +102,24 @@ def replay(settings: Settings, since: str, until: str | None, *, as_json: bool) 
     return 0
 
 
-def groups(settings: Settings, options: argparse.Namespace) -> int:
+def manage_groups(settings: Settings, options: argparse.Namespace) -> int:
     """List, create or delete consumer groups."""
     client, name = connect(settings.redis_url), options.name
     stream = f"earnest:{options.stream}"
     if options.change == "list":
-        return _list(client, settings, as_json=options.json)
+        return _list_groups(client, settings, as_json=options.json)
     if not name:
-        raise Refused(f"events groups {options.change}: which one? Give its name")
+        raise UsageError(f"events groups {options.change}: which one? Give its name")
     if options.change == "create":
         try:
-            is_done = event_streams.create(client, stream, name, start=options.start)
+            is_done = event_streams.create_group(client, stream, name, start=options.start)
         except redis.ResponseError as error:
-            raise Refused(f"--from {options.start}: {error}") from None
+            raise UsageError(f"--from {options.start}: {error}") from None
         message = (
             f"{name} reads {stream} from now on" if is_done else f"{stream} has a group {name}"
         )
     else:
-        is_done = event_streams.delete(client, stream, name)
+        is_done = event_streams.delete_group(client, stream, name)
         message = (
             f"nothing is kept for {name} any more" if is_done else f"{stream} has no group {name}"
         )
@@ -122,8 +129,8 @@ def groups(settings: Settings, options: argparse.Namespace) -> int:
     return 0 if is_done else 1
 
 
-def _list(client: redis.Redis, settings: Settings, *, as_json: bool) -> int:
-    consumer_groups = event_streams.groups(client, settings.retention)
+def _list_groups(client: redis.Redis, settings: Settings, *, as_json: bool) -> int:
+    consumer_groups = event_streams.list_groups(client, settings.retention)
     if as_json:
         print(json.dumps({"groups": [asdict(group) for group in consumer_groups]}))
         return 0
@@ -139,5 +146,7 @@ def _list(client: redis.Redis, settings: Settings, *, as_json: bool) -> int:
         )
         for group in consumer_groups
     ]
-    print(terminal.draw("Consumer groups", HEADS, rows) if rows else "No consumer groups.")
+    print(
+        terminal.draw_table("Consumer groups", GROUP_HEADS, rows) if rows else "No consumer groups."
+    )
     return 0

@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
-from models.commands.parsing import Malformed, parse, read_loosely
+from models.commands.parsing import MalformedCommand, parse_command, read_json_leniently
 from ops import terminal
 from ops.context import open_pipeline, open_reader, open_redis
-from ops.errors import Refused
-from ops.operate.dead_letters import settled_again
+from ops.errors import UsageError
+from ops.operate.dead_letters import replay
 from ops.serializers import (
     escaped_payload,
     quarantine_head,
@@ -23,7 +23,7 @@ from ops.serializers import (
     serialize_quarantined,
 )
 from ops.terminal import Progress
-from workers.client import Client
+from workers.client import CommandClient
 from workers.outbox import streams as event_streams
 from workers.processing import failures
 from workers.queries import monitoring
@@ -32,11 +32,11 @@ from workers.queue.redis import connect
 from workers.runtime import configure_logs
 from workers.settings import Settings
 
-CHUNK = 5_000
+BATCH_SIZE = 5_000
 """Commands read, sent and waited for at a time."""
 
 
-LOOK_S = 0.05
+POLL_INTERVAL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +53,11 @@ def submit(settings: Settings, lines: Iterable[str], *, wait_s: float | None) ->
 
     Returns 1 if a line was no command object, or an outcome did not come in time.
     """
-    entries, status = _entries(lines), 0
+    entries, status = _read_commands(lines), 0
     with ExitStack() as stack, Progress("submitted") as progress:
-        client = Client(stack.enter_context(open_redis(settings)), settings.keyring)
+        client = CommandClient(stack.enter_context(open_redis(settings)), settings.keyring)
         reader = stack.enter_context(open_reader(settings)) if wait_s is not None else None
-        while chunk := list(islice(entries, CHUNK)):
+        while chunk := list(islice(entries, BATCH_SIZE)):
             valid_entries = [entry for entry in chunk if isinstance(entry, SubmittedLine)]
             for line_error in (entry for entry in chunk if isinstance(entry, dict)):
                 print(json.dumps(line_error), file=sys.stderr)
@@ -72,12 +72,12 @@ def submit(settings: Settings, lines: Iterable[str], *, wait_s: float | None) ->
     return status
 
 
-def _entries(lines: Iterable[str]) -> Iterator[SubmittedLine | dict[str, Any]]:
+def _read_commands(lines: Iterable[str]) -> Iterator[SubmittedLine | dict[str, Any]]:
     """Read a file: a command a line, or a step of `simulate` whose `at` is ignored."""
     for number, text in enumerate(lines, start=1):
         if not text.strip():
             continue
-        body = read_loosely(text)
+        body = read_json_leniently(text)
         if not isinstance(body, dict):
             yield {"line": number, "error": "a JSON object is wanted: a command or a step"}
             continue
@@ -93,8 +93,8 @@ def _entries(lines: Iterable[str]) -> Iterator[SubmittedLine | dict[str, Any]]:
 
 def _id_of(text: str) -> str | None:
     try:
-        return parse(text).id
-    except Malformed as error:
+        return parse_command(text).id
+    except MalformedCommand as error:
         return error.command_id
 
 
@@ -111,13 +111,15 @@ def _print_outcomes(
     ]
     outcomes: dict[tuple[str, int], Any] = {}
     while True:
-        outcomes |= reader.answers([key for key in keys[printed_count:] if key not in outcomes])
+        outcomes |= reader.outcome_bodies(
+            [key for key in keys[printed_count:] if key not in outcomes]
+        )
         while printed_count < len(keys) and keys[printed_count] in outcomes:
             _print_outcome(submissions[printed_count][0], outcomes[keys[printed_count]])
             printed_count += 1
         if printed_count == len(keys) or time.monotonic() > give_up_at:
             break
-        time.sleep(LOOK_S)
+        time.sleep(POLL_INTERVAL_S)
     for (entry, _), key in zip(submissions[printed_count:], keys[printed_count:], strict=True):
         if key in outcomes:
             _print_outcome(entry, outcomes[key])
@@ -137,9 +139,9 @@ def _print_outcome(entry: SubmittedLine, body: dict[str, Any]) -> None:
 def show_queues(settings: Settings, *, as_json: bool) -> int:
     """Show what waits where, who is there to work, and how far the readers of events are."""
     with open_pipeline(settings) as (reader, client):
-        status = monitoring.queues(reader.store.engine, client)
+        status = monitoring.queue_status(reader.store.engine, client)
         consumer_groups = (
-            event_streams.groups(client, settings.retention) if status["redis"] == "up" else []
+            event_streams.list_groups(client, settings.retention) if status["redis"] == "up" else []
         )
     if as_json:
         print(json.dumps(status | {"groups": [asdict(group) for group in consumer_groups]}))
@@ -149,7 +151,7 @@ def show_queues(settings: Settings, *, as_json: bool) -> int:
     ]
     rows.append(("accepted over HTTP", status["inbox"]["commands"], None))
     rows.append(("events to publish", status["outbox"]["events"], None))
-    print(terminal.draw("Queues", ("queue", "waiting", "in flight"), rows))
+    print(terminal.draw_table("Queues", ("queue", "waiting", "in flight"), rows))
     print(f"\nOldest command: {status['oldest_seconds']:.1f} s. Redis is {status['redis']}.")
     print(f"Oldest unpublished event: {status['outbox']['lag_seconds']:.1f} s.")
     print(f"Workers alive: {status['workers_alive']}. {_duty_states(status)}")
@@ -181,7 +183,9 @@ def list_dead_letters(settings: Settings, *, as_json: bool) -> int:
         )
         return 0
     rows = [_dead_letter_row(serialize_dead_letter(letter)) for letter in letters]
-    print(terminal.draw("Dead letters", DEAD_LETTER_HEADS, rows) if rows else "No dead letters.")
+    print(
+        terminal.draw_table("Dead letters", DEAD_LETTER_HEADS, rows) if rows else "No dead letters."
+    )
     return 0
 
 
@@ -211,7 +215,7 @@ def replay_dead_letters(settings: Settings, letter_ids: Sequence[int], *, as_jso
         letters = _find_dead_letters(reader, letter_ids) if letter_ids else []
         letters = letters or list(failures.list_dead_letters(engine, replayed=False))
         configure_logs("replay")
-        outcomes = settled_again(reader, client, letters)
+        outcomes = replay(reader, client, letters)
     if as_json:
         print(json.dumps({"replayed": outcomes}, ensure_ascii=False))
     else:
@@ -220,7 +224,7 @@ def replay_dead_letters(settings: Settings, letter_ids: Sequence[int], *, as_jso
             for outcome in outcomes
         ]
         heads = ("letter", "command", "outcome", "reason")
-        print(terminal.draw("Replayed", heads, rows) if rows else "No dead letters wait.")
+        print(terminal.draw_table("Replayed", heads, rows) if rows else "No dead letters wait.")
     return 1 if any(outcome["outcome"] is None for outcome in outcomes) else 0
 
 
@@ -228,13 +232,13 @@ def _find_dead_letters(reader: Reader, letter_ids: Sequence[int]) -> list[Any]:
     letters_by_id = failures.dead_letters_by_id(reader.store.engine, letter_ids)
     for letter_id in letter_ids:
         if letter_id not in letters_by_id:
-            raise Refused(f"no letter {letter_id}: `earnest dead-letters` lists those there are")
+            raise UsageError(f"no letter {letter_id}: `earnest dead-letters` lists those there are")
     return [letters_by_id[letter_id] for letter_id in sorted(letters_by_id)]
 
 
 def _dead_letter_row(letter: dict[str, Any]) -> tuple[terminal.Cell, ...]:
     *cells, error = letter.values()
-    return (*cells, terminal.fit(error, 60))
+    return (*cells, terminal.shorten(error, 60))
 
 
 QUARANTINE_HEADS = ("item", "queue", "message", "reason", "bytes", "at", "begins with")
@@ -251,10 +255,13 @@ def list_quarantined(settings: Settings, *, as_json: bool) -> int:
         print(json.dumps({"quarantine": [serialize_quarantined(item) for item in items]}))
         return 0
     rows = [
-        (*quarantine_head(item).values(), terminal.fit(escaped_payload(item), 40)) for item in items
+        (*quarantine_head(item).values(), terminal.shorten(escaped_payload(item), 40))
+        for item in items
     ]
     print(
-        terminal.draw("Quarantine", QUARANTINE_HEADS, rows) if rows else "The quarantine is empty."
+        terminal.draw_table("Quarantine", QUARANTINE_HEADS, rows)
+        if rows
+        else "The quarantine is empty."
     )
     return 0
 
@@ -262,9 +269,9 @@ def list_quarantined(settings: Settings, *, as_json: bool) -> int:
 def show_quarantined(settings: Settings, item_id: int, *, as_json: bool) -> int:
     """Show one item with what was kept of its bytes."""
     with open_reader(settings) as source:
-        item = failures.shown(source.store.engine, item_id)
+        item = failures.quarantined_item(source.store.engine, item_id)
     if item is None:
-        raise Refused(f"no item {item_id}: {QUARANTINE_HINT}")
+        raise UsageError(f"no item {item_id}: {QUARANTINE_HINT}")
     if as_json:
         print(json.dumps(serialize_quarantined(item)))
         return 0
@@ -278,7 +285,9 @@ def drop_quarantined(settings: Settings, item_ids: Sequence[int], *, as_json: bo
     """Forget items that somebody has looked at."""
     with open_reader(settings) as source:
         dropped_ids = [
-            item_id for item_id in item_ids if failures.drop(source.store.engine, item_id)
+            item_id
+            for item_id in item_ids
+            if failures.drop_quarantined(source.store.engine, item_id)
         ]
     missing_ids = sorted(set(item_ids) - set(dropped_ids))
     if as_json:
@@ -286,5 +295,5 @@ def drop_quarantined(settings: Settings, item_ids: Sequence[int], *, as_json: bo
     else:
         print(f"{len(dropped_ids)} dropped")
     if missing_ids:
-        raise Refused(f"no item {', '.join(map(str, missing_ids))}: {QUARANTINE_HINT}")
+        raise UsageError(f"no item {', '.join(map(str, missing_ids))}: {QUARANTINE_HINT}")
     return 0

@@ -13,27 +13,27 @@ from itertools import islice
 from typing import Any
 
 from ops import terminal
-from ops.context import open_pipeline, open_reader, present, reader
-from ops.errors import Refused
+from ops.context import connect_reader, now_and_watermark, open_pipeline, open_reader
+from ops.errors import UsageError
 from ops.serializers import serialize_report
-from ops.terminal import MOST_SHOWN
-from scheduler.auditor import checkup
-from workers.queries.reports import ZONE, Name, NoSuchBreakdown, Report
-from workers.queries.reports.grouping import By, Row
-from workers.queue.watermark import RedisDoor
+from ops.terminal import MAX_ROWS
+from scheduler.auditor import check_delivery
+from workers.queries.reports import ZONE, NoSuchGrouping, ReportName, ReportRequest
+from workers.queries.reports.grouping import Grouping, ReportRow
+from workers.queue.watermark import ArrivalClock
 from workers.settings import Settings
 
 
 def show_books(settings: Settings, *, as_json: bool) -> int:
     """Show balances and audit the books; returns 1 if anything is wrong with them."""
-    source = reader(settings)
+    source = connect_reader(settings)
     ledger, report = source.balances(), source.audit()
     if as_json:
         findings = [asdict(finding) for finding in report.findings]
         audit = {"ok": not findings, "orders": report.orders, "findings": findings}
         print(json.dumps({"ledger": ledger, "audit": audit}, ensure_ascii=False))
         return 1 if report.findings else 0
-    print(terminal.draw("Money (fen)", ("account", "balance"), list(ledger.items())))
+    print(terminal.draw_table("Money (fen)", ("account", "balance"), list(ledger.items())))
     print(f"\nSum {sum(ledger.values())}. Audited {report.orders} orders: ", end="")
     print("the books are right." if not report.findings else f"{len(report.findings)} findings:")
     for finding in report.findings:
@@ -45,7 +45,7 @@ def show_audit(settings: Settings, *, as_json: bool) -> int:
     """Audit the books and check delivery; returns 1 if anything needs somebody."""
     with open_reader(settings) as reader:
         report = reader.audit()
-        delivery, delivery_findings = checkup(reader.store)
+        delivery, delivery_findings = check_delivery(reader.store)
     findings = [*report.findings, *delivery_findings]
     if as_json:
         audited_counts = {"orders": report.orders, "payments": report.payments}
@@ -58,89 +58,94 @@ def show_audit(settings: Settings, *, as_json: bool) -> int:
         )
         return 1 if findings else 0
     rows = [(name.replace("_", " "), str(value)) for name, value in asdict(delivery).items()]
-    print(terminal.draw("Delivery", ("what", "value"), rows))
+    print(terminal.draw_table("Delivery", ("what", "value"), rows))
     print(f"\nAudited {report.orders} orders and {report.payments} payments: ", end="")
     print("all is right." if not findings else f"{len(findings)} findings:")
     for finding in findings:
-        print(terminal.plain(f"  {finding.law}, {finding.where}: {finding.detail}"))
+        print(terminal.without_controls(f"  {finding.law}, {finding.where}: {finding.detail}"))
     return 1 if findings else 0
 
 
-TITLES = {
-    Name.FUNNEL: "How far orders come; times are medians since the stage before",
-    Name.ENDINGS: "How orders ended (amounts in fen)",
-    Name.MONEY: "Money (fen)",
-    Name.FORECAST: "What falls due, and what hangs on it (amounts in fen)",
+REPORT_TITLES = {
+    ReportName.FUNNEL: "How far orders come; times are medians since the stage before",
+    ReportName.ENDINGS: "How orders ended (amounts in fen)",
+    ReportName.MONEY: "Money (fen)",
+    ReportName.FORECAST: "What falls due, and what hangs on it (amounts in fen)",
 }
 
 
 def show_report(settings: Settings, options: argparse.Namespace) -> int:
     """Print a report as it is added up: however many rows it has, they need no memory."""
-    by = None if options.by is None else By(options.by)
+    by = None if options.by is None else Grouping(options.by)
     with open_pipeline(settings) as (reader, client):
         engine = reader.store.engine
-        at, _ = present(RedisDoor(client, engine))
+        at, _ = now_and_watermark(ArrivalClock(client, engine))
         try:
-            report = Report(Name(options.name), by, at, timedelta(hours=options.hours))
-        except NoSuchBreakdown as error:
-            raise Refused(f"--{error}") from None
+            report = ReportRequest(ReportName(options.name), by, at, timedelta(hours=options.hours))
+        except NoSuchGrouping as error:
+            raise UsageError(f"--{error}") from None
         write = _write_json if options.json else _write_csv if options.csv else _write_table
         write(report, report.rows(engine))
     return 0
 
 
-def _write_json(report: Report, rows: Iterator[Row]) -> None:
+def _write_json(report: ReportRequest, rows: Iterator[ReportRow]) -> None:
     print(json.dumps(serialize_report(report), ensure_ascii=False)[:-1], end=', "rows": [')
     for number, row in enumerate(rows):
         print(", " if number else "", json.dumps(row, ensure_ascii=False), sep="", end="")
     print("]}")
 
 
-def _write_csv(report: Report, rows: Iterator[Row]) -> None:
+def _write_csv(report: ReportRequest, rows: Iterator[ReportRow]) -> None:
     writer = csv.DictWriter(sys.stdout, report.columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 
 
-def _write_table(report: Report, rows: Iterator[Row]) -> None:
-    first_rows = list(islice(rows, MOST_SHOWN + 1))
-    if report.name is Name.MONEY and report.by is None:
+def _write_table(report: ReportRequest, rows: Iterator[ReportRow]) -> None:
+    first_rows = list(islice(rows, MAX_ROWS + 1))
+    if report.name is ReportName.MONEY and report.by is None:
         cells = [
             (name.removesuffix("_fen"), fen) for row in first_rows for name, fen in row.items()
         ]
-        print(terminal.draw(TITLES[report.name], ("what", "fen"), cells) if cells else NOTHING)
+        print(
+            terminal.draw_table(REPORT_TITLES[report.name], ("what", "fen"), cells)
+            if cells
+            else EMPTY_REPORT
+        )
         return
     heads = [column.removesuffix("_fen") for column in report.columns]
     lines = [
-        tuple(_cell(name, row[name]) for name in report.columns) for row in first_rows[:MOST_SHOWN]
+        tuple(_cell_text(name, row[name]) for name in report.columns)
+        for row in first_rows[:MAX_ROWS]
     ]
-    print(terminal.draw(TITLES[report.name], heads, lines) if lines else NOTHING)
-    if report.by is By.MONTH:
+    print(terminal.draw_table(REPORT_TITLES[report.name], heads, lines) if lines else EMPTY_REPORT)
+    if report.by is Grouping.MONTH:
         print(f"Months are those of {ZONE}.")
-    if len(first_rows) > MOST_SHOWN:
-        print(f"… and more: only the first {MOST_SHOWN} rows are shown; --json and --csv have all")
+    if len(first_rows) > MAX_ROWS:
+        print(f"… and more: only the first {MAX_ROWS} rows are shown; --json and --csv have all")
 
 
-NOTHING = "Nothing to report."
+EMPTY_REPORT = "Nothing to report."
 
 
-def _cell(name: str, value: Any) -> terminal.Cell:  # noqa: ANN401 - of any column
-    format_value: Callable[[Any], str] | None = _TOLD.get(name)
+def _cell_text(name: str, value: Any) -> terminal.Cell:  # noqa: ANN401 - of any column
+    format_value: Callable[[Any], str] | None = _CELL_TEXTS.get(name)
     return value if format_value is None or value is None else format_value(value)
 
 
-def _share(part: float) -> str:
+def _percent_text(part: float) -> str:
     return f"{100 * part:.1f} %"
 
 
-def _length(seconds: float) -> str:
+def _duration_text(seconds: float) -> str:
     """Write a length of time to the second, or finer where that would be none."""
     rounded = timedelta(seconds=round(seconds))
     return str(rounded) if rounded else f"{seconds:.3f} s"
 
 
-_TOLD: dict[str, Callable[[Any], str]] = {
-    "of_placed": _share,
-    "of_previous": _share,
-    "median_seconds": _length,
+_CELL_TEXTS: dict[str, Callable[[Any], str]] = {
+    "of_placed": _percent_text,
+    "of_previous": _percent_text,
+    "median_seconds": _duration_text,
 }

@@ -22,98 +22,120 @@ from typing import Any
 import redis
 
 from models.events.event import Event
-from models.events.parties import Glimpse, OperatorActed
-from models.fields import instant_text, parse_duration
+from models.events.parties import OperatorActed, OrderSnapshot
+from models.fields import format_instant, parse_duration
 from models.lifecycle import State
 from ops import terminal
 from ops.context import open_reader, open_redis
-from ops.errors import Refused
+from ops.errors import UsageError
 from ops.operate import bulk_runs, rendering
-from ops.operate.actions import LENT, OWN, WHY, Entry, Power
-from ops.operate.bulk_runs import Carrier, Draft, Run, Tally, Task, forecast, plan
-from ops.operate.dry_run import Forecast, Intent
-from ops.terminal import MOST_SHOWN, Progress, instant
+from ops.operate.actions import (
+    ON_BEHALF_ACTIONS,
+    OWN_ACTIONS,
+    REASON_FIELD,
+    FormField,
+    OperatorAction,
+)
+from ops.operate.bulk_runs import (
+    BulkRequest,
+    BulkRun,
+    BulkRunDraft,
+    RunExecutor,
+    RunOutcomes,
+    dry_run_all,
+    plan_run,
+)
+from ops.operate.dry_run import ActionRequest, DryRunSummary
+from ops.terminal import MAX_ROWS, Progress, read_instant
 from ops.terminal import open_lines as opened_file
-from workers.client import Client
+from workers.client import CommandClient
 from workers.queries.order_filters import Selection
-from workers.queries.reader import Reader, Wanted, acts
-from workers.queue.watermark import DoorClock
+from workers.queries.reader import OperatorLogFilter, Reader, operator_log
+from workers.queue.watermark import LocalArrivalClock
 from workers.settings import Settings
 from workers.timestamps import from_us
 
-NAME = r"[A-Za-z0-9_-]{1,64}"
-LONGEST = timedelta(days=3650)
+NAME_PATTERN = r"[A-Za-z0-9_-]{1,64}"
 
 
-def use(settings: Settings, options: Namespace) -> int:
+MAX_EXTENSION = timedelta(days=3650)
+
+
+def run_operate(settings: Settings, options: Namespace) -> int:
     """Show what a power would do, use it, or look after its runs."""
     if options.run_action == "runs":
         return list_runs(settings, as_json=options.json)
     if options.run_action == "abandon":
-        return abandon(settings, options.name, as_json=options.json)
+        return abandon_run(settings, options.name, as_json=options.json)
     if options.run_action == "continue":
         return _continue_run(settings, options)
-    intent, order_ids, selection = read_intent(options), _among(options), _wanted(options)
+    intent, order_ids, selection = (
+        read_request(options),
+        _named_orders(options),
+        _selection(options),
+    )
     if options.power.in_bulk and order_ids is None and selection.is_empty():
-        raise Refused("which orders? Name them, or say --state, --due-between, --orders …")
+        raise UsageError("which orders? Name them, or say --state, --due-between, --orders …")
     with _open_context(settings, options) as context:
-        task = Task(intent=intent, wanted=selection, among=order_ids, at=context.now())
+        task = BulkRequest(
+            request=intent, selection=selection, order_ids=order_ids, at=context.now()
+        )
         if options.yes:
             return perform(context, task, again=getattr(options, "again", True))
         return preview(context, task)
 
 
 def _continue_run(settings: Settings, options: Namespace) -> int:
-    run = bulk_runs.find_run(bulk_runs.root_of(settings.var), options.name)
+    run = bulk_runs.find_run(bulk_runs.runs_folder(settings.var), options.name)
     if run.report() is not None:
-        raise Refused(f"run {run.name} is over: nothing is left of it to do")
+        raise UsageError(f"run {run.name} is over: nothing is left of it to do")
     if not options.json:
-        print(rendering.runs([run]) + "\n")
+        print(rendering.render_runs([run]) + "\n")
     with _open_context(settings, options) as context:
-        return carry(context, run)
+        return execute_run(context, run)
 
 
-def read_intent(options: Namespace) -> Intent:
+def read_request(options: Namespace) -> ActionRequest:
     """Read what is wanted, by whom and why."""
-    power: Power = options.power
-    entry_values = ((entry, getattr(options, SAID + entry.name)) for entry in power.entries)
+    power: OperatorAction = options.power
+    entry_values = ((entry, getattr(options, FIELD_PREFIX + entry.name)) for entry in power.entries)
     longer = getattr(options, "longer", None)
-    return Intent(
-        power=power,
-        operator=_operator(options.operator),
+    return ActionRequest(
+        action=power,
+        operator=_operator_name(options.operator),
         reason=options.reason,
-        said={
-            entry.name: _value(entry, value)
+        field_values={
+            entry.name: _field_value(entry, value)
             for entry, value in entry_values
             if value not in (None, False)
         },
-        longer=None if longer is None else _duration("--by", longer),
+        extension=None if longer is None else _duration("--by", longer),
     )
 
 
-def _operator(option_value: str | None) -> str:
+def _operator_name(option_value: str | None) -> str:
     try:
         name = option_value or getpass.getuser()
     except (KeyError, OSError):
-        raise Refused("--as: nobody is logged in here; say who acts") from None
-    if not re.fullmatch(NAME, name):
-        raise Refused("--as: a name of up to 64 letters, digits, - and _ is wanted")
+        raise UsageError("--as: nobody is logged in here; say who acts") from None
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise UsageError("--as: a name of up to 64 letters, digits, - and _ is wanted")
     return name
 
 
-def _value(entry: Entry, value: Any) -> Any:  # noqa: ANN401 - whatever the field takes
+def _field_value(entry: FormField, value: Any) -> Any:  # noqa: ANN401 - whatever the field takes
     if entry.takes == "records":
         return [_record(entry, text) for text in value]
     # What must be given, and may be nothing, is given as nothing.
     return None if value == "" and entry.required and entry.nullable else value
 
 
-def _record(entry: Entry, text: str) -> dict[str, Any]:
+def _record(entry: FormField, text: str) -> dict[str, Any]:
     pairs = dict(part.partition("=")[::2] for part in text.split(","))
     numbers = {field.name for field in entry.entries if field.takes == "number"}
     for name in numbers & pairs.keys():
         if not re.fullmatch(r"[0-9]{1,18}", pairs[name]):
-            raise Refused(f"--{entry.name}: {name} must be a whole number")
+            raise UsageError(f"--{entry.name}: {name} must be a whole number")
     return {name: int(value) if name in numbers else value for name, value in pairs.items()}
 
 
@@ -121,17 +143,17 @@ def _duration(option: str, text: str) -> timedelta:
     try:
         duration = parse_duration(text)
     except ValueError as error:
-        raise Refused(f"{option}: {error}") from None
-    if not timedelta(0) < duration <= LONGEST:
-        raise Refused(f"{option}: more than nothing and at most 10 years are wanted")
+        raise UsageError(f"{option}: {error}") from None
+    if not timedelta(0) < duration <= MAX_EXTENSION:
+        raise UsageError(f"{option}: more than nothing and at most 10 years are wanted")
     return duration
 
 
-def _wanted(options: Namespace) -> Selection:
+def _selection(options: Namespace) -> Selection:
     if not options.power.in_bulk:
         return Selection()
     due_range = [
-        instant("--due-between", text) for text in options.due_between or (None, None) if text
+        read_instant("--due-between", text) for text in options.due_between or (None, None) if text
     ]
     return Selection(
         states=tuple(sorted(options.state or ())),
@@ -143,7 +165,7 @@ def _wanted(options: Namespace) -> Selection:
     )
 
 
-def _among(options: Namespace) -> Sequence[str] | None:
+def _named_orders(options: Namespace) -> Sequence[str] | None:
     """Return the orders that are named, each once; None where none is."""
     order_ids = list(getattr(options, "named", None) or ())
     file = getattr(options, "orders", None)
@@ -153,94 +175,94 @@ def _among(options: Namespace) -> Sequence[str] | None:
         with opened_file(file) as lines:
             order_ids += [line.strip() for line in lines if line.strip()]
     invalid_id = next(
-        (order_id for order_id in order_ids if not re.fullmatch(NAME, order_id)), None
+        (order_id for order_id in order_ids if not re.fullmatch(NAME_PATTERN, order_id)), None
     )
     if invalid_id is not None:
-        raise Refused(f"{ascii(invalid_id)[:80]} is no order's id")
+        raise UsageError(f"{ascii(invalid_id)[:80]} is no order's id")
     return list(dict.fromkeys(order_ids))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class OperatorContext:
     """Where an operator works: the books, the wire, and how to answer."""
 
     settings: Settings
     reader: Reader
-    wire: redis.Redis
+    redis_client: redis.Redis
     as_json: bool
-    patience_s: float
+    timeout_s: float
 
     def now(self) -> datetime:
         """Return the present by the one clock that decides anything."""
-        return from_us(DoorClock(self.wire).now())
+        return from_us(LocalArrivalClock(self.redis_client).now())
 
 
 @contextmanager
-def _open_context(settings: Settings, options: Namespace) -> Iterator[Place]:
+def _open_context(settings: Settings, options: Namespace) -> Iterator[OperatorContext]:
     """Open everything, for as long as it is needed."""
     with open_reader(settings) as reader, open_redis(settings) as client:
-        yield Place(
+        yield OperatorContext(
             settings=settings,
             reader=reader,
-            wire=client,
+            redis_client=client,
             as_json=options.json,
-            patience_s=options.timeout,
+            timeout_s=options.timeout,
         )
 
 
-def preview(place: Place, task: Task) -> int:
+def preview(place: OperatorContext, task: BulkRequest) -> int:
     """Show what would happen; 1 if nothing would."""
-    dry_run = forecast(place.reader.store, task)
+    dry_run = dry_run_all(place.reader.store, task)
     if place.as_json:
-        _print({"run": None, "forecast": dry_run.shown(), "outcomes": None})
+        _print_json({"run": None, "forecast": dry_run.to_json(), "outcomes": None})
     else:
-        print(rendering.drawn(dry_run))
+        print(rendering.render_dry_run(dry_run))
         print("\nNothing was done: --yes does it." if dry_run.applied else "\nNothing to do.")
     return 0 if dry_run.applied else 1
 
 
-def perform(place: Place, task: Task, *, again: bool) -> int:
+def perform(place: OperatorContext, task: BulkRequest, *, again: bool) -> int:
     """Write the plan down, carry it out, and say what became of it."""
-    draft = Draft(bulk_runs.root_of(place.settings.var), task.name())
-    dry_run, run = plan(place.reader.store, task, draft, again=again)
+    draft = BulkRunDraft(bulk_runs.runs_folder(place.settings.var), task.fingerprint())
+    dry_run, run = plan_run(place.reader.store, task, draft, again=again)
     if run is None:
-        return preview_of_nothing(place, dry_run)
+        return preview_refused(place, dry_run)
     if not place.as_json:
-        print(rendering.drawn(dry_run) + "\n")
-    return carry(place, run, dry_run)
+        print(rendering.render_dry_run(dry_run) + "\n")
+    return execute_run(place, run, dry_run)
 
 
-def preview_of_nothing(place: Place, dry_run: Forecast) -> int:
+def preview_refused(place: OperatorContext, dry_run: DryRunSummary) -> int:
     """Say that everything would be refused, and was not asked."""
     if place.as_json:
-        _print({"run": None, "forecast": dry_run.shown(), "outcomes": None})
+        _print_json({"run": None, "forecast": dry_run.to_json(), "outcomes": None})
     else:
-        print(f"{rendering.drawn(dry_run)}\n\nNothing to do.")
+        print(f"{rendering.render_dry_run(dry_run)}\n\nNothing to do.")
     return 1
 
 
-def carry(place: Place, run: Run, dry_run: Forecast | None = None) -> int:
+def execute_run(place: OperatorContext, run: BulkRun, dry_run: DryRunSummary | None = None) -> int:
     """Carry a run out, or what is left of it; 1 if anything was refused or has no outcome."""
-    with run.alone(), _progress(run) as progress, _said_how(run):
-        carrier = Carrier(
-            client=Client(place.wire, place.settings.keyring),
+    with run.locked(), _run_progress(run) as progress, _hint_on_interrupt(run):
+        carrier = RunExecutor(
+            client=CommandClient(place.redis_client, place.settings.keyring),
             reader=place.reader,
             progress=progress,
-            patience_s=place.patience_s,
+            timeout_s=place.timeout_s,
         )
-        tally = carrier.carry(run)
+        tally = carrier.execute(run)
         if not tally.missing:
-            run.finish({"finished_at": instant_text(datetime.now(UTC)), **tally.shown()})
-    return _told(place, run, tally, dry_run)
+            run.finish({"finished_at": format_instant(datetime.now(UTC)), **tally.to_json()})
+    return _print_outcomes(place, run, tally, dry_run)
 
 
-def _progress(run: Run) -> Progress:
+def _run_progress(run: BulkRun) -> Progress:
     orders = int(run.head["orders"])
     return Progress("settled", orders, quiet=orders == 1)
 
 
 @contextmanager
-def _said_how(run: Run) -> Iterator[None]:
+def _hint_on_interrupt(run: BulkRun) -> Iterator[None]:
     try:
         yield
     except BaseException:
@@ -248,18 +270,20 @@ def _said_how(run: Run) -> Iterator[None]:
         raise
 
 
-def _hint_to_continue(run: Run) -> str:
+def _hint_to_continue(run: BulkRun) -> str:
     return f"run {run.name} is unfinished: `earnest operate continue {run.name}` goes on with it"
 
 
-def _told(place: Place, run: Run, tally: Tally, dry_run: Forecast | None) -> int:
+def _print_outcomes(
+    place: OperatorContext, run: BulkRun, tally: RunOutcomes, dry_run: DryRunSummary | None
+) -> int:
     if place.as_json:
-        forecast_document = None if dry_run is None else dry_run.shown()
-        _print({"run": run.name, "forecast": forecast_document, "outcomes": tally.shown()})
+        forecast_document = None if dry_run is None else dry_run.to_json()
+        _print_json({"run": run.name, "forecast": forecast_document, "outcomes": tally.to_json()})
     else:
-        print(rendering.outcomes(run, tally))
+        print(rendering.render_outcomes(run, tally))
         if run.head["orders"] == 1:
-            print("\n" + rendering.order_now(place.reader, run))
+            print("\n" + rendering.render_order(place.reader, run))
     if tally.missing:
         print(f"{_hint_to_continue(run)}. Are workers running?", file=sys.stderr)
     return 1 if tally.missing or tally.outcomes.keys() - {("applied", None)} else 0
@@ -267,40 +291,41 @@ def _told(place: Place, run: Run, tally: Tally, dry_run: Forecast | None) -> int
 
 def list_runs(settings: Settings, *, as_json: bool) -> int:
     """List what was done to many orders, and what is unfinished."""
-    listed_runs = bulk_runs.list_runs(bulk_runs.root_of(settings.var))
+    listed_runs = bulk_runs.list_runs(bulk_runs.runs_folder(settings.var))
     if as_json:
-        _print(
+        _print_json(
             {"runs": [{"run": run.name, **run.head, "report": run.report()} for run in listed_runs]}
         )
     else:
-        print(rendering.runs(listed_runs))
+        print(rendering.render_runs(listed_runs))
     return 0
 
 
-def abandon(settings: Settings, name: str, *, as_json: bool) -> int:
+def abandon_run(settings: Settings, name: str, *, as_json: bool) -> int:
     """End a run where it is: what was done stays done, the rest is not."""
-    run = bulk_runs.find_run(bulk_runs.root_of(settings.var), name)
-    with run.alone():
+    run = bulk_runs.find_run(bulk_runs.runs_folder(settings.var), name)
+    with run.locked():
         if run.report() is None:
-            run.finish({"finished_at": instant_text(datetime.now(UTC)), "abandoned": True})
+            run.finish({"finished_at": format_instant(datetime.now(UTC)), "abandoned": True})
     if as_json:
-        _print({"run": run.name, "report": run.report()})
+        _print_json({"run": run.name, "report": run.report()})
     else:
         print(f"Run {run.name} is over.")
     return 0
 
 
-def _print(document: dict[str, Any]) -> None:
+def _print_json(document: dict[str, Any]) -> None:
     print(json.dumps(document, ensure_ascii=False))
 
 
-SAID = "said_"
+FIELD_PREFIX = "said_"
 """Before the names under which what fields were given is kept: they clash with nothing."""
 
-PATIENCE_S = 60.0
+
+OUTCOME_TIMEOUT_S = 60.0
 
 
-def fill(parser: argparse.ArgumentParser, settings: argparse.ArgumentParser) -> None:
+def declare_actions(parser: argparse.ArgumentParser, settings: argparse.ArgumentParser) -> None:
     """Declare every power, and what is done with runs."""
     actions = parser.add_subparsers(title="what", metavar="WHAT", required=True)
 
@@ -310,50 +335,52 @@ def fill(parser: argparse.ArgumentParser, settings: argparse.ArgumentParser) -> 
         )
         return action_parser
 
-    for power in OWN.values():
-        _declare_action(word(actions, power.kind, power.about, *_short(power.kind)), power)
+    for power in OWN_ACTIONS.values():
+        _declare_action(word(actions, power.kind, power.about, *_short_names(power.kind)), power)
     act = word(actions, "act", "ask what a client or a creator may ask, in their stead")
     kinds = act.add_subparsers(title="what", metavar="COMMAND", required=True)
-    for power in LENT.values():
+    for power in ON_BEHALF_ACTIONS.values():
         _declare_action(word(kinds, power.kind, power.about), power)
-    for name, about in RUNS.items():
+    for name, about in RUN_COMMANDS.items():
         run_parser = word(actions, name, about)
         run_parser.set_defaults(run_action=name)
         if name != "runs":
             run_parser.add_argument("name", metavar="RUN")
-        _answering(run_parser)
+        _add_output_options(run_parser)
 
 
-RUNS = {
+RUN_COMMANDS = {
     "runs": "list what was done to many orders, and what is unfinished",
     "continue": "go on with a run that was broken off",
     "abandon": "end a run where it is",
 }
 
 
-def _short(kind: str) -> list[str]:
+def _short_names(kind: str) -> list[str]:
     """Return the first word of a kind, where no other kind begins so."""
     first_word = kind.partition("_")[0]
     return (
-        [first_word] if sum(own_kind.startswith(f"{first_word}_") for own_kind in OWN) == 1 else []
+        [first_word]
+        if sum(own_kind.startswith(f"{first_word}_") for own_kind in OWN_ACTIONS) == 1
+        else []
     )
 
 
 def declare_action(parser: argparse.ArgumentParser, kind: str) -> None:
     """Give a word the options of one of an operator's own powers."""
-    _declare_action(parser, OWN[kind])
+    _declare_action(parser, OWN_ACTIONS[kind])
 
 
-def _declare_action(parser: argparse.ArgumentParser, power: Power) -> None:
+def _declare_action(parser: argparse.ArgumentParser, power: OperatorAction) -> None:
     parser.set_defaults(power=power, run_action=None)
     if power.in_bulk:
         parser.add_argument("named", metavar="ORDER", nargs="*")
-        _selecting(parser.add_argument_group("which orders, instead of naming them"))
-    elif power.of_an_order:
+        _add_selection_options(parser.add_argument_group("which orders, instead of naming them"))
+    elif power.needs_order:
         parser.add_argument("named", metavar="ORDER", nargs=1)
     field_options = parser.add_argument_group("what is said")
     for entry in power.entries:
-        _field(field_options, entry, power)
+        _add_field_option(field_options, entry, power)
     field_options.add_argument("--reason", required=True, metavar="WHY", help="kept in the trail")
     field_options.add_argument(
         "--as", dest="operator", metavar="NAME", help="default: the login name"
@@ -366,10 +393,10 @@ def _declare_action(parser: argparse.ArgumentParser, power: Power) -> None:
         run_options.add_argument(
             "--again", action="store_true", help="even if a run did the same before"
         )
-    _answering(parser)
+    _add_output_options(parser)
 
 
-def _selecting(group: Any) -> None:  # noqa: ANN401 - argparse hides the type
+def _add_selection_options(group: Any) -> None:  # noqa: ANN401 - argparse hides the type
     group.add_argument("--orders", metavar="FILE", help="ids, one a line; - for standard input")
     group.add_argument("--state", action="append", choices=tuple(State), metavar="STATE")
     for name in ("client", "creator", "task-type"):
@@ -381,9 +408,9 @@ def _selecting(group: Any) -> None:  # noqa: ANN401 - argparse hides the type
     )
 
 
-def _field(group: Any, entry: Entry, power: Power) -> None:  # noqa: ANN401 - the same
-    flag = "--their-reason" if entry.name == WHY else f"--{entry.name.replace('_', '-')}"
-    options: dict[str, Any] = {"dest": SAID + entry.name}
+def _add_field_option(group: Any, entry: FormField, power: OperatorAction) -> None:  # noqa: ANN401 - the same
+    flag = "--their-reason" if entry.name == REASON_FIELD else f"--{entry.name.replace('_', '-')}"
+    options: dict[str, Any] = {"dest": FIELD_PREFIX + entry.name}
     if entry.takes == "flag":
         group.add_argument(flag, action="store_true", **options)
         return
@@ -393,10 +420,10 @@ def _field(group: Any, entry: Entry, power: Power) -> None:  # noqa: ANN401 - th
         help_by = "from each order's own deadline on, or from now: PT3H"
         time_options.add_argument("--by", dest="longer", metavar="DURATION", help=help_by)
         return
-    group.add_argument(flag, required=entry.required, **options, **_values(entry))
+    group.add_argument(flag, required=entry.required, **options, **_option_settings(entry))
 
 
-def _values(entry: Entry) -> dict[str, Any]:
+def _option_settings(entry: FormField) -> dict[str, Any]:
     """Say what an option takes."""
     if entry.takes == "number":
         return {"type": int, "metavar": "N"}
@@ -411,57 +438,61 @@ def _values(entry: Entry) -> dict[str, Any]:
     return {"metavar": "INSTANT" if entry.takes == "instant" else "TEXT"} | nullable_help
 
 
-def _answering(parser: argparse.ArgumentParser) -> None:
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--timeout", type=float, default=PATIENCE_S, metavar="S", help="to wait for outcomes"
+        "--timeout", type=float, default=OUTCOME_TIMEOUT_S, metavar="S", help="to wait for outcomes"
     )
     parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
-LOG_HEADS = ("at", "who", "did", "about", "why", "status", "until")
+OPERATOR_LOG_HEADS = ("at", "who", "did", "about", "why", "status", "until")
 
 
 def show_operator_log(settings: Settings, options: Namespace) -> int:
     """List what operators did, the latest first."""
-    act_filter = Wanted(
+    act_filter = OperatorLogFilter(
         by=options.by and options.by.removeprefix("operator:"),
-        since=None if options.since is None else instant("--since", options.since),
-        until=None if options.until is None else instant("--until", options.until),
+        since=None if options.since is None else read_instant("--since", options.since),
+        until=None if options.until is None else read_instant("--until", options.until),
         order_id=options.order,
     )
     with open_reader(settings) as source:
-        entries = acts(source.store.engine, act_filter)
+        entries = operator_log(source.store.engine, act_filter)
         if options.json:
             for event, _ in entries:
                 print(json.dumps(event.published() | {"about": event.subject}, ensure_ascii=False))
             return 0
-        first_entries = list(islice(entries, MOST_SHOWN + 1))
-    rows = [_log_row(*entry) for entry in first_entries[:MOST_SHOWN]]
-    print(terminal.draw("Trail", LOG_HEADS, rows) if rows else "No operator did anything.")
-    if len(first_entries) > MOST_SHOWN:
-        print(f"… and more: only the latest {MOST_SHOWN} are shown; --json lists all")
+        first_entries = list(islice(entries, MAX_ROWS + 1))
+    rows = [_log_row(*entry) for entry in first_entries[:MAX_ROWS]]
+    print(
+        terminal.draw_table("Trail", OPERATOR_LOG_HEADS, rows)
+        if rows
+        else "No operator did anything."
+    )
+    if len(first_entries) > MAX_ROWS:
+        print(f"… and more: only the latest {MAX_ROWS} are shown; --json lists all")
     return 0
 
 
 def _log_row(event: Event, fact: OperatorActed) -> tuple[terminal.Cell, ...]:
     return (
-        instant_text(event.at),
+        format_instant(event.at),
         fact.by.partition(":")[2],
         fact.act,
         event.subject.removeprefix("order:"),
-        terminal.fit(fact.note, 40),
-        _change(_status(fact.before), _status(fact.after)),
-        _change(_until(fact.before), _until(fact.after)),
+        terminal.shorten(fact.note, 40),
+        _change_text(_snapshot_status(fact.before), _snapshot_status(fact.after)),
+        _change_text(_snapshot_due_at(fact.before), _snapshot_due_at(fact.after)),
     )
 
 
-def _change(before: str | None, after: str | None) -> str | None:
+def _change_text(before: str | None, after: str | None) -> str | None:
     return before if before == after else f"{before or '-'} → {after or '-'}"
 
 
-def _status(snapshot: Glimpse | None) -> str | None:
+def _snapshot_status(snapshot: OrderSnapshot | None) -> str | None:
     return None if snapshot is None else snapshot.status
 
 
-def _until(snapshot: Glimpse | None) -> str | None:
-    return None if snapshot is None or snapshot.due_at is None else instant_text(snapshot.due_at)
+def _snapshot_due_at(snapshot: OrderSnapshot | None) -> str | None:
+    return None if snapshot is None or snapshot.due_at is None else format_instant(snapshot.due_at)

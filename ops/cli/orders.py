@@ -10,22 +10,22 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from models.fields import instant_text
+from models.fields import format_instant
 from models.lifecycle import State
 from models.orders.order import Order
 from ops import terminal
-from ops.context import open_pipeline, present, reader
-from ops.errors import Refused
-from ops.explain.account import explain as account_for
-from ops.explain.render import as_text
-from ops.order_views import describe, details, next_step
+from ops.context import connect_reader, now_and_watermark, open_pipeline
+from ops.errors import UsageError
+from ops.explain.account import explain_order as account_for
+from ops.explain.render import render_text
+from ops.order_views import event_details, next_step, serialize_order
 from ops.serializers import serialize_task
-from ops.terminal import MOST_SHOWN
+from ops.terminal import MAX_ROWS
 from workers.queries import monitoring
-from workers.queries.order_filters import Wanted
-from workers.queries.order_lists import BadCursor, Task, TaskPage
-from workers.queries.order_lists import tasks as read
-from workers.queue.watermark import RedisDoor
+from workers.queries.order_filters import OrderFilter
+from workers.queries.order_lists import BadCursor, CreatorTask, CreatorTaskPage
+from workers.queries.order_lists import creator_tasks as read
+from workers.queue.watermark import ArrivalClock
 from workers.settings import Settings
 from workers.timestamps import from_us, now_us
 
@@ -45,16 +45,18 @@ ORDER_HEADS = (
 def list_orders(settings: Settings, state: str | None, *, as_json: bool) -> int:
     """List orders by id."""
     if state is not None and state not in set(State):
-        raise Refused(f"--status {state}: known are {', '.join(State)}")
-    matching_orders = reader(settings).orders(state=state)
+        raise UsageError(f"--status {state}: known are {', '.join(State)}")
+    matching_orders = connect_reader(settings).orders(state=state)
     if as_json:
         _print_json_orders(matching_orders)
         return 0
-    first_orders = list(islice(matching_orders, MOST_SHOWN + 1))
-    rows = [_order_row(order) for order in first_orders[:MOST_SHOWN]]
-    print(terminal.draw("Orders (amounts in fen)", ORDER_HEADS, rows) if rows else "No orders.")
-    if len(first_orders) > MOST_SHOWN:
-        print(f"… and more: only the first {MOST_SHOWN} are shown; --json lists all")
+    first_orders = list(islice(matching_orders, MAX_ROWS + 1))
+    rows = [_order_row(order) for order in first_orders[:MAX_ROWS]]
+    print(
+        terminal.draw_table("Orders (amounts in fen)", ORDER_HEADS, rows) if rows else "No orders."
+    )
+    if len(first_orders) > MAX_ROWS:
+        print(f"… and more: only the first {MAX_ROWS} are shown; --json lists all")
     return 0
 
 
@@ -63,7 +65,7 @@ def _print_json_orders(orders: Any) -> None:  # noqa: ANN401 - an iterator of or
     print('{"orders": {', end="")
     for number, order in enumerate(orders):
         print(", " if number else "", end="")
-        print(f"{json.dumps(order.order_id)}: {json.dumps(describe(order))}", end="")
+        print(f"{json.dumps(order.order_id)}: {json.dumps(serialize_order(order))}", end="")
     print("}}")
 
 
@@ -77,25 +79,29 @@ def _order_row(order: Order) -> tuple[terminal.Cell, ...]:
         order.total_fen,
         order.held_fen,
         order.balance_due_fen,
-        instant_text(order.due_at) if order.due_at else None,
+        format_instant(order.due_at) if order.due_at else None,
     )
 
 
 def show_order(settings: Settings, order_id: str, *, as_json: bool) -> int:
     """Show one order: where it is, why, and what happens next."""
-    source = reader(settings)
+    source = connect_reader(settings)
     order = source.order(order_id)
     if order is None:
-        raise Refused(f"no order {order_id}: `earnest orders list` shows those there are")
+        raise UsageError(f"no order {order_id}: `earnest orders list` shows those there are")
     events = [event.published() for event in source.timeline(order_id)]
     if as_json:
-        document = {"orders": {order_id: describe(order)}, "events": events}
+        document = {"orders": {order_id: serialize_order(order)}, "events": events}
         print(json.dumps(document, ensure_ascii=False))
         return 0
-    print(terminal.draw(f"Order {order_id} (amounts in fen)", ORDER_HEADS, [_order_row(order)]))
+    print(
+        terminal.draw_table(f"Order {order_id} (amounts in fen)", ORDER_HEADS, [_order_row(order)])
+    )
     print(f"\nNext: {next_step(order)}\n")
-    rows = [(event["at"], event["type"], event["caused_by"], details(event)) for event in events]
-    print(terminal.draw("History", ("at", "event", "because of", "details"), rows))
+    rows = [
+        (event["at"], event["type"], event["caused_by"], event_details(event)) for event in events
+    ]
+    print(terminal.draw_table("History", ("at", "event", "because of", "details"), rows))
     return 0
 
 
@@ -109,20 +115,20 @@ TASK_PAGE_SIZE = 200
 """Tasks read at a time."""
 
 
-def list_tasks(settings: Settings, order_filter: Wanted, options: argparse.Namespace) -> int:
+def list_tasks(settings: Settings, order_filter: OrderFilter, options: argparse.Namespace) -> int:
     """Print as many tasks as were asked for, and say where the list goes on."""
-    engine = reader(settings).store.engine
+    engine = connect_reader(settings).store.engine
     try:
-        page = collected(engine, order_filter, options.cursor, options.limit)
+        page = read_tasks(engine, order_filter, options.cursor, options.limit)
     except BadCursor as error:
-        raise Refused(f"--{error}") from None
+        raise UsageError(f"--{error}") from None
     if options.json:
         documents = [serialize_task(task) for task in page.tasks]
         print(json.dumps({"tasks": documents, "next": page.cursor}, ensure_ascii=False))
         return 0
     rows = [_task_row(task) for task in page.tasks]
     print(
-        terminal.draw("Tasks, the latest first (amounts in fen)", TASK_HEADS, rows)
+        terminal.draw_table("Tasks, the latest first (amounts in fen)", TASK_HEADS, rows)
         if rows
         else NO_TASKS
     )
@@ -134,19 +140,21 @@ def list_tasks(settings: Settings, order_filter: Wanted, options: argparse.Names
 NO_TASKS = "No tasks."
 
 
-def collected(engine: Engine, order_filter: Wanted, cursor: str | None, limit: int) -> TaskPage:
+def read_tasks(
+    engine: Engine, order_filter: OrderFilter, cursor: str | None, limit: int
+) -> CreatorTaskPage:
     """Read on until there are as many tasks as were asked for, or no more."""
-    tasks: list[Task] = []
+    tasks: list[CreatorTask] = []
     while True:
         page_size = min(TASK_PAGE_SIZE, limit - len(tasks))
         page = read(engine, order_filter, cursor=cursor, limit=page_size)
         tasks += page.tasks
         cursor = page.cursor
         if cursor is None or len(tasks) == limit:
-            return TaskPage(tasks, cursor)
+            return CreatorTaskPage(tasks, cursor)
 
 
-def _task_row(task: Task) -> tuple[terminal.Cell, ...]:
+def _task_row(task: CreatorTask) -> tuple[terminal.Cell, ...]:
     publish_at = task.expected_publish_at
     return (
         task.task_id,
@@ -155,8 +163,8 @@ def _task_row(task: Task) -> tuple[terminal.Cell, ...]:
         task.creator_id,
         task.industry,
         task.amount_fen,
-        instant_text(task.created_at),
-        None if publish_at is None else instant_text(publish_at),
+        format_instant(task.created_at),
+        None if publish_at is None else format_instant(publish_at),
         task.status.value,
         task.state.value,
         task.reason,
@@ -169,8 +177,8 @@ DEADLINE_HEADS = ("order", "state", "until", "in seconds", "client", "creator")
 def show_deadlines(settings: Settings, *, as_json: bool) -> int:
     """Show what falls due within the hour, what is overdue, and how late deadlines have been."""
     with open_pipeline(settings) as (reader, _):
-        report = monitoring.deadlines(reader.store, from_us(now_us()))
-        report["lateness"] = _lateness(reader.lateness())
+        report = monitoring.deadline_status(reader.store, from_us(now_us()))
+        report["lateness"] = _lateness_summary(reader.lateness())
     if as_json:
         print(json.dumps(report))
         return 0
@@ -185,7 +193,7 @@ def show_deadlines(settings: Settings, *, as_json: bool) -> int:
         )
         for deadline in report["next"]
     ]
-    print(terminal.draw("Due within the hour, and overdue", DEADLINE_HEADS, rows))
+    print(terminal.draw_table("Due within the hour, and overdue", DEADLINE_HEADS, rows))
     worst = f", the oldest by {report['worst_overdue_seconds']:.1f} s" if report["overdue"] else ""
     print(f"\n{report['due_within']} due within the hour, {report['overdue']} overdue{worst}.")
     armed = ", ".join(f"{count} {state}" for state, count in report["armed"].items())
@@ -200,7 +208,7 @@ def show_deadlines(settings: Settings, *, as_json: bool) -> int:
     return 0
 
 
-def _lateness(seconds: list[float]) -> dict[str, float]:
+def _lateness_summary(seconds: list[float]) -> dict[str, float]:
     """Sum up, in seconds, how late deadlines were on record."""
     if not seconds:
         return {"deadlines": 0, "p50": 0.0, "p99": 0.0, "max": 0.0}
@@ -212,9 +220,9 @@ def _lateness(seconds: list[float]) -> dict[str, float]:
 def show_explanation(settings: Settings, order_id: str, *, as_json: bool) -> int:
     """Account for one order."""
     with open_pipeline(settings) as (reader, client):
-        at, watermark = present(RedisDoor(client, reader.store.engine))
+        at, watermark = now_and_watermark(ArrivalClock(client, reader.store.engine))
         account = account_for(reader.store, order_id, at=at, watermark=watermark)
     if account is None:
-        raise Refused(f"no order {order_id}: `earnest orders list` shows those there are")
-    print(json.dumps(account, ensure_ascii=False) if as_json else as_text(account))
+        raise UsageError(f"no order {order_id}: `earnest orders list` shows those there are")
+    print(json.dumps(account, ensure_ascii=False) if as_json else render_text(account))
     return 0

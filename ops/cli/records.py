@@ -6,49 +6,49 @@ import json
 from argparse import Namespace
 from datetime import timedelta
 
-from models.fields import duration_text, instant_text, parse_duration
+from models.fields import format_duration, format_instant, parse_duration
 from ops import context
-from ops.errors import Refused
+from ops.errors import UsageError
 from ops.terminal import Progress
-from scheduler.maintenance import Due, archive, count
+from scheduler.maintenance import ArchiveCutoff, archive_orders, count_archivable
 from workers.database.repository import Store
 from workers.settings import Settings
 from workers.timestamps import from_us, now_us
 
 
-def archive_orders(settings: Settings, options: Namespace) -> int:
+def run_archive(settings: Settings, options: Namespace) -> int:
     """Put away the orders that ended long enough ago, or say how many those are; return 0."""
-    archive_after = _after(settings, options.older_than)
+    archive_after = _archive_after(settings, options.older_than)
     now = from_us(now_us())
     with context.open_reader(settings) as reader:
-        due = Due(now - archive_after, now)
+        due = ArchiveCutoff(now - archive_after, now)
         if options.yes:
-            _tell_done(_put_away(reader.store, due), options)
+            _print_done(_archive_all(reader.store, due), options)
         else:
-            _tell_due(*count(reader.store, due), due, archive_after, options)
+            _print_due(*count_archivable(reader.store, due), due, archive_after, options)
     return 0
 
 
-def _after(settings: Settings, older_than: str | None) -> timedelta:
+def _archive_after(settings: Settings, older_than: str | None) -> timedelta:
     try:
         archive_after = settings.archive_after if older_than is None else parse_duration(older_than)
     except ValueError as error:
-        raise Refused(f"--older-than: {error}") from None
+        raise UsageError(f"--older-than: {error}") from None
     if archive_after is None:
-        raise Refused("EARNEST_ARCHIVE_AFTER is `never`: say --older-than how long, like P400D")
+        raise UsageError("EARNEST_ARCHIVE_AFTER is `never`: say --older-than how long, like P400D")
     return archive_after
 
 
-def _put_away(store: Store, due: Due) -> int:
+def _archive_all(store: Store, due: ArchiveCutoff) -> int:
     archived_count = 0
     with Progress("orders archived") as progress:
-        while batch_count := archive(store, due):
+        while batch_count := archive_orders(store, due):
             archived_count += batch_count
             progress.add(batch_count)
     return archived_count
 
 
-def _tell_done(archived_count: int, options: Namespace) -> None:
+def _print_done(archived_count: int, options: Namespace) -> None:
     print(
         json.dumps({"archived": archived_count})
         if options.json
@@ -56,10 +56,14 @@ def _tell_done(archived_count: int, options: Namespace) -> None:
     )
 
 
-def _tell_due(
-    ready_count: int, kept_count: int, due: Due, archive_after: timedelta, options: Namespace
+def _print_due(
+    ready_count: int,
+    kept_count: int,
+    due: ArchiveCutoff,
+    archive_after: timedelta,
+    options: Namespace,
 ) -> None:
-    before = instant_text(due.ended_before)
+    before = format_instant(due.ended_before)
     if options.json:
         print(
             json.dumps(
@@ -69,7 +73,7 @@ def _tell_due(
         return
     print(
         f"{ready_count} orders that ended before {before} "
-        f"({duration_text(archive_after)} ago) are at rest."
+        f"({format_duration(archive_after)} ago) are at rest."
     )
     if kept_count:
         print(

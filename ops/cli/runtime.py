@@ -14,35 +14,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ops.errors import Refused
-from ops.local import process as local_process
+from ops.errors import UsageError
+from ops.local import process
 from ops.terminal import open_lines
 from workers.runtime import configure_logs, policy_in_force, stop_on_signals
 from workers.settings import PREFIX, Settings, project_root
 
-Run = Callable[[Settings, argparse.Namespace], int]
+CommandFunction = Callable[[Settings, argparse.Namespace], int]
 
 
 def up(settings: Settings, options: argparse.Namespace) -> int:
     """Start the whole formation and keep it up until a signal."""
-    from ops.local.up import Formation
+    from ops.local.up import LocalStack
 
-    if not 1 <= options.workers <= MOST_WORKERS:
-        raise Refused(f"--workers: 1 to {MOST_WORKERS} is wanted")
+    if not 1 <= options.workers <= MAX_WORKERS:
+        raise UsageError(f"--workers: 1 to {MAX_WORKERS} is wanted")
     policy_in_force(settings)
-    with usable_folders():
-        Formation(settings, workers=options.workers, quiet=options.quiet).run_until_stopped()
+    with naming_unusable_files():
+        LocalStack(settings, workers=options.workers, quiet=options.quiet).run_until_stopped()
     return 0
 
 
-MOST_WORKERS = 64
+MAX_WORKERS = 64
 
 
 def demo(_: Settings, options: argparse.Namespace) -> int:
     """Play the demo."""
-    from ops.simulation.demo import demo as play
+    from ops.simulation.demo import run_demo as play
 
-    with usable_folders():
+    with naming_unusable_files():
         return play(keep=options.keep)
 
 
@@ -59,95 +59,103 @@ def migrate(settings: Settings, _: argparse.Namespace) -> int:
     """Create or update the schema."""
     from workers.database.engine import open_database
     from workers.database.migrations import migrate as run
-    from workers.server_checks import refuse_unsafe
+    from workers.server_checks import refuse_unsafe_postgresql
 
     engine = open_database(settings.database_url)
     if settings.embedded_database and engine.url.database:
-        with usable_folders():
+        with naming_unusable_files():
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-    refuse_unsafe(engine)
+    refuse_unsafe_postgresql(engine)
     run(engine)
     return 0
 
 
-def process(name: str, load: Callable[[], Callable[..., None]]) -> Run:
+def run_process(name: str, load: Callable[[], Callable[..., None]]) -> CommandFunction:
     """Make the command that runs one of the long-running processes."""
 
     def run(settings: Settings, _: argparse.Namespace) -> int:
         stop_event = stop_on_signals()
         configure_logs(name)
-        load()(settings, stop_event, local_process.ready)
+        load()(settings, stop_event, process.notify_ready)
         return 0
 
     return run
 
 
-def _worker() -> Callable[..., None]:
+def _load_worker() -> Callable[..., None]:
     from workers.main import run
 
     return run
 
 
-def _relay() -> Callable[..., None]:
+def _load_relay() -> Callable[..., None]:
     from workers.outbox.relay import run
 
     return run
 
 
-def _scheduler() -> Callable[..., None]:
+def _load_scheduler() -> Callable[..., None]:
     from scheduler.main import run
 
     return run
 
 
-def _web() -> Callable[..., None]:
+def _load_web() -> Callable[..., None]:
     from ops.web.app import run
 
     return run
 
 
 @contextmanager
-def usable_folders() -> Iterator[None]:
+def naming_unusable_files() -> Iterator[None]:
     """Name in one line the file or folder that cannot be used, where that is all that is wrong."""
     try:
         yield
     except OSError as error:
         if error.filename is None:
             raise
-        raise Refused(f"{error.filename}: {error.strerror}") from None
+        raise UsageError(f"{error.filename}: {error.strerror}") from None
 
 
-PROCESSES: dict[str, Run] = {
+PROCESSES: dict[str, CommandFunction] = {
     "migrate": migrate,
-    "worker": process("worker", _worker),
-    "relay": process("relay", _relay),
-    "scheduler": process("scheduler", _scheduler),
-    "web": process("web", _web),
+    "worker": run_process("worker", _load_worker),
+    "relay": run_process("relay", _load_relay),
+    "scheduler": run_process("scheduler", _load_scheduler),
+    "web": run_process("web", _load_web),
 }
 
 
-MOST_AT_ONCE = 8
+MAX_TEST_PROCESSES = 8
 """Processes that run tests: each has a Redis server and a PostgreSQL server of its own."""
 
 
 def register_programs(subparsers: Any) -> None:  # noqa: ANN401 - argparse hides the type
     """Declare the words whose arguments, `--help` too, go on to another program."""
     for name, run, about in (
-        ("test", test, "run the tests; arguments go to pytest"),
-        ("faults", module("tests.fault.run"), "break everything on purpose and print what it cost"),
-        ("bench", module("bench.run"), "measure speed, side by side with others, on this machine"),
+        ("test", run_tests, "run the tests; arguments go to pytest"),
+        (
+            "faults",
+            run_module("tests.fault.run"),
+            "break everything on purpose and print what it cost",
+        ),
+        (
+            "bench",
+            run_module("bench.run"),
+            "measure speed, side by side with others, on this machine",
+        ),
     ):
         parser = subparsers.add_parser(name, help=about, add_help=False, prefix_chars="\0")
         parser.add_argument("arguments", nargs=argparse.REMAINDER)
         parser.set_defaults(run=run)
 
 
-def test(_: Settings, options: argparse.Namespace) -> int:
+def run_tests(_: Settings, options: argparse.Namespace) -> int:
     """Run pytest on the project; without arguments, everything but the slow suites.
 
     Most tests wait for servers most of the time, so more of them run at once than there are cores.
     """
-    process_count = min(MOST_AT_ONCE, 1 + (os.cpu_count() or 1))
+    process_count = min(MAX_TEST_PROCESSES, 1 + (os.cpu_count() or 1))
     default_arguments = [
         "-m",
         "not slow",
@@ -159,7 +167,7 @@ def test(_: Settings, options: argparse.Namespace) -> int:
     return _run_module("pytest", options.arguments or default_arguments, dict(os.environ))
 
 
-def module(name: str) -> Run:
+def run_module(name: str) -> CommandFunction:
     """Make the command that runs a module of this checkout.
 
     No setting is passed on: faults and benchmarks have no business with anybody's database.

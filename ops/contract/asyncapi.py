@@ -6,10 +6,11 @@ from typing import Any
 
 from ops import json_schema
 from ops.contract import schemas
-from workers.outbox.streams import EVENTS, REMINDERS, REMINDING
+from workers.outbox.streams import EVENTS_STREAM, REMINDER_TYPES, REMINDERS_STREAM
 from workers.queue.redis import COMMANDS, Keys
 
 Document = dict[str, Any]
+
 
 ABOUT = """\
 Commands go in through `enqueue.lua`, outcomes and all other events come out of Redis Streams as
@@ -17,21 +18,26 @@ CloudEvents JSON, in the field `event` of each entry. Events come at least once 
 each subject; their `id` is the same however often they come. Fields may be added to events, and
 values to lists of values: ignore what you do not know. See README.md beside this file."""
 
+
 CHANNELS = {
     "commands": (
         Keys(COMMANDS).waiting,
         "receive",
         "The queue of commands. Never write to its keys directly: EVAL enqueue.lua.",
     ),
-    "events": (EVENTS, "send", "Every event. Read it with a consumer group."),
-    "reminders": (REMINDERS, "send", "Only reminders and nudges, for whoever sends them on."),
+    "events": (EVENTS_STREAM, "send", "Every event. Read it with a consumer group."),
+    "reminders": (
+        REMINDERS_STREAM,
+        "send",
+        "Only reminders and nudges, for whoever sends them on.",
+    ),
 }
 
 
-def document(version: str) -> Document:
+def asyncapi_document(version: str) -> Document:
     """Write the AsyncAPI 3 document, complete in itself."""
     commands, events = schemas.command_schemas(), schemas.event_schemas()
-    reminders = [name for name in events if name in REMINDING]
+    reminders = [name for name in events if name in REMINDER_TYPES]
     channel_messages = {"commands": list(commands), "events": list(events), "reminders": reminders}
     messages = {name: _message(name, schema) for name, schema in (commands | events).items()}
     return {

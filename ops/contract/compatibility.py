@@ -182,14 +182,14 @@ def _parts(pattern: str) -> Iterator[str]:
     """Cut a pattern into characters, classes, and groups with what counts them."""
     position = 0
     while position < len(pattern):
-        end = _end(pattern, position)
+        end = _part_end(pattern, position)
         if pattern[position] == "(" and end < len(pattern) and pattern[end] in "?*+{":
             end += 1 if pattern[end] != "{" else pattern.index("}", end) + 1 - end
         yield pattern[position:end]
         position = end
 
 
-def _end(pattern: str, position: int) -> int:
+def _part_end(pattern: str, position: int) -> int:
     """Return where the character, class or group that begins somewhere ends."""
     if pattern[position] == "\\":
         return position + 2
@@ -201,5 +201,5 @@ def _end(pattern: str, position: int) -> int:
         return position + 1
     inner = position + 1
     while pattern[inner] != ")":
-        inner = _end(pattern, inner)
+        inner = _part_end(pattern, inner)
     return inner + 1

@@ -14,11 +14,13 @@ from typing import Any
 
 from ops.contract import asyncapi, schemas
 from ops.contract.compatibility import breaks
-from ops.errors import Refused
+from ops.errors import UsageError
 from workers.settings import project_root
 
-FOLDER = project_root() / "docs" / "contract"
-RELEASED = FOLDER / "released"
+CONTRACT_FOLDER = project_root() / "docs" / "contract"
+
+
+RELEASED_FOLDER = CONTRACT_FOLDER / "released"
 
 
 def version() -> str:
@@ -30,7 +32,7 @@ def version() -> str:
 
 def documents() -> dict[str, Any]:
     """Return every generated document by its path in the folder."""
-    documents_by_path: dict[str, Any] = {"asyncapi.json": asyncapi.document(version())}
+    documents_by_path: dict[str, Any] = {"asyncapi.json": asyncapi.asyncapi_document(version())}
     documents_by_path["message.json"] = schemas.message_schema()
     documents_by_path |= {
         f"commands/{kind}.json": schema for kind, schema in schemas.command_schemas().items()
@@ -40,23 +42,23 @@ def documents() -> dict[str, Any]:
     }
 
 
-def text(document: object) -> str:
+def document_text(document: object) -> str:
     """Write a document as it stands on disk."""
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
 
 
-def write(folder: Path = FOLDER) -> int:
+def write_contract(folder: Path = CONTRACT_FOLDER) -> int:
     """Write the contract, and remove what no longer belongs to it; return how many files."""
     documents_by_path = documents()
     for path in set(_on_disk(folder)) - documents_by_path.keys():
         (folder / path).unlink()
     for path, document in documents_by_path.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
-        (folder / path).write_text(text(document), "utf-8")
+        (folder / path).write_text(document_text(document), "utf-8")
     return len(documents_by_path)
 
 
-def faults(folder: Path = FOLDER) -> list[str]:
+def find_faults(folder: Path = CONTRACT_FOLDER) -> list[str]:
     """Say what is stale on disk, and what breaks a promise; nothing is what is wanted."""
     return [*_stale(folder), *broken_promises()]
 
@@ -69,7 +71,7 @@ def _stale(folder: Path) -> Iterator[str]:
     for path, document in documents_by_path.items():
         if path not in paths_on_disk:
             yield f"{path}: missing"
-        elif (folder / path).read_text("utf-8") != text(document):
+        elif (folder / path).read_text("utf-8") != document_text(document):
             yield f"{path}: stale"
 
 
@@ -80,7 +82,7 @@ def _on_disk(folder: Path) -> list[str]:
     ]
 
 
-def broken_promises(released: Path = RELEASED) -> list[str]:
+def broken_promises(released: Path = RELEASED_FOLDER) -> list[str]:
     """Say what the models no longer keep of the contract that was released last."""
     last_path = last_release(released)
     if last_path is None:
@@ -93,38 +95,40 @@ def broken_promises(released: Path = RELEASED) -> list[str]:
     ]
 
 
-def last_release(released: Path = RELEASED) -> Path | None:
+def last_release(released: Path = RELEASED_FOLDER) -> Path | None:
     """Find the contract that was released last, or None before the first."""
-    return max(released.glob("*.json"), key=_number, default=None)
+    return max(released.glob("*.json"), key=_version_number, default=None)
 
 
-def _number(path: Path) -> tuple[int, ...]:
+def _version_number(path: Path) -> tuple[int, ...]:
     return tuple(int(part) for part in path.stem.split("."))
 
 
-def release(released: Path = RELEASED) -> Path:
+def release(released: Path = RELEASED_FOLDER) -> Path:
     """Promise the contract as it is now, under the project's version; a promise is made once."""
     path = released / f"{version()}.json"
     if path.exists():
-        raise Refused(f"{path.name} was released before: raise the version in pyproject.toml")
+        raise UsageError(f"{path.name} was released before: raise the version in pyproject.toml")
     breakages = broken_promises(released)
     if breakages:
-        raise Refused("the last release would be broken: " + "; ".join(breakages))
+        raise UsageError("the last release would be broken: " + "; ".join(breakages))
     released.mkdir(parents=True, exist_ok=True)
     new_contract = {"commands": schemas.command_schemas(), "events": schemas.event_schemas()}
-    path.write_text(text(new_contract | {"message": schemas.message_schema()}), "utf-8")
+    path.write_text(document_text(new_contract | {"message": schemas.message_schema()}), "utf-8")
     return path
 
 
-def contract(action: str, *, as_json: bool) -> int:
+def run_contract(action: str, *, as_json: bool) -> int:
     """Do what the command line asks; return 1 if `check` finds a fault."""
     if action == "write":
-        print(f"{write()} files written under {FOLDER.relative_to(project_root())}/")
+        print(
+            f"{write_contract()} files written under {CONTRACT_FOLDER.relative_to(project_root())}/"
+        )
         return 0
     if action == "release":
         print(f"released: {release().relative_to(project_root())}")
         return 0
-    problems, last_path = faults(), last_release()
+    problems, last_path = find_faults(), last_release()
     released_version = last_path.stem if last_path else None
     if as_json:
         print(json.dumps({"ok": not problems, "against": released_version, "faults": problems}))

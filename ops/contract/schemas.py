@@ -9,12 +9,13 @@ from typing import get_args
 
 from models.commands import AnyCommand
 from models.commands.command import Command
-from models.events.event import FACTS, reader
-from ops.json_schema import Schema, inlined
+from models.events.event import EVENT_TYPES, fact_adapter_for
+from ops.json_schema import Schema, inline_references
 from workers.queue.messages import ACTORS, MAX_ITEMS
 from workers.queue.redis import COMMANDS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
 
 # What the models check beyond types, said in the schemas' own words. A promise's conditions may
 # not change, so fields that came later have theirs in `dependentSchemas`.
@@ -59,43 +60,46 @@ def command_schemas() -> dict[str, Schema]:
     schemas = {}
     for model in get_args(AnyCommand):
         kind = get_args(model.model_fields["kind"].annotation)[0]
-        schemas[kind] = _command(kind, model)
+        schemas[kind] = _command_schema(kind, model)
     return schemas
 
 
-def _command(kind: str, model: type[Command]) -> Schema:
-    body = _tolerant(inlined(model.model_json_schema(mode="validation")))
+def _command_schema(kind: str, model: type[Command]) -> Schema:
+    body = _with_nullable_fields(inline_references(model.model_json_schema(mode="validation")))
     head = {"$schema": DIALECT, "$id": f"urn:earnest:command:{kind}"}
     if kind == "operator_act":
         inner_command = body["properties"]["command"]
         inner_command["oneOf"] = [
-            _tolerant(_unsigned(alternative)) for alternative in inner_command["oneOf"]
+            _with_nullable_fields(_without_sender(alternative))
+            for alternative in inner_command["oneOf"]
         ]
     return head | body | CONDITIONS.get(kind, {})
 
 
-def _tolerant(body: Schema) -> Schema:
+def _with_nullable_fields(body: Schema) -> Schema:
     """Let every optional field be null, which is absence."""
     fields = {
-        name: field if name in body["required"] else _or_null(field)
+        name: field if name in body["required"] else _nullable(field)
         for name, field in body["properties"].items()
     }
     return body | {"properties": fields}
 
 
-def _unsigned(body: Schema) -> Schema:
+def _without_sender(body: Schema) -> Schema:
     """Leave out who asks, and under which id: the command around it tells."""
-    properties = {name: field for name, field in body["properties"].items() if name not in SENDER}
+    properties = {
+        name: field for name, field in body["properties"].items() if name not in SENDER_FIELDS
+    }
     return body | {
         "properties": properties,
-        "required": [name for name in body["required"] if name not in SENDER],
+        "required": [name for name in body["required"] if name not in SENDER_FIELDS],
     }
 
 
-SENDER = ("id", "by")
+SENDER_FIELDS = ("id", "by")
 
 
-def _or_null(field: Schema) -> Schema:
+def _nullable(field: Schema) -> Schema:
     if "anyOf" in field:
         return field
     annotations = {name: field[name] for name in ("description", "default") if name in field}
@@ -118,7 +122,7 @@ def message_schema() -> Schema:
     stamp = {"type": "integer", "description": "Written by enqueue.lua, by the server's clock."}
     kwargs: Schema = {"commands": texts, "received_at": stamp, "stamp": stamp}
     required = list(kwargs)
-    kwargs |= BESIDE
+    kwargs |= OPTIONAL_FIELDS
     properties: Schema = {
         "queue_name": {"const": COMMANDS},
         "actor_name": {"const": ACTORS[COMMANDS]},
@@ -135,7 +139,7 @@ def message_schema() -> Schema:
     }
 
 
-BESIDE: Schema = {
+OPTIONAL_FIELDS: Schema = {
     "signatures": {
         "type": "array",
         "items": {"type": "object", "required": ["kid", "mac"]},
@@ -150,11 +154,19 @@ BESIDE: Schema = {
 """What a message may say beside its commands."""
 
 
-ID = "[A-Za-z0-9_-]{1,64}"
-LONG_ID = "[A-Za-z0-9_-]{1,140}"
+ID_PATTERN = "[A-Za-z0-9_-]{1,64}"
 
-FORMS = {"refund": f"{LONG_ID}(~[0-9]{{1,6}})?", "payout": LONG_ID, "command": "[ -~]{1,64}"}
+
+LONG_ID_PATTERN = "[A-Za-z0-9_-]{1,140}"
+
+
+SUBJECT_ID_PATTERNS = {
+    "refund": f"{LONG_ID_PATTERN}(~[0-9]{{1,6}})?",
+    "payout": LONG_ID_PATTERN,
+    "command": "[ -~]{1,64}",
+}
 """What the id of a subject may be, where it is longer: a malformed command names itself."""
+
 
 SUBJECTS: dict[str, tuple[str, ...]] = {
     "mcn.registered": ("mcn",),
@@ -177,18 +189,19 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
 }
 """What an event may be about; those not named are about an order."""
 
-CAUSE = f"^(command:.+|(deadline|reminder):[a-z_]+|(ban|contract):{ID}|upgrade:.+)$"
+
+CAUSE_PATTERN = f"^(command:.+|(deadline|reminder):[a-z_]+|(ban|contract):{ID_PATTERN}|upgrade:.+)$"
 """What an event may follow from."""
 
 
 def event_schemas() -> dict[str, Schema]:
     """Describe every event as it stands in a stream, by its published name."""
     # Sorted: kinds of event become known in whatever order modules are imported.
-    return {name: _event(name) for name in sorted(FACTS)}
+    return {name: _event_schema(name) for name in sorted(EVENT_TYPES)}
 
 
-def _event(name: str) -> Schema:
-    subject = _subject(name)
+def _event_schema(name: str) -> Schema:
+    subject = _subject_pattern(name)
     instant = {"type": "string", "format": "date-time"}
     properties = {
         "specversion": {"const": "1.0"},
@@ -198,7 +211,7 @@ def _event(name: str) -> Schema:
         "subject": {"type": "string", "pattern": f"^{subject}$"},
         "time": instant,
         "datacontenttype": {"const": "application/json"},
-        "data": _data(name),
+        "data": _event_data(name),
     }
     required = list(properties)
     # CloudEvents' extension for distributed tracing: what the command came with, if anything.
@@ -206,25 +219,27 @@ def _event(name: str) -> Schema:
     return {
         "$schema": DIALECT,
         "$id": f"urn:earnest:event:{name}",
-        "title": FACTS[name].__name__,
-        "description": _sentence(FACTS[name]),
+        "title": EVENT_TYPES[name].__name__,
+        "description": _first_paragraph(EVENT_TYPES[name]),
         "type": "object",
         "properties": properties,
         "required": required,
     }
 
 
-def _data(name: str) -> Schema:
+def _event_data(name: str) -> Schema:
     """Describe the flat object that an event carries: where it stands, then its own fields."""
-    fact = inlined(reader(name).json_schema(mode="serialization"))
+    fact = inline_references(fact_adapter_for(name).json_schema(mode="serialization"))
     kinds = SUBJECTS.get(name, ("order",))
-    subject = {"order_id": {"type": "string", "pattern": f"^{ID}$"}} if "order" in kinds else {}
+    subject = (
+        {"order_id": {"type": "string", "pattern": f"^{ID_PATTERN}$"}} if "order" in kinds else {}
+    )
     head: Schema = {
         "type": {"const": name},
         **subject,
         "at": {"type": "string", "format": "date-time"},
         "sequence": {"type": "integer", "minimum": 1},
-        "caused_by": {"type": "string", "pattern": CAUSE},
+        "caused_by": {"type": "string", "pattern": CAUSE_PATTERN},
     }
     properties = head | fact.get("properties", {})
     optional = {"order_id"} if kinds != ("order",) else set()
@@ -232,14 +247,14 @@ def _data(name: str) -> Schema:
     return {"type": "object", "properties": properties, "required": required}
 
 
-def _subject(name: str) -> str:
+def _subject_pattern(name: str) -> str:
     """Write the pattern of what an event may be about, kind by kind of equal ids."""
     by_form: dict[str, list[str]] = {}
     for kind in SUBJECTS.get(name, ("order",)):
-        by_form.setdefault(FORMS.get(kind, ID), []).append(kind)
+        by_form.setdefault(SUBJECT_ID_PATTERNS.get(kind, ID_PATTERN), []).append(kind)
     parts = [f"({'|'.join(kinds)}):{form}" for form, kinds in by_form.items()]
     return parts[0] if len(parts) == 1 else f"({'|'.join(parts)})"
 
 
-def _sentence(kind: type) -> str:
+def _first_paragraph(kind: type) -> str:
     return " ".join((kind.__doc__ or "").split("\n\n")[0].split())

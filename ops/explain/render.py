@@ -8,25 +8,38 @@ from itertools import groupby
 from typing import Any
 
 from ops import terminal
-from ops.explain.account import because, shown
-from ops.explain.texts import counted, fen, share
+from ops.explain.account import cause_text, step_texts
+from ops.explain.texts import day_count_text, fen_text, percent_text
 
-Account = dict[str, Any]
+Explanation = dict[str, Any]
 
 
-def as_text(account: Account) -> str:
+def render_text(account: Explanation) -> str:
     """Write what `explain` found for a person to read."""
-    parts = (_head, _since, _creator, _next, _later, _may, _chain, _refused, _money, _policy)
-    return "\n".join(terminal.plain(line) if line else "" for line in _lines(parts, account))
+    parts = (
+        _heading,
+        _since,
+        _creator,
+        _next,
+        _later,
+        _permitted,
+        _steps,
+        _refused,
+        _money,
+        _policy,
+    )
+    return "\n".join(
+        terminal.without_controls(line) if line else "" for line in _lines(parts, account)
+    )
 
 
-def _lines(parts: Any, account: Account) -> Iterator[str]:  # noqa: ANN401 - the functions below
+def _lines(parts: Any, account: Explanation) -> Iterator[str]:  # noqa: ANN401 - the functions below
     for part in parts:
         for text in part(account):
             yield from text.split("\n")
 
 
-def _head(account: Account) -> Iterator[str]:
+def _heading(account: Explanation) -> Iterator[str]:
     parties = account["parties"]
     agency = f"signed with {parties['mcn']}" if parties["mcn"] else "without an agency"
     ending = f" ({account['reason']})" if account["reason"] else ""
@@ -36,20 +49,20 @@ def _head(account: Account) -> Iterator[str]:
         if parties[f"{side}_provider"]:
             yield f"provider {parties[f'{side}_provider']} acts for the {side}'s side"
     if parties["mcn_share_bps"]:
-        part = share(parties["mcn_share_bps"])
+        part = percent_text(parties["mcn_share_bps"])
         yield f"of what the creator's side is paid, {part} goes to agency {parties['payee_mcn']}"
     yield f"It is {account['status']}{ending} since {account['since']}, because"
     yield f"  {account['why']}."
 
 
-def _since(account: Account) -> Iterator[str]:
+def _since(account: Explanation) -> Iterator[str]:
     if account["since_then"]:
         yield "Since then:"
     for step in account["since_then"]:
-        yield f"  {step['at']}  {'; '.join(shown(step))}"
+        yield f"  {step['at']}  {'; '.join(step_texts(step))}"
 
 
-def _creator(account: Account) -> Iterator[str]:
+def _creator(account: Explanation) -> Iterator[str]:
     creator = account["creator"]
     if creator["told"]:
         yield "\nThe creator's standing:"
@@ -58,30 +71,32 @@ def _creator(account: Account) -> Iterator[str]:
         yield "  It has no contract now: no new orders."
 
 
-def _next(account: Account) -> Iterator[str]:
+def _next(account: Explanation) -> Iterator[str]:
     upcoming = account["next"]
     if upcoming is None:
         yield "\nNext: nothing happens to the order by itself."
     elif "stopped_by" in upcoming:
-        yield from _stopped(upcoming)
+        yield from _paused_clock(upcoming)
     elif "alert_at" in upcoming:
         waits_for = upcoming["waits_for"]
         yield f"\nNext: it waits for {waits_for}, and for nothing else: no time ends that."
         yield f"  An operator is reminded at {upcoming['alert_at']}, and then again and again."
     else:
-        yield from _running(upcoming)
+        yield from _running_clock(upcoming)
 
 
-def _running(upcoming: Account) -> Iterator[str]:
+def _running_clock(upcoming: Explanation) -> Iterator[str]:
     grace = (
         "" if upcoming["grace"] == "PT0S" else f", and {upcoming['grace']} more for late notices"
     )
     yield f"\nNext: it waits for {upcoming['waits_for']} until {upcoming['due_at']}{grace};"
     ending = f" ({upcoming['then']['reason']})" if "reason" in upcoming["then"] else ""
-    effects = terms_text({key: value for key, value in upcoming["then"].items() if key != "reason"})
+    effects = limits_text(
+        {key: value for key, value in upcoming["then"].items() if key != "reason"}
+    )
     becomes = " or ".join(upcoming["becomes"]) + ending + (f": {effects}" if effects else "")
     yield f"  after {upcoming['lapses_at']} it becomes {becomes}."
-    yield from _numbers(upcoming["numbers"])
+    yield from _policy_inputs(upcoming["numbers"])
     if upcoming["reminder_at"]:
         yield f"  A reminder goes out at {upcoming['reminder_at']}."
     if upcoming["overdue_seconds"]:
@@ -93,26 +108,26 @@ def _running(upcoming: Account) -> Iterator[str]:
         yield f"  OVERDUE by {upcoming['overdue_seconds']:g} s{backlog_note}."
 
 
-def _numbers(numbers: Account) -> Iterator[str]:
+def _policy_inputs(numbers: Explanation) -> Iterator[str]:
     policy_numbers = {
         key: value for key, value in numbers.items() if key not in ("counted", "elapsed_due_at")
     }
     if policy_numbers:
-        yield f"  By {_pairs(policy_numbers)}."
+        yield f"  By {_inputs_text(policy_numbers)}."
     if "counted" in numbers:
-        explanation = counted(numbers["counted"]).strip(" ()")
+        explanation = day_count_text(numbers["counted"]).strip(" ()")
         elapsed_note = f"elapsed time alone would give {numbers['elapsed_due_at']}"
         yield f"  Counted as {numbers['counted']}: {explanation}; {elapsed_note}."
 
 
-def _pairs(numbers: Account) -> str:
+def _inputs_text(numbers: Explanation) -> str:
     return ", ".join(
         f"{name} {' '.join(map(str, value)) if isinstance(value, list) else value}"
         for name, value in numbers.items()
     )
 
 
-def _stopped(upcoming: Account) -> Iterator[str]:
+def _paused_clock(upcoming: Explanation) -> Iterator[str]:
     yield f"\nNext: it waits for {upcoming['waits_for']}, but its clock is stopped."
     for pause in upcoming["stopped_by"]:
         paused_by = "a ban of the creator" if pause["who"] == "ban" else "an operator"
@@ -129,24 +144,24 @@ def _stopped(upcoming: Account) -> Iterator[str]:
         yield f"  {upcoming['left']} is left."
 
 
-def _later(account: Account) -> Iterator[str]:
+def _later(account: Explanation) -> Iterator[str]:
     if account["later"]:
         yield "Also:"
     yield from (f"  {event['at']}  {event['what']}" for event in account["later"])
 
 
-def _may(account: Account) -> Iterator[str]:
+def _permitted(account: Explanation) -> Iterator[str]:
     if account["judged_as"] != account["status"]:
         yield f"\nTime has moved it on: whoever asks now finds it {account['judged_as']}."
     if account["may"]:
         yield "\nWhat may be asked now"
-    for parties, rights in groupby(account["may"], key=lambda right: _people(right["who"])):
+    for parties, rights in groupby(account["may"], key=lambda right: _party_names(right["who"])):
         yield f"  {parties}:"
-        yield from (f"    {_right(right, account['judged_as'])}" for right in rights)
+        yield from (f"    {_permitted_text(right, account['judged_as'])}" for right in rights)
 
 
-def _right(right: Account, state: str) -> str:
-    terms, kind = terms_text(right["terms"]), str(right["command"])
+def _permitted_text(right: Explanation, state: str) -> str:
+    terms, kind = limits_text(right["terms"]), str(right["command"])
     if right["refused"]:
         consequence = "any payment would go back" if kind == "confirm_payment" else "refused now"
         return f"{kind}: {consequence}, {right['refused']}{f' ({terms})' if terms else ''}"
@@ -159,32 +174,32 @@ def _right(right: Account, state: str) -> str:
     return kind + (f" → {becomes}" if becomes else "") + (f", {terms}" if terms else "")
 
 
-def _people(parties: list[Account]) -> str:
+def _party_names(parties: list[Explanation]) -> str:
     return ", ".join(" ".join(filter(None, (party["role"], party["id"]))) for party in parties)
 
 
-def _chain(account: Account) -> Iterator[str]:
+def _steps(account: Explanation) -> Iterator[str]:
     yield "\nHow it came to that"
     for step in account["chain"]:
         became = "" if step["from"] == step["to"] else f"  → {step['to']}"
         command = step["cause"]["kind"] == "command"
         ahead = f", {step['margin']} before its deadline" if command and step["margin"] else ""
         yield f"{step['at']}{became}"
-        yield f"  {because(step)}{ahead}"
+        yield f"  {cause_text(step)}{ahead}"
         yield from (f"  - {event_text}" for event_text in step["told"])
         if step["numbers"]:
-            yield f"  by {_pairs(step['numbers'])}"
+            yield f"  by {_inputs_text(step['numbers'])}"
 
 
-def _refused(account: Account) -> Iterator[str]:
+def _refused(account: Explanation) -> Iterator[str]:
     names = ("received_at", "command_id", "by", "reason", "cost_fen")
     rows = [tuple(refusal[name] for name in names) for refusal in account["refused"]]
     heads = ("received at", "command", "by", "reason", "it would have cost")
     if rows:
-        yield "\n" + terminal.draw("Refused", heads, rows)
+        yield "\n" + terminal.draw_table("Refused", heads, rows)
 
 
-def _money(account: Account) -> Iterator[str]:
+def _money(account: Explanation) -> Iterator[str]:
     money = account["money"]
     amounts = [(name, amount) for name, amount in money.items() if isinstance(amount, int)]
     holding_rows = [
@@ -196,68 +211,70 @@ def _money(account: Account) -> Iterator[str]:
     ]
     refund_rows = [
         (
-            f"refund {refund['refund_id']} to client {refund['client_id']}, {_state(refund)}",
+            f"refund {refund['refund_id']} to client {refund['client_id']}, {_debt_state(refund)}",
             refund["amount_fen"],
         )
         for refund in money["refunds"]
     ]
     payout_rows = [
         (
-            f"payout {payout['payout_id']} to {payout['party']}, {_state(payout)}",
+            f"payout {payout['payout_id']} to {payout['party']}, {_debt_state(payout)}",
             payout["amount_fen"],
         )
         for payout in money["payouts"]
     ]
     rows = [*amounts, *holding_rows, *forfeit_rows, *refund_rows, *payout_rows]
-    yield "\n" + terminal.draw("Money (fen)", ("what", "amount"), rows)
+    yield "\n" + terminal.draw_table("Money (fen)", ("what", "amount"), rows)
 
 
-def _state(debt: Account) -> str:
+def _debt_state(debt: Explanation) -> str:
     if debt["confirmed_at"]:
         return f"left {debt['confirmed_at']}"
     return f"waiting since {debt['requested_at']}"
 
 
-def _policy(account: Account) -> Iterator[str]:
+def _policy(account: Explanation) -> Iterator[str]:
     policy = account["policy"]
     since = f", adopted {policy['adopted_at']}" if policy["adopted_at"] else ""
     yield f"\nPolicy {policy['version']}{since}:"
     yield "  " + json.dumps(policy["numbers"])
 
 
-Terms = dict[str, Any]
+CommandLimits = dict[str, Any]
 
 
-def terms_text(terms: Terms) -> str:
+def limits_text(terms: CommandLimits) -> str:
     """Write limits and effects as a person would say them."""
-    phrases = [render(terms[name]) for name, render in WORDS.items() if name in terms]
+    phrases = [render(terms[name]) for name, render in LIMIT_TEXTS.items() if name in terms]
     return ", ".join(phrases)
 
 
-WORDS: dict[str, Any] = {
+LIMIT_TEXTS: dict[str, Any] = {
     "outcomes": lambda outcomes: (
         "as " + " or ".join(f"{kind} → {target}" for kind, target in outcomes.items())
     ),
     "creator_bps": lambda bounds: f"cancel with creator_bps {_range(bounds)}",
     "accept_cost_fen": lambda amount_fen: f"with accept_cost_fen {amount_fen}",
     "accept_forfeit": lambda _: "with accept_forfeit true",
-    "cost_fen": lambda amount_fen: f"at a cost of {fen(amount_fen)}",
-    "cost_bps": lambda bps: f"{share(bps)} of the price" if bps else "at no cost",
-    "creators_side_fen": lambda amount_fen: f"{fen(amount_fen)} to the creator's side",
-    "fee_fen": lambda amount_fen: f"{fen(amount_fen)} to the platform",
-    "back_fen": lambda amount_fen: f"{fen(amount_fen)} back to the client",
-    "forfeited_fen": lambda amount_fen: f"{fen(amount_fen)} forfeited",
+    "cost_fen": lambda amount_fen: f"at a cost of {fen_text(amount_fen)}",
+    "cost_bps": lambda bps: f"{percent_text(bps)} of the price" if bps else "at no cost",
+    "creators_side_fen": lambda amount_fen: f"{fen_text(amount_fen)} to the creator's side",
+    "fee_fen": lambda amount_fen: f"{fen_text(amount_fen)} to the platform",
+    "back_fen": lambda amount_fen: f"{fen_text(amount_fen)} back to the client",
+    "forfeited_fen": lambda amount_fen: f"{fen_text(amount_fen)} forfeited",
     "rises": lambda bps_by_time: (
         "rising to "
-        + " and ".join(f"{share(bps)} {time_text}" for time_text, bps in bps_by_time.items())
+        + " and ".join(f"{percent_text(bps)} {time_text}" for time_text, bps in bps_by_time.items())
     ),
     "amount_fen": lambda amount_fen: (
-        f"{_range(amount_fen)} fen" if isinstance(amount_fen, list) else f"of {fen(amount_fen)}"
+        f"{_range(amount_fen)} fen"
+        if isinstance(amount_fen, list)
+        else f"of {fen_text(amount_fen)}"
     ),
     "paid_until": lambda until_at: f"paid until {until_at}",
     "noticed_until": lambda until_at: f"if it is noticed until {until_at}",
     "revised_amount_fen": lambda bounds: f"with a new quote of {_range(bounds)} fen if wanted",
-    "parts_fen": lambda total_fen: f"parts that add up to {fen(total_fen)}",
+    "parts_fen": lambda total_fen: f"parts that add up to {fen_text(total_fen)}",
     "left": lambda duration: f"{duration} left",
     "not_before": lambda start_at: f"not before {start_at}",
     "not_after": lambda end_at: f"until {end_at}",

@@ -6,49 +6,50 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from models.calendar import Counted
+from models.calendar import CountingMethod
 from models.events import notifications
 from models.events import orders as order_events
 from models.events import parties as party_events
 from models.events import payments as payment_events
 from models.events.event import Fact
 from models.events.parties import OperatorActed
-from models.fields import duration_text, instant_text
+from models.fields import format_duration, format_instant
 
 
-def told(fact: Fact) -> str:
+def event_text(fact: Fact) -> str:
     """Say what happened, without saying when, or because of what."""
-    return TOLD[type(fact)](fact)
+    return EVENT_TEXTS[type(fact)](fact)
 
 
 def _placed(fact: order_events.OrderPlaced) -> str:
     first = "a deposit" if fact.prepay_deposit else "all"
     return (
-        f"placed with creator {fact.creator_id} at {fen(fact.amount_fen)}, "
-        f"{fen(fact.total_fen)} with the fee; {first} of {fen(fact.due_fen)} is due until "
-        f"{instant_text(fact.due_at)}"
+        f"placed with creator {fact.creator_id} at {fen_text(fact.amount_fen)}, "
+        f"{fen_text(fact.total_fen)} with the fee; {first} of {fen_text(fact.due_fen)} is due "
+        f"until "
+        f"{format_instant(fact.due_at)}"
     )
 
 
 def _offered(fact: order_events.OrderOffered) -> str:
-    return f"offered: creator {fact.creator_id} may answer until {instant_text(fact.due_at)}"
+    return f"offered: creator {fact.creator_id} may answer until {format_instant(fact.due_at)}"
 
 
 def _accepted(fact: order_events.OrderAccepted) -> str:
-    part = f"; of it {share(fact.mcn_share_bps)} goes to agency {fact.mcn_id}"
+    part = f"; of it {percent_text(fact.mcn_share_bps)} goes to agency {fact.mcn_id}"
     agency = part if fact.mcn_share_bps else ""
     balance = "nothing is left to pay"
     if fact.due_at is not None:
-        balance = f"{fen(fact.balance_due_fen)} are due until {_due(fact, fact.due_at)}"
-    return f"accepted by {fact.by} at {fen(fact.amount_fen)}{agency}; {balance}"
+        balance = f"{fen_text(fact.balance_due_fen)} are due until {_order_due(fact, fact.due_at)}"
+    return f"accepted by {fact.by} at {fen_text(fact.amount_fen)}{agency}; {balance}"
 
 
-def _due(fact: Any, due_at: datetime) -> str:  # noqa: ANN401 - any fact that arms a deadline
-    return instant_text(due_at) + counted(fact.counted)
+def _order_due(fact: Any, due_at: datetime) -> str:  # noqa: ANN401 - any fact that arms a deadline
+    return format_instant(due_at) + day_count_text(fact.counted)
 
 
 def _declined(fact: order_events.OrderDeclined) -> str:
-    return f"declined by {who(fact.by)} ({fact.reason}){said(fact.note)}"
+    return f"declined by {actor_text(fact.by)} ({fact.reason}){quoted_note(fact.note)}"
 
 
 def _expired(fact: order_events.OrderExpired) -> str:
@@ -60,24 +61,26 @@ def _expired(fact: order_events.OrderExpired) -> str:
 
 
 def _cancelled(fact: order_events.OrderCancelled) -> str:
-    head = f"cancelled by {who(fact.by)} ({fact.reason}){said(fact.note)}"
+    head = f"cancelled by {actor_text(fact.by)} ({fact.reason}){quoted_note(fact.note)}"
     if not fact.cost_fen:
         refund = (
-            f"{fen(fact.refund_fen)}, everything, go back"
+            f"{fen_text(fact.refund_fen)}, everything, go back"
             if fact.refund_fen
             else "nothing was held"
         )
         return f"{head}; {refund}"
     return (
-        f"{head} at a cost of {fen(fact.cost_fen)}: {fen(fact.creator_part_fen)} to the creator's "
-        f"side, {fen(fact.fee_part_fen)} to the platform; {fen(fact.refund_fen)} go back"
+        f"{head} at a cost of {fen_text(fact.cost_fen)}: {fen_text(fact.creator_part_fen)} to "
+        f"the creator's "
+        f"side, {fen_text(fact.fee_part_fen)} to the platform; {fen_text(fact.refund_fen)} go back"
     )
 
 
 def _overdue(fact: order_events.OrderBalanceOverdue) -> str:
     return (
-        f"the balance of {fen(fact.balance_due_fen)} had not come; notices of a payment made in "
-        f"time count until {instant_text(fact.due_at)}"
+        f"the balance of {fen_text(fact.balance_due_fen)} had not come; notices of a payment "
+        f"made in "
+        f"time count until {format_instant(fact.due_at)}"
     )
 
 
@@ -86,35 +89,39 @@ def _forfeited(fact: order_events.OrderForfeited) -> str:
         "balance_not_paid": "the balance was not paid in time",
         "client_cancelled": "the client left after the creator had accepted",
     }[fact.reason]
-    return f"the deposit of {fen(fact.amount_fen)} is forfeited: {explanation}"
+    return f"the deposit of {fen_text(fact.amount_fen)} is forfeited: {explanation}"
 
 
 def _reinstated(fact: order_events.OrderReinstated) -> str:
     explanation = "the balance had been paid in time"
     if fact.due_at is not None:
-        explanation = f"the balance may be paid until {instant_text(fact.due_at)}"
-    return f"reinstated, the deposit of {fen(fact.amount_fen)} is held again: {explanation}"
+        explanation = f"the balance may be paid until {format_instant(fact.due_at)}"
+    return f"reinstated, the deposit of {fen_text(fact.amount_fen)} is held again: {explanation}"
 
 
 def _funded(fact: order_events.OrderFunded) -> str:
     until = (
-        "" if fact.due_at is None else f", the first work is wanted until {_due(fact, fact.due_at)}"
+        ""
+        if fact.due_at is None
+        else f", the first work is wanted until {_order_due(fact, fact.due_at)}"
     )
-    return f"everything is paid, {fen(fact.held_fen)} are held{until}"
+    return f"everything is paid, {fen_text(fact.held_fen)} are held{until}"
 
 
 def _quoted(fact: order_events.QuoteRevised | order_events.QuoteRestored) -> str:
     direction = "moved" if isinstance(fact, order_events.QuoteRevised) else "back"
     return (
-        f"the quote is {direction} to {fen(fact.amount_fen)}, {fen(fact.balance_due_fen)} are due"
+        f"the quote is {direction} to {fen_text(fact.amount_fen)}, "
+        f"{fen_text(fact.balance_due_fen)} are due"
     )
 
 
 def _completed(fact: order_events.OrderCompleted) -> str:
-    agency = f"{fen(fact.mcn_fen)} to agency {fact.mcn_id}, " if fact.mcn_fen else ""
+    agency = f"{fen_text(fact.mcn_fen)} to agency {fact.mcn_id}, " if fact.mcn_fen else ""
     return (
-        f"completed and settled: {agency}{fen(fact.creator_fen)} to creator {fact.creator_id}, "
-        f"{fen(fact.fee_fen)} to the platform"
+        f"completed and settled: {agency}{fen_text(fact.creator_fen)} to creator "
+        f"{fact.creator_id}, "
+        f"{fen_text(fact.fee_fen)} to the platform"
     )
 
 
@@ -125,90 +132,102 @@ def _forfeit_released(fact: order_events.ForfeitReleased) -> str:
         f"creator {fact.creator_id}": fact.creator_fen,
         f"client {fact.client_id}": fact.client_fen,
     }
-    share_texts = ", ".join(f"{fen(part)} to {payee}" for payee, part in parts.items() if part)
-    return f"the forfeited deposit is released by {fact.by}{said(fact.note)}: {share_texts}"
+    share_texts = ", ".join(f"{fen_text(part)} to {payee}" for payee, part in parts.items() if part)
+    return f"the forfeited deposit is released by {fact.by}{quoted_note(fact.note)}: {share_texts}"
 
 
 def _applied(fact: payment_events.PaymentApplied) -> str:
-    return f"payment {fact.payment_id} of {fen(fact.amount_fen)} is held"
+    return f"payment {fact.payment_id} of {fen_text(fact.amount_fen)} is held"
 
 
 def _unapplied(fact: payment_events.PaymentUnapplied) -> str:
-    return f"payment {fact.payment_id} of {fen(fact.amount_fen)} is not used ({fact.reason})"
+    return f"payment {fact.payment_id} of {fen_text(fact.amount_fen)} is not used ({fact.reason})"
 
 
 def _refund(fact: payment_events.RefundRequested) -> str:
-    return f"refund {fact.refund_id} of {fen(fact.amount_fen)} is owed to client {fact.client_id}"
+    return (
+        f"refund {fact.refund_id} of {fen_text(fact.amount_fen)} is owed to client {fact.client_id}"
+    )
 
 
 def _refunded(fact: payment_events.RefundConfirmed) -> str:
-    return f"refund {fact.refund_id} of {fen(fact.amount_fen)} has left"
+    return f"refund {fact.refund_id} of {fen_text(fact.amount_fen)} has left"
 
 
 def _payout(fact: payment_events.PayoutRequested) -> str:
-    return f"payout {fact.payout_id} of {fen(fact.amount_fen)} is owed to {fact.party}"
+    return f"payout {fact.payout_id} of {fen_text(fact.amount_fen)} is owed to {fact.party}"
 
 
 def _paid_out(fact: payment_events.PayoutConfirmed) -> str:
-    return f"payout {fact.payout_id} of {fen(fact.amount_fen)} has left"
+    return f"payout {fact.payout_id} of {fen_text(fact.amount_fen)} has left"
 
 
 def _reminded(fact: notifications.CreatorReminded | notifications.ClientReminded) -> str:
     side = "creator" if isinstance(fact, notifications.CreatorReminded) else "client"
     if fact.lead is None:
         return f"{side} {fact.recipient_id} is nudged"
-    return f"{side} {fact.recipient_id} is reminded, {duration_text(fact.lead)} ahead"
+    return f"{side} {fact.recipient_id} is reminded, {format_duration(fact.lead)} ahead"
 
 
 def _alerted(fact: notifications.OperatorAlerted) -> str:
-    return f"an operator is told: {fact.alert}, {fen(fact.amount_fen)} at stake"
+    return f"an operator is told: {fact.alert}, {fen_text(fact.amount_fen)} at stake"
 
 
 def _acted(fact: OperatorActed) -> str:
-    return f"done with an operator's power, {fact.act}{said(fact.note)}"
+    return f"done with an operator's power, {fact.act}{quoted_note(fact.note)}"
 
 
 def _submitted(fact: order_events.ScriptSubmitted | order_events.ContentSubmitted) -> str:
     kind = "script" if isinstance(fact, order_events.ScriptSubmitted) else "content"
     return (
-        f"{kind} {fact.version} handed in by {fact.by}{said(fact.note)} ({', '.join(fact.links)}); "
+        f"{kind} {fact.version} handed in by {fact.by}{quoted_note(fact.note)} "
+        f"({', '.join(fact.links)}); "
         f"the client may answer until {_work_due(fact)}, after that it is approved"
     )
 
 
 def _script_approved(fact: order_events.ScriptApproved) -> str:
-    return f"script {fact.version} approved {_by(fact.by)}; the next step is due {_work_due(fact)}"
+    return (
+        f"script {fact.version} approved {_approver(fact.by)}; the next step is due "
+        f"{_work_due(fact)}"
+    )
 
 
 def _content_approved(fact: order_events.ContentApproved) -> str:
     return (
-        f"content {fact.version} approved {_by(fact.by)}; to be published until {_work_due(fact)}"
+        f"content {fact.version} approved {_approver(fact.by)}; to be published until "
+        f"{_work_due(fact)}"
     )
 
 
 def _rejected(fact: order_events.ScriptRejected | order_events.ContentRejected) -> str:
     kind = "script" if isinstance(fact, order_events.ScriptRejected) else "content"
     return (
-        f"{kind} {fact.version} sent back by {fact.by}{said(fact.comment)}; "
+        f"{kind} {fact.version} sent back by {fact.by}{quoted_note(fact.comment)}; "
         f"{fact.rejections_left} more may be sent back; another is due {_work_due(fact)}"
     )
 
 
 def _published(fact: order_events.WorkPublished) -> str:
     return (
-        f"published by {fact.by} at {fact.url} (it says: {instant_text(fact.published_at)}); "
+        f"published by {fact.by} at {fact.url} (it says: {format_instant(fact.published_at)}); "
         f"without a word by {_work_due(fact)} it is accepted"
     )
 
 
 def _delivered(fact: order_events.DeliveryAccepted) -> str:
-    return f"delivery accepted {_by(fact.by)}; to be settled after {_work_due(fact)}"
+    return f"delivery accepted {_approver(fact.by)}; to be settled after {_work_due(fact)}"
 
 
 def _arbitrated(fact: order_events.OrderInArbitration) -> str:
-    cost = "nothing" if not fact.cost_fen else f"{fen(fact.cost_fen)} ({share(fact.cost_bps)})"
+    cost = (
+        "nothing"
+        if not fact.cost_fen
+        else f"{fen_text(fact.cost_fen)} ({percent_text(fact.cost_bps)})"
+    )
     return (
-        f"put before an operator by {who(fact.by)} ({fact.reason}){said(fact.note)}, out of "
+        f"put before an operator by {actor_text(fact.by)} "
+        f"({fact.reason}){quoted_note(fact.note)}, out of "
         f"{fact.came_from}; until it is decided, leaving costs the client {cost}"
     )
 
@@ -216,14 +235,15 @@ def _arbitrated(fact: order_events.OrderInArbitration) -> str:
 def _resolved(fact: order_events.DisputeResolved) -> str:
     resolution = {
         "approve": "it counts as approved",
-        "cancel": f"it ends, {share(fact.creator_bps or 0)} of the amount to the creator's side",
+        "cancel": f"it ends, {percent_text(fact.creator_bps or 0)} of the amount to the "
+        "creator's side",
         "extend": f"back to {fact.came_from} until {_optional_instant(fact.until)}",
     }[fact.outcome]
-    return f"the dispute is resolved by {fact.by}{said(fact.note)}: {resolution}"
+    return f"the dispute is resolved by {fact.by}{quoted_note(fact.note)}: {resolution}"
 
 
 def _rated(fact: order_events.OrderRated) -> str:
-    return f"rated {fact.rating} of 5 by {fact.by}{said(fact.comment)}"
+    return f"rated {fact.rating} of 5 by {fact.by}{quoted_note(fact.comment)}"
 
 
 def _appointed(fact: order_events.ProviderAppointed) -> str:
@@ -234,23 +254,23 @@ def _appointed(fact: order_events.ProviderAppointed) -> str:
 
 def _stopped(fact: order_events.ClockStopped) -> str:
     stopper = "a ban of the creator" if fact.stopper == "ban" else "an operator"
-    until = "" if fact.until is None else f", for no longer than {instant_text(fact.until)}"
-    return f"the clock is stopped by {stopper}, with {duration_text(fact.left)} left{until}"
+    until = "" if fact.until is None else f", for no longer than {format_instant(fact.until)}"
+    return f"the clock is stopped by {stopper}, with {format_duration(fact.left)} left{until}"
 
 
 def _resumed(fact: order_events.ClockResumed) -> str:
     stopper = "the ban" if fact.stopper == "ban" else "the operator"
     if fact.due_at is None:
         return f"{stopper} no longer stops the clock, but it is stopped still"
-    return f"{stopper} no longer stops the clock: what was due is due {instant_text(fact.due_at)}"
+    return f"{stopper} no longer stops the clock: what was due is due {format_instant(fact.due_at)}"
 
 
 def _extended(fact: order_events.DeadlineExtended) -> str:
-    before = "" if fact.old_due_at is None else f", not {instant_text(fact.old_due_at)}"
-    return f"the deadline is {instant_text(fact.due_at)}{before}"
+    before = "" if fact.old_due_at is None else f", not {format_instant(fact.old_due_at)}"
+    return f"the deadline is {format_instant(fact.due_at)}{before}"
 
 
-WORK: dict[type[Fact], Callable[[Any], str]] = {
+WORK_TEXTS: dict[type[Fact], Callable[[Any], str]] = {
     order_events.ScriptSubmitted: _submitted,
     order_events.ContentSubmitted: _submitted,
     order_events.ScriptApproved: _script_approved,
@@ -270,7 +290,7 @@ WORK: dict[type[Fact], Callable[[Any], str]] = {
 """How each event of the work is told."""
 
 
-TOLD: dict[type[Fact], Callable[[Any], str]] = {
+EVENT_TEXTS: dict[type[Fact], Callable[[Any], str]] = {
     order_events.OrderPlaced: _placed,
     order_events.OrderOffered: _offered,
     order_events.OrderAccepted: _accepted,
@@ -295,26 +315,26 @@ TOLD: dict[type[Fact], Callable[[Any], str]] = {
     notifications.ClientReminded: _reminded,
     notifications.OperatorAlerted: _alerted,
     OperatorActed: _acted,
-    **WORK,
+    **WORK_TEXTS,
 }
 """How each event of an order is told."""
 
 
 def _work_due(fact: Any) -> str:  # noqa: ANN401 - any fact of the work that arms a deadline
-    return instant_text(fact.due_at) + counted(fact.counted)
+    return format_instant(fact.due_at) + day_count_text(fact.counted)
 
 
-def _by(name: str) -> str:
+def _approver(name: str) -> str:
     return "by silence: the client had said nothing" if name == "silence" else f"by {name}"
 
 
 def _optional_instant(at: datetime | None) -> str:
-    return "" if at is None else instant_text(at)
+    return "" if at is None else format_instant(at)
 
 
-def told_party(fact: Fact) -> str:
+def party_event_text(fact: Fact) -> str:
     """Say what happened to a creator, without saying when."""
-    return PARTIES[type(fact)](fact)
+    return PARTY_TEXTS[type(fact)](fact)
 
 
 def _registered(fact: party_events.CreatorRegistered) -> str:
@@ -323,26 +343,28 @@ def _registered(fact: party_events.CreatorRegistered) -> str:
 
 
 def _contract_ended(fact: party_events.ContractEnded) -> str:
-    return f"the contract of creator {fact.creator_id} is ended by {fact.by}{said(fact.note)}"
+    return (
+        f"the contract of creator {fact.creator_id} is ended by {fact.by}{quoted_note(fact.note)}"
+    )
 
 
 def _reported(fact: party_events.ViolationReported) -> str:
     return (
         f"violation {fact.violation_id} is reported, number {fact.step} that counts: "
-        f"{fact.url}, seen {instant_text(fact.seen_at)}{said(fact.evidence)}"
+        f"{fact.url}, seen {format_instant(fact.seen_at)}{quoted_note(fact.evidence)}"
     )
 
 
 def _banned(fact: party_events.CreatorBanned) -> str:
     duration = _until(fact.until)
     return (
-        f"creator {fact.creator_id} is banned from {instant_text(fact.since)} {duration}, "
+        f"creator {fact.creator_id} is banned from {format_instant(fact.since)} {duration}, "
         f"for violation {fact.violation_id}, number {fact.step}"
     )
 
 
 def _until(until: datetime | None) -> str:
-    return "for good" if until is None else f"until {instant_text(until)}"
+    return "for good" if until is None else f"until {format_instant(until)}"
 
 
 def _lifted(fact: party_events.CreatorBanLifted) -> str:
@@ -354,10 +376,13 @@ def _lifted(fact: party_events.CreatorBanLifted) -> str:
 
 def _overturned(fact: party_events.ViolationOverturned) -> str:
     remaining_bans = f"{len(fact.bans)} bans stand" if fact.bans else "no ban stands"
-    return f"violation {fact.violation_id} is void, by {fact.by}{said(fact.note)}: {remaining_bans}"
+    return (
+        f"violation {fact.violation_id} is void, by {fact.by}{quoted_note(fact.note)}: "
+        f"{remaining_bans}"
+    )
 
 
-PARTIES: dict[type[Fact], Callable[[Any], str]] = {
+PARTY_TEXTS: dict[type[Fact], Callable[[Any], str]] = {
     party_events.CreatorRegistered: _registered,
     party_events.ContractEnded: _contract_ended,
     party_events.ViolationReported: _reported,
@@ -368,27 +393,27 @@ PARTIES: dict[type[Fact], Callable[[Any], str]] = {
 """How each event of a creator's standing is told."""
 
 
-def fen(amount_fen: int) -> str:
+def fen_text(amount_fen: int) -> str:
     """Write an amount."""
     return f"{amount_fen:,} fen"
 
 
-def share(bps: int) -> str:
+def percent_text(bps: int) -> str:
     """Write basis points as per cent."""
     return f"{bps / 100:g} %"
 
 
-def who(party: str) -> str:
+def actor_text(party: str) -> str:
     """Name who did something, where that is nobody who asked."""
     return {"clock": "time alone", "platform": "the platform"}.get(party, party)
 
 
-def said(note: str | None) -> str:
+def quoted_note(note: str | None) -> str:
     """Quote what somebody said, if anything, behind what was done."""
     return f", saying “{note}”" if note else ""
 
 
-def counted(counting: Counted) -> str:
+def day_count_text(counting: CountingMethod) -> str:
     """Say how a deadline was counted, where that is not by the elapsing of time."""
     return {
         "elapsed": "",

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from ops.errors import Refused
+from ops.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class Checkpoint:
     """What stands on disk for good: so many rows, up to a cursor, since `after`.
 
     `size` is the bytes of a file, or the parts in a folder. What else is there was being written
@@ -30,37 +30,39 @@ class Mark:
     complete: bool = False
 
 
-def found(path: Path, new_mark: Mark) -> Mark | None:
+def read_checkpoint(path: Path, new_mark: Checkpoint) -> Checkpoint | None:
     """Read the mark of an export to go on with, or None; refuse one of another export."""
     try:
-        saved_mark = Mark(**json.loads(path.read_text(encoding="utf-8")))
+        saved_mark = Checkpoint(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
-        raise Refused(f"{path} is no cursor of an export") from None
+        raise UsageError(f"{path} is no cursor of an export") from None
     if (saved_mark.export, saved_mark.format) != (new_mark.export, new_mark.format):
-        raise Refused(f"{path} belongs to an export of {saved_mark.export} as {saved_mark.format}")
+        raise UsageError(
+            f"{path} belongs to an export of {saved_mark.export} as {saved_mark.format}"
+        )
     if new_mark.after not in (None, saved_mark.after):
-        raise Refused(f"--after: {path} says where this export goes on; begin another elsewhere")
+        raise UsageError(f"--after: {path} says where this export goes on; begin another elsewhere")
     return saved_mark
 
 
-def keep(path: Path, mark: Mark) -> None:
+def write_checkpoint(path: Path, mark: Checkpoint) -> None:
     """Replace a mark, whole and durably."""
     partial_path = path.with_name(f"_{path.name}.partial")
     with partial_path.open("w", encoding="utf-8") as file:
         json.dump(asdict(mark), file)
         file.write("\n")
-        flush(file.fileno())
-    publish(partial_path, path)
+        sync(file.fileno())
+    publish_file(partial_path, path)
 
 
-def flush(descriptor: int) -> None:
+def sync(descriptor: int) -> None:
     """Wait until what was written is on disk."""
     os.fsync(descriptor)
 
 
-def publish(partial_path: Path, path: Path) -> None:
+def publish_file(partial_path: Path, path: Path) -> None:
     """Give a finished file its name, durably: whoever sees it sees all of it."""
     partial_path.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
@@ -71,13 +73,13 @@ def publish(partial_path: Path, path: Path) -> None:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Make sure that nobody else writes to a file or folder meanwhile; a death lets go."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
     except BlockingIOError:
-        raise Refused(f"{path}: another export is writing there") from None
+        raise UsageError(f"{path}: another export is writing there") from None
     finally:
         os.close(descriptor)

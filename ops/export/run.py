@@ -12,27 +12,27 @@ from typing import Protocol
 
 from models.errors import Unavailable
 from ops import context
-from ops.errors import Refused
-from ops.export.checkpoint import Mark
-from ops.export.text_files import File, Stream
+from ops.errors import UsageError
+from ops.export.checkpoint import Checkpoint
+from ops.export.text_files import StdoutWriter, TextFileWriter
 from ops.terminal import Progress
 from workers.database.repository import Store
-from workers.queries.exports import EXPORTS, BadCursor, Export, Page, pages
+from workers.queries.exports import EXPORTS, BadExportCursor, Export, ExportPage, export_pages
 from workers.settings import Settings
 
 CACHE_KIB = 4_096
 """Of the database: every page of it is read once, and would only fill memory."""
 
 
-class Sink(Protocol):
+class ExportWriter(Protocol):
     """Where an export goes: `mark` is how far it has come."""
 
-    mark: Mark
+    checkpoint: Checkpoint
 
-    def add(self, page: Page) -> None:
+    def add(self, page: ExportPage) -> None:
         """Write a page."""
 
-    def end(self, *, complete: bool) -> None:
+    def finish(self, *, complete: bool) -> None:
         """Write what is left, durably where that is promised."""
 
 
@@ -40,47 +40,49 @@ def export(settings: Settings, options: Namespace) -> int:
     """Export, or go on with an export; return 0."""
     kind = EXPORTS[options.what]
     if options.limit is not None and options.limit < 1:
-        raise Refused("--limit: 1 or more is wanted")
+        raise UsageError("--limit: 1 or more is wanted")
     try:
         kind.place(options.after)
         with context.open_reader(settings, CACHE_KIB) as source:
-            mark = _carry(source.store, kind, options)
-    except BadCursor as error:
-        raise Refused(f"--after: {error}") from None
+            mark = _write_pages(source.store, kind, options)
+    except BadExportCursor as error:
+        raise UsageError(f"--after: {error}") from None
     except BrokenPipeError:
         raise
     except OSError as error:
         raise Unavailable(f"{options.output or 'standard output'}: {error}") from None
-    _tell(mark, options)
+    _print_result(mark, options)
     return 0
 
 
-def _carry(store: Store, kind: Export, options: Namespace) -> Mark:
-    with _sink(kind, options) as sink:
-        start_mark, limit = sink.mark, options.limit
-        if start_mark.complete and not kind.lasting:
+def _write_pages(store: Store, kind: Export, options: Namespace) -> Checkpoint:
+    with _open_writer(kind, options) as sink:
+        start_mark, limit = sink.checkpoint, options.limit
+        if start_mark.complete and not kind.is_immutable:
             output, name = options.output, kind.name
-            raise Refused(f"{output} is complete, and {name} change: export them anew, elsewhere")
+            raise UsageError(
+                f"{output} is complete, and {name} change: export them anew, elsewhere"
+            )
         with _progress(kind, options) as progress:
-            for page in pages(store, kind, start_mark.cursor or start_mark.after, limit):
+            for page in export_pages(store, kind, start_mark.cursor or start_mark.after, limit):
                 sink.add(page)
                 if progress:
                     progress.add(len(page.records))
-            sink.end(complete=limit is None or sink.mark.rows - start_mark.rows < limit)
-        return sink.mark
+            sink.finish(complete=limit is None or sink.checkpoint.rows - start_mark.rows < limit)
+        return sink.checkpoint
 
 
-def _sink(kind: Export, options: Namespace) -> AbstractContextManager[Sink]:
-    mark = Mark(export=kind.name, format=options.format, after=options.after)
+def _open_writer(kind: Export, options: Namespace) -> AbstractContextManager[ExportWriter]:
+    mark = Checkpoint(export=kind.name, format=options.format, after=options.after)
     if options.format == "parquet":
         if options.output is None:
-            raise Refused("parquet: --output FOLDER is wanted, since it is written in parts")
-        from ops.export.parquet import Folder
+            raise UsageError("parquet: --output FOLDER is wanted, since it is written in parts")
+        from ops.export.parquet import ParquetWriter
 
-        return Folder(kind.columns, mark, Path(options.output))
+        return ParquetWriter(kind.columns, mark, Path(options.output))
     if options.output is None:
-        return nullcontext(Stream(kind.columns, mark))
-    return File(kind.columns, mark, Path(options.output))
+        return nullcontext(StdoutWriter(kind.columns, mark))
+    return TextFileWriter(kind.columns, mark, Path(options.output))
 
 
 def _progress(kind: Export, options: Namespace) -> AbstractContextManager[Progress | None]:
@@ -89,7 +91,7 @@ def _progress(kind: Export, options: Namespace) -> AbstractContextManager[Progre
     return Progress(f"{kind.name} exported") if is_shown else nullcontext()
 
 
-def _tell(mark: Mark, options: Namespace) -> None:
+def _print_result(mark: Checkpoint, options: Namespace) -> None:
     """Say where it ended: on standard output, unless that is where the rows went."""
     stream = sys.stderr if options.output is None else sys.stdout
     if options.json:

@@ -12,136 +12,148 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from ops.errors import Refused
-from ops.export.checkpoint import Mark, alone, flush, found, keep
-from workers.queries.export_columns import Columns, Kind
-from workers.queries.exports import Page, Record
-from workers.timestamps import instant
+from ops.errors import UsageError
+from ops.export.checkpoint import Checkpoint, locked, read_checkpoint, sync, write_checkpoint
+from workers.queries.export_columns import ExportColumns, ValueKind
+from workers.queries.exports import ExportPage, ExportRecord
+from workers.timestamps import optional_text
 
-CHECKPOINT = 20_000
+ROWS_PER_CHECKPOINT = 20_000
 """Rows after which a file is made durable: so many are written again after a kill."""
 
-Encode = Callable[[Columns, Sequence[Record]], str]
+
+Encoder = Callable[[ExportColumns, Sequence[ExportRecord]], str]
 
 
-def _shown(columns: Columns, record: Record) -> list[Any]:
+def _cell_values(columns: ExportColumns, record: ExportRecord) -> list[Any]:
     """Write instants as ISO 8601; the rest is what it is."""
     pairs = zip(columns, record, strict=True)
-    return [instant(value) if column.kind is Kind.INSTANT else value for column, value in pairs]  # type: ignore[arg-type]
+    return [
+        optional_text(value) if column.kind is ValueKind.INSTANT else value  # type: ignore[arg-type]
+        for column, value in pairs
+    ]
 
 
-def jsonl(columns: Columns, records: Sequence[Record]) -> str:
+def encode_jsonl(columns: ExportColumns, records: Sequence[ExportRecord]) -> str:
     """Write one JSON object a line; what is JSON already becomes part of it."""
-    names = [column.name for column in columns if column.kind is not Kind.JSON]
+    names = [column.name for column in columns if column.kind is not ValueKind.JSON]
     json_columns = [
-        (index, column.name) for index, column in enumerate(columns) if column.kind is Kind.JSON
+        (index, column.name)
+        for index, column in enumerate(columns)
+        if column.kind is ValueKind.JSON
     ]
     lines = []
     for record in records:
-        plain = zip(names, _shown(columns, record), strict=False)
+        plain = zip(names, _cell_values(columns, record), strict=False)
         line = json.dumps(dict(plain), ensure_ascii=False, separators=(",", ":"))
         json_members = "".join(f',"{name}":{record[index]}' for index, name in json_columns)
         lines.append(f"{line[:-1]}{json_members}}}\n")
     return "".join(lines)
 
 
-def table(columns: Columns, records: Sequence[Record]) -> str:
+def encode_csv(columns: ExportColumns, records: Sequence[ExportRecord]) -> str:
     """Write CSV: an empty field is absence, true and false are words."""
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerows(map(_words, (_shown(columns, record) for record in records)))
+    rows.writerows(map(_csv_values, (_cell_values(columns, record) for record in records)))
     return text.getvalue()
 
 
-def _words(values: list[Any]) -> list[Any]:
+def _csv_values(values: list[Any]) -> list[Any]:
     return [str(value).lower() if isinstance(value, bool) else value for value in values]
 
 
-def heads(columns: Columns, _: Sequence[Record] = ()) -> str:
+def encode_csv_header(columns: ExportColumns, _: Sequence[ExportRecord] = ()) -> str:
     """Write the first line of a CSV file."""
     return ",".join(column.name for column in columns) + "\n"
 
 
-ENCODE: dict[str, tuple[Encode | None, Encode]] = {"jsonl": (None, jsonl), "csv": (heads, table)}
+ENCODERS: dict[str, tuple[Encoder | None, Encoder]] = {
+    "jsonl": (None, encode_jsonl),
+    "csv": (encode_csv_header, encode_csv),
+}
 """For each format: what comes first, and how records are written."""
 
 
-class Stream:
+class StdoutWriter:
     """Standard output, a page at a time; its reader sets the pace."""
 
-    def __init__(self, columns: Columns, mark: Mark) -> None:
+    def __init__(self, columns: ExportColumns, mark: Checkpoint) -> None:
         """Write what comes first, if anything does."""
-        self.columns, self.mark = columns, mark
-        encode_head, self.encode = ENCODE[mark.format]
+        self.columns, self.checkpoint = columns, mark
+        encode_head, self.encode = ENCODERS[mark.format]
         self.out = sys.stdout.buffer
         if encode_head:
             self.out.write(encode_head(columns, ()).encode())
 
-    def add(self, page: Page) -> None:
+    def add(self, page: ExportPage) -> None:
         """Write a page."""
         self.out.write(self.encode(self.columns, page.records).encode())
         self.out.flush()
-        rows = self.mark.rows + len(page.records)
-        self.mark = replace(self.mark, rows=rows, cursor=page.cursor)
+        rows = self.checkpoint.rows + len(page.records)
+        self.checkpoint = replace(self.checkpoint, rows=rows, cursor=page.cursor)
 
-    def end(self, *, complete: bool) -> None:
+    def finish(self, *, complete: bool) -> None:
         """Write what is left."""
         self.out.flush()
-        self.mark = replace(self.mark, complete=complete)
+        self.checkpoint = replace(self.checkpoint, complete=complete)
 
 
-class File:
+class TextFileWriter:
     """One file; `mark` tells how much of it counts."""
 
-    def __init__(self, columns: Columns, mark: Mark, path: Path) -> None:
+    def __init__(self, columns: ExportColumns, mark: Checkpoint, path: Path) -> None:
         """Keep what to write, and where; nothing is opened yet."""
-        self.columns, self.mark, self.path = columns, mark, path
-        self.beside = path.with_name(f"{path.name}.cursor")
-        self.first, self.encode = ENCODE[mark.format]
+        self.columns, self.checkpoint, self.path = columns, mark, path
+        self.checkpoint_path = path.with_name(f"{path.name}.cursor")
+        self.first, self.encode = ENCODERS[mark.format]
         self.pending = 0
 
     def __enter__(self) -> Self:
         self.path.touch()
         with ExitStack() as stack:
-            stack.enter_context(alone(self.path))
+            stack.enter_context(locked(self.path))
             self.file: BinaryIO = stack.enter_context(self.path.open("r+b"))
-            self._go_on()
+            self._resume()
             self.closing = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.closing.close()
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         """Stand where the export ended; what follows was never promised."""
-        size, saved_mark = self.file.seek(0, io.SEEK_END), found(self.beside, self.mark)
+        size, saved_mark = (
+            self.file.seek(0, io.SEEK_END),
+            read_checkpoint(self.checkpoint_path, self.checkpoint),
+        )
         if saved_mark is None and size:
-            raise Refused(f"{self.path} is there already, and is no export of ours")
-        self.mark = saved_mark or self.mark
-        if size < self.mark.size:
-            raise Refused(f"{self.path} is shorter than {self.beside} says")
-        keep(self.beside, self.mark)
-        self.file.truncate(self.file.seek(self.mark.size))
-        if self.first and not self.mark.size:
+            raise UsageError(f"{self.path} is there already, and is no export of ours")
+        self.checkpoint = saved_mark or self.checkpoint
+        if size < self.checkpoint.size:
+            raise UsageError(f"{self.path} is shorter than {self.checkpoint_path} says")
+        write_checkpoint(self.checkpoint_path, self.checkpoint)
+        self.file.truncate(self.file.seek(self.checkpoint.size))
+        if self.first and not self.checkpoint.size:
             self.file.write(self.first(self.columns, ()).encode())
 
-    def add(self, page: Page) -> None:
+    def add(self, page: ExportPage) -> None:
         """Write a page; now and then, make sure of it."""
         self.file.write(self.encode(self.columns, page.records).encode())
-        rows = self.mark.rows + len(page.records)
-        self.mark = replace(self.mark, rows=rows, cursor=page.cursor, complete=False)
+        rows = self.checkpoint.rows + len(page.records)
+        self.checkpoint = replace(self.checkpoint, rows=rows, cursor=page.cursor, complete=False)
         self.pending += len(page.records)
-        if self.pending >= CHECKPOINT:
-            self._keep()
+        if self.pending >= ROWS_PER_CHECKPOINT:
+            self._save()
 
-    def end(self, *, complete: bool) -> None:
+    def finish(self, *, complete: bool) -> None:
         """Make sure of everything."""
-        self.mark = replace(self.mark, complete=complete)
-        self._keep()
+        self.checkpoint = replace(self.checkpoint, complete=complete)
+        self._save()
 
-    def _keep(self) -> None:
+    def _save(self) -> None:
         self.file.flush()
-        flush(self.file.fileno())
-        self.mark = replace(self.mark, size=self.file.tell())
-        keep(self.beside, self.mark)
+        sync(self.file.fileno())
+        self.checkpoint = replace(self.checkpoint, size=self.file.tell())
+        write_checkpoint(self.checkpoint_path, self.checkpoint)
         self.pending = 0

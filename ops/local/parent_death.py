@@ -16,15 +16,19 @@ import time
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
-LOCK_PATIENCE_SECONDS = 10.0
-POLL_SECONDS = 0.02
+
+
+LOCK_TIMEOUT_S = 10.0
+
+
+POLL_INTERVAL_S = 0.02
 
 
 def main(parent: int, lock: str, argv: list[str]) -> None:
     """Become `argv`, holding `lock` if one is named, and told when `parent` dies."""
     die_with(parent)
     if lock:
-        hold(Path(lock))
+        take_lock(Path(lock))
     try:
         os.execvp(argv[0], argv)
     except OSError as error:
@@ -43,7 +47,7 @@ def die_with(parent: int) -> None:
             sys.exit("the supervisor is gone")
 
 
-def hold(path: Path) -> None:
+def take_lock(path: Path) -> None:
     """Take a lock that ends with the program itself, however that ends.
 
     The open file passes through exec, and the kernel drops the lock with the last
@@ -52,17 +56,17 @@ def hold(path: Path) -> None:
     """
     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     os.set_inheritable(lock, True)  # noqa: FBT003
-    if locked(lock):
+    if try_lock(lock):
         return
     print(f"waiting for another process that serves {path.parent}", flush=True)
-    give_up = time.monotonic() + LOCK_PATIENCE_SECONDS
-    while not locked(lock):
+    give_up = time.monotonic() + LOCK_TIMEOUT_S
+    while not try_lock(lock):
         if time.monotonic() > give_up:
             sys.exit("it is still there; stop it first")
-        time.sleep(POLL_SECONDS)
+        time.sleep(POLL_INTERVAL_S)
 
 
-def locked(lock: int) -> bool:
+def try_lock(lock: int) -> bool:
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

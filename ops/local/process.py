@@ -21,17 +21,23 @@ from ops.local import parent_death
 from workers.settings import absolute, project_root, redis_socket
 
 LOG_LIMIT_BYTES = 10_000_000
-LAST_WORDS_BYTES = 16_384
-LAST_WORDS_LINES = 12
-POLL_SECONDS = 0.02
+
+
+LOG_TAIL_BYTES = 16_384
+
+
+LOG_TAIL_LINES = 12
+
+
+POLL_INTERVAL_S = 0.02
 
 
 class StartupError(Exception):
     """Something did not come up; the message says what, and shows its last words."""
 
 
-def doze() -> None:
-    time.sleep(POLL_SECONDS)
+def sleep_briefly() -> None:
+    time.sleep(POLL_INTERVAL_S)
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Program:
         return self.name.partition(".")[0]
 
 
-class Child:
+class ManagedProcess:
     """A program in its own session, with its output in a file of its own.
 
     A session of its own keeps the terminal's Ctrl-C away, so that the order of
@@ -74,14 +80,14 @@ class Child:
         self.started_at = 0.0
         self.is_ready = False
         self._log_start = 0
-        self._swept = False
+        self._session_killed = False
         self._process: subprocess.Popen[bytes] | None = None
-        self._ear = (
+        self._readiness_socket = (
             None if program.probe or program.once else open_readiness_socket(var, program.name)
         )
-        self._environ = child_environ(environ, self._ear)
+        self._environ = child_environ(environ, self._readiness_socket)
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        rotate(self.log)
+        rotate_log(self.log)
 
     @property
     def pid(self) -> int:
@@ -89,9 +95,9 @@ class Child:
 
     def spawn(self) -> None:
         """Start the program, for the first time or again."""
-        if self._ear:
-            self._ear.heard()  # Forget what the one before may have said.
-        self.is_ready = self._swept = False
+        if self._readiness_socket:
+            self._readiness_socket.received_ready()  # Forget what the one before may have said.
+        self.is_ready = self._session_killed = False
         self.started_at = time.monotonic()
         lock = str(self.program.lock or "")
         launcher = (sys.executable, "-IS", parent_death.__file__, str(os.getpid()), lock)
@@ -109,9 +115,9 @@ class Child:
     def exit_code(self) -> int | None:
         """Say how it ended, or None while it runs; never wait."""
         code = self._process.poll() if self._process else None
-        if code is not None and not self._swept:
+        if code is not None and not self._session_killed:
             # At once and only once: later, its number may be somebody else's.
-            self._swept = True
+            self._session_killed = True
             self._kill_session()
         return code
 
@@ -129,19 +135,19 @@ class Child:
             return False
         if self.program.probe:
             return self.program.probe(self.pid)
-        return self._ear is not None and self._ear.heard()
+        return self._readiness_socket is not None and self._readiness_socket.received_ready()
 
-    def wait_ready(self, *, until: float, pause: Callable[[], object] = doze) -> None:
+    def wait_ready(self, *, until: float, pause: Callable[[], object] = sleep_briefly) -> None:
         """Return when it is ready; raise `StartupError` if it ends, or is not by then."""
         while not self.check_ready():
             code = self.exit_code()
             if code is not None and not self.check_ready():
-                raise StartupError(self.obituary(f"ended with {described(code)}"))
+                raise StartupError(self.describe_failure(f"ended with {exit_code_text(code)}"))
             if time.monotonic() > until:
-                raise StartupError(self.obituary("was not ready in time"))
+                raise StartupError(self.describe_failure("was not ready in time"))
             pause()
 
-    def obituary(self, problem: str) -> str:
+    def describe_failure(self, problem: str) -> str:
         """Add to what happened the last that this run said."""
         last_output = "".join(
             f"\n    {line}" for line in last_lines(self.log, after=self._log_start)
@@ -153,7 +159,7 @@ class Child:
         if self._process and self.exit_code() is None:
             self._process.send_signal(signal.SIGTERM)
 
-    def finish(self, *, until: float) -> bool:
+    def wait_or_kill(self, *, until: float) -> bool:
         """Wait for the end, then make sure of it; tell whether it came by itself."""
         if self._process is None:
             return True
@@ -173,22 +179,24 @@ class Child:
     def stop(self, *, timeout_s: float = 10.0) -> None:
         """Terminate, wait, and kill what does not listen; then forget about it."""
         self.terminate()
-        self.finish(until=time.monotonic() + timeout_s)
+        self.wait_or_kill(until=time.monotonic() + timeout_s)
         self.close()
 
     def close(self) -> None:
-        if self._ear:
-            self._ear.close()
+        if self._readiness_socket:
+            self._readiness_socket.close()
 
 
-def open_readiness_socket(var: Path, name: str) -> Ear:
+def open_readiness_socket(var: Path, name: str) -> ReadinessSocket:
     """Open a child's notify socket beside the one of Redis, where names are short enough."""
     folder = redis_socket(var).parent
-    own_folder(folder)
-    return Ear(folder / f"{name}.up")
+    make_private_folder(folder)
+    return ReadinessSocket(folder / f"{name}.up")
 
 
-def child_environ(environ: Mapping[str, str], notify_socket: Ear | None) -> dict[str, str]:
+def child_environ(
+    environ: Mapping[str, str], notify_socket: ReadinessSocket | None
+) -> dict[str, str]:
     """Let the child import this project, and speak to us but not to our own supervisor."""
     paths = [str(project_root()), environ.get("PYTHONPATH", "")]
     overrides = {"PYTHONPATH": os.pathsep.join(filter(None, paths))}
@@ -197,7 +205,7 @@ def child_environ(environ: Mapping[str, str], notify_socket: Ear | None) -> dict
     return {name: value for name, value in environ.items() if name != "NOTIFY_SOCKET"} | overrides
 
 
-def own_folder(folder: Path) -> None:
+def make_private_folder(folder: Path) -> None:
     """Make a folder nobody else can enter, or refuse one that somebody else made first."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder_stat = folder.lstat()
@@ -206,7 +214,7 @@ def own_folder(folder: Path) -> None:
     folder.chmod(0o700)
 
 
-def rotate(log: Path) -> None:
+def rotate_log(log: Path) -> None:
     """Put a large log aside, one generation, also while somebody writes to it.
 
     Copied and emptied, not renamed: whoever has it open appends to the same file, and would
@@ -224,15 +232,15 @@ def last_lines(log: Path, *, after: int) -> list[str]:
     with log.open("rb") as file:
         size = log.stat().st_size
         # It may have been emptied meanwhile.
-        file.seek(max(after if after <= size else 0, size - LAST_WORDS_BYTES))
-        return file.read().decode(errors="replace").splitlines()[-LAST_WORDS_LINES:]
+        file.seek(max(after if after <= size else 0, size - LOG_TAIL_BYTES))
+        return file.read().decode(errors="replace").splitlines()[-LOG_TAIL_LINES:]
 
 
-def described(code: int) -> str:
+def exit_code_text(code: int) -> str:
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"
 
 
-def ready() -> None:
+def notify_ready() -> None:
     """Tell whoever started this process, `up` or systemd, that it now does its work.
 
     Nobody may be listening, or no longer: that must never stop a healthy process.
@@ -250,7 +258,7 @@ def ready() -> None:
         return
 
 
-class Ear:
+class ReadinessSocket:
     """The listening end: one socket for one child, so a message needs no sender's name."""
 
     def __init__(self, path: Path) -> None:
@@ -260,7 +268,7 @@ class Ear:
         path.unlink(missing_ok=True)  # Left by a supervisor that was killed.
         self._socket.bind(str(path))
 
-    def heard(self) -> bool:
+    def received_ready(self) -> bool:
         """Tell whether READY=1 has come in since the last time of asking."""
         lines = []
         try:

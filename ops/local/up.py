@@ -21,18 +21,20 @@ from ops.local import process
 from ops.local.address import listen_on
 from ops.local.process import Program, StartupError
 from ops.local.redis_server import redis_program
-from ops.local.supervisor import Echo, StoppedEarlyError, Supervisor
+from ops.local.supervisor import LogFollower, StoppedEarlyError, Supervisor
 from workers.settings import PREFIX, Settings
 
-START_SECONDS = 60.0
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+START_TIMEOUT_S = 60.0
+
+
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class AlreadyUpError(StartupError):
     """Another `up` serves this state folder."""
 
 
-class Formation:
+class LocalStack:
     """A supervisor in a thread, so that a test, the demo and `earnest up` can share it.
 
     All children belong to that one thread: the kernel ties a child to the *thread*
@@ -46,18 +48,18 @@ class Formation:
         workers: int = 2,
         quiet: bool = False,
         programs: Sequence[Program] | None = None,
-        start_timeout: float = START_SECONDS,
+        start_timeout: float = START_TIMEOUT_S,
     ) -> None:
         self.settings = settings
         self._is_earnest = programs is None
         self._programs = earnest_programs(workers) if programs is None else list(programs)
         self._start_timeout = start_timeout
-        self._echo = Echo(quiet=quiet)
+        self._log_follower = LogFollower(quiet=quiet)
         self._stopping = threading.Event()
-        self._settled = threading.Event()
+        self._started = threading.Event()
         self._supervisor: Supervisor | None = None
         self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._live, name="up", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="up", daemon=True)
 
     def __enter__(self) -> Self:
         self.start()
@@ -78,7 +80,7 @@ class Formation:
         """
         self._thread.start()
         try:
-            self._settled.wait()
+            self._started.wait()
         except BaseException:
             self.stop()
             raise
@@ -94,26 +96,29 @@ class Formation:
 
     def run_until_stopped(self) -> None:
         """Run in the foreground until SIGINT, SIGTERM or SIGHUP, then stop in order."""
-        with until_signalled(self._stopping):
+        with set_on_signal(self._stopping):
             try:
                 self.start()
             except StoppedEarlyError:
                 return
-            process.ready()  # To systemd, if that is who started us.
+            process.notify_ready()  # To systemd, if that is who started us.
             self._thread.join()
         if self._failure:
             raise self._failure
 
-    def _live(self) -> None:
+    def _run(self) -> None:
         try:
-            with held(self.settings.var):
+            with locked(self.settings.var):
                 if self._is_earnest:
                     preflight(self.settings)
                 self._supervisor = Supervisor(
-                    self._plan(), var=self.settings.var, environ=self._environ(), echo=self._echo
+                    self._plan(),
+                    var=self.settings.var,
+                    environ=self._environ(),
+                    echo=self._log_follower,
                 )
-                self._supervisor.live(
-                    ready_event=self._settled,
+                self._supervisor.run(
+                    ready_event=self._started,
                     stop_event=self._stopping,
                     timeout_s=self._start_timeout,
                 )
@@ -121,7 +126,7 @@ class Formation:
             # Raised again in the thread that asked for all this.
             self._failure = error
         finally:
-            self._settled.set()
+            self._started.set()
 
     def _plan(self) -> list[Program]:
         embedded = [redis_program(self.settings.var)] if self.settings.embedded_redis else []
@@ -137,10 +142,10 @@ def earnest_programs(workers: int) -> list[Program]:
     """List what Earnest consists of, besides Redis, in the order of starting."""
     worker_names = [f"worker.{n}" for n in range(1, workers + 1)]
     names = ["migrate", *worker_names, "relay", "scheduler", "web"]
-    return [command(name) for name in names]
+    return [earnest_program(name) for name in names]
 
 
-def command(name: str) -> Program:
+def earnest_program(name: str) -> Program:
     kind = name.partition(".")[0]
     # -P, because the folder the user stands in may hold a `models` of its own.
     argv = (sys.executable, "-P", "-m", "ops.cli.app", kind)
@@ -148,7 +153,7 @@ def command(name: str) -> Program:
 
 
 @contextmanager
-def held(var: Path) -> Iterator[None]:
+def locked(var: Path) -> Iterator[None]:
     """Claim a state folder for one supervisor; the claim ends with the process at latest."""
     var.mkdir(parents=True, exist_ok=True)
     with (var / "up.lock").open("a") as lock:
@@ -160,7 +165,7 @@ def held(var: Path) -> Iterator[None]:
 
 
 @contextmanager
-def until_signalled(event: threading.Event) -> Iterator[None]:
+def set_on_signal(event: threading.Event) -> Iterator[None]:
     """Let the signals that mean "stop" set an event instead of breaking in anywhere."""
 
     def note(_number: int, _frame: FrameType | None) -> None:
@@ -169,7 +174,7 @@ def until_signalled(event: threading.Event) -> Iterator[None]:
     # What somebody chose to ignore stays ignored: that is how `nohup` works.
     handled_signals = [
         signal_number
-        for signal_number in SIGNALS
+        for signal_number in STOP_SIGNALS
         if signal.getsignal(signal_number) is not signal.SIG_IGN
     ]
     previous_handlers = {
@@ -189,26 +194,26 @@ def preflight(settings: Settings) -> None:
     """
     listen_on(settings.web_bind).close()
     if not settings.embedded_redis:
-        _look_at_redis(settings.redis_url)
+        _check_redis(settings.redis_url)
     if not settings.embedded_database:
-        _look_at_database(settings.database_url)
+        _check_database(settings.database_url)
 
 
-def _look_at_redis(url: str) -> None:
+def _check_redis(url: str) -> None:
     # Here, because a supervisor whose servers are all its own needs neither driver, for months.
     from workers.queue.redis import connect  # noqa: PLC0415
-    from workers.server_checks import refuse_forgetful  # noqa: PLC0415
+    from workers.server_checks import refuse_evicting_redis  # noqa: PLC0415
 
     with connect(url) as client:
-        refuse_forgetful(client)
+        refuse_evicting_redis(client)
 
 
-def _look_at_database(url: str) -> None:
+def _check_database(url: str) -> None:
     from workers.database.engine import open_database  # noqa: PLC0415
-    from workers.server_checks import refuse_unsafe  # noqa: PLC0415
+    from workers.server_checks import refuse_unsafe_postgresql  # noqa: PLC0415
 
     engine = open_database(url, 1)
     try:
-        refuse_unsafe(engine)
+        refuse_unsafe_postgresql(engine)
     finally:
         engine.dispose()

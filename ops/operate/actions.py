@@ -12,40 +12,44 @@ from typing import Any, Literal, get_args
 
 from models.commands import AnyCommand
 from models.commands.command import Command, OrderCommand
-from models.commands.operators import Acted, OperatorAct
-from models.lifecycle import FINAL, ROLES, Role, State, find
-from ops.json_schema import Schema, inlined
+from models.commands.operators import OnBehalfCommand, OperatorAct
+from models.lifecycle import FINAL_STATES, ROLES_BY_COMMAND, Role, State, find_transition
+from ops.json_schema import Schema, inline_references
 
-HEAD = ("kind", "id", "by")
-WHY = "reason"
+SENDER_FIELDS = ("kind", "id", "by")
 
-IN_BULK = frozenset(
+
+REASON_FIELD = "reason"
+
+
+BULK_KINDS = frozenset(
     {"extend_deadline", "pause_clock", "resume_clock", "cancel_order", "reinstate_order"}
 )
 """What makes sense for many orders at once; all else names amounts or decides one case."""
 
-IDLE = {"cancel_order": ("accept_forfeit", "accept_cost_fen")}
+
+UNUSED_FIELDS = {"cancel_order": ("accept_forfeit", "accept_cost_fen")}
 """Fields that mean nothing from an operator, who cancels free of cost."""
 
 
-Takes = Literal["text", "number", "flag", "choice", "instant", "texts", "records"]
+FieldKind = Literal["text", "number", "flag", "choice", "instant", "texts", "records"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class FormField:
     """One field: its name, what it takes, and whether it must be given, were it only as null."""
 
     name: str
-    takes: Takes
+    takes: FieldKind
     required: bool
     nullable: bool = False
     long: bool = False
     choices: tuple[str, ...] = ()
-    entries: tuple[Entry, ...] = ()
+    entries: tuple[FormField, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Power:
+class OperatorAction:
     """One command: what must be said beside the reason, and whether it is about one order.
 
     `lent` is a party's command that an operator asks in that party's stead.
@@ -53,14 +57,14 @@ class Power:
 
     kind: str
     about: str
-    entries: tuple[Entry, ...]
-    of_an_order: bool
-    lent: bool
+    entries: tuple[FormField, ...]
+    needs_order: bool
+    on_behalf: bool
 
     @property
     def in_bulk(self) -> bool:
         """Tell whether it may be asked for many orders at once."""
-        return self.kind in IN_BULK and not self.lent
+        return self.kind in BULK_KINDS and not self.on_behalf
 
     def command(
         self,
@@ -72,36 +76,38 @@ class Power:
     ) -> dict[str, Any]:
         """Write the command; `head` is its id and who asks."""
         subject = {} if order_id is None else {"order_id": order_id}
-        if not self.lent:
-            return {**head, "kind": self.kind, **subject, **fields, WHY: reason}
+        if not self.on_behalf:
+            return {**head, "kind": self.kind, **subject, **fields, REASON_FIELD: reason}
         inner_command = {"kind": self.kind, **subject, **fields}
-        return {**head, "kind": LEND, "command": inner_command, WHY: reason}
+        return {**head, "kind": ON_BEHALF_KIND, "command": inner_command, REASON_FIELD: reason}
 
 
-def _own() -> Iterator[Power]:
+def _own_actions() -> Iterator[OperatorAction]:
     for model in get_args(AnyCommand):
         kind = kind_of(model)
-        roles = getattr(model, "roles", ROLES.get(kind, frozenset()))
+        roles = getattr(model, "roles", ROLES_BY_COMMAND.get(kind, frozenset()))
         if Role.OPERATOR in roles:
-            yield _power(kind, model, (WHY, *IDLE.get(kind, ())), on_behalf=False)
+            yield _operator_action(
+                kind, model, (REASON_FIELD, *UNUSED_FIELDS.get(kind, ())), on_behalf=False
+            )
 
 
-def _lent() -> Iterator[Power]:
-    for model in get_args(get_args(Acted)[0]):
-        yield _power(kind_of(model), model, (), on_behalf=True)
+def _on_behalf_actions() -> Iterator[OperatorAction]:
+    for model in get_args(get_args(OnBehalfCommand)[0]):
+        yield _operator_action(kind_of(model), model, (), on_behalf=True)
 
 
-def _power(
+def _operator_action(
     kind: str, model: type[Command], excluded_fields: tuple[str, ...], *, on_behalf: bool
-) -> Power:
+) -> OperatorAction:
     of_an_order = issubclass(model, OrderCommand)
-    hidden_fields = (*HEAD, *excluded_fields, *(("order_id",) if of_an_order else ()))
-    return Power(
+    hidden_fields = (*SENDER_FIELDS, *excluded_fields, *(("order_id",) if of_an_order else ()))
+    return OperatorAction(
         kind=kind,
         about=(model.__doc__ or "").partition("\n")[0],
-        entries=entries(model, hidden_fields),
-        of_an_order=of_an_order,
-        lent=on_behalf,
+        entries=form_fields(model, hidden_fields),
+        needs_order=of_an_order,
+        on_behalf=on_behalf,
     )
 
 
@@ -110,39 +116,39 @@ def kind_of(model: type[Command]) -> str:
     return str(get_args(model.model_fields["kind"].annotation)[0])
 
 
-LONG_TEXT = 500
+LONG_TEXT_CHARACTERS = 500
 """A text that may be longer than this wants room on a page."""
 
 
-def entries(model: type[Command], without: Collection[str]) -> tuple[Entry, ...]:
+def form_fields(model: type[Command], without: Collection[str]) -> tuple[FormField, ...]:
     """Return the fields of a command, in their order, but for some."""
-    return _entries(inlined(model.model_json_schema(mode="validation")), without)
+    return _schema_fields(inline_references(model.model_json_schema(mode="validation")), without)
 
 
-def _entries(schema: Schema, without: Collection[str] = ()) -> tuple[Entry, ...]:
+def _schema_fields(schema: Schema, without: Collection[str] = ()) -> tuple[FormField, ...]:
     required = schema.get("required", ())
     return tuple(
-        _entry(name, node, name in required)
+        _form_field(name, node, name in required)
         for name, node in schema["properties"].items()
         if name not in without
     )
 
 
-def _entry(name: str, node: Schema, required: bool) -> Entry:  # noqa: FBT001
+def _form_field(name: str, node: Schema, required: bool) -> FormField:  # noqa: FBT001
     variants = [variant for variant in node.get("anyOf", [node]) if variant.get("type") != "null"]
     schema = variants[0]
-    return Entry(
+    return FormField(
         name=name,
-        takes=_takes(schema),
+        takes=_field_kind(schema),
         required=required,
         nullable="anyOf" in node,
-        long=schema.get("maxLength", 0) > LONG_TEXT,
+        long=schema.get("maxLength", 0) > LONG_TEXT_CHARACTERS,
         choices=tuple(schema.get("enum", ())),
-        entries=_entries(schema["items"]) if _takes(schema) == "records" else (),
+        entries=_schema_fields(schema["items"]) if _field_kind(schema) == "records" else (),
     )
 
 
-def _takes(node: Schema) -> Takes:
+def _field_kind(node: Schema) -> FieldKind:
     if "enum" in node:
         return "choice"
     if node["type"] == "array":
@@ -152,27 +158,33 @@ def _takes(node: Schema) -> Takes:
     return "flag" if node["type"] == "boolean" else "number"
 
 
-OWN: dict[str, Power] = {power.kind: power for power in _own()}
-LENT: dict[str, Power] = {power.kind: power for power in _lent()}
-LEND = kind_of(OperatorAct)
+ON_BEHALF_KIND = kind_of(OperatorAct)
 
 
-def open_in(state: State) -> list[Power]:
+OWN_ACTIONS: dict[str, OperatorAction] = {power.kind: power for power in _own_actions()}
+
+
+ON_BEHALF_ACTIONS: dict[str, OperatorAction] = {power.kind: power for power in _on_behalf_actions()}
+
+
+def actions_in(state: State) -> list[OperatorAction]:
     """Return what the table allows an operator in a state, its own powers first.
 
     When all is over nobody's part is played any more.
     """
-    own_powers = [power for power in OWN.values() if _is_listed(state, power.kind, {Role.OPERATOR})]
-    on_behalf_powers = [] if state in FINAL else list(LENT.values())
+    own_powers = [
+        power for power in OWN_ACTIONS.values() if _is_listed(state, power.kind, {Role.OPERATOR})
+    ]
+    on_behalf_powers = [] if state in FINAL_STATES else list(ON_BEHALF_ACTIONS.values())
     return own_powers + [
-        power for power in on_behalf_powers if _is_listed(state, power.kind, SIDES)
+        power for power in on_behalf_powers if _is_listed(state, power.kind, PARTY_ROLES)
     ]
 
 
-SIDES = {Role.CLIENT, Role.CREATOR}
+PARTY_ROLES = {Role.CLIENT, Role.CREATOR}
 """In whose stead an operator may ask."""
 
 
 def _is_listed(state: State, kind: str, roles: set[Role]) -> bool:
-    transition = find(state, kind)
+    transition = find_transition(state, kind)
     return transition is not None and not transition.roles.isdisjoint(roles)

@@ -24,14 +24,21 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from models.commands.parsing import read_loosely
+from models.commands.parsing import read_json_leniently
 from models.errors import TransientError
-from models.fields import instant_text
+from models.fields import format_instant
 from models.service.outcome import Receipt
-from ops.errors import Refused
-from ops.operate.dry_run import Forecast, Foreseen, Intent, checked, digest, foresee
+from ops.errors import UsageError
+from ops.operate.dry_run import (
+    ActionRequest,
+    DryRunResult,
+    DryRunSummary,
+    digest,
+    dry_run_commands,
+    read_command,
+)
 from ops.terminal import Progress
-from workers.client import Client
+from workers.client import CommandClient
 from workers.database.repository import Store
 from workers.queries.order_filters import Selection, select_orders
 from workers.queries.reader import Reader
@@ -42,30 +49,32 @@ MAX_ORDERS_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class BulkRequest:
     """An intent and the orders that it is for: those named, or those that fit, or both."""
 
-    intent: Intent
-    wanted: Selection
-    among: Sequence[str] | None
+    request: ActionRequest
+    selection: Selection
+    order_ids: Sequence[str] | None
     at: datetime
 
     def is_single(self) -> bool:
         """Tell whether it is about one order at most."""
-        return not self.intent.power.in_bulk or (self.among is not None and len(self.among) == 1)
+        return not self.request.action.in_bulk or (
+            self.order_ids is not None and len(self.order_ids) == 1
+        )
 
     def document(self) -> dict[str, Any]:
         """Describe it."""
-        order_ids = self.among
+        order_ids = self.order_ids
         if order_ids is not None and len(order_ids) > MAX_ORDERS_NAMED:
             order_ids = [f"{len(order_ids)} orders", digest(*order_ids)]
-        selection = {name: value for name, value in asdict(self.wanted).items() if value}
+        selection = {name: value for name, value in asdict(self.selection).items() if value}
         for name in ("due_from", "due_until"):
             if name in selection:
-                selection[name] = instant_text(selection[name])
-        return {**self.intent.document(), "selection": selection, "named": order_ids}
+                selection[name] = format_instant(selection[name])
+        return {**self.request.document(), "selection": selection, "named": order_ids}
 
-    def name(self) -> str:
+    def fingerprint(self) -> str:
         """Return what two tasks share exactly when they do the same, whoever asks and why."""
         document = self.document()
         return digest(
@@ -73,26 +82,32 @@ class Task:
         )
 
 
-def prospects(store: Store, task: Task, run: str) -> Iterator[tuple[Foreseen, str]]:
+def dry_run_each(store: Store, task: BulkRequest, run: str) -> Iterator[tuple[DryRunResult, str]]:
     """Judge each order's command, which is named after the run; return it with its text."""
     with Progress("judged", quiet=task.is_single()) as progress:
         for page in _select_orders(store, task):
-            checked_commands = [checked(_command(task, run, *order)) for order in page]
-            foreseen = foresee(store, [command for _, command in checked_commands], task.at)
+            checked_commands = [read_command(_command_for(task, run, *order)) for order in page]
+            foreseen = dry_run_commands(
+                store, [command for _, command in checked_commands], task.at
+            )
             yield from zip(foreseen, (text for text, _ in checked_commands), strict=True)
             progress.add(len(checked_commands))
 
 
-def _select_orders(store: Store, task: Task) -> Iterator[Sequence[tuple[str | None, int | None]]]:
-    if not task.intent.power.of_an_order:
+def _select_orders(
+    store: Store, task: BulkRequest
+) -> Iterator[Sequence[tuple[str | None, int | None]]]:
+    if not task.request.action.needs_order:
         yield [(None, None)]
         return
-    yield from select_orders(store.engine, task.wanted, task.among)
+    yield from select_orders(store.engine, task.selection, task.order_ids)
 
 
-def _command(task: Task, run: str, order_id: str | None, due_at: int | None) -> dict[str, Any]:
+def _command_for(
+    task: BulkRequest, run: str, order_id: str | None, due_at: int | None
+) -> dict[str, Any]:
     since = task.at if due_at is None else from_us(due_at)
-    return task.intent.command(command_id(run, order_id), order_id, since)
+    return task.request.command(command_id(run, order_id), order_id, since)
 
 
 def command_id(run: str, order_id: str | None) -> str:
@@ -100,57 +115,66 @@ def command_id(run: str, order_id: str | None) -> str:
     return f"{run}-{hashlib.blake2b((order_id or '').encode(), digest_size=16).hexdigest()}"
 
 
-def forecast(store: Store, task: Task) -> Forecast:
+def dry_run_all(store: Store, task: BulkRequest) -> DryRunSummary:
     """Add up what a task would come to; nothing is written."""
-    forecast = Forecast()
-    for foreseen, _ in prospects(store, task, "dry-run"):
+    forecast = DryRunSummary()
+    for foreseen, _ in dry_run_each(store, task, "dry-run"):
         forecast.add(foreseen)
     return forecast
 
 
-def plan(store: Store, task: Task, draft: Draft, *, again: bool) -> tuple[Forecast, Run | None]:
+def plan_run(
+    store: Store, task: BulkRequest, draft: BulkRunDraft, *, again: bool
+) -> tuple[DryRunSummary, BulkRun | None]:
     """Write down what is to be done to which orders; return no run where that is nothing.
 
     What would be refused is not asked. Raise `Refused` where the same is under way, or was done.
     """
-    forecast = Forecast()
+    forecast = DryRunSummary()
     with draft.open() as lines:
         refuse_repeat(task, list_runs(draft.root), again=again)
-        for foreseen, text in prospects(store, task, draft.name):
+        for foreseen, text in dry_run_each(store, task, draft.name):
             forecast.add(foreseen)
             if foreseen.is_applied:
                 draft.add(lines, text)
         if not draft.count:
             return forecast, None
-        head = {"task": task.name(), **task.document(), "planned_at": instant_text(task.at)}
-        return forecast, draft.settle(lines, head | {"refused": dict(forecast.refused)})
+        head = {
+            "task": task.fingerprint(),
+            **task.document(),
+            "planned_at": format_instant(task.at),
+        }
+        return forecast, draft.publish(lines, head | {"refused": dict(forecast.refused)})
 
 
-def refuse_repeat(task: Task, runs: Sequence[Run], *, again: bool) -> None:
+def refuse_repeat(task: BulkRequest, runs: Sequence[BulkRun], *, again: bool) -> None:
     """Refuse what is not finished, and what, done once more, would add up: more time."""
     for run in runs:
         report = run.report()
-        if run.head["task"] != task.name() or (report and report.get("abandoned")):
+        if run.head["task"] != task.fingerprint() or (report and report.get("abandoned")):
             continue
         if report is None:
-            raise Refused(
+            raise UsageError(
                 f"run {run.name} wants the same and is unfinished: `earnest operate continue "
                 f"{run.name}` goes on with it, `earnest operate abandon {run.name}` ends it"
             )
-        if task.intent.longer is not None and not again:
-            raise Refused(
+        if task.request.extension is not None and not again:
+            raise UsageError(
                 f"run {run.name} did the same at {report['finished_at']}: --again does it once more"
             )
 
 
 Document = dict[str, Any]
 
-PLAN, HEAD, REPORT = "plan.jsonl", "head.json", "report.json"
-DRAFT = ".draft-"
+
+PLAN_FILE, HEAD_FILE, REPORT_FILE = "plan.jsonl", "head.json", "report.json"
+
+
+DRAFT_PREFIX = ".draft-"
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class BulkRun:
     """One run; its folder and what it is for."""
 
     folder: Path
@@ -163,42 +187,42 @@ class Run:
 
     def report(self) -> Document | None:
         """Return what became of it, or None while it is unfinished."""
-        path = self.folder / REPORT
+        path = self.folder / REPORT_FILE
         return json.loads(path.read_text("utf-8")) if path.exists() else None
 
     def commands(self) -> Iterator[tuple[str, str]]:
         """Return every command of the plan, as its id and its text."""
-        with (self.folder / PLAN).open(encoding="utf-8") as lines:
+        with (self.folder / PLAN_FILE).open(encoding="utf-8") as lines:
             for line in lines:
-                body = read_loosely(line)
+                body = read_json_leniently(line)
                 if not isinstance(body, dict):
-                    raise Refused(f"{self.folder / PLAN} has been changed by other hands")
+                    raise UsageError(f"{self.folder / PLAN_FILE} has been changed by other hands")
                 yield str(body["id"]), line.rstrip("\n")
 
     def finish(self, report: Document) -> None:
         """Write down what became of it: from now on it is over."""
-        draft = self.folder / f"{REPORT}.new"
+        draft = self.folder / f"{REPORT_FILE}.new"
         with draft.open("w", encoding="utf-8") as file:
             json.dump(report, file, ensure_ascii=False)
-            _to_disk(file)
-        draft.rename(self.folder / REPORT)
-        _folder_to_disk(self.folder)
+            _sync_file(file)
+        draft.rename(self.folder / REPORT_FILE)
+        _sync_folder(self.folder)
 
     @contextmanager
-    def alone(self) -> Iterator[None]:
+    def locked(self) -> Iterator[None]:
         """Carry it out as the only one; raise `Refused` while another process does."""
         with _locked(self.folder, f"another process is carrying out run {self.name}"):
             yield
 
 
-class Draft:
+class BulkRunDraft:
     """A run being planned. Of two that want the same at the same moment only one may plan it."""
 
     def __init__(self, root: Path, intent: str) -> None:
         """Say where, and what for: `intent` is the same for what is the same."""
-        self.root, self.folder = root, root / f"{DRAFT}{intent}"
+        self.root, self.folder = root, root / f"{DRAFT_PREFIX}{intent}"
         self.name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
-        self.count, self.is_settled = 0, False
+        self.count, self.is_published = 0, False
 
     @contextmanager
     def open(self) -> Iterator[IO[str]]:
@@ -207,10 +231,10 @@ class Draft:
         self.folder.mkdir(exist_ok=True)
         with _locked(self.folder, "another process is planning the same"):
             try:
-                with (self.folder / PLAN).open("w", encoding="utf-8") as plan:
+                with (self.folder / PLAN_FILE).open("w", encoding="utf-8") as plan:
                     yield plan
             finally:
-                if not self.is_settled:
+                if not self.is_published:
                     shutil.rmtree(self.folder, ignore_errors=True)
 
     def add(self, plan: IO[str], text: str) -> None:
@@ -218,31 +242,31 @@ class Draft:
         plan.write(text + "\n")
         self.count += 1
 
-    def settle(self, plan: IO[str], head: Document) -> Run:
+    def publish(self, plan: IO[str], head: Document) -> BulkRun:
         """Make it a run: all of it is on the disk before it can be found."""
-        _to_disk(plan)
-        with (self.folder / HEAD).open("w", encoding="utf-8") as file:
+        _sync_file(plan)
+        with (self.folder / HEAD_FILE).open("w", encoding="utf-8") as file:
             json.dump(head | {"orders": self.count}, file, ensure_ascii=False)
-            _to_disk(file)
-        _folder_to_disk(self.folder)
+            _sync_file(file)
+        _sync_folder(self.folder)
         self.folder.rename(self.root / self.name)
-        self.is_settled = True
-        _folder_to_disk(self.root)
-        return Run(self.root / self.name, head | {"orders": self.count})
+        self.is_published = True
+        _sync_folder(self.root)
+        return BulkRun(self.root / self.name, head | {"orders": self.count})
 
 
 @contextmanager
 def _locked(folder: Path, message: str) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        if not _is_taken(descriptor, folder):
-            raise Refused(message)
+        if not _try_lock(descriptor, folder):
+            raise UsageError(message)
         yield
     finally:
         os.close(descriptor)
 
 
-def _is_taken(descriptor: int, folder: Path) -> bool:
+def _try_lock(descriptor: int, folder: Path) -> bool:
     """Take a folder, and make sure that it was not renamed or removed the moment before."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -251,12 +275,12 @@ def _is_taken(descriptor: int, folder: Path) -> bool:
         return False
 
 
-def _to_disk(file: IO[str]) -> None:
+def _sync_file(file: IO[str]) -> None:
     file.flush()
     os.fsync(file.fileno())
 
 
-def _folder_to_disk(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -264,39 +288,43 @@ def _folder_to_disk(folder: Path) -> None:
         os.close(descriptor)
 
 
-def root_of(var: Path) -> Path:
+def runs_folder(var: Path) -> Path:
     """Return the folder of a state folder's runs."""
     return var / "bulk"
 
 
-def list_runs(root: Path) -> list[Run]:
+def list_runs(root: Path) -> list[BulkRun]:
     """Return the runs there are, oldest first."""
     if not root.exists():
         return []
-    folders = sorted(folder for folder in root.iterdir() if (folder / HEAD).exists())
-    return [_read(folder) for folder in folders if not folder.name.startswith(DRAFT)]
+    folders = sorted(folder for folder in root.iterdir() if (folder / HEAD_FILE).exists())
+    return [_read_run(folder) for folder in folders if not folder.name.startswith(DRAFT_PREFIX)]
 
 
-def find_run(root: Path, name: str) -> Run:
+def find_run(root: Path, name: str) -> BulkRun:
     """Return a run; raise `Refused` where there is none of that name."""
     runs_by_name = {run.name: run for run in list_runs(root)}
     if name not in runs_by_name:
-        raise Refused(f"no run {name}: `earnest operate runs` lists those there are")
+        raise UsageError(f"no run {name}: `earnest operate runs` lists those there are")
     return runs_by_name[name]
 
 
-def _read(folder: Path) -> Run:
-    return Run(folder, json.loads((folder / HEAD).read_text("utf-8")))
+def _read_run(folder: Path) -> BulkRun:
+    return BulkRun(folder, json.loads((folder / HEAD_FILE).read_text("utf-8")))
 
 
-CHUNK = 1_000
+BATCH_SIZE = 1_000
 """Commands handed in together."""
 
-WINDOW = 3_000
+
+MAX_IN_FLIGHT = 3_000
 """Commands under way at once: the workers are never idle, and nobody else waits behind us long."""
 
-LOOK_S = 0.05
-AGAIN_S = 10.0
+
+POLL_INTERVAL_S = 0.05
+
+
+RESEND_AFTER_S = 10.0
 """After so long without any outcome what is under way is sent again: Redis may have lost it."""
 
 
@@ -305,95 +333,95 @@ MAX_EXAMPLES = 5
 
 
 @dataclass(slots=True)
-class Tally:
+class RunOutcomes:
     """What became of a run so far."""
 
     outcomes: Counter[tuple[str, str | None]] = field(default_factory=Counter)
-    named: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    examples: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     missing: int = 0
 
     def add(self, receipt: Receipt) -> None:
         """Count one outcome, and remember of each refusal a few orders."""
         self.outcomes[receipt.outcome, receipt.reason] += 1
-        if receipt.reason and receipt.about and len(self.named[receipt.reason]) < MAX_EXAMPLES:
-            self.named[receipt.reason].append(receipt.about)
+        if receipt.reason and receipt.about and len(self.examples[receipt.reason]) < MAX_EXAMPLES:
+            self.examples[receipt.reason].append(receipt.about)
 
-    def shown(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Describe it for a program."""
         rejections = {str(reason): count for (_, reason), count in self.outcomes.items() if reason}
         return {
             "applied": self.outcomes["applied", None],
             "rejected": dict(sorted(rejections.items())),
             "examples": {
-                reason: sorted(order_ids) for reason, order_ids in sorted(self.named.items())
+                reason: sorted(order_ids) for reason, order_ids in sorted(self.examples.items())
             },
             "missing": self.missing,
         }
 
 
 @dataclass(slots=True, kw_only=True)
-class Carrier:
+class RunExecutor:
     """Carries one run out; what is done already, by whomever, is only counted.
 
     It never gives up an order: after `patience_s` without any outcome it says what is missing,
     and whoever continues the run begins with that.
     """
 
-    client: Client
+    client: CommandClient
     reader: Reader
     progress: Progress
-    patience_s: float
-    again_s: float = AGAIN_S
-    tally: Tally = field(default_factory=Tally)
-    _under_way: dict[str, str] = field(default_factory=dict)
+    timeout_s: float
+    resend_after_s: float = RESEND_AFTER_S
+    outcomes: RunOutcomes = field(default_factory=RunOutcomes)
+    _in_flight: dict[str, str] = field(default_factory=dict)
     _unsent: dict[str, str] = field(default_factory=dict)
-    _heard_at: float = 0.0
+    _last_outcome_at: float = 0.0
     _sent_at: float = 0.0
 
-    def carry(self, run: Run) -> Tally:
+    def execute(self, run: BulkRun) -> RunOutcomes:
         """Send every command of the plan that has no outcome, and wait until all have one."""
         plan = run.commands()
-        self._heard_at = time.monotonic()
-        while self._fill(plan):
-            if self._go_on():
+        self._last_outcome_at = time.monotonic()
+        while self._refill(plan):
+            if self._advance():
                 continue
-            if time.monotonic() - self._heard_at > self.patience_s:
-                self.tally.missing = len(self._under_way) + sum(1 for _ in plan)
+            if time.monotonic() - self._last_outcome_at > self.timeout_s:
+                self.outcomes.missing = len(self._in_flight) + sum(1 for _ in plan)
                 break
-            time.sleep(LOOK_S)
-        return self.tally
+            time.sleep(POLL_INTERVAL_S)
+        return self.outcomes
 
-    def _fill(self, plan: Iterator[tuple[str, str]]) -> bool:
+    def _refill(self, plan: Iterator[tuple[str, str]]) -> bool:
         """Take more of the plan where there is room; False when nothing is left to do."""
-        if len(self._under_way) <= WINDOW - CHUNK:
-            next_commands = dict(islice(plan, CHUNK))
-            self._under_way |= next_commands
+        if len(self._in_flight) <= MAX_IN_FLIGHT - BATCH_SIZE:
+            next_commands = dict(islice(plan, BATCH_SIZE))
+            self._in_flight |= next_commands
             self._unsent |= next_commands
-        return bool(self._under_way)
+        return bool(self._in_flight)
 
-    def _go_on(self) -> bool:
+    def _advance(self) -> bool:
         """Hear what has an outcome and send what has none; False where nothing has changed."""
         try:
-            return self._hear() + self._send() > 0
+            return self._collect_outcomes() + self._send_unsent() > 0
         except TransientError:
             # A server is away, or so much is waiting that nothing is taken in: it is tried again.
             return False
 
-    def _hear(self) -> int:
-        receipts = self.reader.outcomes(self._under_way)
+    def _collect_outcomes(self) -> int:
+        receipts = self.reader.outcomes(self._in_flight)
         for command_id, receipt in receipts.items():
-            del self._under_way[command_id]
+            del self._in_flight[command_id]
             self._unsent.pop(command_id, None)
-            self.tally.add(receipt)
+            self.outcomes.add(receipt)
         self.progress.add(len(receipts))
         if receipts:
-            self._heard_at = time.monotonic()
+            self._last_outcome_at = time.monotonic()
         return len(receipts)
 
-    def _send(self) -> int:
+    def _send_unsent(self) -> int:
         now = time.monotonic()
-        if now - max(self._heard_at, self._sent_at) > self.again_s:
-            self._unsent = dict(self._under_way)
+        if now - max(self._last_outcome_at, self._sent_at) > self.resend_after_s:
+            self._unsent = dict(self._in_flight)
         count = len(self._unsent)
         if count:
             self._sent_at = now

@@ -8,28 +8,28 @@ from typing import Any
 
 import redis
 
-from ops.serializers import command_of
-from workers.outbox.relay import ring
+from ops.serializers import read_command
+from workers.outbox.relay import notify_relay
 from workers.processing import failures
-from workers.processing.processor import Settler
+from workers.processing.processor import BatchProcessor
 from workers.queries.reader import Reader
-from workers.queue.watermark import RedisDoor
+from workers.queue.watermark import ArrivalClock
 
 
-def settled_again(
-    reader: Reader, client: redis.Redis, letters: Sequence[Any]
-) -> list[dict[str, Any]]:
+def replay(reader: Reader, client: redis.Redis, letters: Sequence[Any]) -> list[dict[str, Any]]:
     """Settle letters again and say what became of each; one that fails as before has no outcome."""
     reader.store.adopt_policy()
-    settler = Settler(reader.store, RedisDoor(client, reader.store.engine), partial(ring, client))
-    return [_replayed(settler, reader, letter) for letter in letters]
+    settler = BatchProcessor(
+        reader.store, ArrivalClock(client, reader.store.engine), partial(notify_relay, client)
+    )
+    return [_replay_one(settler, reader, letter) for letter in letters]
 
 
-def _replayed(settler: Settler, reader: Reader, letter: Any) -> dict[str, Any]:  # noqa: ANN401
-    message, command_id = failures.read_dead_letter(letter), command_of(letter).get("id")
+def _replay_one(settler: BatchProcessor, reader: Reader, letter: Any) -> dict[str, Any]:  # noqa: ANN401
+    message, command_id = failures.read_dead_letter(letter), read_command(letter).get("id")
     deferred = settler.settle([message])
     key = (f"command:{command_id or '-'}", letter.stamp)
-    answer = reader.answers([key]).get(key)
+    answer = reader.outcome_bodies([key]).get(key)
     document = {"letter": letter.letter_id, "command": command_id}
     if answer is None:
         reason = (

@@ -25,54 +25,56 @@ from models.events.notifications import CommandSettled
 from models.ledger import Posting
 from models.orders.order import Order
 from models.policy import read_policy
-from ops.local.up import Formation, until_signalled
+from ops.local.up import LocalStack, set_on_signal
 from ops.simulation import comparison
 from ops.simulation.replay import (
-    Ending,
-    Forecast,
-    ending,
-    flows,
-    foresee,
-    play,
+    Expectation,
+    StateAndReason,
+    expect,
+    order_state_and_reason,
     read_steps,
-    reminder,
-    shifted,
+    reminder_kind,
+    replay,
+    shift_steps,
+    sum_flows,
 )
-from ops.simulation.simulate import Step
-from workers.client import Client
+from ops.simulation.simulate import SimulationStep
+from workers.client import CommandClient
 from workers.database import schema
 from workers.database.engine import open_database, reading
 from workers.database.repository import Store
-from workers.queries.audit import Report
+from workers.queries.audit import AuditReport
 from workers.queries.reader import Reader
 from workers.queue.redis import connect
 from workers.runtime import policy_in_force
 from workers.settings import Settings, project_root, redis_socket
 
 
-def demo(*, keep: bool = False, within: Path | None = None) -> int:
+def run_demo(*, keep: bool = False, within: Path | None = None) -> int:
     """Show the whole pipeline at work; return 0 only if everything came out as foreseen.
 
     `within` is where its own state folder is made. No other setting counts, not even one of the
     environment: a demo has no business with anybody's database.
     """
     with (
-        stage(within or project_root() / "var", keep=keep) as demo_settings,
+        temporary_settings(within or project_root() / "var", keep=keep) as demo_settings,
         stop_signal() as stop_event,
     ):
         started_at = time.monotonic()
         print("starting the pipeline …", file=sys.stderr, flush=True)
         pids: dict[str, int] = {}
         try:
-            performance, observations = show_all(demo_settings, Clock(stop_event), pids)
+            performance, observations = run_campaign(demo_settings, HostClock(stop_event), pids)
         except StoppedError:
             print("\nstopped", file=sys.stderr)
             return 130
-        observations.processes, observations.left = pids, left_running(pids)
-        print(comparison.report(performance.forecast, observations, performance.steps))
+        observations.processes, observations.still_running = pids, find_still_running(pids)
+        print(
+            comparison.render_comparison(performance.expectation, observations, performance.steps)
+        )
         failed_comparisons = [
             comparison
-            for comparison in comparison.check(performance.forecast, observations)
+            for comparison in comparison.compare(performance.expectation, observations)
             if comparison.faults
         ]
         duration_s = time.monotonic() - started_at
@@ -85,22 +87,22 @@ def demo(*, keep: bool = False, within: Path | None = None) -> int:
     return 1 if failed_comparisons else 0
 
 
-def show_all(
-    settings: Settings, clock: Clock, pids: dict[str, int]
-) -> tuple[Performance, comparison.Found]:
+def run_campaign(
+    settings: Settings, clock: HostClock, pids: dict[str, int]
+) -> tuple[CampaignRun, comparison.ActualResult]:
     """Start everything, play, and look; note in `pids` the process ids that there were."""
     with ThreadPoolExecutor(1) as executor:
         # Foreseeing takes about as long as starting.
-        preparation = executor.submit(prepare)
-        with pipeline(settings) as running_pipeline:
+        preparation = executor.submit(prepare_campaign)
+        with start_pipeline(settings) as running_pipeline:
             pids.update(running_pipeline.pids())
-            performance, observations = perform(preparation.result(), running_pipeline, clock)
+            performance, observations = play_campaign(preparation.result(), running_pipeline, clock)
             pids.update(running_pipeline.pids())
     return performance, observations
 
 
 @contextmanager
-def stage(parent: Path, *, keep: bool) -> Iterator[Settings]:
+def temporary_settings(parent: Path, *, keep: bool) -> Iterator[Settings]:
     """Make a state folder of the demo's own, whatever else is up; remove it at the end."""
     parent.mkdir(parents=True, exist_ok=True)
     var = Path(tempfile.mkdtemp(prefix="demo-", dir=parent))
@@ -118,27 +120,27 @@ def stage(parent: Path, *, keep: bool) -> Iterator[Settings]:
 def stop_signal() -> Iterator[threading.Event]:
     """Let Ctrl-C and its like end the demo in order."""
     stop_event = threading.Event()
-    with until_signalled(stop_event):
+    with set_on_signal(stop_event):
         yield stop_event
 
 
 @contextmanager
-def pipeline(settings: Settings) -> Iterator[Pipeline]:
+def start_pipeline(settings: Settings) -> Iterator[RunningPipeline]:
     """Start every process of Earnest, and connect to the two ends of it."""
-    with Formation(settings, quiet=True) as formation:
+    with LocalStack(settings, quiet=True) as formation:
         engine, client = open_database(settings.database_url), connect(settings.redis_url)
-        reader = CloseReader(Store(engine, policy_in_force(settings)))
+        reader = DetailedReader(Store(engine, policy_in_force(settings)))
         try:
-            yield Pipeline(Client(client).submit_many, reader, formation.pids)
+            yield RunningPipeline(CommandClient(client).submit_many, reader, formation.pids)
         finally:
             engine.dispose()
             client.close()
 
 
-class CloseReader(Reader):
+class DetailedReader(Reader):
     """The books as readers see them, down to the single fen and the single answer."""
 
-    def answered(self) -> Counter[Ending]:
+    def answer_counts(self) -> Counter[StateAndReason]:
         """Count what commands were answered, those too that left no receipt."""
         table = schema.events
         query = select(table.c.body).where(table.c.type == CommandSettled.type)
@@ -146,7 +148,7 @@ class CloseReader(Reader):
             answers = [json.loads(body) for body in connection.execute(query).scalars()]
         return Counter((answer["outcome"], answer["reason"]) for answer in answers)
 
-    def moved(self) -> list[Posting]:
+    def posting_totals(self) -> list[Posting]:
         """Add up all postings between the same two accounts."""
         table = schema.postings
         total = func.sum(table.c.amount_fen)
@@ -157,16 +159,16 @@ class CloseReader(Reader):
                 for source, target, amount_fen in connection.execute(query)
             ]
 
-    def reminded(self) -> Counter[Ending]:
+    def reminder_counts(self) -> Counter[StateAndReason]:
         """Count reminders by who was reminded, and of what."""
-        table, counts = schema.events, Counter[Ending]()
+        table, counts = schema.events, Counter[StateAndReason]()
         query = select(table.c.type, table.c.caused_by).where(table.c.type.like("%.reminded"))
         with reading(self.store.engine) as connection:
-            counts.update(reminder(*row) for row in connection.execute(query))
+            counts.update(reminder_kind(*row) for row in connection.execute(query))
         return counts
 
 
-def left_running(pids: Mapping[str, int]) -> list[str]:
+def find_still_running(pids: Mapping[str, int]) -> list[str]:
     """Name the processes that still run, or whose own children do."""
     running_names = []
     for name, pid in pids.items():
@@ -178,47 +180,56 @@ def left_running(pids: Mapping[str, int]) -> list[str]:
 
 
 CAMPAIGN = project_root() / "examples" / "campaign.jsonl"
+
+
 POLICY = project_root() / "examples" / "demo-policy.json"
 
-LEAD = timedelta(seconds=1)
+
+START_DELAY = timedelta(seconds=1)
 """Between making ready to play and the first command."""
 
-PATIENCE = timedelta(seconds=10)
+
+SETTLE_TIMEOUT = timedelta(seconds=10)
 """How long after the last deadline everything must have come to rest."""
 
-POLL_SECONDS = 0.25
-TELL = {True: timedelta(seconds=0.5), False: timedelta(seconds=3)}
+
+POLL_INTERVAL_S = 0.25
+
+
+PROGRESS_INTERVALS = {True: timedelta(seconds=0.5), False: timedelta(seconds=3)}
 """How often progress is told: on a terminal, where a line replaces the last, and elsewhere."""
 
 
-class Books(Protocol):
+class PipelineReader(Protocol):
     """What the demo reads of the pipeline's books: how far they are, and in the end everything."""
 
-    def settled(self) -> int: ...
+    def count_outcomes(self) -> int: ...
 
-    def endings(self) -> Counter[Ending]: ...
+    def endings(self) -> Counter[StateAndReason]: ...
 
-    def outcomes(self, command_ids: Collection[str]) -> Mapping[str, comparison.Answer]: ...
+    def outcomes(
+        self, command_ids: Collection[str]
+    ) -> Mapping[str, comparison.OutcomeAndReason]: ...
 
     def orders(self) -> Iterator[Order]: ...
 
-    def answered(self) -> Counter[Ending]: ...
+    def answer_counts(self) -> Counter[StateAndReason]: ...
 
-    def moved(self) -> Sequence[Posting]: ...
+    def posting_totals(self) -> Sequence[Posting]: ...
 
-    def reminded(self) -> Counter[Ending]: ...
+    def reminder_counts(self) -> Counter[StateAndReason]: ...
 
     def lateness(self) -> Sequence[float]: ...
 
-    def audit(self) -> Report: ...
+    def audit(self) -> AuditReport: ...
 
 
 @dataclass(frozen=True, slots=True)
-class Pipeline:
+class RunningPipeline:
     """A running pipeline: where commands go in, what can be read, and what it consists of."""
 
     submit: Callable[[Sequence[str]], object]
-    books: Books
+    reader: PipelineReader
     pids: Callable[[], Mapping[str, int]]
 
 
@@ -226,7 +237,7 @@ class StoppedError(Exception):
     """Somebody does not want to see the end."""
 
 
-class Clock:
+class HostClock:
     """This host's present, by which the file is played; waiting ends when it is stopped."""
 
     def __init__(self, stopping: threading.Event) -> None:
@@ -242,67 +253,70 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Programme:
+class PreparedCampaign:
     """What is played, as it is written, and what the rules alone make of it."""
 
-    steps: Sequence[Step]
-    forecast: Forecast
+    steps: Sequence[SimulationStep]
+    expectation: Expectation
 
 
-def prepare() -> Programme:
+def prepare_campaign() -> PreparedCampaign:
     """Read the campaign and foresee its end, which takes seconds: before anything is played."""
     steps = read_steps(CAMPAIGN.read_text(encoding="utf-8").splitlines())
-    return Programme(steps, foresee(steps, read_policy(POLICY.read_bytes())))
+    return PreparedCampaign(steps, expect(steps, read_policy(POLICY.read_bytes())))
 
 
 @dataclass(slots=True)
-class Performance:
+class CampaignRun:
     """One performance: the steps, what must come of them, and how far it has got."""
 
-    steps: Sequence[Step]
-    forecast: Forecast
-    pipeline: Pipeline
-    clock: Clock
+    steps: Sequence[SimulationStep]
+    expectation: Expectation
+    pipeline: RunningPipeline
+    clock: HostClock
     played: int = 0
     settled: int = 0
-    endings: Counter[Ending] = field(default_factory=Counter)
-    _told_at: datetime | None = None
+    endings: Counter[StateAndReason] = field(default_factory=Counter)
+    _reported_at: datetime | None = None
 
     def run(self) -> None:
         """Play everything, then wait until the books stand still as foreseen, or time is up."""
-        play(self.steps, self._submit, self.clock.now, self._wait)
-        over_at = (self.forecast.over_at or self.clock.now()) + PATIENCE
+        replay(self.steps, self._submit, self.clock.now, self._wait)
+        over_at = (self.expectation.ends_at or self.clock.now()) + SETTLE_TIMEOUT
         while self.clock.now() < over_at:
-            self._look()
+            self._poll()
             if self._is_over():
                 break
-            self._wait(POLL_SECONDS)
-        self._tell(last=True)
+            self._wait(POLL_INTERVAL_S)
+        self._report_progress(last=True)
 
     def _submit(self, texts: Sequence[str]) -> None:
         self.pipeline.submit(texts)
         self.played += len(texts)
 
     def _wait(self, seconds: float) -> None:
-        if self._told_at is None or self.clock.now() - self._told_at > TELL[sys.stderr.isatty()]:
-            self._look()
-            self._tell(last=False)
+        if (
+            self._reported_at is None
+            or self.clock.now() - self._reported_at > PROGRESS_INTERVALS[sys.stderr.isatty()]
+        ):
+            self._poll()
+            self._report_progress(last=False)
         else:
             self.clock.wait(seconds)
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         # Counts alone: whoever reads everything now lets commands wait that are due.
-        self.settled = self.pipeline.books.settled()
-        self.endings = self.pipeline.books.endings()
+        self.settled = self.pipeline.reader.count_outcomes()
+        self.endings = self.pipeline.reader.endings()
 
     def _is_over(self) -> bool:
-        all_settled = self.settled >= len(self.forecast.outcomes)
-        return all_settled and self.endings == self.forecast.endings
+        all_settled = self.settled >= len(self.expectation.outcomes)
+        return all_settled and self.endings == self.expectation.endings
 
-    def _tell(self, *, last: bool) -> None:
-        self._told_at = now = self.clock.now()
-        passed_count = sum(1 for due_at in self.forecast.deadlines if due_at <= now)
-        final_endings = self.forecast.endings.keys()
+    def _report_progress(self, *, last: bool) -> None:
+        self._reported_at = now = self.clock.now()
+        passed_count = sum(1 for due_at in self.expectation.deadlines if due_at <= now)
+        final_endings = self.expectation.endings.keys()
         open_count = sum(
             count
             for state_and_reason, count in self.endings.items()
@@ -319,28 +333,28 @@ class Performance:
             print(line, file=sys.stderr, flush=True)
 
 
-def perform(
-    programme: Programme, pipeline: Pipeline, clock: Clock
-) -> tuple[Performance, comparison.Found]:
+def play_campaign(
+    programme: PreparedCampaign, pipeline: RunningPipeline, clock: HostClock
+) -> tuple[CampaignRun, comparison.ActualResult]:
     """Play the campaign from now on, and read what came of it."""
-    starts_at = clock.now() + LEAD
-    steps = shifted(programme.steps, starts_at)
-    forecast = programme.forecast.moved(starts_at - programme.steps[0].at)
-    performance = Performance(steps, forecast, pipeline, clock)
+    starts_at = clock.now() + START_DELAY
+    steps = shift_steps(programme.steps, starts_at)
+    forecast = programme.expectation.shifted(starts_at - programme.steps[0].at)
+    performance = CampaignRun(steps, forecast, pipeline, clock)
     performance.run()
-    return performance, _read_results(pipeline.books, forecast)
+    return performance, _read_results(pipeline.reader, forecast)
 
 
-def _read_results(books: Books, forecast: Forecast) -> comparison.Found:
+def _read_results(books: PipelineReader, forecast: Expectation) -> comparison.ActualResult:
     """Read everything that decides whether all is right, and what is worth knowing beside it."""
-    postings = books.moved()
-    return comparison.Found(
+    postings = books.posting_totals()
+    return comparison.ActualResult(
         outcomes=books.outcomes(list(forecast.outcomes)),
-        answers=books.answered(),
-        orders={order.order_id: ending(order) for order in books.orders()},
+        answers=books.answer_counts(),
+        orders={order.order_id: order_state_and_reason(order) for order in books.orders()},
         balances=ledger.balances(postings),
-        flows=flows(postings),
-        reminders=books.reminded(),
+        flows=sum_flows(postings),
+        reminders=books.reminder_counts(),
         lateness=books.lateness(),
         findings=books.audit().findings,
     )

@@ -11,105 +11,108 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from models import ledger
-from models.commands.parsing import read_loosely
-from models.fields import instant_text, parse_instant
+from models.commands.parsing import read_json_leniently
+from models.fields import format_instant, parse_instant
 from models.ledger import Posting
 from models.orders.order import Order
 from models.policy import Policy
-from models.service.unit_of_work import Book
-from ops.order_views import Line
-from ops.simulation.simulate import Step, World, read_step
+from models.service.unit_of_work import UnitOfWork
+from ops.order_views import JsonObject
+from ops.simulation.simulate import Simulation, SimulationStep, read_step
 
 INSTANT_FIELDS = ("paid_at", "expected_publish_at", "published_at", "seen_at", "until")
 """What a command says of instants, besides the one at which it is given."""
 
-LONG_AFTER = timedelta(hours=1)
+
+MAX_LOOKAHEAD = timedelta(hours=1)
 """How far ahead a play is foreseen: work that takes days is not waited for."""
 
-Ending = tuple[str, str | None]
+
+StateAndReason = tuple[str, str | None]
 """A state and its reason, an outcome and its reason, or who is reminded and of what."""
 
 
-Flow = tuple[str, str]
+AccountFlow = tuple[str, str]
 """From which kind of account to which."""
 
 
 @dataclass(slots=True)
-class Forecast:
+class Expectation:
     """What the rules alone make of steps, when every deadline has passed."""
 
-    outcomes: dict[str, Ending] = field(default_factory=dict)
-    endings: Counter[Ending] = field(default_factory=Counter)
-    orders: dict[str, Ending] = field(default_factory=dict)
+    outcomes: dict[str, StateAndReason] = field(default_factory=dict)
+    endings: Counter[StateAndReason] = field(default_factory=Counter)
+    orders: dict[str, StateAndReason] = field(default_factory=dict)
     balances: dict[str, int] = field(default_factory=dict)
-    flows: Counter[Flow] = field(default_factory=Counter)
-    reminders: Counter[Ending] = field(default_factory=Counter)
-    answers: Counter[Ending] = field(default_factory=Counter)
+    flows: Counter[AccountFlow] = field(default_factory=Counter)
+    reminders: Counter[StateAndReason] = field(default_factory=Counter)
+    answers: Counter[StateAndReason] = field(default_factory=Counter)
     deadlines: list[datetime] = field(default_factory=list)
-    over_at: datetime | None = None
+    ends_at: datetime | None = None
 
-    def moved(self, offset: timedelta) -> Forecast:
+    def shifted(self, offset: timedelta) -> Expectation:
         """Return what comes of the same steps at another time."""
-        over_at = self.over_at and self.over_at + offset
+        over_at = self.ends_at and self.ends_at + offset
         return replace(
-            self, deadlines=[due_at + offset for due_at in self.deadlines], over_at=over_at
+            self, deadlines=[due_at + offset for due_at in self.deadlines], ends_at=over_at
         )
 
-    def note(self, line: Line) -> None:
+    def add(self, line: JsonObject) -> None:
         """Count one line of the simulation."""
         for event in line["events"]:
             if event["type"].endswith(".reminded"):
-                self.reminders[reminder(event["type"], event["caused_by"])] += 1
+                self.reminders[reminder_kind(event["type"], event["caused_by"])] += 1
         if "timeout" in line:
             self.deadlines.append(parse_instant(line["at"]))
         if "outcome" in line:
             # More than there are receipts: what is malformed, or said again, leaves none.
             self.answers[line["outcome"], line["reason"] and str(line["reason"])] += 1
         if "outcome" in line or "timeout" in line:
-            self.over_at = parse_instant(line["at"])
+            self.ends_at = parse_instant(line["at"])
 
 
-def ending(order: Order) -> Ending:
+def order_state_and_reason(order: Order) -> StateAndReason:
     """Return where an order is, and why."""
     return order.state.value, order.reason
 
 
-def reminder(kind: str, caused_by: str) -> Ending:
+def reminder_kind(kind: str, caused_by: str) -> StateAndReason:
     """Name a kind of reminder: who is reminded, and of which state's end, or by a nudge."""
     cause, _, state = caused_by.partition(":")
     return kind.partition(".")[0], state if cause == "reminder" else "nudge"
 
 
-def read_steps(lines: Iterable[str]) -> list[Step]:
+def read_steps(lines: Iterable[str]) -> list[SimulationStep]:
     """Read a file of steps; raise `simulate.NotAStep` at the first line that is none."""
-    steps: list[Step] = []
+    steps: list[SimulationStep] = []
     for text in lines:
         if text.strip():
             steps.append(read_step(text, steps[-1].at if steps else None))
     return steps
 
 
-def shifted(steps: Sequence[Step], starts_at: datetime) -> list[Step]:
+def shift_steps(steps: Sequence[SimulationStep], starts_at: datetime) -> list[SimulationStep]:
     """Move steps so that the first is at `starts_at`, with every instant that they speak of."""
     offset = starts_at - steps[0].at
     return [
-        Step(
-            step.at + offset, None if step.command is None else _shift_command(step.command, offset)
+        SimulationStep(
+            step.at + offset,
+            None if step.command is None else _shift_command_text(step.command, offset),
         )
         for step in steps
     ]
 
 
-def _shift_command(text: str, offset: timedelta) -> str:
-    body = read_loosely(text)
+def _shift_command_text(text: str, offset: timedelta) -> str:
+    body = read_json_leniently(text)
     # Escaped, so that half a character travels as it was written.
-    return json.dumps(shift(body, offset)) if isinstance(body, dict) else text
+    return json.dumps(shift_command(body, offset)) if isinstance(body, dict) else text
 
 
-def shift(
+def shift_command(
     body: dict[str, Any],
     offset: timedelta,
-    format_instant: Callable[[datetime], str] = instant_text,
+    format_instant: Callable[[datetime], str] = format_instant,
 ) -> dict[str, Any]:
     """Move every instant that a command speaks of; `format_instant` writes it."""
     shifted_body = dict(body)
@@ -122,33 +125,37 @@ def shift(
     # Who stands in for somebody says a command within the command.
     inner_command = body.get("command")
     return (
-        shifted_body | {"command": shift(inner_command, offset, format_instant)}
+        shifted_body | {"command": shift_command(inner_command, offset, format_instant)}
         if isinstance(inner_command, dict)
         else shifted_body
     )
 
 
-def foresee(steps: Sequence[Step], policy: Policy) -> Forecast:
+def expect(steps: Sequence[SimulationStep], policy: Policy) -> Expectation:
     """Play steps through the rules alone, to the last deadline that is worth waiting for."""
-    world, forecast = World(Book(policy=policy)), Forecast()
+    world, forecast = Simulation(UnitOfWork(policy=policy)), Expectation()
     for step in steps:
         for line in world.play(step):
-            forecast.note(line)
-    for line in world.advance(steps[-1].at + LONG_AFTER):
-        forecast.note(line)
-    uow = world.book
+            forecast.add(line)
+    for line in world.advance(steps[-1].at + MAX_LOOKAHEAD):
+        forecast.add(line)
+    uow = world.state
     forecast.outcomes = {
         receipt.command_id: (receipt.outcome, receipt.reason and str(receipt.reason))
         for receipt in uow.receipts.values()
     }
-    forecast.orders = {order.order_id: ending(order) for order in uow.orders.values()}
+    forecast.orders = {
+        order.order_id: order_state_and_reason(order) for order in uow.orders.values()
+    }
     forecast.endings = Counter(forecast.orders.values())
     postings = [posting for _, posting in uow.postings]
-    forecast.balances, forecast.flows = ledger.balances(postings), flows(postings)
+    forecast.balances, forecast.flows = ledger.balances(postings), sum_flows(postings)
     return forecast
 
 
-def late(steps: Sequence[Step], delays: Iterable[timedelta]) -> list[Step]:
+def delay_steps(
+    steps: Sequence[SimulationStep], delays: Iterable[timedelta]
+) -> list[SimulationStep]:
     """Give every step its own delay: what a real door would make of a file."""
     delayed_steps = [
         replace(step, at=step.at + delay) for step, delay in zip(steps, delays, strict=True)
@@ -156,8 +163,8 @@ def late(steps: Sequence[Step], delays: Iterable[timedelta]) -> list[Step]:
     return sorted(delayed_steps, key=lambda step: step.at)
 
 
-def play(
-    steps: Sequence[Step],
+def replay(
+    steps: Sequence[SimulationStep],
     submit: Callable[[Sequence[str]], None],
     now: Callable[[], datetime],
     wait: Callable[[float], object],
@@ -176,15 +183,17 @@ def play(
             wait(max(0.0, (pending_steps[0].at - now()).total_seconds()))
 
 
-def flows(postings: Iterable[Posting]) -> Counter[Flow]:
+def sum_flows(postings: Iterable[Posting]) -> Counter[AccountFlow]:
     """Add up postings by the kinds of account that they move money between, in fen."""
-    fen_by_flow: Counter[Flow] = Counter()
+    fen_by_flow: Counter[AccountFlow] = Counter()
     for posting in postings:
-        fen_by_flow[_kind(posting.source), _kind(posting.target)] += posting.amount_fen
+        fen_by_flow[_account_kind(posting.source), _account_kind(posting.target)] += (
+            posting.amount_fen
+        )
     return fen_by_flow
 
 
-def _kind(account: str) -> str:
+def _account_kind(account: str) -> str:
     """Name the kind of an account; of what is owed, with the side to which it is."""
     family, _, owner = account.partition(":")
     return f"{family}:{owner.partition(':')[0]}" if family == "payable" else family

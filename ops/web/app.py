@@ -21,8 +21,8 @@ from fastapi.staticfiles import StaticFiles
 from ops.local.address import listen_on
 from ops.web import errors as web_errors
 from ops.web import openapi
-from ops.web.auth import Guard
-from ops.web.dependencies import CONNECTIONS, Desk, open_desk
+from ops.web.auth import SecurityMiddleware
+from ops.web.dependencies import MAX_CONNECTIONS, AppContext, open_context
 from ops.web.routes import commands as command_routes
 from ops.web.routes import health as health_routes
 from ops.web.routes import metrics as metrics_routes
@@ -32,10 +32,10 @@ from ops.web.routes import reports as report_routes
 from ops.web.routes import tasks as task_routes
 from workers.settings import Settings
 
-LOOK_S = 0.05
+POLL_INTERVAL_S = 0.05
 
 
-GRACE_S = 5
+SHUTDOWN_TIMEOUT_S = 5
 
 
 log = structlog.get_logger()
@@ -44,14 +44,14 @@ log = structlog.get_logger()
 def run(settings: Settings, stop_event: threading.Event, ready: Callable[[], None]) -> None:
     """Serve until told to stop; answer those who are waiting first."""
     listener = listen_on(settings.web_bind)
-    context = open_desk(settings)
+    context = open_context(settings)
     app = create_app(context)
     config = uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=GRACE_S,
+        timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
         timeout_keep_alive=30,
         limit_concurrency=2_000,
     )
@@ -59,21 +59,21 @@ def run(settings: Settings, stop_event: threading.Event, ready: Callable[[], Non
     server_thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     server_thread.start()
     while server_thread.is_alive() and not server.started:
-        stop_event.wait(LOOK_S)
+        stop_event.wait(POLL_INTERVAL_S)
     if server.started:
-        url = announce(settings, listener)
+        url = write_address_file(settings, listener)
         log.info("web.listening", url=url)
         ready()
     while server_thread.is_alive() and not stop_event.wait(1.0):
         continue
-    context.lookout.close()
+    context.outcome_waiter.close()
     server.should_exit = True
     server_thread.join()
     context.engine.dispose()
     context.client.close()
 
 
-def announce(settings: Settings, listener: socket.socket) -> str:
+def write_address_file(settings: Settings, listener: socket.socket) -> str:
     """Write down where we are, for people and programs on this machine."""
     host = settings.web_bind.rpartition(":")[0]
     url = f"http://{host}:{listener.getsockname()[1]}"
@@ -86,7 +86,7 @@ def announce(settings: Settings, listener: socket.socket) -> str:
 STATIC = Path(__file__).parent / "static"
 
 
-def create_app(context: Desk) -> FastAPI:
+def create_app(context: AppContext) -> FastAPI:
     """Build the application around its context; the intake starts when the application does."""
     app = FastAPI(
         title="Earnest",
@@ -96,7 +96,7 @@ def create_app(context: Desk) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.desk = context
-    web_errors.install(app)
+    web_errors.install_handlers(app)
     for module in (
         command_routes,
         order_routes,
@@ -109,14 +109,14 @@ def create_app(context: Desk) -> FastAPI:
     ):
         app.include_router(module.router)
     app.add_api_route("/", _home, include_in_schema=False)
-    app.add_api_route("/ops", _page, include_in_schema=False)
+    app.add_api_route("/ops", _ops_page, include_in_schema=False)
     for path in ("/ops/tasks", "/ops/reports"):
-        app.add_api_route(path, _page, include_in_schema=False)
+        app.add_api_route(path, _ops_page, include_in_schema=False)
     app.add_api_route("/ops/orders/{order_id}", _order_page, include_in_schema=False)
     app.mount("/ops/static", StaticFiles(directory=STATIC), name="static")
-    app.add_middleware(Guard, local_only=not context.tokens.required)
+    app.add_middleware(SecurityMiddleware, local_only=not context.tokens.required)
     # FastAPI asks the application for its document; ours says more than it can know.
-    app.openapi = lambda: openapi.document(app, VERSION)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi.openapi_document(app, VERSION)  # type: ignore[method-assign]
     return app
 
 
@@ -126,27 +126,27 @@ VERSION = "1"
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    context: Desk = app.state.desk
+    context: AppContext = app.state.desk
     # As many readers as there are connections for them: more would only wait for one another.
-    to_thread.current_default_thread_limiter().total_tokens = CONNECTIONS - 1
-    context.intake.start()
-    history_task = asyncio.create_task(context.history.keep())
+    to_thread.current_default_thread_limiter().total_tokens = MAX_CONNECTIONS - 1
+    context.submissions.start()
+    history_task = asyncio.create_task(context.throughput.record())
     try:
         yield
     finally:
         # Not cancelled: a thread that reads for it would go on reading.
-        context.history.closing.set()
-        context.lookout.close()
+        context.throughput.closing.set()
+        context.outcome_waiter.close()
         # Whoever still reads for them must be done before the connections are closed.
-        await asyncio.wait({history_task, *context.lookout.tasks()})
-        await to_thread.run_sync(context.intake.stop)
+        await asyncio.wait({history_task, *context.outcome_waiter.tasks()})
+        await to_thread.run_sync(context.submissions.stop)
 
 
 async def _home() -> Any:  # noqa: ANN401 - FastAPI must not make a schema of it
     return RedirectResponse("/ops", 307)
 
 
-async def _page() -> Any:  # noqa: ANN401 - the same
+async def _ops_page() -> Any:  # noqa: ANN401 - the same
     return FileResponse(STATIC / "index.html")
 
 

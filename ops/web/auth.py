@@ -22,14 +22,18 @@ from models.orders.order import Order
 from ops.web.errors import Problem
 from workers.settings import Settings, SettingsError
 
-ROLES = frozenset(get_args(SenderRole))
-STAFF = frozenset({"operator", "platform"})
+SENDER_ROLES = frozenset(get_args(SenderRole))
+
+
+STAFF_ROLES = frozenset({"operator", "platform"})
 """Roles that look after the whole, and so may look at all of it."""
 
-SHORTEST = 16
+
+MIN_TOKEN_CHARACTERS = 16
 """Characters of a token that is not to be guessed."""
 
-LOOPBACK = ("127.", "localhost:", "[::1]:")
+
+LOOPBACK_PREFIXES = ("127.", "localhost:", "[::1]:")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class Caller:
     grants: tuple[Grant, ...] = ()
     trusted: bool = False
 
-    def may_say(self, by: Party) -> bool:
+    def may_speak_for(self, by: Party) -> bool:
         """Tell whether a command may claim to come from `by`.
 
         An operator's word is never taken without a token, not even on this machine.
@@ -58,20 +62,20 @@ class Caller:
 
     def is_staff(self) -> bool:
         """Tell whether everything may be looked at."""
-        return self.trusted or any(grant.role in STAFF for grant in self.grants)
+        return self.trusted or any(grant.role in STAFF_ROLES for grant in self.grants)
 
     def operator_id(self) -> str | None:
         """Return the name under which this caller operates, or None for somebody who may not."""
         operator_ids = [grant.id or "operator" for grant in self.grants if grant.role == "operator"]
         return operator_ids[0] if operator_ids else None
 
-    def sees_all(self) -> bool:
+    def may_see_all(self) -> bool:
         """Tell whether no order is hidden: for the staff, and for systems that serve everybody."""
         return self.is_staff() or any(
             grant.id is None or grant.role == "payments" for grant in self.grants
         )
 
-    def sees(self, order: Order, mcn_id: str | None) -> bool:
+    def may_see(self, order: Order, mcn_id: str | None) -> bool:
         """Tell whether an order is this caller's business; `mcn_id` is its creator's agency."""
         order_parties = {
             ("client", order.client_id),
@@ -82,7 +86,7 @@ class Caller:
             ("provider", provider_id)
             for provider_id in (order.client_provider, order.creator_provider)
         }
-        return self.sees_all() or any(
+        return self.may_see_all() or any(
             (grant.role, grant.id) in order_parties for grant in self.grants
         )
 
@@ -134,7 +138,7 @@ def open_tokens(settings: Settings) -> Tokens:
 
 def is_loopback(bind: str) -> bool:
     """Tell whether an address is reached from this machine alone."""
-    return bind.startswith(LOOPBACK)
+    return bind.startswith(LOOPBACK_PREFIXES)
 
 
 def own_token(var: Path) -> str:
@@ -166,11 +170,11 @@ def read_tokens(path: Path) -> list[tuple[bytes, Grant]]:
             continue
         party, _, token = line.strip().partition(" ")
         role, _, party_id = party.partition("/")
-        if role not in ROLES or len(words) != len(("who", "token")):
+        if role not in SENDER_ROLES or len(words) != len(("who", "token")):
             raise SettingsError(f"EARNEST_TOKENS line {line_number}: `role[/id] token` is wanted")
-        if len(token.strip()) < SHORTEST:
+        if len(token.strip()) < MIN_TOKEN_CHARACTERS:
             raise SettingsError(
-                f"EARNEST_TOKENS line {line_number}: {SHORTEST} characters at least"
+                f"EARNEST_TOKENS line {line_number}: {MIN_TOKEN_CHARACTERS} characters at least"
             )
         entries.append((digest(token.strip()), Grant(role, party_id or None)))
     if not entries:
@@ -182,14 +186,15 @@ def digest(token: str) -> bytes:
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
 
 
-POLICY = (
+CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 """No script but ours, no style but ours, nothing from elsewhere, nobody's frame."""
 
-HEADERS = {
-    "Content-Security-Policy": POLICY,
+
+SECURITY_HEADERS = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -197,10 +202,11 @@ HEADERS = {
     "Cache-Control": "no-store",
 }
 
-LOCAL = ("127.0.0.1", "localhost", "[::1]")
+
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
-class Guard:
+class SecurityMiddleware:
     """Refuses names that are not ours where the machine itself is trusted.
 
     A page from elsewhere can make a name of its own point here; the browser then sends that name,
@@ -220,18 +226,18 @@ class Guard:
         async def sealed(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in HEADERS.items():
+                for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
-        problem = self._fault(Headers(scope=scope))
-        answer = self.app if problem is None else problem.answer()
+        problem = self._problem(Headers(scope=scope))
+        answer = self.app if problem is None else problem.response()
         await answer(scope, receive, sealed)
 
-    def _fault(self, headers: Headers) -> Problem | None:
+    def _problem(self, headers: Headers) -> Problem | None:
         host = headers.get("host", "")
         name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-        if self.local_only and name not in LOCAL:
+        if self.local_only and name not in LOCAL_HOSTS:
             return Problem(421, "this door answers to localhost; EARNEST_TOKENS opens it to others")
         origin = headers.get("origin")
         if origin is not None and origin.partition("://")[2] != host:

@@ -16,7 +16,10 @@ from starlette.exceptions import HTTPException
 from models.errors import TransientError
 
 MEDIA_TYPE = "application/problem+json"
-RETRY_S = 2
+
+
+RETRY_AFTER_S = 2
+
 
 log = structlog.get_logger()
 
@@ -55,7 +58,7 @@ class Problem(Exception):
         self.status, self.detail = status, detail
         self.errors, self.headers = list(errors), dict(headers or {})
 
-    def answer(self) -> JSONResponse:
+    def response(self) -> JSONResponse:
         """Write it down."""
         title = HTTPStatus(self.status).phrase
         document = ProblemShown(
@@ -65,7 +68,7 @@ class Problem(Exception):
         return JSONResponse(body, self.status, headers=self.headers, media_type=MEDIA_TYPE)
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+def error_responses(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe refusals for OpenAPI."""
     schema = {"$ref": "#/components/schemas/Problem"}
     return {
@@ -77,16 +80,16 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def install(app: FastAPI) -> None:
+def install_handlers(app: FastAPI) -> None:
     """Answer every error in this form."""
 
     @app.exception_handler(Problem)
     async def refused(_: Request, problem: Problem) -> JSONResponse:
-        return problem.answer()
+        return problem.response()
 
     @app.exception_handler(HTTPException)
     async def unknown(_: Request, error: HTTPException) -> JSONResponse:
-        return Problem(error.status_code, str(error.detail), headers=error.headers).answer()
+        return Problem(error.status_code, str(error.detail), headers=error.headers).response()
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -95,15 +98,15 @@ def install(app: FastAPI) -> None:
             for details in error.errors()
         ]
         detail = "; ".join(f"{fault.field}: {fault.detail}" for fault in faults)
-        return Problem(422, detail, errors=faults).answer()
+        return Problem(422, detail, errors=faults).response()
 
     @app.exception_handler(TransientError)
     async def away(_: Request, error: TransientError) -> JSONResponse:
         log.warning("request.failed", error=str(error)[:300])
         detail = "a server is away: nothing was changed, try again in a moment"
-        return Problem(503, detail, headers={"Retry-After": str(RETRY_S)}).answer()
+        return Problem(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)}).response()
 
     @app.exception_handler(Exception)
     async def broken(_: Request, error: Exception) -> JSONResponse:
         log.error("request.broke", error=type(error).__name__)
-        return Problem(500, "this is our fault; it was logged").answer()
+        return Problem(500, "this is our fault; it was logged").response()

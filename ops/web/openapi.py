@@ -22,7 +22,7 @@ offset, amounts are whole fen (1/100 CNY).
 """
 
 
-def _named(kind: str) -> str:
+def _schema_name(kind: str) -> str:
     return "".join(part.capitalize() for part in kind.split("_"))
 
 
@@ -30,7 +30,7 @@ def _command_schemas() -> dict[str, Schema]:
     schemas_by_name = {}
     for kind, schema in schemas.command_schemas().items():
         plain_schema = {name: value for name, value in schema.items() if not name.startswith("$")}
-        schemas_by_name[_named(kind)] = plain_schema | {"examples": [example(kind)]}
+        schemas_by_name[_schema_name(kind)] = plain_schema | {"examples": [example(kind)]}
     return schemas_by_name
 
 
@@ -51,7 +51,7 @@ PLATFORM = {"role": "platform", "id": "admin"}
 OPERATOR = {"role": "operator", "id": "op_wang"}
 
 
-PARTIES: dict[str, CommandBody] = {
+PARTY_EXAMPLES: dict[str, CommandBody] = {
     "register_mcn": {"by": PLATFORM, "mcn_id": "mcn_qingwu", "name": "青梧传媒"},
     "register_creator": {
         "by": PLATFORM,
@@ -85,7 +85,7 @@ PAYMENTS = {"role": "payments", "id": "psp"}
 ORDER = {"order_id": "ord_20260302_0001"}
 
 
-DEPOSIT_PHASE: dict[str, CommandBody] = {
+DEPOSIT_EXAMPLES: dict[str, CommandBody] = {
     "place_order": {
         "by": CLIENT,
         **ORDER,
@@ -123,7 +123,7 @@ PROVIDER = {"role": "provider", "id": "sp_nova"}
 LINKS = {"links": ["https://pan.example.com/s/9f2c"]}
 
 
-WORK: dict[str, CommandBody] = {
+WORK_EXAMPLES: dict[str, CommandBody] = {
     "submit_script": {"by": CREATOR, **ORDER, **LINKS, "note": "第一稿"},
     "submit_content": {"by": CREATOR, **ORDER, **LINKS},
     "approve_script": {"by": CLIENT, **ORDER},
@@ -142,7 +142,8 @@ WORK: dict[str, CommandBody] = {
     "appoint_provider": {"by": CLIENT, **ORDER, "provider_id": "sp_nova"},
 }
 
-POWERS: dict[str, CommandBody] = {
+
+OPERATOR_EXAMPLES: dict[str, CommandBody] = {
     "resolve_dispute": {
         "by": OPERATOR,
         **ORDER,
@@ -187,13 +188,17 @@ POWERS: dict[str, CommandBody] = {
     },
 }
 
-EXAMPLES: dict[str, CommandBody] = PARTIES | DEPOSIT_PHASE | WORK | POWERS
+
+EXAMPLES: dict[str, CommandBody] = (
+    PARTY_EXAMPLES | DEPOSIT_EXAMPLES | WORK_EXAMPLES | OPERATOR_EXAMPLES
+)
 """An honest command of every kind, but for its id and its kind."""
 
 
 COMMAND_SCHEMAS = _command_schemas()
 
-ANY: Schema = {"$ref": "#/components/schemas/Command"}
+
+ANY_COMMAND: Schema = {"$ref": "#/components/schemas/Command"}
 
 
 COMMANDS_BODY: Schema = {
@@ -202,7 +207,10 @@ COMMANDS_BODY: Schema = {
     "content": {
         "application/json": {
             "schema": {
-                "anyOf": [ANY, {"type": "array", "items": ANY, "minItems": 1, "maxItems": 500}]
+                "anyOf": [
+                    ANY_COMMAND,
+                    {"type": "array", "items": ANY_COMMAND, "minItems": 1, "maxItems": 500},
+                ]
             },
             "examples": {
                 **{kind: {"summary": kind, "value": example(kind)} for kind in EXAMPLES},
@@ -216,7 +224,7 @@ COMMANDS_BODY: Schema = {
 }
 
 
-def document(app: FastAPI, version: str) -> Schema:
+def openapi_document(app: FastAPI, version: str) -> Schema:
     """Write the whole document, once."""
     if app.openapi_schema is None:
         spec = get_openapi(
@@ -230,7 +238,7 @@ def document(app: FastAPI, version: str) -> Schema:
         for unused in ("HTTPValidationError", "ValidationError"):
             component_schemas.pop(unused, None)
         refs = [{"$ref": f"#/components/schemas/{name}"} for name in COMMAND_SCHEMAS]
-        mapping = {kind: f"#/components/schemas/{_named(kind)}" for kind in EXAMPLES}
+        mapping = {kind: f"#/components/schemas/{_schema_name(kind)}" for kind in EXAMPLES}
         discriminator = {"propertyName": "kind", "mapping": mapping}
         problem = ProblemShown.model_json_schema(ref_template="#/components/schemas/{model}")
         component_schemas |= problem.pop("$defs") | COMMAND_SCHEMAS

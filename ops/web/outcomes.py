@@ -21,16 +21,16 @@ from workers.database.archive_schema import ARCHIVED
 from workers.database.engine import reading
 from workers.database.schema import inbox
 from workers.outbox import counters as event_counters
-from workers.timestamps import instant
+from workers.timestamps import optional_text
 
-LOOK_S = 0.02
+POLL_INTERVAL_S = 0.02
 """How often those who wait are looked for, all of them in one query."""
 
 
-Standing = dict[str, Any]
+CommandStatus = dict[str, Any]
 
 
-def standings(engine: Engine, command_ids: Collection[str]) -> dict[str, Standing]:
+def command_statuses(engine: Engine, command_ids: Collection[str]) -> dict[str, CommandStatus]:
     """Say where commands stand: settled, with the first outcome, or pending; unknown ones not.
 
     A refusal that claims no id leaves no receipt; then the latest answer counts.
@@ -60,43 +60,43 @@ def standings(engine: Engine, command_ids: Collection[str]) -> dict[str, Standin
         )
     by_age = sorted(answer_rows, key=lambda answer: answer.sequence)
     statuses_by_id = {
-        answer.subject[8:]: _answered(answer.subject[8:], answer) for answer in by_age
+        answer.subject[8:]: _status_of_event(answer.subject[8:], answer) for answer in by_age
     }
     first_answers = {answer.subject[8:]: answer for answer in reversed(by_age)}
-    statuses_by_id |= {row.command_id: _pending(row) for row in inbox_rows}
+    statuses_by_id |= {row.command_id: _status_of_inbox_row(row) for row in inbox_rows}
     return statuses_by_id | {
-        receipt.command_id: _settled(receipt, first_answers.get(receipt.command_id))
+        receipt.command_id: _status_of_receipt(receipt, first_answers.get(receipt.command_id))
         for receipt in receipt_rows
     }
 
 
-def _answered(command_id: str, event: Any) -> Standing:  # noqa: ANN401 - a row of events
+def _status_of_event(command_id: str, event: Any) -> CommandStatus:  # noqa: ANN401 - a row of events
     body = json.loads(event.body)
     keys = ("outcome", "reason", "detail", "about")
-    return _standing(command_id, "settled", event.at) | {key: body[key] for key in keys}
+    return _empty_status(command_id, "settled", event.at) | {key: body[key] for key in keys}
 
 
-def _pending(row: Any) -> Standing:  # noqa: ANN401 - a row of the inbox
-    return _standing(row.command_id, "pending", row.received_at)
+def _status_of_inbox_row(row: Any) -> CommandStatus:  # noqa: ANN401 - a row of the inbox
+    return _empty_status(row.command_id, "pending", row.received_at)
 
 
-def _settled(receipt: Any, event: Any) -> Standing:  # noqa: ANN401 - rows
+def _status_of_receipt(receipt: Any, event: Any) -> CommandStatus:  # noqa: ANN401 - rows
     detail = None if event is None else json.loads(event.body)["detail"]
     outcome = {"outcome": receipt.outcome, "reason": receipt.reason, "about": receipt.about}
-    command_status = _standing(receipt.command_id, "settled", receipt.received_at)
+    command_status = _empty_status(receipt.command_id, "settled", receipt.received_at)
     return command_status | outcome | {"detail": detail}
 
 
-def _standing(command_id: str, status: str, received_at: int) -> Standing:
-    command_status: Standing = {
+def _empty_status(command_id: str, status: str, received_at: int) -> CommandStatus:
+    command_status: CommandStatus = {
         "id": command_id,
         "status": status,
-        "received_at": instant(received_at),
+        "received_at": optional_text(received_at),
     }
     return command_status | dict.fromkeys(("outcome", "reason", "detail", "about"))
 
 
-class Lookout:
+class OutcomeWaiter:
     """Looks for outcomes on behalf of all who wait: one query for however many there are."""
 
     def __init__(self, engine: Engine) -> None:
@@ -106,12 +106,12 @@ class Lookout:
         self.task: asyncio.Task[None] | None = None
         self.closing = asyncio.Event()
 
-    async def standing(self, command_id: str, wait_s: float) -> Standing | None:
+    async def status(self, command_id: str, wait_s: float) -> CommandStatus | None:
         """Say where a command stands, and while it is not settled wait for it to be."""
-        statuses_by_id = await self._look([command_id])
+        statuses_by_id = await self._read_statuses([command_id])
         if wait_s and not _is_settled(statuses_by_id.get(command_id)):
             await self._wait(command_id, wait_s)
-            statuses_by_id = await self._look([command_id])
+            statuses_by_id = await self._read_statuses([command_id])
         return statuses_by_id.get(command_id)
 
     def close(self) -> None:
@@ -141,9 +141,9 @@ class Lookout:
 
     async def _watch(self) -> None:
         while self.waiting and not self.closing.is_set():
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_INTERVAL_S)
             try:
-                statuses_by_id = await self._look(list(self.waiting))
+                statuses_by_id = await self._read_statuses(list(self.waiting))
             except TransientError:
                 continue
             for command_id, command_status in statuses_by_id.items():
@@ -151,40 +151,40 @@ class Lookout:
                     for event in self.waiting.get(command_id, ()):
                         event.set()
 
-    async def _look(self, command_ids: list[str]) -> dict[str, Standing]:
-        return await to_thread.run_sync(standings, self.engine, command_ids)
+    async def _read_statuses(self, command_ids: list[str]) -> dict[str, CommandStatus]:
+        return await to_thread.run_sync(command_statuses, self.engine, command_ids)
 
 
-def _is_settled(command_status: Standing | None) -> bool:
+def _is_settled(command_status: CommandStatus | None) -> bool:
     return command_status is not None and command_status["status"] == "settled"
 
 
-KEPT = 300
+MAX_TOTALS = 300
 
 
-PACE_S = 1.0
+SAMPLE_INTERVAL_S = 1.0
 
 
-class History:
+class ThroughputHistory:
     """Running totals of the last five minutes, one a second, the latest last."""
 
     def __init__(self, engine: Engine) -> None:
         """Begin with nothing."""
         self.engine = engine
-        self.totals: deque[int] = deque(maxlen=KEPT)
+        self.totals: deque[int] = deque(maxlen=MAX_TOTALS)
         self.closing = asyncio.Event()
 
-    async def keep(self) -> None:
+    async def record(self) -> None:
         """Take a total every second, until told to stop: never in the middle of one."""
         clock = asyncio.get_running_loop().time
         next_at = clock()
         while not self.closing.is_set():
             with suppress(TransientError):
                 self.totals.append(await to_thread.run_sync(self._settled))
-            next_at = max(next_at + PACE_S, clock())
+            next_at = max(next_at + SAMPLE_INTERVAL_S, clock())
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.closing.wait(), next_at - clock())
 
     def _settled(self) -> int:
         with reading(self.engine) as connection:
-            return sum(event_counters.read(connection).get("settled", {}).values())
+            return sum(event_counters.read_counters(connection).get("settled", {}).values())

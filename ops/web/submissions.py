@@ -24,7 +24,7 @@ from sqlalchemy import Engine, func, select
 
 from models.commands import AnyCommand
 from models.commands.orders import PlaceOrder
-from models.commands.parsing import MAX_COMMAND_BYTES, Malformed, parse
+from models.commands.parsing import MAX_COMMAND_BYTES, MalformedCommand, parse_command
 from models.errors import TransientError
 from models.orders import offers
 from models.policy import Policy
@@ -32,21 +32,26 @@ from ops.web.auth import Caller
 from ops.web.errors import Fault, Problem
 from workers.database.engine import reading
 from workers.database.schema import inbox as inbox_table
-from workers.inbox import Admission, Knock, Row, admit
+from workers.inbox import Admission, InboxRow, Submission, admit
 from workers.queue import redelivery
 from workers.queue.messages import UNSIGNED
 from workers.queue.redis import COMMANDS, Keys
-from workers.queue.watermark import DoorClock
+from workers.queue.watermark import LocalArrivalClock
 from workers.signing import Keyring
 
-MOST_COMMANDS = 500
+MAX_COMMANDS = 500
 """Commands in one request."""
 
-LONGEST_BODY = 4 * 1024 * 1024
+
+MAX_BODY_BYTES = 4 * 1024 * 1024
 """Bytes of a request: five hundred commands with the longest briefs people write."""
 
-JSON = "application/json"
+
+JSON_TYPE = "application/json"
+
+
 BLANK = " \t\r\n"
+
 
 _DECODER = json.JSONDecoder(
     # Numbers are read where commands are; here a hostile one may not cost anything.
@@ -56,21 +61,21 @@ _DECODER = json.JSONDecoder(
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
+class SubmissionBody:
     """What a request asks: the commands, ready for the inbox, and whether it was a list."""
 
-    knocks: list[Knock]
+    submissions: list[Submission]
     listed: bool
 
 
-async def read_bytes(request: Request, max_bytes: int = LONGEST_BODY) -> bytes:
+async def read_bytes(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
     """Read a request's body; raise `Problem` 415 or 413.
 
     A type that forms cannot send: so no page from elsewhere can make a browser ask for it.
     """
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if content_type != JSON:
-        raise Problem(415, f"Content-Type: {JSON} is wanted")
+    if content_type != JSON_TYPE:
+        raise Problem(415, f"Content-Type: {JSON_TYPE} is wanted")
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
@@ -79,34 +84,38 @@ async def read_bytes(request: Request, max_bytes: int = LONGEST_BODY) -> bytes:
     return bytes(body)
 
 
-def read_body(raw: bytes, caller: Caller, policy: Policy, now: Callable[[], datetime]) -> Body:
+def read_body(
+    raw: bytes, caller: Caller, policy: Policy, now: Callable[[], datetime]
+) -> SubmissionBody:
     """Read commands; raise `Problem` that names every field that is wrong, in every command."""
-    texts, is_list = _split(raw)
+    texts, is_list = _split_commands(raw)
     parsed_commands: list[tuple[str, AnyCommand]] = []
     faults: list[Fault] = []
     for position, text in enumerate(texts):
         index = position if is_list else None
         try:
-            command = parse(text)
-        except Malformed as error:
+            command = parse_command(text)
+        except MalformedCommand as error:
             faults.extend(faults_of(error, index))
             continue
         order_fault = (
-            offers.fault(command, policy, now()) if isinstance(command, PlaceOrder) else None
+            offers.find_terms_error(command, policy, now())
+            if isinstance(command, PlaceOrder)
+            else None
         )
         if order_fault is not None:
-            faults.extend(faults_of(Malformed(order_fault, command.id), index))
+            faults.extend(faults_of(MalformedCommand(order_fault, command.id), index))
         parsed_commands.append((text, command))
     if faults:
-        raise Problem(422, "; ".join(map(_said, faults[:5])), errors=faults)
+        raise Problem(422, "; ".join(map(_fault_text, faults[:5])), errors=faults)
     _check_senders([command for _, command in parsed_commands], caller, is_list=is_list)
-    return Body(
-        [Knock(command.id, command.fingerprint(), text) for text, command in parsed_commands],
+    return SubmissionBody(
+        [Submission(command.id, command.fingerprint(), text) for text, command in parsed_commands],
         is_list,
     )
 
 
-def _split(raw: bytes) -> tuple[list[str], bool]:
+def _split_commands(raw: bytes) -> tuple[list[str], bool]:
     """Cut a body into the texts of its commands, each as its sender wrote it."""
     try:
         text = raw.decode("utf-8").strip(BLANK)
@@ -125,33 +134,35 @@ def _split(raw: bytes) -> tuple[list[str], bool]:
 
 def _elements(text: str) -> tuple[list[str], int]:
     texts: list[str] = []
-    position = _skip(text, 1)
+    position = _skip_blanks(text, 1)
     if text[position : position + 1] == "]":
-        raise Problem(422, "commands: at least one is wanted", errors=[_NONE])
+        raise Problem(422, "commands: at least one is wanted", errors=[_NO_COMMANDS])
     while True:
-        if len(texts) == MOST_COMMANDS:
-            raise Problem(413, _MANY.detail, errors=[_MANY])
+        if len(texts) == MAX_COMMANDS:
+            raise Problem(413, _TOO_MANY_COMMANDS.detail, errors=[_TOO_MANY_COMMANDS])
         _, end = _DECODER.raw_decode(text, position)
         texts.append(text[position:end])
-        position = _skip(text, end)
-        separator, position = text[position : position + 1], _skip(text, position + 1)
+        position = _skip_blanks(text, end)
+        separator, position = text[position : position + 1], _skip_blanks(text, position + 1)
         if separator == "]":
             return texts, position
         if separator != ",":
             raise ValueError
 
 
-_NONE = Fault(field="commands", detail="at least one is wanted")
-_MANY = Fault(field="commands", detail=f"at most {MOST_COMMANDS} in one request")
+_NO_COMMANDS = Fault(field="commands", detail="at least one is wanted")
 
 
-def _skip(text: str, position: int) -> int:
+_TOO_MANY_COMMANDS = Fault(field="commands", detail=f"at most {MAX_COMMANDS} in one request")
+
+
+def _skip_blanks(text: str, position: int) -> int:
     while text[position : position + 1] in BLANK and position < len(text):
         position += 1
     return position
 
 
-def faults_of(error: Malformed, index: int | None) -> Iterator[Fault]:
+def faults_of(error: MalformedCommand, index: int | None) -> Iterator[Fault]:
     """Name each field that is wrong with a command; raise `Problem` 413 where it is too long."""
     if error.detail.startswith("command: longer"):
         prefix = "" if index is None else f"command {index}: "
@@ -164,7 +175,7 @@ def faults_of(error: Malformed, index: int | None) -> Iterator[Fault]:
         )
 
 
-def _said(fault: Fault) -> str:
+def _fault_text(fault: Fault) -> str:
     prefix = "" if fault.index is None else f"command {fault.index}, "
     return f"{prefix}{fault.field}: {fault.detail}"
 
@@ -179,16 +190,16 @@ def _check_senders(commands: list[AnyCommand], caller: Caller, *, is_list: bool)
             id=command.id,
         )
         for position, command in enumerate(commands)
-        if not caller.may_say(command.by)
+        if not caller.may_speak_for(command.by)
     ]
     if faults:
-        raise Problem(403, "; ".join(map(_said, faults[:5])), errors=faults)
+        raise Problem(403, "; ".join(map(_fault_text, faults[:5])), errors=faults)
 
 
 log = structlog.get_logger()
 
 
-TOGETHER = 5_000
+MAX_COMMIT_COMMANDS = 5_000
 """Commands kept in one commit."""
 
 
@@ -197,7 +208,7 @@ LOAD_POLL_INTERVAL_S = 0.25
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SubmissionLimits:
     """How much may wait before senders are told to come back: unsettled, queued, in hand."""
 
     unsettled: int = 100_000
@@ -209,18 +220,18 @@ class Limits:
 class PendingSubmission:
     """The commands of one request, and the promise of their fate."""
 
-    knocks: Sequence[Knock]
-    fate: Future[Admission] = field(default_factory=Future)
+    submissions: Sequence[Submission]
+    admission: Future[Admission] = field(default_factory=Future)
 
 
-class Intake:
+class SubmissionQueue:
     """Takes commands in. `admit` may be called by any number of requests at once."""
 
     def __init__(
         self,
         engine: Engine,
         client: redis.Redis,
-        limits: Limits | None = None,
+        limits: SubmissionLimits | None = None,
         keys: Keyring = UNSIGNED,
     ) -> None:
         """Prepare; raise `Unavailable` while the door's clock cannot be read.
@@ -228,20 +239,20 @@ class Intake:
         What is carried is signed with `keys`: who asks was checked at the door.
         """
         self.keys = keys
-        self.engine, self.client, self.limits = engine, client, limits or Limits()
-        self.clock = DoorClock(client)
+        self.engine, self.client, self.limits = engine, client, limits or SubmissionLimits()
+        self.clock = LocalArrivalClock(client)
         self.unsettled = self.queued = self.in_hand = 0
         self.busy_since: float | None = None
         self._requests: queue.SimpleQueue[PendingSubmission | None] = queue.SimpleQueue()
-        self._kept: queue.SimpleQueue[list[Row] | None] = queue.SimpleQueue()
+        self._committed: queue.SimpleQueue[list[InboxRow] | None] = queue.SimpleQueue()
         self._threads = [
-            threading.Thread(target=self._keep, name="keep", daemon=True),
-            threading.Thread(target=self._carry, name="carry", daemon=True),
+            threading.Thread(target=self._commit_loop, name="keep", daemon=True),
+            threading.Thread(target=self._forward_loop, name="carry", daemon=True),
         ]
 
     def start(self) -> None:
         """Begin to keep and to carry."""
-        self._look()
+        self._measure_load()
         for thread in self._threads:
             thread.start()
 
@@ -254,7 +265,7 @@ class Intake:
     def alive(self) -> bool:
         """Tell whether both threads live, and no commit has been under way for long."""
         busy_since = self.busy_since
-        is_stuck = busy_since is not None and time.monotonic() - busy_since > STUCK_S
+        is_stuck = busy_since is not None and time.monotonic() - busy_since > COMMIT_TIMEOUT_S
         return not is_stuck and all(thread.is_alive() for thread in self._threads)
 
     def is_full(self) -> bool:
@@ -266,7 +277,7 @@ class Intake:
             or self.in_hand > limits.in_hand
         )
 
-    async def admit(self, knocks: Sequence[Knock]) -> Admission:
+    async def admit(self, knocks: Sequence[Submission]) -> Admission:
         """Keep commands, all or none; raise `Unavailable` when nothing was kept."""
         request = PendingSubmission(knocks)
         self.in_hand += len(knocks)
@@ -274,29 +285,29 @@ class Intake:
             self._requests.put(request)
             # Shielded: a request that is given up would take its promise back from the thread
             # that is about to keep it, and that thread from everybody else.
-            return await asyncio.shield(asyncio.wrap_future(request.fate))
+            return await asyncio.shield(asyncio.wrap_future(request.admission))
         finally:
             self.in_hand -= len(knocks)
 
-    def _keep(self) -> None:
+    def _commit_loop(self) -> None:
         while (request := self._requests.get()) is not None:
-            requests, command_count = [request], len(request.knocks)
-            while command_count < TOGETHER and not self._requests.empty():
+            requests, command_count = [request], len(request.submissions)
+            while command_count < MAX_COMMIT_COMMANDS and not self._requests.empty():
                 next_request = self._requests.get()
                 if next_request is None:
                     self._requests.put(None)
                     break
                 requests.append(next_request)
-                command_count += len(next_request.knocks)
+                command_count += len(next_request.submissions)
             self.busy_since = time.monotonic()
-            self._settle(requests)
+            self._commit(requests)
             self.busy_since = None
-        self._kept.put(None)
+        self._committed.put(None)
 
-    def _settle(self, requests: list[PendingSubmission]) -> None:
+    def _commit(self, requests: list[PendingSubmission]) -> None:
         try:
             admissions, rows = admit(
-                self.engine, self.clock.take, [request.knocks for request in requests]
+                self.engine, self.clock.take, [request.submissions for request in requests]
             )
         except TransientError as error:
             self._refuse(requests, error)
@@ -305,23 +316,23 @@ class Intake:
                 self._refuse(requests, error)
             else:
                 for request in requests:
-                    self._settle([request])
+                    self._commit([request])
         else:
-            self._kept.put(rows)
+            self._committed.put(rows)
             self.unsettled += len(rows)
             for request, admission in zip(requests, admissions, strict=True):
-                request.fate.set_result(admission)
+                request.admission.set_result(admission)
 
     def _refuse(self, requests: list[PendingSubmission], error: Exception) -> None:
         log.warning("intake.failed", requests=len(requests), error=str(error)[:300])
         for request in requests:
-            request.fate.set_exception(error)
+            request.admission.set_exception(error)
 
-    def _carry(self) -> None:
+    def _forward_loop(self) -> None:
         measured_at = time.monotonic()
         while True:
             try:
-                rows = self._kept.get(timeout=LOAD_POLL_INTERVAL_S)
+                rows = self._committed.get(timeout=LOAD_POLL_INTERVAL_S)
             except queue.Empty:
                 rows = []
             if rows is None:
@@ -332,10 +343,10 @@ class Intake:
                 # They are safe where they are: the scheduler's sweep hands them in later.
                 log.warning("intake.not_carried", commands=len(rows), error=str(error)[:300])
             if time.monotonic() - measured_at >= LOAD_POLL_INTERVAL_S:
-                self._look()
+                self._measure_load()
                 measured_at = time.monotonic()
 
-    def _look(self) -> None:
+    def _measure_load(self) -> None:
         try:
             if self.clock.look():
                 self.queued = int(self.client.llen(Keys(COMMANDS).waiting))
@@ -346,5 +357,5 @@ class Intake:
             log.warning("intake.blind", error=str(error)[:300])
 
 
-STUCK_S = 30.0
+COMMIT_TIMEOUT_S = 30.0
 """A commit that takes longer than this is not coming back."""

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from ops.local.up import Formation
-from tests.support.servers import missing
+from ops.local.up import LocalStack
+from tests.support.servers import skip_or_fail
 from workers.settings import Settings
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -20,7 +20,7 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 def chromium() -> Path:
     """Find a browser; skip at home if there is none, fail in CI."""
     path = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    return Path(path) if path else missing("Chromium is not installed")
+    return Path(path) if path else skip_or_fail("Chromium is not installed")
 
 
 @pytest.fixture(scope="session")
@@ -34,41 +34,44 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def up(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[Formation]:
+def local_stack(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> Iterator[LocalStack]:
     """Run the pipeline, with the web process on any free port."""
     assert browser.is_connected()
     settings = Settings.read({"EARNEST_WEB_BIND": "127.0.0.1:0"}, var=tmp_path_factory.mktemp("up"))
-    with Formation(settings, quiet=True, workers=1) as formation:
+    with LocalStack(settings, quiet=True, workers=1) as formation:
         yield formation
 
 
 @pytest.fixture
-def address(up: Formation) -> str:
+def address(local_stack: LocalStack) -> str:
     """Give the web process's address."""
-    url: str = json.loads((up.settings.var / "web.json").read_text())["url"]
+    url: str = json.loads((local_stack.settings.var / "web.json").read_text())["url"]
     return url
 
 
 @pytest.fixture
-def heard() -> list[str]:
+def page_complaints() -> list[str]:
     """Collect what a page complained of, and whatever it asked of others."""
     return []
 
 
 @pytest.fixture
-def page(browser: Browser, address: str, heard: list[str]) -> Iterator[Page]:
+def page(browser: Browser, address: str, page_complaints: list[str]) -> Iterator[Page]:
     """Give a fresh page; nothing may be complained of and nobody else be asked."""
     context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.on(
-        "console", lambda message: heard.append(message.text) if message.type == "error" else None
+        "console",
+        lambda message: page_complaints.append(message.text) if message.type == "error" else None,
     )
-    page.on("pageerror", lambda error: heard.append(str(error)))
-    page.on("dialog", lambda dialog: heard.append(f"dialog {dialog.message}"))
+    page.on("pageerror", lambda error: page_complaints.append(str(error)))
+    page.on("dialog", lambda dialog: page_complaints.append(f"dialog {dialog.message}"))
     page.on(
         "request",
-        lambda request: None if request.url.startswith(address) else heard.append(request.url),
+        lambda request: (
+            None if request.url.startswith(address) else page_complaints.append(request.url)
+        ),
     )
     yield page
     context.close()
-    assert heard == []
+    assert page_complaints == []

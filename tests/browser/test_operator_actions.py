@@ -6,8 +6,8 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from ops.local.up import Formation
-from tests.browser.test_ops_page import hand_in
+from ops.local.up import LocalStack
+from tests.browser.test_ops_page import submit_and_wait
 from tests.support import sample_commands
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -17,43 +17,45 @@ ORDERS = ("u1", "u2", "u3", "u4", "u5")
 
 
 @pytest.fixture(scope="module")
-def offered(up: Formation) -> None:
+def offered(local_stack: LocalStack) -> None:
     """Let orders be on offer, and one of them disputed."""
-    address = (up.settings.var / "web.json").read_text().split('"')[3]
-    hand_in(address, *sample_commands.admit(), *map(sample_commands.place, ORDERS))
-    hand_in(
+    address = (local_stack.settings.var / "web.json").read_text().split('"')[3]
+    submit_and_wait(address, *sample_commands.admit(), *map(sample_commands.place, ORDERS))
+    submit_and_wait(
         address,
         *(sample_commands.pay(f"pay_{order_id}", {order_id: 10_500}) for order_id in ORDERS),
     )
     links = {"links": ["https://pan.example/draft"]}
-    hand_in(
+    submit_and_wait(
         address,
         sample_commands.accept("u5"),
         sample_commands.pay("rest_u5", {"u5": 94_500}),
-        sample_commands.ask("submit_script", "creator", "u5", **links),
-        sample_commands.ask("dispute_order", "client", "u5", reason="not what was agreed"),
+        sample_commands.command("submit_script", "creator", "u5", **links),
+        sample_commands.command("dispute_order", "client", "u5", reason="not what was agreed"),
     )
 
 
 @pytest.fixture
-def operator(up: Formation) -> str:
-    return (up.settings.var / "operator-token").read_text().strip()
+def operator(local_stack: LocalStack) -> str:
+    return (local_stack.settings.var / "operator-token").read_text().strip()
 
 
-def choose(page: Page, address: str, order_id: str, power: str) -> None:
+def choose_action(page: Page, address: str, order_id: str, power: str) -> None:
     page.goto(f"{address}/ops/orders/{order_id}")
     page.locator(f"#powers [data-power={power}]").click()
 
 
-def sign(page: Page, token: str) -> None:
+def enter_token(page: Page, token: str) -> None:
     page.get_by_label("Reason", exact=True).fill("asked for by telephone")
     page.get_by_label("Operator token").fill(token)
 
 
 @pytest.mark.usefixtures("offered")
-def test_more_time_is_tried_out_and_then_given(page: Page, address: str, operator: str) -> None:
-    choose(page, address, "u1", "extend_deadline")
-    sign(page, operator)
+def test_a_deadline_extension_is_previewed_and_then_given(
+    page: Page, address: str, operator: str
+) -> None:
+    choose_action(page, address, "u1", "extend_deadline")
+    enter_token(page, operator)
     page.get_by_role("button", name="Try it out").click()
     expect(page.locator("#verdict")).to_have_text("It would be done:")
     expect(page.locator(".verdict .row .name")).to_have_text(["Until"])
@@ -70,9 +72,9 @@ def test_more_time_is_tried_out_and_then_given(page: Page, address: str, operato
 def test_a_clock_that_runs_can_be_stopped_and_only_then_be_started(
     page: Page, address: str, operator: str
 ) -> None:
-    choose(page, address, "u2", "pause_clock")
+    choose_action(page, address, "u2", "pause_clock")
     expect(page.locator("[data-power=resume_clock]")).to_have_count(0)
-    sign(page, operator)
+    enter_token(page, operator)
     page.get_by_role("button", name="Try it out").click()
     page.get_by_role("button", name="Do it").click()
     expect(page.locator("[data-power=resume_clock]")).to_be_visible(timeout=30_000)
@@ -86,11 +88,11 @@ def test_a_clock_that_runs_can_be_stopped_and_only_then_be_started(
 
 
 @pytest.mark.usefixtures("offered")
-def test_what_is_changed_after_it_was_tried_out_is_tried_out_again(
+def test_an_action_changed_after_its_preview_is_previewed_again(
     page: Page, address: str, operator: str
 ) -> None:
-    choose(page, address, "u2", "extend_deadline")
-    sign(page, operator)
+    choose_action(page, address, "u2", "extend_deadline")
+    enter_token(page, operator)
     page.get_by_role("button", name="Try it out").click()
     expect(page.get_by_role("button", name="Do it")).to_be_visible()
     page.get_by_label("Until").fill("2020-01-01T00:00:00")
@@ -103,8 +105,8 @@ def test_what_is_changed_after_it_was_tried_out_is_tried_out_again(
 def test_an_order_is_cancelled_and_its_money_is_seen_to_go_back(
     page: Page, address: str, operator: str
 ) -> None:
-    choose(page, address, "u3", "cancel_order")
-    sign(page, operator)
+    choose_action(page, address, "u3", "cancel_order")
+    enter_token(page, operator)
     page.get_by_role("button", name="Try it out").click()
     expect(page.locator(".verdict")).to_contain_text("escrow → refunds payable")
     expect(page.locator(".verdict")).to_contain_text("¥105.00")
@@ -121,7 +123,7 @@ def test_an_operator_stands_in_for_the_creator_and_speaks_of_yuan(
     page.get_by_text("In the client's or the creator's stead").click()
     page.locator("#powers [data-lent=accept_order]").click()
     page.get_by_label("New quote").fill("1100.50")
-    sign(page, operator)
+    enter_token(page, operator)
     page.get_by_role("button", name="Try it out").click()
     expect(page.locator(".verdict")).to_contain_text("¥1,000.00 → ¥1,100.50")
     page.get_by_role("button", name="Do it").click()
@@ -135,7 +137,7 @@ def test_a_dispute_is_decided_in_chinese_and_a_refused_token_changes_nothing(
 ) -> None:
     context = browser.new_context(locale="zh-CN", viewport={"width": 360, "height": 800})
     page = context.new_page()
-    choose(page, address, "u5", "resolve_dispute")
+    choose_action(page, address, "u5", "resolve_dispute")
     page.get_by_label("裁决").select_option("cancel")
     page.get_by_label("达人一方所得 (%)").fill("25")
     page.get_by_label("原因").fill("双方各有责任")

@@ -8,10 +8,10 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from ops.local.up import Formation
+from ops.local.up import LocalStack
 from tests.support import sample_commands
 from workers.database.engine import open_database
-from workers.processing.failures import bury
+from workers.processing.failures import add_dead_letter
 from workers.queue.messages import Received
 from workers.timestamps import from_us, now_us
 
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}} \u202egnp.exe"
 
 
-def hand_in(address: str, *commands: dict[str, Any]) -> None:
+def submit_and_wait(address: str, *commands: dict[str, Any]) -> None:
     """Hand commands in over HTTP and wait until the last is settled."""
     for command in commands:
         assert httpx2.post(f"{address}/commands", json=command).status_code == 202
@@ -31,9 +31,9 @@ def hand_in(address: str, *commands: dict[str, Any]) -> None:
 
 
 @pytest.fixture(scope="module")
-def played(up: Formation) -> None:
+def orders_played(local_stack: LocalStack) -> None:
     """Let an order be placed, paid for and accepted, and another with a hostile name."""
-    address = (up.settings.var / "web.json").read_text().split('"')[3]
+    address = (local_stack.settings.var / "web.json").read_text().split('"')[3]
     deposit = sample_commands.pay("pay_1", {"o1": 10_500})
     orders = (
         sample_commands.place("o1"),
@@ -41,7 +41,7 @@ def played(up: Formation) -> None:
         sample_commands.accept("o1"),
         sample_commands.accept("o1"),
     )
-    hand_in(
+    submit_and_wait(
         address,
         *sample_commands.admit(),
         *orders,
@@ -49,19 +49,19 @@ def played(up: Formation) -> None:
     )
 
 
-def test_numbers_move_while_commands_come_in(page: Page, address: str) -> None:
+def test_the_ops_page_counts_commands_while_they_come_in(page: Page, address: str) -> None:
     page.goto(f"{address}/ops")
     rate_tile = page.locator(".tile").filter(has_text="Settled per second").locator(".under")
     expect(rate_tile).to_contain_text("in all")
     old_rate = rate_tile.inner_text()
-    hand_in(address, *sample_commands.admit())
+    submit_and_wait(address, *sample_commands.admit())
     expect(rate_tile).not_to_have_text(old_rate, timeout=10_000)
     expect(page.locator("#health")).to_contain_text("All is well")
     expect(page.locator(".chart")).to_be_visible()
 
 
-@pytest.mark.usefixtures("played")
-def test_an_order_is_found_and_its_history_is_right(page: Page, address: str) -> None:
+@pytest.mark.usefixtures("orders_played")
+def test_the_ops_page_finds_an_order_and_shows_its_history(page: Page, address: str) -> None:
     page.goto(f"{address}/ops")
     page.get_by_role("searchbox").fill("c1")
     page.get_by_role("searchbox").press("Enter")
@@ -81,26 +81,26 @@ def test_an_order_is_found_and_its_history_is_right(page: Page, address: str) ->
     expect(page.locator(".card").filter(has_text="Due now")).to_contain_text("¥945.00")
 
 
-@pytest.mark.usefixtures("played")
-def test_a_hostile_name_is_only_a_name(page: Page, address: str) -> None:
+@pytest.mark.usefixtures("orders_played")
+def test_the_ops_page_shows_a_hostile_name_as_text(page: Page, address: str) -> None:
     page.goto(f"{address}/ops/orders/o2")
     expect(page.locator("h1")).to_have_text(HOSTILE)
     assert page.locator("main img, main script").count() == 0
 
 
 def test_a_dead_letter_is_replayed_with_a_token_and_a_reason(
-    page: Page, address: str, up: Formation
+    page: Page, address: str, local_stack: LocalStack
 ) -> None:
-    engine = open_database(up.settings.database_url)
+    engine = open_database(local_stack.settings.database_url)
     text = '{"id":"dead-letter-1","kind":"register_mcn","by":{"role":"platform","id":"p"},'
     command = Received(text + '"mcn_id":"m9","name":"M"}', from_us(now_us()), now_us(), "m")
-    bury(engine, command, ValueError("a fault of ours"))
+    add_dead_letter(engine, command, ValueError("a fault of ours"))
     engine.dispose()
     page.goto(f"{address}/ops")
     page.get_by_role("button", name="Replay").click()
     page.get_by_label("Reason").fill("the fault is mended")
     page.get_by_label("Operator token").fill(
-        (up.settings.var / "operator-token").read_text().strip()
+        (local_stack.settings.var / "operator-token").read_text().strip()
     )
     page.get_by_role("button", name="Do it").click()
     expect(page.get_by_text("Nothing was set aside.")).to_be_visible(timeout=15_000)
@@ -108,10 +108,10 @@ def test_a_dead_letter_is_replayed_with_a_token_and_a_reason(
     assert response.json()["outcome"] == "applied"
 
 
-@pytest.mark.usefixtures("played")
+@pytest.mark.usefixtures("orders_played")
 @pytest.mark.parametrize("path", ["/ops", "/ops?q=", "/ops/orders/o1", "/ops/orders/o2"])
 @pytest.mark.parametrize("width", [360, 768, 1280])
-def test_it_fits_every_screen_in_chinese(
+def test_the_ops_page_fits_every_screen_in_chinese(
     browser: Browser, address: str, path: str, width: int
 ) -> None:
     context = browser.new_context(locale="zh-CN", viewport={"width": width, "height": 800})

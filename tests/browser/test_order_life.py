@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from ops.local.up import Formation
-from tests.browser.test_ops_page import hand_in
+from ops.local.up import LocalStack
+from tests.browser.test_ops_page import submit_and_wait
 from tests.support import sample_commands
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
@@ -16,29 +16,35 @@ SCRIPT = {"links": ["https://pan.example/draft"], "note": "first try"}
 
 
 @pytest.fixture(scope="module")
-def lived(up: Formation) -> str:
+def order_id_at_work(local_stack: LocalStack) -> str:
     """Let one order come to its script's review, one into a dispute, one under a ban."""
-    address = (up.settings.var / "web.json").read_text().split('"')[3]
-    hand_in(address, *sample_commands.admit())
+    address = (local_stack.settings.var / "web.json").read_text().split('"')[3]
+    submit_and_wait(address, *sample_commands.admit())
     creator_fields = {"creator_id": "k9", "name": "K9", "contract": "direct"}
-    hand_in(address, sample_commands.ask("register_creator", "platform", **creator_fields))
+    submit_and_wait(
+        address, sample_commands.command("register_creator", "platform", **creator_fields)
+    )
     for name, creator in (("w1", "k1"), ("w2", "k1"), ("w3", "k9")):
-        hand_in(address, sample_commands.place(name, creator_id=creator))
-        hand_in(address, sample_commands.pay(f"pay_{name}", {name: 10_500}))
-        hand_in(address, sample_commands.accept(name, f"creator:{creator}"))
+        submit_and_wait(address, sample_commands.place(name, creator_id=creator))
+        submit_and_wait(address, sample_commands.pay(f"pay_{name}", {name: 10_500}))
+        submit_and_wait(address, sample_commands.accept(name, f"creator:{creator}"))
     for name in ("w1", "w2"):
-        hand_in(address, sample_commands.pay(f"rest_{name}", {name: 94_500}))
-        hand_in(address, sample_commands.ask("submit_script", "creator", name, **SCRIPT))
-    hand_in(address, sample_commands.ask("dispute_order", "client", "w2", reason="not our product"))
+        submit_and_wait(address, sample_commands.pay(f"rest_{name}", {name: 94_500}))
+        submit_and_wait(
+            address, sample_commands.command("submit_script", "creator", name, **SCRIPT)
+        )
+    submit_and_wait(
+        address, sample_commands.command("dispute_order", "client", "w2", reason="not our product")
+    )
     for number in (1, 2):
         report = {"violation_id": f"v{number}", "creator_id": "k9", "evidence": "seen"}
         report |= {"url": "https://elsewhere.example/ad", "seen_at": "2026-01-01T00:00:00Z"}
-        hand_in(address, sample_commands.ask("report_violation", "platform", **report))
+        submit_and_wait(address, sample_commands.command("report_violation", "platform", **report))
     return address
 
 
-def test_work_is_shown_with_the_price_of_walking_away(page: Page, lived: str) -> None:
-    page.goto(f"{lived}/ops/orders/w1")
+def test_work_is_shown_with_the_price_of_walking_away(page: Page, order_id_at_work: str) -> None:
+    page.goto(f"{order_id_at_work}/ops/orders/w1")
     expect(page.locator("#status")).to_have_text("script in review")
     expected = "It waits for the client to approve the script or send it back"
     expect(page.locator(".next .big")).to_contain_text(expected)
@@ -49,31 +55,33 @@ def test_work_is_shown_with_the_price_of_walking_away(page: Page, lived: str) ->
     expect(page.locator(".timeline")).to_contain_text("“first try”")
 
 
-def test_a_dispute_waits_for_an_operator_and_for_no_time(page: Page, lived: str) -> None:
-    page.goto(f"{lived}/ops/orders/w2")
+def test_a_dispute_waits_for_an_operator_and_for_no_time(page: Page, order_id_at_work: str) -> None:
+    page.goto(f"{order_id_at_work}/ops/orders/w2")
     expect(page.locator("#status")).to_have_text("in arbitration · disputed")
     expected = "It waits for an operator to resolve the dispute · no time ends that"
     expect(page.locator(".next .big")).to_have_text(expected)
     expect(page.locator(".timeline")).to_contain_text("“not our product”")
 
 
-def test_a_ban_is_shown_as_what_stops_the_clock(page: Page, lived: str) -> None:
-    page.goto(f"{lived}/ops/orders/w3")
+def test_a_ban_is_shown_as_what_stops_the_clock(page: Page, order_id_at_work: str) -> None:
+    page.goto(f"{order_id_at_work}/ops/orders/w3")
     expect(page.locator(".next .big")).to_contain_text("its clock is stopped")
     expect(page.locator(".next")).to_contain_text("stopped by a ban of the creator")
     expect(page.locator(".next")).to_contain_text("Banned")
     expect(page.locator(".timeline")).to_contain_text("ban v2")
-    page.goto(f"{lived}/ops")
+    page.goto(f"{order_id_at_work}/ops")
     stopped_card = page.locator(".card").filter(has_text="Clocks stopped")
     expect(stopped_card).to_contain_text("Creators banned")
 
 
 @pytest.mark.parametrize("path", ["/ops", "/ops/orders/w1", "/ops/orders/w2", "/ops/orders/w3"])
 @pytest.mark.parametrize("width", [360, 1280])
-def test_it_fits_in_chinese(browser: Browser, lived: str, path: str, width: int) -> None:
+def test_orders_at_work_fit_the_ops_page_in_chinese(
+    browser: Browser, order_id_at_work: str, path: str, width: int
+) -> None:
     context = browser.new_context(locale="zh-CN", viewport={"width": width, "height": 800})
     page = context.new_page()
-    page.goto(lived + path)
+    page.goto(order_id_at_work + path)
     expect(page.locator("main .card").first).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     context.close()

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from models.fields import instant_text
-from ops.local.up import Formation
-from tests.browser.test_ops_page import hand_in
+from models.fields import format_instant
+from ops.local.up import LocalStack
+from tests.browser.test_ops_page import submit_and_wait
 from tests.support import sample_commands
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
@@ -19,23 +19,23 @@ ORDERS = [f"list_{n:02}" for n in range(53)]
 
 
 @pytest.fixture(scope="module")
-def listed(up: Formation) -> None:
+def many_orders(local_stack: LocalStack) -> None:
     """Let more orders be placed than a page has, and one of them be paid for."""
-    address = (up.settings.var / "web.json").read_text().split('"')[3]
-    client = sample_commands.ask(
+    address = (local_stack.settings.var / "web.json").read_text().split('"')[3]
+    client = sample_commands.command(
         "register_client", "platform", client_id="c1", name="极光<b>护肤</b>"
     )
-    fields = {"expected_publish_at": instant_text(datetime.now(UTC) + timedelta(days=30))}
-    hand_in(
+    fields = {"expected_publish_at": format_instant(datetime.now(UTC) + timedelta(days=30))}
+    submit_and_wait(
         address,
         *sample_commands.admit(),
         client,
         *(sample_commands.place(order_id, **fields) for order_id in ORDERS),
     )
-    hand_in(address, sample_commands.pay("pay_listed", {"list_07": 10_500}))
+    submit_and_wait(address, sample_commands.pay("pay_listed", {"list_07": 10_500}))
 
 
-@pytest.mark.usefixtures("listed")
+@pytest.mark.usefixtures("many_orders")
 def test_a_creators_tasks_are_listed_page_after_page(page: Page, address: str) -> None:
     page.goto(f"{address}/ops")
     page.get_by_role("link", name="Tasks").click()
@@ -53,8 +53,8 @@ def test_a_creators_tasks_are_listed_page_after_page(page: Page, address: str) -
     expect(page.get_by_role("button", name="More")).to_be_hidden()
 
 
-@pytest.mark.usefixtures("listed")
-def test_filters_leave_what_fits(page: Page, address: str) -> None:
+@pytest.mark.usefixtures("many_orders")
+def test_filters_of_the_task_list_leave_only_matching_orders(page: Page, address: str) -> None:
     page.goto(f"{address}/ops/tasks?mcn=m1&id=list_")
     page.get_by_label("Status").select_option("pending_acceptance")
     page.get_by_role("button", name="Find").click()
@@ -64,8 +64,8 @@ def test_filters_leave_what_fits(page: Page, address: str) -> None:
     expect(page.get_by_text("No tasks.")).to_be_visible()
 
 
-@pytest.mark.usefixtures("listed")
-def test_reports_say_what_there_is(page: Page, address: str) -> None:
+@pytest.mark.usefixtures("many_orders")
+def test_the_reports_page_shows_what_is_recorded(page: Page, address: str) -> None:
     page.goto(f"{address}/ops/reports")
     first_measure = page.locator("#funnel .measure").first
     expect(first_measure).to_contain_text("Placed")
@@ -78,10 +78,10 @@ def test_reports_say_what_there_is(page: Page, address: str) -> None:
     expect(page.locator("#broken table")).to_have_count(3)
 
 
-@pytest.mark.usefixtures("listed")
+@pytest.mark.usefixtures("many_orders")
 @pytest.mark.parametrize("path", ["/ops/tasks", "/ops/reports"])
 @pytest.mark.parametrize("width", [360, 768, 1280])
-def test_both_fit_every_screen_in_chinese(
+def test_task_list_and_reports_fit_every_screen_in_chinese(
     browser: Browser, address: str, path: str, width: int
 ) -> None:
     context = browser.new_context(locale="zh-CN", viewport={"width": width, "height": 800})

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import redis
 
-from ops.local.up import Formation, command
+from ops.local.up import LocalStack, earnest_program
 from workers.queue.redis import connect
 from workers.settings import Settings
 
@@ -15,17 +15,17 @@ PROGRAMS = ("migrate", "worker.1", "relay", "scheduler")
 
 
 @pytest.fixture(scope="module")
-def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Formation]:
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """Run every process but the web server, with Redis and SQLite of their own."""
     settings = Settings.read({}, var=tmp_path_factory.mktemp("pipeline"))
-    with Formation(
-        settings, quiet=True, programs=[command(name) for name in PROGRAMS]
+    with LocalStack(
+        settings, quiet=True, programs=[earnest_program(name) for name in PROGRAMS]
     ) as formation:
         yield formation
 
 
 @pytest.fixture
-def outside(pipeline: Formation) -> Iterator[redis.Redis]:
+def pipeline_redis(pipeline: LocalStack) -> Iterator[redis.Redis]:
     """Give a connection to the pipeline's Redis."""
     client = connect(pipeline.settings.redis_url)
     yield client

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.support.servers import missing
+from tests.support.servers import skip_or_fail
 from workers.settings import project_root
 
 EXAMPLES = project_root() / "examples"
@@ -25,15 +25,15 @@ def python() -> list[str]:
 
 def node() -> list[str]:
     """Find Node.js with the examples' one package."""
-    program = shutil.which("node") or str(missing("Node.js is not installed"))
+    program = shutil.which("node") or str(skip_or_fail("Node.js is not installed"))
     if not (EXAMPLES / "node_modules" / "redis").exists():
-        missing("`npm ci` was not run in examples/")
+        skip_or_fail("`npm ci` was not run in examples/")
     return [program]
 
 
 def shell() -> list[str]:
     """Find redis-cli."""
-    shutil.which("redis-cli") or missing("redis-cli is not installed")
+    shutil.which("redis-cli") or skip_or_fail("redis-cli is not installed")
     return ["sh"]
 
 
@@ -41,7 +41,13 @@ def run(command: list[str], lines: Iterable[dict[str, Any]] = ()) -> list[dict[s
     """Run a producer to its end; return the outcomes that it printed."""
     text = "".join(json.dumps(line) + "\n" for line in lines)
     process = subprocess.run(
-        command, input=text, capture_output=True, text=True, timeout=50, check=False, env=bare()
+        command,
+        input=text,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        env=bare_environ(),
     )
     assert process.returncode == 0, process.stderr
     return [json.loads(line) for line in process.stdout.splitlines()]
@@ -51,7 +57,7 @@ def run(command: list[str], lines: Iterable[dict[str, Any]] = ()) -> list[dict[s
 def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run a consumer in the background; kill it at the end if it still lives."""
     with log.open("ab") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=bare())
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=bare_environ())
         try:
             yield process
         finally:
@@ -59,7 +65,7 @@ def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
-def bare() -> dict[str, str]:
+def bare_environ() -> dict[str, str]:
     """Leave nothing of ours in the environment."""
     allowed_names = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "TMPDIR")
     return {name: os.environ[name] for name in allowed_names if name in os.environ}

@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from models.fields import instant_text
+from models.fields import format_instant
 from tests.support import sample_commands
-from tests.support.sample_commands import Letter
+from tests.support.sample_commands import SampleCommand
 from tests.support.stories import BALANCE, DEPOSIT, TOTAL
 
 REVISED = 120_000
@@ -22,7 +22,7 @@ LINKS = ["https://studio.example/v/1"]
 
 PUBLISHED = {
     "url": "https://douyin.example/v/1",
-    "published_at": instant_text(sample_commands.LONG_AGO),
+    "published_at": format_instant(sample_commands.LONG_AGO),
 }
 
 
@@ -32,7 +32,7 @@ DECIDED = {"outcome": "cancel", "creator_bps": 2_500, "reason": "half of it was 
 AT_WORK = "place pay accept balance"
 
 
-PLOTS = {
+JOURNEYS = {
     "everything is paid": "place pay accept balance",
     "nothing is paid": "place",
     "nobody accepts": "place pay nudge",
@@ -53,7 +53,7 @@ PLOTS = {
 }
 
 
-def letter(step: str, order_id: str) -> Letter:
+def command_for(step: str, order_id: str) -> SampleCommand:
     """Write one step of a plot."""
     payment = f"{step}_{order_id}"
     return {
@@ -62,53 +62,67 @@ def letter(step: str, order_id: str) -> Letter:
         "pay": lambda: sample_commands.pay(payment, {order_id: DEPOSIT}),
         "total": lambda: sample_commands.pay(payment, {order_id: TOTAL}),
         "balance": lambda: sample_commands.pay(payment, {order_id: BALANCE}),
-        "wrong": lambda: sample_commands.pay(sample_commands.fresh(), {order_id: 7}),
+        "wrong": lambda: sample_commands.pay(sample_commands.fresh_id(), {order_id: 7}),
         "accept": lambda: sample_commands.accept(order_id),
         "accept_mcn": lambda: sample_commands.accept(order_id, "mcn"),
         "revise": lambda: sample_commands.accept(order_id) | {"revised_amount_fen": REVISED},
-        "restore": lambda: sample_commands.ask("restore_quote", "client", order_id),
-        "decline": lambda: sample_commands.ask("decline_order", "creator", order_id),
-        "nudge": lambda: sample_commands.ask("nudge_creator", "client", order_id),
-        "cancel": lambda: sample_commands.ask("cancel_order", "client", order_id),
-        "forfeit": lambda: sample_commands.ask(
+        "restore": lambda: sample_commands.command("restore_quote", "client", order_id),
+        "decline": lambda: sample_commands.command("decline_order", "creator", order_id),
+        "nudge": lambda: sample_commands.command("nudge_creator", "client", order_id),
+        "cancel": lambda: sample_commands.command("cancel_order", "client", order_id),
+        "forfeit": lambda: sample_commands.command(
             "cancel_order", "client", order_id, accept_forfeit=True
         ),
-        "leave": lambda: sample_commands.ask(
+        "leave": lambda: sample_commands.command(
             "cancel_order", "client", order_id, accept_cost_fen=COST
         ),
-        "stranger": lambda: sample_commands.ask("cancel_order", "client:c2", order_id),
-        "refund": lambda: sample_commands.ask(
+        "stranger": lambda: sample_commands.command("cancel_order", "client:c2", order_id),
+        "refund": lambda: sample_commands.command(
             "confirm_refund", "payments", refund_id=f"rf_pay_{order_id}_{order_id}"
         ),
-        "script": lambda: sample_commands.ask("submit_script", "creator", order_id, links=LINKS),
-        "content": lambda: sample_commands.ask("submit_content", "creator", order_id, links=LINKS),
-        "agree": lambda: sample_commands.ask("approve_script", "client", order_id),
-        "return": lambda: sample_commands.ask("reject_script", "client", order_id, comment="太长"),
-        "approve": lambda: sample_commands.ask("approve_content", "client", order_id),
-        "reject": lambda: sample_commands.ask("reject_content", "client", order_id, comment="太暗"),
-        "publish": lambda: sample_commands.ask("publish_work", "creator", order_id, **PUBLISHED),
-        "deliver": lambda: sample_commands.ask("confirm_delivery", "client", order_id),
-        "dispute": lambda: sample_commands.ask(
+        "script": lambda: sample_commands.command(
+            "submit_script", "creator", order_id, links=LINKS
+        ),
+        "content": lambda: sample_commands.command(
+            "submit_content", "creator", order_id, links=LINKS
+        ),
+        "agree": lambda: sample_commands.command("approve_script", "client", order_id),
+        "return": lambda: sample_commands.command(
+            "reject_script", "client", order_id, comment="太长"
+        ),
+        "approve": lambda: sample_commands.command("approve_content", "client", order_id),
+        "reject": lambda: sample_commands.command(
+            "reject_content", "client", order_id, comment="太暗"
+        ),
+        "publish": lambda: sample_commands.command(
+            "publish_work", "creator", order_id, **PUBLISHED
+        ),
+        "deliver": lambda: sample_commands.command("confirm_delivery", "client", order_id),
+        "dispute": lambda: sample_commands.command(
             "dispute_order", "client", order_id, reason="不是我要的"
         ),
-        "resolve": lambda: sample_commands.ask("resolve_dispute", "operator", order_id, **DECIDED),
+        "resolve": lambda: sample_commands.command(
+            "resolve_dispute", "operator", order_id, **DECIDED
+        ),
     }[step]()
 
 
 @dataclass
-class Stories:
+class OrderJourneys:
     """Many orders, each at some step of its plot; a step is taken when the last is settled."""
 
-    steps: dict[str, Iterator[Letter]]
+    steps: dict[str, Iterator[SampleCommand]]
     waiting: dict[str, str] = field(default_factory=dict)
     texts: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, number: int) -> Stories:
+    def of(cls, number: int) -> OrderJourneys:
         """Begin a number of orders, of every plot in turn."""
-        plots = list(PLOTS.values())
+        plots = list(JOURNEYS.values())
         orders = {f"e{n:03}": plots[n % len(plots)].split() for n in range(number)}
-        return cls({name: iter([letter(s, name) for s in plot]) for name, plot in orders.items()})
+        return cls(
+            {name: iter([command_for(s, name) for s in plot]) for name, plot in orders.items()}
+        )
 
     def begin(self) -> list[str]:
         """Return the first commands: who orders are about, and every order."""
@@ -119,7 +133,7 @@ class Stories:
             *(text for name in self.steps if (text := self._next(name))),
         ]
 
-    def go_on(self, settled_ids: set[str]) -> list[str]:
+    def next_commands(self, settled_ids: set[str]) -> list[str]:
         """Return the commands that follow those which are settled."""
         command_ids = [command_id for command_id in self.waiting if command_id in settled_ids]
         names = [self.waiting.pop(command_id) for command_id in command_ids]

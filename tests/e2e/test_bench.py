@@ -14,7 +14,7 @@ from workers.settings import project_root
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def test_every_part_but_the_peers_is_measured() -> None:
+def test_the_benchmark_measures_every_part_but_the_peers() -> None:
     parts = [part for part in PARTS if part != "peers"]
     options = [argument for part in parts for argument in ("--only", part)]
     command = [sys.executable, "-m", "bench.run", "--tiny", "--json", *options]

@@ -15,18 +15,18 @@ import pytest
 import redis
 
 from models.errors import TransientError
-from ops.local.up import Formation
+from ops.local.up import LocalStack
 from tests.e2e.example_programs import EXAMPLES, node, python, running
 from tests.support import sample_commands
 from tests.support.concurrency import eventually
 from tests.support.stories import DEPOSIT
-from workers.client import Client
+from workers.client import CommandClient
 from workers.outbox import streams as event_streams
-from workers.outbox.streams import EVENTS
+from workers.outbox.streams import EVENTS_STREAM
 from workers.queue.redis import connect
-from workers.settings import Limits
+from workers.settings import RetentionLimits
 
-CROWD = 60
+ORDERS = 60
 
 
 IDLE_MS = "300"
@@ -55,7 +55,7 @@ def notices_mjs(place: Path) -> list[str]:
     return [json.loads(path.read_text("utf-8"))["event_id"] for path in place.glob("*.json")]
 
 
-Read = Callable[[Path], list[str]]
+ReadNotices = Callable[[Path], list[str]]
 
 
 LANGUAGES = {"py": (python, notices_py), "mjs": (node, notices_mjs)}
@@ -63,14 +63,14 @@ LANGUAGES = {"py": (python, notices_py), "mjs": (node, notices_mjs)}
 
 def consumer(language: str, url: str, place: Path) -> list[str]:
     program = [*LANGUAGES[language][0](), str(EXAMPLES / f"consumer.{language}"), url, str(place)]
-    options = ["--stream", EVENTS, "--idle-ms", IDLE_MS]
-    return program + (options if language == "py" else [EVENTS, IDLE_MS])
+    options = ["--stream", EVENTS_STREAM, "--idle-ms", IDLE_MS]
+    return program + (options if language == "py" else [EVENTS_STREAM, IDLE_MS])
 
 
-def campaign(pipeline: Formation, tag: str) -> None:
+def campaign(pipeline: LocalStack, tag: str) -> None:
     """Let a crowd of orders be placed, paid and accepted."""
     commands: list[dict[str, Any]] = sample_commands.admit()
-    for number in range(CROWD):
+    for number in range(ORDERS):
         order = f"{tag}_{number}"
         commands += [
             sample_commands.place(order),
@@ -78,20 +78,20 @@ def campaign(pipeline: Formation, tag: str) -> None:
         ]
         commands += [sample_commands.accept(order)]
     client = connect(pipeline.settings.redis_url)
-    eventually(lambda: handed_in(client, commands))
+    eventually(lambda: submitted(client, commands))
     client.close()
 
 
-def handed_in(client: redis.Redis, commands: list[dict[str, Any]]) -> bool:
+def submitted(client: redis.Redis, commands: list[dict[str, Any]]) -> bool:
     try:
-        return bool(Client(client).submit_many(commands))
+        return bool(CommandClient(client).submit_many(commands))
     except TransientError:
         # Redis is about to be back; whatever arrived already is a repeat.
         return False
 
 
 def published(client: redis.Redis, start: str, kind: str = "") -> set[str]:
-    entries: Any = client.xrange(EVENTS, min=f"({start}")
+    entries: Any = client.xrange(EVENTS_STREAM, min=f"({start}")
     events = [json.loads(fields[b"event"]) for _, fields in entries]
     return {event["id"] for event in events if kind in event["type"]}
 
@@ -100,35 +100,35 @@ def all_settled(client: redis.Redis, start: str, tag: str) -> bool:
     """Tell whether the consumers have settled all that both campaigns brought about."""
     try:
         accepted_ids = published(client, start, "order.accepted")
-        (group,) = event_streams.groups(client, Limits())
+        (group,) = event_streams.list_groups(client, RetentionLimits())
     except (redis.RedisError, TransientError):
         return False
     # A relay that finds Redis restarted says what it said last again: others' events too.
     own_ids = [event_id for event_id in accepted_ids if event_id.startswith(f"order:{tag}_")]
-    return len(own_ids) == 2 * CROWD and group.oldest_s is None
+    return len(own_ids) == 2 * ORDERS and group.oldest_s is None
 
 
-def begin(client: redis.Redis) -> str:
+def create_group(client: redis.Redis) -> str:
     """Register the consumers' group, alone, where the stream ends now; return where that is."""
-    for group in event_streams.groups(client, Limits()):
-        event_streams.delete(client, group.stream, group.name)
-    entries: Any = client.xrevrange(EVENTS, count=1)
+    for group in event_streams.list_groups(client, RetentionLimits()):
+        event_streams.delete_group(client, group.stream, group.name)
+    entries: Any = client.xrevrange(EVENTS_STREAM, count=1)
     start = entries[0][0].decode() if entries else "0-0"
-    event_streams.create(client, EVENTS, "notices", start=start)
+    event_streams.create_group(client, EVENTS_STREAM, "notices", start=start)
     return start
 
 
 @pytest.mark.fault
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_every_event_has_its_effect_once_whatever_dies(
-    pipeline: Formation, outside: redis.Redis, tmp_path: Path, language: str
+def test_every_event_has_its_effect_once_whatever_process_dies(
+    pipeline: LocalStack, pipeline_redis: redis.Redis, tmp_path: Path, language: str
 ) -> None:
     _, read_notices = LANGUAGES[language]
     place, log = tmp_path / "notices", tmp_path / "log"
-    start = begin(outside)
+    start = create_group(pipeline_redis)
     campaign(pipeline, f"{language}_first")
     # A sibling that takes some, acts on none, and is never heard of again.
-    eventually(lambda: outside.xreadgroup("notices", "dead", {EVENTS: ">"}, count=20))
+    eventually(lambda: pipeline_redis.xreadgroup("notices", "dead", {EVENTS_STREAM: ">"}, count=20))
     command = consumer(language, pipeline.settings.redis_url, place)
     with running(command, log) as victim:
         eventually(lambda: read_notices(place))
@@ -137,15 +137,15 @@ def test_every_event_has_its_effect_once_whatever_dies(
     with running(command, log) as first, running(command, log) as second:
         restart_redis(pipeline)
         campaign(pipeline, f"{language}_second")
-        eventually(lambda: all_settled(outside, start, language))
+        eventually(lambda: all_settled(pipeline_redis, start, language))
         notified_ids = read_notices(place)
         for sibling in (first, second):
             sibling.send_signal(signal.SIGTERM)
             assert sibling.wait(10) == 0, log.read_text()
-    assert sorted(notified_ids) == sorted(published(outside, start))
+    assert sorted(notified_ids) == sorted(published(pipeline_redis, start))
 
 
-def restart_redis(pipeline: Formation) -> None:
+def restart_redis(pipeline: LocalStack) -> None:
     """Kill Redis; the supervisor starts it again from its append-only file."""
     old_pid = pipeline.pids()["redis"]
     os.kill(old_pid, signal.SIGKILL)

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from ops.local.up import Formation
+from ops.local.up import LocalStack
 from tests.e2e.example_programs import EXAMPLES, node, python, run, shell
 from tests.support import sample_commands
 from tests.support.stories import DEPOSIT
@@ -16,7 +16,7 @@ from tests.support.stories import DEPOSIT
 PRODUCERS = {"py": python, "mjs": node}
 
 
-def story(tag: str) -> list[dict[str, Any]]:
+def order_commands(tag: str) -> list[dict[str, Any]]:
     """Tell the beginning of an order, with one refusal and names that are hard to carry."""
     order, payment = f"order_{tag}", f"pay_{tag}"
     return [
@@ -24,7 +24,7 @@ def story(tag: str) -> list[dict[str, Any]]:
         sample_commands.place(order, name='"春季"\\新品 \u2028'),
         sample_commands.pay(payment, {order: DEPOSIT}),
         sample_commands.accept(order),
-        sample_commands.ask("restore_quote", "client", order),
+        sample_commands.command("restore_quote", "client", order),
     ]
 
 
@@ -33,9 +33,9 @@ OUTCOMES = [("applied", None)] * 5 + [("rejected", "nothing_to_restore")]
 
 @pytest.mark.parametrize("language", PRODUCERS)
 def test_a_sender_in_another_language_learns_every_outcome(
-    pipeline: Formation, language: str
+    pipeline: LocalStack, language: str
 ) -> None:
-    commands = story(language)
+    commands = order_commands(language)
     producer = str(EXAMPLES / f"producer.{language}")
     argv = [*PRODUCERS[language](), producer, pipeline.settings.redis_url]
     outcomes = {
@@ -47,10 +47,10 @@ def test_a_sender_in_another_language_learns_every_outcome(
     assert {outcome["outcome"] for outcome in repeats} == {"duplicate"}
 
 
-def test_a_shell_learns_the_outcome_of_its_command(pipeline: Formation) -> None:
+def test_a_shell_learns_the_outcome_of_its_command(pipeline: LocalStack) -> None:
     socket = unquote(pipeline.settings.redis_url.removeprefix("unix://"))
     argv = [*shell(), str(EXAMPLES / "producer.sh")]
-    for command, (outcome, reason) in zip(story("sh"), OUTCOMES, strict=True):
+    for command, (outcome, reason) in zip(order_commands("sh"), OUTCOMES, strict=True):
         for expected in (outcome, "duplicate"):
             text = json.dumps(command, ensure_ascii=False)
             (receipt,) = run([*argv, text, "-s", socket])

@@ -17,7 +17,7 @@ import pytest
 import redis
 from sqlalchemy import func, select
 
-from ops.local.up import Formation
+from ops.local.up import LocalStack
 from tests.support.concurrency import eventually
 from workers.database import schema
 from workers.database.engine import open_database, reading
@@ -54,26 +54,26 @@ parameters = { "query.wait" = 0.05 }
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Formation]:
+def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     """Run everything, the web process on any free port."""
     environ = {"EARNEST_WEB_BIND": "127.0.0.1:0"}
-    with Formation(
+    with LocalStack(
         Settings.read(environ, var=tmp_path_factory.mktemp("served")), quiet=True
     ) as formation:
         yield formation
 
 
-def address(formation: Formation) -> str:
+def address(formation: LocalStack) -> str:
     web_info: dict[str, str] = json.loads((formation.settings.var / "web.json").read_text())
     return web_info["url"]
 
 
 def test_a_fuzzer_finds_no_server_error_and_no_broken_promise(
-    served: Formation, tmp_path: Path
+    local_stack: LocalStack, tmp_path: Path
 ) -> None:
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     command = [
-        *(sys.executable, "-m", "schemathesis.cli", "run", f"{address(served)}/openapi.json"),
+        *(sys.executable, "-m", "schemathesis.cli", "run", f"{address(local_stack)}/openapi.json"),
         *("--checks", CHECKS, "--max-examples", "100", "--seed", "7", "--no-color"),
         "--suppress-health-check=all",
     ]
@@ -104,36 +104,36 @@ def commands() -> list[dict[str, Any]]:
 
 
 def test_ten_thousand_commands_are_settled_once_each_though_redis_is_wiped(
-    served: Formation,
+    local_stack: LocalStack,
 ) -> None:
     all_commands = commands()
     batches = [all_commands[n : n + BATCH] for n in range(0, len(all_commands), BATCH)]
     accepted_batches = threading.Semaphore(0)
 
     def send(batch: list[dict[str, Any]]) -> None:
-        response = httpx2.post(f"{address(served)}/commands", json=batch, timeout=60)
+        response = httpx2.post(f"{address(local_stack)}/commands", json=batch, timeout=60)
         assert response.status_code == 202, response.text
         accepted_batches.release()
 
     def wipe() -> None:
         for _ in range(len(batches) // 2):
             assert accepted_batches.acquire(timeout=60)
-        with redis.Redis.from_url(served.settings.redis_url) as client:
+        with redis.Redis.from_url(local_stack.settings.redis_url) as client:
             client.flushall()
 
     # The creators first: who is unknown when an order is placed is refused, as it must be.
     send(batches[0])
-    last_url = f"{address(served)}/commands/{batches[0][199]['id']}"
+    last_url = f"{address(local_stack)}/commands/{batches[0][199]['id']}"
     assert httpx2.get(last_url, params={"wait": 20}, timeout=30).json()["outcome"] == "applied"
     wipe_thread = threading.Thread(target=wipe)
     wipe_thread.start()
     with ThreadPoolExecutor(4) as senders:
         list(senders.map(send, batches[1:]))
     wipe_thread.join(60)
-    check_each_settled_once(served)
+    check_each_settled_once(local_stack)
 
 
-def check_each_settled_once(formation: Formation) -> None:
+def check_each_settled_once(formation: LocalStack) -> None:
     engine = open_database(formation.settings.database_url)
 
     def unsettled() -> int:

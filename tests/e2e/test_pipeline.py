@@ -19,23 +19,23 @@ from sqlalchemy import func, select
 
 from models.errors import TransientError
 from models.policy import Policy, read_policy
-from ops.local.up import Formation, command
-from ops.simulation.replay import LONG_AFTER, foresee
-from ops.simulation.simulate import Step
-from tests.e2e.order_journeys import PLOTS, Stories
+from ops.local.up import LocalStack, earnest_program
+from ops.simulation.replay import MAX_LOOKAHEAD, expect
+from ops.simulation.simulate import SimulationStep
+from tests.e2e.order_journeys import JOURNEYS, OrderJourneys
 from tests.support.concurrency import eventually
-from workers.client import Client
+from workers.client import CommandClient
 from workers.database import schema
 from workers.database.engine import open_database, reading
 from workers.database.repository import Store
-from workers.outbox.streams import EVENTS
+from workers.outbox.streams import EVENTS_STREAM
 from workers.queries import audit
 from workers.queries.reader import Reader
 from workers.queue.redis import connect
 from workers.settings import Settings
 from workers.timestamps import from_us, to_us
 
-ORDERS = 6 * len(PLOTS)
+ORDERS = 6 * len(JOURNEYS)
 
 
 WINDOWS = dict.fromkeys(
@@ -68,7 +68,7 @@ POLICY = {
 }
 
 
-SEVERAL = (
+TWO_OF_EACH = (
     "migrate",
     *(f"{kind}.{n}" for kind in ("worker", "relay", "scheduler") for n in (1, 2)),
 )
@@ -76,47 +76,49 @@ SEVERAL = (
 
 
 # A sender that has seen no outcome for so long sends again; a dead worker is noticed later.
-RESEND_SECONDS = 3.0
+RESEND_S = 3.0
 
 
-LOOK_SECONDS = 0.05
+POLL_INTERVAL_S = 0.05
 
 
-MOST_SECONDS = 60.0
+TIMEOUT_S = 60.0
 
 
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(240)]
 
 
 @dataclass
-class Run:
+class PipelineRun:
     """A formation at work, what is sent to it, and what was in its streams when they were wiped."""
 
-    formation: Formation
+    formation: LocalStack
     wire: redis.Redis
     reader: Reader
-    stories: Stories = field(default_factory=lambda: Stories.of(ORDERS))
+    stories: OrderJourneys = field(default_factory=lambda: OrderJourneys.of(ORDERS))
     sent_at: dict[str, float] = field(default_factory=dict)
     told: list[dict[str, Any]] = field(default_factory=list)
     pids: set[int] = field(default_factory=set)
 
     def play(self, faults: list[tuple[float, Callable[[], object]]]) -> None:
         """Send every story to its end; let faults happen when so much of it is settled."""
-        command_count = 2 + sum(len(plot.split()) for plot in PLOTS.values()) * ORDERS // len(PLOTS)
+        command_count = 2 + sum(len(plot.split()) for plot in JOURNEYS.values()) * ORDERS // len(
+            JOURNEYS
+        )
         self._send(self.stories.begin())
-        give_up_at = time.monotonic() + MOST_SECONDS
+        give_up_at = time.monotonic() + TIMEOUT_S
         while self.sent_at:
             assert time.monotonic() < give_up_at, f"no outcome for {sorted(self.sent_at)[:5]}"
             settled_ids = set(self.reader.outcomes(list(self.sent_at)))
             for command_id in settled_ids:
                 del self.sent_at[command_id]
-            self._send(self.stories.go_on(settled_ids))
+            self._send(self.stories.next_commands(settled_ids))
             self._send_again()
             progress = (len(self.stories.texts) - len(self.sent_at)) / command_count
             while faults and progress >= faults[0][0]:
                 self.pids |= set(self.formation.pids().values())
                 faults.pop(0)[1]()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_INTERVAL_S)
         assert faults == []
 
     def kill(self, name: str) -> None:
@@ -125,9 +127,9 @@ class Run:
     def wipe(self) -> None:
         """Empty Redis, keeping what consumers could have read until that instant."""
         with self.wire.pipeline(transaction=True) as pipe:
-            pipe.xrange(EVENTS)
+            pipe.xrange(EVENTS_STREAM)
             pipe.flushall()
-            self.told += published(pipe.execute()[0])
+            self.told += events_in(pipe.execute()[0])
 
     def _send(self, texts: list[str]) -> None:
         if not texts:
@@ -135,16 +137,16 @@ class Run:
         for text in texts:
             self.sent_at[json.loads(text)["id"]] = time.monotonic()
         try:
-            Client(self.wire).submit_many(texts, per_message=5)
+            CommandClient(self.wire).submit_many(texts, per_message=5)
         except TransientError:
             return  # They are sent again.
 
     def _send_again(self) -> None:
-        before = time.monotonic() - RESEND_SECONDS
+        before = time.monotonic() - RESEND_S
         self._send([self.stories.texts[name] for name, at in self.sent_at.items() if at < before])
 
 
-def published(entries: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - what Redis returns
+def events_in(entries: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - what Redis returns
     return [json.loads(fields[b"event"]) for _, fields in entries]
 
 
@@ -157,7 +159,7 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
-def test_what_is_killed_and_wiped_on_the_way_changes_nothing_in_the_end(
+def test_killed_processes_and_a_wiped_redis_change_nothing_in_the_end(
     database_url: str, tmp_path: Path
 ) -> None:
     policy_path = tmp_path / "policy.json"
@@ -168,9 +170,11 @@ def test_what_is_killed_and_wiped_on_the_way_changes_nothing_in_the_end(
     )
     policy = read_policy(policy_path.read_bytes())
     engine = open_database(settings.database_url)
-    with Formation(settings, programs=[*map(command, SEVERAL)], quiet=True) as formation:
+    with LocalStack(
+        settings, programs=[*map(earnest_program, TWO_OF_EACH)], quiet=True
+    ) as formation:
         client = connect(settings.redis_url)
-        run = Run(formation, client, Reader(Store(engine, policy)))
+        run = PipelineRun(formation, client, Reader(Store(engine, policy)))
         run.play(
             [
                 (0.2, lambda: run.kill("worker.1")),
@@ -180,40 +184,40 @@ def test_what_is_killed_and_wiped_on_the_way_changes_nothing_in_the_end(
                 (0.8, lambda: run.kill("worker.2")),
             ]
         )
-        eventually(lambda: nothing_waits(run), timeout_s=MOST_SECONDS)
-        eventually(lambda: everything_is_published(run), timeout_s=MOST_SECONDS)
-        run.told += published(client.xrange(EVENTS))
+        eventually(lambda: nothing_waits(run), timeout_s=TIMEOUT_S)
+        eventually(lambda: everything_is_published(run), timeout_s=TIMEOUT_S)
+        run.told += events_in(client.xrange(EVENTS_STREAM))
         run.pids |= set(formation.pids().values())
         client.close()
     assert [pid for pid in run.pids if is_running(pid)] == []
     # Redis and everything that stays up, and whoever took the place of the four that were killed.
-    assert len(run.pids) >= len(SEVERAL) + 4
+    assert len(run.pids) >= len(TWO_OF_EACH) + 4
     check_outcomes(run)
     check_events(run)
     check_endings(run, policy)
     engine.dispose()
 
 
-def nothing_waits(run: Run) -> bool:
+def nothing_waits(run: PipelineRun) -> bool:
     """Tell whether time will soon change no order; an arbitrator may still take a month."""
-    column, until_us = schema.orders.c.wake_at, to_us(datetime.now(UTC) + LONG_AFTER)
+    column, until_us = schema.orders.c.wake_at, to_us(datetime.now(UTC) + MAX_LOOKAHEAD)
     with reading(run.reader.store.engine) as connection:
         return connection.execute(select(column).where(column < until_us)).first() is None
 
 
-def everything_is_published(run: Run) -> bool:
+def everything_is_published(run: PipelineRun) -> bool:
     table = schema.events
     with reading(run.reader.store.engine) as connection:
         query = select(func.count()).where(table.c.published_at.is_(None))
         return connection.execute(query).scalar() == 0
 
 
-def rows(run: Run, name: str) -> list[Any]:
+def rows(run: PipelineRun, name: str) -> list[Any]:
     with reading(run.reader.store.engine) as connection:
         return list(connection.execute(select(schema.metadata.tables[name])))
 
 
-def check_outcomes(run: Run) -> None:
+def check_outcomes(run: PipelineRun) -> None:
     """Hold that every command was settled once, and every repeat is told so."""
     receipts = {row.command_id: row for row in rows(run, "receipts")}
     assert receipts.keys() == run.stories.texts.keys()
@@ -225,18 +229,21 @@ def check_outcomes(run: Run) -> None:
     assert rows(run, "dead_letters") == rows(run, "quarantine") == []
 
 
-def check_events(run: Run) -> None:
+def check_events(run: PipelineRun) -> None:
     """Hold that everything recorded was told, and told as it was recorded."""
     recorded_bodies = {f"{row.subject}/{row.sequence}": row.body for row in rows(run, "events")}
     published_bodies = {event["id"]: event["data"] for event in run.told}
     assert published_bodies == {name: json.loads(body) for name, body in recorded_bodies.items()}
 
 
-def check_endings(run: Run, policy: Policy) -> None:
+def check_endings(run: PipelineRun, policy: Policy) -> None:
     """Hold the books to what the rules alone make of the same commands at the same instants."""
     receipts = sorted(rows(run, "receipts"), key=lambda row: (row.received_at, row.stamp))
-    steps = [Step(from_us(row.received_at), run.stories.texts[row.command_id]) for row in receipts]
-    forecast = foresee(steps, policy)
+    steps = [
+        SimulationStep(from_us(row.received_at), run.stories.texts[row.command_id])
+        for row in receipts
+    ]
+    forecast = expect(steps, policy)
     assert {row.command_id: (row.outcome, row.reason) for row in receipts} == forecast.outcomes
     orders = {order.order_id: (order.state.value, order.reason) for order in run.reader.orders()}
     assert orders == forecast.orders

@@ -12,14 +12,14 @@ import redis
 from workers.queue.redis import COMMANDS, WAKEUPS, Keys
 from workers.timestamps import now_us
 
-VICTIM = "o-victim"
+TARGET_ORDER_ID = "o-victim"
 
 
-FORGED = "cmd-forged"
+FORGED_COMMAND_ID = "cmd-forged"
 
 
 @dataclass(frozen=True, slots=True)
-class Bad:
+class BadMessage:
     """One bad message: into which queue, and its bytes."""
 
     name: str
@@ -33,15 +33,22 @@ class Bad:
         if stamped:
             client.zadd(keys.pending, {message_id: now_us()})
         client.rpush(keys.waiting, message_id)
-        client.rpush(keys.bell, "1")
+        client.rpush(keys.notify, "1")
 
 
-def corpus() -> list[Bad]:
+def all_bad_messages() -> list[BadMessage]:
     """List every bad message."""
-    return [*_bytes(), *_shapes(), *_envelopes(), *_stamps(), *_commands(), *_wakeups()]
+    return [
+        *_broken_bytes(),
+        *_wrong_json(),
+        *_envelopes(),
+        *_forged_stamps(),
+        *_commands(),
+        *_wakeups(),
+    ]
 
 
-def message(*texts: object, **changes: object) -> bytes:
+def message_bytes(*texts: object, **changes: object) -> bytes:
     """Write a message as the client does, but for what is changed; None leaves a field out."""
     stamp = now_us()
     envelope: dict[str, Any] = {
@@ -59,37 +66,39 @@ def message(*texts: object, **changes: object) -> bytes:
     ).encode()
 
 
-def forged(**changes: object) -> str:
+def forged_command(**changes: object) -> str:
     """Write a command that an outsider would like to see obeyed."""
     body = {
-        "id": FORGED,
+        "id": FORGED_COMMAND_ID,
         "kind": "cancel_order",
         "by": {"role": "operator", "id": "op"},
-        "order_id": VICTIM,
+        "order_id": TARGET_ORDER_ID,
     }
     return json.dumps(body | changes)
 
 
-def _bytes() -> Iterator[Bad]:
-    yield Bad("nothing", b"")
-    yield Bad("a zero byte", b"\0")
-    yield Bad("zero bytes", b"\0" * 1000)
-    yield Bad("not UTF-8", b"\xff\xfe\xfd")
-    yield Bad("half a character", b'{"queue_name": "\xe6\x98"}')
-    yield Bad("a byte order mark", b"\xef\xbb\xbf" + message("{}"))
-    yield Bad("UTF-16", message("{}").decode().encode("utf-16"))
-    yield Bad("half a message", message("{}")[:-20])
-    yield Bad("a message and more", message("{}") + b"{}")
-    yield Bad("two messages", message("{}") * 2)
-    yield Bad("a pickle", b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94.")
-    yield Bad("five megabytes", b"[" + b"1," * 2_500_000 + b"1]")
-    yield Bad("five megabytes of message", message("x" * 5_000_000))
-    yield Bad("a hundred thousand brackets", b"[" * 100_000)
-    yield Bad("a hundred thousand objects", b'{"a":' * 100_000 + b"1" + b"}" * 100_000)
-    yield Bad("deep arguments", message("{}").replace(b"[]", b"[" * 5000 + b"]" * 5000))
+def _broken_bytes() -> Iterator[BadMessage]:
+    yield BadMessage("nothing", b"")
+    yield BadMessage("a zero byte", b"\0")
+    yield BadMessage("zero bytes", b"\0" * 1000)
+    yield BadMessage("not UTF-8", b"\xff\xfe\xfd")
+    yield BadMessage("half a character", b'{"queue_name": "\xe6\x98"}')
+    yield BadMessage("a byte order mark", b"\xef\xbb\xbf" + message_bytes("{}"))
+    yield BadMessage("UTF-16", message_bytes("{}").decode().encode("utf-16"))
+    yield BadMessage("half a message", message_bytes("{}")[:-20])
+    yield BadMessage("a message and more", message_bytes("{}") + b"{}")
+    yield BadMessage("two messages", message_bytes("{}") * 2)
+    yield BadMessage("a pickle", b"\x80\x04\x95\x10\x00\x00\x00\x00\x00\x00\x00\x8c\x05posix\x94.")
+    yield BadMessage("five megabytes", b"[" + b"1," * 2_500_000 + b"1]")
+    yield BadMessage("five megabytes of message", message_bytes("x" * 5_000_000))
+    yield BadMessage("a hundred thousand brackets", b"[" * 100_000)
+    yield BadMessage("a hundred thousand objects", b'{"a":' * 100_000 + b"1" + b"}" * 100_000)
+    yield BadMessage(
+        "deep arguments", message_bytes("{}").replace(b"[]", b"[" * 5000 + b"]" * 5000)
+    )
 
 
-def _shapes() -> Iterator[Bad]:
+def _wrong_json() -> Iterator[BadMessage]:
     for name, text in (
         ("null", b"null"),
         ("a number", b"7"),
@@ -98,34 +107,39 @@ def _shapes() -> Iterator[Bad]:
         ("an empty object", b"{}"),
         ("NaN", b"NaN"),
         ("a number of 5000 digits", b"9" * 5000),
-        ("infinity as arguments", message("{}").replace(b'"args": []', b'"args": [Infinity]')),
+        (
+            "infinity as arguments",
+            message_bytes("{}").replace(b'"args": []', b'"args": [Infinity]'),
+        ),
         ("an object of NaN", b'{"kwargs": NaN}'),
     ):
-        yield Bad(name, text)
+        yield BadMessage(name, text)
 
 
-def _envelopes() -> Iterator[Bad]:
-    yield Bad("another queue", message("{}", queue_name="elsewhere"))
-    yield Bad("the clock's queue", message("{}", queue_name=WAKEUPS))
-    yield Bad("no queue", message("{}", queue_name=None))
-    yield Bad("a number for a queue", message("{}", queue_name=1))
-    yield Bad("another actor", message("{}", actor_name="os.system"))
-    yield Bad("the clock's actor", message("{}", actor_name="wake_orders"))
-    yield Bad("no actor", message("{}", actor_name=None))
-    yield Bad("no kwargs", message("{}", kwargs=None))
-    yield Bad("kwargs that are a list", message("{}", kwargs=[]))
-    yield Bad("kwargs that are a text", message("{}", kwargs="commands"))
-    yield Bad("commands that are a text", message(kwargs=_kwargs(commands="{}")))
-    yield Bad("commands that are an object", message(kwargs=_kwargs(commands={"0": "{}"})))
-    yield Bad("no commands", message())
-    yield Bad("ten thousand commands", message(*["{}"] * 10_000))
-    yield Bad("a command that is an object", message({"id": "cmd-forged"}))
-    yield Bad("a command that is null", message(None))
-    yield Bad("good and bad commands mixed", message("{}", 7))
-    yield Bad("a bundle", message(kwargs={"bundle": {"deliveries": []}}))
+def _envelopes() -> Iterator[BadMessage]:
+    yield BadMessage("another queue", message_bytes("{}", queue_name="elsewhere"))
+    yield BadMessage("the clock's queue", message_bytes("{}", queue_name=WAKEUPS))
+    yield BadMessage("no queue", message_bytes("{}", queue_name=None))
+    yield BadMessage("a number for a queue", message_bytes("{}", queue_name=1))
+    yield BadMessage("another actor", message_bytes("{}", actor_name="os.system"))
+    yield BadMessage("the clock's actor", message_bytes("{}", actor_name="wake_orders"))
+    yield BadMessage("no actor", message_bytes("{}", actor_name=None))
+    yield BadMessage("no kwargs", message_bytes("{}", kwargs=None))
+    yield BadMessage("kwargs that are a list", message_bytes("{}", kwargs=[]))
+    yield BadMessage("kwargs that are a text", message_bytes("{}", kwargs="commands"))
+    yield BadMessage("commands that are a text", message_bytes(kwargs=_kwargs(commands="{}")))
+    yield BadMessage(
+        "commands that are an object", message_bytes(kwargs=_kwargs(commands={"0": "{}"}))
+    )
+    yield BadMessage("no commands", message_bytes())
+    yield BadMessage("ten thousand commands", message_bytes(*["{}"] * 10_000))
+    yield BadMessage("a command that is an object", message_bytes({"id": "cmd-forged"}))
+    yield BadMessage("a command that is null", message_bytes(None))
+    yield BadMessage("good and bad commands mixed", message_bytes("{}", 7))
+    yield BadMessage("a bundle", message_bytes(kwargs={"bundle": {"deliveries": []}}))
 
 
-def _stamps() -> Iterator[Bad]:
+def _forged_stamps() -> Iterator[BadMessage]:
     for name, at, stamp in (
         ("no stamp", None, None),
         ("a stamp of text", "now", "now"),
@@ -139,47 +153,53 @@ def _stamps() -> Iterator[Bad]:
     ):
         kwargs = {"commands": ["{}"], "received_at": at, "stamp": stamp}
         fields = {key: value for key, value in kwargs.items() if value is not None}
-        yield Bad(name, message(kwargs=fields))
+        yield BadMessage(name, message_bytes(kwargs=fields))
 
 
 def _kwargs(**changes: object) -> dict[str, object]:
     return {"commands": ["{}"], "received_at": now_us(), "stamp": now_us()} | changes
 
 
-def _commands() -> Iterator[Bad]:
+def _commands() -> Iterator[BadMessage]:
     """List commands that arrive in good order and are none."""
     for name, text in (
         ("an empty command", ""),
         ("a command that is no JSON", "cancel o-victim"),
-        ("a command with a zero byte", forged(order_id="o\0victim")),
-        ("a command with half a character", forged(reason="\ud800")),
-        ("a command with a raw surrogate", forged().replace("op", "\ud83d")),
+        ("a command with a zero byte", forged_command(order_id="o\0victim")),
+        ("a command with half a character", forged_command(reason="\ud800")),
+        ("a command with a raw surrogate", forged_command().replace("op", "\ud83d")),
         ("a command too deep", '{"a":' * 50_000),
-        ("a command too long", forged(reason="x" * 100_000)),
-        ("a command of huge numbers", forged(amount_fen=10**400)),
-        ("a command with NaN", forged().replace('"o-victim"', "NaN")),
-        ("a command with a field twice", forged()[:-1] + ', "order_id": "o-other"}'),
-        ("a timeout", forged(kind="enforce_deadline")),
-        ("the clock itself", forged(by={"role": "clock", "id": "clock"})),
-        ("a receipt of its own", forged(received_at="2020-01-01T00:00:00Z")),
-        ("a number for an id", forged(id=12345678)),
-        ("no id", forged(id=None)),
-        ("an id of braces", forged(id="{a}{b}{c}")),
+        ("a command too long", forged_command(reason="x" * 100_000)),
+        ("a command of huge numbers", forged_command(amount_fen=10**400)),
+        ("a command with NaN", forged_command().replace('"o-victim"', "NaN")),
+        ("a command with a field twice", forged_command()[:-1] + ', "order_id": "o-other"}'),
+        ("a timeout", forged_command(kind="enforce_deadline")),
+        ("the clock itself", forged_command(by={"role": "clock", "id": "clock"})),
+        ("a receipt of its own", forged_command(received_at="2020-01-01T00:00:00Z")),
+        ("a number for an id", forged_command(id=12345678)),
+        ("no id", forged_command(id=None)),
+        ("an id of braces", forged_command(id="{a}{b}{c}")),
     ):
-        yield Bad(name, message(text))
+        yield BadMessage(name, message_bytes(text))
 
 
-def _wakeups() -> Iterator[Bad]:
+def _wakeups() -> Iterator[BadMessage]:
     """List wake-ups that the scheduler did not send: time does not pass for being told so."""
     address = {"queue_name": WAKEUPS, "actor_name": "wake_orders"}
     for name, orders in (
         ("a wake-up of nobody", []),
         ("a wake-up of a number", [7]),
-        ("a wake-up of an object", [{"order_id": VICTIM}]),
-        ("a wake-up of five thousand", [VICTIM] * 5_000),
+        ("a wake-up of an object", [{"order_id": TARGET_ORDER_ID}]),
+        ("a wake-up of five thousand", [TARGET_ORDER_ID] * 5_000),
     ):
-        yield Bad(name, message(kwargs={"orders": orders}, **address), WAKEUPS)
-    yield Bad("a command among the wake-ups", message(forged(), **address), WAKEUPS)
-    yield Bad("a wake-up among the commands", message(kwargs={"orders": [VICTIM]}))
+        yield BadMessage(name, message_bytes(kwargs={"orders": orders}, **address), WAKEUPS)
+    yield BadMessage(
+        "a command among the wake-ups", message_bytes(forged_command(), **address), WAKEUPS
+    )
+    yield BadMessage(
+        "a wake-up among the commands", message_bytes(kwargs={"orders": [TARGET_ORDER_ID]})
+    )
     options = {"pipe_target": {"actor_name": "settle_commands"}, "eta": 1, "max_retries": 9}
-    yield Bad("a wrong actor with options", message("{}", actor_name="x", options=options))
+    yield BadMessage(
+        "a wrong actor with options", message_bytes("{}", actor_name="x", options=options)
+    )

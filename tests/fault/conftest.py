@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from tests.fault.run import QUIET, SEED
+from tests.fault.run import LOG_LEVEL, SEED
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +35,6 @@ def seed(pytestconfig: pytest.Config) -> int:
 def quiet() -> Iterator[None]:
     """Keep what our own parts log out of the way of what went wrong."""
     before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(QUIET))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(LOG_LEVEL))
     yield
     structlog.configure(**before)

@@ -18,18 +18,28 @@ from tempfile import TemporaryDirectory
 
 import structlog
 
-from ops.terminal import draw
+from ops.terminal import draw_table
 from tests.fault.calls import every_call
-from tests.fault.checks.checker import Fault, Kind
+from tests.fault.checks.checker import CheckerFinding, FindingKind
 from tests.fault.control import experiment
-from tests.fault.faults import BOTH, TROUBLES, Trouble
-from tests.fault.trial import Verdict, endure
+from tests.fault.faults import DATABASE_KINDS, FAULT_SCENARIOS, FaultScenario
+from tests.fault.trial import TrialResult, run_trial
 from tests.support import servers
 
-HEADS = ("fault", "database", "trials", "lost", "twice", "early", "wrong", "late s", "recovery s")
+HEADINGS = (
+    "fault",
+    "database",
+    "trials",
+    "lost",
+    "twice",
+    "early",
+    "wrong",
+    "late s",
+    "recovery s",
+)
 
 
-KINDS: tuple[Kind, ...] = ("lost", "twice", "early", "wrong")
+KINDS: tuple[FindingKind, ...] = ("lost", "twice", "early", "wrong")
 
 
 EVERY_CALL = "each call fails in turn"
@@ -38,10 +48,10 @@ EVERY_CALL = "each call fails in turn"
 SEED = 20_260_302
 
 
-QUIET = 50
+LOG_LEVEL = 50
 
 
-SHOWN = 5
+MAX_FINDINGS_SHOWN = 5
 
 
 MOMENTS = 20
@@ -51,31 +61,31 @@ MOMENTS = 20
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; return 1 if anything at all went wrong, or the control did not."""
     options = _parser().parse_args(arguments)
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(QUIET))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(LOG_LEVEL))
     print(f"seed {options.seed}", file=sys.stderr)
-    with ThreadPoolExecutor(options.jobs) as pool, nothing_more(pool):
+    with ThreadPoolExecutor(options.jobs) as pool, cancel_on_interrupt(pool):
         verdicts = (
-            [] if options.control else [future.result() for future in _verdicts(options, pool)]
+            [] if options.control else [future.result() for future in _submit_trials(options, pool)]
         )
-        broken_laws = _controls(options, pool) if options.control or not options.only else {}
+        broken_laws = _run_controls(options, pool) if options.control or not options.only else {}
     if options.json:
         rows = [asdict(verdict) for verdict in verdicts]
         print(json.dumps({"seed": options.seed, "rows": rows, "control": broken_laws}, indent=2))
     elif options.markdown:
         print("\n".join(markdown(verdicts)))
     else:
-        print(draw("FAULTS", HEADS, [row(verdict) for verdict in verdicts]))
+        print(draw_table("FAULTS", HEADINGS, [table_row(verdict) for verdict in verdicts]))
         for name, laws in broken_laws.items():
             print(f"control, {name}: {', '.join(laws) or 'survived'}")
     has_faults = any(verdict.faults for verdict in verdicts)
     control_survived = any(
-        not laws for name, laws in broken_laws.items() if name != experiment.NOTHING
+        not laws for name, laws in broken_laws.items() if name != experiment.NO_FAULT
     )
     return 1 if has_faults or control_survived else 0
 
 
 @contextmanager
-def nothing_more(pool: ThreadPoolExecutor) -> Iterator[None]:
+def cancel_on_interrupt(pool: ThreadPoolExecutor) -> Iterator[None]:
     """When somebody has seen enough, end what runs in good order, and begin nothing else."""
     try:
         yield
@@ -89,7 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--trials", type=int, metavar="N", help="blows of each kind of fault")
     parser.add_argument("--seed", type=int, default=SEED, help="default: %(default)s")
     parser.add_argument("--only", metavar="TEXT", help="only faults with this in their names")
-    parser.add_argument("--database", choices=BOTH, help="only on this one")
+    parser.add_argument("--database", choices=DATABASE_KINDS, help="only on this one")
     parser.add_argument("--crowd", type=int, metavar="N", help="deadlines due at once")
     parser.add_argument("--control", action="store_true", help="only the naive build")
     parser.add_argument("--jobs", type=int, default=3, metavar="N", help="runs at a time")
@@ -98,94 +108,100 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def markdown(verdicts: Sequence[Verdict]) -> Iterator[str]:
+def markdown(verdicts: Sequence[TrialResult]) -> Iterator[str]:
     """Write the table for the README: a row for each fault, both databases added up."""
     heads = ("fault", "trials", "lost", "twice", "early", "wrong", "late, s", "recovery, s")
     yield f"| {' | '.join(heads)} |"
     yield f"|---|{'---:|' * (len(heads) - 1)}"
     for fault_name in dict.fromkeys(verdict.fault for verdict in verdicts):
         per_database = [verdict for verdict in verdicts if verdict.fault == fault_name]
-        total = Verdict(fault_name, "", sum(verdict.trials for verdict in per_database))
+        total = TrialResult(fault_name, "", sum(verdict.trials for verdict in per_database))
         total.faults = [fault for verdict in per_database for fault in verdict.faults]
         total.lateness_s = max(verdict.lateness_s for verdict in per_database)
         total.recovery_s = max(verdict.recovery_s for verdict in per_database)
-        name, _, *cells = row(total)
+        name, _, *cells = table_row(total)
         yield f"| {name} | {' | '.join(cells)} |"
 
 
-def row(verdict: Verdict) -> tuple[str, ...]:
+def table_row(verdict: TrialResult) -> tuple[str, ...]:
     """Write one row; a zero bears the bound that so many trials without a failure give."""
-    counts = (shown(verdict, kind) for kind in KINDS)
+    counts = (count_text(verdict, kind) for kind in KINDS)
     figures = f"{verdict.lateness_s:.1f}", f"{verdict.recovery_s:.1f}"
     return verdict.fault, verdict.database, f"{verdict.trials:,}", *counts, *figures
 
 
-def shown(verdict: Verdict, kind: Kind) -> str:
+def count_text(verdict: TrialResult, kind: FindingKind) -> str:
     """Write a count; for none the rule of three: with 95 % certainty there are fewer."""
     count, bound = verdict.count(kind), 100 * min(1.0, 3 / max(1, verdict.trials))
     return str(count) if count else f"0 (<{bound:.0f}%)" if bound >= 1 else f"0 (<{bound:.2g}%)"
 
 
-def _verdicts(options: argparse.Namespace, pool: ThreadPoolExecutor) -> list[Future[Verdict]]:
+def _submit_trials(
+    options: argparse.Namespace, pool: ThreadPoolExecutor
+) -> list[Future[TrialResult]]:
     """Try everything, a few runs at a time; the order is that of the table."""
-    databases = [options.database] if options.database else list(BOTH)
+    databases = [options.database] if options.database else list(DATABASE_KINDS)
     if "postgresql" in databases and servers.postgres_binaries() is None:
         print("PostgreSQL is not installed: only SQLite is tried", file=sys.stderr)
         databases.remove("postgresql")
-    futures: list[Future[Verdict]] = []
+    futures: list[Future[TrialResult]] = []
     if not options.only or options.only in EVERY_CALL:
         futures = [
             pool.submit(fail_every_call, database, options.seed, options.trials or MOMENTS)
             for database in databases
         ]
-    for trouble in TROUBLES:
+    for trouble in FAULT_SCENARIOS:
         if not options.only or options.only in trouble.name:
             supported = [database for database in databases if database in trouble.databases]
-            futures += [pool.submit(_tried, trouble, database, options) for database in supported]
+            futures += [
+                pool.submit(_run_trial, trouble, database, options) for database in supported
+            ]
     return futures
 
 
-def _tried(trouble: Trouble, database: str, options: argparse.Namespace) -> Verdict:
+def _run_trial(trouble: FaultScenario, database: str, options: argparse.Namespace) -> TrialResult:
     folder = Path(tempfile.mkdtemp(prefix="earnest-fault-"))
     trouble = trouble.of(options.crowd) if options.crowd else trouble
-    verdict = endure(trouble, database, options.trials or trouble.trials, options.seed, folder)
+    verdict = run_trial(trouble, database, options.trials or trouble.trials, options.seed, folder)
     if verdict.faults:
         print(f"{trouble.name}: its state is kept in {folder}", file=sys.stderr)
     else:
         shutil.rmtree(folder)
-    return _told(verdict)
+    return _print_result(verdict)
 
 
-def _told(verdict: Verdict) -> Verdict:
-    print("  ".join(row(verdict)), file=sys.stderr)
-    for fault in verdict.faults[:SHOWN]:
+def _print_result(verdict: TrialResult) -> TrialResult:
+    print("  ".join(table_row(verdict)), file=sys.stderr)
+    for fault in verdict.faults[:MAX_FINDINGS_SHOWN]:
         print(f"    {fault.kind} {fault.law} {fault.where}: {fault.detail}", file=sys.stderr)
     return verdict
 
 
-def fail_every_call(database: str, seed: int, limit: int | None) -> Verdict:
+def fail_every_call(database: str, seed: int, limit: int | None) -> TrialResult:
     """Let every call fail, at one of all moments that are alike, in all the worked examples."""
-    verdict = Verdict(EVERY_CALL, database, 0)
-    with every_call.ground(database) as (database_url, redis_url):
-        servers.prepare(database_url)
-        for name, moment_indexes in every_call.worth_trying(seed, limit).items():
-            tally = every_call.disturb(database_url, redis_url, name, moment_indexes)
+    verdict = TrialResult(EVERY_CALL, database, 0)
+    with every_call.empty_servers(database) as (database_url, redis_url):
+        servers.migrate_database(database_url)
+        for name, moment_indexes in every_call.choose_moments(seed, limit).items():
+            tally = every_call.fail_calls(database_url, redis_url, name, moment_indexes)
             verdict.trials += tally.trials
             verdict.faults += [
-                Fault("wrong", "undisturbed", name, detail) for detail in tally.wrong
+                CheckerFinding("wrong", "undisturbed", name, detail) for detail in tally.wrong
             ]
-    return _told(verdict)
+    return _print_result(verdict)
 
 
-def _controls(options: argparse.Namespace, pool: ThreadPoolExecutor) -> dict[str, list[str]]:
+def _run_controls(options: argparse.Namespace, pool: ThreadPoolExecutor) -> dict[str, list[str]]:
     """Let the faults loose on the naive build; return the laws that it broke."""
 
     def suffered(name: str) -> list[str]:
         with TemporaryDirectory(prefix="earnest-control-") as folder:
-            faults = experiment.suffer(name, Path(folder), options.seed)
+            faults = experiment.run_control(name, Path(folder), options.seed)
         return sorted({f"{fault.kind}: {fault.law}" for fault in faults})
 
-    return dict(zip(experiment.CONTROLS, pool.map(suffered, experiment.CONTROLS), strict=True))
+    return dict(
+        zip(experiment.CONTROL_FAULTS, pool.map(suffered, experiment.CONTROL_FAULTS), strict=True)
+    )
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from models.policy import Policy
-from tests.fault.bad_messages import Bad, corpus
+from tests.fault.bad_messages import BadMessage, all_bad_messages
 from tests.fault.calls import every_call
-from tests.fault.calls.in_process_pipeline import Moment, Pipeline, State
+from tests.fault.calls.in_process_pipeline import InProcessPipeline, Moment, TableRows
 from workers.database.engine import open_database
 from workers.database.migrations import migrate
 from workers.queue.redis import COMMANDS, Keys
@@ -19,23 +19,23 @@ from workers.timestamps import from_us, now_us
 pytestmark = pytest.mark.fault
 
 
-CORPUS = list(corpus())
+BAD_MESSAGES = list(all_bad_messages())
 
 
 @pytest.fixture(scope="module")
-def pipeline() -> Iterator[Pipeline]:
+def pipeline() -> Iterator[InProcessPipeline]:
     """Give a whole pipeline in this one thread, with an order in it that everybody is after."""
-    with every_call.ground("sqlite") as (database_url, redis_url):
+    with every_call.empty_servers("sqlite") as (database_url, redis_url):
         engine = open_database(database_url)
         migrate(engine)
         engine.dispose()
-        pipeline = Pipeline(database_url, redis_url, Policy())
+        pipeline = InProcessPipeline(database_url, redis_url, Policy())
         pipeline.settler.store.adopt_policy()
         yield pipeline
         pipeline.close()
 
 
-def ask(pipeline: Pipeline, number: int) -> bool:
+def settle_honest_command(pipeline: InProcessPipeline, number: int) -> bool:
     """Hand in an honest command; tell whether it was settled."""
     command = {
         "id": f"cmd-honest-{number}",
@@ -48,7 +48,7 @@ def ask(pipeline: Pipeline, number: int) -> bool:
     return any(row[0] == command["id"] for row in pipeline.save()["receipts"])
 
 
-def set_aside(state: State) -> int:
+def count_refused(state: TableRows) -> int:
     """Count what stands in the quarantine, and what was refused and is nobody's of ours."""
     answers = [row for row in state["events"] if "command.settled" in row]
     unknown = [row for row in answers if not any("cmd-honest" in str(cell) for cell in row)]
@@ -56,22 +56,22 @@ def set_aside(state: State) -> int:
     return len(state["quarantine"]) + len(unknown)
 
 
-def test_the_corpus_is_large_and_every_item_is_another() -> None:
-    assert len({bad.name for bad in CORPUS}) == len(CORPUS) >= 60
+def test_there_are_at_least_sixty_bad_messages_and_no_two_are_alike() -> None:
+    assert len({bad.name for bad in BAD_MESSAGES}) == len(BAD_MESSAGES) >= 60
 
 
 @pytest.mark.parametrize("stamped", [True, False], ids=["stamped", "unstamped"])
-@pytest.mark.parametrize("bad", CORPUS, ids=lambda bad: bad.name.replace(" ", "_"))
+@pytest.mark.parametrize("bad", BAD_MESSAGES, ids=lambda bad: bad.name.replace(" ", "_"))
 def test_a_bad_message_is_set_aside_and_its_neighbours_are_served(
-    pipeline: Pipeline, bad: Bad, *, stamped: bool
+    pipeline: InProcessPipeline, bad: BadMessage, *, stamped: bool
 ) -> None:
-    number = 2 * CORPUS.index(bad) + stamped
+    number = 2 * BAD_MESSAGES.index(bad) + stamped
     before = pipeline.save()
     bad.send(pipeline.wire, number, stamped=stamped)
-    assert ask(pipeline, number)
+    assert settle_honest_command(pipeline, number)
     after = pipeline.save()
     # An empty message is no message: it goes, and there is nothing to be shown of it.
-    assert set_aside(after) > set_aside(before) or not bad.payload
+    assert count_refused(after) > count_refused(before) or not bad.payload
     assert not pipeline.wire.hlen(Keys(COMMANDS).messages)
     assert after["orders"] == after["payments"] == [], "it took effect"
     assert after["dead_letters"] == before["dead_letters"]

@@ -14,20 +14,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine, text
 
-from models.commands.parsing import parse
+from models.commands.parsing import parse_command
 from models.policy import Policy
-from ops.simulation.replay import read_steps, shifted
-from ops.simulation.simulate import Step
+from ops.simulation.replay import read_steps, shift_steps
+from ops.simulation.simulate import SimulationStep
 from tests.fault.calls.in_process_pipeline import SCENARIOS
-from tests.fault.checks.checker import Fault, check
-from tests.fault.checks.collected import Delivery, Submission, read_evidence
-from tests.fault.checks.model import books, replayed
-from tests.support.clocks import FixedDoor, pass_time
+from tests.fault.checks.checker import CheckerFinding, check
+from tests.fault.checks.collected import ReadEvent, SentCommand, collect_run
+from tests.fault.checks.model import audit_findings, model_findings
+from tests.support.clocks import FixedArrivalClock, pass_time
 from workers.database.engine import open_database
 from workers.database.migrations import migrate
 from workers.database.repository import Store
 from workers.processing.batch import PATIENCE
-from workers.processing.processor import Settler
+from workers.processing.processor import BatchProcessor
 from workers.queue.messages import Received
 from workers.timestamps import MICROSECOND, to_us
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.fault
 POLICY = Policy()
 
 
-LONG_AGO = datetime.now(UTC) - timedelta(days=90)
+BEGIN = datetime.now(UTC) - timedelta(days=90)
 
 
 STORIES = (
@@ -47,18 +47,18 @@ STORIES = (
 
 
 @dataclass
-class Case:
+class RecordedRun:
     """A run on record: a database, what was sent, what was read."""
 
     engine: Engine
-    sent: list[Submission]
-    delivered: list[Delivery]
+    sent: list[SentCommand]
+    delivered: list[ReadEvent]
 
-    def faults(self) -> list[Fault]:
+    def findings(self) -> list[CheckerFinding]:
         until_us = to_us(datetime.now(UTC))
-        evidence = read_evidence(self.engine, self.sent, self.delivered, until_us)
-        faults = [*check(evidence), *books(self.engine, POLICY)]
-        return [*faults, *replayed(self.engine, evidence, POLICY)]
+        evidence = collect_run(self.engine, self.sent, self.delivered, until_us)
+        faults = [*check(evidence), *audit_findings(self.engine, POLICY)]
+        return [*faults, *model_findings(self.engine, evidence, POLICY)]
 
     def sql(self, *statements: str) -> None:
         """Change the database behind everybody's back, constraints or not."""
@@ -69,17 +69,17 @@ class Case:
             connection.commit()
 
 
-def run_story(engine: Engine, name: str, number: int) -> list[Submission]:
+def run_story(engine: Engine, name: str, number: int) -> list[SentCommand]:
     """Settle a worked example in the past; its ids get a number of their own."""
     lines = (SCENARIOS / f"{name}.steps.jsonl").read_text("utf-8")
     lines = re.sub(r'"(id|(?:order|payment|creator|mcn)_id)": "(cmd_)?', rf"\g<0>s{number}-", lines)
-    steps = shifted(read_steps(lines.splitlines()), LONG_AGO + timedelta(days=12 * number))
-    clock = FixedDoor(steps[0].at)
+    steps = shift_steps(read_steps(lines.splitlines()), BEGIN + timedelta(days=12 * number))
+    clock = FixedArrivalClock(steps[0].at)
     store = Store(engine, POLICY)
     store.adopt_policy()
-    settler = Settler(store, clock, lambda: None)
+    settler = BatchProcessor(store, clock, lambda: None)
     submissions = []
-    for n, step in enumerate([*steps, Step(steps[-1].at + timedelta(days=11), None)]):
+    for n, step in enumerate([*steps, SimulationStep(steps[-1].at + timedelta(days=11), None)]):
         pass_time(settler, clock, step.at)
         clock.present = step.at + MICROSECOND
         if step.command is not None:
@@ -87,13 +87,13 @@ def run_story(engine: Engine, name: str, number: int) -> list[Submission]:
             if settler.settle([command]):
                 clock.present = step.at + PATIENCE
                 assert settler.settle([command]) == []
-            command_id = parse(step.command).id
-            submissions.append(Submission(command_id, step.command, command.stamp, command.stamp))
+            command_id = parse_command(step.command).id
+            submissions.append(SentCommand(command_id, step.command, command.stamp, command.stamp))
     return submissions
 
 
 @pytest.fixture(scope="module")
-def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def good_run_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a database in which five stories have come to their ends."""
     path = tmp_path_factory.mktemp("good") / "earnest.db"
     engine = open_database(f"sqlite:///{path}")
@@ -101,29 +101,29 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
     submissions = [
         submission for n, name in enumerate(STORIES) for submission in run_story(engine, name, n)
     ]
-    SENT[path] = submissions
+    SENT_COMMANDS[path] = submissions
     engine.dispose()
     return path
 
 
-SENT: dict[Path, list[Submission]] = {}
+SENT_COMMANDS: dict[Path, list[SentCommand]] = {}
 
 
 @pytest.fixture
-def case(good: Path, tmp_path: Path) -> Iterator[Case]:
+def recorded_run(good_run_path: Path, tmp_path: Path) -> Iterator[RecordedRun]:
     """Give a copy of the good run, its events delivered."""
     copy_path = tmp_path / "earnest.db"
-    shutil.copy(good, copy_path)
+    shutil.copy(good_run_path, copy_path)
     engine = open_database(f"sqlite:///{copy_path}")
-    evidence = read_evidence(engine, (), (), 0)
+    evidence = collect_run(engine, (), (), 0)
     delivered = [
-        Delivery(event.recorded_us // 1000, event.sent_as) for event in evidence.happenings
+        ReadEvent(event.recorded_us // 1000, event.sent_as) for event in evidence.happenings
     ]
-    yield Case(engine, list(SENT[good]), delivered)
+    yield RecordedRun(engine, list(SENT_COMMANDS[good_run_path]), delivered)
     engine.dispose()
 
 
-Corruption = Callable[[Case], object]
+Corruption = Callable[[RecordedRun], object]
 
 
 ONE_ORDER = "(SELECT order_id FROM orders ORDER BY order_id LIMIT 1)"
@@ -135,7 +135,7 @@ FORFEIT = "(SELECT position FROM events WHERE type = 'order.forfeited' ORDER BY 
 DEADLINE = "caused_by LIKE 'deadline:%' AND type = 'order.expired'"
 
 
-def again(condition: str, *changes: str) -> str:
+def duplicate_event_sql(condition: str, *changes: str) -> str:
     """Write an event a second time, as the next of its subject."""
     columns = "subject, sequence, type, at, recorded_at, caused_by, body, published_at"
     select_list = columns.replace(
@@ -150,7 +150,7 @@ def again(condition: str, *changes: str) -> str:
     )
 
 
-def swap(case: Case) -> None:
+def swap_events(case: RecordedRun) -> None:
     """Let a consumer read an order's second event before its first."""
     first, second = (
         next(
@@ -163,7 +163,7 @@ def swap(case: Case) -> None:
     case.delivered[first], case.delivered[second] = case.delivered[second], case.delivered[first]
 
 
-def forged(delivery: Delivery) -> dict[str, object]:
+def forged(delivery: ReadEvent) -> dict[str, object]:
     return delivery.event | {"type": "order.paid"}
 
 
@@ -187,7 +187,7 @@ CORRUPTIONS: dict[str, tuple[Corruption, str]] = {
         "same_answer",
     ),
     "a command is answered as new again": (
-        lambda c: c.sql(again("type = 'command.settled'")),
+        lambda c: c.sql(duplicate_event_sql("type = 'command.settled'")),
         "judged_once",
     ),
     "an outcome has no sender": (lambda c: c.sent.pop(0), "invented"),
@@ -198,9 +198,12 @@ CORRUPTIONS: dict[str, tuple[Corruption, str]] = {
         ),
         "contiguous",
     ),
-    "a deadline takes effect again": (lambda c: c.sql(again(DEADLINE)), "deadline_once"),
+    "a deadline takes effect again": (
+        lambda c: c.sql(duplicate_event_sql(DEADLINE)),
+        "deadline_once",
+    ),
     "an acceptance takes effect again": (
-        lambda c: c.sql(again("type = 'order.accepted'", "at=at + 1")),
+        lambda c: c.sql(duplicate_event_sql("type = 'order.accepted'", "at=at + 1")),
         "effect_once",
     ),
     "a refusal has an effect": (
@@ -217,14 +220,14 @@ CORRUPTIONS: dict[str, tuple[Corruption, str]] = {
     ),
     "an event is never delivered": (lambda c: c.delivered.pop(), "delivered"),
     "an event is delivered and not committed": (
-        lambda c: c.delivered.append(Delivery(0, {"id": "order:x/1"})),
+        lambda c: c.delivered.append(ReadEvent(0, {"id": "order:x/1"})),
         "phantom",
     ),
     "an event is delivered otherwise": (
         lambda c: c.delivered.insert(0, replace(c.delivered[0], event=forged(c.delivered[0]))),
         "altered",
     ),
-    "events are delivered out of order": (swap, "ordered"),
+    "events are delivered out of order": (swap_events, "ordered"),
     "a posting is lost": (
         lambda c: c.sql(
             "DELETE FROM postings WHERE rowid = (SELECT min(rowid) FROM postings"
@@ -290,12 +293,12 @@ CORRUPTIONS: dict[str, tuple[Corruption, str]] = {
 }
 
 
-def test_a_good_run_has_no_fault(case: Case) -> None:
-    assert case.faults() == []
+def test_the_checker_finds_nothing_in_a_good_run(recorded_run: RecordedRun) -> None:
+    assert recorded_run.findings() == []
 
 
 @pytest.mark.parametrize("corruption", CORRUPTIONS)
-def test_a_planted_corruption_is_named(case: Case, corruption: str) -> None:
+def test_the_checker_names_a_planted_corruption(recorded_run: RecordedRun, corruption: str) -> None:
     plant, law = CORRUPTIONS[corruption]
-    plant(case)
-    assert law in {fault.law for fault in case.faults()}
+    plant(recorded_run)
+    assert law in {fault.law for fault in recorded_run.findings()}

@@ -9,7 +9,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.fault.processes.proxy import Proxy, Weather
+from tests.fault.processes.proxy import NetworkCondition, Proxy
 from tests.support.concurrency import eventually
 from workers.queue.redis import connect
 
@@ -30,43 +30,47 @@ def client(proxy: Proxy) -> Iterator[redis.Redis]:
 
 
 @pytest.fixture
-def behind(redis_url: str) -> Iterator[redis.Redis]:
+def direct_client(redis_url: str) -> Iterator[redis.Redis]:
     client = connect(redis_url)
     yield client
     client.close()
 
 
-def test_fair_weather_carries_both_ways(client: redis.Redis, behind: redis.Redis) -> None:
+def test_a_healthy_proxy_forwards_both_ways(
+    client: redis.Redis, direct_client: redis.Redis
+) -> None:
     client.set("a", "1")
-    assert behind.get("a") == client.get("a") == b"1"
+    assert direct_client.get("a") == client.get("a") == b"1"
 
 
-def test_a_deaf_network_does_what_was_asked_and_says_nothing(
-    proxy: Proxy, client: redis.Redis, behind: redis.Redis
+def test_a_proxy_that_drops_replies_still_forwards_requests(
+    proxy: Proxy, client: redis.Redis, direct_client: redis.Redis
 ) -> None:
     client.ping()
-    proxy.turn(Weather.DEAF)
+    proxy.set_condition(NetworkCondition.DROP_REPLIES)
     with pytest.raises(redis.TimeoutError):
         client.set("a", "1")
-    eventually(lambda: behind.get("a") == b"1")
+    eventually(lambda: direct_client.get("a") == b"1")
 
 
-def test_a_stalled_network_carries_everything_later(
-    proxy: Proxy, client: redis.Redis, behind: redis.Redis
+def test_a_stalled_proxy_forwards_everything_later(
+    proxy: Proxy, client: redis.Redis, direct_client: redis.Redis
 ) -> None:
     client.ping()
-    proxy.turn(Weather.STALL)
+    proxy.set_condition(NetworkCondition.STALL)
     with pytest.raises(redis.TimeoutError):
         client.set("a", "1")
-    assert behind.get("a") is None
-    proxy.turn(Weather.FAIR)
+    assert direct_client.get("a") is None
+    proxy.set_condition(NetworkCondition.HEALTHY)
     assert client.ping()
 
 
-def test_a_cut_resets_what_is_connected_and_what_tries(proxy: Proxy, client: redis.Redis) -> None:
+def test_a_proxy_that_resets_breaks_open_connections_and_new_ones(
+    proxy: Proxy, client: redis.Redis
+) -> None:
     client.ping()
-    proxy.turn(Weather.CUT)
+    proxy.set_condition(NetworkCondition.RESET)
     with pytest.raises(redis.ConnectionError):
         client.ping()
-    proxy.turn(Weather.FAIR)
+    proxy.set_condition(NetworkCondition.HEALTHY)
     assert client.ping()

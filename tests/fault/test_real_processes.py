@@ -9,52 +9,74 @@ from typing import Any
 import pytest
 
 from tests.fault import faults
-from tests.fault.faults import PROXIED, WIPED, Trouble, any_of, crowded, kill, skewed, storm
-from tests.fault.processes.proxy import Weather
-from tests.fault.processes.stack import Plan
-from tests.fault.trial import Verdict, endure
+from tests.fault.faults import (
+    PROXIED,
+    RESENDING,
+    FaultScenario,
+    any_of,
+    deadline_burst_scenario,
+    disturb_network,
+    kill_one_of,
+    wrong_clock_scenario,
+)
+from tests.fault.processes.proxy import NetworkCondition
+from tests.fault.processes.stack import StackOptions
+from tests.fault.trial import TrialResult, run_trial
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(400)]
 
 
-RECOVERY_S = 30.0
+MAX_RECOVERY_S = 30.0
 
 
-AT_ONCE = 3
+MAX_CONCURRENT = 3
 
 
-KILLS = tuple(map(kill, ("worker", "relay", "scheduler", "redis")))
+KILLS = tuple(map(kill_one_of, ("worker", "relay", "scheduler", "redis")))
 
 
-STORMS = (storm(Weather.STALL, 2.0), storm(Weather.DEAF, 0.6), storm(Weather.CUT, 0.5))
+STORMS = (
+    disturb_network(NetworkCondition.STALL, 2.0),
+    disturb_network(NetworkCondition.DROP_REPLIES, 0.6),
+    disturb_network(NetworkCondition.RESET, 0.5),
+)
 
 
-LITE, FULL = ("sqlite",), ("postgresql",)
+SQLITE, POSTGRESQL = ("sqlite",), ("postgresql",)
 
 
 # Several kinds of fault in one run: less time, and more that can coincide.
 CAMPAIGNS = (
-    Trouble("kills", any_of(*KILLS), databases=LITE, trials=12),
-    Trouble("kills", any_of(*KILLS, faults.kill_database), databases=FULL, trials=12),
-    Trouble("storms", any_of(*STORMS), PROXIED, trials=12),
-    Trouble("wipes", any_of(faults.flush, faults.begin_empty), WIPED, (0.5, 2.0), FULL, 5),
-    Trouble("copies", faults.repeat_everything, Plan(copies=5), (5, 5), LITE, 1),
-    Trouble("any order", faults.nothing, Plan(backwards=True), (6, 6), FULL, 1),
-    Trouble("bad messages", faults.send_rubbish, Plan(), (0, 0.05), LITE, 151),
-    Trouble("freeze", faults.freeze_worker, databases=FULL, trials=1),
-    Trouble("outage", faults.outage, databases=LITE, trials=1),
-    Trouble("disk full", faults.fill_disk, databases=LITE, trials=4),
-    crowded(5),
-    skewed("worker.1", 3_600),
-    skewed("scheduler.1", -3_600),
+    FaultScenario("kills", any_of(*KILLS), databases=SQLITE, trials=12),
+    FaultScenario("kills", any_of(*KILLS, faults.kill_database), databases=POSTGRESQL, trials=12),
+    FaultScenario("storms", any_of(*STORMS), PROXIED, trials=12),
+    FaultScenario(
+        "wipes",
+        any_of(faults.flush_redis, faults.restart_redis_empty),
+        RESENDING,
+        (0.5, 2.0),
+        POSTGRESQL,
+        5,
+    ),
+    FaultScenario("copies", faults.repeat_everything, StackOptions(copies=5), (5, 5), SQLITE, 1),
+    FaultScenario(
+        "any order", faults.no_action, StackOptions(backwards=True), (6, 6), POSTGRESQL, 1
+    ),
+    FaultScenario("bad messages", faults.send_bad_message, StackOptions(), (0, 0.05), SQLITE, 151),
+    FaultScenario("freeze", faults.freeze_worker, databases=POSTGRESQL, trials=1),
+    FaultScenario("outage", faults.scheduler_outage, databases=SQLITE, trials=1),
+    FaultScenario("disk full", faults.fill_disk, databases=SQLITE, trials=4),
+    deadline_burst_scenario(5),
+    wrong_clock_scenario("worker.1", 3_600),
+    wrong_clock_scenario("scheduler.1", -3_600),
 )
 
 
 # What depends on the database least is tried on one of them.
-ONCE = {
-    crowded(5).name: FULL,
-    skewed("worker.1", 3_600).name: FULL,
-    skewed("scheduler.1", -3_600).name: LITE,
+ON_ONE_DATABASE = {
+    deadline_burst_scenario(5).name: POSTGRESQL,
+    wrong_clock_scenario("worker.1", 3_600).name: POSTGRESQL,
+    wrong_clock_scenario("scheduler.1", -3_600).name: SQLITE,
 }
 
 
@@ -66,7 +88,7 @@ RUNS = [
         id=f"{trouble.name}-{database}".replace(" ", "_"),
     )
     for trouble in CAMPAIGNS
-    for database in ONCE.get(trouble.name, trouble.databases)
+    for database in ON_ONE_DATABASE.get(trouble.name, trouble.databases)
 ]
 
 
@@ -76,30 +98,32 @@ def campaigns(
     tmp_path_factory: pytest.TempPathFactory,
     trials: int | None,
     seed: int,
-) -> Iterator[dict[str, Future[Verdict]]]:
+) -> Iterator[dict[str, Future[TrialResult]]]:
     """Begin every campaign that was asked for, a few at a time: most of each is waiting."""
-    futures: dict[str, Future[Verdict]] = {}
-    pool = ThreadPoolExecutor(AT_ONCE)
+    futures: dict[str, Future[TrialResult]] = {}
+    pool = ThreadPoolExecutor(MAX_CONCURRENT)
     for item in request.session.items:
         if isinstance(item, pytest.Function) and item.module is request.module:
             params: dict[str, Any] = item.callspec.params
             trouble, database = params["trouble"], params["database"]
             folder, trial_count = tmp_path_factory.mktemp("campaign"), trials or trouble.trials
-            futures[item.name] = pool.submit(endure, trouble, database, trial_count, seed, folder)
+            futures[item.name] = pool.submit(
+                run_trial, trouble, database, trial_count, seed, folder
+            )
     yield futures
     pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.parametrize(("trouble", "database"), RUNS)
-def test_nothing_is_lost_nothing_twice_and_nothing_early(
-    trouble: Trouble,
+def test_under_faults_nothing_is_lost_nothing_twice_and_nothing_early(
+    trouble: FaultScenario,
     database: str,
     seed: int,
-    campaigns: dict[str, Future[Verdict]],
+    campaigns: dict[str, Future[TrialResult]],
     request: pytest.FixtureRequest,
 ) -> None:
     verdict = campaigns[request.node.name].result()
     assert (verdict.fault, verdict.database) == (trouble.name, database)
     assert verdict.faults == [], f"--seed {seed}"
     assert verdict.trials > 0
-    assert verdict.recovery_s < RECOVERY_S
+    assert verdict.recovery_s < MAX_RECOVERY_S

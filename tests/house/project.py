@@ -8,8 +8,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 
+
 # Made by running things, not by us.
-MADE = {"var", "node_modules", "__pycache__"}
+GENERATED = {"var", "node_modules", "__pycache__"}
 
 
 def files(suffix: str = "") -> list[Path]:
@@ -19,7 +20,7 @@ def files(suffix: str = "") -> list[Path]:
 
 def walk(folder: Path) -> Iterator[Path]:
     for path in folder.iterdir():
-        is_generated = path.name in MADE or (path.name.startswith(".") and path.name != ".ci")
+        is_generated = path.name in GENERATED or (path.name.startswith(".") and path.name != ".ci")
         if path.is_dir() and not is_generated:
             yield from walk(path)
         elif path.is_file():
@@ -39,6 +40,6 @@ def functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
     return (node for node in ast.walk(tree(path)) if isinstance(node, kinds))
 
 
-def named(path: Path, node: ast.stmt | ast.expr | None = None) -> str:
+def location(path: Path, node: ast.stmt | ast.expr | None = None) -> str:
     """Say where something is, in a form editors can follow."""
     return f"{path.relative_to(ROOT)}:{node.lineno if node else 1}"

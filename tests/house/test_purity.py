@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.project import ROOT, files, named, tree
+from tests.house.project import ROOT, files, location, tree
 
 # What a model may import; a list of what it may not would always be one module short.
 ALLOWED = {
@@ -46,6 +46,7 @@ ALLOWED = {
     "zoneinfo",
 }
 
+
 # Allowed modules also hold functions that look at a clock, at chance or at a file.
 WORLDLY = {
     *("now", "utcnow", "today", "fromtimestamp"),
@@ -54,19 +55,20 @@ WORLDLY = {
     *("read_text", "read_bytes", "write_text", "write_bytes"),
 }
 
+
 MODELS = [path for path in files(".py") if path.is_relative_to(ROOT / "models")]
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_a_model_imports_nothing_that_reaches_the_world(path: Path) -> None:
     forbidden_imports = [(node, name) for node, name in imports(tree(path)) if name not in ALLOWED]
-    assert [f"{named(path, node)} {name}" for node, name in forbidden_imports] == []
+    assert [f"{location(path, node)} {name}" for node, name in forbidden_imports] == []
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
 def test_a_model_calls_nothing_that_looks_at_the_world(path: Path) -> None:
     forbidden_calls = [(node, name) for node, name in calls(tree(path)) if name in WORLDLY]
-    assert [f"{named(path, node)} {name}" for node, name in forbidden_calls] == []
+    assert [f"{location(path, node)} {name}" for node, name in forbidden_calls] == []
 
 
 def imports(module: ast.Module) -> Iterator[tuple[ast.stmt, str]]:

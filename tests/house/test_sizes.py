@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from tests.house.project import ROOT, files, functions, named, sources, tree
+from tests.house.project import ROOT, files, functions, location, sources, tree
 
 PARAMETERS = 6
+
+
 COLUMNS = 100
+
 
 # Names that say nothing, and so attract everything.
 EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "core", "manager"}
@@ -16,7 +19,7 @@ EMPTY_NAMES = {"utils", "util", "helpers", "helper", "common", "base", "core", "
 
 def test_no_function_asks_for_more_than_can_be_remembered() -> None:
     greedy = [
-        f"{named(path, node)} {node.name}"
+        f"{location(path, node)} {node.name}"
         for path in sources()
         for node in functions(path)
         if parameters(node) > PARAMETERS
@@ -42,12 +45,12 @@ def test_no_line_is_wider_than_the_page() -> None:
 
 
 def test_no_file_has_a_name_that_says_nothing() -> None:
-    assert [named(path) for path in files(".py") if EMPTY_NAMES & set(path.parts)] == []
-    assert [named(path) for path in files(".py") if path.stem in EMPTY_NAMES] == []
+    assert [location(path) for path in files(".py") if EMPTY_NAMES & set(path.parts)] == []
+    assert [location(path) for path in files(".py") if path.stem in EMPTY_NAMES] == []
 
 
 def test_every_module_says_what_it_is_in_a_noun_and_a_sentence() -> None:
-    silent = [named(path) for path in sources() if ":" not in first_line(path)]
+    silent = [location(path) for path in sources() if ":" not in first_line(path)]
     assert silent == []
 
 

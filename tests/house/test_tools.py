@@ -13,6 +13,7 @@ from tests.house.project import ROOT, files
 
 LINT_IMPORTS = "import sys; from importlinter.cli import lint_imports_command as main; main()"
 
+
 TOOLS = {
     "ruff check": ["-m", "ruff", "check"],
     "ruff format": ["-m", "ruff", "format", "--check"],
@@ -21,15 +22,20 @@ TOOLS = {
     "honcho": ["-m", "honcho", "check"],
 }
 
+
 # A lock file is for everybody: it must not remember where one of us fetched from.
 SOURCES_OF_PACKAGES = re.compile(r"index[-_]url|find[-_]links|trusted[-_]host", re.IGNORECASE)
+
+
 HASH = re.compile(r"^\s*--hash=sha256:[0-9a-f]{64}", re.MULTILINE)
+
+
 ADDRESS = re.compile(r"://|^\s*-|\sfile:|\s@\s", re.MULTILINE)
 
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("tool", TOOLS)
-def test_the_tool_has_nothing_to_say(tool: str) -> None:
+def test_the_tool_finds_nothing(tool: str) -> None:
     command = [sys.executable, *TOOLS[tool]]
     completed_process = subprocess.run(
         command, cwd=ROOT, capture_output=True, text=True, check=False
@@ -75,9 +81,9 @@ def packages(name: str) -> set[str]:
 
 
 def test_no_file_says_where_packages_come_from() -> None:
-    telling = [path for path in files() if path != Path(__file__) and tells(path)]
+    telling = [path for path in files() if path != Path(__file__) and names_a_package_source(path)]
     assert telling == []
 
 
-def tells(path: Path) -> bool:
+def names_a_package_source(path: Path) -> bool:
     return bool(SOURCES_OF_PACKAGES.search(path.read_text(encoding="utf-8", errors="ignore")))

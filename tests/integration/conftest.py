@@ -9,7 +9,7 @@ import redis
 import structlog
 from sqlalchemy import Engine
 
-from tests.support.store_harness import Desk
+from tests.support.store_harness import StoreHarness
 from workers.database.engine import open_database
 from workers.queue.redis import connect
 
@@ -37,13 +37,13 @@ def sqlite_engine(migrated_sqlite_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def desk(engine: Engine) -> Desk:
+def harness(engine: Engine) -> StoreHarness:
     """Give a desk with an empty database behind it."""
-    return Desk(engine=engine)
+    return StoreHarness(engine=engine)
 
 
 @pytest.fixture
-def wire(redis_url: str) -> Iterator[redis.Redis]:
+def redis_client(redis_url: str) -> Iterator[redis.Redis]:
     """Give a connection to an empty Redis."""
     client = connect(redis_url)
     yield client

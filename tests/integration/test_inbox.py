@@ -13,59 +13,59 @@ import pytest
 import redis
 from sqlalchemy import Engine, event, select
 
-from models.commands.parsing import parse
+from models.commands.parsing import parse_command
 from models.errors import Unavailable
 from tests.support.concurrency import eventually
-from tests.support.store_harness import Desk
+from tests.support.store_harness import StoreHarness
 from tests.support.stories import START
 from workers import inbox
-from workers.client import Client
+from workers.client import CommandClient
 from workers.database import schema
 from workers.database.engine import open_database, reading, writing
 from workers.database.schema import inbox as rows
-from workers.inbox import Knock
+from workers.inbox import Submission
 from workers.outbox.relay import Relay
-from workers.outbox.streams import EVENTS
+from workers.outbox.streams import EVENTS_STREAM
 from workers.processing import failures
 from workers.processing.batch import PATIENCE
 from workers.processing.failures import quarantine
-from workers.processing.processor import Settler
+from workers.processing.processor import BatchProcessor
 from workers.queue import redelivery
-from workers.queue.consumer import sort
-from workers.queue.messages import UNSIGNED, Delivery, Received, Refused, parts
-from workers.queue.redis import COMMANDS, Keys, Scripts, Taking
-from workers.queue.watermark import DoorClock, RedisDoor
+from workers.queue.consumer import read_delivery
+from workers.queue.messages import UNSIGNED, Delivery, Received, RefusedItem, split_delivery
+from workers.queue.redis import COMMANDS, FetchLimits, Keys, Scripts
+from workers.queue.watermark import ArrivalClock, LocalArrivalClock
 from workers.signing import Keyring
 from workers.timestamps import from_us, to_us
 
-AT = to_us(START)
+RECEIVED_US = to_us(START)
 
 
-def knock(command_id: str, **changes: str) -> Knock:
+def make_submission(command_id: str, **changes: str) -> Submission:
     body = {"id": command_id, "kind": "register_mcn", "by": {"role": "platform", "id": "p"}}
     text = json.dumps(body | {"mcn_id": command_id, "name": "M"} | changes)
-    return Knock(command_id, parse(text).fingerprint(), text)
+    return Submission(command_id, parse_command(text).fingerprint(), text)
 
 
-def admit(engine: Engine, *knocks: Knock, at: int = AT) -> inbox.Admission:
+def admit(engine: Engine, *knocks: Submission, at: int = RECEIVED_US) -> inbox.Admission:
     (admission,), _ = inbox.admit(engine, lambda _: at, [knocks])
     return admission
 
 
-def kept(engine: Engine) -> list[dict[str, Any]]:
+def read_inbox_rows(engine: Engine) -> list[dict[str, Any]]:
     with reading(engine) as connection:
         inbox_rows = connection.execute(rows.select().order_by(rows.c.stamp))
         return [dict(row) for row in inbox_rows.mappings()]
 
 
-def delivered(client: redis.Redis) -> list[Received]:
+def received_commands(client: redis.Redis) -> list[Received]:
     """Take everything from the queue, as a worker would."""
     return [submission for delivery in deliveries(client) for submission in delivery.commands]
 
 
 def deliveries(client: redis.Redis, keys: Keyring = UNSIGNED) -> list[Delivery]:
-    catch = Scripts(client).fetch(Keys(COMMANDS), "tester", Taking(100))
-    return [sort(COMMANDS, message, keys) for message in catch.found]
+    catch = Scripts(client).fetch(Keys(COMMANDS), "tester", FetchLimits(100))
+    return [read_delivery(COMMANDS, message, keys) for message in catch.found]
 
 
 def outcomes(engine: Engine) -> dict[str, tuple[str, int]]:
@@ -74,63 +74,70 @@ def outcomes(engine: Engine) -> dict[str, tuple[str, int]]:
         return {row.command_id: (row.outcome, row.received_at) for row in receipts}
 
 
-def test_a_command_that_is_said_again_is_kept_once(engine: Engine) -> None:
-    first, again = admit(engine, knock("command_1")), admit(engine, knock("command_1"), at=AT + 9)
-    assert again == first == inbox.Admission([AT], [])
-    assert len(kept(engine)) == 1
+def test_a_command_submitted_again_is_stored_in_the_inbox_once(engine: Engine) -> None:
+    first, again = (
+        admit(engine, make_submission("command_1")),
+        admit(engine, make_submission("command_1"), at=RECEIVED_US + 9),
+    )
+    assert again == first == inbox.Admission([RECEIVED_US], [])
+    assert len(read_inbox_rows(engine)) == 1
 
 
-def test_an_id_cannot_be_used_for_something_else(engine: Engine) -> None:
-    admit(engine, knock("command_1"))
-    conflicting_knock = knock("command_1", name="other")
-    assert admit(engine, knock("command_2"), conflicting_knock).reused == [1]
-    assert [row["command_id"] for row in kept(engine)] == ["command_1"]
+def test_the_inbox_refuses_an_id_used_for_another_command(engine: Engine) -> None:
+    admit(engine, make_submission("command_1"))
+    conflicting_knock = make_submission("command_1", name="other")
+    assert admit(engine, make_submission("command_2"), conflicting_knock).reused == [1]
+    assert [row["command_id"] for row in read_inbox_rows(engine)] == ["command_1"]
 
 
-def test_a_request_cannot_say_two_things_under_one_id(engine: Engine) -> None:
-    twice = (knock("command_1"), knock("command_1", name="other"))
+def test_the_inbox_refuses_two_commands_under_one_id_in_one_request(engine: Engine) -> None:
+    twice = (make_submission("command_1"), make_submission("command_1", name="other"))
     assert admit(engine, *twice).reused == [1]
-    assert kept(engine) == []
+    assert read_inbox_rows(engine) == []
 
 
-def test_a_settled_id_is_known_at_the_door(desk: Desk) -> None:
-    settled_knock = knock("command_1")
-    desk.tell(json.loads(settled_knock.text), START)
-    assert admit(desk.engine, settled_knock, at=AT + 5).received_at == [AT]
-    assert admit(desk.engine, knock("command_1", name="other")).reused == [0]
-    assert kept(desk.engine) == []
+def test_the_inbox_knows_an_id_that_is_settled(harness: StoreHarness) -> None:
+    settled_knock = make_submission("command_1")
+    harness.handle(json.loads(settled_knock.text), START)
+    assert admit(harness.engine, settled_knock, at=RECEIVED_US + 5).received_at == [RECEIVED_US]
+    assert admit(harness.engine, make_submission("command_1", name="other")).reused == [0]
+    assert read_inbox_rows(harness.engine) == []
 
 
-def test_messages_stay_within_what_the_wire_carries(engine: Engine) -> None:
-    admit(engine, *(knock(f"command_{n}") for n in range(250)))
-    message_ids = [row["message_id"] for row in kept(engine)]
+def test_redelivered_messages_stay_within_the_size_limit(engine: Engine) -> None:
+    admit(engine, *(make_submission(f"command_{n}") for n in range(250)))
+    message_ids = [row["message_id"] for row in read_inbox_rows(engine)]
     assert sorted(message_ids.count(message_id) for message_id in set(message_ids)) == [
         50,
         100,
         100,
     ]
-    assert [row["stamp"] for row in kept(engine)] == list(range(AT, AT + 250))
+    assert [row["stamp"] for row in read_inbox_rows(engine)] == list(
+        range(RECEIVED_US, RECEIVED_US + 250)
+    )
 
 
-def test_settling_a_command_empties_its_place(desk: Desk, wire: redis.Redis) -> None:
-    admit(desk.engine, knock("command_1"), knock("command_2"))
-    redelivery.hand_in(wire, kept(desk.engine))
-    desk.settle(*delivered(wire))
-    assert kept(desk.engine) == []
-    assert set(outcomes(desk.engine).values()) == {("applied", AT)}
+def test_settling_a_command_removes_it_from_the_inbox(
+    harness: StoreHarness, redis_client: redis.Redis
+) -> None:
+    admit(harness.engine, make_submission("command_1"), make_submission("command_2"))
+    redelivery.hand_in(redis_client, read_inbox_rows(harness.engine))
+    harness.settle(*received_commands(redis_client))
+    assert read_inbox_rows(harness.engine) == []
+    assert set(outcomes(harness.engine).values()) == {("applied", RECEIVED_US)}
 
 
 def test_an_unsettled_command_holds_deadlines_back_although_redis_is_wiped(
-    engine: Engine, wire: redis.Redis
+    engine: Engine, redis_client: redis.Redis
 ) -> None:
-    arrival_clock = RedisDoor(wire, engine)
+    arrival_clock = ArrivalClock(redis_client, engine)
     at = to_us(arrival_clock.now()) - 5
-    admit(engine, knock("command_1"), at=at)
-    redelivery.hand_in(wire, kept(engine))
-    wire.flushall()
+    admit(engine, make_submission("command_1"), at=at)
+    redelivery.hand_in(redis_client, read_inbox_rows(engine))
+    redis_client.flushall()
     assert arrival_clock.watermark(without=()) == from_us(at)
-    assert arrival_clock.watermark(without=[kept(engine)[0]["message_id"]]) > from_us(at)
-    arrival_clock.excuse([kept(engine)[0]["message_id"]])
+    assert arrival_clock.watermark(without=[read_inbox_rows(engine)[0]["message_id"]]) > from_us(at)
+    arrival_clock.excuse([read_inbox_rows(engine)[0]["message_id"]])
     assert arrival_clock.watermark(without=()) > from_us(at)
 
 
@@ -140,9 +147,11 @@ def test_whoever_asks_for_the_oldest_waits_for_those_being_written(engine: Engin
     def take(_: int) -> int:
         stamping.set()
         assert go_on.wait(20)
-        return AT
+        return RECEIVED_US
 
-    writer = threading.Thread(target=inbox.admit, args=(engine, take, [[knock("command_1")]]))
+    writer = threading.Thread(
+        target=inbox.admit, args=(engine, take, [[make_submission("command_1")]])
+    )
     writer.start()
     assert stamping.wait(20)
     oldest_us: list[int | None] = []
@@ -158,11 +167,11 @@ def test_whoever_asks_for_the_oldest_waits_for_those_being_written(engine: Engin
     go_on.set()
     writer.join(20)
     asker.join(20)
-    assert oldest_us == [AT]
+    assert oldest_us == [RECEIVED_US]
 
 
 @pytest.mark.postgres
-def test_a_door_that_stops_in_the_middle_keeps_judges_waiting_and_buries_nothing(
+def test_a_web_process_stopped_in_mid_admission_keeps_handlers_waiting_and_buries_nothing(
     postgresql_url: str,
 ) -> None:
     engine, impatient = open_database(postgresql_url), open_database(postgresql_url)
@@ -179,99 +188,113 @@ def test_a_door_that_stops_in_the_middle_keeps_judges_waiting_and_buries_nothing
     impatient.dispose()
 
 
-def test_what_redis_lost_is_handed_in_again_as_it_was(desk: Desk, wire: redis.Redis) -> None:
-    admit(desk.engine, *(knock(f"command_{n}") for n in range(3)))
-    redelivery.hand_in(wire, kept(desk.engine))
-    assert redelivery.sweep(desk.engine, wire, AT + 1) == 0
-    before = delivered(wire)
-    wire.flushall()
-    assert redelivery.sweep(desk.engine, wire, AT) == 0
-    assert redelivery.sweep(desk.engine, wire, AT + 1) == 1
-    assert delivered(wire) == before
-    desk.settle(*before)
-    desk.settle(*before)
-    assert len(outcomes(desk.engine)) == 3
-    assert redelivery.sweep(desk.engine, wire, AT + 1) == 0
+def test_what_redis_lost_is_redelivered_as_it_was(
+    harness: StoreHarness, redis_client: redis.Redis
+) -> None:
+    admit(harness.engine, *(make_submission(f"command_{n}") for n in range(3)))
+    redelivery.hand_in(redis_client, read_inbox_rows(harness.engine))
+    assert redelivery.sweep(harness.engine, redis_client, RECEIVED_US + 1) == 0
+    before = received_commands(redis_client)
+    redis_client.flushall()
+    assert redelivery.sweep(harness.engine, redis_client, RECEIVED_US) == 0
+    assert redelivery.sweep(harness.engine, redis_client, RECEIVED_US + 1) == 1
+    assert received_commands(redis_client) == before
+    harness.settle(*before)
+    harness.settle(*before)
+    assert len(outcomes(harness.engine)) == 3
+    assert redelivery.sweep(harness.engine, redis_client, RECEIVED_US + 1) == 0
 
 
-def test_what_was_partly_settled_comes_again_in_part(desk: Desk, wire: redis.Redis) -> None:
-    admit(desk.engine, *(knock(f"command_{n}") for n in range(3)))
-    redelivery.hand_in(wire, kept(desk.engine))
-    first, second, third = delivered(wire)
-    desk.settle(second)
-    wire.flushall()
-    redelivery.sweep(desk.engine, wire, AT + 1)
-    assert delivered(wire) == [first, third]
+def test_a_partly_settled_message_is_redelivered_in_part(
+    harness: StoreHarness, redis_client: redis.Redis
+) -> None:
+    admit(harness.engine, *(make_submission(f"command_{n}") for n in range(3)))
+    redelivery.hand_in(redis_client, read_inbox_rows(harness.engine))
+    first, second, third = received_commands(redis_client)
+    harness.settle(second)
+    redis_client.flushall()
+    redelivery.sweep(harness.engine, redis_client, RECEIVED_US + 1)
+    assert received_commands(redis_client) == [first, third]
 
 
-def test_an_acceptance_waits_for_a_placement_that_redis_lost(desk: Desk) -> None:
-    desk.admit()
+def test_an_acceptance_waits_for_a_placement_that_redis_lost(harness: StoreHarness) -> None:
+    harness.admit()
     order = {"order_id": "o1", "creator_id": "k1", "name": "N", "task_type": "xigua"}
     terms = {"industry": "I", "brief": "B", "amount_fen": 100_000, "prepay_deposit": True}
     by = {"role": "client", "id": "c1"}
     placement = {"id": "placement", "kind": "place_order", "by": by, **order, **terms}
-    desk.door.waiting["lost"] = desk.now
+    harness.door.waiting["lost"] = harness.now
     creator = {"role": "creator", "id": "k1"}
     accept = {"id": "acceptance", "kind": "accept_order", "by": creator, "order_id": "o1"}
-    acceptance = desk.receive(accept, desk.now + timedelta(seconds=1))
-    desk.door.present = acceptance.at + 10 * PATIENCE
-    assert desk.settle(acceptance) == [acceptance]
-    desk.settle(desk.receive(placement, desk.now, message_id="lost"))
-    desk.door.waiting.clear()
-    assert desk.settle(acceptance) == []
-    assert desk.answer(acceptance)[1] == "wrong_state"
+    acceptance = harness.receive(accept, harness.now + timedelta(seconds=1))
+    harness.door.present = acceptance.at + 10 * PATIENCE
+    assert harness.settle(acceptance) == [acceptance]
+    harness.settle(harness.receive(placement, harness.now, message_id="lost"))
+    harness.door.waiting.clear()
+    assert harness.settle(acceptance) == []
+    assert harness.outcome_of(acceptance)[1] == "wrong_state"
 
 
 def test_a_dead_letter_leaves_the_inbox_and_waits_for_an_operator(
-    desk: Desk, wire: redis.Redis
+    harness: StoreHarness, redis_client: redis.Redis
 ) -> None:
-    admit(desk.engine, knock("command_1"), knock("command_2"))
-    redelivery.hand_in(wire, kept(desk.engine))
-    first, second = delivered(wire)
-    failures.bury(desk.engine, first, ValueError("nobody knows"))
-    assert [row["command_id"] for row in kept(desk.engine)] == ["command_2"]
-    quarantine(desk.engine, Refused(COMMANDS, "m", b"", "kills", 0, commands=(second,)))
-    assert kept(desk.engine) == []
-    assert len(failures.list_dead_letters(desk.engine)) == 2
+    admit(harness.engine, make_submission("command_1"), make_submission("command_2"))
+    redelivery.hand_in(redis_client, read_inbox_rows(harness.engine))
+    first, second = received_commands(redis_client)
+    failures.add_dead_letter(harness.engine, first, ValueError("nobody knows"))
+    assert [row["command_id"] for row in read_inbox_rows(harness.engine)] == ["command_2"]
+    quarantine(harness.engine, RefusedItem(COMMANDS, "m", b"", "kills", 0, commands=(second,)))
+    assert read_inbox_rows(harness.engine) == []
+    assert len(failures.list_dead_letters(harness.engine)) == 2
 
 
-def test_what_was_overtaken_on_its_way_keeps_its_instant(desk: Desk, wire: redis.Redis) -> None:
-    at = to_us(RedisDoor(wire, desk.engine).now())
-    admit(desk.engine, knock("command_1"), at=at)
-    Client(wire).submit(json.loads(knock("command_2").text))
-    assert [submission.at > from_us(at) for submission in delivered(wire)] == [True]
-    redelivery.hand_in(wire, kept(desk.engine))
-    assert [submission.at for submission in delivered(wire)] == [from_us(at)]
+def test_what_was_overtaken_on_its_way_keeps_its_instant(
+    harness: StoreHarness, redis_client: redis.Redis
+) -> None:
+    at = to_us(ArrivalClock(redis_client, harness.engine).now())
+    admit(harness.engine, make_submission("command_1"), at=at)
+    CommandClient(redis_client).submit(json.loads(make_submission("command_2").text))
+    assert [submission.at > from_us(at) for submission in received_commands(redis_client)] == [True]
+    redelivery.hand_in(redis_client, read_inbox_rows(harness.engine))
+    assert [submission.at for submission in received_commands(redis_client)] == [from_us(at)]
 
 
-def test_one_that_was_taken_apart_is_not_handed_in_whole(desk: Desk, wire: redis.Redis) -> None:
-    admit(desk.engine, *(knock(f"command_{n}") for n in range(3)))
-    redelivery.hand_in(wire, kept(desk.engine))
-    (whole,) = deliveries(wire)
-    scripts, keys = Scripts(wire), Keys(COMMANDS)
-    scripts.split(keys, "tester", whole.message_id, parts(COMMANDS, whole))
-    assert redelivery.sweep(desk.engine, wire, AT + 1) == 0
-    apart = deliveries(wire)
-    assert [delivery.commands[0].stamp for delivery in apart] == [AT, AT + 1, AT + 2]
+def test_a_message_that_was_divided_is_not_redelivered_whole(
+    harness: StoreHarness, redis_client: redis.Redis
+) -> None:
+    admit(harness.engine, *(make_submission(f"command_{n}") for n in range(3)))
+    redelivery.hand_in(redis_client, read_inbox_rows(harness.engine))
+    (whole,) = deliveries(redis_client)
+    scripts, keys = Scripts(redis_client), Keys(COMMANDS)
+    scripts.split(keys, "tester", whole.message_id, split_delivery(COMMANDS, whole))
+    assert redelivery.sweep(harness.engine, redis_client, RECEIVED_US + 1) == 0
+    apart = deliveries(redis_client)
+    assert [delivery.commands[0].stamp for delivery in apart] == [
+        RECEIVED_US,
+        RECEIVED_US + 1,
+        RECEIVED_US + 2,
+    ]
     scripts.ack(keys, "tester", [apart[0].message_id])
-    assert redelivery.sweep(desk.engine, wire, AT + 1) == 1
-    assert [submission.stamp for submission in delivered(wire)] == [AT]
+    assert redelivery.sweep(harness.engine, redis_client, RECEIVED_US + 1) == 1
+    assert [submission.stamp for submission in received_commands(redis_client)] == [RECEIVED_US]
 
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
-def test_a_trace_context_is_carried_from_the_door_to_the_events(
-    desk: Desk, wire: redis.Redis
+def test_a_trace_context_is_carried_from_the_inbox_to_the_events(
+    harness: StoreHarness, redis_client: redis.Redis
 ) -> None:
-    traced = replace(knock("command_1"), trace=TRACE)
-    admit(desk.engine, traced, knock("command_2"))
-    redelivery.hand_in(wire, kept(desk.engine))
-    Client(wire).submit_many([knock("command_3").text], trace=TRACE)
-    Client(wire).submit_many([knock("command_4").text], trace="what is none is dropped")
-    desk.settle(*delivered(wire))
-    Relay(desk.engine, wire).run_once()
-    entries: Any = wire.xrange(EVENTS)
+    traced = replace(make_submission("command_1"), trace=TRACE)
+    admit(harness.engine, traced, make_submission("command_2"))
+    redelivery.hand_in(redis_client, read_inbox_rows(harness.engine))
+    CommandClient(redis_client).submit_many([make_submission("command_3").text], trace=TRACE)
+    CommandClient(redis_client).submit_many(
+        [make_submission("command_4").text], trace="what is none is dropped"
+    )
+    harness.settle(*received_commands(redis_client))
+    Relay(harness.engine, redis_client).run_once()
+    entries: Any = redis_client.xrange(EVENTS_STREAM)
     events = [json.loads(fields[b"event"]) for _, fields in entries]
     traces = {event["data"]["command_id"]: event.get("traceparent") for event in events[-4:]}
     assert traces == {
@@ -283,16 +306,20 @@ def test_a_trace_context_is_carried_from_the_door_to_the_events(
     assert [event.get("traceparent") for event in events].count(TRACE) == 4
 
 
-def test_what_is_carried_is_signed_where_that_is_asked_for(desk: Desk, wire: redis.Redis) -> None:
+def test_redelivered_messages_are_signed_where_keys_are_in_force(
+    harness: StoreHarness, redis_client: redis.Redis
+) -> None:
     keys = Keyring.parse("k1:" + base64.b64encode(bytes(range(32))).decode())
-    admit(desk.engine, knock("command_1"))
-    redelivery.hand_in(wire, kept(desk.engine), keys)
-    (delivery,) = deliveries(wire, keys)
+    admit(harness.engine, make_submission("command_1"))
+    redelivery.hand_in(redis_client, read_inbox_rows(harness.engine), keys)
+    (delivery,) = deliveries(redis_client, keys)
     assert (len(delivery.commands), delivery.refused) == (1, [])
 
 
-def test_the_door_clock_is_never_behind_the_door(wire: redis.Redis, engine: Engine) -> None:
-    clock, arrival_clock = DoorClock(wire), RedisDoor(wire, engine)
+def test_the_inbox_clock_is_never_behind_the_arrival_clock(
+    redis_client: redis.Redis, engine: Engine
+) -> None:
+    clock, arrival_clock = LocalArrivalClock(redis_client), ArrivalClock(redis_client, engine)
     for _ in range(100):
         before_us = to_us(arrival_clock.now())
         assert clock.take(1) >= before_us
@@ -301,15 +328,15 @@ def test_the_door_clock_is_never_behind_the_door(wire: redis.Redis, engine: Engi
 
 
 @pytest.mark.parametrize("without", [False, True])
-def test_a_settler_s_own_rows_do_not_hold_it_back(
-    desk: Desk, wire: redis.Redis, *, without: bool
+def test_the_inbox_rows_of_a_batch_do_not_hold_it_back(
+    harness: StoreHarness, redis_client: redis.Redis, *, without: bool
 ) -> None:
-    arrival_clock = RedisDoor(wire, desk.engine)
-    settler = Settler(desk.store, arrival_clock, desk.ring)
-    admit(desk.engine, knock("command_1"), at=to_us(arrival_clock.now()))
-    (row,) = kept(desk.engine)
+    arrival_clock = ArrivalClock(redis_client, harness.engine)
+    settler = BatchProcessor(harness.store, arrival_clock, harness.notify)
+    admit(harness.engine, make_submission("command_1"), at=to_us(arrival_clock.now()))
+    (row,) = read_inbox_rows(harness.engine)
     submission = Received(row["command"], from_us(row["received_at"]), row["stamp"], "inbox-x")
     if without:
         submission = Received(submission.text, submission.at, submission.stamp, row["message_id"])
     assert settler.settle([submission]) == []
-    eventually(lambda: kept(desk.engine) == [])
+    eventually(lambda: read_inbox_rows(harness.engine) == [])

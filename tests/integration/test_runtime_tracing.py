@@ -9,18 +9,18 @@ import sys
 from workers.runtime import span
 from workers.settings import project_root
 
-SENT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+TRACE_CONTEXT = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 
 # A provider can be set once in a process, so this one is another.
-TRACED = """
+TRACED_PROGRAM = """
 from datetime import timedelta
 from opentelemetry import trace
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from dataclasses import replace
-from tests.support.store_harness import Desk
+from tests.support.store_harness import StoreHarness
 from tests.support.sample_commands import admit
 from tests.support.stories import START
 from workers.database.engine import open_database
@@ -36,7 +36,7 @@ with span("submit", parent=sys.argv[1], facts={"commands": 1}) as followed:
 with tempfile.TemporaryDirectory() as folder:
     engine = open_database(f"sqlite:///{folder}/earnest.db")
     migrate(engine)
-    desk = Desk(engine=engine)
+    desk = StoreHarness(engine=engine)
     desk.settle(replace(desk.receive(admit()[0], START), trace=followed))
     (settled_event,) = [row for row in desk.rows("events") if row.type == "command.settled"]
 submitted, settled = exporter.get_finished_spans()
@@ -52,7 +52,7 @@ print("traced")
 
 def test_a_request_is_a_span_and_a_commit_one_that_is_linked_to_it() -> None:
     process = subprocess.run(
-        [sys.executable, "-c", TRACED, SENT],
+        [sys.executable, "-c", TRACED_PROGRAM, TRACE_CONTEXT],
         cwd=project_root(),
         env=os.environ | {"PYTHONPATH": str(project_root())},
         capture_output=True,
@@ -64,6 +64,6 @@ def test_a_request_is_a_span_and_a_commit_one_that_is_linked_to_it() -> None:
 
 
 def test_without_a_provider_what_follows_bears_what_was_given() -> None:
-    for parent in (SENT, None):
-        with span("submit", parent=parent, links=[SENT]) as followed:
+    for parent in (TRACE_CONTEXT, None):
+        with span("submit", parent=parent, links=[TRACE_CONTEXT]) as followed:
             assert followed == parent

@@ -15,19 +15,19 @@ from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from models import ledger, money
-from models.creators import Turn
+from models.creators import StandingChange
 from models.events.event import Event
 from models.events.orders import OrderForfeited, QuoteRevised
 from models.ledger import Posting
 from models.lifecycle import State
 from models.orders import decide, decision, endings, evolve, offers, timeouts
 from models.orders import payments as order_payments
-from models.orders.decision import Judgement, Verdict
+from models.orders.decision import Decision, HandlerResult
 from models.orders.order import Order
 from models.policy import Policy
-from models.reasons import Unusable
-from models.service.unit_of_work import Book
-from tests.property.test_order_histories import LIMITS, Life
+from models.reasons import UnappliedReason
+from models.service.unit_of_work import UnitOfWork
+from tests.property.test_order_histories import LIMITS, OrderHistoryMachine
 from tests.support.stories import MICRO
 from tests.unit import test_obligations
 from tests.unit.ops.simulation import test_scenarios
@@ -73,7 +73,7 @@ def examples(module: ModuleType) -> Iterator[Callable[[], object]]:
             )
 
 
-def noticed() -> bool:
+def examples_notice() -> bool:
     """Tell whether any example fails: by an assertion, or because the code caught itself."""
     test_decide_every_request.order_in.cache_clear()
     try:
@@ -86,11 +86,11 @@ def noticed() -> bool:
     return False
 
 
-def noticed_in_life() -> bool:
+def histories_notice() -> bool:
     """Tell whether a few random lives break a law, or are told apart by a wake-up."""
     life_settings = settings(LIMITS, phases=[Phase.generate], report_multiple_bugs=False)
     try:
-        run_state_machine_as_test(Life, settings=life_settings)
+        run_state_machine_as_test(OrderHistoryMachine, settings=life_settings)
     except Exception:  # noqa: BLE001 - as above
         return True
     return False
@@ -119,11 +119,11 @@ def rounds_the_deposit_up(patch: Patch) -> None:
 
 
 def lets_the_quote_move_anywhere(patch: Patch) -> None:
-    patch.setattr(offers, "_may_not_move", lambda *_: None)
+    patch.setattr(offers, "_revision_refusal", lambda *_: None)
 
 
 def hears_everybody_in_the_grace(patch: Patch) -> None:
-    patch.setattr(decide, "hears_only_payments", lambda *_: False)
+    patch.setattr(decide, "accepts_only_payments", lambda *_: False)
 
 
 def ends_a_wait_at_its_deadline(patch: Patch) -> None:
@@ -142,7 +142,9 @@ def notices_at_its_leisure(patch: Patch) -> None:
     """Let deadlines take effect when they are noticed, not when they passed."""
     real_elapse = decide.elapse
 
-    def elapse(order: Order, until: datetime, standing_changes: tuple[Turn, ...] = ()) -> Verdict:
+    def elapse(
+        order: Order, until: datetime, standing_changes: tuple[StandingChange, ...] = ()
+    ) -> Decision:
         decision = real_elapse(order, until, standing_changes)
         if not decision.events:
             return decision
@@ -150,7 +152,7 @@ def notices_at_its_leisure(patch: Patch) -> None:
         evolved = order
         for event in late_events:
             evolved = evolve.evolve(evolved, event)
-        return Verdict(evolved, late_events)
+        return Decision(evolved, late_events)
 
     patch_everywhere(patch, real_elapse, elapse)
 
@@ -160,16 +162,16 @@ def buys_time_by_revising(patch: Patch) -> None:
         fields = {"amount_fen": fact.amount_fen, "revisions": order.revisions + 1}
         return fields | {"due_at": event.at + order.policy.balance_window}
 
-    patch.setitem(evolve._CHANGES, QuoteRevised, revised)  # noqa: SLF001
+    patch.setitem(evolve._EFFECTS, QuoteRevised, revised)  # noqa: SLF001
 
 
 def keeps_the_last_payment(patch: Patch) -> None:
-    real = decision.give_back
+    real = decision.refund_all_held
     patch_everywhere(patch, real, lambda order: real(order)[:1])
 
 
 def never_gives_back(patch: Patch) -> None:
-    patch_everywhere(patch, decision.give_back, lambda _: ())
+    patch_everywhere(patch, decision.refund_all_held, lambda _: ())
 
 
 def forfeits_to_the_client(patch: Patch) -> None:
@@ -178,11 +180,11 @@ def forfeits_to_the_client(patch: Patch) -> None:
             Posting(f"escrow:{order_id}", f"refunds_payable:{fact.client_id}", fact.amount_fen),
         )
 
-    patch.setitem(ledger._RULES, OrderForfeited, rule)  # noqa: SLF001
+    patch.setitem(ledger._POSTING_RULES, OrderForfeited, rule)  # noqa: SLF001
 
 
 def forfeits_too_much(patch: Patch) -> None:
-    real = endings.forfeit
+    real = endings.forfeit_deposit
 
     def forfeit(order: Order, reason: str) -> OrderForfeited:
         fact = real(order, reason)
@@ -192,13 +194,15 @@ def forfeits_too_much(patch: Patch) -> None:
 
 
 def forgets_a_posting(patch: Patch) -> None:
-    patch.delitem(ledger._RULES, OrderForfeited)  # noqa: SLF001
+    patch.delitem(ledger._POSTING_RULES, OrderForfeited)  # noqa: SLF001
 
 
 def judges_payments_by_their_notice(patch: Patch) -> None:
-    real = order_payments.unusable
+    real = order_payments.find_unapplied_reason
 
-    def unusable(order: Order, amount_fen: int, _: datetime, at: datetime) -> Unusable | None:
+    def unusable(
+        order: Order, amount_fen: int, _: datetime, at: datetime
+    ) -> UnappliedReason | None:
         return real(order, amount_fen, at, at)
 
     patch_everywhere(patch, real, unusable)
@@ -206,7 +210,7 @@ def judges_payments_by_their_notice(patch: Patch) -> None:
 
 def reinstates_for_ever(patch: Patch) -> None:
     late = timedelta(days=365)
-    real = order_payments.reinstates
+    real = order_payments.reinstates_order
     patch_everywhere(
         patch,
         real,
@@ -215,11 +219,11 @@ def reinstates_for_ever(patch: Patch) -> None:
 
 
 def listens_to_strangers(patch: Patch) -> None:
-    patch.setattr(decide, "is_party", lambda *_: True)
+    patch.setattr(decide, "is_authorized", lambda *_: True)
 
 
 def calls_everybody_late(patch: Patch) -> None:
-    real = evolve.enter
+    real = evolve.enter_state
 
     def enter(order: Order, event: Event, state: State, **fields: object) -> dict[str, Any]:
         return real(order, event, state, **fields) | {"lapsed": (*order.lapsed, order.state)}
@@ -228,22 +232,24 @@ def calls_everybody_late(patch: Patch) -> None:
 
 
 def nudges_without_end(patch: Patch) -> None:
-    real = decide.JUDGES["nudge_creator"]
+    real = decide.HANDLERS["nudge_creator"]
 
-    def nudge(order: Order, command: object, at: datetime) -> Judgement:
+    def nudge(order: Order, command: object, at: datetime) -> HandlerResult:
         return real(replace(order, nudges=0, nudged_at=None), command, at)
 
-    patch.setitem(decide.JUDGES, "nudge_creator", nudge)
+    patch.setitem(decide.HANDLERS, "nudge_creator", nudge)
 
 
 def reminds_of_the_first_missed(patch: Patch) -> None:
     """Send the first reminder that was missed, so that the others follow when they are stale."""
     real = timeouts.remind
-    patch_everywhere(patch, real, lambda order, due, _: real(order, due, order.leads_left()[0]))
+    patch_everywhere(
+        patch, real, lambda order, due, _: real(order, due, order.remaining_reminder_leads()[0])
+    )
 
 
 def names_two_refunds_alike(patch: Patch) -> None:
-    patch.setattr(Book, "_name", lambda _, fact, __: fact.refund_id)
+    patch.setattr(UnitOfWork, "_refund_id", lambda _, fact, __: fact.refund_id)
 
 
 MUTANTS: list[Mutant] = [
@@ -271,7 +277,7 @@ MUTANTS: list[Mutant] = [
 
 
 # Those that break a law of the books, or make an answer hang on the scheduler.
-LAWLESS: list[Mutant] = [
+INVARIANT_BREAKERS: list[Mutant] = [
     notices_at_its_leisure,
     keeps_the_last_payment,
     never_gives_back,
@@ -282,18 +288,20 @@ LAWLESS: list[Mutant] = [
 ]
 
 
-def test_nobody_cries_wolf() -> None:
-    assert not noticed()
-    assert not noticed_in_life()
+def test_unmutated_rules_pass_every_check() -> None:
+    assert not examples_notice()
+    assert not histories_notice()
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_an_example_notices_a_mutant(mutant: Mutant, monkeypatch: Patch) -> None:
     mutant(monkeypatch)
-    assert noticed()
+    assert examples_notice()
 
 
-@pytest.mark.parametrize("mutant", LAWLESS, ids=lambda mutant: mutant.__name__)
-def test_a_life_notices_a_mutant_that_breaks_a_law(mutant: Mutant, monkeypatch: Patch) -> None:
+@pytest.mark.parametrize("mutant", INVARIANT_BREAKERS, ids=lambda mutant: mutant.__name__)
+def test_random_histories_notice_a_mutant_that_breaks_an_invariant(
+    mutant: Mutant, monkeypatch: Patch
+) -> None:
     mutant(monkeypatch)
-    assert noticed_in_life()
+    assert histories_notice()

@@ -20,21 +20,21 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from models.fields import instant_text
-from models.lifecycle import END_PAUSE, ENFORCE_DEADLINE, NOT_ASKED, TRANSITIONS, State
-from models.orders.endings import price, tier
+from models.fields import format_instant
+from models.lifecycle import END_PAUSE, ENFORCE_DEADLINE, SYSTEM_REQUESTS, TRANSITIONS, State
+from models.orders.endings import cancellation_cost_at, cancellation_tier_at
 from models.orders.evolve import replay
 from models.orders.order import Order
-from tests.support.command_fields import about_the_creator, needed
+from tests.support.command_fields import creator_command, fields_for
 from tests.support.stories import (
     HISTORIES,
     MICRO,
     MOVES,
     POLICY,
     START,
-    Story,
+    OrderStory,
     audit,
-    party,
+    sender,
     span,
     story_of,
 )
@@ -73,11 +73,11 @@ HALF, MOSTLY = 0.5, 0.8
 reached: set[State] = set()
 
 
-class Life(RuleBasedStateMachine):
+class OrderHistoryMachine(RuleBasedStateMachine):
     """One history, lived in two books."""
 
-    woken: Story
-    left_alone: Story
+    woken: OrderStory
+    left_alone: OrderStory
     begun: Order
 
     def __init__(self) -> None:
@@ -141,7 +141,7 @@ class Life(RuleBasedStateMachine):
         fields: dict[str, object] = {"name": "n", "task_type": task, "industry": "i"}
         fields |= {"needs_script": task == "douyin_live" or chance.random() < HALF}
         if chance.random() < HALF:
-            fields["expected_publish_at"] = instant_text(self.now + span("3d"))
+            fields["expected_publish_at"] = format_instant(self.now + span("3d"))
         fresh = [order_id for order_id in ORDERS if order_id not in self.woken.book.orders]
         fields |= {"brief": "b", "order_id": chance.choice(fresh[:1] * 9 + ORDERS)}
         fields |= {"creator_id": chance.choice(["k1"] * 9 + ["k9"])}
@@ -168,7 +168,7 @@ class Life(RuleBasedStateMachine):
         move = chance.choice(transitions)
         if move.command in (ENFORCE_DEADLINE, END_PAUSE):
             self.a_wait_ends(order, chance)
-        elif move.command in NOT_ASKED:
+        elif move.command in SYSTEM_REQUESTS:
             self.something_happens_to_the_creator(chance)
         elif move.command == "confirm_payment":
             shares = {order.order_id: self.wanted(order.order_id)}
@@ -212,7 +212,7 @@ class Life(RuleBasedStateMachine):
     def something_is_sent_again(self, chance: Random) -> None:
         """Send an old command as it was, or another under its id."""
         body = chance.choice(self.bodies)
-        self.tell(body | chance.choice([{}, {}, {"by": party("operator")}]))
+        self.tell(body | chance.choice([{}, {}, {"by": sender("operator")}]))
 
     def a_contract_changes(self, chance: Random) -> None:
         mcn = chance.choice([None, "m1", "m2"])
@@ -225,7 +225,7 @@ class Life(RuleBasedStateMachine):
         names = sorted(self.woken.book.violations) or ["x"]
         action = chance.choice(["violation", "violation", "violation", "overturn", "leave"])
         argument = chance.choice(names) if action == "overturn" else ""
-        kind, by, fields = about_the_creator(action, argument, len(self.bodies), self.now)
+        kind, by, fields = creator_command(action, argument, len(self.bodies), self.now)
         self.ask(kind, by, **fields)
 
     def an_operator_stands_in(self, chance: Random) -> None:
@@ -265,7 +265,7 @@ class Life(RuleBasedStateMachine):
     def every_order_can_be_told_again_from_its_events(self) -> None:
         for story in (self.woken, self.left_alone):
             for order_id, order in story.book.orders.items():
-                if order is not self.begun and stood(order) != stood(self.begun):
+                if order is not self.begun and standing_of(order) != standing_of(self.begun):
                     reached.add(order.state)
                 order_events = [event for event in story.events if event.order_id == order_id]
                 assert replay(order_events, lambda _: POLICY) == order
@@ -285,15 +285,15 @@ class Life(RuleBasedStateMachine):
             for subject in subjects if story is self.woken else reversed(subjects):
                 story.wake(subject, self.now + FOREVER)
             assert audit(story) == []
-        assert fate(self.woken) == fate(self.left_alone)
+        assert final_books(self.woken) == final_books(self.left_alone)
 
     # ---------------------------------------------------------------- asking
     def tell(self, body: dict[str, Any]) -> None:
         for story in (self.woken, self.left_alone):
-            story.tell(body, self.now)
+            story.handle(body, self.now)
 
     def ask(self, kind: str, by: str, **fields: object) -> None:
-        body = {"id": f"life_{len(self.bodies):05}", "kind": kind, "by": party(by), **fields}
+        body = {"id": f"life_{len(self.bodies):05}", "kind": kind, "by": sender(by), **fields}
         self.bodies.append(body)
         self.tell(body)
 
@@ -309,7 +309,7 @@ class Life(RuleBasedStateMachine):
         if kind == "accept_order":
             return {"revised_amount_fen": chance.choice([None, None, *QUOTES])}
         if kind == "cancel_order":
-            cost = price(order, tier(order, self.now)).cost_fen
+            cost = cancellation_cost_at(order, cancellation_tier_at(order, self.now)).cost_fen
             free = {"accept_forfeit": chance.random() < HALF}
             return free | {"accept_cost_fen": chance.choice([None, cost, cost])}
         argument = ""
@@ -317,12 +317,12 @@ class Life(RuleBasedStateMachine):
             argument = chance.choice(["approve", "approve", "extend", "cancel=0", "cancel=3333"])
         elif kind == "release_forfeit":
             argument = chance.choice(["to=platform", "to=creator", "to=client"])
-        return needed(kind, order, self.now, argument)
+        return fields_for(kind, order, self.now, argument)
 
     def pay(self, shares: dict[str, int], paid_at: datetime, /, **overrides: object) -> None:
         fields: dict[str, object] = {
             "payment_id": f"p{len(self.bodies)}",
-            "paid_at": instant_text(paid_at),
+            "paid_at": format_instant(paid_at),
             "amount_fen": sum(shares.values()),
             "shares": [
                 {"order_id": order_id, "amount_fen": fen} for order_id, fen in shares.items()
@@ -353,11 +353,11 @@ class Life(RuleBasedStateMachine):
         return chance.choice([self.now] * 4 + [last_at + offset for offset in EDGE])
 
 
-def stood(order: Order) -> tuple[State, datetime]:
+def standing_of(order: Order) -> tuple[State, datetime]:
     return order.state, order.entered_at
 
 
-def fate(story: Story) -> dict[str, object]:
+def final_books(story: OrderStory) -> dict[str, object]:
     """Tell what became of everybody and every fen, but not when anybody noticed."""
     orders = {
         order.order_id: (
@@ -408,5 +408,5 @@ def test_a_scheduler_that_is_slow_doubled_or_dead_changes_no_answer_and_no_endin
     reached.clear()
     for _ in range(3):  # the histories of one run are much alike: it may miss a state
         if reached != set(State):
-            run_state_machine_as_test(Life, settings=LIMITS)
+            run_state_machine_as_test(OrderHistoryMachine, settings=LIMITS)
     assert reached == set(State)

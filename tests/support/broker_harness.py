@@ -12,25 +12,25 @@ from models.errors import Unavailable
 from tests.support.sample_commands import registration
 from workers.queue.broker import EarnestBroker
 from workers.queue.consumer import BundleConsumer
-from workers.queue.messages import Bundle, Delivery, Refused
+from workers.queue.messages import Bundle, Delivery, RefusedItem
 from workers.queue.redis import COMMANDS, Keys
 
 KEYS = Keys(COMMANDS)
 
 
 @dataclass
-class Bench:
+class BrokerHarness:
     """One process's broker at a wire; `refused` is what it quarantined."""
 
     wire: redis.Redis
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[RefusedItem] = field(default_factory=list)
     away: bool = False
     broker: EarnestBroker = field(init=False)
 
     def __post_init__(self) -> None:
-        self.broker = EarnestBroker(self.wire, self.keep)
+        self.broker = EarnestBroker(self.wire, self.quarantine)
 
-    def keep(self, refused_message: Refused) -> None:
+    def quarantine(self, refused_message: RefusedItem) -> None:
         if self.away:
             raise Unavailable("the database is away")
         self.refused.append(refused_message)
@@ -59,15 +59,15 @@ class Bench:
 
 
 def deliveries_of(message: MessageProxy | None) -> list[Delivery]:
-    return list(present(message).kwargs["bundle"].deliveries)
+    return list(require(message).kwargs["bundle"].deliveries)
 
 
-def present(message: MessageProxy | None) -> MessageProxy:
+def require(message: MessageProxy | None) -> MessageProxy:
     assert message is not None
     return message
 
 
-def raw(redis_client: redis.Redis, name: str | bytes, payload: str | bytes) -> None:
+def write_raw(redis_client: redis.Redis, name: str | bytes, payload: str | bytes) -> None:
     """Write a message past the door, as anybody could who reaches Redis."""
     now, message_id = redis_client.time(), name if isinstance(name, bytes) else name.encode()
     redis_client.hset(KEYS.messages, message_id, payload)
@@ -75,12 +75,12 @@ def raw(redis_client: redis.Redis, name: str | bytes, payload: str | bytes) -> N
     redis_client.rpush(KEYS.waiting, message_id)
 
 
-def message(**changes: object) -> str:
+def message_text(**changes: object) -> str:
     """Write a message as our client does, with some of its fields replaced."""
     kwargs = {"commands": [registration(1)], "received_at": 5, "stamp": 5}
     fields = {"queue_name": COMMANDS, "actor_name": "settle_commands", "args": [], "options": {}}
     return json.dumps(fields | {"message_id": "m", "kwargs": kwargs} | changes)
 
 
-def kwargs(**changes: object) -> str:
-    return message(kwargs={"commands": ["x"], "received_at": 5, "stamp": 5} | changes)
+def message_with_kwargs(**changes: object) -> str:
+    return message_text(kwargs={"commands": ["x"], "received_at": 5, "stamp": 5} | changes)

@@ -12,17 +12,17 @@ from typing import Any
 
 from examples.make_campaign import CAMPAIGN
 from examples.stage import POLICY
-from models.commands.parsing import Malformed
-from models.service.unit_of_work import Book
-from ops.simulation.replay import Forecast, foresee, read_steps
-from ops.simulation.simulate import Step, World
-from tests.support.stories import Story
+from models.commands.parsing import MalformedCommand
+from models.service.unit_of_work import UnitOfWork
+from ops.simulation.replay import Expectation, expect, read_steps
+from ops.simulation.simulate import Simulation, SimulationStep
+from tests.support.stories import OrderStory
 
 LONG_AFTER = timedelta(hours=1)
 
 
 @cache
-def steps() -> list[Step]:
+def steps() -> list[SimulationStep]:
     return read_steps(CAMPAIGN.read_text(encoding="utf-8").splitlines())
 
 
@@ -32,29 +32,29 @@ def commands() -> list[dict[str, Any]]:
 
 
 @cache
-def forecast() -> Forecast:
-    return foresee(steps(), POLICY)
+def forecast() -> Expectation:
+    return expect(steps(), POLICY)
 
 
 @cache
 def events() -> list[dict[str, Any]]:
-    world = World(Book(policy=POLICY))
+    world = Simulation(UnitOfWork(policy=POLICY))
     return [event for step in steps() for line in world.play(step) for event in line["events"]]
 
 
 @cache
-def unhurried() -> Story:
+def played_without_wakeups() -> OrderStory:
     """Play it with nobody to wake anybody: time passes for whoever is asked, and at the end."""
-    story = Story(POLICY)
+    story = OrderStory(POLICY)
     for step in steps():
-        with suppress(Malformed):
-            story.tell(json.loads(step.command or "{}"), step.at)
+        with suppress(MalformedCommand):
+            story.handle(json.loads(step.command or "{}"), step.at)
     for order_id in list(story.book.orders):
         story.wake(order_id, steps()[-1].at + LONG_AFTER)
     return story
 
 
-def applied(kind: str) -> Iterator[dict[str, Any]]:
+def applied_commands(kind: str) -> Iterator[dict[str, Any]]:
     """Give the commands of one kind that were obeyed."""
     for command in commands():
         if (
@@ -64,10 +64,10 @@ def applied(kind: str) -> Iterator[dict[str, Any]]:
             yield command
 
 
-def told(type_: str) -> list[dict[str, Any]]:
+def events_of(type_: str) -> list[dict[str, Any]]:
     """Return the events of one type."""
     return [event for event in events() if event["type"] == type_]
 
 
-def seen(type_: str, field: str) -> Counter[Any]:
-    return Counter(event[field] for event in told(type_))
+def count_by(type_: str, field: str) -> Counter[Any]:
+    return Counter(event[field] for event in events_of(type_))

@@ -10,12 +10,12 @@ from sqlalchemy import Engine, func, select, union_all
 
 from workers.database.engine import reading
 from workers.processing import wakeups
-from workers.processing.processor import Settler
+from workers.processing.processor import BatchProcessor
 from workers.timestamps import MICROSECOND, from_us
 
 
 @dataclass(slots=True)
-class FixedDoor:
+class FixedArrivalClock:
     """A door at one instant; `waiting` holds what was received and is not settled anywhere."""
 
     present: datetime
@@ -40,23 +40,23 @@ class FixedDoor:
             self.waiting.pop(message_id, None)
 
 
-CLAIMED = 100
+CLAIM_LIMIT = 100
 
 
-def pass_time(processor: Settler, clock: FixedDoor, until: datetime) -> None:
+def pass_time(processor: BatchProcessor, clock: FixedArrivalClock, until: datetime) -> None:
     """Wake whatever wants attention up to an instant, each at its own, and just after it."""
     while (due_at := next_wake(processor.store.engine)) is not None and due_at <= until:
         for now in (due_at, due_at + MICROSECOND):
             if now <= until:
                 clock.present = now
-                processor.settle((), wakeups.claim(processor.store.engine, now, CLAIMED))
+                processor.settle((), wakeups.claim(processor.store.engine, now, CLAIM_LIMIT))
         if next_wake(processor.store.engine) == due_at:
             return
 
 
 def next_wake(engine: Engine) -> datetime | None:
     """Return when anything next wants attention."""
-    columns = (key.table.c.wake_at for _, key in wakeups.ALARMS)
+    columns = (key.table.c.wake_at for _, key in wakeups.WAKEABLE_KEYS)
     soonest = union_all(*(select(func.min(column)) for column in columns))
     with reading(engine) as connection:
         wakes_at_us = [

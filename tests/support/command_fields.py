@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from models.fields import instant_text
+from models.fields import format_instant
 from models.orders.order import Order
 
 HOUR = timedelta(hours=1)
@@ -14,12 +14,12 @@ HOUR = timedelta(hours=1)
 LINK = "https://pan.example/draft"
 
 
-WHY = "as agreed by telephone"
+REASON = "as agreed by telephone"
 
 
-def needed(kind: str, order: Order, now: datetime, argument: str = "") -> dict[str, Any]:
+def fields_for(kind: str, order: Order, now: datetime, argument: str = "") -> dict[str, Any]:
     """Return fields with which a command of some kind makes sense; `argument` says what else."""
-    make_fields = _NEEDED.get(kind)
+    make_fields = _FIELDS_BY_KIND.get(kind)
     fields: dict[str, Any] = make_fields(order, now, argument) if make_fields else {}
     return fields
 
@@ -35,24 +35,24 @@ def _resolve(_: Order, now: datetime, argument: str) -> dict[str, Any]:
     fields_by_outcome: dict[str, dict[str, Any]] = {
         "cancel": {"creator_bps": int("".join(bps) or 0)}
     }
-    fields_by_outcome["extend"] = {"until": instant_text(now + HOUR)}
-    fields: dict[str, Any] = {"outcome": outcome, "reason": WHY}
+    fields_by_outcome["extend"] = {"until": format_instant(now + HOUR)}
+    fields: dict[str, Any] = {"outcome": outcome, "reason": REASON}
     return fields | fields_by_outcome.get(outcome, {})
 
 
-def _later(order: Order, now: datetime, _: str) -> dict[str, Any]:
-    return {"until": instant_text(max(now, order.due_at or now) + HOUR), "reason": WHY}
+def _new_deadline(order: Order, now: datetime, _: str) -> dict[str, Any]:
+    return {"until": format_instant(max(now, order.due_at or now) + HOUR), "reason": REASON}
 
 
 def _release(order: Order, _: datetime, argument: str) -> dict[str, Any]:
     forfeited_fen = sum(holding.amount_fen for holding in order.forfeited) or 1
     return {
         "parts": [{"to": argument.removeprefix("to=") or "client", "amount_fen": forfeited_fen}],
-        "reason": WHY,
+        "reason": REASON,
     }
 
 
-PLACED: dict[str, dict[str, object]] = {
+PLACEMENTS: dict[str, dict[str, object]] = {
     "": {},
     "full": {"prepay_deposit": False},
     "live": {"task_type": "douyin_live", "expected_publish_at": "2026-03-20T20:00:00+08:00"},
@@ -63,17 +63,17 @@ PLACED: dict[str, dict[str, object]] = {
 ABOUT_THE_CREATOR = ("violation", "overturn", "leave", "provider", "contract")
 
 
-Asked = tuple[str, str, dict[str, Any]]
+CommandParts = tuple[str, str, dict[str, Any]]
 
 
-def about_the_creator(action: str, argument: str, number: int, now: datetime) -> Asked:
+def creator_command(action: str, argument: str, number: int, now: datetime) -> CommandParts:
     """Return a command that concerns the creator `k1`, or who serves it, and so its orders."""
     if action == "violation":
         fields = {"violation_id": argument or f"x{number}", "creator_id": "k1"}
         fields |= {"url": "https://elsewhere.example/ad", "evidence": "a screenshot"}
-        return "report_violation", "platform", fields | {"seen_at": instant_text(now)}
+        return "report_violation", "platform", fields | {"seen_at": format_instant(now)}
     if action == "overturn":
-        return "overturn_violation", "operator", {"violation_id": argument, "reason": WHY}
+        return "overturn_violation", "operator", {"violation_id": argument, "reason": REASON}
     if action == "leave":
         return "end_contract", "creator", {"creator_id": "k1"}
     if action == "contract":
@@ -82,7 +82,7 @@ def about_the_creator(action: str, argument: str, number: int, now: datetime) ->
     return "register_provider", "platform", {"provider_id": argument, "name": argument}
 
 
-_NEEDED: dict[str, Any] = {
+_FIELDS_BY_KIND: dict[str, Any] = {
     "accept_order": lambda *a: {"revised_amount_fen": int(a[2])} if a[2].isdecimal() else {},
     "revise_quote": lambda *a: {"amount_fen": int(a[2] or 110_000)},
     "cancel_order": _cancel,
@@ -90,13 +90,13 @@ _NEEDED: dict[str, Any] = {
     "submit_content": lambda *_: {"links": [LINK], "note": "final cut"},
     "reject_script": lambda *_: {"comment": "too long"},
     "reject_content": lambda *_: {"comment": "too dark"},
-    "publish_work": lambda _, now, __: {"url": LINK, "published_at": instant_text(now)},
+    "publish_work": lambda _, now, __: {"url": LINK, "published_at": format_instant(now)},
     "dispute_order": lambda *_: {"reason": "not what was agreed"},
     "resolve_dispute": _resolve,
-    "extend_deadline": _later,
-    "reinstate_order": _later,
-    "pause_clock": lambda *_: {"reason": WHY},
-    "resume_clock": lambda *_: {"reason": WHY},
+    "extend_deadline": _new_deadline,
+    "reinstate_order": _new_deadline,
+    "pause_clock": lambda *_: {"reason": REASON},
+    "resume_clock": lambda *_: {"reason": REASON},
     "release_forfeit": _release,
     "rate_order": lambda *_: {"rating": 5},
     "appoint_provider": lambda *a: {"provider_id": a[2] or "v1"},

@@ -20,11 +20,11 @@ from workers.settings import PREFIX
 EARNEST = (sys.executable, "-P", "-m", "ops.cli")
 
 
-LONGEST_SECONDS = 50.0
+TIMEOUT_S = 50.0
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class CommandResult:
     """What a command said and how it ended."""
 
     status: int
@@ -35,7 +35,7 @@ class Said:
         """Return the JSON objects of the output, one a line."""
         return [json.loads(line) for line in self.out.splitlines()]
 
-    def complaint(self) -> str:
+    def error_line(self) -> str:
         """Return the one line of complaint that there must be."""
         (line,) = self.err.splitlines()
         assert line.startswith("earnest: ")
@@ -44,14 +44,14 @@ class Said:
         return line
 
 
-def environ(**settings: str) -> dict[str, str]:
+def clean_environ(**settings: str) -> dict[str, str]:
     """Return an environment in which nothing of ours is set but `settings`."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     # Where nothing else listens: several of us may be tested at once.
     return child_environ(plain, None) | {"EARNEST_WEB_BIND": "127.0.0.1:0"} | settings
 
 
-def earnest(*words: Path | str, stdin: str | bytes = "", **settings: str) -> Said:
+def run_earnest(*words: Path | str, stdin: str | bytes = "", **settings: str) -> CommandResult:
     """Run one command to its end."""
     stdin_bytes = stdin if isinstance(stdin, bytes) else stdin.encode()
     process = subprocess.run(
@@ -59,13 +59,13 @@ def earnest(*words: Path | str, stdin: str | bytes = "", **settings: str) -> Sai
         input=stdin_bytes,
         capture_output=True,
         check=False,
-        env=environ(**settings),
-        timeout=LONGEST_SECONDS,
+        env=clean_environ(**settings),
+        timeout=TIMEOUT_S,
     )
-    return Said(process.returncode, process.stdout.decode(), process.stderr.decode())
+    return CommandResult(process.returncode, process.stdout.decode(), process.stderr.decode())
 
 
-def spoken(*words: Path | str) -> Said:
+def run_in_process(*words: Path | str) -> CommandResult:
     """Run one command in this process: the same words, without the time a process takes."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
@@ -73,11 +73,11 @@ def spoken(*words: Path | str) -> Said:
             status = main([*map(str, words)])
         except SystemExit as end:
             status = int(end.code or 0)
-    return Said(status, out.getvalue(), err.getvalue())
+    return CommandResult(status, out.getvalue(), err.getvalue())
 
 
 @contextmanager
-def started(*words: Path | str, **settings: str) -> Iterator[subprocess.Popen[str]]:
+def start_earnest(*words: Path | str, **settings: str) -> Iterator[subprocess.Popen[str]]:
     """Start a command that goes on; kill it if the test has not ended it."""
     command = [*EARNEST, *map(str, words)]
     with subprocess.Popen(
@@ -85,7 +85,7 @@ def started(*words: Path | str, **settings: str) -> Iterator[subprocess.Popen[st
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
-        env=environ(**settings),
+        env=clean_environ(**settings),
     ) as process:
         try:
             yield process

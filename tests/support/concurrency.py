@@ -14,21 +14,21 @@ from sqlalchemy import Engine
 from workers.database.engine import open_database
 
 # As long as a slow machine may take; a healthy one is done in a fraction of it.
-PATIENCE_SECONDS = 20.0
+TIMEOUT_S = 20.0
 
 
-LOOK_SECONDS = 0.01
+POLL_INTERVAL_S = 0.01
 
 
-def eventually(condition: Callable[[], object], timeout_s: float = PATIENCE_SECONDS) -> None:
+def eventually(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
     """Look until something is so; fail if it is not in time."""
     give_up_at_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < give_up_at_s, "it never happened"
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_INTERVAL_S)
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 30.0) -> float:
+def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> float:
     """Return the instant at which another process was seen to have made something true."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from ops.explain.account import account
-from ops.explain.render import as_text
-from tests.support.stories import Story
-from workers.queries.reader import STANDING, History
+from ops.explain.account import account_for
+from ops.explain.render import render_text
+from tests.support.stories import OrderStory
+from workers.queries.reader import STANDING_EVENTS, OrderHistory
 
 
-def history_of(story: Story, order_id: str = "o1") -> History:
+def history_of(story: OrderStory, order_id: str = "o1") -> OrderHistory:
     """Collect the events, receipts, refunds and payouts of an order."""
     uow, order = story.book, story.order(order_id)
     order_subject, creator_subject = f"order:{order_id}", f"creator:{order.creator_id}"
@@ -27,7 +27,7 @@ def history_of(story: Story, order_id: str = "o1") -> History:
         command_id: uow.receipts[command_id] for command_id in causes & uow.receipts.keys()
     }
     creator_events = [event for event in story.events if event.subject == creator_subject]
-    return History(
+    return OrderHistory(
         order=order,
         name="春季新品推广",
         events=tuple((event, event.at) for event in order_events),
@@ -36,16 +36,16 @@ def history_of(story: Story, order_id: str = "o1") -> History:
         refunds=tuple(refund for refund in uow.refunds.values() if refund.order_id == order_id),
         payouts=tuple(payout for payout in uow.payouts.values() if payout.order_id == order_id),
         creator=uow.creators[order.creator_id],
-        standing=tuple(event for event in creator_events if event.fact.type in STANDING),
+        standing=tuple(event for event in creator_events if event.fact.type in STANDING_EVENTS),
         policy_adopted_at=None,
     )
 
 
-def accounted(story: Story, order_id: str = "o1") -> dict[str, Any]:
+def account_of(story: OrderStory, order_id: str = "o1") -> dict[str, Any]:
     """Account for an order, now."""
-    return account(history_of(story, order_id), at=story.now, watermark=story.now)
+    return account_for(history_of(story, order_id), at=story.now, watermark=story.now)
 
 
-def narrated(story: Story, order_id: str = "o1") -> str:
+def explanation_text(story: OrderStory, order_id: str = "o1") -> str:
     """Tell a person of an order, now."""
-    return as_text(accounted(story, order_id))
+    return render_text(account_of(story, order_id))

@@ -37,21 +37,21 @@ def running_redis(var: Path) -> Iterator[str]:
         server.stop()
 
 
-def prepare(url: str) -> None:
+def migrate_database(url: str) -> None:
     """Give a database its tables."""
     engine = open_database(url)
     migrate(engine)
     engine.dispose()
 
 
-def emptied(url: str) -> str:
+def empty_redis_at(url: str) -> str:
     with redis.Redis.from_url(url) as client:
         client.flushall()
     return url
 
 
 @dataclass
-class Postgres:
+class PostgresServer:
     """A PostgreSQL server that hands out fresh databases."""
 
     folder: Path
@@ -84,9 +84,9 @@ class Postgres:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Postgres]:
+def running_postgres() -> Iterator[PostgresServer]:
     """Run a server of our own on a socket of its own, with every safety it has left on."""
-    binaries = postgres_binaries() or missing("PostgreSQL (initdb, pg_ctl) is not installed")
+    binaries = postgres_binaries() or skip_or_fail("PostgreSQL (initdb, pg_ctl) is not installed")
     # Not below pytest's folder: that is closed to the user the server must run as.
     folder = Path(tempfile.mkdtemp(prefix="earnest-postgres-"))
     user = server_user()
@@ -99,7 +99,7 @@ def running_postgres() -> Iterator[Postgres]:
         run_as(user, folder, [*initdb, "-E", "UTF8", "--locale=C", "--no-sync"])
         run_as(user, folder, [*pg_ctl, "-l", str(folder / "log"), "-o", options, "start"])
         try:
-            yield Postgres(folder)
+            yield PostgresServer(folder)
         finally:
             run_as(user, folder, [*pg_ctl, "-m", "fast", "stop"])
     finally:
@@ -116,7 +116,7 @@ def postgres_binaries() -> Path | None:
     return Path(on_path).resolve().parent if on_path else None
 
 
-def missing(message: str) -> Path:
+def skip_or_fail(message: str) -> Path:
     """Skip at home, where a server is a favour; fail in CI, where it is the point."""
     if os.environ.get("CI"):
         pytest.fail(message)

@@ -13,41 +13,41 @@ from typing import Any
 from sqlalchemy import Engine, select
 
 from models.events.event import Event
-from models.service.outcome import Settlement
-from tests.support.clocks import FixedDoor, pass_time
-from tests.support.stories import DEPOSIT, HISTORIES, START, Story, place, take
+from models.service.outcome import Outcome
+from tests.support.clocks import FixedArrivalClock, pass_time
+from tests.support.stories import DEPOSIT, HISTORIES, START, OrderStory, place, play_step
 from workers.database import mappers, schema
-from workers.database.archive_schema import ARCHIVED, whole
+from workers.database.archive_schema import ARCHIVED, with_archive
 from workers.database.engine import reading
 from workers.database.repository import Store
 from workers.processing.batch import PATIENCE
-from workers.processing.processor import Settler
+from workers.processing.processor import BatchProcessor
 from workers.queries import audit
 from workers.queries.reader import Reader
 from workers.queue.messages import Received
 
 
 @dataclass(kw_only=True)
-class Desk(Story):
+class StoreHarness(OrderStory):
     """Whatever is told here goes into the book and into the database; `check` compares them."""
 
     engine: Engine
-    door: FixedDoor = field(default_factory=lambda: FixedDoor(START))
+    door: FixedArrivalClock = field(default_factory=lambda: FixedArrivalClock(START))
     stamps: Iterator[int] = field(default_factory=lambda: itertools.count(1))
-    rung: int = 0
+    notifications: int = 0
     store: Store = field(init=False)
-    settler: Settler = field(init=False)
+    settler: BatchProcessor = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.store = Store(self.engine, self.policy)
         self.store.adopt_policy()
-        self.settler = Settler(self.store, self.door, self.ring)
+        self.settler = BatchProcessor(self.store, self.door, self.notify)
 
-    def ring(self) -> None:
-        self.rung += 1
+    def notify(self) -> None:
+        self.notifications += 1
 
-    def admit(self) -> Desk:
+    def admit(self) -> StoreHarness:
         """Admit two agencies, a signed creator and a direct one."""
         for mcn_id in ("m1", "m2"):
             self.ask("register_mcn", "platform", mcn_id=mcn_id, name=mcn_id)
@@ -56,11 +56,11 @@ class Desk(Story):
         self.ask("register_creator", "platform", creator_id="k2", name="K2", contract="direct")
         return self
 
-    def bring(self, situation: str) -> Desk:
+    def bring_to(self, situation: str) -> StoreHarness:
         """Play the history that leads order `o1` to a situation."""
         self.admit()
         for step in HISTORIES[situation]:
-            take(self, step)
+            play_step(self, step)
         return self
 
     def offer(self, *order_ids: str) -> None:
@@ -73,11 +73,11 @@ class Desk(Story):
     def reader(self) -> Reader:
         return Reader(self.store)
 
-    def tell(self, body: dict[str, Any], at: datetime) -> Settlement:
+    def handle(self, body: dict[str, Any], at: datetime) -> Outcome:
         """Tell the book and the database, and hold them to the same answer."""
-        expected = super().tell(body, at)
-        submission = self.say(body, at)
-        assert self.answer(submission)[:2] == (expected.outcome, expected.reason)
+        expected = super().handle(body, at)
+        submission = self.settle_alone(body, at)
+        assert self.outcome_of(submission)[:2] == (expected.outcome, expected.reason)
         return expected
 
     def wake(self, subject: str, at: datetime) -> tuple[Event, ...]:
@@ -86,7 +86,7 @@ class Desk(Story):
         self.settle(wakes=[subject])
         return super().wake(subject, at)
 
-    def say(self, text: dict[str, Any] | str, at: datetime) -> Received:
+    def settle_alone(self, text: dict[str, Any] | str, at: datetime) -> Received:
         """Settle one command alone, with the patience it may need."""
         submission = self.receive(text, at)
         self.door.present = max(self.door.present, at)
@@ -115,7 +115,7 @@ class Desk(Story):
         """Let time pass as a scheduler would: claim what wants attention, and wake it."""
         pass_time(self.settler, self.door, until)
 
-    def answer(self, submission: Received) -> tuple[str, str | None, str | None]:
+    def outcome_of(self, submission: Received) -> tuple[str, str | None, str | None]:
         """Return what was published for one submission: outcome, reason, and how it names it."""
         for event in self.published("command.settled"):
             if event["sequence"] == submission.stamp:
@@ -124,7 +124,7 @@ class Desk(Story):
 
     def published(self, kind: str | None = None) -> list[dict[str, Any]]:
         """Return what consumers will see, in the order of recording."""
-        table = whole(schema.events)
+        table = with_archive(schema.events)
         query = select(table.c.body).order_by(table.c.position)
         query = query.where(table.c.type == kind) if kind else query
         with reading(self.engine) as connection:
@@ -133,16 +133,16 @@ class Desk(Story):
     def rows(self, name: str) -> list[Any]:
         """Return a whole table, wherever its rows are."""
         table = schema.metadata.tables[name]
-        query = select(whole(table) if table in ARCHIVED else table)
+        query = select(with_archive(table) if table in ARCHIVED else table)
         with reading(self.engine) as connection:
             return list(connection.execute(query))
 
-    def check(self) -> None:
+    def check_database(self) -> None:
         """Hold the database to the book, row by row, and to the laws of the books."""
         assert {order.order_id: order for order in self.reader.orders()} == self.book.orders
         receipts = [mappers.read_receipt(row) for row in self.rows("receipts")]
         assert {receipt.command_id: receipt for receipt in receipts} == self.book.receipts
-        for mapper in mappers.SHELVES:
+        for mapper in mappers.MAPPERS:
             records = map(mapper.read, self.rows(mapper.name))
             assert {getattr(record, mapper.key): record for record in records} == getattr(
                 self.book, mapper.name

@@ -8,18 +8,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from models.audit import Sums, audit_creator, audit_order, audit_payment, audit_totals
+from models.audit import MoneyTotals, audit_creator, audit_order, audit_payment, audit_totals
 from models.audit.order_checks import Finding
-from models.commands.parsing import parse
+from models.commands.parsing import parse_command
 from models.events.event import Event
-from models.fields import instant_text
+from models.fields import format_instant
 from models.ledger import balances
 from models.orders.order import Order
 from models.policy import Policy
-from models.service.handlers import hear
-from models.service.outcome import Settlement
-from models.service.unit_of_work import Book
-from tests.support.command_fields import ABOUT_THE_CREATOR, PLACED, about_the_creator, needed
+from models.service.handlers import handle
+from models.service.outcome import Outcome
+from models.service.unit_of_work import UnitOfWork
+from tests.support.command_fields import ABOUT_THE_CREATOR, PLACEMENTS, creator_command, fields_for
 
 START = datetime(2026, 3, 2, 2, tzinfo=UTC)
 """When every story begins: 10 in the morning, in Shanghai."""
@@ -32,7 +32,7 @@ MICRO = timedelta(microseconds=1)
 
 
 # Whom orders are about, and others of the same kind who have no say in them.
-PEOPLE = {
+ORDER_PARTIES = {
     "client": "c1",
     "creator": "k1",
     "mcn": "m1",
@@ -42,7 +42,7 @@ PEOPLE = {
 }
 
 
-STRANGERS = {"client": "c2", "creator": "k2", "mcn": "m2"}
+OTHER_PARTIES = {"client": "c2", "creator": "k2", "mcn": "m2"}
 
 
 AMOUNT, TOTAL, DEPOSIT, BALANCE = 100_000, 105_000, 10_500, 94_500
@@ -60,41 +60,39 @@ def span(text: str) -> timedelta:
     return timedelta(microseconds=total)
 
 
-def table(text: str) -> list[dict[str, str]]:
+def read_table(text: str) -> list[dict[str, str]]:
     """Read rows under a heading; columns are two spaces or more apart."""
     head, *rows = [re.split(r"\s{2,}", line.strip()) for line in text.strip().splitlines()]
     return [dict(zip(head, row, strict=True)) for row in rows]
 
 
 @dataclass(slots=True)
-class Story:
+class OrderStory:
     """A book and everything that was told in it, in order; `now` is the last instant spoken of."""
 
     policy: Policy = POLICY
-    book: Book = field(init=False)
+    book: UnitOfWork = field(init=False)
     events: list[Event] = field(default_factory=list)
     settled: list[tuple[str, str | None]] = field(default_factory=list)
     now: datetime = START
     asked: int = 0
 
     def __post_init__(self) -> None:
-        self.book = Book(policy=self.policy)
+        self.book = UnitOfWork(policy=self.policy)
 
-    def tell(self, body: dict[str, Any], at: datetime) -> Settlement:
+    def handle(self, body: dict[str, Any], at: datetime) -> Outcome:
         """Let the book hear the text of a command."""
-        outcome = hear(self.book, parse(json.dumps(body)), at)
+        outcome = handle(self.book, parse_command(json.dumps(body)), at)
         self.events.extend(outcome.events)
         self.settled.append((outcome.outcome, outcome.reason))
         self.now = at
         return outcome
 
-    def ask(
-        self, kind: str, by: str, at: datetime | None = None, /, **fields: object
-    ) -> Settlement:
+    def ask(self, kind: str, by: str, at: datetime | None = None, /, **fields: object) -> Outcome:
         """Ask something under a fresh id; `by` is a role, or a role and a name."""
         self.asked += 1
-        body = {"id": f"cmd_{self.asked:05}", "kind": kind, "by": party(by), **fields}
-        return self.tell(body, at or self.now)
+        body = {"id": f"cmd_{self.asked:05}", "kind": kind, "by": sender(by), **fields}
+        return self.handle(body, at or self.now)
 
     def pay(
         self,
@@ -103,11 +101,11 @@ class Story:
         at: datetime | None = None,
         /,
         **overrides: object,
-    ) -> Settlement:
+    ) -> Outcome:
         """Report a payment; it was made when it is reported, unless `paid_at` says otherwise."""
         fields = {
             "payment_id": payment_id,
-            "paid_at": instant_text(at or self.now),
+            "paid_at": format_instant(at or self.now),
             "amount_fen": sum(shares.values()),
             "shares": [
                 {"order_id": order_id, "amount_fen": amount_fen}
@@ -125,13 +123,13 @@ class Story:
     def order(self, order_id: str = "o1") -> Order:
         return self.book.orders[order_id]
 
-    def told(self, kind: str) -> list[Event]:
+    def events_of(self, kind: str) -> list[Event]:
         """Return the events of one kind."""
         return [event for event in self.events if event.fact.type == kind]
 
-    def unusable(self) -> list[str]:
+    def unapplied_reasons(self) -> list[str]:
         """Return why money could not be used, share by share."""
-        return [event.published()["reason"] for event in self.told("payment.unapplied")]
+        return [event.published()["reason"] for event in self.events_of("payment.unapplied")]
 
     def accounts(self) -> dict[str, int]:
         """Return every account that holds, or is owed, anything."""
@@ -139,15 +137,15 @@ class Story:
         return {account: fen for account, fen in fen_by_account.items() if fen}
 
 
-def party(by: str) -> dict[str, str]:
+def sender(by: str) -> dict[str, str]:
     """Read who asks: `client` is the order's own one, `client:c2` another."""
     role, _, party_id = by.partition(":")
-    return {"role": role, "id": party_id or PEOPLE[role]}
+    return {"role": role, "id": party_id or ORDER_PARTIES[role]}
 
 
-def peopled(policy: Policy = POLICY) -> Story:
+def story_with_parties(policy: Policy = POLICY) -> OrderStory:
     """Begin a story with two agencies, a signed creator and a direct one."""
-    story = Story(policy)
+    story = OrderStory(policy)
     for mcn_id in ("m1", "m2"):
         story.ask("register_mcn", "platform", mcn_id=mcn_id, name=mcn_id)
     signed = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m1"}
@@ -157,8 +155,8 @@ def peopled(policy: Policy = POLICY) -> Story:
 
 
 def place(
-    story: Story, order_id: str = "o1", by: str = "client", /, **fields: object
-) -> Settlement:
+    story: OrderStory, order_id: str = "o1", by: str = "client", /, **fields: object
+) -> Outcome:
     """Place an order of 1 000 yuan with a deposit, unless told otherwise."""
     defaults = {
         "order_id": order_id,
@@ -173,13 +171,13 @@ def place(
     return story.ask("place_order", by, **(defaults | fields))
 
 
-def take(story: Story, step: str) -> Settlement | None:
+def play_step(story: OrderStory, step: str) -> Outcome | None:
     """Play one step of a history about order `o1`: see `HISTORIES`."""
     action, _, argument = step.partition(":")
     payment_id = f"{action}_{story.asked}"
     action, argument = ("contract", "3000") if action == "agency" else (action, argument)
     if action in ABOUT_THE_CREATOR:
-        kind, by, fields = about_the_creator(action, argument, story.asked, story.now)
+        kind, by, fields = creator_command(action, argument, story.asked, story.now)
         return story.ask(kind, by, **fields)
     if action == "time":
         lapses_at = story.order().lapses_at
@@ -188,17 +186,19 @@ def take(story: Story, step: str) -> Settlement | None:
         story.wake("o1", story.now)
         return None
     if action == "place":
-        return place(story, **PLACED[argument])
+        return place(story, **PLACEMENTS[argument])
     if action == "pay":
         return story.pay(payment_id, {"o1": story.order().balance_due_fen})
     if action == "record":
         for _ in range(3):
-            take(story, "violation")
+            play_step(story, "violation")
         story.now += span("120d")
         return None
     kind, by = MOVES[action]
-    order_fields = needed(kind, story.order(), story.now, argument)
-    return story.ask(kind, argument if argument in PEOPLE else by, order_id="o1", **order_fields)
+    order_fields = fields_for(kind, story.order(), story.now, argument)
+    return story.ask(
+        kind, argument if argument in ORDER_PARTIES else by, order_id="o1", **order_fields
+    )
 
 
 MOVES = {
@@ -232,7 +232,7 @@ MOVES = {
 
 HISTORIES = {
     row["situation"]: row["history"].split()
-    for row in table("""
+    for row in read_table("""
         situation              history
         awaiting_deposit       place
         awaiting_total         place:full
@@ -305,18 +305,18 @@ HISTORIES = {
 """How an order comes to every situation that the rules tell apart."""
 
 
-def story_of(situation: str, policy: Policy = POLICY) -> Story:
+def story_of(situation: str, policy: Policy = POLICY) -> OrderStory:
     """Play the history that leads to a situation."""
-    story = peopled(policy)
+    story = story_with_parties(policy)
     for step in HISTORIES[situation]:
-        outcome = take(story, step)
+        outcome = play_step(story, step)
         assert outcome is None or outcome.outcome == "applied", (step, outcome)
     return story
 
 
-def audit(story: Story) -> list[Finding]:
+def audit(story: OrderStory) -> list[Finding]:
     """Audit a whole book, order by order and payment by payment, and its totals."""
-    uow, sums, findings = story.book, Sums(), []
+    uow, sums, findings = story.book, MoneyTotals(), []
     by_subject: dict[str, list[Event]] = {}
     for event in story.events:
         by_subject.setdefault(event.subject, []).append(event)

@@ -14,23 +14,23 @@ from dramatiq import Worker
 from sqlalchemy import Engine, select
 
 from models.policy import Policy
-from workers.client import Client
+from workers.client import CommandClient
 from workers.database import schema
 from workers.database.engine import reading
 from workers.database.repository import Store
-from workers.outbox.relay import ring
+from workers.outbox.relay import notify_relay
 from workers.processing.failures import quarantine
-from workers.processing.processor import Settler
+from workers.processing.processor import BatchProcessor
 from workers.queries.reader import Reader
 from workers.queue.broker import EarnestBroker, declare_actors
-from workers.queue.redis import HEARTBEATS, QUEUES, Keys
-from workers.queue.watermark import RedisDoor
+from workers.queue.redis import HEARTBEATS_KEY, QUEUES, Keys
+from workers.queue.watermark import ArrivalClock
 
-STOP_MS = 10_000
+STOP_TIMEOUT_MS = 10_000
 
 
 @dataclass
-class Workplace:
+class RunningWorker:
     """A worker, what it works on, and what can be seen of it from outside."""
 
     worker: Worker
@@ -39,8 +39,8 @@ class Workplace:
     reader: Reader
 
     @property
-    def client(self) -> Client:
-        return Client(self.wire)
+    def client(self) -> CommandClient:
+        return CommandClient(self.wire)
 
     def settled(self, *command_ids: str) -> bool:
         """Tell whether all of these commands have an outcome."""
@@ -57,36 +57,42 @@ class Workplace:
 
     def idle(self) -> bool:
         """Tell whether nothing waits, nothing is in anybody's hands, nothing is left over."""
-        return all(not count for count in left(self.wire).values())
+        return all(not count for count in queue_contents(self.wire).values())
 
 
-def left(wire: redis.Redis) -> dict[str, int]:
+def queue_contents(redis_client: redis.Redis) -> dict[str, int]:
     """Count what the queues hold: waiting, stored, pending, and taken by somebody."""
     counts = {}
     for queue in QUEUES:
         keys = Keys(queue)
-        counts[f"{queue} waiting"] = wire.llen(keys.waiting)
-        counts[f"{queue} stored"] = wire.hlen(keys.messages)
-        counts[f"{queue} pending"] = wire.zcard(keys.pending)
-        counts[f"{queue} attempts"] = wire.hlen(keys.attempts)
-        consumers: list[Any] = wire.zrange(HEARTBEATS, 0, -1)
-        counts[f"{queue} taken"] = sum(wire.scard(keys.taken(name.decode())) for name in consumers)
+        counts[f"{queue} waiting"] = redis_client.llen(keys.waiting)
+        counts[f"{queue} stored"] = redis_client.hlen(keys.messages)
+        counts[f"{queue} pending"] = redis_client.zcard(keys.pending)
+        counts[f"{queue} attempts"] = redis_client.hlen(keys.attempts)
+        consumers: list[Any] = redis_client.zrange(HEARTBEATS_KEY, 0, -1)
+        counts[f"{queue} taken"] = sum(
+            redis_client.scard(keys.taken(name.decode())) for name in consumers
+        )
     return counts
 
 
 @contextmanager
-def working(engine: Engine, wire: redis.Redis, policy: Policy | None = None) -> Iterator[Workplace]:
+def running_worker(
+    engine: Engine, redis_client: redis.Redis, policy: Policy | None = None
+) -> Iterator[RunningWorker]:
     """Let a worker work until the end of the block, then stop it in good order."""
     store, stopping = Store(engine, policy or Policy()), threading.Event()
     store.adopt_policy()
-    broker = EarnestBroker(wire, partial(quarantine, engine))
-    settler = Settler(store, RedisDoor(wire, engine), partial(ring, wire))
+    broker = EarnestBroker(redis_client, partial(quarantine, engine))
+    settler = BatchProcessor(
+        store, ArrivalClock(redis_client, engine), partial(notify_relay, redis_client)
+    )
     declare_actors(broker, settler.settle, stopping)
     worker = Worker(broker, worker_threads=2, worker_timeout=100)
     worker.start()
     try:
-        yield Workplace(worker, engine, wire, Reader(store))
+        yield RunningWorker(worker, engine, redis_client, Reader(store))
     finally:
         stopping.set()
-        worker.stop(timeout=STOP_MS)
+        worker.stop(timeout=STOP_TIMEOUT_MS)
         broker.release_all()

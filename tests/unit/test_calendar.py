@@ -7,25 +7,33 @@ from datetime import date, datetime
 import pytest
 
 from models import calendar
-from models.calendar import SHANGHAI, UnknownYear, deadline
+from models.calendar import SHANGHAI, UnknownYear, compute_deadline
 from models.lifecycle import State
 from models.policy import Policy
-from models.reasons import Reason
-from tests.support.stories import Story, audit, peopled, place, span, table, take
+from models.reasons import RejectionReason
+from tests.support.stories import (
+    OrderStory,
+    audit,
+    place,
+    play_step,
+    read_table,
+    span,
+    story_with_parties,
+)
 
 CIVIL = Policy(day_count="civil_cn")
 
 
-def local(text: str) -> datetime:
+def shanghai_instant(text: str) -> datetime:
     """Read an instant as clocks in Shanghai show it; 24:00 is midnight of the next day."""
     day, _, clock = text.partition(" ")
     if clock == "24:00":
-        return calendar.end_of(date.fromisoformat(day))
+        return calendar.end_of_day(date.fromisoformat(day))
     return datetime.fromisoformat(f"{day}T{clock or '10:00'}").replace(tzinfo=SHANGHAI)
 
 
 # Announced by the State Council: which days were free, and which weekends were worked.
-WORKED = table("""
+WORKED = read_table("""
     day         works
     2024-02-09  yes
     2024-02-10  no
@@ -57,7 +65,7 @@ def test_holidays_and_make_up_days_are_those_announced(row: dict[str, str]) -> N
 
 
 # A window of whole days from some moment, and its last instant.
-ROLLED = table("""
+ROLLED = read_table("""
     from              days  until             because
     2026-03-02 10:00  3     2026-03-05 24:00  an ordinary week
     2026-03-02 00:01  3     2026-03-05 24:00  the hour does not count
@@ -84,25 +92,27 @@ ROLLED = table("""
 @pytest.mark.parametrize("row", ROLLED, ids=lambda row: f"{row['from']} {row['because']}")
 def test_a_window_of_days_ends_at_24_of_a_working_day(row: dict[str, str]) -> None:
     assert row["days"] == "3"
-    computed_deadline = deadline(CIVIL, State.SCRIPT_REVIEW, local(row["from"]), None)
+    computed_deadline = compute_deadline(
+        CIVIL, State.SCRIPT_REVIEW, shanghai_instant(row["from"]), None
+    )
     assert computed_deadline is not None
     assert (computed_deadline.due_at, computed_deadline.counted) == (
-        local(row["until"]),
+        shanghai_instant(row["until"]),
         "civil_cn",
     )
 
 
 def test_windows_in_hours_run_from_the_moment_in_any_case() -> None:
-    friday = local("2024-02-09 18:00")
+    friday = shanghai_instant("2024-02-09 18:00")
     for state in (State.AWAITING_DEPOSIT, State.OFFERED, State.BALANCE_OVERDUE):
-        computed_deadline = deadline(CIVIL, state, friday, None)
+        computed_deadline = compute_deadline(CIVIL, state, friday, None)
         assert computed_deadline is not None
         assert (computed_deadline.due_at, computed_deadline.counted) == (
             friday + CIVIL.windows[state],
             "elapsed",
         )
     hours = CIVIL.model_copy(update={"review_window": span("36h")})
-    computed_deadline = deadline(hours, State.SCRIPT_REVIEW, friday, None)
+    computed_deadline = compute_deadline(hours, State.SCRIPT_REVIEW, friday, None)
     assert computed_deadline is not None
     assert (computed_deadline.due_at, computed_deadline.counted) == (
         friday + span("36h"),
@@ -110,7 +120,7 @@ def test_windows_in_hours_run_from_the_moment_in_any_case() -> None:
     )
 
 
-PRODUCED = table("""
+PRODUCED = read_table("""
     state             entered           expected          until
     producing         2026-03-02 10:00  -                 2026-03-12 24:00
     producing         2026-03-02 10:00  2026-03-20 20:00  2026-03-23 24:00
@@ -124,20 +134,22 @@ PRODUCED = table("""
 
 @pytest.mark.parametrize("row", PRODUCED, ids=lambda row: "  ".join(row.values()))
 def test_an_expected_publication_counts_from_its_own_day(row: dict[str, str]) -> None:
-    expected = None if row["expected"] == "-" else local(row["expected"])
-    computed_deadline = deadline(CIVIL, State(row["state"]), local(row["entered"]), expected)
+    expected = None if row["expected"] == "-" else shanghai_instant(row["expected"])
+    computed_deadline = compute_deadline(
+        CIVIL, State(row["state"]), shanghai_instant(row["entered"]), expected
+    )
     assert computed_deadline is not None
-    assert computed_deadline.due_at == local(row["until"])
+    assert computed_deadline.due_at == shanghai_instant(row["until"])
 
 
 def test_both_instants_can_be_told() -> None:
-    entered_at = local("2025-01-25 10:00")
-    elapsed_at = calendar.elapsed(CIVIL, State.SCRIPT_REVIEW, entered_at, None)
-    computed_deadline = deadline(CIVIL, State.SCRIPT_REVIEW, entered_at, None)
+    entered_at = shanghai_instant("2025-01-25 10:00")
+    elapsed_at = calendar.deadline_by_elapsed_time(CIVIL, State.SCRIPT_REVIEW, entered_at, None)
+    computed_deadline = compute_deadline(CIVIL, State.SCRIPT_REVIEW, entered_at, None)
     assert computed_deadline is not None
     assert (elapsed_at, computed_deadline.due_at) == (
         entered_at + span("3d"),
-        local("2025-02-05 24:00"),
+        shanghai_instant("2025-02-05 24:00"),
     )
 
 
@@ -146,23 +158,25 @@ def test_a_year_that_nobody_has_announced_is_an_error() -> None:
         calendar.is_working_day(date(2040, 5, 4))
 
 
-def placed_at(at: str, policy: Policy = CIVIL, /, **fields: object) -> tuple[Story, str | None]:
-    story = peopled(policy)
-    story.now = local(at)
+def placed_at(
+    at: str, policy: Policy = CIVIL, /, **fields: object
+) -> tuple[OrderStory, str | None]:
+    story = story_with_parties(policy)
+    story.now = shanghai_instant(at)
     return story, place(story, **fields).reason
 
 
 def test_an_order_that_would_reach_an_unknown_year_cannot_be_placed() -> None:
-    last_year = max(year for year in range(2026, 2060) if known(year))
+    last_year = max(year for year in range(2026, 2060) if year_is_known(year))
     assert placed_at(f"{last_year}-03-02")[1] is None
-    assert placed_at(f"{last_year}-12-20")[1] == Reason.CALENDAR_UNKNOWN
-    assert placed_at("2061-03-02")[1] == Reason.CALENDAR_UNKNOWN
+    assert placed_at(f"{last_year}-12-20")[1] == RejectionReason.CALENDAR_UNKNOWN
+    assert placed_at("2061-03-02")[1] == RejectionReason.CALENDAR_UNKNOWN
     fields = {"expected_publish_at": f"{last_year + 1}-01-20T10:00:00+08:00"}
-    assert placed_at(f"{last_year}-03-02", **fields)[1] == Reason.CALENDAR_UNKNOWN
+    assert placed_at(f"{last_year}-03-02", **fields)[1] == RejectionReason.CALENDAR_UNKNOWN
     assert placed_at("2061-03-02", Policy())[1] is None
 
 
-def known(year: int) -> bool:
+def year_is_known(year: int) -> bool:
     try:
         calendar.is_working_day(date(year, 6, 1))
     except UnknownYear:
@@ -171,12 +185,12 @@ def known(year: int) -> bool:
 
 
 def test_an_order_that_comes_to_an_unknown_year_later_is_counted_as_it_elapses_and_told() -> None:
-    last_year = max(year for year in range(2026, 2060) if known(year))
+    last_year = max(year for year in range(2026, 2060) if year_is_known(year))
     story, reason = placed_at(f"{last_year}-09-01", needs_script=False)
     assert reason is None
     for step in ("pay", "accept", "pay"):
-        take(story, step)
-    story.now = local(f"{last_year}-12-28")
+        play_step(story, step)
+    story.now = shanghai_instant(f"{last_year}-12-28")
     order = story.order()
     # Put off by operators again and again.
     for until in ("10-14", "11-12", "12-10", "12-29"):
@@ -184,9 +198,9 @@ def test_an_order_that_comes_to_an_unknown_year_later_is_counted_as_it_elapses_a
         at = order.due_at - span("1h") if order.due_at else story.now
         assert story.ask("extend_deadline", "operator", at, **fields).reason is None
         order = story.order()
-    story.now = local(f"{last_year}-12-29 09:00")
-    take(story, "content")
-    (alert,) = (event.published() for event in story.told("operator.alerted"))
+    story.now = shanghai_instant(f"{last_year}-12-29 09:00")
+    play_step(story, "content")
+    (alert,) = (event.published() for event in story.events_of("operator.alerted"))
     assert (alert["alert"], alert["amount_fen"]) == ("calendar_unknown", story.order().held_fen)
     assert story.order().counted == "unknown_year"
     assert story.order().due_at == story.order().entered_at + span("3d")
@@ -196,8 +210,8 @@ def test_an_order_that_comes_to_an_unknown_year_later_is_counted_as_it_elapses_a
 def test_a_whole_life_in_civil_days_keeps_its_books() -> None:
     story, _ = placed_at("2025-09-24", needs_script=False)
     for step in ("pay", "accept", "pay", "content", "time", "publish", "time", "time"):
-        take(story, step)
+        play_step(story, step)
     ends = [event.at for event in story.events if event.caused_by.startswith("deadline:")]
-    assert ends[0] == local("2025-09-28 24:00")
+    assert ends[0] == shanghai_instant("2025-09-28 24:00")
     assert story.order().state is State.COMPLETED
     assert audit(story) == []

@@ -8,45 +8,45 @@ import pytest
 
 from models.calendar import months_after
 from models.creators import Violation
-from models.fields import instant_text, parse_instant
+from models.fields import format_instant, parse_instant
 from models.lifecycle import State
-from models.reasons import Reason
-from tests.support.command_fields import about_the_creator
+from models.reasons import RejectionReason
+from tests.support.command_fields import creator_command
 from tests.support.stories import (
     BALANCE,
     DEPOSIT,
     MICRO,
     START,
-    Story,
+    OrderStory,
     audit,
-    peopled,
     place,
+    play_step,
+    read_table,
     span,
     story_of,
-    table,
-    take,
+    story_with_parties,
 )
 
 WEEK = span("7d")
 
 
-def report(story: Story, name: str, at: str = "0s") -> str | None:
+def report_violation_at(story: OrderStory, name: str, at: str = "0s") -> str | None:
     """Report a violation some time after the beginning."""
     story.now = START + span(at)
-    kind, by, fields = about_the_creator("violation", name, 0, START)
+    kind, by, fields = creator_command("violation", name, 0, START)
     return story.ask(kind, by, **fields).reason
 
 
-def bans(story: Story) -> list[tuple[int, str, str | None]]:
+def bans(story: OrderStory) -> list[tuple[int, str, str | None]]:
     return [
-        (ban.step, instant_text(ban.since), instant_text(ban.until) if ban.until else None)
+        (ban.step, format_instant(ban.since), format_instant(ban.until) if ban.until else None)
         for ban in story.book.creators["k1"].bans
     ]
 
 
 def test_the_first_time_only_the_removal_of_the_post_is_asked_for() -> None:
-    story = peopled()
-    assert report(story, "v1") is None
+    story = story_with_parties()
+    assert report_violation_at(story, "v1") is None
     assert [event.fact.type for event in story.events[-2:]] == [
         "violation.reported",
         "post.removal_requested",
@@ -55,15 +55,15 @@ def test_the_first_time_only_the_removal_of_the_post_is_asked_for() -> None:
 
 
 def test_the_ladder_is_a_week_three_months_and_for_good_one_after_the_other() -> None:
-    story = peopled()
+    story = story_with_parties()
     for name in ("v1", "v2", "v3", "v4", "v5"):
-        report(story, name)
+        report_violation_at(story, name)
     assert bans(story) == [
         (2, "2026-03-02T02:00:00Z", "2026-03-09T02:00:00Z"),
         (3, "2026-03-09T02:00:00Z", "2026-06-09T02:00:00Z"),
         (4, "2026-06-09T02:00:00Z", None),
     ]
-    assert len(story.told("creator.banned")) == 3
+    assert len(story.events_of("creator.banned")) == 3
     assert audit(story) == []
 
 
@@ -77,20 +77,20 @@ def test_the_ladder_is_a_week_three_months_and_for_good_one_after_the_other() ->
     ],
 )
 def test_months_are_counted_in_shanghai_and_end_with_a_short_month(begins: str, ends: str) -> None:
-    assert instant_text(months_after(parse_instant(begins), 3)) == ends
+    assert format_instant(months_after(parse_instant(begins), 3)) == ends
 
 
 def test_a_ban_begins_with_the_report_and_is_over_just_after_its_end() -> None:
     story = story_of("awaiting_balance")
-    report(story, "v1")
-    report(story, "v2", "1h")
+    report_violation_at(story, "v1")
+    report_violation_at(story, "v2", "1h")
     until = START + span("1h") + WEEK
     story.now = until
-    assert place(story, "o2").reason == Reason.CREATOR_BANNED
+    assert place(story, "o2").reason == RejectionReason.CREATOR_BANNED
     story.now = until + MICRO
     assert place(story, "o2").outcome == "applied"
     # Nobody has woken the creator yet: the order was placed by the rules, not by a scheduler.
-    assert story.told("creator.ban_lifted") == []
+    assert story.events_of("creator.ban_lifted") == []
     assert [event.fact.type for event in story.wake("creator:k1", until + MICRO)] == [
         "creator.ban_lifted",
         "clock.resumed",
@@ -99,7 +99,7 @@ def test_a_ban_begins_with_the_report_and_is_over_just_after_its_end() -> None:
     assert audit(story) == []
 
 
-EFFECTS = table("""
+EFFECTS = read_table("""
     situation          second             for good
     awaiting_deposit   cancelled          cancelled
     offered            declined           declined
@@ -130,7 +130,7 @@ def test_a_ban_does_to_an_order_what_the_domain_says(row: dict[str, str]) -> Non
         )
         k1 = story.book.creators["k1"]
         story.book.creators["k1"] = replace(k1, violations=past_violations)
-        take(story, "violation:last")
+        play_step(story, "violation:last")
         assert story.order().state == becomes
         is_final = story.order().state in (State.CANCELLED, State.DECLINED)
         if is_final:
@@ -141,14 +141,14 @@ def test_a_ban_does_to_an_order_what_the_domain_says(row: dict[str, str]) -> Non
 
 
 def test_every_open_order_learns_of_it_in_the_same_breath_and_no_one_elses() -> None:
-    story = peopled()
+    story = story_with_parties()
     for order_id, creator in (("o1", "k1"), ("o2", "k1"), ("o3", "k2")):
         place(story, order_id, creator_id=creator)
     story.pay("p1", dict.fromkeys(("o1", "o2", "o3"), DEPOSIT))
     story.ask("accept_order", "creator", order_id="o2")
-    report(story, "v1")
+    report_violation_at(story, "v1")
     event_count = len(story.events)
-    report(story, "v2")
+    report_violation_at(story, "v2")
     types = [event.fact.type for event in story.events[event_count:]]
     assert types == [
         "violation.reported",
@@ -159,14 +159,14 @@ def test_every_open_order_learns_of_it_in_the_same_breath_and_no_one_elses() -> 
     ]
     states = [story.order(order_id).state for order_id in ("o1", "o2", "o3")]
     assert states == [State.DECLINED, State.AWAITING_BALANCE, State.OFFERED]
-    assert story.ask("accept_order", "creator", order_id="o1").reason == Reason.WRONG_STATE
+    assert story.ask("accept_order", "creator", order_id="o1").reason == RejectionReason.WRONG_STATE
 
 
-def banned_balance() -> Story:
+def banned_balance() -> OrderStory:
     """Stop the clock of a balance two days after acceptance, with five days left."""
     story = story_of("awaiting_balance")
-    report(story, "v1", "2d")
-    report(story, "v2", "2d")
+    report_violation_at(story, "v1", "2d")
+    report_violation_at(story, "v2", "2d")
     return story
 
 
@@ -185,7 +185,7 @@ def test_the_same_happens_if_nobody_notices_until_somebody_asks() -> None:
     story = banned_balance()
     story.pay("late", {"o1": BALANCE}, START + span("14d") + MICRO)
     assert story.order().state is State.BALANCE_OVERDUE
-    (resumed,) = story.told("clock.resumed")
+    (resumed,) = story.events_of("clock.resumed")
     assert (resumed.at, resumed.caused_by) == (START + span("9d"), "ban:v2")
     assert story.wake("creator:k1", story.now)[0].at == START + span("9d")
     assert audit(story) == []
@@ -203,22 +203,22 @@ def test_while_the_clock_is_stopped_the_client_may_pay_or_leave_free() -> None:
 
 def test_a_banned_creator_moves_no_quote() -> None:
     story = story_of("awaiting_balance")
-    report(story, "v1")
-    report(story, "v2")
+    report_violation_at(story, "v1")
+    report_violation_at(story, "v2")
     fields = {"order_id": "o1", "amount_fen": 110_000}
-    assert story.ask("revise_quote", "creator", **fields).reason == Reason.CREATOR_BANNED
+    assert story.ask("revise_quote", "creator", **fields).reason == RejectionReason.CREATOR_BANNED
 
 
 def test_a_ban_for_good_that_begins_when_another_ends_is_enforced_at_that_instant() -> None:
-    story = peopled()
+    story = story_with_parties()
     for name in ("v1", "v2", "v3", "v4"):
-        report(story, name)
+        report_violation_at(story, name)
     begins = START + WEEK + span("92d")
-    assert bans(story)[2][1] == instant_text(begins)
+    assert bans(story)[2][1] == format_instant(begins)
     # A work under way is not possible so late: put one there by hand of an operator's extension.
     story = story_of("awaiting_balance")
     for name in ("v1", "v2", "v3", "v4"):
-        report(story, name)
+        report_violation_at(story, name)
     assert story.order().stoppers == ("ban",)
     story.ask("cancel_order", "client:c2", begins + MICRO, order_id="o1")
     assert (story.order().state, story.order().entered_at) == (State.CANCELLED, begins)
@@ -228,74 +228,74 @@ def test_a_ban_for_good_that_begins_when_another_ends_is_enforced_at_that_instan
 
 def test_an_operators_decision_after_a_ban_for_good_stands() -> None:
     story = story_of("banned_for_good")
-    take(story, "resolve:approve")
+    play_step(story, "resolve:approve")
     assert story.order().state is State.PRODUCING
     story.wake("creator:k1", story.now + span("1d"))
     story.wake("o1", story.now + span("2d"))
     assert story.order().state is State.PRODUCING
-    take(story, "content")
+    play_step(story, "content")
     assert story.order().state is State.CONTENT_REVIEW
 
 
 def test_the_same_report_again_is_a_duplicate_and_another_under_its_id_a_conflict() -> None:
-    story = peopled()
-    report(story, "v1")
-    kind, by, fields = about_the_creator("violation", "v1", 0, START)
+    story = story_with_parties()
+    report_violation_at(story, "v1")
+    kind, by, fields = creator_command("violation", "v1", 0, START)
     duplicate = story.ask(kind, by, **fields)
     assert (duplicate.outcome, duplicate.events) == ("duplicate", ())
     conflict = story.ask(kind, by, **(fields | {"url": "https://elsewhere.example/2"}))
-    assert conflict.reason == Reason.VIOLATION_CONFLICT
+    assert conflict.reason == RejectionReason.VIOLATION_CONFLICT
     assert len(story.book.creators["k1"].violations) == 1
-    assert story.ask(kind, "client", **fields).reason == Reason.NOT_ALLOWED
+    assert story.ask(kind, "client", **fields).reason == RejectionReason.NOT_ALLOWED
     unknown = story.ask(kind, by, **(fields | {"creator_id": "k9"}))
-    assert unknown.reason == Reason.UNKNOWN_CREATOR
+    assert unknown.reason == RejectionReason.UNKNOWN_CREATOR
 
 
-def overturn(story: Story, name: str, at: str) -> str | None:
+def overturn_violation_at(story: OrderStory, name: str, at: str) -> str | None:
     fields = {"violation_id": name, "reason": "it was somebody else"}
     return story.ask("overturn_violation", "operator", START + span(at), **fields).reason
 
 
 def test_overturning_the_first_makes_the_second_a_warning_and_lifts_its_ban() -> None:
     story = banned_balance()
-    assert overturn(story, "v1", "4d") is None
+    assert overturn_violation_at(story, "v1", "4d") is None
     assert bans(story) == []
     assert story.order().due_at == START + span("9d")
-    lifted = story.told("creator.ban_lifted")[0].published()
+    lifted = story.events_of("creator.ban_lifted")[0].published()
     assert (lifted["violation_id"], lifted["still_banned"]) == ("v2", False)
     assert place(story, "o2").outcome == "applied"
-    assert overturn(story, "v1", "4d") == Reason.ALREADY_OVERTURNED
-    assert overturn(story, "v9", "4d") == Reason.UNKNOWN_VIOLATION
+    assert overturn_violation_at(story, "v1", "4d") == RejectionReason.ALREADY_OVERTURNED
+    assert overturn_violation_at(story, "v9", "4d") == RejectionReason.UNKNOWN_VIOLATION
     assert audit(story) == []
 
 
 def test_overturning_replays_the_ladder_with_what_is_left() -> None:
-    story = peopled()
+    story = story_with_parties()
     for name, at in (("v1", "0d"), ("v2", "1d"), ("v3", "2d")):
-        report(story, name, at)
+        report_violation_at(story, name, at)
     assert bans(story)[1][2] == "2026-06-10T02:00:00Z"
-    overturn(story, "v1", "3d")
+    overturn_violation_at(story, "v1", "3d")
     # v2 is the first now, v3 the second: a week from its report.
     assert bans(story) == [(2, "2026-03-04T02:00:00Z", "2026-03-11T02:00:00Z")]
-    assert story.told("creator.ban_lifted") == []
-    overturn(story, "v2", "9d")
+    assert story.events_of("creator.ban_lifted") == []
+    overturn_violation_at(story, "v2", "9d")
     assert bans(story) == []
-    acted = story.told("operator.acted")[-1].published()
+    acted = story.events_of("operator.acted")[-1].published()
     assert (acted["act"], acted["note"]) == ("overturn_violation", "it was somebody else")
     assert audit(story) == []
 
 
 def test_a_ban_that_is_over_is_not_lifted_again() -> None:
     story = banned_balance()
-    overturn(story, "v1", "20d")
-    assert len(story.told("creator.ban_lifted")) == 1
+    overturn_violation_at(story, "v1", "20d")
+    assert len(story.events_of("creator.ban_lifted")) == 1
     assert audit(story) == []
 
 
 def test_whoever_is_waited_for_by_an_operators_pause_and_a_ban_waits_for_both() -> None:
     story = story_of("balance_banned_paused")
     assert story.order().stoppers == ("ban", "operator")
-    take(story, "resume")
+    play_step(story, "resume")
     assert (story.order().stoppers, story.order().due_at) == (("ban",), None)
     story.wake("creator:k1", START + WEEK + MICRO)
     assert (story.order().stoppers, story.order().due_at) == ((), START + WEEK + WEEK)

@@ -15,23 +15,29 @@ import yaml
 
 from ops.cli.runtime import PROCESSES
 from ops.local.up import earnest_programs
-from workers.settings import NAMES, project_root
+from workers.settings import SETTING_NAMES, project_root
 
 DEPLOY = project_root() / "deploy"
+
+
 UNITS = sorted((DEPLOY / "systemd").iterdir())
+
+
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
+
+
 KINDS = {program.kind for program in earnest_programs(workers=1)}
 
 
-def load(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+def load_yaml(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     return yaml.safe_load(path.read_text("utf-8"))
 
 
-def asked_of_metrics() -> set[str]:
+def queried_metrics() -> set[str]:
     """Collect the names of metrics that the dashboard and the alerts speak of."""
     board = json.loads((DEPLOY / "grafana" / "earnest.json").read_text("utf-8"))
     panel_expressions = [target["expr"] for panel in board["panels"] for target in panel["targets"]]
-    groups = load(DEPLOY / "prometheus" / "alerts.yml")["groups"]
+    groups = load_yaml(DEPLOY / "prometheus" / "alerts.yml")["groups"]
     rule_expressions = [rule["expr"] for group in groups for rule in group["rules"]]
     return {
         name
@@ -73,7 +79,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
 
 
 def test_compose_runs_every_kind_of_process_with_settings_that_exist() -> None:
-    services = load(DEPLOY / "compose.yaml")["services"]
+    services = load_yaml(DEPLOY / "compose.yaml")["services"]
     kinds_run = {
         words[0]
         for service in services.values()
@@ -83,14 +89,14 @@ def test_compose_runs_every_kind_of_process_with_settings_that_exist() -> None:
     variable_names = {
         name for service in services.values() for name in service.get("environment", {})
     }
-    assert {name for name in variable_names if name.startswith("EARNEST_")} <= set(NAMES)
+    assert {name for name in variable_names if name.startswith("EARNEST_")} <= set(SETTING_NAMES)
     names = set(services)
     for service in services.values():
         assert set(service.get("depends_on", {})) <= names
 
 
 def test_compose_files_that_are_mounted_exist() -> None:
-    services = load(DEPLOY / "compose.yaml")["services"]
+    services = load_yaml(DEPLOY / "compose.yaml")["services"]
     mounts = [mount for service in services.values() for mount in service.get("volumes", ())]
     local = [mount.partition(":")[0] for mount in mounts if mount.startswith(".")]
     assert [path for path in local if not (DEPLOY / path).exists()] == []
@@ -104,16 +110,16 @@ def test_the_image_copies_every_package_and_nothing_that_is_not_there() -> None:
 
 def test_the_example_of_settings_names_settings_that_exist() -> None:
     text = (DEPLOY / "earnest.env.example").read_text("utf-8")
-    assert set(re.findall(r"EARNEST_\w+", text)) <= set(NAMES)
+    assert set(re.findall(r"EARNEST_\w+", text)) <= set(SETTING_NAMES)
 
 
 @pytest.mark.parametrize("path", sorted(DEPLOY.rglob("*.y*ml")), ids=lambda path: path.name)
 def test_every_yaml_file_can_be_read(path: Path) -> None:
-    assert load(path)
+    assert load_yaml(path)
 
 
 def test_every_alert_says_what_is_wrong_and_how_grave_it_is() -> None:
-    (group,) = load(DEPLOY / "prometheus" / "alerts.yml")["groups"]
+    (group,) = load_yaml(DEPLOY / "prometheus" / "alerts.yml")["groups"]
     for rule in group["rules"]:
         assert rule["labels"]["severity"] in {"page", "warn"}
         assert rule["annotations"]["summary"]

@@ -5,22 +5,22 @@ from __future__ import annotations
 import pytest
 
 from models.errors import BrokenInvariant
-from models.events.event import FACTS, Event
+from models.events.event import EVENT_TYPES, Event
 from models.events.payments import PaymentApplied
-from models.ledger import FAMILIES, Posting, balances, by_family, postings
+from models.ledger import ACCOUNT_FAMILIES, Posting, balances, postings, sum_by_family
 from tests.support.stories import (
     BALANCE,
     DEPOSIT,
     HISTORIES,
     START,
     TOTAL,
-    peopled,
     place,
+    read_table,
     story_of,
-    table,
+    story_with_parties,
 )
 
-ACCOUNTS = table("""
+ACCOUNTS = read_table("""
     situation              psp      escrow:o1  forfeited_deposits  refunds_payable:c1
     awaiting_deposit       0        0          0                   0
     offered                -10500   10500      0                   0
@@ -78,7 +78,7 @@ def test_events_that_move_no_money_make_no_postings() -> None:
     story = story_of("forfeited_late")
     story.pay("p1", {"o1": BALANCE})
     assert {event.fact.type for event, _ in story.book.postings} <= moving
-    assert moving <= FACTS.keys()
+    assert moving <= EVENT_TYPES.keys()
     assert all(not postings(event) for event in story.events if event.fact.type not in moving)
 
 
@@ -90,12 +90,12 @@ def test_an_event_that_would_move_nothing_or_backwards_is_an_error(amount: int) 
 
 
 def test_accounts_are_summed_by_family_and_every_family_is_named() -> None:
-    story = peopled()
+    story = story_with_parties()
     for order_id in ("o1", "o2"):
         place(story, order_id)
     story.pay("p1", {"o1": DEPOSIT, "o2": DEPOSIT, "o9": 3})
-    fen_by_family = by_family(balances(posting for _, posting in story.book.postings))
-    assert tuple(fen_by_family) == FAMILIES
+    fen_by_family = sum_by_family(balances(posting for _, posting in story.book.postings))
+    assert tuple(fen_by_family) == ACCOUNT_FAMILIES
     assert fen_by_family["escrow"] == 2 * DEPOSIT
     assert (
         fen_by_family["suspense"],

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from models.obligations import base_id, base_of, orders_spelt
-from models.reasons import Reason
-from tests.support.stories import BALANCE, DEPOSIT, Story, audit, peopled, place, span, story_of
+from models.obligations import make_refund_base_id, parse_refund_order_ids, strip_refund_number
+from models.reasons import RejectionReason
+from tests.support.stories import (
+    BALANCE,
+    DEPOSIT,
+    OrderStory,
+    audit,
+    place,
+    span,
+    story_of,
+    story_with_parties,
+)
 
 
-def confirm(story: Story, refund_id: str, by: str = "payments") -> str | None:
+def confirm(story: OrderStory, refund_id: str, by: str = "payments") -> str | None:
     return story.ask("confirm_refund", by, refund_id=refund_id).reason
 
 
 def test_every_payment_goes_back_on_its_own() -> None:
-    story = peopled()
+    story = story_with_parties()
     place(story)
     story.pay("dep", {"o1": DEPOSIT})
     story.pay("bal", {"o1": BALANCE})
@@ -29,27 +38,27 @@ def test_every_payment_goes_back_on_its_own() -> None:
 def test_a_refund_leaves_once() -> None:
     story = story_of("declined")
     (refund_id,) = story.book.refunds
-    assert confirm(story, refund_id, "client") == Reason.NOT_ALLOWED
+    assert confirm(story, refund_id, "client") == RejectionReason.NOT_ALLOWED
     assert confirm(story, refund_id) is None
-    assert confirm(story, refund_id) == Reason.ALREADY_CONFIRMED
+    assert confirm(story, refund_id) == RejectionReason.ALREADY_CONFIRMED
     assert story.accounts() == {}
 
 
 @pytest.mark.parametrize("refund_id", ["rf_", "rf_p1_o1", "x", "rf_p1_o1~2", "o1"])
 def test_a_refund_that_nobody_owes_is_unknown(refund_id: str) -> None:
-    assert confirm(story_of("offered"), refund_id) == Reason.UNKNOWN_REFUND
+    assert confirm(story_of("offered"), refund_id) == RejectionReason.UNKNOWN_REFUND
 
 
-def offered(order_id: str, payment_id: str, story: Story) -> None:
+def pay_deposit(order_id: str, payment_id: str, story: OrderStory) -> None:
     place(story, order_id)
     story.pay(payment_id, {order_id: DEPOSIT})
 
 
 def test_a_refund_owed_by_a_deadline_that_nobody_noticed_can_be_confirmed() -> None:
-    story = peopled()
-    offered("o1", "dep", story)
+    story = story_with_parties()
+    pay_deposit("o1", "dep", story)
     story.now += span("24h")
-    assert confirm(story, "rf_dep_o1") == Reason.UNKNOWN_REFUND
+    assert confirm(story, "rf_dep_o1") == RejectionReason.UNKNOWN_REFUND
     story.now += span("1us")
     assert confirm(story, "rf_dep_o1") is None
     assert [event.fact.type for event in story.events[-3:]] == [
@@ -60,46 +69,46 @@ def test_a_refund_owed_by_a_deadline_that_nobody_noticed_can_be_confirmed() -> N
 
 
 def test_the_order_in_a_refund_learns_its_fate_even_if_the_refund_is_unknown() -> None:
-    story = peopled()
-    offered("o_1", "dep", story)
+    story = story_with_parties()
+    pay_deposit("o_1", "dep", story)
     story.now += span("25h")
-    assert confirm(story, "rf_other_o_1") == Reason.UNKNOWN_REFUND
+    assert confirm(story, "rf_other_o_1") == RejectionReason.UNKNOWN_REFUND
     assert story.order("o_1").reason == "not_accepted"
 
 
 def test_the_order_of_a_refund_of_an_unusable_share_learns_its_fate_too() -> None:
-    story = peopled()
-    offered("o1", "dep", story)
+    story = story_with_parties()
+    pay_deposit("o1", "dep", story)
     story.pay("odd", {"o1": 1})
     story.now += span("25h")
     assert confirm(story, "rf_odd_o1") is None
     assert story.order().reason == "not_accepted"
 
 
-def colliding() -> Story:
+def story_with_colliding_refunds() -> OrderStory:
     """Two orders and two payments whose refunds are spelt the same, offered an hour apart."""
-    story = peopled()
-    offered("b", "p_a", story)
+    story = story_with_parties()
+    pay_deposit("b", "p_a", story)
     story.now += span("1h")
-    offered("a_b", "p", story)
+    pay_deposit("a_b", "p", story)
     return story
 
 
 def test_of_two_refunds_spelt_the_same_the_later_one_is_numbered() -> None:
-    story = colliding()
+    story = story_with_colliding_refunds()
     for order_id in ("a_b", "b"):
         story.ask("cancel_order", "client", order_id=order_id)
     order_ids = {refund.refund_id: refund.order_id for refund in story.book.refunds.values()}
     assert order_ids == {"rf_p_a_b": "a_b", "rf_p_a_b~2": "b"}
     assert confirm(story, "rf_p_a_b~2") is None
     assert confirm(story, "rf_p_a_b") is None
-    assert confirm(story, "rf_p_a_b~3") == Reason.UNKNOWN_REFUND
+    assert confirm(story, "rf_p_a_b~3") == RejectionReason.UNKNOWN_REFUND
     assert audit(story) == []
 
 
 def test_a_whole_payment_and_a_share_may_spell_the_same_too() -> None:
-    story = peopled()
-    offered("b", "p_a", story)
+    story = story_with_parties()
+    pay_deposit("b", "p_a", story)
     story.pay("p_a_b", {"b": 1}, amount_fen=2)
     story.ask("cancel_order", "client", order_id="b")
     payment_ids = {refund.refund_id: refund.payment_id for refund in story.book.refunds.values()}
@@ -110,7 +119,7 @@ def test_a_whole_payment_and_a_share_may_spell_the_same_too() -> None:
 def test_which_of_two_is_the_later_one_does_not_hang_on_when_it_was_noticed(
     expiry_noticed: bool,  # noqa: FBT001 - the name of the parameter says all
 ) -> None:
-    story = colliding()
+    story = story_with_colliding_refunds()
     story.now += span("24h1us")
     if expiry_noticed:
         story.wake("b", story.now - span("30m"))
@@ -119,8 +128,8 @@ def test_which_of_two_is_the_later_one_does_not_hang_on_when_it_was_noticed(
 
 
 def test_a_number_tells_later_pairs_apart_and_is_no_part_of_the_spelling() -> None:
-    assert (base_id("p", "o"), base_id("p", None)) == ("rf_p_o", "rf_p")
-    assert base_of("rf_p_o~12") == "rf_p_o"
+    assert (make_refund_base_id("p", "o"), make_refund_base_id("p", None)) == ("rf_p_o", "rf_p")
+    assert strip_refund_number("rf_p_o~12") == "rf_p_o"
 
 
 @pytest.mark.parametrize(
@@ -135,4 +144,4 @@ def test_a_number_tells_later_pairs_apart_and_is_no_part_of_the_spelling() -> No
     ],
 )
 def test_every_order_that_a_refund_may_be_about_is_found(refund_id: str, orders: set[str]) -> None:
-    assert set(orders_spelt(refund_id)) == orders
+    assert set(parse_refund_order_ids(refund_id)) == orders

@@ -2,43 +2,43 @@
 
 from __future__ import annotations
 
-from models.reasons import Reason
+from models.reasons import RejectionReason
 from tests.support.stories import (
     AMOUNT,
     DEPOSIT,
     START,
-    Story,
+    OrderStory,
     audit,
-    peopled,
     place,
     span,
     story_of,
+    story_with_parties,
 )
 
 
-def overdue(story: Story, subject: str, after: str) -> list[dict[str, object]]:
+def overdue_alerts(story: OrderStory, subject: str, after: str) -> list[dict[str, object]]:
     story.wake(subject, story.now + span(after))
-    return [event.published() for event in story.told("operator.alerted")]
+    return [event.published() for event in story.events_of("operator.alerted")]
 
 
 def test_a_refund_that_has_not_left_in_a_week_is_told_to_an_operator_once() -> None:
     story = story_of("declined")
     (refund_id,) = story.book.refunds
-    assert overdue(story, f"refund:{refund_id}", "7d-1us") == []
-    (alert,) = overdue(story, f"refund:{refund_id}", "7d")
+    assert overdue_alerts(story, f"refund:{refund_id}", "7d-1us") == []
+    (alert,) = overdue_alerts(story, f"refund:{refund_id}", "7d")
     assert (alert["alert"], alert["refund_id"], alert["for_order_id"]) == (
         "refund_overdue",
         refund_id,
         "o1",
     )
     assert (alert["amount_fen"], alert["due_at"]) == (DEPOSIT, "2026-03-09T02:00:00Z")
-    assert len(overdue(story, f"refund:{refund_id}", "90d")) == 1
+    assert len(overdue_alerts(story, f"refund:{refund_id}", "90d")) == 1
     assert audit(story) == []
 
 
 def test_a_payout_that_has_not_left_in_a_week_is_told_too() -> None:
     story = story_of("completed")
-    (alert,) = overdue(story, "payout:po_o1_creator", "8d")
+    (alert,) = overdue_alerts(story, "payout:po_o1_creator", "8d")
     assert (alert["alert"], alert["payout_id"]) == ("payout_overdue", "po_o1_creator")
     assert (alert["amount_fen"], alert["payment_id"]) == (AMOUNT, "")
 
@@ -47,40 +47,40 @@ def test_what_has_left_is_never_overdue() -> None:
     story = story_of("declined")
     (name,) = story.book.refunds
     story.ask("confirm_refund", "payments", refund_id=name)
-    assert overdue(story, f"refund:{name}", "90d") == []
-    assert overdue(story, "refund:rf_nobody", "90d") == []
+    assert overdue_alerts(story, f"refund:{name}", "90d") == []
+    assert overdue_alerts(story, "refund:rf_nobody", "90d") == []
 
 
-def suspended() -> Story:
-    story = peopled()
+def story_with_suspense() -> OrderStory:
+    story = story_with_parties()
     place(story)
     story.pay("px", {"o1": DEPOSIT, "o8": 3, "o9": 4})
     return story
 
 
-def resolve(
-    story: Story, order_id: str, by: str = "operator", payment_id: str = "px"
+def resolve_suspense(
+    story: OrderStory, order_id: str, by: str = "operator", payment_id: str = "px"
 ) -> str | None:
     fields = {"payment_id": payment_id, "order_id": order_id, "to": "c7", "reason": "typed wrongly"}
     return story.ask("resolve_suspense", by, **fields).reason
 
 
 def test_each_share_in_suspense_goes_back_on_its_own_and_once() -> None:
-    story = suspended()
-    assert resolve(story, "o9", "client") == Reason.NOT_ALLOWED
-    assert resolve(story, "o1") == Reason.UNKNOWN_SUSPENSE
-    assert resolve(story, "o9", payment_id="py") == Reason.UNKNOWN_SUSPENSE
-    assert resolve(story, "o9") is None
-    assert resolve(story, "o9") == Reason.UNKNOWN_SUSPENSE
+    story = story_with_suspense()
+    assert resolve_suspense(story, "o9", "client") == RejectionReason.NOT_ALLOWED
+    assert resolve_suspense(story, "o1") == RejectionReason.UNKNOWN_SUSPENSE
+    assert resolve_suspense(story, "o9", payment_id="py") == RejectionReason.UNKNOWN_SUSPENSE
+    assert resolve_suspense(story, "o9") is None
+    assert resolve_suspense(story, "o9") == RejectionReason.UNKNOWN_SUSPENSE
     assert story.accounts()["suspense"] == 3
-    assert resolve(story, "o8") is None
+    assert resolve_suspense(story, "o8") is None
     assert story.accounts() == {
         "psp": -DEPOSIT - 7,
         "escrow:o1": DEPOSIT,
         "refunds_payable:unknown": 7,
     }
     assert sorted(story.book.refunds) == ["rf_px_o8", "rf_px_o9"]
-    assert story.told("suspense.resolved")[0].published()["to"] == "c7"
+    assert story.events_of("suspense.resolved")[0].published()["to"] == "c7"
     for name in list(story.book.refunds):
         assert story.ask("confirm_refund", "payments", refund_id=name).reason is None
     assert story.accounts() == {"psp": -DEPOSIT, "escrow:o1": DEPOSIT}
@@ -88,10 +88,10 @@ def test_each_share_in_suspense_goes_back_on_its_own_and_once() -> None:
 
 
 def test_a_share_in_suspense_does_not_wake_an_order_placed_later() -> None:
-    story = suspended()
+    story = story_with_suspense()
     place(story, "o9")
     assert story.order("o9").held_fen == 0
-    assert resolve(story, "o9") is None
+    assert resolve_suspense(story, "o9") is None
     story.wake("o9", START + span("2h"))
     assert story.order("o9").reason == "deposit_not_paid"
     assert audit(story) == []

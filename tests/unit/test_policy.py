@@ -8,9 +8,9 @@ from datetime import timedelta
 import pytest
 
 from models.errors import InvalidPolicy
-from models.fields import duration_text, parse_duration
-from models.lifecycle import WAITING, State
-from models.policy import INTRODUCED, Policy, read_policy, recall_policy
+from models.fields import format_duration, parse_duration
+from models.lifecycle import WAITING_STATES, State
+from models.policy import DEFAULTS_WHEN_INTRODUCED, Policy, read_policy, read_stored_policy
 
 DEFAULTS = {
     "service_fee_bps": 500,
@@ -27,7 +27,7 @@ DEFAULTS = {
     "nudge_interval": "PT2H",
     "nudge_limit": 3,
     "merged_payment_limit": 50,
-    **INTRODUCED,
+    **DEFAULTS_WHEN_INTRODUCED,
 }
 
 
@@ -95,21 +95,23 @@ def test_a_quote_cut_by_the_full_swing_must_exceed_the_deposit(
 
 
 def test_every_state_that_waits_has_a_window() -> None:
-    assert set(Policy().windows) == WAITING | {State.IN_ARBITRATION}
+    assert set(Policy().windows) == WAITING_STATES | {State.IN_ARBITRATION}
 
 
 def test_a_lead_not_shorter_than_the_window_is_skipped() -> None:
     policy = read_policy('{"accept_window": "PT4H"}')
-    assert policy.leads(State.OFFERED) == (timedelta(hours=1),)
+    assert policy.reminder_leads(State.OFFERED) == (timedelta(hours=1),)
 
 
 def test_leads_are_told_longest_first_and_once_each() -> None:
     policy = read_policy('{"accept_reminders": ["PT1H", "PT3H", "PT60M", "PT2H"]}')
-    assert policy.leads(State.OFFERED) == tuple(timedelta(hours=n) for n in (3, 2, 1))
+    assert policy.reminder_leads(State.OFFERED) == tuple(timedelta(hours=n) for n in (3, 2, 1))
 
 
 def test_states_that_wait_for_no_person_have_no_reminders() -> None:
-    assert [Policy().leads(state) for state in (State.AWAITING_DEPOSIT, State.FORFEITED)] == [
+    assert [
+        Policy().reminder_leads(state) for state in (State.AWAITING_DEPOSIT, State.FORFEITED)
+    ] == [
         (),
         (),
     ]
@@ -130,7 +132,7 @@ def test_a_copy_with_another_number_has_another_version() -> None:
 
 @pytest.mark.parametrize("text", ["PT30M", "P1D", "P7D", "P1DT2H3M4.5S", "PT0.000001S", "PT0S"])
 def test_a_duration_is_written_as_it_was_read(text: str) -> None:
-    assert duration_text(parse_duration(text)) == text
+    assert format_duration(parse_duration(text)) == text
 
 
 def test_a_day_is_always_24_hours() -> None:
@@ -138,33 +140,37 @@ def test_a_day_is_always_24_hours() -> None:
 
 
 # A policy as the first version of this program kept it, and the name it kept it under.
-KEPT = {name: value for name, value in DEFAULTS.items() if name not in INTRODUCED}
+KEPT = {name: value for name, value in DEFAULTS.items() if name not in DEFAULTS_WHEN_INTRODUCED}
+
+
 KEPT_AS = "p546777df3957"
 
 
 def test_a_policy_kept_by_the_first_version_is_still_called_what_it_was() -> None:
-    assert recall_policy(json.dumps(KEPT)).version == Policy().version == KEPT_AS
+    assert read_stored_policy(json.dumps(KEPT)).version == Policy().version == KEPT_AS
 
 
 def test_what_a_kept_policy_does_not_say_is_as_when_it_was_introduced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # As if a later version had changed its mind about the default.
-    monkeypatch.setitem(INTRODUCED, "review_window", "P5D")
-    assert recall_policy(json.dumps(KEPT)).review_window == timedelta(days=5)
+    monkeypatch.setitem(DEFAULTS_WHEN_INTRODUCED, "review_window", "P5D")
+    assert read_stored_policy(json.dumps(KEPT)).review_window == timedelta(days=5)
     assert read_policy(json.dumps(KEPT)).review_window == timedelta(days=3)
 
 
 def test_what_a_kept_policy_says_is_what_it_means() -> None:
     policy_text = json.dumps(KEPT | {"review_window": "P9D"})
-    assert recall_policy(policy_text).review_window == timedelta(days=9)
-    assert recall_policy(policy_text).version != KEPT_AS
-    assert recall_policy(recall_policy(policy_text).model_dump_json()) == recall_policy(policy_text)
+    assert read_stored_policy(policy_text).review_window == timedelta(days=9)
+    assert read_stored_policy(policy_text).version != KEPT_AS
+    assert read_stored_policy(
+        read_stored_policy(policy_text).model_dump_json()
+    ) == read_stored_policy(policy_text)
 
 
-@pytest.mark.parametrize("name", sorted(INTRODUCED))
+@pytest.mark.parametrize("name", sorted(DEFAULTS_WHEN_INTRODUCED))
 def test_every_later_number_changes_the_version_when_it_changes(name: str) -> None:
-    value = INTRODUCED[name]
+    value = DEFAULTS_WHEN_INTRODUCED[name]
     changed_value: object = value
     if isinstance(value, bool):
         changed_value = not value

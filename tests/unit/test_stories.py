@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from models.lifecycle import DISPUTES, ENDINGS, State
-from tests.support.stories import HISTORIES, audit, span, story_of, table
+from models.lifecycle import DISPUTE_REASONS, END_REASONS, State
+from tests.support.stories import HISTORIES, audit, read_table, span, story_of
 
 ENDS_AS = {
     "awaiting_total": "awaiting_deposit",
@@ -53,8 +53,8 @@ def test_the_situations_know_every_state_and_ending_of_an_orders_life() -> None:
     orders = [story_of(situation).order() for situation in HISTORIES]
     assert {order.state for order in orders} == set(State)
     disputes = {order.reason for order in orders if order.state is State.IN_ARBITRATION}
-    assert disputes == set(DISPUTES)
-    endings = {(state, reason) for state, reasons in ENDINGS.items() for reason in reasons}
+    assert disputes == set(DISPUTE_REASONS)
+    endings = {(state, reason) for state, reasons in END_REASONS.items() for reason in reasons}
     assert {(order.state, order.reason) for order in orders if order.is_final} == endings
 
 
@@ -65,4 +65,4 @@ def test_spans_add_and_subtract() -> None:
 
 def test_a_row_with_a_missing_column_is_no_row() -> None:
     with pytest.raises(ValueError, match="zip"):
-        table("one  two\n1")
+        read_table("one  two\n1")

@@ -7,18 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.web.gateway_harness import House
+from tests.web.gateway_harness import GatewayHarness
 from workers.database.engine import open_database
 from workers.queue.redis import connect
 from workers.settings import Settings
 
 
 @pytest.fixture
-def house(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[House]:
+def gateway(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[GatewayHarness]:
     """Give prepared servers, and nothing served yet."""
     settings = Settings.read({}, var=tmp_path, database_url=migrated_url, redis_url=redis_url)
     engine, client = open_database(migrated_url), connect(redis_url)
-    house = House(settings=settings, engine=engine, wire=client)
+    house = GatewayHarness(settings=settings, engine=engine, wire=client)
     with house.stack:
         yield house
     engine.dispose()

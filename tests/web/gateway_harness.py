@@ -13,17 +13,17 @@ from sqlalchemy import Engine, select
 from starlette.testclient import TestClient
 
 from ops.web.app import create_app
-from ops.web.dependencies import open_desk
-from ops.web.submissions import Limits
+from ops.web.dependencies import open_context
+from ops.web.submissions import SubmissionLimits
 from tests.support.concurrency import eventually
 from workers.database.engine import reading
 from workers.database.repository import Store
 from workers.database.schema import inbox
 from workers.outbox.relay import Relay
-from workers.processing.processor import Settler
-from workers.queue.consumer import sort
-from workers.queue.redis import COMMANDS, Keys, Scripts, Taking
-from workers.queue.watermark import RedisDoor
+from workers.processing.processor import BatchProcessor
+from workers.queue.consumer import read_delivery
+from workers.queue.redis import COMMANDS, FetchLimits, Keys, Scripts
+from workers.queue.watermark import ArrivalClock
 from workers.runtime import policy_in_force
 from workers.settings import Settings
 
@@ -40,11 +40,11 @@ payments           payments-token-0001
 """
 
 
-LOCAL = "http://127.0.0.1:8000"
+LOCAL_URL = "http://127.0.0.1:8000"
 
 
 @dataclass(kw_only=True)
-class House:
+class GatewayHarness:
     """An application and what stands behind it; `settle` does a worker's work, once."""
 
     settings: Settings
@@ -52,12 +52,12 @@ class House:
     wire: redis.Redis
     stack: ExitStack = field(default_factory=ExitStack)
 
-    def open(self, *, limits: Limits | None = None, **changes: Any) -> TestClient:  # noqa: ANN401
+    def open(self, *, limits: SubmissionLimits | None = None, **changes: Any) -> TestClient:  # noqa: ANN401
         """Serve, with settings changed."""
-        context = open_desk(replace(self.settings, **changes), limits)
+        context = open_context(replace(self.settings, **changes), limits)
         self.stack.callback(context.engine.dispose)
         return self.stack.enter_context(
-            TestClient(create_app(context), LOCAL, raise_server_exceptions=False)
+            TestClient(create_app(context), LOCAL_URL, raise_server_exceptions=False)
         )
 
     def tokens(self) -> Path:
@@ -66,7 +66,7 @@ class House:
         path.write_text(TOKENS)
         return path
 
-    def is_carried(self) -> bool:
+    def is_queued(self) -> bool:
         """Tell whether everything accepted has come to the queue."""
         with reading(self.engine) as connection:
             message_ids = set(connection.execute(select(inbox.c.message_id)).scalars())
@@ -76,13 +76,17 @@ class House:
 
     def settle(self) -> int:
         """Settle whatever was accepted and publish it; return how many commands."""
-        eventually(self.is_carried)
-        batch = Scripts(self.wire).fetch(Keys(COMMANDS), "tester", Taking(1_000))
-        deliveries = [sort(COMMANDS, message, self.settings.keyring) for message in batch.found]
+        eventually(self.is_queued)
+        batch = Scripts(self.wire).fetch(Keys(COMMANDS), "tester", FetchLimits(1_000))
+        deliveries = [
+            read_delivery(COMMANDS, message, self.settings.keyring) for message in batch.found
+        ]
         commands = [command for delivery in deliveries for command in delivery.commands]
         store = Store(self.engine, policy_in_force(self.settings))
         store.adopt_policy()
-        deferred = Settler(store, RedisDoor(self.wire, self.engine), lambda: None).settle(commands)
+        deferred = BatchProcessor(store, ArrivalClock(self.wire, self.engine), lambda: None).settle(
+            commands
+        )
         settled_ids = {delivery.message_id for delivery in deliveries} - {
             command.message_id for command in deferred
         }
@@ -96,17 +100,17 @@ class House:
 
         def run() -> None:
             while not self.settle():
-                self.wire.blpop([Keys(COMMANDS).bell], timeout=5)
+                self.wire.blpop([Keys(COMMANDS).notify], timeout=5)
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         self.stack.callback(thread.join, timeout=30)
 
 
-Body = dict[str, Any]
+JsonBody = dict[str, Any]
 
 
-def mcn(command_id: str = "register-1", **changes: object) -> Body:
+def register_mcn(command_id: str = "register-1", **changes: object) -> JsonBody:
     by = {"role": "platform", "id": "p"}
     return {
         "id": command_id,
@@ -121,14 +125,14 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-def post(web: TestClient, body: object, token: str | None = None) -> Any:  # noqa: ANN401
-    return web.post("/commands", json=body, headers=bearer(token) if token else {})
+def post(http_client: TestClient, body: object, token: str | None = None) -> Any:  # noqa: ANN401
+    return http_client.post("/commands", json=body, headers=bearer(token) if token else {})
 
 
-ACT = {"X-Earnest-Action": "1"}
+ACTION_HEADER = {"X-Earnest-Action": "1"}
 
 
-ANN = ACT | bearer("operator-token-0001")
+OPERATOR_ACTION_HEADERS = ACTION_HEADER | bearer("operator-token-0001")
 
 
-WHY = {"reason": "the sender asked"}
+REASON_BODY = {"reason": "the sender asked"}

@@ -15,7 +15,7 @@ import pytest
 from ops.local.address import listen_on
 from ops.web.app import run
 from tests.support.concurrency import eventually
-from tests.web.gateway_harness import House
+from tests.web.gateway_harness import GatewayHarness
 from workers.settings import Settings, SettingsError
 
 
@@ -39,8 +39,8 @@ def test_what_is_no_address_is_refused(bind: str) -> None:
         Settings.read({"EARNEST_WEB_BIND": bind})
 
 
-def test_the_process_serves_says_where_and_ends_when_told(house: House) -> None:
-    settings = replace(house.settings, web_bind="127.0.0.1:0")
+def test_the_process_serves_says_where_and_ends_when_told(gateway: GatewayHarness) -> None:
+    settings = replace(gateway.settings, web_bind="127.0.0.1:0")
     stopping, ready = threading.Event(), threading.Event()
     server_thread = threading.Thread(target=run, args=(settings, stopping, ready.set))
     server_thread.start()

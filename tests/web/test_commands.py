@@ -8,22 +8,22 @@ import pytest
 from sqlalchemy import select
 
 from ops.web.openapi import EXAMPLES, example
-from ops.web.submissions import Limits
+from ops.web.submissions import SubmissionLimits
 from tests.support.concurrency import eventually
-from tests.web.gateway_harness import House, mcn, post
+from tests.web.gateway_harness import GatewayHarness, post, register_mcn
 from workers.database import schema
 from workers.database.engine import reading
 from workers.queue import redelivery
 from workers.timestamps import SECOND_US, now_us
 
 
-def test_a_command_is_accepted_settled_and_its_outcome_told(house: House) -> None:
-    web = house.open()
-    response = post(web, mcn())
+def test_a_command_is_accepted_settled_and_its_outcome_told(gateway: GatewayHarness) -> None:
+    web = gateway.open()
+    response = post(web, register_mcn())
     assert response.status_code == 202
     assert response.headers["location"] == "/commands/register-1"
     assert web.get("/commands/register-1").json()["status"] == "pending"
-    house.settle_soon()
+    gateway.settle_soon()
     receipt = web.get("/commands/register-1", params={"wait": 10}).json()
     assert (receipt["status"], receipt["outcome"], receipt["reason"]) == (
         "settled",
@@ -33,49 +33,51 @@ def test_a_command_is_accepted_settled_and_its_outcome_told(house: House) -> Non
     assert receipt["received_at"] == response.json()["received_at"]
 
 
-def test_said_again_it_is_the_same_command(house: House) -> None:
-    web = house.open()
-    first = post(web, mcn()).json()
-    assert post(web, mcn()).json() == first
-    house.settle()
-    assert post(web, mcn()).json() == first
-    assert house.settle() == 0
+def test_a_command_submitted_again_is_the_same_command(gateway: GatewayHarness) -> None:
+    web = gateway.open()
+    first = post(web, register_mcn()).json()
+    assert post(web, register_mcn()).json() == first
+    gateway.settle()
+    assert post(web, register_mcn()).json() == first
+    assert gateway.settle() == 0
 
 
-def test_a_list_is_taken_whole_in_its_order(house: House) -> None:
-    web = house.open()
-    response = post(web, [mcn(f"register-{n}", mcn_id=f"m{n}") for n in range(500)])
+def test_a_list_of_commands_is_accepted_whole_and_in_order(gateway: GatewayHarness) -> None:
+    web = gateway.open()
+    response = post(web, [register_mcn(f"register-{n}", mcn_id=f"m{n}") for n in range(500)])
     assert [command["id"] for command in response.json()["accepted"]] == [
         f"register-{n}" for n in range(500)
     ]
-    assert house.settle() == 500
+    assert gateway.settle() == 500
 
 
-def test_a_trace_context_is_kept_with_the_command(house: House) -> None:
+def test_a_trace_context_is_kept_with_the_command(gateway: GatewayHarness) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    web = house.open()
+    web = gateway.open()
     for n, traceparent in enumerate((trace, "no trace at all")):
-        body = mcn(f"register-{n}", mcn_id=f"m{n}")
+        body = register_mcn(f"register-{n}", mcn_id=f"m{n}")
         assert (
             web.post("/commands", json=body, headers={"traceparent": traceparent}).status_code
             == 202
         )
-        house.settle()
-    with reading(house.engine) as connection:
+        gateway.settle()
+    with reading(gateway.engine) as connection:
         traces = connection.execute(select(schema.events.c.trace)).scalars().all()
     assert traces == [trace, trace, None, None]
 
 
-def test_a_list_that_is_too_long_is_refused_whole(house: House) -> None:
-    web = house.open()
-    response = post(web, [mcn(f"register-{n}", mcn_id=f"m{n}") for n in range(501)])
+def test_a_list_of_too_many_commands_is_refused_whole(gateway: GatewayHarness) -> None:
+    web = gateway.open()
+    response = post(web, [register_mcn(f"register-{n}", mcn_id=f"m{n}") for n in range(501)])
     assert (response.status_code, response.json()["errors"][0]["field"]) == (413, "commands")
     assert web.get("/commands/register-0").status_code == 404
 
 
-def test_a_list_with_one_fault_is_refused_whole_and_the_fault_is_named(house: House) -> None:
-    web = house.open()
-    response = post(web, [mcn(), mcn("register-2", name=7, extra=1)])
+def test_a_list_with_one_fault_is_refused_whole_and_the_fault_is_named(
+    gateway: GatewayHarness,
+) -> None:
+    web = gateway.open()
+    response = post(web, [register_mcn(), register_mcn("register-2", name=7, extra=1)])
     assert response.status_code == 422
     assert response.headers["content-type"] == "application/problem+json"
     assert {(error["index"], error["field"]) for error in response.json()["errors"]} == {
@@ -85,19 +87,19 @@ def test_a_list_with_one_fault_is_refused_whole_and_the_fault_is_named(house: Ho
     assert web.get("/commands/register-1").status_code == 404
 
 
-def test_an_order_that_cannot_be_is_refused_at_the_door(house: House) -> None:
+def test_an_order_that_cannot_be_is_refused_at_the_door(gateway: GatewayHarness) -> None:
     body = example("place_order") | {"expected_publish_at": "2020-01-01T00:00:00Z"}
-    response = post(house.open(), body)
+    response = post(gateway.open(), body)
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "expected_publish_at"
 
 
-def test_an_id_cannot_be_used_for_something_else(house: House) -> None:
-    web = house.open()
-    post(web, mcn())
-    assert post(web, mcn(name="other")).status_code == 409
-    house.settle()
-    response = post(web, [mcn("register-2"), mcn(name="other")])
+def test_an_id_used_for_another_command_is_refused_over_http(gateway: GatewayHarness) -> None:
+    web = gateway.open()
+    post(web, register_mcn())
+    assert post(web, register_mcn(name="other")).status_code == 409
+    gateway.settle()
+    response = post(web, [register_mcn("register-2"), register_mcn(name="other")])
     assert response.status_code == 409
     assert response.json()["errors"] == [
         {"index": 1, "field": "id", "detail": "used before for another command", "id": "register-1"}
@@ -128,29 +130,29 @@ def test_an_id_cannot_be_used_for_something_else(house: House) -> None:
     ],
 )
 def test_what_is_no_command_is_refused_and_costs_nothing(
-    house: House, body: bytes, status: int
+    gateway: GatewayHarness, body: bytes, status: int
 ) -> None:
-    response = house.open().post(
+    response = gateway.open().post(
         "/commands", content=body, headers={"Content-Type": "application/json"}
     )
     assert response.status_code == status
     assert response.json()["status"] == status
 
 
-def test_a_form_from_elsewhere_is_not_heard(house: House) -> None:
-    web = house.open()
-    assert web.post("/commands", content=json.dumps(mcn())).status_code == 415
+def test_a_form_from_elsewhere_is_not_heard(gateway: GatewayHarness) -> None:
+    web = gateway.open()
+    assert web.post("/commands", content=json.dumps(register_mcn())).status_code == 415
     plain_text = {"Content-Type": "text/plain"}
     assert web.post("/commands", content="{}", headers=plain_text).status_code == 415
     foreign_origin = {"Origin": "https://elsewhere.example"}
-    assert web.post("/commands", json=mcn(), headers=foreign_origin).status_code == 403
+    assert web.post("/commands", json=register_mcn(), headers=foreign_origin).status_code == 403
     assert web.get("/orders", headers={"Host": "elsewhere.example"}).status_code == 421
 
 
-def test_too_much_waiting_is_said_with_when_to_come_back(house: House) -> None:
-    web = house.open(limits=Limits(unsettled=1))
-    assert post(web, [mcn(), mcn("register-2")]).status_code == 202
-    response = post(web, mcn("register-3"))
+def test_too_much_waiting_is_said_with_when_to_come_back(gateway: GatewayHarness) -> None:
+    web = gateway.open(limits=SubmissionLimits(unsettled=1))
+    assert post(web, [register_mcn(), register_mcn("register-2")]).status_code == 202
+    response = post(web, register_mcn("register-3"))
     assert response.status_code == 429
     assert int(response.headers["retry-after"]) > 0
     assert web.get("/readyz").json()["checks"]["room"] == "full"
@@ -171,34 +173,36 @@ def test_too_much_waiting_is_said_with_when_to_come_back(house: House) -> None:
     ],
 )
 def test_who_asks_is_checked_and_never_believed(
-    house: House, token: str | None, by: tuple[str, str], status: int
+    gateway: GatewayHarness, token: str | None, by: tuple[str, str], status: int
 ) -> None:
-    web = house.open(tokens=house.tokens())
+    web = gateway.open(tokens=gateway.tokens())
     body = example("cancel_order") | {"by": {"role": by[0], "id": by[1]}}
     assert post(web, body, token).status_code == status
 
 
-def test_an_operator_is_not_believed_without_a_token_even_here(house: House) -> None:
+def test_an_operator_is_not_believed_without_a_token_even_here(gateway: GatewayHarness) -> None:
     body = example("cancel_order") | {"by": {"role": "operator", "id": "o"}}
-    web = house.open()
+    web = gateway.open()
     assert post(web, body).status_code == 403
-    own = (house.settings.var / "operator-token").read_text().strip()
+    own = (gateway.settings.var / "operator-token").read_text().strip()
     assert post(web, body, own).status_code == 202
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
-def test_every_example_is_a_command(house: House, kind: str) -> None:
-    web = house.open()
-    own = (house.settings.var / "operator-token").read_text().strip()
+def test_every_example_of_the_document_is_an_accepted_command(
+    gateway: GatewayHarness, kind: str
+) -> None:
+    web = gateway.open()
+    own = (gateway.settings.var / "operator-token").read_text().strip()
     assert post(web, example(kind), own).status_code == 202
 
 
-def test_every_command_is_believed_of_its_own_sender_only(house: House) -> None:
+def test_every_command_is_believed_of_its_own_sender_only(gateway: GatewayHarness) -> None:
     senders = {(command["by"]["role"], command["by"]["id"]) for command in EXAMPLES.values()}
     tokens = {role: f"{role}-has-this-token" for role, _ in senders}
-    path = house.settings.var / "tokens"
+    path = gateway.settings.var / "tokens"
     path.write_text("".join(f"{role}/{party_id} {tokens[role]}\n" for role, party_id in senders))
-    web = house.open(tokens=path)
+    web = gateway.open(tokens=path)
     for kind, body in EXAMPLES.items():
         own_role = body["by"]["role"]
         for role in sorted(tokens):
@@ -208,11 +212,11 @@ def test_every_command_is_believed_of_its_own_sender_only(house: House) -> None:
         assert post(web, foreign_command, tokens[own_role]).status_code == 403, kind
 
 
-def test_what_was_accepted_survives_the_loss_of_redis(house: House) -> None:
-    web = house.open()
-    post(web, mcn())
-    eventually(house.is_carried)
-    house.wire.flushall()
+def test_what_was_accepted_survives_the_loss_of_redis(gateway: GatewayHarness) -> None:
+    web = gateway.open()
+    post(web, register_mcn())
+    eventually(gateway.is_queued)
+    gateway.wire.flushall()
     assert web.get("/commands/register-1").json()["status"] == "pending"
-    redelivery.sweep(house.engine, house.wire, now_us() + SECOND_US)
-    assert house.settle() == 1
+    redelivery.sweep(gateway.engine, gateway.wire, now_us() + SECOND_US)
+    assert gateway.settle() == 1

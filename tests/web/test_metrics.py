@@ -10,9 +10,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
 from models.policy import Policy
-from scheduler.auditor import AuditTick
+from scheduler.auditor import BookAuditor
 from tests.support import sample_commands
-from tests.web.gateway_harness import House, mcn, post
+from tests.web.gateway_harness import GatewayHarness, post, register_mcn
 from workers.database.engine import writing
 from workers.database.repository import Store
 from workers.database.schema import inbox
@@ -21,8 +21,8 @@ from workers.timestamps import SECOND_US, now_us
 UNITS = ("_seconds", "_fen")
 
 
-def scraped(web: TestClient) -> dict[str, Metric]:
-    response = web.get("/metrics")
+def scraped(http_client: TestClient) -> dict[str, Metric]:
+    response = http_client.get("/metrics")
     assert response.status_code == 200
     return {family.name: family for family in text_string_to_metric_families(response.text)}
 
@@ -31,22 +31,22 @@ def values(family: Metric) -> dict[tuple[str, ...], float]:
     return {tuple(sample.labels.values()): sample.value for sample in family.samples}
 
 
-def told(house: House) -> tuple[TestClient, dict[str, Metric]]:
+def scrape_after_events(gateway: GatewayHarness) -> tuple[TestClient, dict[str, Metric]]:
     """Let a few things happen, and scrape."""
-    web = house.open()
+    web = gateway.open()
     post(web, sample_commands.admit())
-    house.settle()
+    gateway.settle()
     post(
         web,
         [sample_commands.place("o1"), sample_commands.place("o2"), sample_commands.accept("o1")],
     )
-    house.settle()
-    AuditTick(Store(house.engine, Policy())).run_once()
+    gateway.settle()
+    BookAuditor(Store(gateway.engine, Policy())).run_once()
     return web, scraped(web)
 
 
-def test_what_happened_is_counted_once(house: House) -> None:
-    web, families = told(house)
+def test_metrics_count_what_happened_once(gateway: GatewayHarness) -> None:
+    web, families = scrape_after_events(gateway)
     settled_counts = values(families["earnest_commands_settled"])
     assert settled_counts["place_order", "applied"] == 2
     assert settled_counts["accept_order", "rejected"] == 1
@@ -58,13 +58,13 @@ def test_what_happened_is_counted_once(house: House) -> None:
     }
     assert latency["earnest_command_settle_seconds_count"] == 5
     assert values(families["earnest_audit_findings"]) == {(): 0}
-    second_web = house.open()
+    second_web = gateway.open()
     assert values(scraped(second_web)["earnest_commands_settled"]) == settled_counts
     assert values(scraped(web)["earnest_up"]) == {(): 1}
 
 
-def test_names_follow_the_rules_of_the_house_and_of_prometheus(house: House) -> None:
-    _, families = told(house)
+def test_names_follow_the_rules_of_the_house_and_of_prometheus(gateway: GatewayHarness) -> None:
+    _, families = scrape_after_events(gateway)
     for name, family in families.items():
         assert re.fullmatch(r"earnest_[a-z]+(_[a-z]+)*", name), name
         assert family.documentation, name
@@ -77,8 +77,8 @@ def test_names_follow_the_rules_of_the_house_and_of_prometheus(house: House) -> 
         assert all(re.fullmatch(r"[a-z]+", label) for label in labels), (name, labels)
 
 
-def test_no_label_names_anybody(house: House) -> None:
-    _, families = told(house)
+def test_no_metric_label_names_a_party(gateway: GatewayHarness) -> None:
+    _, families = scrape_after_events(gateway)
     label_values = [
         value
         for family in families.values()
@@ -93,10 +93,10 @@ def _row(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
     return row | {"message_id": "inbox-x", "excused": 0} | changes
 
 
-def test_health_is_judged_by_work_left_undone(house: House) -> None:
-    web = house.open()
+def test_health_is_judged_by_work_left_undone(gateway: GatewayHarness) -> None:
+    web = gateway.open()
     assert web.get("/healthz").status_code == 200
-    with writing(house.engine) as connection:
+    with writing(gateway.engine) as connection:
         connection.execute(inbox.insert(), _row(received_at=now_us() - 60 * SECOND_US))
     response = web.get("/healthz")
     assert response.status_code == 503
@@ -104,17 +104,17 @@ def test_health_is_judged_by_work_left_undone(house: House) -> None:
     assert web.get("/readyz").status_code == 200
 
 
-def test_a_door_whose_schema_is_another_is_not_ready(house: House) -> None:
-    web = house.open()
-    with writing(house.engine) as connection:
+def test_a_door_whose_schema_is_another_is_not_ready(gateway: GatewayHarness) -> None:
+    web = gateway.open()
+    with writing(gateway.engine) as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
     assert web.get("/readyz").status_code == 503
     assert web.get("/readyz").json()["checks"]["schema"] == "another version"
 
 
-def test_what_was_accepted_is_seen_waiting(house: House) -> None:
-    web = house.open()
-    post(web, mcn())
+def test_what_was_accepted_is_seen_waiting(gateway: GatewayHarness) -> None:
+    web = gateway.open()
+    post(web, register_mcn())
     assert values(scraped(web)["earnest_inbox_commands"]) == {(): 1}
-    house.settle()
+    gateway.settle()
     assert values(scraped(web)["earnest_inbox_commands"]) == {(): 0}

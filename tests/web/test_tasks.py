@@ -8,9 +8,13 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.support import sample_commands
-from tests.web.gateway_harness import House, bearer, post
+from tests.web.gateway_harness import GatewayHarness, bearer, post
 
-ANN, CREATOR, AGENCY = "operator-token-0001", "creator-token-00001", "agency-token-000001"
+OPERATOR_HEADERS, CREATOR, AGENCY = (
+    "operator-token-0001",
+    "creator-token-00001",
+    "agency-token-000001",
+)
 
 
 SHOWN = {
@@ -29,68 +33,83 @@ SHOWN = {
 
 
 @pytest.fixture
-def web(house: House) -> TestClient:
+def http_client(gateway: GatewayHarness) -> TestClient:
     """Serve four orders for a creator who is signed with an agency, and one for another's."""
-    web = house.open(tokens=house.tokens())
+    web = gateway.open(tokens=gateway.tokens())
     independent_creator = {"creator_id": "k2", "name": "K2", "contract": "direct"}
-    commands = [sample_commands.ask("register_client", "platform", client_id="c1", name="极光")]
+    commands = [sample_commands.command("register_client", "platform", client_id="c1", name="极光")]
     commands += [
         *sample_commands.admit(),
-        sample_commands.ask("register_creator", "platform", **independent_creator),
+        sample_commands.command("register_creator", "platform", **independent_creator),
     ]
     post(web, commands, "platform-token-0001")
-    house.settle()
+    gateway.settle()
     for n in range(4):
         post(web, sample_commands.place(f"t{n % 2}_{n}"), "every-client-token-1")
-        house.settle()
+        gateway.settle()
     post(web, sample_commands.place("t9", "client:c2", creator_id="k2"), "every-client-token-1")
-    house.settle()
+    gateway.settle()
     return web
 
 
-def found(web: TestClient, token: str = ANN, **params: Any) -> list[str]:  # noqa: ANN401
-    response = web.get("/tasks", params=params, headers=bearer(token))
+def read_task_ids(
+    http_client: TestClient,
+    token: str = OPERATOR_HEADERS,
+    **params: Any,  # noqa: ANN401 - whatever the query is to be tried with
+) -> list[str]:
+    response = http_client.get("/tasks", params=params, headers=bearer(token))
     assert response.status_code == 200, response.text
     return [task["task_id"] for task in response.json()["tasks"]]
 
 
-def test_a_creator_sees_its_own_list_and_an_agency_its_creators(web: TestClient) -> None:
+def test_a_creator_sees_its_own_list_and_an_agency_its_creators(http_client: TestClient) -> None:
     own = ["t1_3", "t0_2", "t1_1", "t0_0"]
-    assert found(web, CREATOR) == found(web, AGENCY) == own
-    assert found(web, CREATOR, creator="k1") == found(web, AGENCY, creator="k1") == own
-    assert found(web, CREATOR, creator="k2") == found(web, AGENCY, creator="k2") == []
-    assert found(web, AGENCY, mcn="m2") == []
-    assert found(web, CREATOR, mcn="m1") == own
+    assert read_task_ids(http_client, CREATOR) == read_task_ids(http_client, AGENCY) == own
+    assert (
+        read_task_ids(http_client, CREATOR, creator="k1")
+        == read_task_ids(http_client, AGENCY, creator="k1")
+        == own
+    )
+    assert (
+        read_task_ids(http_client, CREATOR, creator="k2")
+        == read_task_ids(http_client, AGENCY, creator="k2")
+        == []
+    )
+    assert read_task_ids(http_client, AGENCY, mcn="m2") == []
+    assert read_task_ids(http_client, CREATOR, mcn="m1") == own
 
 
-def test_operators_see_everybodys_and_may_choose(web: TestClient) -> None:
-    assert found(web)[0] == "t9"
-    assert found(web, "platform-token-0001", creator="k2") == ["t9"]
-    assert len(found(web, mcn="m1")) == 4
-    assert found(web, mcn="m2") == []
+def test_operators_see_everybodys_and_may_choose(http_client: TestClient) -> None:
+    assert read_task_ids(http_client)[0] == "t9"
+    assert read_task_ids(http_client, "platform-token-0001", creator="k2") == ["t9"]
+    assert len(read_task_ids(http_client, mcn="m1")) == 4
+    assert read_task_ids(http_client, mcn="m2") == []
 
 
-def test_a_list_is_filtered_by_status_id_and_time(web: TestClient) -> None:
-    assert found(web, CREATOR, id="t1") == ["t1_3", "t1_1"]
-    assert found(web, CREATOR, status="pending_payment", id="t0_") == ["t0_2", "t0_0"]
-    assert found(web, CREATOR, status="finished") == []
-    assert found(web, CREATOR, created_after="2100-01-01T00:00:00Z") == []
-    assert len(found(web, CREATOR, created_before="2100-01-01T00:00:00+08:00")) == 4
+def test_a_list_is_filtered_by_status_id_and_time(http_client: TestClient) -> None:
+    assert read_task_ids(http_client, CREATOR, id="t1") == ["t1_3", "t1_1"]
+    assert read_task_ids(http_client, CREATOR, status="pending_payment", id="t0_") == [
+        "t0_2",
+        "t0_0",
+    ]
+    assert read_task_ids(http_client, CREATOR, status="finished") == []
+    assert read_task_ids(http_client, CREATOR, created_after="2100-01-01T00:00:00Z") == []
+    assert len(read_task_ids(http_client, CREATOR, created_before="2100-01-01T00:00:00+08:00")) == 4
 
 
-def test_a_task_says_all_that_a_creator_asks(web: TestClient) -> None:
-    response = web.get("/tasks", params={"limit": 1}, headers=bearer(CREATOR)).json()
+def test_a_task_says_all_that_a_creator_asks(http_client: TestClient) -> None:
+    response = http_client.get("/tasks", params={"limit": 1}, headers=bearer(CREATOR)).json()
     (task,) = response["tasks"]
     assert task.pop("created_at").endswith("Z")
     assert task == SHOWN
     assert response["next"]
 
 
-def test_pages_neither_skip_nor_repeat(web: TestClient) -> None:
+def test_pages_of_tasks_neither_skip_nor_repeat(http_client: TestClient) -> None:
     task_ids, cursor = [], None
     while True:
         params = {"limit": 1} | ({"cursor": cursor} if cursor else {})
-        page = web.get("/tasks", params=params, headers=bearer(AGENCY)).json()
+        page = http_client.get("/tasks", params=params, headers=bearer(AGENCY)).json()
         task_ids += [task["task_id"] for task in page["tasks"]]
         cursor = page["next"]
         if cursor is None:
@@ -112,20 +131,22 @@ def test_pages_neither_skip_nor_repeat(web: TestClient) -> None:
         {"color": "red"},
     ],
 )
-def test_a_question_that_makes_no_sense_is_refused(web: TestClient, params: dict[str, Any]) -> None:
-    response = web.get("/tasks", params=params, headers=bearer(ANN))
+def test_an_invalid_query_for_tasks_is_refused(
+    http_client: TestClient, params: dict[str, Any]
+) -> None:
+    response = http_client.get("/tasks", params=params, headers=bearer(OPERATOR_HEADERS))
     assert response.status_code == 422
     assert response.headers["content-type"] == "application/problem+json"
     assert [error["field"] for error in response.json()["errors"]] == list(params)
 
 
-def test_clients_have_no_task_list(web: TestClient) -> None:
-    assert web.get("/tasks", headers=bearer("client-token-000001")).status_code == 403
-    assert web.get("/tasks").status_code == 401
+def test_clients_have_no_task_list(http_client: TestClient) -> None:
+    assert http_client.get("/tasks", headers=bearer("client-token-000001")).status_code == 403
+    assert http_client.get("/tasks").status_code == 401
 
 
-def test_the_document_tells_of_lists_and_reports(web: TestClient) -> None:
-    document = web.get("/openapi.json").json()
+def test_the_openapi_document_describes_task_lists_and_reports(http_client: TestClient) -> None:
+    document = http_client.get("/openapi.json").json()
     operation = document["paths"]["/tasks"]["get"]
     names = {parameter["name"] for parameter in operation["parameters"]}
     assert names == {

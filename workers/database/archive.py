@@ -25,19 +25,25 @@ from workers.database.archive_schema import ARCHIVED
 from workers.database.engine import insert_new
 
 ACCOUNT, ENDED = "account:", "ended:"
+
+
 FORFEITED, RETURNED, PAID_OUT = "forfeited", "returned", "paid_out"
 
-CHUNK = 2_000
+
+CHUNK_SIZE = 2_000
 """Rows held in memory while the archive is added up anew."""
 
-Worth = Counter[str]
+
+Totals = Counter[str]
 
 
-def worth_of_orders(orders: Iterable[Any], refunds: Iterable[Any], payouts: Iterable[Any]) -> Worth:
+def totals_of_orders(
+    orders: Iterable[Any], refunds: Iterable[Any], payouts: Iterable[Any]
+) -> Totals:
     """Add up rows: orders by their ending, forfeited deposits, and what has left, in fen."""
-    totals = Worth()
+    totals = Totals()
     for row in orders:
-        totals[ended(row.state, row.reason)] += 1
+        totals[ending_name(row.state, row.reason)] += 1
         totals[FORFEITED] += _forfeited(row.document)
     totals[RETURNED] += sum(row.amount_fen for row in refunds)
     totals[PAID_OUT] += sum(row.amount_fen for row in payouts)
@@ -52,21 +58,21 @@ def _forfeited(document: str) -> int:
         return 0
 
 
-def ended(state: str, reason: str | None) -> str:
+def ending_name(state: str, reason: str | None) -> str:
     """Name the number of orders with an ending."""
     return f"{ENDED}{state}:{reason}"
 
 
-def worth_of_postings(postings: Iterable[Any]) -> Worth:
+def totals_of_postings(postings: Iterable[Any]) -> Totals:
     """Add up rows of postings by account, in fen."""
-    totals = Worth()
+    totals = Totals()
     for row in postings:
         totals[f"{ACCOUNT}{row.source}"] -= row.amount_fen
         totals[f"{ACCOUNT}{row.target}"] += row.amount_fen
     return totals
 
 
-def add(connection: Connection, worth: Mapping[str, int]) -> None:
+def add_to_totals(connection: Connection, worth: Mapping[str, int]) -> None:
     """Change totals; always in the same order, so that nobody waits for each other in a circle."""
     table = archive_schema.totals
     changes = sorted((name, value) for name, value in worth.items() if value)
@@ -76,40 +82,40 @@ def add(connection: Connection, worth: Mapping[str, int]) -> None:
         connection.execute(update.values(value=table.c.value + value))
 
 
-def read(connection: Connection) -> dict[str, int]:
+def read_totals(connection: Connection) -> dict[str, int]:
     """Return every total by its name."""
     table = archive_schema.totals
     return {row.name: row.value for row in connection.execute(select(table))}
 
 
-def accounts(totals: Mapping[str, int]) -> dict[str, int]:
+def account_totals(totals: Mapping[str, int]) -> dict[str, int]:
     """Return what the archive's postings come to, by account, in fen."""
     names = (name for name in totals if name.startswith(ACCOUNT))
     return {name.removeprefix(ACCOUNT): totals[name] for name in names}
 
 
-def endings(totals: Mapping[str, int]) -> Counter[tuple[str, str | None]]:
+def ending_totals(totals: Mapping[str, int]) -> Counter[tuple[str, str | None]]:
     """Return how many archived orders ended how, by state and reason."""
     names = (name for name in totals if name.startswith(ENDED))
     return Counter({_ending(name): totals[name] for name in names})
 
 
-def recomputed(connection: Connection) -> Worth:
+def recompute_totals(connection: Connection) -> Totals:
     """Add up the archive anew, row by row."""
-    totals = Worth()
+    totals = Totals()
     for table, worth in (
-        (archive_schema.orders, lambda rows: worth_of_orders(rows, (), ())),
-        (archive_schema.refunds, lambda rows: worth_of_orders((), rows, ())),
-        (archive_schema.payouts, lambda rows: worth_of_orders((), (), rows)),
-        (archive_schema.postings, worth_of_postings),
+        (archive_schema.orders, lambda rows: totals_of_orders(rows, (), ())),
+        (archive_schema.refunds, lambda rows: totals_of_orders((), rows, ())),
+        (archive_schema.payouts, lambda rows: totals_of_orders((), (), rows)),
+        (archive_schema.postings, totals_of_postings),
     ):
-        query = select(table).execution_options(yield_per=CHUNK)
+        query = select(table).execution_options(yield_per=CHUNK_SIZE)
         for chunk in connection.execute(query).partitions():
             totals.update(worth(chunk))
     return totals
 
 
-def findings(
+def totals_findings(
     stored_totals: Mapping[str, int], recomputed_totals: Mapping[str, int]
 ) -> list[Finding]:
     """Name the totals that are not what the archive adds up to."""
@@ -128,7 +134,7 @@ def _ending(name: str) -> tuple[str, str]:
     return state, reason
 
 
-def _newest() -> ColumnElement[str]:
+def subject_of_newest_event() -> ColumnElement[str]:
     """Name whom the newest event is about: it stays, for SQLite would give its number again."""
     column = schema.events.c
     query = select(column.subject).order_by(column.position.desc()).limit(1)
@@ -144,22 +150,26 @@ def put_away(connection: Connection, orders: Sequence[Any]) -> None:
     ]
     subjects, posting = [f"order:{order_id}" for order_id in order_ids], schema.postings.c
     posting_rows = bulk.fetch(connection, posting, posting.subject, subjects)
-    worth = worth_of_orders(orders, *debts)
-    worth.update(worth_of_postings(posting_rows))
-    add(connection, worth)
-    _move_to_archive(connection, schema.events, "position", _told(connection, order_ids, subjects))
+    worth = totals_of_orders(orders, *debts)
+    worth.update(totals_of_postings(posting_rows))
+    add_to_totals(connection, worth)
+    _move_to_archive(
+        connection, schema.events, "position", _published_events(connection, order_ids, subjects)
+    )
     _move_to_archive(connection, schema.postings, "subject", subjects)
     for table in (schema.refunds, schema.payouts, schema.orders):
         _move_to_archive(connection, table, "order_id", order_ids)
 
 
-def _told(connection: Connection, order_ids: list[str], subjects: list[str]) -> list[int]:
+def _published_events(
+    connection: Connection, order_ids: list[str], subjects: list[str]
+) -> list[int]:
     """Find the events of some orders, and the outcomes of commands about them that were told."""
     receipt, event = schema.receipts.c, schema.events.c
     receipt_rows = bulk.fetch(connection, (receipt.command_id,), receipt.about, order_ids)
     subjects = subjects + [f"command:{row.command_id}" for row in receipt_rows]
     columns = (event.position, event.published_at, event.subject)
-    newest_subject = connection.execute(select(_newest())).scalar()
+    newest_subject = connection.execute(select(subject_of_newest_event())).scalar()
     event_rows = bulk.fetch(connection, columns, event.subject, subjects)
     return [
         row.position for row in event_rows if row.published_at and row.subject != newest_subject
@@ -170,7 +180,7 @@ def _move_to_archive(connection: Connection, table: Table, by: str, ids: Sequenc
     bulk.move(connection, table, ARCHIVED[table], by, ids)
 
 
-class Recalled(Conflict):
+class ArchivedOrdersNeeded(Conflict):
     """Orders at rest are needed for what was judged without them: once they are back, try again."""
 
     def __init__(self, order_ids: Collection[str]) -> None:
@@ -179,14 +189,14 @@ class Recalled(Conflict):
         self.order_ids = frozenset(order_ids)
 
 
-def bring_back(connection: Connection, order_ids: Collection[str]) -> list[str]:
+def restore(connection: Connection, order_ids: Collection[str]) -> list[str]:
     """Bring back those orders that rest, with their debts; return their ids, locked.
 
     To be asked about ids that are not in `orders`, and about nothing else: it costs one look at
     two indexes. Raise `Conflict` where another writer has just brought one back.
     """
     order_tables = (schema.orders, archive_schema.orders)
-    archived_by_id = bulk.whereabouts(connection, order_tables, "order_id", order_ids)
+    archived_by_id = bulk.which_table(connection, order_tables, "order_id", order_ids)
     if not all(archived_by_id.values()):
         raise Conflict("an order came back from the archive a moment ago")
     if not archived_by_id:
@@ -199,7 +209,7 @@ def bring_back(connection: Connection, order_ids: Collection[str]) -> list[str]:
     return list(archived_by_id)
 
 
-def at_rest(
+def fetch_archived(
     connection: Connection, columns: Iterable[Column[Any]], by: Column[Any], ids: Collection[str]
 ) -> Sequence[Any]:
     """Return such rows of a table's archive, if it has one, and leave them where they are."""
@@ -220,17 +230,17 @@ def _move_back(connection: Connection, rows: Sequence[Any]) -> None:
         bulk.fetch(connection, table.c, table.c.order_id, ids)
         for table in (archive_schema.refunds, archive_schema.payouts)
     ]
-    worth = worth_of_orders(rows, *debts)
-    add(connection, {name: -value for name, value in worth.items()})
+    worth = totals_of_orders(rows, *debts)
+    add_to_totals(connection, {name: -value for name, value in worth.items()})
     for table in (schema.orders, schema.refunds, schema.payouts):
         bulk.move(connection, ARCHIVED[table], table, "order_id", ids)
 
 
-def refuse_taken(connection: Connection, refund_ids: Collection[str]) -> None:
+def refuse_archived_refunds(connection: Connection, refund_ids: Collection[str]) -> None:
     """Raise `Recalled` where an order at rest has a refund of one of these names already."""
     table = archive_schema.refunds.c
     refund_rows = bulk.fetch(
         connection, (table.refund_id, table.order_id), table.refund_id, refund_ids
     )
     if refund_rows:
-        raise Recalled({row.order_id for row in refund_rows})
+        raise ArchivedOrdersNeeded({row.order_id for row in refund_rows})

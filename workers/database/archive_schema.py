@@ -20,9 +20,9 @@ from sqlalchemy import (
 )
 
 from workers.database import schema
-from workers.database.schema import Whole, partial, strict
+from workers.database.schema import WholeNumber, partial_index, strict_table
 
-PREFIX = "archived_"
+ARCHIVE_PREFIX = "archived_"
 
 
 def archive_of(table: Table, at_rest: str = "") -> Table:
@@ -47,39 +47,50 @@ def archive_of(table: Table, at_rest: str = "") -> Table:
         for constraint in table.constraints
         if isinstance(constraint, UniqueConstraint)
     ]
-    return strict(f"{PREFIX}{table.name}", *columns, *checks, *uniques)
+    return strict_table(f"{ARCHIVE_PREFIX}{table.name}", *columns, *checks, *uniques)
 
 
 orders = archive_of(schema.orders, "ended_at IS NOT NULL")
+
+
 events = archive_of(schema.events, "published_at IS NOT NULL")
+
+
 postings = archive_of(schema.postings)
+
+
 refunds = archive_of(schema.refunds, "confirmed_at IS NOT NULL")
+
+
 payouts = archive_of(schema.payouts, "confirmed_at IS NOT NULL")
 
 
-for _name, _columns in schema.PAGES.items():
+for _name, _columns in schema.LIST_INDEXES.items():
     Index(f"ix_archived_orders_{_name}", *(orders.c[column_name] for column_name in _columns))
 
 
 Index("ix_archived_refunds_order_id", refunds.c.order_id)
+
+
 Index("ix_archived_payouts_order_id", payouts.c.order_id)
 
 
-partial("ix_archived_events_acted", events.c.position, schema.ACTED)
+partial_index("ix_archived_events_acted", events.c.position, schema.IS_OPERATOR_ACTION)
 
 
-partial("ix_orders_ended_at", schema.orders.c.ended_at, "ended_at IS NOT NULL")
+partial_index("ix_orders_ended_at", schema.orders.c.ended_at, "ended_at IS NOT NULL")
 
 
-totals = strict(
+totals = strict_table(
     "archive_totals",
     Column("name", Text, primary_key=True),
-    Column("value", Whole, nullable=False),
+    Column("value", WholeNumber, nullable=False),
 )
 """What the archive adds up to, so that nobody need read all of it to know."""
 
+
 ARCHIVED = {
-    table: orders.metadata.tables[f"{PREFIX}{table.name}"]
+    table: orders.metadata.tables[f"{ARCHIVE_PREFIX}{table.name}"]
     for table in (
         schema.orders,
         schema.events,
@@ -89,16 +100,17 @@ ARCHIVED = {
     )
 }
 
-_WHOLE = {
+
+_WITH_ARCHIVE = {
     table: union_all(select(table), select(archive_table)).subquery(f"all_{table.name}")
     for table, archive_table in ARCHIVED.items()
 }
 
 
-def whole(table: Table) -> Subquery:
+def with_archive(table: Table) -> Subquery:
     """Return both halves of a table as one, to be read.
 
     What is filtered or sorted by an index goes through the index of each half, as long as the
     columns that it is sorted by are selected too.
     """
-    return _WHOLE[table]
+    return _WITH_ARCHIVE[table]

@@ -18,18 +18,20 @@ from models.errors import BrokenInvariant
 from workers.database import schema
 from workers.database.engine import only_reads
 
-Row = Mapping[str, Any]
-Names = tuple[str, ...]
+RowValues = Mapping[str, Any]
+
+
+ColumnNames = tuple[str, ...]
 
 
 def insert(
-    connection: Connection, table: Table, rows: Sequence[Row], *, pass_over: bool = False
+    connection: Connection, table: Table, rows: Sequence[RowValues], *, pass_over: bool = False
 ) -> None:
     """Insert rows that all have the same columns; `pass_over` those whose key is there already."""
     _insert_all(connection, table, rows, "DO NOTHING" if pass_over else "")
 
 
-def add(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
+def add_to_totals(connection: Connection, table: Table, rows: Sequence[RowValues]) -> None:
     """Add to a total, the last column of each row, or begin it; the other columns are its key."""
     if rows:
         *key, total = rows[0]
@@ -37,13 +39,15 @@ def add(connection: Connection, table: Table, rows: Sequence[Row]) -> None:
         _insert_all(connection, table, rows, f"({', '.join(key)}) DO UPDATE SET {assignment}")
 
 
-def _insert_all(connection: Connection, table: Table, rows: Sequence[Row], conflict: str) -> None:
+def _insert_all(
+    connection: Connection, table: Table, rows: Sequence[RowValues], conflict: str
+) -> None:
     if rows:
         statement = _insert(connection.dialect.name, table.name, tuple(rows[0]), conflict)
         _run(connection, statement, [tuple(row.values()) for row in rows])
 
 
-def update(connection: Connection, table: Table, key: str, rows: Sequence[Row]) -> None:
+def update(connection: Connection, table: Table, key: str, rows: Sequence[RowValues]) -> None:
     """Update rows that all have the same columns, found by `key`, which must come first."""
     if rows:
         names = tuple(rows[0])
@@ -74,20 +78,20 @@ def fetch(
     names = tuple(column.name for column in columns)
     dialect = connection.dialect.name
     statement = _select(dialect, by.table.name, names, by.name, lock)
-    return connection.exec_driver_sql(statement, (_given(dialect, ids),)).all()
+    return connection.exec_driver_sql(statement, (_ids_parameter(dialect, ids),)).all()
 
 
-def fill(
+def set_where_null(
     connection: Connection, column: Column[Any], value: int, by: Column[Any], ids: Collection[Any]
 ) -> set[Any]:
     """Give a column a value where it has none yet, in rows whose `by` is among `ids`; say whose."""
     dialect = connection.dialect.name
-    statement = _fill(dialect, column.table.name, column.name, by.name)
-    result = connection.exec_driver_sql(statement, (value, _given(dialect, ids)))
+    statement = _set_where_null(dialect, column.table.name, column.name, by.name)
+    result = connection.exec_driver_sql(statement, (value, _ids_parameter(dialect, ids)))
     return set(result.scalars())
 
 
-def whereabouts(
+def which_table(
     connection: Connection, tables: tuple[Table, Table], key: str, ids: Collection[str]
 ) -> dict[str, bool]:
     """Say which ids are in the first of two tables (False) or in the second (True).
@@ -95,8 +99,8 @@ def whereabouts(
     One statement sees both as they stood at one moment, also while rows are being moved.
     """
     dialect = connection.dialect.name
-    statement = _whereabouts(dialect, tables[0].name, tables[1].name, key)
-    id_parameter = _given(dialect, ids)
+    statement = _which_table(dialect, tables[0].name, tables[1].name, key)
+    id_parameter = _ids_parameter(dialect, ids)
     rows = connection.exec_driver_sql(statement, (id_parameter, id_parameter))
     return {row_id: bool(is_second) for row_id, is_second in rows}
 
@@ -108,12 +112,12 @@ def move(
     if not ids:
         return
     dialect = connection.dialect.name
-    id_parameter = _given(dialect, ids)
+    id_parameter = _ids_parameter(dialect, ids)
     for statement in _move(dialect, source.name, target.name, by):
         connection.exec_driver_sql(statement, (id_parameter,))
 
 
-def _given(dialect: str, ids: Collection[Any]) -> str | list[Any]:
+def _ids_parameter(dialect: str, ids: Collection[Any]) -> str | list[Any]:
     """Hand over ids, as many as there are, in one parameter."""
     id_list = list(ids)
     return json.dumps(id_list) if dialect == "sqlite" else id_list
@@ -156,41 +160,41 @@ def _element(value: str | bytes | int | None) -> str:
 
 
 @cache
-def _insert(dialect: str, table: str, names: Names, conflict: str) -> str:
+def _insert(dialect: str, table: str, names: ColumnNames, conflict: str) -> str:
     clause = f" ON CONFLICT {conflict}" if conflict else ""
     into = f"INSERT INTO {table} ({', '.join(names)})"
     if dialect == "sqlite":
         return f"{into} VALUES ({', '.join('?' * len(names))}){clause}"
-    return f"{into} SELECT * FROM unnest({_arrays(table, names)}){clause}"
+    return f"{into} SELECT * FROM unnest({_array_parameters(table, names)}){clause}"
 
 
 @cache
-def _update(dialect: str, table: str, key: str, names: Names) -> str:
+def _update(dialect: str, table: str, key: str, names: ColumnNames) -> str:
     changed_names = [name for name in names if name != key]
     if dialect == "sqlite":
         return f"UPDATE {table} SET {', '.join(f'{n} = ?' for n in changed_names)} WHERE {key} = ?"
     changes = ", ".join(f"{name} = new.{name}" for name in changed_names)
-    new = f"unnest({_arrays(table, names)}) AS new({', '.join(names)})"
+    new = f"unnest({_array_parameters(table, names)}) AS new({', '.join(names)})"
     return f"UPDATE {table} SET {changes} FROM {new} WHERE {table}.{key} = new.{key}"
 
 
 @cache
-def _select(dialect: str, table: str, names: Names, by: str, lock: str) -> str:
-    query = f"SELECT {', '.join(names)} FROM {table} WHERE {by} {_among(dialect)}"
+def _select(dialect: str, table: str, names: ColumnNames, by: str, lock: str) -> str:
+    query = f"SELECT {', '.join(names)} FROM {table} WHERE {by} {_in_ids(dialect)}"
     return f"{query} ORDER BY {names[0]} {'' if dialect == 'sqlite' else lock}"
 
 
 @cache
-def _fill(dialect: str, table: str, column: str, by: str) -> str:
+def _set_where_null(dialect: str, table: str, column: str, by: str) -> str:
     value = "?" if dialect == "sqlite" else "%s"
-    rows = f"{by} {_among(dialect)} AND {column} IS NULL"
+    rows = f"{by} {_in_ids(dialect)} AND {column} IS NULL"
     return f"UPDATE {table} SET {column} = {value} WHERE {rows} RETURNING {by}"
 
 
 @cache
-def _whereabouts(dialect: str, first: str, second: str, key: str) -> str:
+def _which_table(dialect: str, first: str, second: str, key: str) -> str:
     return " UNION ALL ".join(
-        f"SELECT {key}, {number} FROM {table} WHERE {key} {_among(dialect)}"
+        f"SELECT {key}, {number} FROM {table} WHERE {key} {_in_ids(dialect)}"
         for number, table in enumerate((first, second))
     )
 
@@ -198,20 +202,20 @@ def _whereabouts(dialect: str, first: str, second: str, key: str) -> str:
 @cache
 def _move(dialect: str, source: str, target: str, by: str) -> tuple[str, str]:
     names = ", ".join(schema.metadata.tables[source].c.keys())
-    rows = f"FROM {source} WHERE {by} {_among(dialect)}"
+    rows = f"FROM {source} WHERE {by} {_in_ids(dialect)}"
     return f"INSERT INTO {target} ({names}) SELECT {names} {rows}", f"DELETE {rows}"
 
 
-def _among(dialect: str) -> str:
+def _in_ids(dialect: str) -> str:
     return "IN (SELECT value FROM json_each(?))" if dialect == "sqlite" else "= ANY(%s)"
 
 
-def _arrays(table: str, names: Names) -> str:
+def _array_parameters(table: str, names: ColumnNames) -> str:
     columns = schema.metadata.tables[table].c
-    return ", ".join(f"%s::{_array(columns[name].type)}" for name in names)
+    return ", ".join(f"%s::{_array_type(columns[name].type)}" for name in names)
 
 
-def _array(kind: object) -> str:
+def _array_type(kind: object) -> str:
     if isinstance(kind, BigInteger):
         return "bigint[]"
     return "bytea[]" if isinstance(kind, LargeBinary) else "text[]"

@@ -25,8 +25,9 @@ from models.errors import BrokenInvariant, Conflict, Unavailable
 from workers.database import schema
 from workers.timestamps import now_us
 
-CONNECTIONS = 3
+MAX_CONNECTIONS = 3
 """Connections a process may hold: the one that settles, one that reads, one to spare."""
+
 
 # PostgreSQL: serialization_failure, deadlock_detected, unique_violation;
 # and the names of what SQLite finds when another writer came first.
@@ -35,20 +36,26 @@ _CONFLICTS = {"40001", "40P01", "23505"} | {
     "SQLITE_CONSTRAINT_PRIMARYKEY",
 }
 
+
 # PostgreSQL: read_only_sql_transaction, which is a standby until it is promoted; and
 # lock_not_available, where somebody who has fallen silent holds what we need.
-_AWAY = {"25006", "55P03"}
+_UNAVAILABLE = {"25006", "55P03"}
+
 
 CACHE_KIB = 65_536
 """Pages of SQLite's that a connection keeps."""
 
-PATIENCE_S = 15.0
+
+WRITE_TIMEOUT_S = 15.0
 """How long a writer waits for SQLite's turn; whoever holds it for longer is stopped or stuck."""
 
-LOOK_AGAIN_S = 0.001
+
+LOCK_POLL_INTERVAL_S = 0.001
 
 
-def open_database(url: str, connections: int = CONNECTIONS, cache_kib: int = CACHE_KIB) -> Engine:
+def open_database(
+    url: str, connections: int = MAX_CONNECTIONS, cache_kib: int = CACHE_KIB
+) -> Engine:
     """Return an engine whose commits are durable; connects only when first used."""
     if make_url(url).get_backend_name() == "sqlite":
         engine = create_engine(
@@ -122,29 +129,29 @@ def writing(engine: Engine) -> Iterator[Connection]:
     Raise `Conflict` where another writer came first, `Unavailable` where the server is away.
     """
     try:
-        with _turn(engine), engine.begin() as connection:
+        with _write_lock(engine), engine.begin() as connection:
             yield connection
     except SQLAlchemyError as error:
         raise _translated(error) from error
 
 
 @contextmanager
-def _turn(engine: Engine) -> Iterator[None]:
+def _write_lock(engine: Engine) -> Iterator[None]:
     """Queue for SQLite's only writer: it would poll for its lock, sleeping up to 100 ms a time."""
     file = engine.url.database
     if not has_one_writer(engine) or file is None:
         yield
         return
     with open(f"{file}.turn", "wb") as turn:  # noqa: PTH123 - as cheap as it gets, per commit
-        give_up_at = time.monotonic() + PATIENCE_S
-        while not _taken(turn):
+        give_up_at = time.monotonic() + WRITE_TIMEOUT_S
+        while not _try_lock(turn):
             if time.monotonic() > give_up_at:
-                raise Unavailable(f"a process holds the database for over {PATIENCE_S:.0f} s")
-            time.sleep(LOOK_AGAIN_S)
+                raise Unavailable(f"a process holds the database for over {WRITE_TIMEOUT_S:.0f} s")
+            time.sleep(LOCK_POLL_INTERVAL_S)
         yield
 
 
-def _taken(turn: IO[bytes]) -> bool:
+def _try_lock(turn: IO[bytes]) -> bool:
     try:
         fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -180,23 +187,23 @@ def _translated(error: SQLAlchemyError) -> Exception:
     if isinstance(error, DBAPIError):
         code = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "sqlite_errorname", "")
         if code in _CONFLICTS:
-            return Conflict(_said(error))
+            return Conflict(_error_text(error))
         if isinstance(error, IntegrityError):
-            return BrokenInvariant(_said(error))
-        away = error.connection_invalidated or code in _AWAY
+            return BrokenInvariant(_error_text(error))
+        away = error.connection_invalidated or code in _UNAVAILABLE
         if away or isinstance(error, OperationalError | InterfaceError):
-            return Unavailable(_said(error))
+            return Unavailable(_error_text(error))
     return error
 
 
-def _said(error: DBAPIError) -> str:
+def _error_text(error: DBAPIError) -> str:
     """Return what the database said, in a line, without the rows it spoke of."""
     report = getattr(error.orig, "diag", None)
     primary = report.message_primary if report else None
     return str(primary or " ".join(str(error.orig).split()))
 
 
-def hold(engine: Engine, name: str, holder: str, length_us: int) -> bool:
+def hold_lease(engine: Engine, name: str, holder: str, length_us: int) -> bool:
     """Take or renew a lease; tell whether the holder has it now.
 
     A holder that sleeps through its lease may act once more when it wakes, so what a lease guards
@@ -214,7 +221,7 @@ def hold(engine: Engine, name: str, holder: str, length_us: int) -> bool:
         return bool(lease.holder == holder)
 
 
-def let_go(engine: Engine, name: str, holder: str) -> None:
+def release_lease(engine: Engine, name: str, holder: str) -> None:
     """End a lease that is ours, so that the next in line need not wait for its end."""
     table = schema.leases
     is_own_lease = (table.c.name == name) & (table.c.holder == holder)

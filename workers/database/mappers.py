@@ -12,17 +12,23 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from sqlalchemy import Table
 
-from models.creators import CREATORS as DOCUMENTS
-from models.creators import Client, Creator, Mcn, Provider, Report
+from models.creators import CREATOR_ADAPTER as DOCUMENTS
+from models.creators import (
+    Creator,
+    RegisteredClient,
+    RegisteredMcn,
+    RegisteredProvider,
+    ViolationReport,
+)
 from models.errors import BrokenInvariant
 from models.events import read_fact
 from models.events.event import Event
 from models.events.orders import OrderPlaced
-from models.obligations import Payment, Payout, Refund, Suspended, base_of
-from models.orders.order import ORDERS, Order, public_status
+from models.obligations import Payment, Payout, Refund, SuspenseItem, strip_refund_number
+from models.orders.order import ORDER_ADAPTER, Order, public_status
 from models.policy import Policy
 from models.service.outcome import Receipt
-from models.service.unit_of_work import Book
+from models.service.unit_of_work import UnitOfWork
 from workers.database import schema
 from workers.timestamps import from_us, optional_us, to_us
 
@@ -48,7 +54,7 @@ def order_row(order: Order) -> Row:
         "sequence": order.sequence,
         "due_at": optional_us(order.due_at),
         "wake_at": optional_us(order.wake_at),
-        "document": ORDERS.serializer.to_json(order, exclude_defaults=True).decode(),
+        "document": ORDER_ADAPTER.serializer.to_json(order, exclude_defaults=True).decode(),
         "public_status": public_status(order.state, rated=order.rated).value,
         "ended_at": to_us(order.entered_at) if order.is_final else None,
     }
@@ -77,7 +83,7 @@ def new_order_row(order: Order, order_placed: OrderPlaced) -> Row:
 def read_order(document: str, policies: dict[str, Policy]) -> Order:
     """Read an order; raise `BrokenInvariant` where that is not possible."""
     try:
-        return ORDERS.validate_json(document, context=policies)
+        return ORDER_ADAPTER.validate_json(document, context=policies)
     except KeyError as missing:
         message = f"an order names policy version {missing}, which the policies table lacks"
         raise BrokenInvariant(message) from None
@@ -106,7 +112,7 @@ def read_event(row: Any) -> Event:  # noqa: ANN401 - a row of any statement over
     return Event(row.subject, row.sequence, from_us(row.at), row.caused_by, fact)
 
 
-def posting_rows(uow: Book) -> list[Row]:
+def posting_rows(uow: UnitOfWork) -> list[Row]:
     """Write the money that moved, in the order in which each event moved it."""
     counts: dict[str, int] = {}
     rows = []
@@ -157,7 +163,7 @@ def read_receipt(row: Any) -> Receipt:  # noqa: ANN401 - a row of any statement 
 
 
 @dataclass(frozen=True, slots=True)
-class Shelf:
+class TableMapper:
     """One table of one kind of thing: `name` is the book's attribute, `key` the id's column.
 
     `alarm` is what wake-ups put before the id, where the kind has deadlines of its own.
@@ -168,44 +174,46 @@ class Shelf:
     key: str
     read: Callable[[Any], Any]
     write: Callable[[Any], Row]
-    alarm: str | None = None
+    wake_prefix: str | None = None
 
 
-def plain(kind: type[T], row: Any) -> T:  # noqa: ANN401 - a row of any statement over its table
+def read_columns(kind: type[T], row: Any) -> T:  # noqa: ANN401 - a row of any statement over its table
     """Read what stands in columns of the same names; those that end in `_at` are instants."""
-    return _made(kind, row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+    return _from_columns(kind, row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
-def _made(kind: type[T], values: Mapping[str, Any]) -> T:
+def _from_columns(kind: type[T], values: Mapping[str, Any]) -> T:
     body: Any = kind
-    return kind(**{field.name: _value(field.name, values[field.name]) for field in fields(body)})
+    return kind(
+        **{field.name: _column_value(field.name, values[field.name]) for field in fields(body)}
+    )
 
 
-def _value(name: str, value: Any) -> Any:  # noqa: ANN401 - of any column
+def _column_value(name: str, value: Any) -> Any:  # noqa: ANN401 - of any column
     return from_us(value) if name.endswith("_at") and value is not None else value
 
 
-def flat(entity: Any) -> Row:  # noqa: ANN401 - anything with fields
+def write_columns(entity: Any) -> Row:  # noqa: ANN401 - anything with fields
     """Write each field into the column of its name."""
     values = ((field.name, getattr(entity, field.name)) for field in fields(entity))
     return {name: to_us(value) if isinstance(value, datetime) else value for name, value in values}
 
 
-def _debt(kind: type[T], row: Any) -> T:  # noqa: ANN401 - a row of refunds or payouts
+def _read_obligation(kind: type[T], row: Any) -> T:  # noqa: ANN401 - a row of refunds or payouts
     # While a wake-up is under way the column `wake_at` runs ahead of what the rules know.
     mapping = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
-    return _made(kind, {**mapping, "wake_at": mapping["due_at"]})
+    return _from_columns(kind, {**mapping, "wake_at": mapping["due_at"]})
 
 
-def _debt_row(debt: Refund | Payout) -> Row:
-    return flat(debt) | {"due_at": optional_us(debt.wake_at)}
+def _obligation_row(debt: Refund | Payout) -> Row:
+    return write_columns(debt) | {"due_at": optional_us(debt.wake_at)}
 
 
 def _refund_row(refund: Refund) -> Row:
-    return _debt_row(refund) | {"base_id": base_of(refund.refund_id)}
+    return _obligation_row(refund) | {"base_id": strip_refund_number(refund.refund_id)}
 
 
-def _creator(row: Any) -> Creator:  # noqa: ANN401 - a row of any statement over creators
+def _read_creator(row: Any) -> Creator:  # noqa: ANN401 - a row of any statement over creators
     return DOCUMENTS.validate_json(row.document)
 
 
@@ -221,24 +229,53 @@ def _creator_row(creator: Creator) -> Row:
     }
 
 
-def _shelf(name: str, key: str, kind: type[Any]) -> Shelf:
-    return Shelf(name, schema.metadata.tables[name], key, partial(plain, kind), flat)
+def _column_mapper(name: str, key: str, kind: type[Any]) -> TableMapper:
+    return TableMapper(
+        name, schema.metadata.tables[name], key, partial(read_columns, kind), write_columns
+    )
 
 
-CREATORS = Shelf("creators", schema.creators, "creator_id", _creator, _creator_row, "creator")
-MCNS = _shelf("mcns", "mcn_id", Mcn)
-CLIENTS = _shelf("clients", "client_id", Client)
-PROVIDERS = _shelf("providers", "provider_id", Provider)
-VIOLATIONS = _shelf("violations", "violation_id", Report)
-PAYMENTS = _shelf("payments", "payment_id", Payment)
-SUSPENDED = _shelf("suspended", "share_id", Suspended)
-REFUNDS = Shelf(
-    "refunds", schema.refunds, "refund_id", partial(_debt, Refund), _refund_row, "refund"
+CREATORS = TableMapper(
+    "creators", schema.creators, "creator_id", _read_creator, _creator_row, "creator"
 )
-PAYOUTS = Shelf("payouts", schema.payouts, "payout_id", partial(_debt, Payout), _debt_row, "payout")
 
-PARTIES = (MCNS, CLIENTS, PROVIDERS)
+
+MCNS = _column_mapper("mcns", "mcn_id", RegisteredMcn)
+
+
+CLIENTS = _column_mapper("clients", "client_id", RegisteredClient)
+
+
+PROVIDERS = _column_mapper("providers", "provider_id", RegisteredProvider)
+
+
+VIOLATIONS = _column_mapper("violations", "violation_id", ViolationReport)
+
+
+PAYMENTS = _column_mapper("payments", "payment_id", Payment)
+
+
+SUSPENDED = _column_mapper("suspended", "share_id", SuspenseItem)
+
+
+REFUNDS = TableMapper(
+    "refunds", schema.refunds, "refund_id", partial(_read_obligation, Refund), _refund_row, "refund"
+)
+
+
+PAYOUTS = TableMapper(
+    "payouts",
+    schema.payouts,
+    "payout_id",
+    partial(_read_obligation, Payout),
+    _obligation_row,
+    "payout",
+)
+
+
+PARTY_MAPPERS = (MCNS, CLIENTS, PROVIDERS)
 """Read as they stand: which of two racing commands came first is anyone's guess."""
 
-SHELVES = (CREATORS, *PARTIES, VIOLATIONS, PAYMENTS, REFUNDS, PAYOUTS, SUSPENDED)
+
+MAPPERS = (CREATORS, *PARTY_MAPPERS, VIOLATIONS, PAYMENTS, REFUNDS, PAYOUTS, SUSPENDED)
 """Everything but orders and receipts, which are more than their shelf."""

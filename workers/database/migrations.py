@@ -15,7 +15,7 @@ from workers.settings import project_root
 ADVISORY_LOCK = 7_310_579
 
 
-def configuration() -> Config:
+def alembic_config() -> Config:
     """Point Alembic at our migrations; no file of settings is involved."""
     config = Config()
     config.set_main_option("script_location", str(project_root() / "migrations"))
@@ -27,7 +27,7 @@ def migrate(engine: Engine) -> None:
 
     Two processes may call it at once: the second waits and finds nothing left to do.
     """
-    config = configuration()
+    config = alembic_config()
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock({ADVISORY_LOCK})"))
@@ -37,6 +37,6 @@ def migrate(engine: Engine) -> None:
 
 def is_current(engine: Engine) -> bool:
     """Tell whether the schema is the one this code was written for."""
-    head_revision = ScriptDirectory.from_config(configuration()).get_current_head()
+    head_revision = ScriptDirectory.from_config(alembic_config()).get_current_head()
     with reading(engine) as connection:
         return MigrationContext.configure(connection).get_current_revision() == head_revision

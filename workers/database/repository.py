@@ -12,32 +12,32 @@ from sqlalchemy import Column, Connection, Engine, select
 from models.commands import AnyCommand
 from models.events.event import Event
 from models.events.orders import OrderPlaced
-from models.orders.order import OPEN, Order
-from models.policy import Policy, recall_policy
-from models.service.dependencies import needs
-from models.service.unit_of_work import Book
-from models.tracked_dict import Kept
+from models.orders.order import OPEN_STATUSES, Order
+from models.policy import Policy, read_stored_policy
+from models.service.dependencies import dependencies_of
+from models.service.unit_of_work import UnitOfWork
+from models.tracked_dict import TrackedDict
 from workers.database import archive, bulk, mappers, schema
 from workers.database.engine import insert_new, only_reads, reading, writing
 from workers.database.mappers import (
     CREATORS,
-    PARTIES,
+    MAPPERS,
+    PARTY_MAPPERS,
     PAYMENTS,
     PAYOUTS,
     REFUNDS,
-    SHELVES,
     SUSPENDED,
     VIOLATIONS,
     Row,
-    Shelf,
+    TableMapper,
 )
 from workers.timestamps import now_us
 
-LOCKED, SHARED = "FOR UPDATE", "FOR SHARE"
+FOR_UPDATE, FOR_SHARE = "FOR UPDATE", "FOR SHARE"
 
 
 @dataclass(slots=True)
-class Page:
+class LoadedState:
     """What one batch needs of the book, how it stood before, and what has happened since.
 
     `stamps` tells, for each receipt in the book, which submission it answers; `touched` names
@@ -46,7 +46,7 @@ class Page:
     they came with, by what their events name as their cause.
     """
 
-    book: Book
+    book: UnitOfWork
     before: dict[str, dict[str, Any]] = field(default_factory=dict)
     stamps: dict[str, int] = field(default_factory=dict)
     new_stamps: dict[str, int] = field(default_factory=dict)
@@ -57,7 +57,7 @@ class Page:
     asked_by: dict[str, str] = field(default_factory=dict)
     traces: dict[str, str] = field(default_factory=dict)
 
-    def stands_on(self, fresh: Page) -> bool:
+    def stands_on(self, fresh: LoadedState) -> bool:
         """Tell whether all that was loaded here is still so on a page that was loaded later."""
         loaded_stamps = {
             command_id: stamp
@@ -90,7 +90,7 @@ class Store:
 
     def load(
         self, connection: Connection, commands: Sequence[AnyCommand], wakes: Collection[str]
-    ) -> Page:
+    ) -> LoadedState:
         """Load what a batch may concern, locked in one order: creators, orders, then the rest.
 
         On a connection that only reads, nothing is locked, and what rests is read where it is.
@@ -98,36 +98,37 @@ class Store:
         Whoever changes a creator holds it while its open orders are sought; whoever places an
         order for one holds it from changing. So nobody misses an order that a ban should end.
         """
-        loaded_state = Page(Book(policy=self.policy))
-        dependencies = needs(commands, wakes)
+        loaded_state = LoadedState(UnitOfWork(policy=self.policy))
+        dependencies = dependencies_of(commands, wakes)
         columns = schema.receipts.c
         command_ids = {command.id for command in commands}
         for row in bulk.fetch(connection, columns, columns.command_id, command_ids):
             loaded_state.book.receipts[row.command_id] = mappers.read_receipt(row)
             loaded_state.stamps[row.command_id] = row.stamp
-        _load(connection, loaded_state, VIOLATIONS, dependencies.violations, LOCKED)
-        dependencies.trace(loaded_state.book.violations.values())
-        locked_creator_ids = dependencies.changing | dependencies.admitting
+        _load(connection, loaded_state, VIOLATIONS, dependencies.violations, FOR_UPDATE)
+        dependencies.add_violations(loaded_state.book.violations.values())
+        locked_creator_ids = dependencies.creators_changing | dependencies.creators_held_unchanged
         _load(
             connection,
             loaded_state,
             CREATORS,
             locked_creator_ids,
-            LOCKED if dependencies.changing else SHARED,
+            FOR_UPDATE if dependencies.creators_changing else FOR_SHARE,
         )
         self._load_orders(
             connection,
             loaded_state,
-            dependencies.orders | _rosters(connection, dependencies.rosters),
+            dependencies.orders
+            | _open_orders_of(connection, dependencies.creators_with_open_orders),
         )
-        dependencies.follow(loaded_state.book.orders.values())
+        dependencies.add_orders(loaded_state.book.orders.values())
         _load(connection, loaded_state, CREATORS, dependencies.creators - locked_creator_ids, "")
         _load(
             connection,
             loaded_state,
             REFUNDS,
-            dependencies.bases,
-            LOCKED,
+            dependencies.refund_base_ids,
+            FOR_UPDATE,
             schema.refunds.c.base_id,
         )
         whole_payment_ids = {
@@ -135,10 +136,16 @@ class Store:
             for refund in loaded_state.book.refunds.values()
             if refund.order_id is None
         }
-        _load(connection, loaded_state, PAYOUTS, dependencies.payouts, LOCKED)
-        _load(connection, loaded_state, SUSPENDED, dependencies.suspended, LOCKED)
-        _load(connection, loaded_state, PAYMENTS, dependencies.payments | whole_payment_ids, LOCKED)
-        for mapper in PARTIES:
+        _load(connection, loaded_state, PAYOUTS, dependencies.payouts, FOR_UPDATE)
+        _load(connection, loaded_state, SUSPENDED, dependencies.suspended, FOR_UPDATE)
+        _load(
+            connection,
+            loaded_state,
+            PAYMENTS,
+            dependencies.payments | whole_payment_ids,
+            FOR_UPDATE,
+        )
+        for mapper in PARTY_MAPPERS:
             _load(connection, loaded_state, mapper, getattr(dependencies, mapper.name), "")
         return loaded_state
 
@@ -148,37 +155,37 @@ class Store:
             self._read_policies(connection)
         return [mappers.read_order(row.document, self.policies) for row in order_rows]
 
-    def bring_back(self, order_ids: Collection[str]) -> None:
+    def restore(self, order_ids: Collection[str]) -> None:
         """Bring back orders that rest in the archive."""
         with writing(self.engine) as connection:
-            archive.bring_back(connection, order_ids)
+            archive.restore(connection, order_ids)
 
     def _load_orders(
-        self, connection: Connection, loaded_state: Page, order_ids: Collection[str]
+        self, connection: Connection, loaded_state: LoadedState, order_ids: Collection[str]
     ) -> None:
         table = schema.orders.c
         columns = (table.order_id, table.policy_version, table.document)
-        order_rows = _fetch(connection, columns, table.order_id, order_ids, LOCKED)
+        order_rows = _fetch(connection, columns, table.order_id, order_ids, FOR_UPDATE)
         missing_ids = set(order_ids) - {row.order_id for row in order_rows}
         if missing_ids and not only_reads(connection):
-            restored_ids = archive.bring_back(connection, missing_ids)
-            order_rows += bulk.fetch(connection, columns, table.order_id, restored_ids, LOCKED)
+            restored_ids = archive.restore(connection, missing_ids)
+            order_rows += bulk.fetch(connection, columns, table.order_id, restored_ids, FOR_UPDATE)
         orders = self.read_orders(connection, order_rows)
-        loaded_state.book.orders = Kept({order.order_id: order for order in orders})
+        loaded_state.book.orders = TrackedDict({order.order_id: order for order in orders})
         loaded_state.before["orders"] = dict(loaded_state.book.orders)
 
     def _read_policies(self, connection: Connection) -> None:
         for row in connection.execute(select(schema.policies)):
-            self.policies.setdefault(row.version, recall_policy(row.document))
+            self.policies.setdefault(row.version, read_stored_policy(row.document))
 
 
-def _rosters(connection: Connection, creator_ids: Collection[str]) -> set[str]:
+def _open_orders_of(connection: Connection, creator_ids: Collection[str]) -> set[str]:
     """Return the open orders of some creators."""
     if not creator_ids:
         return set()
     table = schema.orders.c
     query = select(table.order_id).where(table.creator_id.in_(sorted(creator_ids)))
-    query = query.where(table.public_status.in_([status.value for status in OPEN]))
+    query = query.where(table.public_status.in_([status.value for status in OPEN_STATUSES]))
     return set(connection.execute(query).scalars())
 
 
@@ -192,14 +199,14 @@ def _fetch(
     """Fetch rows; for whoever only looks, also those at rest, where they are."""
     table_rows = list(bulk.fetch(connection, columns, by, ids, lock))
     if only_reads(connection):
-        table_rows += archive.at_rest(connection, columns, by, ids)
+        table_rows += archive.fetch_archived(connection, columns, by, ids)
     return table_rows
 
 
 def _load(
     connection: Connection,
-    loaded_state: Page,
-    mapper: Shelf,
+    loaded_state: LoadedState,
+    mapper: TableMapper,
     ids: Collection[str],
     lock: str,
     by: Column[Any] | None = None,
@@ -209,13 +216,13 @@ def _load(
     entities = {getattr(entity, mapper.key): entity for entity in map(mapper.read, table_rows)}
     before = loaded_state.before.setdefault(mapper.name, {})
     before |= entities
-    setattr(loaded_state.book, mapper.name, Kept(before))
+    setattr(loaded_state.book, mapper.name, TrackedDict(before))
 
 
-Step = Callable[[Connection], object]
+FlushStep = Callable[[Connection], object]
 
 
-def draft(loaded_state: Page) -> list[Step]:
+def flush_steps(loaded_state: LoadedState) -> list[FlushStep]:
     """Prepare to write down everything that changed on the page: what is left needs a database."""
     now = now_us()
     new_refund_ids = loaded_state.book.refunds.keys() - loaded_state.before[REFUNDS.name].keys()
@@ -229,18 +236,18 @@ def draft(loaded_state: Page) -> list[Step]:
         mappers.event_row(event, now, loaded_state.traces) for event in loaded_state.outcomes
     ]
     return [
-        partial(archive.refuse_taken, refund_ids=new_refund_ids),
+        partial(archive.refuse_archived_refunds, refund_ids=new_refund_ids),
         partial(bulk.insert, table=schema.receipts, rows=receipts),
-        *_orders(loaded_state),
-        *(step for mapper in SHELVES for step in _shelved(loaded_state, mapper)),
+        *_order_steps(loaded_state),
+        *(step for mapper in MAPPERS for step in _mapper_steps(loaded_state, mapper)),
         partial(bulk.insert, table=schema.events, rows=events),
         partial(bulk.insert, table=schema.events, rows=outcomes, pass_over=True),
         partial(bulk.insert, table=schema.postings, rows=mappers.posting_rows(loaded_state.book)),
-        partial(forget, ids_and_stamps=loaded_state.answered),
+        partial(remove_from_inbox, ids_and_stamps=loaded_state.answered),
     ]
 
 
-def _orders(loaded_state: Page) -> list[Step]:
+def _order_steps(loaded_state: LoadedState) -> list[FlushStep]:
     placed_facts = {
         event.order_id: event.fact
         for event in loaded_state.events
@@ -257,7 +264,7 @@ def _orders(loaded_state: Page) -> list[Step]:
     ]
 
 
-def _shelved(loaded_state: Page, mapper: Shelf) -> list[Step]:
+def _mapper_steps(loaded_state: LoadedState, mapper: TableMapper) -> list[FlushStep]:
     after = getattr(loaded_state.book, mapper.name)
     new_entities, changed_entities = _differences(
         loaded_state.before[mapper.name], after, _touched(loaded_state, mapper)
@@ -272,11 +279,11 @@ def _shelved(loaded_state: Page, mapper: Shelf) -> list[Step]:
     ]
 
 
-def _touched(loaded_state: Page, mapper: Shelf) -> Collection[str]:
+def _touched(loaded_state: LoadedState, mapper: TableMapper) -> Collection[str]:
     """Name those of a table that were told that time has passed."""
-    if mapper.alarm is None:
+    if mapper.wake_prefix is None:
         return ()
-    prefix = f"{mapper.alarm}:"
+    prefix = f"{mapper.wake_prefix}:"
     return {
         subject.removeprefix(prefix)
         for subject in loaded_state.touched
@@ -296,7 +303,7 @@ def _differences(
     return new_entities, changed_entities
 
 
-def forget(connection: Connection, ids_and_stamps: Sequence[tuple[str, int]]) -> None:
+def remove_from_inbox(connection: Connection, ids_and_stamps: Sequence[tuple[str, int]]) -> None:
     """Remove what was settled, or buried, given as ids and stamps, in the commit that did it."""
     if not ids_and_stamps:
         return

@@ -27,8 +27,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-from models.lifecycle import FINAL, REASONED, State
-from models.orders.order import COVERED, PublicStatus
+from models.lifecycle import FINAL_STATES, STATES_WITH_REASON, PublicStatus, State
+from models.orders.order import STATES_BY_STATUS
 
 NAMING = {
     "pk": "pk_%(table_name)s",
@@ -36,26 +36,32 @@ NAMING = {
     "ck": "ck_%(table_name)s_%(constraint_name)s",
     "ix": "ix_%(table_name)s_%(column_0_N_name)s",
 }
+
+
 metadata = MetaData(naming_convention=NAMING)
-Whole = BigInteger().with_variant(Integer(), "sqlite")
-Key = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
+
+
+WholeNumber = BigInteger().with_variant(Integer(), "sqlite")
+
+
+IdText = Text().with_variant(postgresql.TEXT(collation="C"), "postgresql")
 """What names an order, sorted by bytes, whatever language a server speaks: a prefix is a range.
 
 Where one is compared with another both must be of this kind, or PostgreSQL uses no index for it.
 """
 
 
-def listed(names: Iterable[object]) -> str:
+def sql_list(names: Iterable[object]) -> str:
     """Write names as SQL lists them."""
     return ", ".join(f"'{name}'" for name in sorted(map(str, names)))
 
 
-def strict(name: str, *parts: Column[Any] | CheckConstraint | UniqueConstraint) -> Table:
+def strict_table(name: str, *parts: Column[Any] | CheckConstraint | UniqueConstraint) -> Table:
     """Declare a table; on SQLite a STRICT one, which refuses values of the wrong type."""
     return Table(name, metadata, *parts, sqlite_strict=True)
 
 
-def partial(name: str, column: Column[Any], condition: str) -> Index:
+def partial_index(name: str, column: Column[Any], condition: str) -> Index:
     """Index a column of the rows that fulfil a condition: the others cost nothing."""
     where_clause = text(condition)
     return Index(name, column, sqlite_where=where_clause, postgresql_where=where_clause)
@@ -63,114 +69,132 @@ def partial(name: str, column: Column[Any], condition: str) -> Index:
 
 STANDINGS = ("free", "banned", "banned_for_good", "left")
 
-creators = strict(
+
+creators = strict_table(
     "creators",
     Column("creator_id", Text, primary_key=True),
     Column("name", Text, nullable=False),
     Column("mcn_id", Text),
-    Column("sequence", Whole, nullable=False),
+    Column("sequence", WholeNumber, nullable=False),
     Column("standing", Text, nullable=False),
-    Column("wake_at", Whole),
+    Column("wake_at", WholeNumber),
     Column("document", Text, nullable=False),
-    CheckConstraint(f"standing IN ({listed(STANDINGS)})", name="standing_known"),
+    CheckConstraint(f"standing IN ({sql_list(STANDINGS)})", name="standing_known"),
 )
 """As of an order, `document` is all that the rules know of a creator; `mcn_id` is the agency that
 may act for the creator now, None once a contract has ended."""
-Index("ix_creators_by_mcn", creators.c.mcn_id, creators.c.creator_id)
-partial("ix_creators_wake_at", creators.c.wake_at, "wake_at IS NOT NULL")
 
-mcns = strict(
+
+Index("ix_creators_by_mcn", creators.c.mcn_id, creators.c.creator_id)
+
+
+partial_index("ix_creators_wake_at", creators.c.wake_at, "wake_at IS NOT NULL")
+
+
+mcns = strict_table(
     "mcns",
     Column("mcn_id", Text, primary_key=True),
     Column("name", Text, nullable=False),
-    Column("sequence", Whole, nullable=False),
+    Column("sequence", WholeNumber, nullable=False),
 )
 
-clients = strict(
+
+clients = strict_table(
     "clients",
     Column("client_id", Text, primary_key=True),
     Column("name", Text, nullable=False),
-    Column("sequence", Whole, nullable=False),
+    Column("sequence", WholeNumber, nullable=False),
 )
 
-providers = strict(
+
+providers = strict_table(
     "providers",
     Column("provider_id", Text, primary_key=True),
     Column("name", Text, nullable=False),
-    Column("sequence", Whole, nullable=False),
+    Column("sequence", WholeNumber, nullable=False),
 )
 
-violations = strict(
+
+violations = strict_table(
     "violations",
     Column("violation_id", Text, primary_key=True),
     Column("creator_id", Text, nullable=False, index=True),
     Column("content", LargeBinary, nullable=False),
-    Column("reported_at", Whole, nullable=False),
-    Column("overturned_at", Whole),
+    Column("reported_at", WholeNumber, nullable=False),
+    Column("overturned_at", WholeNumber),
 )
 
 
-refunds = strict(
+refunds = strict_table(
     "refunds",
     Column("refund_id", Text, primary_key=True),
     Column("base_id", Text, nullable=False, index=True),
     Column("payment_id", Text, nullable=False),
-    Column("order_id", Key, index=True),
+    Column("order_id", IdText, index=True),
     Column("client_id", Text, nullable=False),
-    Column("amount_fen", Whole, nullable=False),
-    Column("requested_at", Whole, nullable=False),
-    Column("confirmed_at", Whole),
+    Column("amount_fen", WholeNumber, nullable=False),
+    Column("requested_at", WholeNumber, nullable=False),
+    Column("confirmed_at", WholeNumber),
     Column("for_order_id", Text),
-    Column("due_at", Whole),
-    Column("wake_at", Whole),
+    Column("due_at", WholeNumber),
+    Column("wake_at", WholeNumber),
     UniqueConstraint("payment_id", "order_id"),
     CheckConstraint("amount_fen > 0", name="some_money"),
 )
-partial("ix_refunds_wake_at", refunds.c.wake_at, "wake_at IS NOT NULL")
 
-payouts = strict(
+
+partial_index("ix_refunds_wake_at", refunds.c.wake_at, "wake_at IS NOT NULL")
+
+
+payouts = strict_table(
     "payouts",
     Column("payout_id", Text, primary_key=True),
-    Column("order_id", Key, nullable=False, index=True),
+    Column("order_id", IdText, nullable=False, index=True),
     Column("party", Text, nullable=False),
-    Column("amount_fen", Whole, nullable=False),
-    Column("requested_at", Whole, nullable=False),
-    Column("confirmed_at", Whole),
-    Column("due_at", Whole),
-    Column("wake_at", Whole),
+    Column("amount_fen", WholeNumber, nullable=False),
+    Column("requested_at", WholeNumber, nullable=False),
+    Column("confirmed_at", WholeNumber),
+    Column("due_at", WholeNumber),
+    Column("wake_at", WholeNumber),
     CheckConstraint("amount_fen > 0", name="some_money"),
 )
-partial("ix_payouts_wake_at", payouts.c.wake_at, "wake_at IS NOT NULL")
-partial("ix_payouts_waiting", payouts.c.requested_at, "confirmed_at IS NULL")
 
-suspended = strict(
+
+partial_index("ix_payouts_wake_at", payouts.c.wake_at, "wake_at IS NOT NULL")
+
+
+partial_index("ix_payouts_waiting", payouts.c.requested_at, "confirmed_at IS NULL")
+
+
+suspended = strict_table(
     "suspended",
     Column("share_id", Text, primary_key=True),
     Column("payment_id", Text, nullable=False),
     Column("order_id", Text, nullable=False),
-    Column("amount_fen", Whole, nullable=False),
-    Column("suspended_at", Whole, nullable=False),
-    Column("resolved_at", Whole),
+    Column("amount_fen", WholeNumber, nullable=False),
+    Column("suspended_at", WholeNumber, nullable=False),
+    Column("resolved_at", WholeNumber),
     CheckConstraint("amount_fen > 0", name="some_money"),
 )
 """Shares of payments for orders that nobody knew; `share_id` is payment and order."""
 
 
-def _shown() -> str:
+def _public_status_fits_state() -> str:
     """Say that what people are shown of an order fits its state."""
     alike = {
-        states: [s for s in PublicStatus if COVERED[s] == states] for states in COVERED.values()
+        states: [s for s in PublicStatus if STATES_BY_STATUS[s] == states]
+        for states in STATES_BY_STATUS.values()
     }
     fitting = (
-        f"(state NOT IN ({listed(states)}) OR public_status IN ({listed(statuses)}))"
+        f"(state NOT IN ({sql_list(states)}) OR public_status IN ({sql_list(statuses)}))"
         for states, statuses in alike.items()
     )
-    return " AND ".join((f"public_status IN ({listed(PublicStatus)})", *fitting))
+    return " AND ".join((f"public_status IN ({sql_list(PublicStatus)})", *fitting))
 
 
-orders = strict(
+orders = strict_table(
     "orders",
-    Column("order_id", Key, primary_key=True),
+    Column("order_id", IdText, primary_key=True),
     Column("client_id", Text, nullable=False),
     Column("creator_id", Text, nullable=False),
     Column("name", Text, nullable=False),
@@ -180,24 +204,28 @@ orders = strict(
     Column("state", Text, nullable=False),
     Column("reason", Text),
     Column("policy_version", Text, nullable=False),
-    Column("original_amount_fen", Whole, nullable=False),
-    Column("amount_fen", Whole, nullable=False),
-    Column("total_fen", Whole, nullable=False),
-    Column("deposit_fen", Whole, nullable=False),
-    Column("held_fen", Whole, nullable=False),
-    Column("balance_due_fen", Whole, nullable=False),
-    Column("placed_at", Whole, nullable=False),
-    Column("sequence", Whole, nullable=False),
-    Column("due_at", Whole),
-    Column("wake_at", Whole),
+    Column("original_amount_fen", WholeNumber, nullable=False),
+    Column("amount_fen", WholeNumber, nullable=False),
+    Column("total_fen", WholeNumber, nullable=False),
+    Column("deposit_fen", WholeNumber, nullable=False),
+    Column("held_fen", WholeNumber, nullable=False),
+    Column("balance_due_fen", WholeNumber, nullable=False),
+    Column("placed_at", WholeNumber, nullable=False),
+    Column("sequence", WholeNumber, nullable=False),
+    Column("due_at", WholeNumber),
+    Column("wake_at", WholeNumber),
     Column("document", Text, nullable=False),
     Column("public_status", Text, nullable=False),
-    Column("expected_publish_at", Whole),
-    Column("ended_at", Whole),
-    CheckConstraint(f"state IN ({listed(State)})", name="state_known"),
-    CheckConstraint(f"(state IN ({listed(REASONED)})) = (reason IS NOT NULL)", name="ended"),
-    CheckConstraint(f"state NOT IN ({listed(FINAL)}) OR held_fen = 0", name="final_holds_nothing"),
-    CheckConstraint(_shown(), name="shown_as_it_is"),
+    Column("expected_publish_at", WholeNumber),
+    Column("ended_at", WholeNumber),
+    CheckConstraint(f"state IN ({sql_list(State)})", name="state_known"),
+    CheckConstraint(
+        f"(state IN ({sql_list(STATES_WITH_REASON)})) = (reason IS NOT NULL)", name="ended"
+    ),
+    CheckConstraint(
+        f"state NOT IN ({sql_list(FINAL_STATES)}) OR held_fen = 0", name="final_holds_nothing"
+    ),
+    CheckConstraint(_public_status_fits_state(), name="shown_as_it_is"),
     # While its clock is stopped an order has no deadline, and may still want attention.
     CheckConstraint("due_at IS NULL OR wake_at IS NOT NULL", name="waits_and_wakes"),
     CheckConstraint(
@@ -207,9 +235,12 @@ orders = strict(
         name="money_in_range",
     ),
 )
-partial("ix_orders_wake_at", orders.c.wake_at, "wake_at IS NOT NULL")
 
-PAGES = {
+
+partial_index("ix_orders_wake_at", orders.c.wake_at, "wake_at IS NOT NULL")
+
+
+LIST_INDEXES = {
     "newest": ("placed_at", "order_id", "creator_id"),
     "by_status": ("public_status", "placed_at", "order_id", "creator_id", "state"),
     "by_creator": ("creator_id", "public_status", "placed_at", "order_id"),
@@ -217,20 +248,23 @@ PAGES = {
 }
 """The indexes of lists. Place and name of an order never change, so a cursor stays true; what else
 a list may be asked each index answers by itself, without a look at the orders."""
-for _name, _columns in PAGES.items():
+
+
+for _name, _columns in LIST_INDEXES.items():
     Index(f"ix_orders_{_name}", *(orders.c[column_name] for column_name in _columns))
 
-receipts = strict(
+
+receipts = strict_table(
     "receipts",
     Column("command_id", Text, primary_key=True),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("reason", Text),
-    Column("received_at", Whole, nullable=False),
-    Column("stamp", Whole, nullable=False),
+    Column("received_at", WholeNumber, nullable=False),
+    Column("stamp", WholeNumber, nullable=False),
     Column("about", Text),
     Column("asked_by", Text),
-    Column("cost_fen", Whole),
+    Column("cost_fen", WholeNumber),
     CheckConstraint("outcome IN ('applied', 'rejected', 'duplicate')", name="outcome_known"),
     CheckConstraint(
         "(outcome = 'rejected') = (reason IS NOT NULL) OR outcome = 'duplicate'",
@@ -238,123 +272,143 @@ receipts = strict(
     ),
 )
 
-events = strict(
+
+events = strict_table(
     "events",
-    Column("position", Whole, primary_key=True, autoincrement=True),
-    Column("subject", Key, nullable=False),
-    Column("sequence", Whole, nullable=False),
+    Column("position", WholeNumber, primary_key=True, autoincrement=True),
+    Column("subject", IdText, nullable=False),
+    Column("sequence", WholeNumber, nullable=False),
     Column("type", Text, nullable=False),
-    Column("at", Whole, nullable=False),
-    Column("recorded_at", Whole, nullable=False),
+    Column("at", WholeNumber, nullable=False),
+    Column("recorded_at", WholeNumber, nullable=False),
     Column("caused_by", Text, nullable=False),
     Column("body", Text, nullable=False),
-    Column("published_at", Whole),
+    Column("published_at", WholeNumber),
     Column("trace", Text),
     UniqueConstraint("subject", "sequence"),
     CheckConstraint("sequence > 0", name="sequence_counts"),
 )
-partial("ix_events_unpublished", events.c.position, "published_at IS NULL")
 
-ACTED = "type = 'operator.acted'"
+
+partial_index("ix_events_unpublished", events.c.position, "published_at IS NULL")
+
+
+IS_OPERATOR_ACTION = "type = 'operator.acted'"
 """What operators did. Whoever seeks it says so in these words, or the index is not used."""
 
-partial("ix_events_acted", events.c.position, ACTED)
 
-postings = strict(
+partial_index("ix_events_acted", events.c.position, IS_OPERATOR_ACTION)
+
+
+postings = strict_table(
     "postings",
-    Column("subject", Key, primary_key=True),
-    Column("sequence", Whole, primary_key=True),
-    Column("ordinal", Whole, primary_key=True),
+    Column("subject", IdText, primary_key=True),
+    Column("sequence", WholeNumber, primary_key=True),
+    Column("ordinal", WholeNumber, primary_key=True),
     Column("source", Text, nullable=False),
     Column("target", Text, nullable=False),
-    Column("amount_fen", Whole, nullable=False),
+    Column("amount_fen", WholeNumber, nullable=False),
     CheckConstraint("amount_fen > 0", name="moves_something"),
     CheckConstraint("source <> target", name="moves_somewhere"),
 )
 
-payments = strict(
+
+payments = strict_table(
     "payments",
     Column("payment_id", Text, primary_key=True),
     Column("content", LargeBinary, nullable=False),
-    Column("amount_fen", Whole, nullable=False),
-    Column("paid_at", Whole, nullable=False),
-    Column("received_at", Whole, nullable=False),
+    Column("amount_fen", WholeNumber, nullable=False),
+    Column("paid_at", WholeNumber, nullable=False),
+    Column("received_at", WholeNumber, nullable=False),
     Column("command_id", Text, nullable=False),
-    Column("sequence", Whole, nullable=False),
+    Column("sequence", WholeNumber, nullable=False),
     CheckConstraint("amount_fen > 0", name="some_money"),
     CheckConstraint("paid_at <= received_at", name="no_foresight"),
 )
 
-policies = strict(
+
+policies = strict_table(
     "policies",
     Column("version", Text, primary_key=True),
     Column("document", Text, nullable=False),
-    Column("adopted_at", Whole, nullable=False),
+    Column("adopted_at", WholeNumber, nullable=False),
 )
 
-dead_letters = strict(
+
+dead_letters = strict_table(
     "dead_letters",
-    Column("letter_id", Whole, primary_key=True, autoincrement=True),
+    Column("letter_id", WholeNumber, primary_key=True, autoincrement=True),
     Column("command", Text, nullable=False),
-    Column("received_at", Whole, nullable=False),
-    Column("stamp", Whole, nullable=False, unique=True),
+    Column("received_at", WholeNumber, nullable=False),
+    Column("stamp", WholeNumber, nullable=False, unique=True),
     Column("error", Text, nullable=False),
-    Column("died_at", Whole, nullable=False),
-    Column("replayed_at", Whole),
+    Column("died_at", WholeNumber, nullable=False),
+    Column("replayed_at", WholeNumber),
 )
 
-quarantine = strict(
+
+quarantine = strict_table(
     "quarantine",
-    Column("item_id", Whole, primary_key=True, autoincrement=True),
+    Column("item_id", WholeNumber, primary_key=True, autoincrement=True),
     Column("queue", Text, nullable=False),
     Column("message_id", Text, nullable=False, unique=True),
     Column("reason", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
-    Column("size", Whole, nullable=False),
-    Column("quarantined_at", Whole, nullable=False),
+    Column("size", WholeNumber, nullable=False),
+    Column("quarantined_at", WholeNumber, nullable=False),
 )
 
-leases = strict(
+
+leases = strict_table(
     "leases",
     Column("name", Text, primary_key=True),
     Column("holder", Text, nullable=False),
-    Column("until", Whole, nullable=False),
+    Column("until", WholeNumber, nullable=False),
 )
 
 
-inbox = strict(
+inbox = strict_table(
     "inbox",
     Column("command_id", Text, primary_key=True),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("command", Text, nullable=False),
-    Column("received_at", Whole, nullable=False),
-    Column("stamp", Whole, nullable=False),
+    Column("received_at", WholeNumber, nullable=False),
+    Column("stamp", WholeNumber, nullable=False),
     Column("message_id", Text, nullable=False, index=True),
-    Column("excused", Whole, nullable=False),
+    Column("excused", WholeNumber, nullable=False),
     Column("trace", Text),
 )
 """Commands accepted and not settled yet. Settling one, or burying it, removes its row."""
+
+
 Index("ix_inbox_received_at_stamp", inbox.c.received_at, inbox.c.stamp)
 
-tallies = strict(
+
+tallies = strict_table(
     "tallies",
     Column("name", Text, primary_key=True),
     Column("labels", Text, primary_key=True),
-    Column("value", Whole, nullable=False),
+    Column("value", WholeNumber, nullable=False),
 )
 """Running totals over all events, each counted once: in the commit that marks it published."""
 
-audits = strict(
+
+audits = strict_table(
     "audits",
-    Column("audit_id", Whole, primary_key=True, autoincrement=True),
-    Column("audited_at", Whole, nullable=False),
-    Column("orders", Whole, nullable=False),
-    Column("payments", Whole, nullable=False),
-    Column("took_ms", Whole, nullable=False),
+    Column("audit_id", WholeNumber, primary_key=True, autoincrement=True),
+    Column("audited_at", WholeNumber, nullable=False),
+    Column("orders", WholeNumber, nullable=False),
+    Column("payments", WholeNumber, nullable=False),
+    Column("took_ms", WholeNumber, nullable=False),
     Column("findings", Text, nullable=False),
 )
 """The latest verdicts on the books; `findings` is a JSON list, empty when they are right."""
 
-partial("ix_orders_due_at", orders.c.due_at, "due_at IS NOT NULL")
+
+partial_index("ix_orders_due_at", orders.c.due_at, "due_at IS NOT NULL")
+
+
 Index("ix_receipts_about", receipts.c.about)
-partial("ix_refunds_waiting", refunds.c.requested_at, "confirmed_at IS NULL")
+
+
+partial_index("ix_refunds_waiting", refunds.c.requested_at, "confirmed_at IS NULL")

@@ -13,30 +13,34 @@ from sqlalchemy import Engine, Select, func, select
 from models.errors import Unavailable
 from workers.database import archive_schema, schema
 from workers.database.engine import reading
-from workers.outbox.streams import MEMORY, publish, remember
+from workers.outbox.streams import SERVER_ID_KEY, publish, replace_server_id
 from workers.timestamps import MICROSECOND, now_us, to_us
 
 log = structlog.get_logger()
 
 
-RESTARTED = timedelta(seconds=5)
+RESTART_WINDOW = timedelta(seconds=5)
 """What a restarted server may have forgotten: its append-only file is a second behind, or two."""
 
-WIPED = timedelta(minutes=15)
+
+WIPE_WINDOW = timedelta(minutes=15)
 """What is told again to a server that knows nothing: a consumer behind by more than a quarter of
 an hour asks the database, or an operator for `events replay`."""
 
-MOST = 200_000
+
+MAX_RECENT_EVENTS = 200_000
 """How many of the last events can be as young as a restart, so that a look costs little."""
 
-PAGE = 1_000
 
-TELLING = b"since:"
+PAGE_SIZE = 1_000
+
+
+RESENDING_PREFIX = b"since:"
 """How the memory begins of a server that is being told again; the instant in microseconds follows,
 so that whoever comes after a relay that died at it begins where that one did."""
 
 
-class Memory:
+class StreamRecovery:
     """What a server remembers: its own name, where it has forgotten nothing that we told it.
 
     Another's name is what a restart leaves behind, and none at all is what a wipe does. A repeat
@@ -55,48 +59,50 @@ class Memory:
         """
         try:
             with self.client.pipeline(transaction=False) as pipe:
-                pipe.get(MEMORY)
+                pipe.get(SERVER_ID_KEY)
                 pipe.info("server")
                 memory, info = pipe.execute()
             server = str(info["run_id"]).encode()
             if memory == server:
                 return
-            since = _since(memory)
-            telling = TELLING + str(since).encode()
-            self.client.set(MEMORY, telling)
+            since = _resend_since(memory)
+            telling = RESENDING_PREFIX + str(since).encode()
+            self.client.set(SERVER_ID_KEY, telling)
         except redis.RedisError as error:
             raise Unavailable(str(error)) from error
         events = 0
-        for page in _pages(self.engine, _lately(self.engine, since, whole=memory is None)):
+        for page in _pages(self.engine, _recent_events(self.engine, since, whole=memory is None)):
             if not publish(self.client, page, telling):
                 raise Unavailable("Redis forgets what it is told again")
             events += len(page)
-        if not remember(self.client, telling, server):
+        if not replace_server_id(self.client, telling, server):
             raise Unavailable("Redis forgets what it was told again")
         if events:
             log.warning("events.resent", events=events, wiped=memory is None)
 
 
-def _since(memory: bytes | None) -> int:
-    if memory is not None and memory.startswith(TELLING):
-        return int(memory.removeprefix(TELLING))
-    return now_us() - (WIPED if memory is None else RESTARTED) // MICROSECOND
+def _resend_since(memory: bytes | None) -> int:
+    if memory is not None and memory.startswith(RESENDING_PREFIX):
+        return int(memory.removeprefix(RESENDING_PREFIX))
+    return now_us() - (WIPE_WINDOW if memory is None else RESTART_WINDOW) // MICROSECOND
 
 
-def _lately(engine: Engine, since: int, *, whole: bool) -> Select[Any]:
-    table = archive_schema.whole(schema.events)
+def _recent_events(engine: Engine, since: int, *, whole: bool) -> Select[Any]:
+    table = archive_schema.with_archive(schema.events)
     query = select(table).where(table.c.published_at > since)
     if whole:
         return query
     with reading(engine) as connection:
         last = connection.execute(select(func.max(schema.events.c.position))).scalar() or 0
     # Positions first: they have an index, instants have none.
-    return query.where(table.c.position > last - MOST)
+    return query.where(table.c.position > last - MAX_RECENT_EVENTS)
 
 
-def recorded(engine: Engine, since: datetime, until: datetime | None) -> Iterator[Sequence[Any]]:
+def recorded_events(
+    engine: Engine, since: datetime, until: datetime | None
+) -> Iterator[Sequence[Any]]:
     """Give the published events recorded from `since` to `until`, in order, a page at a time."""
-    table = archive_schema.whole(schema.events)
+    table = archive_schema.with_archive(schema.events)
     query = select(table).where(table.c.recorded_at >= to_us(since))
     query = query.where(table.c.published_at.is_not(None))
     if until is not None:
@@ -105,11 +111,11 @@ def recorded(engine: Engine, since: datetime, until: datetime | None) -> Iterato
 
 
 def _pages(engine: Engine, query: Select[Any]) -> Iterator[Sequence[Any]]:
-    position, after = archive_schema.whole(schema.events).c.position, 0
+    position, after = archive_schema.with_archive(schema.events).c.position, 0
     while True:
         with reading(engine) as connection:
             later = query.where(position > after).order_by(position)
-            page = connection.execute(later.limit(PAGE)).all()
+            page = connection.execute(later.limit(PAGE_SIZE)).all()
         if not page:
             return
         yield page

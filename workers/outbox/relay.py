@@ -16,40 +16,44 @@ from sqlalchemy import Engine, select
 
 from models.errors import TransientError, Unavailable
 from workers.database import bulk, schema
-from workers.database.engine import hold, let_go, open_database, reading, writing
-from workers.outbox.counters import tally
-from workers.outbox.recovery import Memory
+from workers.database.engine import hold_lease, open_database, reading, release_lease, writing
+from workers.outbox.counters import count_events
+from workers.outbox.recovery import StreamRecovery
 from workers.outbox.retention import Retention
-from workers.outbox.streams import ITS_OWN_NAME, publish
+from workers.outbox.streams import OWN_SERVER_ID, publish
 from workers.queue.redis import connect
-from workers.runtime import Pace
+from workers.runtime import RateLimiter
 from workers.server_checks import check_servers
-from workers.settings import Limits, Settings
+from workers.settings import RetentionLimits, Settings
 from workers.timestamps import SECOND_US, now_us
 
 log = structlog.get_logger()
 
 
-BELL = "earnest:events.bell"
+NOTIFY_KEY = "earnest:events.bell"
 
-BATCH = 1_000
+
+BATCH_SIZE = 1_000
 """Events carried in one round: a round costs two transactions, however many it carries."""
+
 
 LEASE_US = 10 * SECOND_US
 """How long a relay that fell silent keeps the others waiting."""
 
-RENEWED_S = 3.0
+
+LEASE_RENEWAL_INTERVAL_S = 3.0
 """How often the lease is renewed: as seldom as one lost renewal allows, since each is a commit."""
 
-IDLE_S = 1.0
+
+IDLE_TIMEOUT_S = 1.0
 
 
-def ring(client: redis.Redis) -> None:
+def notify_relay(client: redis.Redis) -> None:
     """Tell the relay that there is something to carry; a strike that is lost costs a second."""
     try:
         with client.pipeline(transaction=False) as pipe:
-            pipe.rpush(BELL, "1")
-            pipe.ltrim(BELL, 0, 3)
+            pipe.rpush(NOTIFY_KEY, "1")
+            pipe.ltrim(NOTIFY_KEY, 0, 3)
             pipe.execute()
     except redis.RedisError as error:
         log.warning("bell.unheard", error=str(error))
@@ -62,14 +66,16 @@ class Relay:
     given before commits, so a smaller one may appear later.
     """
 
-    def __init__(self, engine: Engine, client: redis.Redis, limits: Limits | None = None) -> None:
+    def __init__(
+        self, engine: Engine, client: redis.Redis, limits: RetentionLimits | None = None
+    ) -> None:
         """Keep both ends."""
         self.engine, self.client = engine, client
-        self.retention = Retention(client, limits or Limits())
-        self.memory = Memory(engine, client)
+        self.retention = Retention(client, limits or RetentionLimits())
+        self.recovery = StreamRecovery(engine, client)
         self.name = f"{socket.gethostname()}:{uuid4().hex[:8]}"
-        self.held_at = -RENEWED_S
-        self.pace = Pace()
+        self.held_at = -LEASE_RENEWAL_INTERVAL_S
+        self.rate_limiter = RateLimiter()
 
     def run(self, stopping: threading.Event) -> None:
         """Carry events until told to stop; wait where a server is away."""
@@ -78,30 +84,30 @@ class Relay:
                 if self._holds_lease():
                     self._round()
                 else:
-                    stopping.wait(IDLE_S)
+                    stopping.wait(IDLE_TIMEOUT_S)
             except (TransientError, redis.RedisError) as error:
                 log.warning("relay.waiting", error=str(error)[:300])
-                stopping.wait(IDLE_S)
+                stopping.wait(IDLE_TIMEOUT_S)
         with suppress(TransientError):
-            let_go(self.engine, "relay", self.name)
+            release_lease(self.engine, "relay", self.name)
 
     def _holds_lease(self) -> bool:
         asked_at = time.monotonic()
-        if asked_at - self.held_at < RENEWED_S:
+        if asked_at - self.held_at < LEASE_RENEWAL_INTERVAL_S:
             return True
-        has_lease = hold(self.engine, "relay", self.name, LEASE_US)
-        self.held_at = asked_at if has_lease else -RENEWED_S
+        has_lease = hold_lease(self.engine, "relay", self.name, LEASE_US)
+        self.held_at = asked_at if has_lease else -LEASE_RENEWAL_INTERVAL_S
         return has_lease
 
     def _round(self) -> None:
         """Carry what there is, and listen for the bell: it was struck for whatever came later."""
-        self.pace.wait()
+        self.rate_limiter.wait()
         carried = self.run_once()
         self.retention.run_sometimes()
         if carried:
-            self.pace.worked()
-        if carried < BATCH:
-            self.client.blpop([BELL], timeout=IDLE_S)
+            self.rate_limiter.worked()
+        if carried < BATCH_SIZE:
+            self.client.blpop([NOTIFY_KEY], timeout=IDLE_TIMEOUT_S)
 
     def run_once(self) -> int:
         """Publish one batch; return how many events it carried.
@@ -111,13 +117,13 @@ class Relay:
         """
         event_rows = self._unpublished()
         if not event_rows:
-            self.memory.refresh()
+            self.recovery.refresh()
             return 0
-        if not publish(self.client, event_rows, ITS_OWN_NAME):
-            self.memory.refresh()
-            if not publish(self.client, event_rows, ITS_OWN_NAME):
+        if not publish(self.client, event_rows, OWN_SERVER_ID):
+            self.recovery.refresh()
+            if not publish(self.client, event_rows, OWN_SERVER_ID):
                 raise Unavailable("Redis forgets what it is told")
-        self._mark(event_rows)
+        self._mark_published(event_rows)
         log.info("events.published", events=len(event_rows), lag_ms=_lag_ms(event_rows))
         return len(event_rows)
 
@@ -125,15 +131,17 @@ class Relay:
         table = schema.events
         query = select(table).where(table.c.published_at.is_(None))
         with reading(self.engine, once=True) as connection:
-            return connection.execute(query.order_by(table.c.position).limit(BATCH)).all()
+            return connection.execute(query.order_by(table.c.position).limit(BATCH_SIZE)).all()
 
-    def _mark(self, event_rows: Sequence[Any]) -> None:
+    def _mark_published(self, event_rows: Sequence[Any]) -> None:
         table, now = schema.events.c, now_us()
         positions = [row.position for row in event_rows]
         with writing(self.engine) as connection:
             # A relay that slept through its lease may come second: it must not count again.
-            fresh = bulk.fill(connection, table.published_at, now, table.position, positions)
-            tally(connection, [row for row in event_rows if row.position in fresh], now)
+            fresh = bulk.set_where_null(
+                connection, table.published_at, now, table.position, positions
+            )
+            count_events(connection, [row for row in event_rows if row.position in fresh], now)
 
 
 def _lag_ms(event_rows: Sequence[Any]) -> int:

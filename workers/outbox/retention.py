@@ -12,25 +12,27 @@ import structlog
 
 from models.errors import Unavailable
 from workers.outbox.streams import STREAMS
-from workers.settings import Limits
+from workers.settings import RetentionLimits
 
 log = structlog.get_logger()
 
 
-STEP = 250
+MAX_DROPPED_PER_CALL = 250
 """Entries dropped by number in one call: a call must not keep other clients waiting."""
 
-EVERY_S = 5.0
+
+TRIM_INTERVAL_S = 5.0
 """How often streams are trimmed."""
 
-REPEAT_S = 60.0
+
+ALERT_INTERVAL_S = 60.0
 """How often the same alarm is raised while its cause lasts."""
 
 
 class Retention:
     """Trims the streams, now and then, and raises the alarm where it hurts somebody."""
 
-    def __init__(self, client: redis.Redis, limits: Limits) -> None:
+    def __init__(self, client: redis.Redis, limits: RetentionLimits) -> None:
         """Register the script; nothing is sent yet."""
         self.limits = limits
         text = (files("workers") / "queue" / "lua" / "trim.lua").read_text(encoding="utf-8")
@@ -41,7 +43,7 @@ class Retention:
     def run_sometimes(self) -> None:
         """Trim the streams unless that was done a moment ago."""
         if time.monotonic() >= self._not_before:
-            self._not_before = time.monotonic() + EVERY_S
+            self._not_before = time.monotonic() + TRIM_INTERVAL_S
             self.run_once()
 
     def run_once(self) -> int:
@@ -51,10 +53,15 @@ class Retention:
     def _trim_whole(self, stream: str) -> int:
         total = total_unread = 0
         limits = self.limits
-        age_ms = limits.age // timedelta(milliseconds=1)
+        age_ms = limits.max_age // timedelta(milliseconds=1)
         while True:
             try:
-                arguments = [limits.kept, age_ms, limits.most, STEP]
+                arguments = [
+                    limits.max_entries,
+                    age_ms,
+                    limits.hard_max_entries,
+                    MAX_DROPPED_PER_CALL,
+                ]
                 reply: Any = self._trim(keys=[stream], args=arguments)
             except redis.RedisError as error:
                 raise Unavailable(str(error)) from error
@@ -65,10 +72,10 @@ class Retention:
         if total_unread:
             log.error("events.dropped_unread", stream=stream, entries=total_unread)
         if holder:
-            self._complain(stream, holder.decode())
+            self._alert_held_back(stream, holder.decode())
         return total
 
-    def _complain(self, stream: str, group: str) -> None:
+    def _alert_held_back(self, stream: str, group: str) -> None:
         if time.monotonic() >= self._quiet_until.get((stream, group), 0.0):
-            self._quiet_until[stream, group] = time.monotonic() + REPEAT_S
+            self._quiet_until[stream, group] = time.monotonic() + ALERT_INTERVAL_S
             log.error("events.held_back", stream=stream, group=group)

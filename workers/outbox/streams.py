@@ -13,20 +13,26 @@ from typing import Any
 import redis
 
 from models.errors import Unavailable
-from workers.settings import Limits
+from workers.settings import RetentionLimits
 from workers.timestamps import SECOND_US, from_us
 
-EVENTS = "earnest:events"
-REMINDERS = "earnest:reminders"
-STREAMS = (EVENTS, REMINDERS)
+EVENTS_STREAM = "earnest:events"
 
 
-REMINDING = frozenset({"creator.reminded", "client.reminded"})
+REMINDERS_STREAM = "earnest:reminders"
 
-MEMORY = "earnest:events.memory"
+
+STREAMS = (EVENTS_STREAM, REMINDERS_STREAM)
+
+
+REMINDER_TYPES = frozenset({"creator.reminded", "client.reminded"})
+
+
+SERVER_ID_KEY = "earnest:events.memory"
 """The key under which a server keeps what it remembers of what it was told; see `resend`."""
 
-ITS_OWN_NAME = b"server"
+
+OWN_SERVER_ID = b"server"
 """For `publish`: what a server remembers that has forgotten nothing."""
 
 
@@ -35,29 +41,35 @@ def publish(client: redis.Redis, event_rows: Sequence[Any], memory: bytes | None
 
     All or none; and none, which is told by False, where the server's memory is another than given.
     """
-    flat = [part for row in event_rows for part in (int(row.type in REMINDING), cloud_event(row))]
+    flat = [
+        part for row in event_rows for part in (int(row.type in REMINDER_TYPES), cloud_event(row))
+    ]
     try:
-        script = client.register_script(_script())
-        return bool(script(keys=[MEMORY, EVENTS, REMINDERS], args=[memory or b"", *flat]))
+        script = client.register_script(_publish_script())
+        return bool(
+            script(
+                keys=[SERVER_ID_KEY, EVENTS_STREAM, REMINDERS_STREAM], args=[memory or b"", *flat]
+            )
+        )
     except redis.RedisError as error:
         raise Unavailable(str(error)) from error
 
 
 @cache
-def _script() -> str:
+def _publish_script() -> str:
     return (files("workers") / "queue" / "lua" / "publish.lua").read_text(encoding="utf-8")
 
 
-def remember(client: redis.Redis, before: bytes, after: bytes) -> bool:
+def replace_server_id(client: redis.Redis, before: bytes, after: bytes) -> bool:
     """Replace what a server remembers, unless it has forgotten that, too."""
     try:
         with client.pipeline(transaction=True) as pipe:
-            pipe.watch(MEMORY)  # type: ignore[no-untyped-call]
-            now: Any = pipe.get(MEMORY)
+            pipe.watch(SERVER_ID_KEY)  # type: ignore[no-untyped-call]
+            now: Any = pipe.get(SERVER_ID_KEY)
             if now != before:
                 return False
             pipe.multi()
-            pipe.set(MEMORY, after)
+            pipe.set(SERVER_ID_KEY, after)
             pipe.execute()
     except redis.WatchError:
         return False
@@ -84,12 +96,12 @@ def cloud_event(row: Any) -> str:  # noqa: ANN401 - a row of the events table
     return json.dumps(head, separators=(",", ":"))[:-1] + f',"data":{row.body}}}'
 
 
-MOST_COUNTED = 10_000
+MAX_COUNTED = 10_000
 """Unread entries counted one by one where an old server does not know their number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class ConsumerGroup:
     """One consumer group: `pending` was taken and not acknowledged, `lag` was never taken.
 
     `oldest_s` is the age of the oldest entry that it has yet to settle, None if it has settled
@@ -106,7 +118,7 @@ class Group:
 
 
 @contextmanager
-def _answering() -> Iterator[None]:
+def _translated_errors() -> Iterator[None]:
     try:
         yield
     except redis.ResponseError:
@@ -115,36 +127,38 @@ def _answering() -> Iterator[None]:
         raise Unavailable(f"Redis does not answer: {error}") from error
 
 
-def groups(client: redis.Redis, limits: Limits) -> list[Group]:
+def list_groups(client: redis.Redis, limits: RetentionLimits) -> list[ConsumerGroup]:
     """Describe every registered group; raise `Unavailable` while Redis is away."""
-    with _answering():
+    with _translated_errors():
         return [
-            _group(client, limits, stream, info)
+            _describe_group(client, limits, stream, info)
             for stream in STREAMS
             if client.exists(stream)
             for info in client.xinfo_groups(stream)
         ]
 
 
-def _group(client: redis.Redis, limits: Limits, stream: str, info: dict[str, Any]) -> Group:
+def _describe_group(
+    client: redis.Redis, limits: RetentionLimits, stream: str, info: dict[str, Any]
+) -> ConsumerGroup:
     last_id, pending = info["last-delivered-id"].decode(), int(info["pending"])
     lag = info.get("lag")
     if lag is None:
-        lag = len(_entries(client, stream, f"({last_id}", MOST_COUNTED))
+        lag = len(_entries(client, stream, f"({last_id}", MAX_COUNTED))
     # By now the last of them may have been acknowledged; then there is no oldest.
     oldest_id = client.xpending(stream, info["name"])["min"] if pending else None
     first_id = oldest_id.decode() if oldest_id else f"({last_id}"
     oldest_entries = _entries(client, stream, first_id, 1)
     oldest_s = _age_s(client, oldest_entries[0][0]) if oldest_entries else None
-    late = oldest_s is not None and oldest_s > limits.age.total_seconds()
-    return Group(
+    late = oldest_s is not None and oldest_s > limits.max_age.total_seconds()
+    return ConsumerGroup(
         stream=stream,
         name=info["name"].decode(),
         consumers=int(info["consumers"]),
         pending=pending,
         lag=int(lag),
         oldest_s=oldest_s,
-        behind=late or pending + int(lag) > limits.kept,
+        behind=late or pending + int(lag) > limits.max_entries,
     )
 
 
@@ -159,13 +173,13 @@ def _age_s(client: redis.Redis, entry_id: bytes) -> float:
     return max(0.0, seconds + micros / SECOND_US - written_ms / 1_000)
 
 
-def create(client: redis.Redis, stream: str, name: str, *, start: str) -> bool:
+def create_group(client: redis.Redis, stream: str, name: str, *, start: str) -> bool:
     """Register a group that reads from `start` on: `0` for everything kept, `$` for what is new.
 
     Return False if there is one of that name. Raise `Unavailable` while Redis is away.
     """
     try:
-        with _answering():
+        with _translated_errors():
             client.xgroup_create(stream, name, id=start, mkstream=True)
     except redis.ResponseError as error:
         if "BUSYGROUP" not in str(error):
@@ -174,7 +188,7 @@ def create(client: redis.Redis, stream: str, name: str, *, start: str) -> bool:
     return True
 
 
-def delete(client: redis.Redis, stream: str, name: str) -> bool:
+def delete_group(client: redis.Redis, stream: str, name: str) -> bool:
     """Forget a group, so that nothing is kept for it; return False if there was none."""
-    with _answering():
+    with _translated_errors():
         return bool(client.exists(stream)) and bool(client.xgroup_destroy(stream, name))

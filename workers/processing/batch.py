@@ -9,17 +9,23 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from models.commands import AnyCommand
-from models.commands.parsing import Malformed, parse
+from models.commands.parsing import MalformedCommand, parse_command
 from models.commands.payments import ConfirmPayment
 from models.events.event import Event
 from models.events.payments import PaymentUnapplied
-from models.lifecycle import CLOSED
-from models.reasons import Reason
-from models.service.dependencies import concerned, holds_up, missing, overtakes, stands_behind
-from models.service.handlers import about, hear, settled
-from models.service.outcome import Settlement, refused
-from models.service.unit_of_work import Book
-from workers.database.repository import Page
+from models.lifecycle import CLOSED_STATES
+from models.reasons import RejectionReason
+from models.service.dependencies import (
+    blocked_by,
+    blocks,
+    must_wait_until,
+    names_unknown_order,
+    related_order_ids_of,
+)
+from models.service.handlers import describe_outcome, handle, order_id_of
+from models.service.outcome import Outcome, rejected
+from models.service.unit_of_work import UnitOfWork
+from workers.database.repository import LoadedState
 from workers.inbox import PREFIX
 from workers.queue.messages import Received
 
@@ -41,7 +47,7 @@ class Door(Protocol):
 
 
 @dataclass(slots=True)
-class Held:
+class Deferred:
     """Commands that were not judged: behind somebody, or for an order that does not exist yet.
 
     Only the former hold deadlines back, and only they are counted by `since`.
@@ -56,7 +62,7 @@ class Held:
         self.behind.append(submission)
         self.since = min(self.since or submission.at, submission.at)
 
-    def add(self, deferred: Held) -> None:
+    def add(self, deferred: Deferred) -> None:
         """Hold what another holds, too."""
         for submission in deferred.behind:
             self.hold(submission)
@@ -75,7 +81,7 @@ class Held:
 
 
 @dataclass(slots=True)
-class Turns:
+class ArrivalOrder:
     """What is still to be judged elsewhere, asked of the door once a bundle and only if it matters.
 
     The bundle's own messages do not count: their commands are judged in the order of receipt.
@@ -84,11 +90,11 @@ class Turns:
 
     door: Door
     messages: Collection[str]
-    held: Held = field(default_factory=Held)
+    held: Deferred = field(default_factory=Deferred)
     _others: datetime | None = None
     _present: datetime | None = None
 
-    def watermark(self, deferred: Held) -> datetime:
+    def watermark(self, deferred: Deferred) -> datetime:
         """Return an instant before which everything received is settled."""
         if self._others is None:
             self._others = self.door.watermark(without=self.messages)
@@ -103,43 +109,43 @@ class Turns:
         return self._present - submission.at < PATIENCE
 
 
-FOR_GOOD = frozenset({Reason.MALFORMED, Reason.ID_REUSED})
+FOR_GOOD = frozenset({RejectionReason.MALFORMED, RejectionReason.ID_REUSED})
 """Refusals that nothing received earlier could turn into anything else."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ParsedCommand:
     """A submission and the command that its text says, or what is wrong with it."""
 
     received: Received
     command: AnyCommand | None
-    fault: Malformed | None
+    fault: MalformedCommand | None
 
 
-def read(submission: Received) -> Asked:
+def read(submission: Received) -> ParsedCommand:
     """Read a submission's text."""
     try:
-        return Asked(submission, parse(submission.text), None)
-    except Malformed as fault:
-        return Asked(submission, None, fault)
+        return ParsedCommand(submission, parse_command(submission.text), None)
+    except MalformedCommand as fault:
+        return ParsedCommand(submission, None, fault)
 
 
 @dataclass(slots=True)
-class Sitting:
+class Batch:
     """One batch at work: what was judged stands on the page, what must wait is `held`."""
 
-    page: Page
-    turns: Turns
-    held: Held = field(default_factory=Held)
+    page: LoadedState
+    turns: ArrivalOrder
+    held: Deferred = field(default_factory=Deferred)
     _blocked: set[str] = field(default_factory=set)
     _outcomes: Counter[str] = field(default_factory=Counter)
 
-    def judge(self, request: Asked) -> None:
+    def judge(self, request: ParsedCommand) -> None:
         """Judge one command, or hold it back until its moment has come."""
         submission, command = request.received, request.command
         if command is None:
             detail = request.fault.detail if request.fault else None
-            self._answer(request, refused(Reason.MALFORMED, detail=detail))
+            self._answer(request, rejected(RejectionReason.MALFORMED, detail=detail))
         elif self.page.stamps.get(command.id) != submission.stamp:
             if command.id in self.page.book.receipts:
                 self._settle(request, command)
@@ -147,7 +153,7 @@ class Sitting:
                 self.held.orphans.append(submission)
             elif self._would_overtake(submission, command) or not self._settle(request, command):
                 self.held.hold(submission)
-                self._blocked.update(holds_up(self.page.book, command))
+                self._blocked.update(blocks(self.page.book, command))
 
     def wake(self, subjects: Collection[str]) -> None:
         """Tell orders, creators and debts that time has passed, as far as it has for everybody.
@@ -167,10 +173,10 @@ class Sitting:
         deferred_count = len(self.held.everything())
         return dict(self._outcomes) | {"held": deferred_count, "events": len(self.page.events)}
 
-    def _answer(self, request: Asked, settlement: Settlement) -> None:
+    def _answer(self, request: ParsedCommand, settlement: Outcome) -> None:
         submission, command = request.received, request.command
         name = command.id if command else request.fault.command_id if request.fault else None
-        fact = settled(name, command, settlement)
+        fact = describe_outcome(name, command, settlement)
         subject, caused_by = f"command:{name or '-'}", f"command:{name or '-'}"
         self.page.outcomes.append(Event(subject, submission.stamp, submission.at, caused_by, fact))
         self._outcomes[settlement.outcome] += 1
@@ -179,13 +185,13 @@ class Sitting:
         if name and submission.message_id.startswith(PREFIX):
             self.page.answered.append((name, submission.stamp))
 
-    def _settle(self, request: Asked, command: AnyCommand) -> bool:
+    def _settle(self, request: ParsedCommand, command: AnyCommand) -> bool:
         """Judge and note the outcome; False if somebody received earlier might change it."""
         submission, book = request.received, self.page.book
-        book.mark()
-        settlement = hear(book, command, submission.at)
+        book.savepoint()
+        settlement = handle(book, command, submission.at)
         if _may_be_premature(book, command, settlement) and self._is_overtaking(submission):
-            book.back()
+            book.rollback()
             return False
         if command.id in book.receipts and command.id not in self.page.stamps:
             self.page.stamps[command.id] = self.page.new_stamps[command.id] = submission.stamp
@@ -197,8 +203,8 @@ class Sitting:
     def _is_for_nobody(self, submission: Received, command: AnyCommand) -> bool:
         """Tell whether a command names only orders that do not exist, or not yet."""
         orders = self.page.book.orders
-        if not missing(command, orders) or any(
-            order_id in orders for order_id in concerned(command)
+        if not names_unknown_order(command, orders) or any(
+            order_id in orders for order_id in related_order_ids_of(command)
         ):
             return False
         return self.turns.is_early(submission) or self._is_overtaking(submission)
@@ -210,21 +216,21 @@ class Sitting:
         missing, and where this command would end a wait before all who came in time were heard.
         """
         # Rarely is anything held: what a command stands behind need not be named until then.
-        if self._blocked and not self._blocked.isdisjoint(stands_behind(self.page.book, command)):
+        if self._blocked and not self._blocked.isdisjoint(blocked_by(self.page.book, command)):
             return True
-        if missing(command, self.page.book.orders):
+        if names_unknown_order(command, self.page.book.orders):
             return self.turns.is_early(submission) or self._is_overtaking(submission)
-        heard_up_to = overtakes(self.page.book, command, submission.at)
+        heard_up_to = must_wait_until(self.page.book, command, submission.at)
         return heard_up_to is not None and self.turns.watermark(self.held) <= heard_up_to
 
     def _is_overtaking(self, submission: Received) -> bool:
         return self.turns.watermark(self.held) < submission.at
 
 
-def _may_be_premature(book: Book, command: AnyCommand, settlement: Settlement) -> bool:
+def _may_be_premature(book: UnitOfWork, command: AnyCommand, settlement: Outcome) -> bool:
     """Tell whether an answer might have been another, had everybody earlier been judged."""
     if isinstance(command, ConfirmPayment):
         return any(isinstance(event.fact, PaymentUnapplied) for event in settlement.events)
     refusal = settlement.outcome == "rejected" and settlement.reason not in FOR_GOOD
-    order = book.orders.get(about(command) or "")
-    return refusal and not (order is not None and order.state in CLOSED)
+    order = book.orders.get(order_id_of(command) or "")
+    return refusal and not (order is not None and order.state in CLOSED_STATES)

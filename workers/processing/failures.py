@@ -12,26 +12,26 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Engine, func, select
 
-from models.commands.parsing import Malformed, parse
+from models.commands.parsing import MalformedCommand, parse_command
 from workers.database import repository, schema
 from workers.database.engine import insert_new, reading, writing
 from workers.database.mappers import Row
-from workers.queue.messages import Received, Refused
+from workers.queue.messages import Received, RefusedItem
 from workers.timestamps import from_us, now_us, to_us
 
 log = structlog.get_logger()
 
 
-LONGEST_ERROR = 2_000
+MAX_ERROR_LENGTH = 2_000
 """Characters of an error worth keeping: its name and message, never the command's text."""
 
 
-def bury(engine: Engine, command: Received, error: Exception) -> None:
+def add_dead_letter(engine: Engine, command: Received, error: Exception) -> None:
     """Keep a command that could not be settled; burying it twice changes nothing."""
     with writing(engine) as connection:
         dead_letter = dead_letter_row(command, f"{type(error).__name__}: {error}")
         insert_new(connection, schema.dead_letters, [dead_letter])
-        repository.forget(connection, inbox_keys([command]))
+        repository.remove_from_inbox(connection, inbox_keys([command]))
 
 
 def inbox_keys(commands: Collection[Received]) -> list[tuple[str, int]]:
@@ -42,8 +42,8 @@ def inbox_keys(commands: Collection[Received]) -> list[tuple[str, int]]:
 
 def _command_id(text: str) -> str | None:
     try:
-        return parse(text).id
-    except Malformed as fault:
+        return parse_command(text).id
+    except MalformedCommand as fault:
         return fault.command_id
 
 
@@ -53,7 +53,7 @@ def dead_letter_row(command: Received, error: str) -> Row:
         "command": _writable(command.text),
         "received_at": to_us(command.at),
         "stamp": command.stamp,
-        "error": _writable(error)[:LONGEST_ERROR],
+        "error": _writable(error)[:MAX_ERROR_LENGTH],
         "died_at": now_us(),
     }
 
@@ -110,19 +110,20 @@ def mark_replayed(engine: Engine, letter_id: int) -> None:
         connection.execute(table.update().where(condition).values(replayed_at=now_us()))
 
 
-MOST_KEPT = 4_096
+MAX_PAYLOAD_BYTES = 4_096
 """Bytes of a payload that are kept: enough to recognise its sender."""
 
-LONGEST_NAME = 100
+
+MAX_NAME_LENGTH = 100
 
 
-def quarantine(engine: Engine, refusal: Refused) -> None:
+def quarantine(engine: Engine, refusal: RefusedItem) -> None:
     """Keep the beginning of a payload and why it was refused; twice changes nothing."""
     row = {
         "queue": refusal.queue,
-        "message_id": _name(refusal),
+        "message_id": _quarantine_name(refusal),
         "reason": refusal.reason,
-        "payload": refusal.payload[:MOST_KEPT],
+        "payload": refusal.payload[:MAX_PAYLOAD_BYTES],
         "size": refusal.size,
         "quarantined_at": now_us(),
     }
@@ -131,22 +132,22 @@ def quarantine(engine: Engine, refusal: Refused) -> None:
         insert_new(connection, schema.quarantine, [row])
         insert_new(connection, schema.dead_letters, dead_letter_rows)
         # What came by HTTP waits for an operator from now on, and holds no deadline back.
-        repository.forget(connection, inbox_keys(refusal.commands))
+        repository.remove_from_inbox(connection, inbox_keys(refusal.commands))
     queue, reason = refusal.queue, refusal.reason
     log.warning("message.quarantined", queue=queue, reason=reason, size=refusal.size)
 
 
-def _name(refusal: Refused) -> str:
+def _quarantine_name(refusal: RefusedItem) -> str:
     """Name an item in a way that any database can keep, and that is its own.
 
     An honest id stays what it is. Any other is made printable, and a digest keeps two apart.
     """
     plain = refusal.name.isascii() and refusal.name.isprintable()
-    if plain and 0 < len(refusal.name) <= LONGEST_NAME:
+    if plain and 0 < len(refusal.name) <= MAX_NAME_LENGTH:
         return refusal.name
     raw = refusal.name.encode("utf-8", "surrogateescape")
     digest = hashlib.sha256(raw + b"\0" + refusal.payload).hexdigest()[:16]
-    return f"{ascii(refusal.name)[1:-1][:LONGEST_NAME]}~{digest}"
+    return f"{ascii(refusal.name)[1:-1][:MAX_NAME_LENGTH]}~{digest}"
 
 
 def list_quarantined(engine: Engine) -> Sequence[Any]:
@@ -164,14 +165,14 @@ def latest_quarantined(engine: Engine, limit: int) -> Sequence[Any]:
         return connection.execute(query).all()
 
 
-def shown(engine: Engine, item_id: int) -> Any | None:  # noqa: ANN401 - a row of the table
+def quarantined_item(engine: Engine, item_id: int) -> Any | None:  # noqa: ANN401 - a row of the table
     """Return one item, or None."""
     table = schema.quarantine
     with reading(engine) as connection:
         return connection.execute(select(table).where(table.c.item_id == item_id)).one_or_none()
 
 
-def drop(engine: Engine, item_id: int) -> bool:
+def drop_quarantined(engine: Engine, item_id: int) -> bool:
     """Forget an item that somebody has looked at; tell whether there was one."""
     table = schema.quarantine
     with writing(engine) as connection:

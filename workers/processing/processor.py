@@ -10,11 +10,11 @@ import structlog
 from sqlalchemy import Connection
 
 from models.errors import Conflict, Unavailable
-from workers.database.archive import Recalled
+from workers.database.archive import ArchivedOrdersNeeded
 from workers.database.engine import has_one_writer, reading, writing
-from workers.database.repository import Page, Step, Store, draft
-from workers.processing.batch import Asked, Door, Held, Sitting, Turns, read
-from workers.processing.failures import bury
+from workers.database.repository import FlushStep, LoadedState, Store, flush_steps
+from workers.processing.batch import ArrivalOrder, Batch, Deferred, Door, ParsedCommand, read
+from workers.processing.failures import add_dead_letter
 from workers.queue.messages import Received
 from workers.runtime import span
 
@@ -27,13 +27,15 @@ log = structlog.get_logger()
 ATTEMPTS = 5
 """How often a batch is judged anew when another writer came first."""
 
+
 MOST = 500
 """Commands, or orders to wake, in one transaction: locks are held for tens of milliseconds."""
+
 
 PAUSE_S = 0.02
 
 
-class Settler:
+class BatchProcessor:
     """Judges batches against the store. A command ends settled, dead-lettered or held back."""
 
     def __init__(self, store: Store, door: Door, ring: Callable[[], None]) -> None:
@@ -55,7 +57,7 @@ class Settler:
             map(read, submissions),
             key=lambda request: (request.received.at, request.received.stamp),
         )
-        turns = Turns(self.door, {submission.message_id for submission in submissions})
+        turns = ArrivalOrder(self.door, {submission.message_id for submission in submissions})
         for batch in _batches(requests):
             turns.held.add(self._settle_safely(batch, (), turns))
         for orders in _batches(sorted(wakes)):
@@ -64,7 +66,9 @@ class Settler:
         self.door.excuse(turns.held.excused())
         return turns.held.everything()
 
-    def _settle_safely(self, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
+    def _settle_safely(
+        self, requests: Sequence[ParsedCommand], wakes: Sequence[str], turns: ArrivalOrder
+    ) -> Deferred:
         try:
             return self._settle_together(requests, wakes, turns)
         except Unavailable:
@@ -73,9 +77,9 @@ class Settler:
             log.warning(
                 "batch.divided", commands=len(requests), orders=len(wakes), error=str(error)
             )
-        deferred = Held()
+        deferred = Deferred()
         for request in requests:
-            behind = Turns(self.door, turns.messages)
+            behind = ArrivalOrder(self.door, turns.messages)
             behind.held.add(turns.held)
             behind.held.add(deferred)
             deferred.add(self._settle_alone([request], (), behind))
@@ -84,20 +88,22 @@ class Settler:
         return deferred
 
     def _settle_together(
-        self, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns
-    ) -> Held:
+        self, requests: Sequence[ParsedCommand], wakes: Sequence[str], turns: ArrivalOrder
+    ) -> Deferred:
         for attempt in range(1, ATTEMPTS):
             try:
                 return self._attempt(requests, wakes, turns)
             except Conflict as conflict:
                 log.info("batch.retried", commands=len(requests), because=str(conflict)[:200])
-                if isinstance(conflict, Recalled):
-                    self.store.bring_back(conflict.order_ids)
+                if isinstance(conflict, ArchivedOrdersNeeded):
+                    self.store.restore(conflict.order_ids)
                 # Whoever came first is about to commit; a little later there is no conflict.
                 time.sleep(attempt * PAUSE_S)
         return self._attempt(requests, wakes, turns)
 
-    def _settle_alone(self, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
+    def _settle_alone(
+        self, requests: Sequence[ParsedCommand], wakes: Sequence[str], turns: ArrivalOrder
+    ) -> Deferred:
         try:
             return self._settle_together(requests, wakes, turns)
         except Unavailable:
@@ -105,12 +111,14 @@ class Settler:
         except Exception as error:
             for request in requests:
                 log.exception("command.dead_lettered", stamp=request.received.stamp)
-                bury(self.store.engine, request.received, error)
+                add_dead_letter(self.store.engine, request.received, error)
             for order_id in wakes:
                 log.exception("wake.failed", order_id=order_id)
-            return Held()
+            return Deferred()
 
-    def _attempt(self, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns) -> Held:
+    def _attempt(
+        self, requests: Sequence[ParsedCommand], wakes: Sequence[str], turns: ArrivalOrder
+    ) -> Deferred:
         began = time.monotonic()
         traces = [request.received.trace for request in requests if request.received.trace]
         facts = {"commands": len(requests), "orders": len(wakes)}
@@ -128,8 +136,8 @@ class Settler:
         return sitting.held
 
     def _foresee(
-        self, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns
-    ) -> tuple[Sitting | None, list[Step]]:
+        self, requests: Sequence[ParsedCommand], wakes: Sequence[str], turns: ArrivalOrder
+    ) -> tuple[Batch | None, list[FlushStep]]:
         """Judge before it is our turn to write, where everybody else would wait meanwhile.
 
         What was judged holds only if, when our turn has come, all that was read still stands.
@@ -141,19 +149,23 @@ class Settler:
         return self._judge(page, requests, wakes, turns)
 
     def _load(
-        self, connection: Connection, requests: Sequence[Asked], wakes: Sequence[str]
-    ) -> Page:
+        self, connection: Connection, requests: Sequence[ParsedCommand], wakes: Sequence[str]
+    ) -> LoadedState:
         commands = [request.command for request in requests if request.command is not None]
         return self.store.load(connection, commands, wakes)
 
     def _judge(
-        self, page: Page, requests: Sequence[Asked], wakes: Sequence[str], turns: Turns
-    ) -> tuple[Sitting, list[Step]]:
-        sitting = Sitting(page, turns)
+        self,
+        page: LoadedState,
+        requests: Sequence[ParsedCommand],
+        wakes: Sequence[str],
+        turns: ArrivalOrder,
+    ) -> tuple[Batch, list[FlushStep]]:
+        sitting = Batch(page, turns)
         for request in requests:
             sitting.judge(request)
         sitting.wake(wakes)
-        return sitting, draft(page)
+        return sitting, flush_steps(page)
 
 
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -13,7 +13,7 @@ from sqlalchemy.sql.dml import ReturningUpdate
 from models.errors import Unavailable
 from workers.database import schema
 from workers.database.engine import reading, writing
-from workers.database.mappers import SHELVES
+from workers.database.mappers import MAPPERS
 from workers.queue.messages import UNSIGNED, wrap
 from workers.queue.redis import WAKEUPS, Keys, Scripts
 from workers.signing import Keyring
@@ -22,20 +22,25 @@ from workers.timestamps import SECOND_US, to_us
 LEASE_US = 15 * SECOND_US
 """After this a wake-up counts as lost and is sent again."""
 
+
 PER_MESSAGE = 100
 """Orders named in one message."""
 
 
-ALARMS: tuple[tuple[str, Column[Any]], ...] = (
+WAKEABLE_KEYS: tuple[tuple[str, Column[Any]], ...] = (
     ("", schema.orders.c.order_id),
-    *((f"{mapper.alarm}:", mapper.table.c[mapper.key]) for mapper in SHELVES if mapper.alarm),
+    *(
+        (f"{mapper.wake_prefix}:", mapper.table.c[mapper.key])
+        for mapper in MAPPERS
+        if mapper.wake_prefix
+    ),
 )
 """What has deadlines: how wake-ups name it, and its key; each table has a column `wake_at`."""
 
 
 def nothing_due(engine: Engine, before: datetime) -> bool:
     """Tell, by one look at each index, whether nothing wants attention yet."""
-    looks = (_due(key, before).limit(1).subquery() for _, key in ALARMS)
+    looks = (_due(key, before).limit(1).subquery() for _, key in WAKEABLE_KEYS)
     with reading(engine) as connection:
         return connection.execute(union_all(*map(select, looks))).first() is None
 
@@ -48,7 +53,7 @@ def has_orders(engine: Engine) -> bool:
 
 def count_due(engine: Engine, before: datetime, limit: int) -> int:
     """Count what wants attention, up to a number of each kind."""
-    looks = (_due(key, before).limit(limit).subquery() for _, key in ALARMS)
+    looks = (_due(key, before).limit(limit).subquery() for _, key in WAKEABLE_KEYS)
     counts = (select(func.count().label("due")).select_from(look) for look in looks)
     with reading(engine) as connection:
         return sum(connection.execute(union_all(*counts)).scalars())
@@ -62,7 +67,7 @@ def claim(engine: Engine, before: datetime, limit: int) -> list[str]:
     """
     lease, claimed = to_us(before) + LEASE_US, list[str]()
     with writing(engine) as connection:
-        for prefix, key in ALARMS:
+        for prefix, key in WAKEABLE_KEYS:
             if len(claimed) == limit:
                 break
             take = _take(key, before, limit - len(claimed)).values(wake_at=lease)
@@ -92,7 +97,7 @@ def send(client: redis.Redis, subjects: Sequence[str], keys: Keyring = UNSIGNED)
         raise Unavailable(str(error)) from error
 
 
-def waiting(client: redis.Redis) -> int:
+def count_waiting(client: redis.Redis) -> int:
     """Return how many wake-up messages nobody has taken yet."""
     try:
         return int(client.llen(Keys(WAKEUPS).waiting))

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, select, union_all
 
-from models.audit import Sums, audit_creator, audit_order, audit_payment, audit_totals
+from models.audit import MoneyTotals, audit_creator, audit_order, audit_payment, audit_totals
 from models.audit.order_checks import Finding
 from models.errors import BrokenInvariant
 from models.ledger import Posting
@@ -18,20 +18,21 @@ from models.obligations import Payout, Refund
 from models.orders.order import Order
 from models.policy import Policy
 from workers.database import archive, mappers, schema
-from workers.database.archive_schema import ARCHIVED, whole
+from workers.database.archive_schema import ARCHIVED, with_archive
 from workers.database.engine import reading
-from workers.database.mappers import CREATORS, PAYMENTS, PAYOUTS, REFUNDS, SUSPENDED, Shelf
+from workers.database.mappers import CREATORS, PAYMENTS, PAYOUTS, REFUNDS, SUSPENDED, TableMapper
 from workers.database.repository import Store
 
-CHUNK = 500
+CHUNK_SIZE = 500
 """Orders held in memory at a time."""
 
-MOST_FINDINGS = 100
+
+MAX_FINDINGS = 100
 """Findings worth listing: whoever sees a hundred knows enough."""
 
 
 @dataclass(slots=True)
-class Report:
+class AuditReport:
     """What an audit looked at and what it found."""
 
     orders: int = 0
@@ -40,38 +41,38 @@ class Report:
 
     def add(self, findings: Sequence[Finding]) -> None:
         """Keep findings, up to a number that a person would read."""
-        self.findings.extend(findings[: MOST_FINDINGS - len(self.findings)])
+        self.findings.extend(findings[: MAX_FINDINGS - len(self.findings)])
 
 
-class Stopped(Exception):
+class AuditStopped(Exception):
     """Whoever audits was told to stop: what was found so far is no verdict."""
 
 
 def audit(
     store: Store, *, recompute_archive: bool = True, stopping: threading.Event | None = None
-) -> Report:
+) -> AuditReport:
     """Recompute everything from the events, on one snapshot, and hold it against the tables.
 
     Without `recompute_archive` the archive counts by its stored totals and is not read again. Raise
     `Stopped` soon after `stopping` is set.
     """
-    report, sums = Report(), Sums()
+    report, sums = AuditReport(), MoneyTotals()
     policies = store.known_policies()
     with reading(store.engine) as connection:
-        totals = archive.read(connection)
+        totals = archive.read_totals(connection)
         if recompute_archive:
-            report.add(archive.findings(totals, archive.recomputed(connection)))
+            report.add(archive.totals_findings(totals, archive.recompute_totals(connection)))
         else:
             _count_archive(sums, totals)
-        orders_table = whole(schema.orders) if recompute_archive else schema.orders
+        orders_table = with_archive(schema.orders) if recompute_archive else schema.orders
         for chunk in _chunks(connection, orders_table, "order_id", stopping):
             orders = _readable(chunk, policies, report)
-            facts_by_subject = _material(
+            facts_by_subject = _events_and_postings(
                 connection, [f"order:{order.order_id}" for order in orders]
             )
             order_ids = [order.order_id for order in orders]
-            refunds_by_order = _debts(connection, REFUNDS, "order_id", order_ids)
-            payouts_by_order = _debts(connection, PAYOUTS, "order_id", order_ids)
+            refunds_by_order = _obligations(connection, REFUNDS, "order_id", order_ids)
+            payouts_by_order = _obligations(connection, PAYOUTS, "order_id", order_ids)
             for order in orders:
                 events, postings = facts_by_subject[f"order:{order.order_id}"]
                 debts = refunds_by_order[order.order_id], payouts_by_order[order.order_id]
@@ -84,7 +85,9 @@ def audit(
     return report
 
 
-def _readable(chunk: Sequence[Any], policies: dict[str, Policy], report: Report) -> list[Order]:
+def _readable(
+    chunk: Sequence[Any], policies: dict[str, Policy], report: AuditReport
+) -> list[Order]:
     """Read orders; one that cannot be read is a finding, and hides no other."""
     orders = []
     for row in chunk:
@@ -95,7 +98,9 @@ def _readable(chunk: Sequence[Any], policies: dict[str, Policy], report: Report)
     return orders
 
 
-def _count(sums: Sums, order: Order, refunds: Sequence[Refund], payouts: Sequence[Payout]) -> None:
+def _count(
+    sums: MoneyTotals, order: Order, refunds: Sequence[Refund], payouts: Sequence[Payout]
+) -> None:
     sums.count_order(order)
     for refund in refunds:
         sums.count_refund(refund)
@@ -103,18 +108,18 @@ def _count(sums: Sums, order: Order, refunds: Sequence[Refund], payouts: Sequenc
         sums.count_payout(payout)
 
 
-def _count_archive(sums: Sums, totals: Mapping[str, int]) -> None:
+def _count_archive(sums: MoneyTotals, totals: Mapping[str, int]) -> None:
     sums.forfeited_fen += totals.get(archive.FORFEITED, 0)
     sums.returned_fen += totals.get(archive.RETURNED, 0)
     sums.paid_out_fen += totals.get(archive.PAID_OUT, 0)
 
 
 def _audit_creators(
-    connection: Connection, report: Report, stopping: threading.Event | None
+    connection: Connection, report: AuditReport, stopping: threading.Event | None
 ) -> None:
     for chunk in _chunks(connection, schema.creators, "creator_id", stopping):
         creators = [CREATORS.read(row) for row in chunk]
-        facts_by_subject = _material(
+        facts_by_subject = _events_and_postings(
             connection, [f"creator:{creator.creator_id}" for creator in creators]
         )
         for creator in creators:
@@ -123,16 +128,16 @@ def _audit_creators(
 
 
 def _audit_payments(
-    connection: Connection, report: Report, sums: Sums, stopping: threading.Event | None
+    connection: Connection, report: AuditReport, sums: MoneyTotals, stopping: threading.Event | None
 ) -> None:
     for chunk in _chunks(connection, schema.payments, "payment_id", stopping):
         payments = [PAYMENTS.read(row) for row in chunk]
-        facts_by_subject = _material(
+        facts_by_subject = _events_and_postings(
             connection, [f"payment:{payment.payment_id}" for payment in payments]
         )
         payment_ids = [payment.payment_id for payment in payments]
-        refunds_by_payment = _debts(connection, REFUNDS, "payment_id", payment_ids)
-        suspended_by_payment = _debts(connection, SUSPENDED, "payment_id", payment_ids)
+        refunds_by_payment = _obligations(connection, REFUNDS, "payment_id", payment_ids)
+        suspended_by_payment = _obligations(connection, SUSPENDED, "payment_id", payment_ids)
         for payment in payments:
             events, postings = facts_by_subject[f"payment:{payment.payment_id}"]
             whole_refunds = [
@@ -159,7 +164,7 @@ def balances(connection: Connection) -> dict[str, int]:
     total = func.sum(movements.c.amount)
     query = select(movements.c.account, total).group_by(movements.c.account).having(total != 0)
     amounts = Counter({account: int(amount) for account, amount in connection.execute(query)})
-    amounts.update(archive.accounts(archive.read(connection)))
+    amounts.update(archive.account_totals(archive.read_totals(connection)))
     return {account: amount for account, amount in amounts.items() if amount}
 
 
@@ -171,26 +176,26 @@ def _chunks(
 ) -> Iterator[Sequence[Any]]:
     after = ""
     while True:
-        query = select(table).where(table.c[key] > after).order_by(table.c[key]).limit(CHUNK)
+        query = select(table).where(table.c[key] > after).order_by(table.c[key]).limit(CHUNK_SIZE)
         chunk = connection.execute(query).all()
         if not chunk:
             return
         if stopping is not None and stopping.is_set():
-            raise Stopped
+            raise AuditStopped
         yield chunk
         after = getattr(chunk[-1], key)
 
 
-def _material(
+def _events_and_postings(
     connection: Connection, subjects: list[str]
 ) -> dict[str, tuple[list[Any], list[Any]]]:
     """Load the events and postings of some subjects, in order."""
     facts_by_subject: dict[str, tuple[list[Any], list[Any]]] = defaultdict(lambda: ([], []))
-    table = whole(schema.events)
+    table = with_archive(schema.events)
     query = select(table).where(table.c.subject.in_(subjects)).order_by(table.c.sequence)
     for row in connection.execute(query):
         facts_by_subject[row.subject][0].append(mappers.read_event(row))
-    table = whole(schema.postings)
+    table = with_archive(schema.postings)
     query = select(table).where(table.c.subject.in_(subjects))
     for row in connection.execute(query.order_by(table.c.sequence, table.c.ordinal)):
         posting = Posting(row.source, row.target, row.amount_fen)
@@ -198,9 +203,11 @@ def _material(
     return facts_by_subject
 
 
-def _debts(connection: Connection, mapper: Shelf, key: str, ids: list[str]) -> dict[str, list[Any]]:
+def _obligations(
+    connection: Connection, mapper: TableMapper, key: str, ids: list[str]
+) -> dict[str, list[Any]]:
     """Load what is owed, or claimed by nobody, by the order or payment that it came from."""
-    table = whole(mapper.table) if mapper.table in ARCHIVED else mapper.table
+    table = with_archive(mapper.table) if mapper.table in ARCHIVED else mapper.table
     columns = table.c
     debts: dict[str, list[Any]] = defaultdict(list)
     query = select(table).where(columns[key].in_(ids)).order_by(columns[mapper.key])

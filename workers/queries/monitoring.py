@@ -12,8 +12,8 @@ from typing import Any
 import redis
 from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, false, func, or_, select
 
-from models.ledger import by_family
-from models.lifecycle import LAPSING, WAITING, State
+from models.ledger import sum_by_family
+from models.lifecycle import ADJUSTABLE_STATES, WAITING_STATES, State
 from models.policy import Policy
 from workers.database import archive, schema
 from workers.database.engine import reading
@@ -21,27 +21,30 @@ from workers.database.repository import Store
 from workers.database.schema import audits, inbox
 from workers.processing import failures
 from workers.queries import audit
-from workers.queue.redis import COMMANDS, HEARTBEATS, QUEUES, Keys
-from workers.timestamps import MICROSECOND, SECOND_US, instant, now_us, to_us
+from workers.queue.redis import COMMANDS, HEARTBEATS_KEY, QUEUES, Keys
+from workers.timestamps import MICROSECOND, SECOND_US, now_us, optional_text, to_us
 
 ALIVE_MS = 15_000
 """A consumer that fetched within this time is alive: idle ones ask every second."""
 
-HOUR = timedelta(hours=1)
 
-LEASES = schema.leases.select()
-
-Shown = dict[str, Any]
+DEFAULT_WINDOW = timedelta(hours=1)
 
 
-def queues(engine: Engine, client: redis.Redis) -> Shown:
+LEASES_QUERY = schema.leases.select()
+
+
+Snapshot = dict[str, Any]
+
+
+def queue_status(engine: Engine, client: redis.Redis) -> Snapshot:
     """Say what waits between the doors and the settled outcome, and who is there to work."""
-    redis_state = _wire(client)
+    redis_state = _redis_status(client)
     now = redis_state.pop("now_us", None) or now_us()
     with reading(engine) as connection:
-        inbox_count, inbox_oldest_at = _kept(connection)
-        unpublished_count, outbox_oldest_at = _unpublished(connection)
-        leases = {row.name: row.until > now_us() for row in connection.execute(LEASES)}
+        inbox_count, inbox_oldest_at = _inbox_status(connection)
+        unpublished_count, outbox_oldest_at = _outbox_status(connection)
+        leases = {row.name: row.until > now_us() for row in connection.execute(LEASES_QUERY)}
         set_aside_counts = {
             "quarantine": _count(connection, schema.quarantine),
             "dead_letters": failures.count_dead_letters(connection),
@@ -49,16 +52,16 @@ def queues(engine: Engine, client: redis.Redis) -> Shown:
     pending = redis_state.pop("pending_us", None)
     oldest = min((at for at in (inbox_oldest_at, pending) if at is not None), default=None)
     return redis_state | {
-        "inbox": {"commands": inbox_count, "oldest_seconds": _age(inbox_oldest_at, now)},
-        "oldest_seconds": _age(oldest, now),
-        "outbox": {"events": unpublished_count, "lag_seconds": _age(outbox_oldest_at, now_us())},
+        "inbox": {"commands": inbox_count, "oldest_seconds": _age_s(inbox_oldest_at, now)},
+        "oldest_seconds": _age_s(oldest, now),
+        "outbox": {"events": unpublished_count, "lag_seconds": _age_s(outbox_oldest_at, now_us())},
         "relay": leases.get("relay", False),
         "scheduler": leases.get("scheduler", False),
         **set_aside_counts,
     }
 
 
-def _wire(client: redis.Redis) -> Shown:
+def _redis_status(client: redis.Redis) -> Snapshot:
     try:
         with client.pipeline(transaction=True) as pipe:
             pipe.time()
@@ -66,7 +69,7 @@ def _wire(client: redis.Redis) -> Shown:
             for queue in QUEUES:
                 pipe.llen(Keys(queue).waiting)
                 pipe.hlen(Keys(queue).messages)
-            pipe.zrange(HEARTBEATS, 0, -1, withscores=True)
+            pipe.zrange(HEARTBEATS_KEY, 0, -1, withscores=True)
             (seconds, micros), oldest, *sizes, heartbeats = pipe.execute()
     except redis.RedisError:
         return {"redis": "away", "queues": {}, "workers_alive": 0}
@@ -85,13 +88,13 @@ def _wire(client: redis.Redis) -> Shown:
     }
 
 
-def _kept(connection: Connection) -> tuple[int, int | None]:
+def _inbox_status(connection: Connection) -> tuple[int, int | None]:
     query = select(func.count(), func.min(inbox.c.received_at))
     count, first = connection.execute(query).one()
     return int(count), first
 
 
-def _unpublished(connection: Connection) -> tuple[int, int | None]:
+def _outbox_status(connection: Connection) -> tuple[int, int | None]:
     table = schema.events.c
     query = select(func.count()).where(table.published_at.is_(None))
     first = select(table.recorded_at).where(table.published_at.is_(None))
@@ -103,14 +106,16 @@ def _count(connection: Connection, table: Any) -> int:  # noqa: ANN401 - a table
     return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
 
 
-def _age(since: int | None, now: int) -> float:
+def _age_s(since: int | None, now: int) -> float:
     return 0.0 if since is None else max(0, now - since) / SECOND_US
 
 
-def deadlines(store: Store, at: datetime, *, within: timedelta = HOUR, limit: int = 100) -> Shown:
+def deadline_status(
+    store: Store, at: datetime, *, within: timedelta = DEFAULT_WINDOW, limit: int = 100
+) -> Snapshot:
     """Say which deadlines are armed, which come within a while, and which are overdue at `at`."""
     table, now = schema.orders, to_us(at)
-    overdue = _overdue(now, store.known_policies())
+    overdue = _is_overdue(now, store.known_policies())
     soon = and_(table.c.due_at <= now + within // MICROSECOND, ~overdue)
     with reading(store.engine) as connection:
         by_state = select(table.c.state, func.count()).where(table.c.due_at.is_not(None))
@@ -122,16 +127,16 @@ def deadlines(store: Store, at: datetime, *, within: timedelta = HOUR, limit: in
         query = select(table).where(or_(soon, overdue)).order_by(table.c.due_at, table.c.order_id)
         order_rows = connection.execute(query.limit(limit)).all()
     return {
-        "at": instant(now),
+        "at": optional_text(now),
         "armed": armed,
         "due_within": int(due),
         "overdue": int(late),
-        "worst_overdue_seconds": _age(worst, now),
-        "next": [_deadline(row, now) for row in order_rows],
+        "worst_overdue_seconds": _age_s(worst, now),
+        "next": [_deadline_fields(row, now) for row in order_rows],
     }
 
 
-def _overdue(now: int, policies: Mapping[str, Policy]) -> ColumnElement[bool]:
+def _is_overdue(now: int, policies: Mapping[str, Policy]) -> ColumnElement[bool]:
     """Tell deadlines that have passed from those whose grace still runs.
 
     In arbitration nothing lapses: whoever is late there is a person.
@@ -139,37 +144,37 @@ def _overdue(now: int, policies: Mapping[str, Policy]) -> ColumnElement[bool]:
     table = schema.orders.c
     conditions = []
     for version, policy in policies.items():
-        for state in WAITING:
+        for state in WAITING_STATES:
             grace = policy.grace(state) // MICROSECOND
             in_state = and_(table.policy_version == version, table.state == state.value)
             conditions.append(and_(in_state, table.due_at < now - grace))
     return or_(false(), *conditions)
 
 
-def _deadline(row: Any, now: int) -> Shown:  # noqa: ANN401 - a row of orders
+def _deadline_fields(row: Any, now: int) -> Snapshot:  # noqa: ANN401 - a row of orders
     return {
         "order_id": row.order_id,
         "state": row.state,
-        "due_at": instant(row.due_at),
-        "wake_at": instant(row.wake_at),
+        "due_at": optional_text(row.due_at),
+        "wake_at": optional_text(row.wake_at),
         "seconds": (row.due_at - now) / SECOND_US,
         "client_id": row.client_id,
         "creator_id": row.creator_id,
     }
 
 
-def states(engine: Engine) -> dict[str, int]:
+def orders_by_state(engine: Engine) -> dict[str, int]:
     """Count orders by state, all states named."""
     table = schema.orders.c
     with reading(engine) as connection:
         query = select(table.state, func.count()).group_by(table.state)
         counts = Counter({state: int(n) for state, n in connection.execute(query)})
-        for (state, _), n in archive.endings(archive.read(connection)).items():
+        for (state, _), n in archive.ending_totals(archive.read_totals(connection)).items():
             counts[state] += n
     return {state.value: counts[state.value] for state in State}
 
 
-def last_audit(engine: Engine) -> Shown | None:
+def last_audit(engine: Engine) -> Snapshot | None:
     """Return the latest verdict on the books, or None before the first."""
     with reading(engine) as connection:
         row = connection.execute(audits.select().order_by(audits.c.audit_id.desc())).first()
@@ -178,8 +183,8 @@ def last_audit(engine: Engine) -> Shown | None:
     names = ("law", "where", "detail")
     findings = [dict(zip(names, finding, strict=True)) for finding in json.loads(row.findings)]
     return {
-        "audited_at": instant(row.audited_at),
-        "age_seconds": _age(row.audited_at, now_us()),
+        "audited_at": optional_text(row.audited_at),
+        "age_seconds": _age_s(row.audited_at, now_us()),
         "orders": row.orders,
         "payments": row.payments,
         "took_ms": row.took_ms,
@@ -191,7 +196,7 @@ def last_audit(engine: Engine) -> Shown | None:
 class Balances:
     """Money by account family; added up no more often than a twentieth of the time."""
 
-    SHARE = 20
+    REST_FACTOR = 20
 
     def __init__(self, engine: Engine) -> None:
         """Add up at the first question."""
@@ -204,26 +209,26 @@ class Balances:
         began_at = time.monotonic()
         if began_at >= self.good_until:
             with reading(self.engine) as connection:
-                self.found = by_family(audit.balances(connection))
+                self.found = sum_by_family(audit.balances(connection))
             ended_at = time.monotonic()
-            self.good_until = ended_at + max(1.0, self.SHARE * (ended_at - began_at))
+            self.good_until = ended_at + max(1.0, self.REST_FACTOR * (ended_at - began_at))
         return self.found
 
 
 WaitingFigures = dict[str, Any]
 
 
-def refunds(engine: Engine) -> WaitingFigures:
+def refunds_waiting(engine: Engine) -> WaitingFigures:
     """Say how many refunds wait to be confirmed, how much they come to and since when."""
-    return _owed(engine, schema.refunds)
+    return _unconfirmed(engine, schema.refunds)
 
 
-def payouts(engine: Engine) -> WaitingFigures:
+def payouts_waiting(engine: Engine) -> WaitingFigures:
     """Say the same of what is owed to creators and agencies."""
-    return _owed(engine, schema.payouts)
+    return _unconfirmed(engine, schema.payouts)
 
 
-def _owed(engine: Engine, table: Table) -> WaitingFigures:
+def _unconfirmed(engine: Engine, table: Table) -> WaitingFigures:
     columns = table.c
     query = select(func.count(), func.sum(columns.amount_fen), func.min(columns.requested_at))
     with reading(engine) as connection:
@@ -234,19 +239,19 @@ def _owed(engine: Engine, table: Table) -> WaitingFigures:
     return {"waiting": int(count), "fen": int(amount_fen or 0), "oldest_seconds": age_s}
 
 
-def standstill(engine: Engine, at: datetime) -> WaitingFigures:
+def stalled_counts(engine: Engine, at: datetime) -> WaitingFigures:
     """Count stopped clocks, arbitrations past their window at `at`, and creators under a ban."""
     orders, creators = schema.orders.c, schema.creators.c
     # While its clock is stopped, and only then, an order that waits has no deadline.
     clock_stopped = and_(
-        orders.state.in_([state.value for state in LAPSING]), orders.due_at.is_(None)
+        orders.state.in_([state.value for state in ADJUSTABLE_STATES]), orders.due_at.is_(None)
     )
     undecided = orders.state == State.IN_ARBITRATION.value
     queries = {
         "clocks_stopped": select(func.count()).where(clock_stopped),
         "arbitrations": select(func.count()).where(undecided),
         "arbitrations_overdue": select(func.count()).where(undecided, orders.due_at < to_us(at)),
-        "creators_banned": select(func.count()).where(creators.standing.in_(BANNED)),
+        "creators_banned": select(func.count()).where(creators.standing.in_(BANNED_STANDINGS)),
     }
     with reading(engine) as connection:
         return {
@@ -254,4 +259,4 @@ def standstill(engine: Engine, at: datetime) -> WaitingFigures:
         }
 
 
-BANNED = ("banned", "banned_for_good")
+BANNED_STANDINGS = ("banned", "banned_for_good")

@@ -20,23 +20,26 @@ from sqlalchemy import (
     tuple_,
 )
 
-from models.lifecycle import State
-from models.orders.order import PublicStatus, statuses_of
+from models.lifecycle import PublicStatus, State
+from models.orders.order import public_statuses_of
 from workers.database import schema
-from workers.database.archive_schema import whole
+from workers.database.archive_schema import with_archive
 from workers.database.engine import reading
 from workers.timestamps import to_us
 
-Key = tuple[int, str]
+ListPosition = tuple[int, str]
 """An order's place on every list: when it was placed, and its id. Neither ever changes."""
 
+
 Condition = ColumnElement[bool]
-Columns = Any
+
+
+OrderColumns = Any
 """The columns of orders, or of what was chosen from them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class OrderFilter:
     """Which orders: those that fit everything that is not None, placed within an interval.
 
     `mcn` stands for the creators who are signed with that agency now, `prefix` for the first
@@ -56,9 +59,9 @@ class Wanted:
         """Return what people may be shown of these orders."""
         if self.status is not None:
             return (self.status,)
-        return tuple(PublicStatus) if self.state is None else statuses_of(self.state)
+        return tuple(PublicStatus) if self.state is None else public_statuses_of(self.state)
 
-    def values(self, after: Key | None) -> dict[str, Any]:
+    def values(self, after: ListPosition | None) -> dict[str, Any]:
         """Return what is given, by name, for the next page behind a place on the list."""
         before = None if self.placed_before is None else (to_us(self.placed_before), "")
         ends = [end for end in (after, before) if end is not None]
@@ -79,13 +82,13 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
+class QueryShape:
     """What is given in a question, whatever the values: all questions of a shape are one query."""
 
     given: frozenset[str]
     statuses: tuple[PublicStatus, ...]
 
-    def lanes(self, c: Columns) -> list[tuple[Condition, ...]]:
+    def index_ranges(self, c: OrderColumns) -> list[tuple[Condition, ...]]:
         """Name the stretches of an index, each sorted by place, in which these orders lie."""
         by_status = [(c.public_status == status.value,) for status in self.statuses]
         if "creator" in self.given:
@@ -97,7 +100,7 @@ class Shape:
             return [(c.client_id == bindparam("client"),)]
         return [*by_status] if self.given & {"status", "state"} else [()]
 
-    def needs(self) -> list[str]:
+    def required_columns(self) -> list[str]:
         """Name the columns that `fits` looks at."""
         filters_by_column = {
             "client_id": {"client"},
@@ -110,7 +113,7 @@ class Shape:
         )
         return ["placed_at", "order_id", *filter_columns]
 
-    def fits(self, c: Columns) -> Iterator[Condition]:
+    def conditions(self, c: OrderColumns) -> Iterator[Condition]:
         """Ask for what is wanted."""
         columns = {"client": "client_id", "creator": "creator_id", "state": "state"}
         for name, column in columns.items():
@@ -120,12 +123,12 @@ class Shape:
             yield c.public_status == bindparam("status")
         if "mcn" in self.given:
             # As a value it is looked up in a set; as a plain condition it might become a join.
-            yield c.creator_id.in_(signed()).is_(true())
+            yield c.creator_id.in_(creators_of_mcn()).is_(true())
         if "prefix" in self.given:
-            yield from begins(c)
-        yield from self.within(c)
+            yield from has_prefix(c)
+        yield from self.interval_conditions(c)
 
-    def within(self, c: Columns) -> Iterator[Condition]:
+    def interval_conditions(self, c: OrderColumns) -> Iterator[Condition]:
         """Ask for what was placed within the interval, and stands behind a place on the list."""
         if "since" in self.given:
             yield c.placed_at > bindparam("since")
@@ -134,22 +137,23 @@ class Shape:
             yield tuple_(c.placed_at, c.order_id) < tuple_(*end)
 
 
-def begins(c: Columns) -> Iterator[Condition]:
+def has_prefix(c: OrderColumns) -> Iterator[Condition]:
     """Ask for ids that begin so: a stretch of the index, which has them in the order of bytes."""
     yield c.order_id >= bindparam("prefix")
     yield c.order_id < bindparam("prefix_end")
 
 
-def signed() -> Select[Any]:
+def creators_of_mcn() -> Select[Any]:
     """Return the query for the creators who are signed with an agency now."""
     table = schema.creators.c
     return select(table.creator_id).where(table.mcn_id == bindparam("mcn"))
 
 
-PAGE = 500
+PAGE_SIZE = 500
 """Orders read at a time."""
 
-Found = tuple[str, int | None]
+
+SelectedOrder = tuple[str, int | None]
 """An order, and until when it waits, in microseconds."""
 
 
@@ -171,26 +175,26 @@ class Selection:
 
 def select_orders(
     engine: Engine, selection: Selection, among: Iterable[str] | None = None
-) -> Iterator[list[Found]]:
+) -> Iterator[list[SelectedOrder]]:
     """Return the orders that are wanted, by id, or those of `among` in the order given.
 
     What is named in `among` and not known comes back too, without an instant: whoever judges it
     says so, rather than nobody.
     """
     if among is None:
-        yield from _all(engine, selection)
+        yield from _select_all(engine, selection)
         return
     order_ids = iter(among)
-    while page_ids := list(islice(order_ids, PAGE)):
-        yield _named(engine, selection, page_ids)
+    while page_ids := list(islice(order_ids, PAGE_SIZE)):
+        yield _select_among(engine, selection, page_ids)
 
 
-def _all(engine: Engine, selection: Selection) -> Iterator[list[Found]]:
+def _select_all(engine: Engine, selection: Selection) -> Iterator[list[SelectedOrder]]:
     after = ""
     while True:
-        query = _filtered(selection).where(whole(schema.orders).c.order_id > after)
+        query = _filtered(selection).where(with_archive(schema.orders).c.order_id > after)
         with reading(engine) as connection:
-            query = query.order_by(whole(schema.orders).c.order_id).limit(PAGE)
+            query = query.order_by(with_archive(schema.orders).c.order_id).limit(PAGE_SIZE)
             page = [(row.order_id, row.due_at) for row in connection.execute(query)]
         if not page:
             return
@@ -198,8 +202,10 @@ def _all(engine: Engine, selection: Selection) -> Iterator[list[Found]]:
         yield page
 
 
-def _named(engine: Engine, selection: Selection, order_ids: Sequence[str]) -> list[Found]:
-    table = whole(schema.orders).c
+def _select_among(
+    engine: Engine, selection: Selection, order_ids: Sequence[str]
+) -> list[SelectedOrder]:
+    table = with_archive(schema.orders).c
     with reading(engine) as connection:
         id_result = connection.execute(select(table.order_id).where(table.order_id.in_(order_ids)))
         unknown_ids = set(order_ids) - set(id_result.scalars())
@@ -214,7 +220,7 @@ def _named(engine: Engine, selection: Selection, order_ids: Sequence[str]) -> li
 
 
 def _filtered(selection: Selection) -> Select[Any]:
-    table = whole(schema.orders).c
+    table = with_archive(schema.orders).c
     query = select(table.order_id, table.due_at)
     column_values = {
         table.state: selection.states,

@@ -34,45 +34,62 @@ from sqlalchemy import (
     union_all,
 )
 
-from models.lifecycle import State
-from models.orders.order import OPEN, Order, PublicStatus
+from models.lifecycle import PublicStatus, State
+from models.orders.order import OPEN_STATUSES, Order
 from workers.database import archive_schema, mappers, schema
-from workers.database.archive_schema import whole
+from workers.database.archive_schema import with_archive
 from workers.database.engine import reading
 from workers.database.repository import Store
-from workers.queries.order_filters import Columns, Condition, Key, Shape, Wanted, begins, signed
+from workers.queries.order_filters import (
+    Condition,
+    ListPosition,
+    OrderColumns,
+    OrderFilter,
+    QueryShape,
+    creators_of_mcn,
+    has_prefix,
+)
 from workers.timestamps import from_us
 
-LIMIT, FEW, LOOK = (bindparam(name, type_=Integer) for name in ("limit", "few", "look"))
+LIMIT_PARAMETER, MAX_GATHERED_PARAMETER, MAX_WALKED_PARAMETER = (
+    bindparam(name, type_=Integer) for name in ("limit", "few", "look")
+)
 """How many orders are asked for; how many, at most, are gathered or looked at."""
 
 
 @cache
-def indexed_query(orders: Table, shape: Shape) -> Select[Any]:
+def indexed_query(orders: Table, shape: QueryShape) -> Select[Any]:
     """Read down the stretches of an index that hold these orders alone, side by side."""
-    lanes = [_page(shape, orders.c, *lane) for lane in shape.lanes(orders.c)]
+    lanes = [_page_query(shape, orders.c, *lane) for lane in shape.index_ranges(orders.c)]
     if len(lanes) == 1:
         return lanes[0]
     combined = union_all(*(select(lane.subquery()) for lane in lanes)).subquery()
-    return _newest_first(select(combined), combined.c).limit(LIMIT)
+    return _newest_first(select(combined), combined.c).limit(LIMIT_PARAMETER)
 
 
 @cache
 def count_prefix_query(orders: Table) -> Select[Any]:
     """Count the orders whose ids begin so, if they are few."""
-    matches = select(orders.c.order_id).where(*begins(orders.c)).limit(FEW).subquery()
+    matches = (
+        select(orders.c.order_id)
+        .where(*has_prefix(orders.c))
+        .limit(MAX_GATHERED_PARAMETER)
+        .subquery()
+    )
     return select(func.count()).select_from(matches)
 
 
 @cache
-def prefix_query(orders: Table, shape: Shape) -> Select[Any]:
+def prefix_query(orders: Table, shape: QueryShape) -> Select[Any]:
     """Sort the orders whose ids begin so."""
-    matches = _chosen(orders, shape).where(*begins(orders.c)).limit(FEW)
-    return _page(shape, matches.subquery().c)
+    matches = (
+        _required_columns(orders, shape).where(*has_prefix(orders.c)).limit(MAX_GATHERED_PARAMETER)
+    )
+    return _page_query(shape, matches.subquery().c)
 
 
 @cache
-def gathered_query(orders: Table, shape: Shape, *, array: bool) -> Select[Any]:
+def gathered_query(orders: Table, shape: QueryShape, *, array: bool) -> Select[Any]:
     """Sort what some creators have, and count it, if it is little.
 
     PostgreSQL looks up an `array` in the index, name by name; a join might read all orders.
@@ -81,33 +98,33 @@ def gathered_query(orders: Table, shape: Shape, *, array: bool) -> Select[Any]:
     if "creator" in shape.given:
         conditions = [c.creator_id == bindparam("creator")]
     elif array:
-        conditions = [c.creator_id == func.any(func.array(signed().scalar_subquery()))]
+        conditions = [c.creator_id == func.any(func.array(creators_of_mcn().scalar_subquery()))]
     else:
-        conditions = [c.creator_id.in_(signed())]
+        conditions = [c.creator_id.in_(creators_of_mcn())]
     if "status" in shape.given:
         conditions.append(c.public_status == bindparam("status"))
-    matches = _chosen(orders, shape).where(*conditions).limit(FEW)
+    matches = _required_columns(orders, shape).where(*conditions).limit(MAX_GATHERED_PARAMETER)
     # As the index has them, so that it is used, though any order would do.
     sorted_matches = matches.order_by(c.creator_id, c.public_status, c.placed_at, c.order_id).cte(
         "few"
     )
     count = select(func.count().label("few")).select_from(sorted_matches).subquery()
-    top = _page(shape, sorted_matches.c).subquery()
+    top = _page_query(shape, sorted_matches.c).subquery()
     query = select(top.c.placed_at, top.c.order_id, count.c.few)
     return query.select_from(count.outerjoin(top, true()))
 
 
 @cache
-def walk_query(orders: Table, shape: Shape) -> Select[Any]:
+def walk_query(orders: Table, shape: QueryShape) -> Select[Any]:
     """Look at some orders, one after the other, for those that fit."""
-    return _page(shape, _way(orders, shape).limit(LOOK).subquery().c)
+    return _page_query(shape, _walk(orders, shape).limit(MAX_WALKED_PARAMETER).subquery().c)
 
 
 @cache
-def walk_end_query(orders: Table, shape: Shape) -> Select[Any]:
+def walk_end_query(orders: Table, shape: QueryShape) -> Select[Any]:
     """Say where such a walk has come to, if not to the end."""
-    places = _way(orders, shape).with_only_columns(orders.c.placed_at, orders.c.order_id)
-    return places.offset(LOOK - 1).limit(1)
+    places = _walk(orders, shape).with_only_columns(orders.c.placed_at, orders.c.order_id)
+    return places.offset(MAX_WALKED_PARAMETER - 1).limit(1)
 
 
 @cache
@@ -116,29 +133,29 @@ def latest_key_query(orders: Table) -> Select[Any]:
     return _newest_first(select(orders.c.placed_at, orders.c.order_id), orders.c).limit(1)
 
 
-def _way(orders: Table, shape: Shape) -> Select[Any]:
-    lanes = shape.lanes(orders.c)
+def _walk(orders: Table, shape: QueryShape) -> Select[Any]:
+    lanes = shape.index_ranges(orders.c)
     lane = lanes[0] if len(lanes) == 1 else ()
-    query = _chosen(orders, shape).where(*lane, *shape.within(orders.c))
+    query = _required_columns(orders, shape).where(*lane, *shape.interval_conditions(orders.c))
     return _newest_first(query, orders.c)
 
 
-def _chosen(orders: Table, shape: Shape) -> Select[Any]:
-    return select(*(orders.c[name] for name in shape.needs()))
+def _required_columns(orders: Table, shape: QueryShape) -> Select[Any]:
+    return select(*(orders.c[name] for name in shape.required_columns()))
 
 
-def _page(shape: Shape, c: Columns, *lane: Condition) -> Select[Any]:
+def _page_query(shape: QueryShape, c: OrderColumns, *lane: Condition) -> Select[Any]:
     """Ask for the next orders among those of which `c` are the columns."""
-    query = select(c.placed_at, c.order_id).where(*lane, *shape.fits(c))
-    return _newest_first(query, c).limit(LIMIT)
+    query = select(c.placed_at, c.order_id).where(*lane, *shape.conditions(c))
+    return _newest_first(query, c).limit(LIMIT_PARAMETER)
 
 
-def _newest_first(query: Select[Any], c: Columns) -> Select[Any]:
+def _newest_first(query: Select[Any], c: OrderColumns) -> Select[Any]:
     return query.order_by(c.placed_at.desc(), c.order_id.desc())
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class SearchBounds:
     """How much one page may cost, in orders looked at.
 
     Up to `few` are gathered and sorted; of more, one in some hundreds fits, and a walk meets it. A
@@ -150,86 +167,88 @@ class Bounds:
     at_most: int = 8_000
 
 
-BOUNDS = Bounds()
+SEARCH_BOUNDS = SearchBounds()
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ListSection:
     """The places of some orders, the latest placed first, and where to go on, if anywhere.
 
     There may be fewer than were asked for, even none, and yet somewhere to go on.
     """
 
-    keys: Sequence[Key]
-    after: Key | None
+    keys: Sequence[ListPosition]
+    after: ListPosition | None
 
 
-def newest(
+def find_newest(
     connection: Connection,
-    order_filter: Wanted,
-    after: Key | None,
+    order_filter: OrderFilter,
+    after: ListPosition | None,
     limit: int,
-    bounds: Bounds = BOUNDS,
-) -> Found:
+    bounds: SearchBounds = SEARCH_BOUNDS,
+) -> ListSection:
     """Find the next `limit` orders that fit `order_filter`, behind a place on their list.
 
     The archive is looked through too, once what is asked for is as old as its latest order.
     """
     values = order_filter.values(after)
-    shape = Shape(frozenset(values), order_filter.statuses())
-    live = Search(connection, schema.orders, shape, values, limit, bounds).run()
-    if set(shape.statuses) <= set(OPEN) or _ends_before(connection, archive_schema.orders, live):
+    shape = QueryShape(frozenset(values), order_filter.statuses())
+    live = OrderSearch(connection, schema.orders, shape, values, limit, bounds).run()
+    if set(shape.statuses) <= set(OPEN_STATUSES) or _ends_before(
+        connection, archive_schema.orders, live
+    ):
         return live
-    archived = Search(connection, archive_schema.orders, shape, values, limit, bounds).run()
-    return _merged(live, archived, limit)
+    archived = OrderSearch(connection, archive_schema.orders, shape, values, limit, bounds).run()
+    return _merge(live, archived, limit)
 
 
-def _ends_before(connection: Connection, archive: Table, live: Found) -> bool:
+def _ends_before(connection: Connection, archive: Table, live: ListSection) -> bool:
     """Tell whether everything in the archive comes after what was found."""
     latest = connection.execute(latest_key_query(archive)).first()
     return latest is None or (live.after is not None and live.after >= tuple(latest))
 
 
-def _merged(live: Found, archived: Found, limit: int) -> Found:
+def _merge(live: ListSection, archived: ListSection, limit: int) -> ListSection:
     """Put two lists together, as far down as both were looked through."""
     ends = [listing.after for listing in (live, archived) if listing.after is not None]
     end = max(ends) if ends else None
     keys = sorted((*live.keys, *archived.keys), reverse=True)
     sure = [key for key in keys if end is None or key >= end]
     if len(sure) > limit:
-        return Found(sure[:limit], sure[limit - 1])
-    return Found(sure, end)
+        return ListSection(sure[:limit], sure[limit - 1])
+    return ListSection(sure, end)
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class OrderSearch:
     """One look through a table for the next `limit` orders that fit; one more tells if it ends."""
 
     connection: Connection
     orders: Table
-    shape: Shape
+    shape: QueryShape
     values: dict[str, Any]
     limit: int
-    bounds: Bounds
+    bounds: SearchBounds
 
-    def run(self) -> Found:
+    def run(self) -> ListSection:
         """Find them the cheapest way there is."""
         filter_names = self.shape.given
         if "prefix" not in filter_names and (
             "mcn" not in filter_names or "creator" in filter_names
         ):
-            return self._cut(self._keys(indexed_query(self.orders, self.shape)))
-        if "prefix" in filter_names and (keys := self._named()) is not None:
-            return self._cut(keys)
-        listing = self._walked(self.bounds.at_first)
+            return self._section(self._keys(indexed_query(self.orders, self.shape)))
+        if "prefix" in filter_names and (keys := self._by_prefix()) is not None:
+            return self._section(keys)
+        listing = self._walk(self.bounds.at_first)
         if listing.after is None or len(listing.keys) == self.limit:
             return listing
-        creator_keys = self._gathered() if filter_names & {"mcn", "creator"} else None
+        creator_keys = self._gather() if filter_names & {"mcn", "creator"} else None
         return (
-            self._walked(self.bounds.at_most) if creator_keys is None else self._cut(creator_keys)
+            self._walk(self.bounds.at_most) if creator_keys is None else self._section(creator_keys)
         )
 
-    def _named(self) -> list[Key] | None:
+    def _by_prefix(self) -> list[ListPosition] | None:
         """Return the orders whose ids begin so, or None for too many."""
         max_count = self.bounds.few
         parameters = self.values | {"few": max_count + 1}
@@ -240,7 +259,7 @@ class Search:
             return None
         return self._keys(prefix_query(self.orders, self.shape), few=max_count)
 
-    def _gathered(self) -> list[Key] | None:
+    def _gather(self) -> list[ListPosition] | None:
         """Return what the creators have, or None for too much."""
         max_count, array = self.bounds.few, self.connection.dialect.name == "postgresql"
         query = gathered_query(self.orders, self.shape, array=array)
@@ -253,24 +272,24 @@ class Search:
             reverse=True,
         )
 
-    def _walked(self, look: int) -> Found:
+    def _walk(self, look: int) -> ListSection:
         """Return those of the next orders that fit, and where enough of either were seen."""
         keys = self._keys(walk_query(self.orders, self.shape), look=look)
         if len(keys) > self.limit:
-            return self._cut(keys)
+            return self._section(keys)
         walk_ends = self._keys(walk_end_query(self.orders, self.shape), look=look)
-        return Found(keys, walk_ends[0] if walk_ends else None)
+        return ListSection(keys, walk_ends[0] if walk_ends else None)
 
-    def _keys(self, query: Select[Any], **extra_parameters: int) -> list[Key]:
+    def _keys(self, query: Select[Any], **extra_parameters: int) -> list[ListPosition]:
         parameters = {**self.values, "limit": self.limit + 1, **extra_parameters}
         return [
             (placed_at, order_id)
             for placed_at, order_id in self.connection.execute(query, parameters)
         ]
 
-    def _cut(self, keys: Sequence[Key]) -> Found:
+    def _section(self, keys: Sequence[ListPosition]) -> ListSection:
         page_keys = keys[: self.limit]
-        return Found(page_keys, page_keys[-1] if len(keys) > self.limit else None)
+        return ListSection(page_keys, page_keys[-1] if len(keys) > self.limit else None)
 
 
 class BadCursor(ValueError):
@@ -278,30 +297,32 @@ class BadCursor(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class OrderListPage:
     """Orders, the latest placed first, and where the next page begins, if there is one."""
 
     orders: list[Order]
     cursor: str | None
 
 
-def page(store: Store, order_filter: Wanted, *, cursor: str | None = None, limit: int = 50) -> Page:
+def order_page(
+    store: Store, order_filter: OrderFilter, *, cursor: str | None = None, limit: int = 50
+) -> OrderListPage:
     """Return a page. A cursor stays good for ever: neither place nor name of an order changes.
 
     Raise `BadCursor` where it is none of ours.
     """
     after, policies = read_cursor(cursor), store.known_policies()
     with reading(store.engine) as connection:
-        listing = newest(connection, order_filter, after, limit)
-        table = whole(schema.orders).c
+        listing = find_newest(connection, order_filter, after, limit)
+        table = with_archive(schema.orders).c
         query = select(table.order_id, table.document)
         query = query.where(table.order_id.in_([order_id for _, order_id in listing.keys]))
         documents = {row.order_id: row.document for row in connection.execute(query)}
     orders = [mappers.read_order(documents[order_id], policies) for _, order_id in listing.keys]
-    return Page(orders, write_cursor(listing.after))
+    return OrderListPage(orders, write_cursor(listing.after))
 
 
-def write_cursor(place: Key | None) -> str | None:
+def write_cursor(place: ListPosition | None) -> str | None:
     """Name the place behind an order, or none."""
     if place is None:
         return None
@@ -309,7 +330,7 @@ def write_cursor(place: Key | None) -> str | None:
     return base64.urlsafe_b64encode(f"{placed_at}:{order_id}".encode()).decode().rstrip("=")
 
 
-def read_cursor(cursor: str | None) -> Key | None:
+def read_cursor(cursor: str | None) -> ListPosition | None:
     """Read such a name; raise `BadCursor`."""
     if cursor is None:
         return None
@@ -323,14 +344,14 @@ def read_cursor(cursor: str | None) -> Key | None:
         raise BadCursor("cursor: none of ours") from None
 
 
-SHOWN = (
+TASK_COLUMNS = (
     *("order_id", "name", "client_id", "creator_id", "industry", "amount_fen", "placed_at"),
     *("expected_publish_at", "public_status", "state", "reason"),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Task:
+class CreatorTask:
     """An order as a creator's task; `client_name` is that of a registered client."""
 
     task_id: str
@@ -348,42 +369,44 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskPage:
+class CreatorTaskPage:
     """Some tasks, the latest first, and where to go on, if anywhere.
 
     There may be fewer than were asked for, even none, and yet somewhere to go on.
     """
 
-    tasks: list[Task]
+    tasks: list[CreatorTask]
     cursor: str | None
 
 
-def tasks(
-    engine: Engine, order_filter: Wanted, *, cursor: str | None = None, limit: int = 50
-) -> TaskPage:
+def creator_tasks(
+    engine: Engine, order_filter: OrderFilter, *, cursor: str | None = None, limit: int = 50
+) -> CreatorTaskPage:
     """Return a page; raise `BadCursor` where a cursor is none of ours."""
     after = read_cursor(cursor)
     with reading(engine) as connection:
-        listing = newest(connection, order_filter, after, limit)
+        listing = find_newest(connection, order_filter, after, limit)
         order_ids = [order_id for _, order_id in listing.keys]
-        rows = {row.order_id: row for row in connection.execute(_NAMED, {"names": order_ids})}
-    return TaskPage([_task(rows[order_id]) for order_id in order_ids], write_cursor(listing.after))
+        rows = {row.order_id: row for row in connection.execute(_TASKS_QUERY, {"names": order_ids})}
+    return CreatorTaskPage(
+        [_task(rows[order_id]) for order_id in order_ids], write_cursor(listing.after)
+    )
 
 
-def _named(order: Table) -> Select[Any]:
+def _tasks_query(order: Table) -> Select[Any]:
     client = schema.clients
     whole = order.outerjoin(client, client.c.client_id == order.c.client_id)
-    columns = (order.c[name] for name in SHOWN)
+    columns = (order.c[name] for name in TASK_COLUMNS)
     query = select(*columns, client.c.name.label("client_name")).select_from(whole)
     return query.where(order.c.order_id.in_(bindparam("names", expanding=True)))
 
 
-_NAMED = union_all(_named(schema.orders), _named(archive_schema.orders))
+_TASKS_QUERY = union_all(_tasks_query(schema.orders), _tasks_query(archive_schema.orders))
 
 
-def _task(row: Any) -> Task:  # noqa: ANN401 - a row of orders, with its client's name
+def _task(row: Any) -> CreatorTask:  # noqa: ANN401 - a row of orders, with its client's name
     expected = row.expected_publish_at
-    return Task(
+    return CreatorTask(
         task_id=row.order_id,
         name=row.name,
         client_id=row.client_id,

@@ -14,20 +14,20 @@ from sqlalchemy import Connection, Engine, Select, and_, func, or_, select, text
 from models.creators import Creator
 from models.events.event import Event
 from models.events.parties import OperatorActed
-from models.ledger import by_family
+from models.ledger import sum_by_family
 from models.obligations import Payout, Refund
 from models.orders.order import Order
 from models.service.outcome import Receipt
 from workers.database import archive, mappers, schema
-from workers.database.archive_schema import whole
+from workers.database.archive_schema import with_archive
 from workers.database.engine import reading
 from workers.database.mappers import CREATORS, PAYOUTS, REFUNDS
 from workers.database.repository import Store
 from workers.queries import audit
-from workers.queries.audit import Report
+from workers.queries.audit import AuditReport
 from workers.timestamps import SECOND_US, from_us, to_us
 
-PAGE = 500
+PAGE_SIZE = 500
 """Rows read at a time."""
 
 
@@ -43,14 +43,14 @@ class Reader:
         table, receipts = schema.receipts, {}
         ids = sorted(command_ids)
         with reading(self.store.engine) as connection:
-            for group in (ids[n : n + PAGE] for n in range(0, len(ids), PAGE)):
+            for group in (ids[n : n + PAGE_SIZE] for n in range(0, len(ids), PAGE_SIZE)):
                 for row in connection.execute(select(table).where(table.c.command_id.in_(group))):
                     receipts[row.command_id] = mappers.read_receipt(row)
         return receipts
 
     def order(self, order_id: str) -> Order | None:
         """Return one order, or None."""
-        table, policies = whole(schema.orders), self.store.known_policies()
+        table, policies = with_archive(schema.orders), self.store.known_policies()
         with reading(self.store.engine) as connection:
             query = select(table.c.document).where(table.c.order_id == order_id)
             document = connection.execute(query).scalar()
@@ -58,12 +58,12 @@ class Reader:
 
     def orders(self, *, state: str | None = None) -> Iterator[Order]:
         """Return all orders, or those in one state, by id, a page at a time."""
-        table, policies, after = whole(schema.orders), self.store.known_policies(), ""
+        table, policies, after = with_archive(schema.orders), self.store.known_policies(), ""
         while True:
             query = select(table.c.order_id, table.c.document).where(table.c.order_id > after)
             query = query.where(table.c.state == state) if state else query
             with reading(self.store.engine) as connection:
-                query = query.order_by(table.c.order_id).limit(PAGE)
+                query = query.order_by(table.c.order_id).limit(PAGE_SIZE)
                 page = connection.execute(query).all()
             if not page:
                 return
@@ -72,19 +72,22 @@ class Reader:
 
     def timeline(self, order_id: str) -> Sequence[Event]:
         """Return an order's events, first to last."""
-        table = whole(schema.events)
+        table = with_archive(schema.events)
         query = select(table).where(table.c.subject == f"order:{order_id}")
         with reading(self.store.engine) as connection:
             event_rows = connection.execute(query.order_by(table.c.sequence))
             return [mappers.read_event(row) for row in event_rows]
 
-    def answers(self, submissions: Collection[tuple[str, int]]) -> dict[tuple[str, int], Any]:
+    def outcome_bodies(
+        self, submissions: Collection[tuple[str, int]]
+    ) -> dict[tuple[str, int], Any]:
         """Return what `command.settled` says of submissions, given as subject and stamp."""
-        table, bodies = whole(schema.events), {}
+        table, bodies = with_archive(schema.events), {}
         sorted_submissions = sorted(submissions)
         with reading(self.store.engine) as connection:
             for group in (
-                sorted_submissions[n : n + PAGE] for n in range(0, len(sorted_submissions), PAGE)
+                sorted_submissions[n : n + PAGE_SIZE]
+                for n in range(0, len(sorted_submissions), PAGE_SIZE)
             ):
                 key = tuple_(table.c.subject, table.c.sequence)
                 query = select(table.c.subject, table.c.sequence, table.c.body)
@@ -98,9 +101,9 @@ class Reader:
         query = select(table.c.state, table.c.reason, func.count()).group_by("state", "reason")
         with reading(self.store.engine) as connection:
             counts = Counter({(state, reason): n for state, reason, n in connection.execute(query)})
-            return counts + archive.endings(archive.read(connection))
+            return counts + archive.ending_totals(archive.read_totals(connection))
 
-    def settled(self) -> int:
+    def count_outcomes(self) -> int:
         """Count the outcomes on record."""
         with reading(self.store.engine) as connection:
             query = select(func.count()).select_from(schema.receipts)
@@ -109,11 +112,11 @@ class Reader:
     def balances(self) -> dict[str, int]:
         """Add up money by account family, in fen."""
         with reading(self.store.engine) as connection:
-            return by_family(audit.balances(connection))
+            return sum_by_family(audit.balances(connection))
 
     def lateness(self) -> list[float]:
         """Return, for each deadline that took effect, how late it was recorded, in seconds."""
-        table = whole(schema.events)
+        table = with_archive(schema.events)
         # One deadline may bring several events, all in one transaction.
         query = select(func.max(table.c.recorded_at) - table.c.at)
         query = query.where(table.c.caused_by.like("deadline:%"))
@@ -121,7 +124,7 @@ class Reader:
         with reading(self.store.engine) as connection:
             return [lateness_us / SECOND_US for lateness_us in connection.execute(query).scalars()]
 
-    def audit(self) -> Report:
+    def audit(self) -> AuditReport:
         """Audit the books."""
         return audit.audit(self.store)
 
@@ -130,7 +133,7 @@ Timeline = tuple[tuple[Event, datetime], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class History:
+class OrderHistory:
     """One order: `events` with the instants at which they were recorded, oldest first.
 
     `receipts` are the outcomes of those that its events came from, and of those refused about it;
@@ -150,9 +153,9 @@ class History:
     policy_adopted_at: datetime | None
 
 
-def history(store: Store, order_id: str) -> History | None:
+def order_history(store: Store, order_id: str) -> OrderHistory | None:
     """Read everything about an order from one state of the database, or None."""
-    policies, table = store.known_policies(), whole(schema.orders)
+    policies, table = store.known_policies(), with_archive(schema.orders)
     with reading(store.engine) as connection:
         query = select(table.c.document, table.c.name).where(table.c.order_id == order_id)
         row = connection.execute(query).first()
@@ -161,7 +164,7 @@ def history(store: Store, order_id: str) -> History | None:
         order = mappers.read_order(row.document, policies)
         events = _events(connection, order_id)
         receipts, asked_by = _receipts(connection, order_id, events)
-        return History(
+        return OrderHistory(
             order=order,
             name=row.name,
             events=events,
@@ -170,13 +173,13 @@ def history(store: Store, order_id: str) -> History | None:
             refunds=_refunds(connection, order_id),
             payouts=_payouts(connection, order_id),
             creator=_creator(connection, order.creator_id),
-            standing=_standing(connection, order.creator_id),
+            standing=_standing_events(connection, order.creator_id),
             policy_adopted_at=_adopted_at(connection, order.policy.version),
         )
 
 
 def _events(connection: Connection, order_id: str) -> Timeline:
-    table = whole(schema.events)
+    table = with_archive(schema.events)
     query = select(table).where(table.c.subject == f"order:{order_id}")
     event_rows = connection.execute(query.order_by(table.c.sequence))
     return tuple((mappers.read_event(row), from_us(row.recorded_at)) for row in event_rows)
@@ -197,13 +200,13 @@ def _receipts(
 
 
 def _refunds(connection: Connection, order_id: str) -> tuple[Refund, ...]:
-    table = whole(schema.refunds)
+    table = with_archive(schema.refunds)
     query = select(table).where(table.c.order_id == order_id).order_by(table.c.requested_at)
     return tuple(REFUNDS.read(row) for row in connection.execute(query))
 
 
 def _payouts(connection: Connection, order_id: str) -> tuple[Payout, ...]:
-    table = whole(schema.payouts)
+    table = with_archive(schema.payouts)
     query = select(table).where(table.c.order_id == order_id).order_by(table.c.payout_id)
     return tuple(PAYOUTS.read(row) for row in connection.execute(query))
 
@@ -215,17 +218,17 @@ def _creator(connection: Connection, creator_id: str) -> Creator:
     return creator
 
 
-STANDING = (
+STANDING_EVENTS = (
     *("creator.banned", "creator.ban_lifted", "violation.reported", "violation.overturned"),
     *("contract.ended", "creator.registered"),
 )
 """What tells of a creator's standing."""
 
 
-def _standing(connection: Connection, creator_id: str) -> tuple[Event, ...]:
+def _standing_events(connection: Connection, creator_id: str) -> tuple[Event, ...]:
     table = schema.events
     query = select(table).where(table.c.subject == f"creator:{creator_id}")
-    query = query.where(table.c.type.in_(STANDING)).order_by(table.c.sequence)
+    query = query.where(table.c.type.in_(STANDING_EVENTS)).order_by(table.c.sequence)
     return tuple(mappers.read_event(row) for row in connection.execute(query))
 
 
@@ -236,7 +239,7 @@ def _adopted_at(connection: Connection, version: str) -> datetime | None:
     return None if adopted_at is None else from_us(adopted_at)
 
 
-def agency(store: Store, creator_id: str) -> str | None:
+def agency_of(store: Store, creator_id: str) -> str | None:
     """Return the MCN that a creator is signed with now, if any."""
     table = schema.creators.c
     with reading(store.engine) as connection:
@@ -249,7 +252,7 @@ OPERATOR_LOG_PAGE_SIZE = 200
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class OperatorLogFilter:
     """Which acts: those that fit everything that is not None; `by` is an operator's name."""
 
     by: str | None = None
@@ -258,11 +261,13 @@ class Wanted:
     order_id: str | None = None
 
 
-def acts(engine: Engine, act_filter: Wanted) -> Iterator[tuple[Event, OperatorActed]]:
+def operator_log(
+    engine: Engine, act_filter: OperatorLogFilter
+) -> Iterator[tuple[Event, OperatorActed]]:
     """Return what operators did, a page at a time, the latest written down first."""
-    table, before = whole(schema.events).c, None
+    table, before = with_archive(schema.events).c, None
     while True:
-        page_query = query(act_filter)
+        page_query = operator_log_query(act_filter)
         page_query = page_query if before is None else page_query.where(table.position < before)
         with reading(engine) as connection:
             page = connection.execute(page_query.limit(OPERATOR_LOG_PAGE_SIZE)).all()
@@ -278,10 +283,10 @@ def acts(engine: Engine, act_filter: Wanted) -> Iterator[tuple[Event, OperatorAc
                 yield event, fact
 
 
-def query(act_filter: Wanted) -> Select[tuple[object, ...]]:
+def operator_log_query(act_filter: OperatorLogFilter) -> Select[tuple[object, ...]]:
     """Ask for acts, but for who did them, the latest written down first."""
-    all_events = whole(schema.events)
-    table, act_query = all_events.c, select(all_events).where(text(schema.ACTED))
+    all_events = with_archive(schema.events)
+    table, act_query = all_events.c, select(all_events).where(text(schema.IS_OPERATOR_ACTION))
     if act_filter.order_id is not None:
         act_query = act_query.where(table.subject == f"order:{act_filter.order_id}")
     if act_filter.since is not None:

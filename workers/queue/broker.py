@@ -14,7 +14,7 @@ from dramatiq.broker import Broker
 
 from models.errors import Unavailable
 from workers.queue.consumer import BundleConsumer
-from workers.queue.in_flight import Crew, Quarantine
+from workers.queue.in_flight import ProcessState, QuarantineItem
 from workers.queue.messages import ACTORS, UNSIGNED, Bundle, Received
 from workers.queue.redis import COMMANDS, WAKEUPS
 from workers.signing import Keyring
@@ -30,12 +30,12 @@ class EarnestBroker(Broker):
     """
 
     def __init__(
-        self, client: redis.Redis, quarantine: Quarantine, keys: Keyring = UNSIGNED
+        self, client: redis.Redis, quarantine: QuarantineItem, keys: Keyring = UNSIGNED
     ) -> None:
         """Keep the client; nothing is sent yet."""
         super().__init__(middleware=[])
         self.client = client
-        self.crew = Crew(client, quarantine, keys)
+        self.crew = ProcessState(client, quarantine, keys)
         self.consumers: dict[str, BundleConsumer] = {}
 
     def declare_queue(self, queue_name: str) -> None:
@@ -63,10 +63,13 @@ class EarnestBroker(Broker):
             consumer.release()
 
 
-FIRST_PAUSE_S = 0.1
-LONGEST_PAUSE_S = 2.0
+MIN_RETRY_INTERVAL_S = 0.1
 
-Held = list[Received] | None
+
+MAX_RETRY_INTERVAL_S = 2.0
+
+
+DeferredCommands = list[Received] | None
 
 
 def declare_actors(
@@ -82,7 +85,9 @@ def declare_actors(
     def settle(bundle: Bundle) -> None:
         commands = [command for delivery in bundle.deliveries for command in delivery.commands]
         order_ids = {order_id for delivery in bundle.deliveries for order_id in delivery.orders}
-        deferred_commands = _persist(lambda: process(commands, sorted(order_ids)), stopping)
+        deferred_commands = _retry_until_settled(
+            lambda: process(commands, sorted(order_ids)), stopping
+        )
         if deferred_commands is not None:
             deferred_message_ids = {command.message_id for command in deferred_commands}
             bundle.settled = {
@@ -97,12 +102,14 @@ def declare_actors(
         declare(settle)
 
 
-def _persist(settle: Callable[[], list[Received]], stopping: threading.Event) -> Held:
+def _retry_until_settled(
+    settle: Callable[[], list[Received]], stopping: threading.Event
+) -> DeferredCommands:
     """Settle, and while a server is away wait and try again: there is nothing better to do.
 
     Nothing is acknowledged meanwhile. Returns None when the process is asked to stop first.
     """
-    pause_s = FIRST_PAUSE_S
+    pause_s = MIN_RETRY_INTERVAL_S
     while True:
         try:
             return settle()
@@ -112,4 +119,4 @@ def _persist(settle: Callable[[], list[Received]], stopping: threading.Event) ->
             log.exception("settle.failed", pause_s=pause_s)
         if stopping.wait(pause_s):
             return None
-        pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        pause_s = min(2 * pause_s, MAX_RETRY_INTERVAL_S)

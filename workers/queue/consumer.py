@@ -16,69 +16,69 @@ from dramatiq.errors import ConnectionClosed
 
 from models.errors import TransientError
 from workers.queue import messages as queue_messages
-from workers.queue.in_flight import FEW, HELD_S, TAKEN, Crew, Hands, company
+from workers.queue.in_flight import FEW, HELD_S, TAKEN, InFlightMessages, ProcessState, company
 from workers.queue.messages import (
     ACTORS,
     MAX_MESSAGE_BYTES,
     Bundle,
     Delivery,
     MalformedMessage,
-    Refused,
+    RefusedItem,
     unwrap,
 )
-from workers.queue.redis import Found, Keys, Taking
-from workers.runtime import Pace
+from workers.queue.redis import FetchedMessage, FetchLimits, Keys
+from workers.runtime import RateLimiter
 from workers.signing import Keyring
 from workers.timestamps import from_us
 
 log = structlog.get_logger()
 
 
-MOST_DEATHS = 3
+MAX_DEATHS = 3
 """Workers that may die while they have a message: whoever kills three, kills the fourth."""
 
 
-KILLER = f"its worker died {MOST_DEATHS} times while it had this message"
+POISON_MESSAGE = f"its worker died {MAX_DEATHS} times while it had this message"
 
 
-def sort(queue: str, message: Found, keys: Keyring) -> Delivery:
+def read_delivery(queue: str, message: FetchedMessage, keys: Keyring) -> Delivery:
     """Make a delivery of a message, whatever it is. Nothing that came in can raise here."""
     try:
-        delivery = _read(queue, message, keys)
+        delivery = _decode(queue, message, keys)
     except MalformedMessage as fault:
-        delivery = _nothing(queue, message, str(fault))
+        delivery = _refused_delivery(queue, message, str(fault))
     except Exception as error:  # noqa: BLE001 - no message may hurt its reader, however it is made
-        delivery = _nothing(queue, message, f"unreadable: {type(error).__name__}")
+        delivery = _refused_delivery(queue, message, f"unreadable: {type(error).__name__}")
     delivery.payload, delivery.attempts = message.payload, message.attempts
     return delivery
 
 
-def _read(queue: str, message: Found, keys: Keyring) -> Delivery:
+def _decode(queue: str, message: FetchedMessage, keys: Keyring) -> Delivery:
     if message.size > MAX_MESSAGE_BYTES:
         raise MalformedMessage(f"longer than {MAX_MESSAGE_BYTES} bytes")
     if message.at is None and message.fresh:
         raise MalformedMessage("no stamp of our door")
     at = None if message.at is None else from_us(message.at)
     delivery = unwrap(queue, message.message_id, message.payload, keys, at)
-    return _condemned(queue, message, delivery) if message.attempts >= MOST_DEATHS else delivery
+    return _poison_message(queue, message, delivery) if message.attempts >= MAX_DEATHS else delivery
 
 
-def _condemned(queue: str, message: Found, delivery: Delivery) -> Delivery:
+def _poison_message(queue: str, message: FetchedMessage, delivery: Delivery) -> Delivery:
     """Take a message that kills its workers out of circulation; its commands are kept whole."""
-    refusal = _refused(queue, message, KILLER)
+    refusal = _refused_item(queue, message, POISON_MESSAGE)
     refusal_with_commands = replace(refusal, commands=tuple(delivery.commands))
     return Delivery(
         message.message_id, refused=[*delivery.refused, refusal_with_commands], score=delivery.score
     )
 
 
-def _nothing(queue: str, message: Found, reason: str) -> Delivery:
-    refusal = _refused(queue, message, reason)
+def _refused_delivery(queue: str, message: FetchedMessage, reason: str) -> Delivery:
+    refusal = _refused_item(queue, message, reason)
     return Delivery(message.message_id, refused=[refusal], score=message.at or 0)
 
 
-def _refused(queue: str, message: Found, reason: str) -> Refused:
-    return Refused(queue, message.message_id, message.payload, reason, message.size)
+def _refused_item(queue: str, message: FetchedMessage, reason: str) -> RefusedItem:
+    return RefusedItem(queue, message.message_id, message.payload, reason, message.size)
 
 
 BUNDLE = 256
@@ -100,15 +100,15 @@ DOUBT_S = 10.0
 class BundleConsumer(Consumer):
     """Takes messages many at a time, quarantines what is none, and never lets go by accident."""
 
-    def __init__(self, crew: Crew, queue: str) -> None:
+    def __init__(self, crew: ProcessState, queue: str) -> None:
         """Start with empty hands."""
         self.crew, self.queue, self.keys = crew, queue, Keys(queue)
         self.scripts = crew.scripts
-        self.hands = Hands()
+        self.hands = InFlightMessages()
         self.unclean: list[Delivery] = []
         self.failed, self.more = False, False
         self.compared_at = self.clean_at = 0.0
-        self.room, self.pace = threading.Event(), Pace()
+        self.room, self.pace = threading.Event(), RateLimiter()
         crew.join(self, queue)
 
     def __next__(self) -> MessageProxy | None:
@@ -222,7 +222,9 @@ class BundleConsumer(Consumer):
         catch = self.scripts.fetch(self.keys, self.crew.name, taking)
         self.crew.remember(catch.epoch)
         self.more = catch.more
-        deliveries = [sort(self.queue, message, self.crew.signing) for message in catch.found]
+        deliveries = [
+            read_delivery(self.queue, message, self.crew.signing) for message in catch.found
+        ]
         self.hands.take(deliveries)
         self.unclean += [delivery for delivery in deliveries if delivery.refused]
         return [
@@ -231,16 +233,16 @@ class BundleConsumer(Consumer):
             if not delivery.refused and not self._split(delivery)
         ]
 
-    def taking(self, room: int, at_work: int, max_at_work: int) -> Taking:
+    def taking(self, room: int, at_work: int, max_at_work: int) -> FetchLimits:
         """Say how much may be taken where `at_work` are worked on and `max_at_work` may be."""
         longest, epoch = queue_messages.MAX_MESSAGE_BYTES, self.crew.epoch
-        return Taking(room, at_work, max_at_work, FEW, longest, MOST_BYTES, epoch)
+        return FetchLimits(room, at_work, max_at_work, FEW, longest, MOST_BYTES, epoch)
 
     def _split(self, delivery: Delivery) -> bool:
         """Take a message apart whose taker has died twice, so that its neighbours live."""
-        if delivery.attempts < MOST_DEATHS - 1:
+        if delivery.attempts < MAX_DEATHS - 1:
             return False
-        parts = queue_messages.parts(self.queue, delivery)
+        parts = queue_messages.split_delivery(self.queue, delivery)
         if len(parts) > 1:
             name = delivery.message_id
             self.scripts.split(self.keys, self.crew.name, name, parts)
@@ -306,4 +308,4 @@ class BundleConsumer(Consumer):
         elif self.hands.resting():
             self.room.wait(HELD_S)
         else:
-            self.crew.client.blpop([self.keys.bell], timeout=IDLE_S)
+            self.crew.client.blpop([self.keys.notify], timeout=IDLE_S)

@@ -11,7 +11,7 @@ from uuid import uuid4
 import redis
 import structlog
 
-from workers.queue.messages import Bundle, Delivery, Refused
+from workers.queue.messages import Bundle, Delivery, RefusedItem
 from workers.queue.redis import Scripts
 from workers.signing import Keyring
 
@@ -21,12 +21,15 @@ log = structlog.get_logger()
 TAKEN = 768
 """Messages a process may have taken from a queue: a bundle at work, and two that rest."""
 
+
 AHEAD = 1
 """Bundles of a queue that a process has at work: what comes in meanwhile makes one commit, and is
 judged after what it may depend on, where more bundles would be small ones, and overtake."""
 
+
 FEW = 8
 """Company of a message whose worker died once: so few are suspects after a second death."""
+
 
 HELD_S = 0.05
 """How long a message that was held back rests before it is judged again."""
@@ -37,7 +40,7 @@ def company(attempts: int) -> int:
     return 1 if attempts > 1 else FEW if attempts else 1_000_000
 
 
-class Hands:
+class InFlightMessages:
     """One queue's messages in this process; its threads share them."""
 
     def __init__(self) -> None:
@@ -135,14 +138,14 @@ class Hands:
         return len(self._taken)
 
 
-Quarantine = Callable[[Refused], None]
+QuarantineItem = Callable[[RefusedItem], None]
 """Keeps what is for nobody; raises while it cannot."""
 
 
 class Member(Protocol):
     """A consumer as the others know it."""
 
-    hands: Hands
+    hands: InFlightMessages
     room: threading.Event
 
     def restore(self) -> None:
@@ -155,10 +158,10 @@ class Member(Protocol):
         """Give back whatever was taken and not settled."""
 
 
-class Crew:
+class ProcessState:
     """The consumers of one process, and what they share."""
 
-    def __init__(self, client: redis.Redis, quarantine: Quarantine, keys: Keyring) -> None:
+    def __init__(self, client: redis.Redis, quarantine: QuarantineItem, keys: Keyring) -> None:
         """Take a name that no other process has."""
         self.client, self.scripts = client, Scripts(client)
         self.quarantine, self.signing = quarantine, keys

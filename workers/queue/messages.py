@@ -36,18 +36,25 @@ class Received:
 ACTORS = {COMMANDS: "settle_commands", WAKEUPS: "wake_orders"}
 """The one actor of each queue; a message for any other is nobody's."""
 
-ITEMS = {COMMANDS: "commands", WAKEUPS: "orders"}
+
+ITEM_FIELDS = {COMMANDS: "commands", WAKEUPS: "orders"}
 """What the messages of each queue carry."""
+
 
 MAX_MESSAGE_BYTES = 4 * 1024 * 1024
 """The longest message worth decoding: a batch of honest commands is a tenth of it."""
 
+
 MAX_ITEMS = 1_000
 """Commands, or orders to wake, that one message may carry."""
 
+
 UNSIGNED = Keyring()
 
+
 _TRACE = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
 _SUBJECT = re.compile(r"[A-Za-z0-9_-]{1,64}|(?:creator|refund|payout):[A-Za-z0-9_~-]{1,160}")
 
 
@@ -56,7 +63,7 @@ class MalformedMessage(PermanentError):
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedItem:
     """What came through the wire and is for nobody: a message, or one item of it.
 
     `payload` may be only the beginning of its `size` bytes. `commands` are those to be kept
@@ -82,7 +89,7 @@ class Delivery:
     message_id: str
     commands: list[Received] = field(default_factory=list)
     orders: list[str] = field(default_factory=list)
-    refused: list[Refused] = field(default_factory=list)
+    refused: list[RefusedItem] = field(default_factory=list)
     payload: bytes = b""
     attempts: int = 0
     score: int = 0
@@ -132,13 +139,13 @@ def unwrap(
     `at` is when it was received, where Redis knows better than the message.
     """
     kwargs = _kwargs(queue, payload)
-    texts, delivery = _items(kwargs, ITEMS[queue]), Delivery(message_id, payload=payload)
+    texts, delivery = _items(kwargs, ITEM_FIELDS[queue]), Delivery(message_id, payload=payload)
     instant = from_us(kwargs["received_at"]) if at is None else at
     delivery.score = to_us(instant)
-    faults = _faults(texts, kwargs.get("signatures"), keys)
+    faults = _signature_faults(texts, kwargs.get("signatures"), keys)
     for number, fault in faults.items():
         raw = texts[number].encode("utf-8", "surrogatepass")
-        delivery.refused.append(Refused(queue, f"{message_id}#{number}", raw, fault, len(raw)))
+        delivery.refused.append(RefusedItem(queue, f"{message_id}#{number}", raw, fault, len(raw)))
     if queue == WAKEUPS:
         if not all(map(_SUBJECT.fullmatch, texts)):
             raise MalformedMessage("orders: ids are wanted")
@@ -153,17 +160,17 @@ def unwrap(
     return delivery
 
 
-def parts(queue: str, delivery: Delivery) -> list[tuple[str, str]]:
+def split_delivery(queue: str, delivery: Delivery) -> list[tuple[str, str]]:
     """Write a delivery's items as messages of their own, as (id, text); stamps are kept.
 
     A part of what came by HTTP is named by its stamp, so that the inbox can tell whose it is.
     """
     kwargs = _kwargs(queue, delivery.payload)
-    texts, messages = _items(kwargs, ITEMS[queue]), []
+    texts, messages = _items(kwargs, ITEM_FIELDS[queue]), []
     signatures, stamps = kwargs.get("signatures"), _stamps(kwargs, len(texts))
     traces = _traces(kwargs, len(texts))
     for number, text in enumerate(texts):
-        part_kwargs: dict[str, Any] = {ITEMS[queue]: [text]}
+        part_kwargs: dict[str, Any] = {ITEM_FIELDS[queue]: [text]}
         if isinstance(signatures, list) and len(signatures) == len(texts):
             part_kwargs["signatures"] = [signatures[number]]
         if traces[number]:
@@ -195,7 +202,7 @@ def wrap_stamped(
 ) -> str:
     """Write a message of commands that were stamped elsewhere, given as (text, stamp, trace)."""
     texts, stamps, traces = map(list, zip(*commands, strict=True))
-    kwargs: dict[str, Any] = {ITEMS[COMMANDS]: texts}
+    kwargs: dict[str, Any] = {ITEM_FIELDS[COMMANDS]: texts}
     if keys:
         kwargs["signatures"] = [keys.sign(text) for text in texts]
     if any(traces):
@@ -258,7 +265,7 @@ def _items(kwargs: dict[str, Any], name: str) -> list[str]:
     return items
 
 
-def _faults(texts: list[str], signatures: object, keys: Keyring) -> dict[int, str]:
+def _signature_faults(texts: list[str], signatures: object, keys: Keyring) -> dict[int, str]:
     """Say which items are not signed as they must be, and why."""
     if not keys:
         return {}

@@ -12,19 +12,42 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 NAMESPACE = "dramatiq"
-COMMANDS = "commands"
-WAKEUPS = "wakeups"
-QUEUES = (COMMANDS, WAKEUPS)
-HEARTBEATS = f"{NAMESPACE}:__heartbeats__"
-EPOCH = f"{NAMESPACE}:__epoch__"
 
-MOST_WAITING = 1_000_000
+
+COMMANDS = "commands"
+
+
+WAKEUPS = "wakeups"
+
+
+QUEUES = (COMMANDS, WAKEUPS)
+
+
+HEARTBEATS_KEY = f"{NAMESPACE}:__heartbeats__"
+
+
+EPOCH_KEY = f"{NAMESPACE}:__epoch__"
+
+
+MAX_WAITING = 1_000_000
 """Messages that may wait in a queue: memory for a gigabyte of commands, then senders are told."""
 
-MOST_MENDED = 200_000
+
+MAX_MENDED = 200_000
 """Messages beyond which nobody looks for lost ones: that would keep the living waiting."""
 
-NAMES = ("enqueue", "hand_in", "fetch", "ack", "release", "rescue", "mend", "restore", "split")
+
+SCRIPT_NAMES = (
+    "enqueue",
+    "hand_in",
+    "fetch",
+    "ack",
+    "release",
+    "rescue",
+    "mend",
+    "restore",
+    "split",
+)
 
 
 def connect(url: str) -> redis.Redis:
@@ -63,7 +86,7 @@ class Keys:
         return f"{self.waiting}.attempts"
 
     @property
-    def bell(self) -> str:
+    def notify(self) -> str:
         return f"{self.waiting}.bell"
 
     @property
@@ -79,7 +102,7 @@ class Keys:
 
 
 @dataclass(frozen=True, slots=True)
-class Taking:
+class FetchLimits:
     """How much a consumer may take: `limit` messages, beside those its process works on.
 
     `hands` of them are at work, and for the sake of those there may be `company` at most; a
@@ -96,7 +119,7 @@ class Taking:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FetchedMessage:
     """A message as Redis holds it: `size` bytes, of which `payload` may be the beginning.
 
     `at` is its receipt in microseconds, None where Redis has none on record; `attempts` counts
@@ -112,12 +135,12 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Catch:
+class FetchResult:
     """What a fetch brought; `more` tells that messages were left although there was room."""
 
     epoch: str
     more: bool
-    found: list[Found] = field(default_factory=list)
+    found: list[FetchedMessage] = field(default_factory=list)
 
 
 class Scripts:
@@ -129,7 +152,7 @@ class Scripts:
         self._client = client
         self._scripts = {
             name: client.register_script((folder / f"{name}.lua").read_text(encoding="utf-8"))
-            for name in NAMES
+            for name in SCRIPT_NAMES
         }
 
     def load(self) -> None:
@@ -143,24 +166,24 @@ class Scripts:
         Returns the first command's stamp; the others follow it without gaps.
         """
         flat = [part for message in messages for part in message]
-        names = [keys.waiting, keys.messages, keys.pending, keys.bell, keys.stamp]
-        return int(self._call("enqueue", names, [MOST_WAITING, *flat]))
+        names = [keys.waiting, keys.messages, keys.pending, keys.notify, keys.stamp]
+        return int(self._call("enqueue", names, [MAX_WAITING, *flat]))
 
     def hand_in(self, keys: Keys, messages: Sequence[tuple[str, int, str]], *, front: bool) -> int:
         """Enqueue (id, received_at, text) that bear their stamps; return how many were new."""
         flat = [part for message in messages for part in message]
-        names = [keys.waiting, keys.messages, keys.pending, keys.attempts, keys.bell]
+        names = [keys.waiting, keys.messages, keys.pending, keys.attempts, keys.notify]
         return int(self._call("hand_in", names, [int(front), *flat]))
 
-    def fetch(self, keys: Keys, consumer: str, taking: Taking) -> Catch:
+    def fetch(self, keys: Keys, consumer: str, taking: FetchLimits) -> FetchResult:
         """Take messages, and show that the consumer lives."""
         names = [keys.waiting, keys.messages, keys.pending, keys.attempts, keys.floor]
-        names += [keys.taken(consumer), HEARTBEATS, EPOCH]
+        names += [keys.taken(consumer), HEARTBEATS_KEY, EPOCH_KEY]
         numbers = [max(0, taking.limit), taking.hands, taking.company, taking.few]
         sizes = [taking.longest, taking.most_bytes]
         flat = self._call("fetch", names, [consumer, *numbers, *sizes, taking.epoch])
-        messages = [_found(*flat[n : n + 6]) for n in range(2, len(flat), 6)]
-        return Catch(flat[0].decode(), flat[1] == b"1", messages)
+        messages = [_fetched_message(*flat[n : n + 6]) for n in range(2, len(flat), 6)]
+        return FetchResult(flat[0].decode(), flat[1] == b"1", messages)
 
     def ack(self, keys: Keys, consumer: str, ids: Sequence[str]) -> None:
         """Forget settled messages."""
@@ -180,7 +203,7 @@ class Scripts:
         return self._release(keys, consumer, [queue_end, "only", *map(_raw, ids)]) if ids else 0
 
     def _release(self, keys: Keys, consumer: str, arguments: list[str | bytes]) -> int:
-        names = [keys.waiting, keys.pending, keys.attempts, keys.bell, keys.taken(consumer)]
+        names = [keys.waiting, keys.pending, keys.attempts, keys.notify, keys.taken(consumer)]
         return int(self._call("release", names, arguments))
 
     def restore(
@@ -205,8 +228,8 @@ class Scripts:
 
     def rescue(self, keys: Keys, silent_ms: int, *, last: bool) -> list[str]:
         """Give back what dead consumers had taken; return the ids."""
-        names = [HEARTBEATS, keys.waiting, keys.pending, keys.attempts, keys.bell]
-        flat = self._call("rescue", names, [silent_ms, *_around(keys), int(last)])
+        names = [HEARTBEATS_KEY, keys.waiting, keys.pending, keys.attempts, keys.notify]
+        flat = self._call("rescue", names, [silent_ms, *_taken_key_affixes(keys), int(last)])
         return [_text(message_id) for message_id in flat]
 
     def mend(self, keys: Keys, *, thoroughly: bool) -> tuple[int, int, bool]:
@@ -215,10 +238,17 @@ class Scripts:
         Returns how many messages were put back, how many entries were dropped, and whether the
         numbers agreed.
         """
-        names = [HEARTBEATS, keys.waiting, keys.messages, keys.pending, keys.attempts, keys.bell]
+        names = [
+            HEARTBEATS_KEY,
+            keys.waiting,
+            keys.messages,
+            keys.pending,
+            keys.attempts,
+            keys.notify,
+        ]
         mode = "mend" if thoroughly else "count"
         returned_count, dropped_count, odd = self._call(
-            "mend", names, [*_around(keys), mode, MOST_MENDED]
+            "mend", names, [*_taken_key_affixes(keys), mode, MAX_MENDED]
         )
         return int(returned_count), int(dropped_count), odd == b"0"
 
@@ -226,16 +256,16 @@ class Scripts:
         return self._scripts[name](keys=list(keys), args=list(args))
 
 
-def _around(keys: Keys) -> list[str]:
+def _taken_key_affixes(keys: Keys) -> list[str]:
     """Say what stands before and after a consumer's id in the name of its set."""
     return keys.taken("\0").split("\0")
 
 
-def _found(
+def _fetched_message(
     message_id: bytes, payload: bytes, size: int, at: bytes, attempts: int, fresh: bytes
-) -> Found:
+) -> FetchedMessage:
     instant = int(at) if at else None
-    return Found(_text(message_id), payload, size, instant, attempts, fresh == b"1")
+    return FetchedMessage(_text(message_id), payload, size, instant, attempts, fresh == b"1")
 
 
 def _text(message_id: bytes) -> str:

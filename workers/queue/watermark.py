@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from models.errors import Unavailable
 from workers import inbox
 from workers.queue.redis import COMMANDS, Keys
-from workers.queue.redis import EPOCH as WIRE_EPOCH
+from workers.queue.redis import EPOCH_KEY as WIRE_EPOCH
 from workers.timestamps import EPOCH, SECOND_US, from_us
 
 log = structlog.get_logger()
@@ -25,11 +25,12 @@ GRACE = timedelta(seconds=15)
 """How long no deadline takes effect after the wire was wiped: by then every worker that lives has
 said again what it has, for one silent as long counts as dead."""
 
+
 BEGINNING = EPOCH
 """The watermark while nobody can know what is still to be settled."""
 
 
-class RedisDoor:
+class ArrivalClock:
     """Redis says what time it is; Redis and the inbox say who was there before.
 
     What came by HTTP is in both, and in the inbox alone when Redis has lost it.
@@ -122,7 +123,7 @@ MARGIN_US = 100
 """How far the stamps of `DoorClock` may run ahead of the door: what clocks drift between looks."""
 
 
-class DoorClock:
+class LocalArrivalClock:
     """The door's clock, told without asking each time, and while Redis is away.
 
     It never runs behind the door: a stamp is never earlier than a watermark already given out.

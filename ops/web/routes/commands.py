@@ -11,18 +11,21 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from ops.web.auth import Caller
-from ops.web.dependencies import Asking, AtDesk, Desk
-from ops.web.errors import Fault, Problem, documented
+from ops.web.dependencies import AppContext, Context, CurrentCaller
+from ops.web.errors import Fault, Problem, error_responses
 from ops.web.openapi import COMMANDS_BODY
-from ops.web.outcomes import Standing
-from ops.web.submissions import Body, read_body, read_bytes
-from workers.queries.reader import Reader, agency
+from ops.web.outcomes import CommandStatus
+from ops.web.submissions import SubmissionBody, read_body, read_bytes
+from workers.queries.reader import Reader, agency_of
 from workers.queue.messages import traceparent
 from workers.runtime import span
-from workers.timestamps import instant
+from workers.timestamps import optional_text
 
-LONGEST_WAIT_S = 30.0
-BUSY_S = 5
+MAX_WAIT_S = 30.0
+
+
+RETRY_AFTER_S = 5
+
 
 router = APIRouter(tags=["commands"])
 
@@ -58,31 +61,34 @@ class StandingShown(BaseModel):
     "/commands",
     status_code=202,
     response_model=Accepted | AcceptedMany,
-    responses=documented(400, 401, 403, 409, 413, 415, 422, 429, 503),
+    responses=error_responses(400, 401, 403, 409, 413, 415, 422, 429, 503),
     openapi_extra={"requestBody": COMMANDS_BODY},
     operation_id="submit_commands",
 )
-async def submit(request: Request, context: AtDesk, caller: Asking) -> JSONResponse:
+async def submit(request: Request, context: Context, caller: CurrentCaller) -> JSONResponse:
     """Hand in one command, or a list of up to 500: all are kept, or none.
 
     202 comes after the commit: from then on the command is settled exactly once, at the instant
     that `received_at` names. Sending it again under the same id is always safe.
     """
-    if context.intake.is_full():
+    if context.submissions.is_full():
         detail = "so much is waiting that nothing more is taken in"
-        raise Problem(429, detail, headers={"Retry-After": str(BUSY_S)})
+        raise Problem(429, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
     raw = await read_bytes(request)
     body = await to_thread.run_sync(read_body, raw, caller, context.store.policy, context.now)
-    parent, facts = traceparent(request.headers.get("traceparent")), {"commands": len(body.knocks)}
+    parent, facts = (
+        traceparent(request.headers.get("traceparent")),
+        {"commands": len(body.submissions)},
+    )
     with span("submit", parent=parent, facts=facts) as trace:
-        admission = await context.intake.admit(
-            [replace(submission, trace=trace) for submission in body.knocks]
+        admission = await context.submissions.admit(
+            [replace(submission, trace=trace) for submission in body.submissions]
         )
     if admission.reused:
-        raise _reused(body, admission.reused)
-    pairs = zip(body.knocks, admission.received_at, strict=True)
+        raise _reused_problem(body, admission.reused)
+    pairs = zip(body.submissions, admission.received_at, strict=True)
     accepted_commands = [
-        _accepted(submission.command_id, received_at) for submission, received_at in pairs
+        _serialize_accepted(submission.command_id, received_at) for submission, received_at in pairs
     ]
     if body.listed:
         return JSONResponse({"accepted": accepted_commands}, 202)
@@ -91,22 +97,22 @@ async def submit(request: Request, context: AtDesk, caller: Asking) -> JSONRespo
     )
 
 
-def _accepted(command_id: str, received_at: int) -> dict[str, Any]:
+def _serialize_accepted(command_id: str, received_at: int) -> dict[str, Any]:
     return {
         "id": command_id,
-        "received_at": instant(received_at),
+        "received_at": optional_text(received_at),
         "status": "accepted",
         "outcome_at": f"/commands/{command_id}",
     }
 
 
-def _reused(body: Body, positions: list[int]) -> Problem:
+def _reused_problem(body: SubmissionBody, positions: list[int]) -> Problem:
     faults = [
         Fault(
             field="id",
             detail="used before for another command",
             index=position if body.listed else None,
-            id=body.knocks[position].command_id,
+            id=body.submissions[position].command_id,
         )
         for position in positions
     ]
@@ -116,21 +122,21 @@ def _reused(body: Body, positions: list[int]) -> Problem:
 @router.get(
     "/commands/{command_id}",
     response_model=StandingShown,
-    responses=documented(401, 404, 422, 503),
+    responses=error_responses(401, 404, 422, 503),
     operation_id="get_command",
 )
-async def standing(
-    context: AtDesk,
-    caller: Asking,
+async def get_command(
+    context: Context,
+    caller: CurrentCaller,
     command_id: Annotated[
         str, Path(pattern=r"^[A-Za-z0-9_-]{8,64}$", examples=["place-20260302-0001"])
     ],
     wait: Annotated[
-        float, Query(ge=0, le=LONGEST_WAIT_S, description="Seconds to wait for the outcome.")
+        float, Query(ge=0, le=MAX_WAIT_S, description="Seconds to wait for the outcome.")
     ] = 0.0,
-) -> Standing:
+) -> CommandStatus:
     """Say where a command stands; with `wait`, not before it is settled or the time is over."""
-    command_status = await context.lookout.standing(command_id, wait)
+    command_status = await context.outcome_waiter.status(command_id, wait)
     if command_status is None:
         raise Problem(404, "no such command: it never arrived, or under another id")
     if not await to_thread.run_sync(_may_see, context, caller, command_status["about"]):
@@ -138,8 +144,8 @@ async def standing(
     return command_status
 
 
-def _may_see(context: Desk, caller: Caller, order_id: str | None) -> bool:
-    if order_id is None or caller.sees_all():
+def _may_see(context: AppContext, caller: Caller, order_id: str | None) -> bool:
+    if order_id is None or caller.may_see_all():
         return True
     order = Reader(context.store).order(order_id)
-    return order is not None and caller.sees(order, agency(context.store, order.creator_id))
+    return order is not None and caller.may_see(order, agency_of(context.store, order.creator_id))

@@ -13,19 +13,22 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from models.errors import TransientError
-from ops.web.dependencies import AtDesk, Desk
+from ops.web.dependencies import AppContext, Context
 from workers.database.migrations import is_current
 from workers.queries import monitoring
 
 router = APIRouter(tags=["operating"])
 
-OLDEST_COMMAND_S = 30.0
+
+MAX_COMMAND_AGE_S = 30.0
 """A command that is unsettled for longer means that nobody settles, or not fast enough."""
 
-LATEST_DEADLINE_S = 60.0
+
+MAX_DEADLINE_LATENESS_S = 60.0
 """A deadline enforced later than this means that nobody makes time pass."""
 
-OLDEST_EVENT_S = 60.0
+
+MAX_EVENT_AGE_S = 60.0
 """An event unpublished for longer means that nobody carries."""
 
 
@@ -36,30 +39,36 @@ class Health(BaseModel):
     checks: dict[str, str]
 
 
-SHAPES: dict[int | str, dict[str, Any]] = {503: {"model": Health, "description": "Not well."}}
+UNHEALTHY_RESPONSE: dict[int | str, dict[str, Any]] = {
+    503: {"model": Health, "description": "Not well."}
+}
 
 
-@router.get("/healthz", response_model=Health, responses=SHAPES, operation_id="get_health")
-def healthz(context: AtDesk) -> JSONResponse:
+@router.get(
+    "/healthz", response_model=Health, responses=UNHEALTHY_RESPONSE, operation_id="get_health"
+)
+def healthz(context: Context) -> JSONResponse:
     """Tell whether the pipeline does its work."""
-    return _answer(_work(context))
+    return _response(_pipeline_checks(context))
 
 
-@router.get("/readyz", response_model=Health, responses=SHAPES, operation_id="get_readiness")
-def readyz(context: AtDesk) -> JSONResponse:
+@router.get(
+    "/readyz", response_model=Health, responses=UNHEALTHY_RESPONSE, operation_id="get_readiness"
+)
+def readyz(context: Context) -> JSONResponse:
     """Tell whether this process can take a command in, durably, now."""
-    return _answer(_room(context))
+    return _response(_readiness_checks(context))
 
 
-def _answer(checks: dict[str, str]) -> JSONResponse:
+def _response(checks: dict[str, str]) -> JSONResponse:
     ok = all(status == "ok" for status in checks.values())
     return JSONResponse({"ok": ok, "checks": checks}, 200 if ok else 503)
 
 
-def _work(context: Desk) -> dict[str, str]:
+def _pipeline_checks(context: AppContext) -> dict[str, str]:
     try:
-        queues = monitoring.queues(context.engine, context.client)
-        deadlines = monitoring.deadlines(context.store, context.now(), limit=1)
+        queues = monitoring.queue_status(context.engine, context.client)
+        deadlines = monitoring.deadline_status(context.store, context.now(), limit=1)
         audit = monitoring.last_audit(context.engine)
     except TransientError:
         return {"database": "away"}
@@ -67,9 +76,9 @@ def _work(context: Desk) -> dict[str, str]:
     return {
         "database": "ok",
         "redis": "ok" if queues["redis"] == "up" else "away",
-        "commands": _within(queues["oldest_seconds"], OLDEST_COMMAND_S),
-        "deadlines": _within(deadlines["worst_overdue_seconds"], LATEST_DEADLINE_S),
-        "events": _within(queues["outbox"]["lag_seconds"], OLDEST_EVENT_S),
+        "commands": _within(queues["oldest_seconds"], MAX_COMMAND_AGE_S),
+        "deadlines": _within(deadlines["worst_overdue_seconds"], MAX_DEADLINE_LATENESS_S),
+        "events": _within(queues["outbox"]["lag_seconds"], MAX_EVENT_AGE_S),
         "books": "ok" if not finding_count else f"{finding_count} findings",
     }
 
@@ -78,7 +87,7 @@ def _within(delay_s: float, limit_s: float) -> str:
     return "ok" if delay_s <= limit_s else f"{delay_s:.0f} s behind"
 
 
-def _room(context: Desk) -> dict[str, str]:
+def _readiness_checks(context: AppContext) -> dict[str, str]:
     try:
         schema = "ok" if is_current(context.engine) else "another version"
     except TransientError:
@@ -86,6 +95,6 @@ def _room(context: Desk) -> dict[str, str]:
     return {
         "database": "ok",
         "schema": schema,
-        "intake": "ok" if context.intake.alive() else "stuck",
-        "room": "full" if context.intake.is_full() else "ok",
+        "intake": "ok" if context.submissions.alive() else "stuck",
+        "room": "full" if context.submissions.is_full() else "ok",
     }

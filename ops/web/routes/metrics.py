@@ -16,19 +16,19 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from models.errors import TransientError
-from ops.web.dependencies import AtDesk, Desk, Staff
-from ops.web.errors import documented
+from ops.web.dependencies import AppContext, Context, StaffCaller
+from ops.web.errors import error_responses
 from workers.database.engine import reading
 from workers.outbox import counters as event_counters
 from workers.outbox import streams as event_streams
 from workers.queries import monitoring
-from workers.queries.monitoring import Shown
+from workers.queries.monitoring import Snapshot
 from workers.timestamps import SECOND_US
 
 router = APIRouter(tags=["operating"])
 
 
-TEXT = "text/plain; version=0.0.4; charset=utf-8"
+PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 COUNTERS = (
@@ -55,24 +55,24 @@ Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
     "/metrics",
     response_class=Response,
     responses={
-        200: {"content": {TEXT: {"schema": {"type": "string"}}}},
-        **documented(401, 403, 422),
+        200: {"content": {PROMETHEUS_TYPE: {"schema": {"type": "string"}}}},
+        **error_responses(401, 403, 422),
     },
     operation_id="get_metrics",
 )
-def metrics(context: AtDesk, _: Staff) -> Response:
+def metrics(context: Context, _: StaffCaller) -> Response:
     """Write everything worth watching, in Prometheus' text format."""
     registry = CollectorRegistry()
-    registry.register(Pipeline(context))
-    return Response(generate_latest(registry), media_type=TEXT)
+    registry.register(PipelineCollector(context))
+    return Response(generate_latest(registry), media_type=PROMETHEUS_TYPE)
 
 
-class Pipeline(Collector):
+class PipelineCollector(Collector):
     """Reads the pipeline for one scrape."""
 
-    def __init__(self, context: Desk) -> None:
+    def __init__(self, context: AppContext) -> None:
         """Keep where to read."""
-        self.desk = context
+        self.context = context
 
     def describe(self) -> list[Family]:
         """Say nothing ahead of time: registering must not read the database."""
@@ -89,19 +89,23 @@ class Pipeline(Collector):
         yield from families
 
     def _families(self) -> Iterator[Family]:
-        context = self.desk
+        context = self.context
         with reading(context.engine) as connection:
-            totals = event_counters.read(connection)
+            totals = event_counters.read_counters(connection)
         yield from counters(totals)
         yield from histograms(totals)
-        yield from queue_gauges(monitoring.queues(context.engine, context.client))
-        yield from deadline_gauges(monitoring.deadlines(context.store, context.now(), limit=1))
-        yield labelled("earnest_orders", "Orders.", "state", monitoring.states(context.engine))
+        yield from queue_gauges(monitoring.queue_status(context.engine, context.client))
+        yield from deadline_gauges(
+            monitoring.deadline_status(context.store, context.now(), limit=1)
+        )
+        yield labelled(
+            "earnest_orders", "Orders.", "state", monitoring.orders_by_state(context.engine)
+        )
         balances = context.balances.read()
         yield labelled("earnest_money_fen", "Money by account family.", "family", balances)
-        yield from debt_gauges("refunds", monitoring.refunds(context.engine))
-        yield from debt_gauges("payouts", monitoring.payouts(context.engine))
-        yield from standstill_gauges(monitoring.standstill(context.engine, context.now()))
+        yield from debt_gauges("refunds", monitoring.refunds_waiting(context.engine))
+        yield from debt_gauges("payouts", monitoring.payouts_waiting(context.engine))
+        yield from standstill_gauges(monitoring.stalled_counts(context.engine, context.now()))
         yield from reader_gauges(readers(context))
         yield from audit_gauges(monitoring.last_audit(context.engine))
 
@@ -119,7 +123,7 @@ def histograms(totals: Mapping[str, Mapping[str, int]]) -> Iterator[Family]:
     """Write the distributions, each bucket with those below it."""
     for name, key, description in HISTOGRAMS:
         counts, cumulative, buckets = totals.get(f"{key}_le", {}), 0, []
-        for edge in (*(f"{edge:g}" for edge in event_counters.EDGES_S), "+Inf"):
+        for edge in (*(f"{edge:g}" for edge in event_counters.BUCKET_EDGES_S), "+Inf"):
             cumulative += counts.get(edge, 0)
             buckets.append((edge, float(cumulative)))
         family = HistogramMetricFamily(name, description)
@@ -128,7 +132,7 @@ def histograms(totals: Mapping[str, Mapping[str, int]]) -> Iterator[Family]:
         yield family
 
 
-def queue_gauges(snapshot: Shown) -> Iterator[Family]:
+def queue_gauges(snapshot: Snapshot) -> Iterator[Family]:
     """Write what waits."""
     waiting = {name: queue["waiting"] for name, queue in snapshot["queues"].items()}
     in_flight = {name: queue["in_flight"] for name, queue in snapshot["queues"].items()}
@@ -146,15 +150,15 @@ def queue_gauges(snapshot: Shown) -> Iterator[Family]:
     yield gauge("earnest_dead_letters", "Commands nothing settles.", snapshot["dead_letters"])
 
 
-def readers(context: Desk) -> list[event_streams.Group]:
+def readers(context: AppContext) -> list[event_streams.ConsumerGroup]:
     """Find who reads the streams; nobody is known while Redis is away."""
     try:
-        return event_streams.groups(context.client, context.settings.retention)
+        return event_streams.list_groups(context.client, context.settings.retention)
     except (TransientError, redis.RedisError):
         return []
 
 
-def reader_gauges(consumer_groups: Sequence[event_streams.Group]) -> Iterator[Family]:
+def reader_gauges(consumer_groups: Sequence[event_streams.ConsumerGroup]) -> Iterator[Family]:
     """Write how far each consumer group is."""
     labels = ("stream", "group")
     lag = GaugeMetricFamily("earnest_stream_group_lag", "Never taken.", labels=labels)
@@ -168,7 +172,7 @@ def reader_gauges(consumer_groups: Sequence[event_streams.Group]) -> Iterator[Fa
     yield from (lag, pending, behind)
 
 
-def deadline_gauges(deadlines: Shown) -> Iterator[Family]:
+def deadline_gauges(deadlines: Snapshot) -> Iterator[Family]:
     """Write what time will end."""
     worst_overdue_s = deadlines["worst_overdue_seconds"]
     yield labelled("earnest_deadlines_armed", "Orders that wait.", "state", deadlines["armed"])
@@ -176,7 +180,7 @@ def deadline_gauges(deadlines: Shown) -> Iterator[Family]:
     yield gauge("earnest_deadlines_overdue_seconds", "How late the worst is.", worst_overdue_s)
 
 
-def debt_gauges(kind: str, debts: Shown) -> Iterator[Family]:
+def debt_gauges(kind: str, debts: Snapshot) -> Iterator[Family]:
     """Write what is owed and has not left."""
     description = f"{kind.capitalize()} not confirmed."
     yield gauge(f"earnest_{kind}_waiting", description, debts["waiting"])
@@ -184,7 +188,7 @@ def debt_gauges(kind: str, debts: Shown) -> Iterator[Family]:
     yield gauge(f"earnest_{kind}_oldest_seconds", "Age of the oldest.", debts["oldest_seconds"])
 
 
-def standstill_gauges(standstill: Shown) -> Iterator[Family]:
+def standstill_gauges(standstill: Snapshot) -> Iterator[Family]:
     """Write what only people can set in motion again; orders in arbitration count by state."""
     stopped_clocks = standstill["clocks_stopped"]
     overdue_arbitrations = standstill["arbitrations_overdue"]
@@ -195,7 +199,7 @@ def standstill_gauges(standstill: Shown) -> Iterator[Family]:
     yield gauge("earnest_creators_banned", "Creators under a ban.", standstill["creators_banned"])
 
 
-def audit_gauges(audit: Shown | None) -> Iterator[Family]:
+def audit_gauges(audit: Snapshot | None) -> Iterator[Family]:
     """Write the last verdict on the books, once there is one."""
     if audit is not None:
         yield gauge("earnest_audit_findings", "Laws broken.", len(audit["findings"]))

@@ -14,16 +14,16 @@ from fastapi.responses import JSONResponse
 from pydantic import Field, ValidationError
 
 from models.commands import AnyCommand
-from models.commands.parsing import Malformed, parse
-from models.fields import CommandId, Note, Strict
-from ops.operate.actions import Power, open_in
-from ops.operate.dry_run import Intent, find_power, foresee
-from ops.web.dependencies import Asking, AtDesk, Desk, Staff
+from models.commands.parsing import MalformedCommand, parse_command
+from models.fields import CommandId, Note, StrictModel
+from ops.operate.actions import OperatorAction, actions_in
+from ops.operate.dry_run import ActionRequest, dry_run_commands, find_action
+from ops.web.dependencies import AppContext, Context, CurrentCaller, StaffCaller
 from ops.web.errors import Fault, Problem
-from ops.web.routes.ops_page import Operator
+from ops.web.routes.ops_page import OperatorId
 from ops.web.routes.orders import OrderId
 from ops.web.submissions import faults_of, read_bytes
-from workers.inbox import Knock
+from workers.inbox import Submission
 from workers.queries.reader import Reader
 
 log = structlog.get_logger()
@@ -32,11 +32,13 @@ log = structlog.get_logger()
 router = APIRouter(prefix="/ops/api/orders/{order_id}", include_in_schema=False)
 
 
-Shown = dict[str, Any]
-LONGEST_ASK = 100_000
+JsonObject = dict[str, Any]
 
 
-class Ask(Strict):
+MAX_BODY_BYTES = 100_000
+
+
+class OperatorActionBody(StrictModel):
     """What an operator wants done to an order, and why; `lent` is in a party's stead.
 
     `id` is the command's: what was tried out is asked under it, once, however often it is sent.
@@ -50,22 +52,27 @@ class Ask(Strict):
 
 
 @router.get("/powers")
-def powers(context: AtDesk, _: Staff, order_id: OrderId) -> Shown:
+def list_actions(context: Context, _: StaffCaller, order_id: OrderId) -> JsonObject:
     """List what the table allows an operator while the order is where it is."""
     order = Reader(context.store).order(order_id)
     if order is None:
         raise Problem(404, "no such order")
-    return {"powers": [_described(action) for action in open_in(order.state)]}
+    return {"powers": [_serialize_action(action) for action in actions_in(order.state)]}
 
 
-def _described(action: Power) -> Shown:
+def _serialize_action(action: OperatorAction) -> JsonObject:
     entries = [asdict(entry) for entry in action.entries]
-    return {"kind": action.kind, "lent": action.lent, "about": action.about, "entries": entries}
+    return {
+        "kind": action.kind,
+        "lent": action.on_behalf,
+        "about": action.about,
+        "entries": entries,
+    }
 
 
-async def _asked(request: Request) -> Ask:
+async def _read_action(request: Request) -> OperatorActionBody:
     try:
-        return Ask.model_validate_json(await read_bytes(request, LONGEST_ASK))
+        return OperatorActionBody.model_validate_json(await read_bytes(request, MAX_BODY_BYTES))
     except ValidationError as error:
         errors = error.errors(include_input=False, include_url=False)
         faults = [
@@ -76,35 +83,43 @@ async def _asked(request: Request) -> Ask:
         raise Problem(422, detail, errors=faults) from None
 
 
-Asked = Annotated[Ask, Depends(_asked)]
+RequestedAction = Annotated[OperatorActionBody, Depends(_read_action)]
 
 
 @router.post("/preview")
 async def preview(
-    context: AtDesk, caller: Staff, action_request: Asked, order_id: OrderId
-) -> Shown:
+    context: Context, caller: StaffCaller, action_request: RequestedAction, order_id: OrderId
+) -> JsonObject:
     """Judge what is asked, by the pipeline's own judges, and write nothing down."""
     command_id = f"ops-{uuid4().hex}"
-    _, command = _command(action_request, order_id, command_id, caller.operator_id() or "operator")
-    return {"id": command_id} | await to_thread.run_sync(_foreseen, context, command)
+    _, command = _build_command(
+        action_request, order_id, command_id, caller.operator_id() or "operator"
+    )
+    return {"id": command_id} | await to_thread.run_sync(_preview, context, command)
 
 
-def _foreseen(context: Desk, command: AnyCommand) -> Shown:
-    (dry_run,) = foresee(context.store, [command], context.now())
-    return dry_run.shown()
+def _preview(context: AppContext, command: AnyCommand) -> JsonObject:
+    (dry_run,) = dry_run_commands(context.store, [command], context.now())
+    return dry_run.to_json()
 
 
 @router.post("/act")
 async def act(
-    context: AtDesk, caller: Asking, operator: Operator, action_request: Asked, order_id: OrderId
+    context: Context,
+    caller: CurrentCaller,
+    operator: OperatorId,
+    action_request: RequestedAction,
+    order_id: OrderId,
 ) -> JSONResponse:
     """Ask it: a command like any other, only written here."""
-    text, command = _command(
+    text, command = _build_command(
         action_request, order_id, action_request.id or f"ops-{uuid4().hex}", operator
     )
-    if not caller.may_say(command.by):
+    if not caller.may_speak_for(command.by):
         raise Problem(403, "this token does not speak for that operator")
-    admission = await context.intake.admit([Knock(command.id, command.fingerprint(), text)])
+    admission = await context.submissions.admit(
+        [Submission(command.id, command.fingerprint(), text)]
+    )
     if admission.reused:
         raise Problem(409, "that id was used before for another command")
     log.info(
@@ -117,11 +132,11 @@ async def act(
     return JSONResponse({"id": command.id, "outcome_at": f"/commands/{command.id}"}, 202)
 
 
-def _command(
-    action_request: Ask, order_id: str, command_id: str, operator: str
+def _build_command(
+    action_request: OperatorActionBody, order_id: str, command_id: str, operator: str
 ) -> tuple[str, AnyCommand]:
-    action = find_power(action_request.kind, on_behalf=action_request.lent)
-    if action is None or not action.of_an_order:
+    action = find_action(action_request.kind, on_behalf=action_request.lent)
+    if action is None or not action.needs_order:
         raise Problem(422, "kind: an operator has no such power over an order")
     unknown_fields = sorted(action_request.said.keys() - {entry.name for entry in action.entries})
     if unknown_fields:
@@ -129,11 +144,14 @@ def _command(
             Fault(field=field_name, detail="not a field of it") for field_name in unknown_fields
         ]
         raise Problem(422, "said: a field that is none of it", errors=faults)
-    intent = Intent(
-        power=action, operator=operator, reason=action_request.reason, said=action_request.said
+    intent = ActionRequest(
+        action=action,
+        operator=operator,
+        reason=action_request.reason,
+        field_values=action_request.said,
     )
     text = json.dumps(intent.command(command_id, order_id))
     try:
-        return text, parse(text)
-    except Malformed as error:
+        return text, parse_command(text)
+    except MalformedCommand as error:
         raise Problem(422, error.detail, errors=list(faults_of(error, None))) from None

@@ -11,19 +11,19 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request
 from pydantic import Field
 
-from models.fields import Note, Strict
+from models.fields import Note, StrictModel
 from ops import serializers
-from ops.explain.account import explain
+from ops.explain.account import explain_order
 from ops.operate import dead_letters
-from ops.web.dependencies import Asking, AtDesk, Desk, Staff
+from ops.web.dependencies import AppContext, Context, CurrentCaller, StaffCaller
 from ops.web.errors import Fault, Problem
-from ops.web.routes.orders import IDS, OrderId, shown
+from ops.web.routes.orders import ID_PATTERN, OrderId, serialize_listed_order
 from ops.web.submissions import read_bytes
 from workers.database.engine import reading
 from workers.outbox import counters as event_counters
 from workers.processing import failures
 from workers.queries import monitoring, order_lists
-from workers.queries.order_filters import Wanted
+from workers.queries.order_filters import OrderFilter
 from workers.queries.reader import Reader
 
 log = structlog.get_logger()
@@ -32,39 +32,39 @@ log = structlog.get_logger()
 router = APIRouter(prefix="/ops/api", include_in_schema=False)
 
 
-Shown = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
-MOST_FOUND = 20
+MAX_FOUND = 20
 
 
-MOST = 100
+MAX_SET_ASIDE = 100
 """Dead letters, and items in quarantine, that the page shows; the command line lists all."""
 
 
-LONGEST_ACTION = 10_000
+MAX_ACTION_BYTES = 10_000
 
 
 @router.get("/overview")
-def overview(context: AtDesk, caller: Staff) -> Shown:
+def overview(context: Context, caller: StaffCaller) -> JsonObject:
     """Show how the whole is doing."""
     with reading(context.engine) as connection:
-        totals = event_counters.read(connection)
+        totals = event_counters.read_counters(connection)
     return {
         "now": context.now().isoformat(),
-        "queues": monitoring.queues(context.engine, context.client),
+        "queues": monitoring.queue_status(context.engine, context.client),
         "settled": sum(totals.get("settled", {}).values()),
-        "history": list(context.history.totals),
+        "history": list(context.throughput.totals),
         "outcomes": totals.get("settled", {}),
         "rejected": totals.get("rejected", {}),
         "reminders": totals.get("reminders", {}),
-        "deadlines": monitoring.deadlines(context.store, context.now(), limit=8),
+        "deadlines": monitoring.deadline_status(context.store, context.now(), limit=8),
         "lateness": _distribution(totals, "deadline_lateness"),
         "settle": _distribution(totals, "command_settle"),
-        "orders": monitoring.states(context.engine),
-        "refunds": monitoring.refunds(context.engine),
-        "payouts": monitoring.payouts(context.engine),
-        "standstill": monitoring.standstill(context.engine, context.now()),
+        "orders": monitoring.orders_by_state(context.engine),
+        "refunds": monitoring.refunds_waiting(context.engine),
+        "payouts": monitoring.payouts_waiting(context.engine),
+        "standstill": monitoring.stalled_counts(context.engine, context.now()),
         "money": context.balances.read(),
         "audit": monitoring.last_audit(context.engine),
         "operator": caller.operator_id(),
@@ -72,12 +72,12 @@ def overview(context: AtDesk, caller: Staff) -> Shown:
     }
 
 
-def _distribution(totals: dict[str, dict[str, int]], name: str) -> Shown:
+def _distribution(totals: dict[str, dict[str, int]], name: str) -> JsonObject:
     """Say how often, and below which edge half and nearly all of it lay."""
     counts = totals.get(f"{name}_le", {})
-    edges = [f"{edge:g}" for edge in event_counters.EDGES_S]
+    edges = [f"{edge:g}" for edge in event_counters.BUCKET_EDGES_S]
     total, cumulative = sum(counts.values()), 0
-    distribution: Shown = {"count": total, "half_below": None, "most_below": None}
+    distribution: JsonObject = {"count": total, "half_below": None, "most_below": None}
     for edge in edges:
         cumulative += counts.get(edge, 0)
         for key, share in (("half_below", 0.5), ("most_below", 0.99)):
@@ -87,50 +87,59 @@ def _distribution(totals: dict[str, dict[str, int]], name: str) -> Shown:
 
 
 @router.get("/asides")
-def asides(context: AtDesk, _: Staff) -> Shown:
+def dead_letters_and_quarantine(context: Context, _: StaffCaller) -> JsonObject:
     """Show what was set aside: dead letters, and what was no message."""
     return {
         "dead_letters": [
             serializers.serialize_dead_letter(dead_letter)
-            for dead_letter in failures.latest_dead_letters(context.engine, MOST)
+            for dead_letter in failures.latest_dead_letters(context.engine, MAX_SET_ASIDE)
         ],
         "quarantine": [
-            serializers.glimpsed(item) for item in failures.latest_quarantined(context.engine, MOST)
+            serializers.serialize_quarantined_briefly(item)
+            for item in failures.latest_quarantined(context.engine, MAX_SET_ASIDE)
         ],
     }
 
 
 @router.get("/search")
-def search(context: AtDesk, _: Staff, q: Annotated[str, Query(max_length=200)] = "") -> Shown:
+def search(
+    context: Context, _: StaffCaller, q: Annotated[str, Query(max_length=200)] = ""
+) -> JsonObject:
     """Find orders by their own id, their client's or their creator's."""
     search_id = q.strip()
-    if search_id and not re.fullmatch(IDS, search_id):
+    if search_id and not re.fullmatch(ID_PATTERN, search_id):
         return {"orders": []}
     exact_match = Reader(context.store).order(search_id) if search_id else None
     orders = [exact_match] if exact_match else []
     for order_filter in (
-        (Wanted(client=search_id), Wanted(creator=search_id)) if search_id else (Wanted(),)
+        (OrderFilter(client=search_id), OrderFilter(creator=search_id))
+        if search_id
+        else (OrderFilter(),)
     ):
-        orders += order_lists.page(context.store, order_filter, limit=MOST_FOUND).orders
-    return {"orders": [shown(order) for order in orders[:MOST_FOUND]]}
+        orders += order_lists.order_page(context.store, order_filter, limit=MAX_FOUND).orders
+    return {"orders": [serialize_listed_order(order) for order in orders[:MAX_FOUND]]}
 
 
 @router.get("/orders/{order_id}")
-def order(context: AtDesk, _: Staff, order_id: OrderId) -> Shown:
+def explanation(context: Context, _: StaffCaller, order_id: OrderId) -> JsonObject:
     """Account for one order."""
-    account = explain(context.store, order_id, at=context.now(), watermark=context.watermark())
+    account = explain_order(
+        context.store, order_id, at=context.now(), watermark=context.watermark()
+    )
     if account is None:
         raise Problem(404, "no such order")
     return account
 
 
-class Action(Strict):
+class ActionBody(StrictModel):
     """Something an operator wants done, and why; the reason is kept in the log."""
 
     reason: Annotated[Note, Field(min_length=3)]
 
 
-def _operator(caller: Asking, x_earnest_action: Annotated[str | None, Header()] = None) -> str:
+def _operator_id(
+    caller: CurrentCaller, x_earnest_action: Annotated[str | None, Header()] = None
+) -> str:
     """Let only an operator act, from our own page or a program, never by a form elsewhere."""
     operator = caller.operator_id()
     if operator is None:
@@ -140,23 +149,23 @@ def _operator(caller: Asking, x_earnest_action: Annotated[str | None, Header()] 
     return operator
 
 
-Operator = Annotated[str, Depends(_operator)]
+OperatorId = Annotated[str, Depends(_operator_id)]
 
 
-async def _acting(request: Request, operator: Operator) -> tuple[str, Action]:
+async def _operator_and_action(request: Request, operator: OperatorId) -> tuple[str, ActionBody]:
     try:
-        body = json.loads(await read_bytes(request, LONGEST_ACTION))
-        return operator, Action.model_validate(body)
+        body = json.loads(await read_bytes(request, MAX_ACTION_BYTES))
+        return operator, ActionBody.model_validate(body)
     except ValueError:
         fault = Fault(field="reason", detail="3 to 1000 characters are wanted")
         raise Problem(422, "a reason is wanted", errors=[fault]) from None
 
 
-Acting = Annotated[tuple[str, Action], Depends(_acting)]
+OperatorAndAction = Annotated[tuple[str, ActionBody], Depends(_operator_and_action)]
 
 
 @router.post("/dead-letters/{letter_id}/replay")
-async def replay_letter(context: AtDesk, acting: Acting, letter_id: int) -> Shown:
+async def replay_letter(context: Context, acting: OperatorAndAction, letter_id: int) -> JsonObject:
     """Settle a dead letter again, under its first receipt; 409 where that fails as before."""
     replay_outcome = await to_thread.run_sync(lambda: _replay(context, letter_id))
     operator, action = acting
@@ -169,31 +178,29 @@ async def replay_letter(context: AtDesk, acting: Acting, letter_id: int) -> Show
     return {"done": True} | replay_outcome
 
 
-def _replay(context: Desk, letter_id: int) -> Shown:
+def _replay(context: AppContext, letter_id: int) -> JsonObject:
     dead_letter = failures.dead_letters_by_id(context.engine, [_in_range(letter_id)]).get(letter_id)
     if dead_letter is None or dead_letter.replayed_at is not None:
-        raise Problem(404, GONE)
-    (replay_outcome,) = dead_letters.settled_again(
-        Reader(context.store), context.client, [dead_letter]
-    )
+        raise Problem(404, NO_SUCH_ITEM)
+    (replay_outcome,) = dead_letters.replay(Reader(context.store), context.client, [dead_letter])
     return replay_outcome
 
 
-GONE = "there is no such thing any more"
+NO_SUCH_ITEM = "there is no such thing any more"
 
 
 def _in_range(row_id: int) -> int:
     if not 0 < row_id < 2**53:
-        raise Problem(404, GONE)
+        raise Problem(404, NO_SUCH_ITEM)
     return row_id
 
 
 @router.post("/quarantine/{item_id}/drop")
-async def drop_item(context: AtDesk, acting: Acting, item_id: int) -> Shown:
+async def drop_item(context: Context, acting: OperatorAndAction, item_id: int) -> JsonObject:
     """Throw away what was no message."""
     row_id = _in_range(item_id)
-    if not await to_thread.run_sync(lambda: failures.drop(context.engine, row_id)):
-        raise Problem(404, GONE)
+    if not await to_thread.run_sync(lambda: failures.drop_quarantined(context.engine, row_id)):
+        raise Problem(404, NO_SUCH_ITEM)
     operator, action = acting
     log.warning("quarantine.dropped", which=item_id, operator=operator, reason=action.reason)
     return {"done": True}

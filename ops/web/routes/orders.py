@@ -9,22 +9,25 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from models.fields import instant_text, parse_instant
+from models.fields import format_instant, parse_instant
 from models.lifecycle import State
 from models.orders.order import Order
-from ops.order_views import describe
+from ops.order_views import serialize_order
 from ops.web.auth import Caller
-from ops.web.dependencies import Asking, AtDesk, Desk
-from ops.web.errors import Problem, documented
+from ops.web.dependencies import AppContext, Context, CurrentCaller
+from ops.web.errors import Problem, error_responses
 from workers.queries import order_lists, reader
-from workers.queries.order_filters import Wanted
+from workers.queries.order_filters import OrderFilter
 from workers.queries.order_lists import BadCursor
 from workers.queries.reader import Reader
 
 router = APIRouter(tags=["orders"])
 
-IDS = r"^[A-Za-z0-9_-]{1,64}$"
-OrderId = Annotated[str, Path(pattern=IDS, examples=["ord_20260302_0001"])]
+
+ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
+
+
+OrderId = Annotated[str, Path(pattern=ID_PATTERN, examples=["ord_20260302_0001"])]
 
 
 def _in_range(at: datetime) -> datetime:
@@ -36,7 +39,8 @@ def _in_range(at: datetime) -> datetime:
 
 FIRST_YEAR, LAST_YEAR = 1970, 9000
 
-Moment = Annotated[
+
+QueryInstant = Annotated[
     datetime,
     BeforeValidator(parse_instant),
     AfterValidator(_in_range),
@@ -81,31 +85,31 @@ class EventPage(BaseModel):
     events: list[dict[str, Any]]
 
 
-def shown(order: Order) -> dict[str, Any]:
+def serialize_listed_order(order: Order) -> dict[str, Any]:
     """Describe an order for others."""
     return {
         "order_id": order.order_id,
         "client_id": order.client_id,
         "creator_id": order.creator_id,
-        **describe(order),
+        **serialize_order(order),
         "task_type": order.task_type,
-        "placed_at": instant_text(order.placed_at),
-        "due_at": order.due_at and instant_text(order.due_at),
+        "placed_at": format_instant(order.placed_at),
+        "due_at": order.due_at and format_instant(order.due_at),
         "policy_version": order.policy.version,
         "sequence": order.sequence,
     }
 
 
-class Filters(BaseModel):
+class OrderQuery(BaseModel):
     """What orders are wanted; everything that is given must fit."""
 
     model_config = ConfigDict(extra="forbid")
 
-    client: Annotated[str | None, Field(pattern=IDS)] = None
-    creator: Annotated[str | None, Field(pattern=IDS)] = None
+    client: Annotated[str | None, Field(pattern=ID_PATTERN)] = None
+    creator: Annotated[str | None, Field(pattern=ID_PATTERN)] = None
     status: State | None = None
-    placed_after: Annotated[Moment | None, Field(description="Later than this.")] = None
-    placed_before: Annotated[Moment | None, Field(description="Earlier than this.")] = None
+    placed_after: Annotated[QueryInstant | None, Field(description="Later than this.")] = None
+    placed_before: Annotated[QueryInstant | None, Field(description="Earlier than this.")] = None
     cursor: Annotated[str | None, Field(max_length=200, description="`next` before.")] = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
@@ -113,35 +117,35 @@ class Filters(BaseModel):
 @router.get(
     "/orders",
     response_model=OrderPage,
-    responses=documented(401, 403, 422, 503),
+    responses=error_responses(401, 403, 422, 503),
     operation_id="list_orders",
 )
 def list_orders(
-    context: AtDesk, caller: Asking, filters: Annotated[Filters, Query()]
+    context: Context, caller: CurrentCaller, filters: Annotated[OrderQuery, Query()]
 ) -> dict[str, Any]:
     """List orders, a page at a time. A token for one party lists that party's orders only."""
-    order_filter = _within(caller, filters)
+    order_filter = _restrict_to_caller(caller, filters)
     if order_filter is None:
         return {"orders": [], "next": None}
     try:
-        page = order_lists.page(
+        page = order_lists.order_page(
             context.store, order_filter, cursor=filters.cursor, limit=filters.limit
         )
     except BadCursor as error:
         raise Problem(422, str(error)) from None
-    return {"orders": [shown(order) for order in page.orders], "next": page.cursor}
+    return {"orders": [serialize_listed_order(order) for order in page.orders], "next": page.cursor}
 
 
-def _within(caller: Caller, filters: Filters) -> Wanted | None:
+def _restrict_to_caller(caller: Caller, filters: OrderQuery) -> OrderFilter | None:
     """Narrow what is wanted to what the caller may see; None where that is nothing."""
-    order_filter = Wanted(
+    order_filter = OrderFilter(
         client=filters.client,
         creator=filters.creator,
         state=filters.status,
         placed_after=filters.placed_after,
         placed_before=filters.placed_before,
     )
-    if caller.sees_all():
+    if caller.may_see_all():
         return order_filter
     grant = caller.grants[0] if caller.grants else None
     if grant is None or grant.id is None:
@@ -166,29 +170,31 @@ def _within(caller: Caller, filters: Filters) -> Wanted | None:
 @router.get(
     "/orders/{order_id}",
     response_model=OrderShown,
-    responses=documented(401, 404, 422, 503),
+    responses=error_responses(401, 404, 422, 503),
     operation_id="get_order",
 )
-def get_order(context: AtDesk, caller: Asking, order_id: OrderId) -> dict[str, Any]:
+def get_order(context: Context, caller: CurrentCaller, order_id: OrderId) -> dict[str, Any]:
     """Return one order."""
-    return shown(visible(context, caller, order_id))
+    return serialize_listed_order(visible_order(context, caller, order_id))
 
 
 @router.get(
     "/orders/{order_id}/events",
     response_model=EventPage,
-    responses=documented(401, 404, 422, 503),
+    responses=error_responses(401, 404, 422, 503),
     operation_id="get_order_events",
 )
-def get_events(context: AtDesk, caller: Asking, order_id: OrderId) -> dict[str, Any]:
+def get_events(context: Context, caller: CurrentCaller, order_id: OrderId) -> dict[str, Any]:
     """Return what happened to one order."""
-    visible(context, caller, order_id)
+    visible_order(context, caller, order_id)
     return {"events": [event.published() for event in Reader(context.store).timeline(order_id)]}
 
 
-def visible(context: Desk, caller: Caller, order_id: str) -> Order:
+def visible_order(context: AppContext, caller: Caller, order_id: str) -> Order:
     """Return an order; to those who have no part in it, it does not exist (`Problem` 404)."""
     order = Reader(context.store).order(order_id)
-    if order is None or not caller.sees(order, reader.agency(context.store, order.creator_id)):
+    if order is None or not caller.may_see(
+        order, reader.agency_of(context.store, order.creator_id)
+    ):
         raise Problem(404, "no such order")
     return order

@@ -9,22 +9,32 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from ops.serializers import serialize_report
-from ops.web.dependencies import AtDesk, Desk, Staff
-from ops.web.errors import Problem, documented
-from workers.queries.reports import Name, Report
-from workers.queries.reports.grouping import By
+from ops.web.dependencies import AppContext, Context, StaffCaller
+from ops.web.errors import Problem, error_responses
+from workers.queries.reports import ReportName, ReportRequest
+from workers.queries.reports.grouping import Grouping
 
 router = APIRouter(tags=["reports"])
 
-BUSY_S = 5
-LONGEST_H = 24 * 366
 
-Fen = Annotated[int, Field(description="In fen.")]
-Share = Annotated[float | None, Field(description="A part of 1; null of nothing.")]
+RETRY_AFTER_S = 5
 
-Broken = Literal["client", "creator", "mcn", "task_type", "month"]
-BrokenBy = Annotated[
-    Broken | None, Query(description="What rows are about; left out, there is one of everything.")
+
+MAX_HOURS = 24 * 366
+
+
+FenField = Annotated[int, Field(description="In fen.")]
+
+
+ShareField = Annotated[float | None, Field(description="A part of 1; null of nothing.")]
+
+
+BreakdownName = Literal["client", "creator", "mcn", "task_type", "month"]
+
+
+BreakdownQuery = Annotated[
+    BreakdownName | None,
+    Query(description="What rows are about; left out, there is one of everything."),
 ]
 
 
@@ -43,8 +53,8 @@ class FunnelRow(Breakdown):
 
     stage: Literal["placed", "offered", "accepted", "funded", "published", "completed"]
     orders: int
-    of_placed: Share
-    of_previous: Share
+    of_placed: ShareField
+    of_previous: ShareField
     median_seconds: float | None
 
 
@@ -54,23 +64,23 @@ class EndingRow(Breakdown):
     state: str
     reason: str
     orders: int
-    total_fen: Fen
+    total_fen: FenField
 
 
 class MoneyRow(Breakdown):
     """What was booked; a month's is what moved in it, an agency's what was promised a share."""
 
-    received_fen: Fen
+    received_fen: FenField
     held_fen: Annotated[int, Field(description="Came into escrow, less what left it.")]
     suspense_fen: Annotated[int, Field(description="Came into suspense, less what left it.")]
-    refund_requested_fen: Fen
-    refund_confirmed_fen: Fen
+    refund_requested_fen: FenField
+    refund_confirmed_fen: FenField
     forfeited_fen: Annotated[int, Field(description="Less what was reinstated.")]
     released_fen: Annotated[int, Field(description="Of what was forfeited.")]
-    fees_fen: Fen
+    fees_fen: FenField
     income_fen: Annotated[int, Field(description="Forfeits that went to the platform.")]
     payable_fen: Annotated[int, Field(description="Became due to creators and agencies.")]
-    paid_out_fen: Fen
+    paid_out_fen: FenField
 
 
 class ForecastRow(BaseModel):
@@ -92,8 +102,8 @@ class ForecastRow(BaseModel):
 class Head(BaseModel):
     """What was asked, and as of when."""
 
-    report: Name
-    by: By | None
+    report: ReportName
+    by: Grouping | None
     at: str
     zone: str
 
@@ -122,71 +132,71 @@ class Forecast(Head):
     rows: list[ForecastRow]
 
 
-REFUSED = documented(401, 403, 422, 429, 503)
+REPORT_ERRORS = error_responses(401, 403, 422, 429, 503)
 
 
 @router.get(
     "/reports/funnel",
     response_model=Funnel,
     response_model_exclude_unset=True,
-    responses=REFUSED,
+    responses=REPORT_ERRORS,
     operation_id="report_funnel",
 )
-def get_funnel(context: AtDesk, _: Staff, by: BrokenBy = None) -> dict[str, Any]:
+def get_funnel(context: Context, _: StaffCaller, by: BreakdownQuery = None) -> dict[str, Any]:
     """Say how many orders come how far, and how long each step takes."""
-    return _made(context, Name.FUNNEL, by)
+    return _make_report(context, ReportName.FUNNEL, by)
 
 
 @router.get(
     "/reports/endings",
     response_model=Endings,
     response_model_exclude_unset=True,
-    responses=REFUSED,
+    responses=REPORT_ERRORS,
     operation_id="report_endings",
 )
-def get_endings(context: AtDesk, _: Staff, by: BrokenBy = None) -> dict[str, Any]:
+def get_endings(context: Context, _: StaffCaller, by: BreakdownQuery = None) -> dict[str, Any]:
     """Say how orders ended, and why."""
-    return _made(context, Name.ENDINGS, by)
+    return _make_report(context, ReportName.ENDINGS, by)
 
 
 @router.get(
     "/reports/money",
     response_model=Money,
     response_model_exclude_unset=True,
-    responses=REFUSED,
+    responses=REPORT_ERRORS,
     operation_id="report_money",
 )
-def get_money(context: AtDesk, _: Staff, by: BrokenBy = None) -> dict[str, Any]:
+def get_money(context: Context, _: StaffCaller, by: BreakdownQuery = None) -> dict[str, Any]:
     """Add up what was received, refunded, forfeited, kept, owed and paid."""
-    return _made(context, Name.MONEY, by)
+    return _make_report(context, ReportName.MONEY, by)
 
 
 @router.get(
     "/reports/forecast",
     response_model=Forecast,
     response_model_exclude_unset=True,
-    responses=REFUSED,
+    responses=REPORT_ERRORS,
     operation_id="report_forecast",
 )
 def get_forecast(
-    context: AtDesk,
-    _: Staff,
+    context: Context,
+    _: StaffCaller,
     by: Literal["state", "hour", "client", "creator", "mcn", "task_type"] = "state",
-    hours: Annotated[int, Query(ge=1, le=LONGEST_H)] = 24,
+    hours: Annotated[int, Query(ge=1, le=MAX_HOURS)] = 24,
 ) -> dict[str, Any]:
     """Say what falls due in the next hours, and how much money hangs on it."""
-    return _made(context, Name.FORECAST, by, timedelta(hours=hours))
+    return _make_report(context, ReportName.FORECAST, by, timedelta(hours=hours))
 
 
-def _made(
-    context: Desk, name: Name, by: str | None, within: timedelta = timedelta(days=1)
+def _make_report(
+    context: AppContext, name: ReportName, by: str | None, within: timedelta = timedelta(days=1)
 ) -> dict[str, Any]:
     """Make a report, unless another is being made: they are long, and others read here too."""
-    report = Report(name, None if by is None else By(by), context.now(), within)
-    if not context.reporting.acquire(blocking=False):
+    report = ReportRequest(name, None if by is None else Grouping(by), context.now(), within)
+    if not context.report_lock.acquire(blocking=False):
         detail = "another report is being made"
-        raise Problem(429, detail, headers={"Retry-After": str(BUSY_S)})
+        raise Problem(429, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
     try:
         return serialize_report(report) | {"rows": list(report.rows(context.engine))}
     finally:
-        context.reporting.release()
+        context.report_lock.release()

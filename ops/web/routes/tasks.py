@@ -8,15 +8,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
 
-from models.lifecycle import State
-from models.orders.order import PublicStatus
+from models.lifecycle import PublicStatus, State
 from ops.serializers import serialize_task
 from ops.web.auth import Caller
-from ops.web.dependencies import Asking, AtDesk
-from ops.web.errors import Fault, Problem, documented
-from ops.web.routes.orders import IDS, Moment
+from ops.web.dependencies import Context, CurrentCaller
+from ops.web.errors import Fault, Problem, error_responses
+from ops.web.routes.orders import ID_PATTERN, QueryInstant
 from workers.queries import order_lists
-from workers.queries.order_filters import Wanted
+from workers.queries.order_filters import OrderFilter
 from workers.queries.order_lists import BadCursor
 
 router = APIRouter(tags=["tasks"])
@@ -46,19 +45,19 @@ class TaskPage(BaseModel):
     next: Annotated[str | None, Field(description="The `cursor` of the page after, or null.")]
 
 
-class TaskFilters(BaseModel):
+class TaskQuery(BaseModel):
     """What tasks are wanted; everything that is given must fit."""
 
     model_config = ConfigDict(extra="forbid")
 
-    creator: Annotated[str | None, Field(pattern=IDS)] = None
+    creator: Annotated[str | None, Field(pattern=ID_PATTERN)] = None
     mcn: Annotated[
-        str | None, Field(pattern=IDS, description="Of all creators signed with it now.")
+        str | None, Field(pattern=ID_PATTERN, description="Of all creators signed with it now.")
     ] = None
     status: PublicStatus | None = None
-    created_after: Annotated[Moment | None, Field(description="Later than this.")] = None
-    created_before: Annotated[Moment | None, Field(description="Earlier than this.")] = None
-    id: Annotated[str | None, Field(pattern=IDS, description="How ids begin.")] = None
+    created_after: Annotated[QueryInstant | None, Field(description="Later than this.")] = None
+    created_before: Annotated[QueryInstant | None, Field(description="Earlier than this.")] = None
+    id: Annotated[str | None, Field(pattern=ID_PATTERN, description="How ids begin.")] = None
     cursor: Annotated[str | None, Field(max_length=200, description="`next` before.")] = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
@@ -66,22 +65,22 @@ class TaskFilters(BaseModel):
 @router.get(
     "/tasks",
     response_model=TaskPage,
-    responses=documented(401, 403, 422, 503),
+    responses=error_responses(401, 403, 422, 503),
     operation_id="list_tasks",
 )
 def list_tasks(
-    context: AtDesk, caller: Asking, filters: Annotated[TaskFilters, Query()]
+    context: Context, caller: CurrentCaller, filters: Annotated[TaskQuery, Query()]
 ) -> dict[str, Any]:
     """List tasks, a page at a time: a creator's own, or those of an agency's creators.
 
     Each task keeps its place, so page after page brings every one that was there at the first,
     once; what is placed meanwhile stands before it.
     """
-    order_filter = _within(caller, filters)
+    order_filter = _restrict_to_caller(caller, filters)
     if order_filter is None:
         return {"tasks": [], "next": None}
     try:
-        page = order_lists.tasks(
+        page = order_lists.creator_tasks(
             context.engine, order_filter, cursor=filters.cursor, limit=filters.limit
         )
     except BadCursor as error:
@@ -90,9 +89,9 @@ def list_tasks(
     return {"tasks": [serialize_task(task) for task in page.tasks], "next": page.cursor}
 
 
-def _within(caller: Caller, filters: TaskFilters) -> Wanted | None:
+def _restrict_to_caller(caller: Caller, filters: TaskQuery) -> OrderFilter | None:
     """Narrow what is wanted to what the caller may see; None where that is nothing."""
-    order_filter = Wanted(
+    order_filter = OrderFilter(
         creator=filters.creator,
         mcn=filters.mcn,
         status=filters.status,
@@ -100,7 +99,7 @@ def _within(caller: Caller, filters: TaskFilters) -> Wanted | None:
         placed_before=filters.created_before,
         prefix=filters.id,
     )
-    if caller.sees_all():
+    if caller.may_see_all():
         return order_filter
     grant = caller.grants[0]
     if grant.role == "creator" and order_filter.creator in (None, grant.id):

@@ -12,7 +12,7 @@ import redis
 from sqlalchemy import Engine, event
 
 
-class Mode(StrEnum):
+class FailureMode(StrEnum):
     """How a call fails: refused or lost, or with the process; before or after it took effect."""
 
     ERROR_BEFORE = "error before"
@@ -22,42 +22,42 @@ class Mode(StrEnum):
 
     @property
     def after(self) -> bool:
-        return self in (Mode.ERROR_AFTER, Mode.DEATH_AFTER)
+        return self in (FailureMode.ERROR_AFTER, FailureMode.DEATH_AFTER)
 
     @property
-    def deadly(self) -> bool:
-        return self in (Mode.DEATH_BEFORE, Mode.DEATH_AFTER)
+    def kills_process(self) -> bool:
+        return self in (FailureMode.DEATH_BEFORE, FailureMode.DEATH_AFTER)
 
 
-class Died(BaseException):
+class ProcessDied(BaseException):
     """The process ends here; no handler of ours may catch it."""
 
 
 @dataclass(slots=True)
-class Tripwire:
+class CallCounter:
     """Lets calls through, counted, but for the `at`-th."""
 
     at: int = 0
-    mode: Mode = Mode.ERROR_BEFORE
+    mode: FailureMode = FailureMode.ERROR_BEFORE
     calls: int = 0
-    tripped: str = ""
-    said: list[str] = field(default_factory=list)
+    failed_call: str = ""
+    calls_seen: list[str] = field(default_factory=list)
 
-    def set(self, at: int, mode: Mode) -> None:
+    def fail_call(self, at: int, mode: FailureMode) -> None:
         """Begin to count anew, and let the `at`-th call fail; 0 for none."""
-        self.at, self.mode, self.calls, self.tripped = at, mode, 0, ""
-        self.said.clear()
+        self.at, self.mode, self.calls, self.failed_call = at, mode, 0, ""
+        self.calls_seen.clear()
 
-    def trips(self, call_name: str) -> bool:
+    def count(self, call_name: str) -> bool:
         """Count a call; tell whether it is the one."""
         self.calls += 1
-        self.said.append(call_name)
+        self.calls_seen.append(call_name)
         if self.calls != self.at:
             return False
-        self.tripped = call_name
+        self.failed_call = call_name
         return True
 
-    def watch(self, engine: Engine) -> Engine:
+    def watch_engine(self, engine: Engine) -> Engine:
         """Stand between SQLAlchemy and its driver."""
         event.listen(engine, "do_execute", self._execute)
         event.listen(engine, "do_executemany", self._execute_many)
@@ -88,7 +88,7 @@ class Tripwire:
         return True
 
     def _around(self, call_name: str, connection: Any, call: Any) -> None:  # noqa: ANN401
-        trips = self.trips(call_name[:60])
+        trips = self.count(call_name[:60])
         if trips and not self.mode.after:
             self._fail(connection)
         call()
@@ -96,25 +96,25 @@ class Tripwire:
             self._fail(connection)
 
     def _fail(self, connection: Any) -> None:  # noqa: ANN401
-        if self.mode.deadly:
+        if self.mode.kills_process:
             # What a dead process leaves behind: a transaction undone, a connection closed.
             if isinstance(connection, sqlite3.Connection):
                 connection.rollback()
             connection.close()
-            raise Died
+            raise ProcessDied
         if isinstance(connection, sqlite3.Connection):
             raise sqlite3.OperationalError("disk I/O error")
         connection.close()
         raise psycopg.OperationalError("server closed the connection unexpectedly")
 
-    def wire(self, client: redis.Redis) -> redis.Redis:
+    def watch_redis(self, client: redis.Redis) -> redis.Redis:
         """Stand between redis-py and its socket."""
         pool: Any = client.connection_pool
-        pool.connection_class = failing(pool.connection_class, self)
+        pool.connection_class = failing_connection_class(pool.connection_class, self)
         return client
 
 
-def failing(kind: type[Any], tripwire: Tripwire) -> type[Any]:
+def failing_connection_class(kind: type[Any], tripwire: CallCounter) -> type[Any]:
     """Make a kind of connection whose commands pass the tripwire."""
 
     class Failing(kind):  # type: ignore[misc]
@@ -128,7 +128,7 @@ def failing(kind: type[Any], tripwire: Tripwire) -> type[Any]:
 
         def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: ANN401, FBT001, FBT002
             # What redis-py says of its own accord when it connects is no call of ours.
-            trips = self.ready and tripwire.trips(_named(command))
+            trips = self.ready and tripwire.count(_command_text(command))
             if trips and not tripwire.mode.after:
                 self.fail()
             super().send_packed_command(command, check_health=check_health)
@@ -143,13 +143,13 @@ def failing(kind: type[Any], tripwire: Tripwire) -> type[Any]:
 
         def fail(self) -> None:
             self.disconnect()
-            if tripwire.mode.deadly:
-                raise Died
+            if tripwire.mode.kills_process:
+                raise ProcessDied
             raise redis.TimeoutError("no answer")
 
     return Failing
 
 
-def _named(command: Any) -> str:  # noqa: ANN401 - what redis-py packed
+def _command_text(command: Any) -> str:  # noqa: ANN401 - what redis-py packed
     packed_bytes = b"".join(command) if isinstance(command, list) else bytes(command)
     return " ".join(packed_bytes[:80].decode(errors="replace").split())

@@ -9,23 +9,23 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-from tests.fault.calls.call_counter import Mode
+from tests.fault.calls.call_counter import FailureMode
 from tests.fault.calls.in_process_pipeline import (
     NAMES,
+    InProcessPipeline,
     Moment,
-    Pipeline,
-    State,
+    TableRows,
     differences,
     event_ids,
     moments,
-    unpublished,
+    unpublished_events,
 )
 from tests.support import servers
 from workers.queue import consumer
 
 
 @dataclass(slots=True)
-class Tally:
+class CallFailures:
     """What was tried, and what came out otherwise than undisturbed."""
 
     trials: int = 0
@@ -34,7 +34,7 @@ class Tally:
 
 
 @contextmanager
-def ground(database: str) -> Iterator[tuple[str, str]]:
+def empty_servers(database: str) -> Iterator[tuple[str, str]]:
     """Give an empty database of a kind and an empty Redis, as URLs."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="earnest-calls-")))
@@ -49,7 +49,7 @@ def ground(database: str) -> Iterator[tuple[str, str]]:
             yield stack.enter_context(postgres.database()), redis_url
 
 
-def worth_trying(seed: int, limit: int | None) -> dict[str, set[int]]:
+def choose_moments(seed: int, limit: int | None) -> dict[str, set[int]]:
     """Choose the moments to disturb: all, or of those alike by the rules one, or fewer."""
     examples_by_signature: dict[tuple[object, ...], tuple[str, int]] = {}
     all_moments = [(name, n, moment) for name in NAMES for n, moment in enumerate(moments(name)[1])]
@@ -66,21 +66,23 @@ def worth_trying(seed: int, limit: int | None) -> dict[str, set[int]]:
     return indexes_by_name
 
 
-def disturb(database_url: str, redis_url: str, name: str, moment_indexes: set[int]) -> Tally:
+def fail_calls(
+    database_url: str, redis_url: str, name: str, moment_indexes: set[int]
+) -> CallFailures:
     """Play one worked example; at the chosen moments let every call fail, each in every way.
 
     Each moment begins with the database as the undisturbed run left it, and must end as that
     run ended it: so the whole journey does.
     """
     policy, timeline = moments(name)
-    pipeline, tally = Pipeline(database_url, redis_url, policy), Tally()
+    pipeline, tally = InProcessPipeline(database_url, redis_url, policy), CallFailures()
     try:
-        empty: State = {table: [] for table in pipeline.save()}
+        empty: TableRows = {table: [] for table in pipeline.save()}
         pipeline.restore(empty)
         pipeline.settler.store.adopt_policy()
         for n, moment in enumerate(timeline[: max(moment_indexes) + 1]):
             before = pipeline.save()
-            pipeline.tripwire.set(0, Mode.ERROR_BEFORE)
+            pipeline.tripwire.fail_call(0, FailureMode.ERROR_BEFORE)
             pipeline.play(moment)
             after = pipeline.save()
             if n in moment_indexes:
@@ -93,30 +95,38 @@ def disturb(database_url: str, redis_url: str, name: str, moment_indexes: set[in
 
 
 def _fail_each_call(
-    pipeline: Pipeline, moment: Moment, states: tuple[State, State], tally: Tally
+    pipeline: InProcessPipeline,
+    moment: Moment,
+    states: tuple[TableRows, TableRows],
+    tally: CallFailures,
 ) -> None:
     before, after = states
-    for mode in Mode:
+    for mode in FailureMode:
         call_number = 0
         while True:
             call_number += 1
             pipeline.restore(before)
-            pipeline.tripwire.set(call_number, mode)
+            pipeline.tripwire.fail_call(call_number, mode)
             pipeline.play(moment)
-            if not pipeline.tripwire.tripped:
+            if not pipeline.tripwire.failed_call:
                 break
             tally.trials += 1
-            label = f"{moment.signature} call {call_number} ({pipeline.tripwire.tripped}), {mode}"
+            label = (
+                f"{moment.signature} call {call_number} ({pipeline.tripwire.failed_call}), {mode}"
+            )
             tally.wrong += [
-                f"{label}: {difference}" for difference in _wrong(pipeline, before, after)
+                f"{label}: {difference}"
+                for difference in _differences_from(pipeline, before, after)
             ]
 
 
-def _wrong(pipeline: Pipeline, before: State, expected: State) -> Iterator[str]:
+def _differences_from(
+    pipeline: InProcessPipeline, before: TableRows, expected: TableRows
+) -> Iterator[str]:
     actual = pipeline.save()
     yield from differences(expected, actual)
-    if unpublished(actual):
-        yield f"not published: {unpublished(actual)}"
+    if unpublished_events(actual):
+        yield f"not published: {unpublished_events(actual)}"
     unsent_ids = event_ids(actual) - event_ids(before) - pipeline.streamed()
     if unsent_ids:
         yield f"not on the stream: {sorted(unsent_ids)}"

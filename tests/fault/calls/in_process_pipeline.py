@@ -18,24 +18,24 @@ from sqlalchemy import Engine, select
 from models.errors import TransientError
 from models.fields import parse_instant
 from models.policy import Policy, read_policy
-from models.service.unit_of_work import Book
+from models.service.unit_of_work import UnitOfWork
 from ops.simulation.replay import read_steps
-from ops.simulation.simulate import INSTANT, World
-from tests.fault.calls.call_counter import Died, Tripwire
-from workers.client import Client
+from ops.simulation.simulate import SMALLEST_STEP, Simulation
+from tests.fault.calls.call_counter import CallCounter, ProcessDied
+from workers.client import CommandClient
 from workers.database import schema
 from workers.database.engine import open_database, reading, writing
 from workers.database.repository import Store
-from workers.outbox.relay import Relay, ring
-from workers.outbox.streams import EVENTS
+from workers.outbox.relay import Relay, notify_relay
+from workers.outbox.streams import EVENTS_STREAM
 from workers.processing import wakeups
 from workers.processing.batch import PATIENCE
 from workers.processing.failures import quarantine
-from workers.processing.processor import Settler
+from workers.processing.processor import BatchProcessor
 from workers.queue.broker import EarnestBroker
 from workers.queue.messages import Bundle
 from workers.queue.redis import QUEUES, Keys, Scripts, connect
-from workers.queue.watermark import RedisDoor
+from workers.queue.watermark import ArrivalClock
 from workers.timestamps import MICROSECOND
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
@@ -44,18 +44,18 @@ SCENARIOS = Path(__file__).parents[2] / "scenarios"
 NAMES = sorted(path.name.removesuffix(".steps.jsonl") for path in SCENARIOS.glob("*.steps.jsonl"))
 
 
-ATTEMPTS = 12
+MAX_ATTEMPTS = 12
 """How often a moment is gone through again, at most: one failure needs two or three."""
 
 
-CLAIMED = 100
+CLAIM_LIMIT = 100
 
 
-ROUNDS = 500
+MAX_ROUNDS = 500
 """How often a queue is looked at until it is empty, at most."""
 
 
-State = dict[str, list[tuple[Any, ...]]]
+TableRows = dict[str, list[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ def moments(name: str) -> tuple[Policy, list[Moment]]:
     """Read a worked example: its policy, and every instant at which something happens."""
     path = SCENARIOS / f"{name}.policy.json"
     policy = read_policy(path.read_bytes()) if path.exists() else Policy()
-    world, timeline = World(Book(policy=policy)), []
+    world, timeline = Simulation(UnitOfWork(policy=policy)), []
     for step in read_steps((SCENARIOS / f"{name}.steps.jsonl").read_text("utf-8").splitlines()):
         for line in world.play(step):
             event_types = tuple(event["type"] for event in line["events"])
@@ -84,12 +84,14 @@ def moments(name: str) -> tuple[Policy, list[Moment]]:
                 timeline.append(Moment(step.at, step.command, signature))
             else:
                 # Time ends a state only after its deadline, a reminder is sent at its instant.
-                at = parse_instant(line["at"]) + (INSTANT if "timeout" in line else 0 * INSTANT)
+                at = parse_instant(line["at"]) + (
+                    SMALLEST_STEP if "timeout" in line else 0 * SMALLEST_STEP
+                )
                 timeline.append(Moment(at, None, event_types))
     return policy, timeline
 
 
-class StoryDoor(RedisDoor):
+class StoryArrivalClock(ArrivalClock):
     """The real door, asked as always, with the story's clock in place of its own."""
 
     present: datetime
@@ -106,20 +108,20 @@ class StoryDoor(RedisDoor):
 
 
 @dataclass
-class Pipeline:
+class InProcessPipeline:
     """Client, worker, scheduler and relay over real servers, each call through a tripwire."""
 
     database_url: str
     redis_url: str
     policy: Policy
-    tripwire: Tripwire = field(default_factory=Tripwire)
+    tripwire: CallCounter = field(default_factory=CallCounter)
     engine: Engine = field(init=False)
     births: int = 0
 
     def __post_init__(self) -> None:
         self.plain = open_database(self.database_url)
         self.wire = connect(self.redis_url)
-        self.born()
+        self.start_process()
 
     def close(self) -> None:
         self.plain.dispose()
@@ -127,26 +129,26 @@ class Pipeline:
         self.wire.close()
         self.client.close()
 
-    def born(self) -> None:
+    def start_process(self) -> None:
         """Begin as a process does: with new connections and empty hands."""
         self.births += 1
-        self.engine = self.tripwire.watch(open_database(self.database_url))
-        self.client = self.tripwire.wire(connect(self.redis_url))
-        self.door = StoryDoor(self.client, self.engine)
+        self.engine = self.tripwire.watch_engine(open_database(self.database_url))
+        self.client = self.tripwire.watch_redis(connect(self.redis_url))
+        self.door = StoryArrivalClock(self.client, self.engine)
         store = Store(self.engine, self.policy)
         self.broker = EarnestBroker(self.client, partial(quarantine, self.engine))
-        self.settler = Settler(store, self.door, partial(ring, self.client))
+        self.settler = BatchProcessor(store, self.door, partial(notify_relay, self.client))
         self.relay = Relay(self.engine, self.client)
 
-    def die(self) -> None:
+    def kill_process(self) -> None:
         """End as a killed process does, be noticed, and begin anew."""
         self.engine.dispose()
         self.client.close()
         for queue in QUEUES:
             Scripts(self.wire).rescue(Keys(queue), 0, last=queue == QUEUES[-1])
-        self.born()
+        self.start_process()
 
-    def play(self, moment: Moment, attempts: int = ATTEMPTS) -> None:
+    def play(self, moment: Moment, attempts: int = MAX_ATTEMPTS) -> None:
         """Go through one moment, again where something failed, until nothing is left to do."""
         is_sent, last_error = False, ""
         for attempt in range(attempts):
@@ -158,29 +160,29 @@ class Pipeline:
                 self.drain()
                 while self.relay.run_once():
                     pass
-            except Died:
-                self.die()
+            except ProcessDied:
+                self.kill_process()
             except (TransientError, redis.RedisError) as error:
                 last_error = f"{type(error).__name__}: {error}"
             else:
                 return
-        raise AssertionError(f"no end of it after {self.tripwire.tripped!r}: {last_error}")
+        raise AssertionError(f"no end of it after {self.tripwire.failed_call!r}: {last_error}")
 
     def send(self, moment: Moment, attempt: int) -> None:
         """Hand in a command as its sender does, or wake orders as the scheduler does."""
         if moment.command is not None:
-            Client(self.client).submit(moment.command)
+            CommandClient(self.client).submit(moment.command)
             return
         # After a failure a claim's lease must end before anybody may claim again.
         until_at = moment.at + attempt * (wakeups.LEASE_US + 1) * MICROSECOND
         if not wakeups.nothing_due(self.engine, until_at):
-            wakeups.send(self.client, wakeups.claim(self.engine, until_at, CLAIMED))
+            wakeups.send(self.client, wakeups.claim(self.engine, until_at, CLAIM_LIMIT))
 
     def drain(self) -> None:
         """Settle and acknowledge, until no message waits and none is in hand."""
         for queue in QUEUES:
             consumer = self.broker.consume(queue)
-            for _ in range(ROUNDS):
+            for _ in range(MAX_ROUNDS):
                 if not self.wire.hlen(Keys(queue).messages):
                     break
                 message = next(consumer)
@@ -188,8 +190,8 @@ class Pipeline:
                     continue
                 bundle: Bundle = message.kwargs["bundle"]
                 # As a worker does: a bundle in hand is settled, and then acknowledged, in place.
-                patiently(partial(self.settle, bundle))
-                patiently(partial(consumer.ack, message))
+                retry_while_unavailable(partial(self.settle, bundle))
+                retry_while_unavailable(partial(consumer.ack, message))
             else:
                 raise AssertionError(f"{queue}: a message is stranded")
 
@@ -204,7 +206,7 @@ class Pipeline:
         deferred_ids = {command.message_id for command in deferred}
         bundle.settled = {delivery.message_id for delivery in bundle.deliveries} - deferred_ids
 
-    def save(self) -> State:
+    def save(self) -> TableRows:
         """Copy every table."""
         with reading(self.plain) as connection:
             return {
@@ -212,7 +214,7 @@ class Pipeline:
                 for table in schema.metadata.sorted_tables
             }
 
-    def restore(self, state: State) -> None:
+    def restore(self, state: TableRows) -> None:
         """Make the database what it was, and the wire empty."""
         with writing(self.plain) as connection:
             for table in schema.metadata.sorted_tables:
@@ -225,13 +227,13 @@ class Pipeline:
 
     def streamed(self) -> set[str]:
         """Name the events on the stream."""
-        entries: Any = self.wire.xrange(EVENTS)
+        entries: Any = self.wire.xrange(EVENTS_STREAM)
         return {json.loads(entry[b"event"])["id"] for _, entry in entries}
 
 
-def patiently(call: Callable[[], object]) -> None:
+def retry_while_unavailable(call: Callable[[], object]) -> None:
     """Call again where a server was away."""
-    for _ in range(ATTEMPTS):
+    for _ in range(MAX_ATTEMPTS):
         with suppress(TransientError, ConnectionClosed):
             call()
             return
@@ -247,9 +249,9 @@ VOLATILE = {
 }
 
 
-def lasting(state: State) -> State:
+def without_volatile(state: TableRows) -> TableRows:
     """Leave out of a copy what two runs need not have in common."""
-    lasting_state: State = {}
+    lasting_state: TableRows = {}
     for table in schema.metadata.sorted_tables:
         column_names = table.c.keys()
         column_indexes = [
@@ -257,14 +259,20 @@ def lasting(state: State) -> State:
             for index, name in enumerate(column_names)
             if name not in VOLATILE.get(table.name, ())
         ]
-        rows = [row for row in state[table.name] if not _is_answer(table.name, column_names, row)]
+        rows = [
+            row
+            for row in state[table.name]
+            if not _depends_on_delivery(table.name, column_names, row)
+        ]
         lasting_state[table.name] = sorted(
             (tuple(row[index] for index in column_indexes) for row in rows), key=repr
         )
     return lasting_state
 
 
-def _is_answer(table_name: str, column_names: Sequence[str], row: tuple[Any, ...]) -> bool:
+def _depends_on_delivery(
+    table_name: str, column_names: Sequence[str], row: tuple[Any, ...]
+) -> bool:
     if table_name == "tallies":
         # Of the totals, those stay that count facts: each once, whatever happened on the way.
         counter, labels = row[column_names.index("name")], row[column_names.index("labels")]
@@ -275,22 +283,22 @@ def _is_answer(table_name: str, column_names: Sequence[str], row: tuple[Any, ...
 FACTS_COUNTED = ("events", "reminders", "deadlines")
 
 
-def unpublished(state: State) -> list[Any]:
+def unpublished_events(state: TableRows) -> list[Any]:
     column_names = schema.events.c.keys()
     index = column_names.index("published_at")
     return [row for row in state["events"] if row[index] is None]
 
 
-def event_ids(state: State) -> set[str]:
+def event_ids(state: TableRows) -> set[str]:
     column_names = schema.events.c.keys()
     subject, sequence = column_names.index("subject"), column_names.index("sequence")
     return {f"{row[subject]}/{row[sequence]}" for row in state["events"]}
 
 
-def differences(expected: State, actual: State) -> Iterator[str]:
+def differences(expected: TableRows, actual: TableRows) -> Iterator[str]:
     """Say where two copies differ, table by table."""
-    for name, expected_rows in lasting(expected).items():
-        actual_rows = lasting(actual)[name]
+    for name, expected_rows in without_volatile(expected).items():
+        actual_rows = without_volatile(actual)[name]
         if expected_rows != actual_rows:
             missing_rows = [row for row in expected_rows if row not in actual_rows]
             extra_rows = [row for row in actual_rows if row not in expected_rows]

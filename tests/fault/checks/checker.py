@@ -7,17 +7,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from tests.fault.checks.collected import Delivery, Evidence, Happening
+from tests.fault.checks.collected import CollectedRun, ReadEvent, RecordedEvent
 from workers.timestamps import SECOND_US
 
-Kind = Literal["lost", "twice", "early", "wrong"]
+FindingKind = Literal["lost", "twice", "early", "wrong"]
 
 
 GRACE_US = 30 * SECOND_US
 """How long after its deadline an order may still not know of it: the promised recovery."""
 
 
-ONCE = frozenset(
+EVENTS_AT_MOST_ONCE = frozenset(
     {
         *("order.placed", "order.offered", "order.accepted", "order.declined", "order.expired"),
         *("order.cancelled", "order.funded", "order.reinstated", "quote.revised"),
@@ -26,26 +26,26 @@ ONCE = frozenset(
 """What happens to an order at most once in its life, whatever is asked."""
 
 
-UNCLAIMED = frozenset({"malformed", "id_reused"})
+REASONS_WITHOUT_CLAIM = frozenset({"malformed", "id_reused"})
 """Answers that leave the command's id unclaimed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class CheckerFinding:
     """One thing that must not be: of what kind, which law, where, and what was seen."""
 
-    kind: Kind
+    kind: FindingKind
     law: str
     where: str
     detail: str = ""
 
 
-def check(evidence: Evidence) -> list[Fault]:
+def check(evidence: CollectedRun) -> list[CheckerFinding]:
     """Name everything that is wrong."""
-    return [fault for law in LAWS for fault in law(evidence)]
+    return [fault for law in CHECKS for fault in law(evidence)]
 
 
-def _answered(evidence: Evidence) -> Iterator[Fault]:
+def _answered(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that everything acknowledged has its own answer, and its id an outcome."""
     outcome_ids = {outcome.command_id for outcome in evidence.outcomes}
     answers = {
@@ -63,21 +63,21 @@ def _answered(evidence: Evidence) -> Iterator[Fault]:
             and (name, submission.stamp) not in answers
             and submission.stamp > last_wipe
         ):
-            yield Fault("lost", "answered", name, f"submitted at {submission.stamp}")
-        unclaimed = answers.get((name, submission.stamp)) in UNCLAIMED
+            yield CheckerFinding("lost", "answered", name, f"submitted at {submission.stamp}")
+        unclaimed = answers.get((name, submission.stamp)) in REASONS_WITHOUT_CLAIM
         if submission.command_id and submission.command_id not in outcome_ids and not unclaimed:
-            yield Fault(
+            yield CheckerFinding(
                 "lost", "receipted", name, f"acknowledged at {submission.stamp}, no outcome"
             )
     for entry in evidence.set_aside:
-        yield Fault("lost", "set_aside", entry)
+        yield CheckerFinding("lost", "set_aside", entry)
 
 
-def _judged_once(evidence: Evidence) -> Iterator[Fault]:
+def _judged_once(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that a command id has one outcome, and that the answers say the same."""
     for command_id, times in Counter(outcome.command_id for outcome in evidence.outcomes).items():
         if times > 1:
-            yield Fault("twice", "judged_once", command_id, f"{times} outcomes")
+            yield CheckerFinding("twice", "judged_once", command_id, f"{times} outcomes")
     receipts = {
         outcome.command_id: (outcome.outcome, outcome.reason) for outcome in evidence.outcomes
     }
@@ -86,12 +86,12 @@ def _judged_once(evidence: Evidence) -> Iterator[Fault]:
         if event.type != "command.settled":
             continue
         answer = (event.body["outcome"], event.body["reason"])
-        if answer[0] == "duplicate" or answer[1] in UNCLAIMED:
+        if answer[0] == "duplicate" or answer[1] in REASONS_WITHOUT_CLAIM:
             continue
         command_id = str(event.body["command_id"])
         first_answers[command_id] += 1
         if receipts.get(command_id) != answer:
-            yield Fault(
+            yield CheckerFinding(
                 "wrong",
                 "same_answer",
                 event.subject,
@@ -99,18 +99,20 @@ def _judged_once(evidence: Evidence) -> Iterator[Fault]:
             )
     for command_id, times in first_answers.items():
         if times > 1:
-            yield Fault("twice", "judged_once", command_id, f"answered as new {times} times")
+            yield CheckerFinding(
+                "twice", "judged_once", command_id, f"answered as new {times} times"
+            )
 
 
-def _nothing_invented(evidence: Evidence) -> Iterator[Fault]:
+def _nothing_invented(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that every outcome belongs to something that was sent."""
     sent_ids = {submission.command_id for submission in evidence.sent}
     for outcome in evidence.outcomes:
         if outcome.command_id not in sent_ids:
-            yield Fault("wrong", "invented", outcome.command_id, "nobody sent it")
+            yield CheckerFinding("wrong", "invented", outcome.command_id, "nobody sent it")
 
 
-def _contiguous(evidence: Evidence) -> Iterator[Fault]:
+def _contiguous(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that events number 1, 2, 3 … and end where the order says."""
     sequences_by_subject: dict[str, list[int]] = defaultdict(list)
     for event in evidence.happenings:
@@ -118,23 +120,25 @@ def _contiguous(evidence: Evidence) -> Iterator[Fault]:
             sequences_by_subject[event.subject].append(event.sequence)
     for subject, sequences in sequences_by_subject.items():
         if sorted(sequences) != list(range(1, len(sequences) + 1)):
-            yield Fault("lost", "contiguous", subject, f"{sorted(sequences)}")
+            yield CheckerFinding("lost", "contiguous", subject, f"{sorted(sequences)}")
     for order in evidence.standings:
         last_sequence = max(sequences_by_subject.get(f"order:{order.order_id}", [0]))
         if last_sequence != order.sequence:
-            yield Fault(
+            yield CheckerFinding(
                 "lost", "contiguous", order.order_id, f"{last_sequence}, not {order.sequence}"
             )
 
 
-def _happened_once(evidence: Evidence) -> Iterator[Fault]:
+def _happened_once(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that no deadline and no command took effect a second time."""
     effects: Counter[tuple[str, str, str]] = Counter()
     instants_by_cause: dict[str, set[int]] = defaultdict(set)
     for event in evidence.happenings:
         if event.type == "command.settled":
             continue
-        if event.type in ONCE or (event.caused_by.startswith("deadline:") and _ends(event)):
+        if event.type in EVENTS_AT_MOST_ONCE or (
+            event.caused_by.startswith("deadline:") and _is_order_event(event)
+        ):
             cause = event.caused_by if event.caused_by.startswith("deadline:") else "any"
             effects[event.subject, event.type, cause] += 1
         if event.caused_by.startswith("command:"):
@@ -142,17 +146,19 @@ def _happened_once(evidence: Evidence) -> Iterator[Fault]:
     for (subject, event_type, cause), times in effects.items():
         if times > 1:
             law = "deadline_once" if cause.startswith("deadline:") else "effect_once"
-            yield Fault("twice", law, subject, f"{event_type} {times} times")
+            yield CheckerFinding("twice", law, subject, f"{event_type} {times} times")
     for caused_by, instants_us in instants_by_cause.items():
         if len(instants_us) > 1:
-            yield Fault("twice", "effect_once", caused_by, f"took effect at {sorted(instants_us)}")
+            yield CheckerFinding(
+                "twice", "effect_once", caused_by, f"took effect at {sorted(instants_us)}"
+            )
 
 
-def _ends(event: Happening) -> bool:
+def _is_order_event(event: RecordedEvent) -> bool:
     return event.type.startswith("order.")
 
 
-def _effects_have_causes(evidence: Evidence) -> Iterator[Fault]:
+def _effects_have_causes(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that only what was applied had effects, money and orders alike."""
     outcomes = {outcome.command_id: outcome.outcome for outcome in evidence.outcomes}
     for event in evidence.happenings:
@@ -161,10 +167,10 @@ def _effects_have_causes(evidence: Evidence) -> Iterator[Fault]:
             continue
         if outcomes.get(command_id) != "applied":
             detail = f"caused by {command_id}, which was {outcomes.get(command_id)}"
-            yield Fault("wrong", "caused", event.event_id, detail)
+            yield CheckerFinding("wrong", "caused", event.event_id, detail)
 
 
-def _never_early(evidence: Evidence) -> Iterator[Fault]:
+def _never_early(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that no deadline took effect before it had passed, by any clock that saw it."""
     first_deliveries = _first_read(evidence)
     for event in evidence.happenings:
@@ -172,40 +178,42 @@ def _never_early(evidence: Evidence) -> Iterator[Fault]:
             continue
         first_delivery = first_deliveries.get(event.event_id)
         if event.recorded_us < event.at_us:
-            yield Fault(
+            yield CheckerFinding(
                 "early", "not_early", event.event_id, f"{event.at_us - event.recorded_us} µs"
             )
         elif first_delivery is not None and (first_delivery.read_ms + 1) * 1000 < event.at_us:
-            yield Fault("early", "not_early", event.event_id, "read before it was due")
+            yield CheckerFinding("early", "not_early", event.event_id, "read before it was due")
 
 
-def _delivered(evidence: Evidence) -> Iterator[Fault]:
+def _delivered(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that consumers read what was committed, all of it, and nothing else, in order."""
     committed = {event.event_id: event for event in evidence.happenings}
     first_deliveries = _first_read(evidence)
     for event_id in committed.keys() - first_deliveries.keys():
-        yield Fault("lost", "delivered", event_id, committed[event_id].type)
+        yield CheckerFinding("lost", "delivered", event_id, committed[event_id].type)
     last_sequence: dict[str, int] = defaultdict(int)
     for event_id, delivery in first_deliveries.items():
         if event_id not in committed:
-            yield Fault("wrong", "phantom", event_id, "delivered, never committed")
+            yield CheckerFinding("wrong", "phantom", event_id, "delivered, never committed")
         elif delivery.event != committed[event_id].sent_as:
-            yield Fault("wrong", "altered", event_id, "delivered otherwise than committed")
+            yield CheckerFinding("wrong", "altered", event_id, "delivered otherwise than committed")
         subject, _, sequence = event_id.rpartition("/")
         if not subject.startswith("command:"):
             if int(sequence) < last_sequence[subject]:
-                yield Fault("wrong", "ordered", event_id, f"read after {last_sequence[subject]}")
+                yield CheckerFinding(
+                    "wrong", "ordered", event_id, f"read after {last_sequence[subject]}"
+                )
             last_sequence[subject] = int(sequence)
 
 
-def _first_read(evidence: Evidence) -> dict[str, Delivery]:
-    first_deliveries: dict[str, Delivery] = {}
+def _first_read(evidence: CollectedRun) -> dict[str, ReadEvent]:
+    first_deliveries: dict[str, ReadEvent] = {}
     for delivery in evidence.delivered:
         first_deliveries.setdefault(delivery.event_id, delivery)
     return first_deliveries
 
 
-def _balanced(evidence: Evidence) -> Iterator[Fault]:
+def _balanced(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that what one account gained another lost, and that escrow is what orders hold."""
     totals_fen: Counter[str] = Counter()
     escrow_fen: Counter[str] = Counter()
@@ -217,27 +225,31 @@ def _balanced(evidence: Evidence) -> Iterator[Fault]:
             escrow_fen[owner] += side.amount_fen
     for event_id, total_fen in totals_fen.items():
         if total_fen or event_id not in event_ids:
-            yield Fault(
+            yield CheckerFinding(
                 "wrong", "balanced", event_id, f"{total_fen} fen, of an event on record or not"
             )
     held_fen = Counter({order.order_id: order.held_fen for order in evidence.standings})
     for order_id in held_fen.keys() | escrow_fen.keys():
         if escrow_fen[order_id] != held_fen[order_id]:
             detail = f"{escrow_fen[order_id]} fen, and the order holds {held_fen[order_id]}"
-            yield Fault("wrong", "escrow", order_id, detail)
+            yield CheckerFinding("wrong", "escrow", order_id, detail)
 
 
-def _nobody_waits_for_ever(evidence: Evidence) -> Iterator[Fault]:
+def _nobody_waits_for_ever(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that every order in wait is armed, and none is past its deadline and the grace."""
     for order in evidence.standings:
         if (order.lapses_us is None) != (order.wake_us is None):
-            yield Fault("lost", "armed", order.order_id, f"{order.state}, woken at {order.wake_us}")
+            yield CheckerFinding(
+                "lost", "armed", order.order_id, f"{order.state}, woken at {order.wake_us}"
+            )
         if order.lapses_us is not None and order.lapses_us + GRACE_US < evidence.until_us:
             late_s = (evidence.until_us - order.lapses_us) / SECOND_US
-            yield Fault("lost", "stuck", order.order_id, f"{order.state}, {late_s:.1f} s late")
+            yield CheckerFinding(
+                "lost", "stuck", order.order_id, f"{order.state}, {late_s:.1f} s late"
+            )
 
 
-LAWS: tuple[Callable[[Evidence], Iterator[Fault]], ...] = (
+CHECKS: tuple[Callable[[CollectedRun], Iterator[CheckerFinding]], ...] = (
     _answered,
     _judged_once,
     _nothing_invented,
@@ -251,17 +263,17 @@ LAWS: tuple[Callable[[Evidence], Iterator[Fault]], ...] = (
 )
 
 
-def lateness_s(evidence: Evidence) -> float:
+def lateness_s(evidence: CollectedRun) -> float:
     """Return how late, at worst, a deadline was on record, in seconds."""
     lateness_us = (
         event.recorded_us - event.at_us
         for event in evidence.happenings
-        if event.caused_by.startswith("deadline:") and _ends(event)
+        if event.caused_by.startswith("deadline:") and _is_order_event(event)
     )
     return max(lateness_us, default=0) / SECOND_US
 
 
-def recovery_s(evidence: Evidence, blow_us: int) -> float:
+def recovery_s(evidence: CollectedRun, blow_us: int) -> float:
     """Return how long after the last blow all that was due before it was on record, in seconds.
 
     Due are the outcomes of what had been acknowledged, and the deadlines that had passed.

@@ -18,7 +18,7 @@ from workers.timestamps import optional_us
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
+class SentCommand:
     """One thing a sender handed in; `stamp` is None where the door did not acknowledge it."""
 
     command_id: str | None
@@ -28,7 +28,7 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class ReadEvent:
     """One event as a consumer read it; `read_ms` is the wire's own clock."""
 
     read_ms: int
@@ -40,7 +40,7 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DatabaseOutcome:
     """What a command came to, as the database keeps it."""
 
     command_id: str
@@ -50,7 +50,7 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class RecordedEvent:
     """One event as the database keeps it."""
 
     subject: str
@@ -68,7 +68,7 @@ class Happening:
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
+class PostingSide:
     """One side of a posting: what one account gained, or lost, by one event."""
 
     event_id: str
@@ -77,7 +77,7 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class FinalOrder:
     """Where one order is in the end."""
 
     order_id: str
@@ -90,7 +90,7 @@ class Standing:
 
 
 @dataclass(slots=True, kw_only=True)
-class Evidence:
+class CollectedRun:
     """All of it, and the instant up to which deadlines must have taken effect.
 
     `wiped_us` are the instants at which the wire lost everything on purpose: what was
@@ -98,21 +98,24 @@ class Evidence:
     every submission is answered by an event of its own.
     """
 
-    outcomes: list[Outcome]
-    happenings: list[Happening]
-    sides: list[Side]
-    standings: list[Standing]
-    sent: Sequence[Submission]
-    delivered: Sequence[Delivery]
+    outcomes: list[DatabaseOutcome]
+    happenings: list[RecordedEvent]
+    sides: list[PostingSide]
+    standings: list[FinalOrder]
+    sent: Sequence[SentCommand]
+    delivered: Sequence[ReadEvent]
     until_us: int
     set_aside: list[str] = field(default_factory=list)
     wiped_us: Sequence[int] = ()
     answers: bool = True
 
 
-def read_evidence(
-    engine: Engine, submissions: Sequence[Submission], deliveries: Sequence[Delivery], until_us: int
-) -> Evidence:
+def collect_run(
+    engine: Engine,
+    submissions: Sequence[SentCommand],
+    deliveries: Sequence[ReadEvent],
+    until_us: int,
+) -> CollectedRun:
     """Read the database's side, in one view of it."""
     policies = Store(engine, Policy()).known_policies()
     with reading(engine) as connection:
@@ -124,14 +127,16 @@ def read_evidence(
         orders = connection.execute(select(schema.orders)).all()
         dead_letter_stamps = connection.execute(select(schema.dead_letters.c.stamp)).scalars().all()
         quarantined_ids = connection.execute(select(schema.quarantine.c.message_id)).scalars().all()
-    return Evidence(
+    return CollectedRun(
         outcomes=[
-            Outcome(receipt.command_id, receipt.outcome, receipt.reason, receipt.received_at)
+            DatabaseOutcome(
+                receipt.command_id, receipt.outcome, receipt.reason, receipt.received_at
+            )
             for receipt in receipts
         ],
-        happenings=[_happening(row) for row in events],
-        sides=[side for row in postings for side in _sides(row)],
-        standings=[_standing(row, policies) for row in orders],
+        happenings=[_recorded_event(row) for row in events],
+        sides=[side for row in postings for side in _posting_sides(row)],
+        standings=[_final_order(row, policies) for row in orders],
         sent=submissions,
         delivered=deliveries,
         until_us=until_us,
@@ -142,8 +147,8 @@ def read_evidence(
     )
 
 
-def _happening(row: Any) -> Happening:  # noqa: ANN401 - a row of the events table
-    return Happening(
+def _recorded_event(row: Any) -> RecordedEvent:  # noqa: ANN401 - a row of the events table
+    return RecordedEvent(
         row.subject,
         row.sequence,
         row.type,
@@ -155,14 +160,16 @@ def _happening(row: Any) -> Happening:  # noqa: ANN401 - a row of the events tab
     )
 
 
-def _sides(row: Any) -> tuple[Side, Side]:  # noqa: ANN401 - a row of the postings table
+def _posting_sides(row: Any) -> tuple[PostingSide, PostingSide]:  # noqa: ANN401 - a row of the postings table
     event_id = f"{row.subject}/{row.sequence}"
-    return Side(event_id, row.source, -row.amount_fen), Side(event_id, row.target, row.amount_fen)
+    return PostingSide(event_id, row.source, -row.amount_fen), PostingSide(
+        event_id, row.target, row.amount_fen
+    )
 
 
-def _standing(row: Any, policies: dict[str, Policy]) -> Standing:  # noqa: ANN401 - a row of orders
+def _final_order(row: Any, policies: dict[str, Policy]) -> FinalOrder:  # noqa: ANN401 - a row of orders
     lapses_at = mappers.read_order(row.document, policies).lapses_at
-    return Standing(
+    return FinalOrder(
         row.order_id,
         row.state,
         row.reason,

@@ -9,13 +9,13 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
-from models.commands.parsing import Malformed, parse
+from models.commands.parsing import MalformedCommand, parse_command
 from models.policy import Policy
-from models.service.dependencies import concerned
-from models.service.unit_of_work import Book
-from ops.simulation.simulate import Step, World
-from tests.fault.checks.checker import Fault, Kind
-from tests.fault.checks.collected import Evidence
+from models.service.dependencies import related_order_ids_of
+from models.service.unit_of_work import UnitOfWork
+from ops.simulation.simulate import Simulation, SimulationStep
+from tests.fault.checks.checker import CheckerFinding, FindingKind
+from tests.fault.checks.collected import CollectedRun
 from workers.database import schema
 from workers.database.engine import reading
 from workers.database.repository import Store
@@ -27,16 +27,18 @@ from workers.timestamps import MICROSECOND, from_us
 LONG_AFTER = timedelta(days=12)
 
 
-Told = dict[str, list[tuple[Any, ...]]]
+EventsByOrder = dict[str, list[tuple[Any, ...]]]
 
 
-def books(engine: Engine, policy: Policy) -> Iterator[Fault]:
+def audit_findings(engine: Engine, policy: Policy) -> Iterator[CheckerFinding]:
     """Let the production audit have its say: it replays every order from its events."""
     for finding in audit(Store(engine, policy)).findings:
-        yield Fault("wrong", f"books.{finding.law}", finding.where, finding.detail)
+        yield CheckerFinding("wrong", f"books.{finding.law}", finding.where, finding.detail)
 
 
-def replayed(engine: Engine, evidence: Evidence, policy: Policy) -> Iterator[Fault]:
+def model_findings(
+    engine: Engine, evidence: CollectedRun, policy: Policy
+) -> Iterator[CheckerFinding]:
     """Play what was received, at the instants of the receipts, through the rules alone.
 
     Whatever was killed, stalled or doubled: rights may depend on nothing but those instants. What
@@ -58,25 +60,31 @@ def replayed(engine: Engine, evidence: Evidence, policy: Policy) -> Iterator[Fau
     policy_by_order = {
         order.order_id: policies_by_version[order.policy_version] for order in orders
     }
-    world, ambiguous_ids = World(Book(policy=policy)), _overtaken(receipts, texts)
-    expected: Told = defaultdict(list)
+    world, ambiguous_ids = (
+        Simulation(UnitOfWork(policy=policy)),
+        _possibly_overtaken(receipts, texts),
+    )
+    expected: EventsByOrder = defaultdict(list)
     for row in receipts:
         # Each was placed under the policy in force where it was settled.
-        world.book.policy = policy_by_order.get(row.about, policy)
-        for line in world.play(Step(from_us(row.received_at), texts[row.command_id])):
-            _note(line, expected)
-            if line.get("id") != row.command_id or _subject(texts[row.command_id]) & ambiguous_ids:
+        world.state.policy = policy_by_order.get(row.about, policy)
+        for line in world.play(SimulationStep(from_us(row.received_at), texts[row.command_id])):
+            _record(line, expected)
+            if (
+                line.get("id") != row.command_id
+                or _orders_concerned(texts[row.command_id]) & ambiguous_ids
+            ):
                 continue
             if (line["outcome"], line["reason"]) != (row.outcome, row.reason):
-                kind: Kind = "early" if row.reason == "late" else "wrong"
+                kind: FindingKind = "early" if row.reason == "late" else "wrong"
                 detail = f"{row.outcome} {row.reason}, not {line['outcome']} {line['reason']}"
-                yield Fault(kind, "rules", row.command_id, detail)
+                yield CheckerFinding(kind, "rules", row.command_id, detail)
     for line in world.advance(from_us(evidence.until_us) + LONG_AFTER):
-        _note(line, expected)
-    yield from _compared(evidence, expected, ambiguous_ids)
+        _record(line, expected)
+    yield from _compare(evidence, expected, ambiguous_ids)
 
 
-def _note(line: dict[str, Any], events_by_order: Told) -> None:
+def _record(line: dict[str, Any], events_by_order: EventsByOrder) -> None:
     for event in line["events"]:
         if "order_id" in event and not event["type"].endswith(".reminded"):
             events_by_order[event["order_id"]].append(
@@ -84,9 +92,11 @@ def _note(line: dict[str, Any], events_by_order: Told) -> None:
             )
 
 
-def _compared(evidence: Evidence, expected: Told, ambiguous_ids: set[str]) -> Iterator[Fault]:
+def _compare(
+    evidence: CollectedRun, expected: EventsByOrder, ambiguous_ids: set[str]
+) -> Iterator[CheckerFinding]:
     """Compare what happened to each order, but for reminders: those bear the instant of sending."""
-    actual: Told = defaultdict(list)
+    actual: EventsByOrder = defaultdict(list)
     for event in evidence.happenings:
         if event.subject.startswith("order:") and not event.type.endswith(".reminded"):
             entry = (event.type, event.body["at"], event.caused_by)
@@ -94,18 +104,18 @@ def _compared(evidence: Evidence, expected: Told, ambiguous_ids: set[str]) -> It
     for order_id in (expected.keys() | actual.keys()) - ambiguous_ids:
         if expected[order_id] != actual[order_id]:
             detail = f"{actual[order_id]}, not {expected[order_id]}"
-            yield Fault("wrong", "rules", f"order:{order_id}", detail)
+            yield CheckerFinding("wrong", "rules", f"order:{order_id}", detail)
 
 
-def _overtaken(receipts: Any, texts: dict[str, str]) -> set[str]:  # noqa: ANN401 - rows
+def _possibly_overtaken(receipts: Any, texts: dict[str, str]) -> set[str]:  # noqa: ANN401 - rows
     """Name orders spoken of shortly before they were placed: patience decides there, not order."""
     placements, mentions = {}, defaultdict(list)
     for row in receipts:
-        command = parse(texts[row.command_id])
+        command = parse_command(texts[row.command_id])
         if command.kind == "place_order":
             placements[command.order_id] = row.received_at, row.stamp
         else:
-            for order_id in concerned(command):
+            for order_id in related_order_ids_of(command):
                 mentions[order_id].append((row.received_at, row.stamp))
     slack = 2 * PATIENCE // MICROSECOND
     return {
@@ -118,8 +128,8 @@ def _overtaken(receipts: Any, texts: dict[str, str]) -> set[str]:  # noqa: ANN40
     }
 
 
-def _subject(text: str) -> set[str]:
+def _orders_concerned(text: str) -> set[str]:
     try:
-        return set(concerned(parse(text)))
-    except Malformed:
+        return set(related_order_ids_of(parse_command(text)))
+    except MalformedCommand:
         return set()

@@ -22,22 +22,28 @@ from dramatiq.brokers.redis import RedisBroker
 
 from ops.local.process import Program
 from ops.local.redis_server import redis_program
-from ops.local.up import Formation
-from tests.fault.checks.checker import GRACE_US, Fault, check
-from tests.fault.checks.collected import Evidence, Happening, Outcome, Side, Standing
+from ops.local.up import LocalStack
+from tests.fault.checks.checker import GRACE_US, CheckerFinding, check
+from tests.fault.checks.collected import (
+    CollectedRun,
+    DatabaseOutcome,
+    FinalOrder,
+    PostingSide,
+    RecordedEvent,
+)
 from tests.fault.control import naive_pipeline
-from tests.fault.processes.clients import Consumer, Habits, Sender
+from tests.fault.processes.clients import CommandSender, EventReader, SenderBehaviour
 from workers.settings import Settings, redis_url
 from workers.timestamps import from_us, now_us
 
 WARM_UP_S = 2.0
 
 
-AFTERWARDS_S = 8.0
+SETTLE_TIMEOUT_S = 8.0
 """Longer than any order waits: whoever waits still has been forgotten."""
 
 
-SLACK_US = 2_000_000
+DEADLINE_SLACK_US = 2_000_000
 
 
 RESEND_US = 3_000_000
@@ -45,14 +51,14 @@ RESEND_US = 3_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class NaiveOutcome:
     """An outcome of the naive build."""
 
     outcome: str
     received_at: datetime
 
 
-class Naive:
+class NaiveStack:
     """The naive build in real processes, with the same traffic."""
 
     def __init__(self, folder: Path) -> None:
@@ -67,11 +73,13 @@ class Naive:
             f"sqlite:///{self.file}", "redis://127.0.0.1:1", folder, web_bind="127.0.0.1:0"
         )
         programs = [redis_program(folder), program]
-        self.formation = Formation(settings, quiet=True, programs=programs)
+        self.formation = LocalStack(settings, quiet=True, programs=programs)
         self.broker = RedisBroker(url=self.url)  # type: ignore[no-untyped-call]
         self.wire = redis.Redis.from_url(self.url)
-        self.sender = Sender(self.submit, self.outcomes, Habits(seed=1, resend_us=RESEND_US))
-        self.consumer = Consumer(redis.Redis.from_url(self.url), naive_pipeline.STREAM)
+        self.sender = CommandSender(
+            self.submit, self.outcomes, SenderBehaviour(seed=1, resend_us=RESEND_US)
+        )
+        self.consumer = EventReader(redis.Redis.from_url(self.url), naive_pipeline.STREAM)
 
     def submit(self, texts: Sequence[str]) -> list[int]:
         """Send as `handle.send` does."""
@@ -88,10 +96,10 @@ class Naive:
             self.broker.enqueue(message)
         return stamps
 
-    def outcomes(self, command_ids: Collection[str]) -> Mapping[str, Kept]:
+    def outcomes(self, command_ids: Collection[str]) -> Mapping[str, NaiveOutcome]:
         rows = self.rows("SELECT command_id, outcome, received_us FROM outcomes")
         return {
-            command_id: Kept(outcome, from_us(received_us))
+            command_id: NaiveOutcome(outcome, from_us(received_us))
             for command_id, outcome, received_us in rows
             if command_id in command_ids
         }
@@ -107,30 +115,30 @@ class Naive:
         if pid is not None:
             os.killpg(pid, signal.SIGKILL)
 
-    def evidence(self) -> Evidence:
+    def collect(self) -> CollectedRun:
         """Collect what its database, the sender and the consumer say."""
         events = self.rows("SELECT * FROM events")
         orders = self.rows("SELECT order_id, state, held_fen, due_us, sequence FROM orders")
-        return Evidence(
-            outcomes=[Outcome(*row) for row in self.rows("SELECT * FROM outcomes")],
-            happenings=[_happening(row) for row in events],
-            sides=[Side(*row) for row in self.rows("SELECT * FROM postings")],
+        return CollectedRun(
+            outcomes=[DatabaseOutcome(*row) for row in self.rows("SELECT * FROM outcomes")],
+            happenings=[_recorded_event(row) for row in events],
+            sides=[PostingSide(*row) for row in self.rows("SELECT * FROM postings")],
             standings=[
-                Standing(order_id, state, None, held_fen, sequence, due_us, due_us)
+                FinalOrder(order_id, state, None, held_fen, sequence, due_us, due_us)
                 for order_id, state, held_fen, due_us, sequence in orders
             ],
             sent=self.sender.log,
             delivered=self.consumer.log,
             # Whoever waits has been forgotten: the promised grace would only make this slower.
-            until_us=now_us() + GRACE_US - SLACK_US,
+            until_us=now_us() + GRACE_US - DEADLINE_SLACK_US,
             answers=False,
         )
 
 
-def _happening(row: tuple[Any, ...]) -> Happening:
+def _recorded_event(row: tuple[Any, ...]) -> RecordedEvent:
     subject, sequence, event_type, at_us, recorded_us, caused_by, body = row
     event = {"id": f"{subject}/{sequence}"} | json.loads(body)
-    return Happening(
+    return RecordedEvent(
         subject,
         sequence,
         event_type,
@@ -138,24 +146,24 @@ def _happening(row: tuple[Any, ...]) -> Happening:
         recorded_us,
         caused_by,
         {},
-        naive_pipeline.shown(event),
+        naive_pipeline.published_fields(event),
     )
 
 
-Blow = Callable[[Naive, Random], None]
+NaiveFaultAction = Callable[[NaiveStack, Random], None]
 
 
-def kill(build: Naive, rng: Random) -> None:
+def kill(build: NaiveStack, rng: Random) -> None:
     build.kill()
     build.sender.stopping.wait(rng.uniform(0.5, 1.5))
 
 
-def flush(build: Naive, rng: Random) -> None:
+def flush_redis(build: NaiveStack, rng: Random) -> None:
     build.wire.flushall()
     build.sender.stopping.wait(rng.uniform(0.05, 0.3))
 
 
-def outage(build: Naive, _: Random) -> None:
+def scheduler_outage(build: NaiveStack, _: Random) -> None:
     """Keep down, for longer than a deadline, whatever it is that knows of deadlines."""
     until_at = time.monotonic() + 1.5 * naive_pipeline.WINDOW_MS / 1000
     while time.monotonic() < until_at:
@@ -163,7 +171,7 @@ def outage(build: Naive, _: Random) -> None:
         build.sender.stopping.wait(0.1)
 
 
-def repeat(build: Naive, _: Random) -> None:
+def repeat_payments(build: NaiveStack, _: Random) -> None:
     """Send every payment of the past once more."""
     texts = [
         submission.text for submission in build.sender.log if "confirm_payment" in submission.text
@@ -171,27 +179,27 @@ def repeat(build: Naive, _: Random) -> None:
     build.submit(texts)
 
 
-def leave_alone(build: Naive, _: Random) -> None:
+def no_action(build: NaiveStack, _: Random) -> None:
     """Do nothing: on a good day the naive build is right, so what it breaks, faults break."""
     build.sender.stopping.wait(1.0)
 
 
-NOTHING = "no fault at all"
+NO_FAULT = "no fault at all"
 
 
-CONTROLS: dict[str, tuple[Blow, int]] = {
+CONTROL_FAULTS: dict[str, tuple[NaiveFaultAction, int]] = {
     "kill -9": (kill, 6),
-    "FLUSHALL": (flush, 25),
-    "duplicates": (repeat, 2),
-    "scheduler outage": (outage, 1),
-    NOTHING: (leave_alone, 1),
+    "FLUSHALL": (flush_redis, 25),
+    "duplicates": (repeat_payments, 2),
+    "scheduler outage": (scheduler_outage, 1),
+    NO_FAULT: (no_action, 1),
 }
 
 
-def suffer(name: str, folder: Path, seed: int = 1) -> list[Fault]:
+def run_control(name: str, folder: Path, seed: int = 1) -> list[CheckerFinding]:
     """Let one fault loose on the naive build; return what the checker says of it."""
-    blow, trials = CONTROLS[name]
-    rng, build = Random(seed), Naive(folder)  # noqa: S311
+    blow, trials = CONTROL_FAULTS[name]
+    rng, build = Random(seed), NaiveStack(folder)  # noqa: S311
     with build.formation:
         for thread in (build.sender, build.consumer):
             thread.start()
@@ -199,9 +207,9 @@ def suffer(name: str, folder: Path, seed: int = 1) -> list[Fault]:
         for _ in range(trials):
             blow(build, rng)
         build.sender.no_more.set()
-        build.sender.idle.wait(AFTERWARDS_S)
-        build.sender.stopping.wait(AFTERWARDS_S)
+        build.sender.idle.wait(SETTLE_TIMEOUT_S)
+        build.sender.stopping.wait(SETTLE_TIMEOUT_S)
         for thread in (build.sender, build.consumer):
             thread.stopping.set()
             thread.join()
-        return check(build.evidence())
+        return check(build.collect())

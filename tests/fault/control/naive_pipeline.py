@@ -18,7 +18,7 @@ import dramatiq
 import redis
 from dramatiq.brokers.redis import RedisBroker
 
-from models.fields import instant_text
+from models.fields import format_instant
 from workers.timestamps import from_us, now_us
 
 STREAM = "naive:events"
@@ -41,7 +41,7 @@ CREATE TABLE IF NOT EXISTS postings (event_id TEXT, account TEXT, amount_fen INT
 
 
 # From which state a command leads where; whoever is paid moves money first.
-MOVES = {
+TRANSITIONS = {
     ("awaiting_deposit", "confirm_payment"): ("offered", "order.offered"),
     ("offered", "accept_order"): ("awaiting_balance", "order.accepted"),
     ("awaiting_balance", "confirm_payment"): ("in_fulfilment", "order.funded"),
@@ -50,10 +50,14 @@ MOVES = {
 }
 
 
-LAPSES = {"awaiting_deposit": "expired", "offered": "expired", "awaiting_balance": "forfeited"}
+TIMEOUT_STATES = {
+    "awaiting_deposit": "expired",
+    "offered": "expired",
+    "awaiting_balance": "forfeited",
+}
 
 
-Event = dict[str, Any]
+NaiveEvent = dict[str, Any]
 
 
 url = os.environ.get("NAIVE_REDIS", "redis://127.0.0.1:1/0")
@@ -82,7 +86,7 @@ def handle(text: str, received_us: int) -> None:
     """Do what a command asks, and then tell the world."""
     command = json.loads(text)
     with transaction() as connection:
-        events = obey(connection, command, received_us)
+        events = apply_command(connection, command, received_us)
         outcome = "applied" if events else "rejected"
         values = (command["id"], outcome, None, received_us)
         connection.execute("INSERT INTO outcomes VALUES (?, ?, ?, ?)", values)
@@ -96,16 +100,18 @@ def handle(text: str, received_us: int) -> None:
 def enforce(order_id: str, state: str) -> None:
     """End an order's wait, if it still waits for the same."""
     with transaction() as connection:
-        row = find(connection, order_id)
+        row = read_order(connection, order_id)
         events = []
         if row is not None and row[0] == state:
             caused_by = f"deadline:{state}"
-            change = (LAPSES[state], f"order.{LAPSES[state]}", -row[1])
-            events = [write(connection, order_id, change, caused_by, row[2])]
+            change = (TIMEOUT_STATES[state], f"order.{TIMEOUT_STATES[state]}", -row[1])
+            events = [record_change(connection, order_id, change, caused_by, row[2])]
     publish(events)
 
 
-def obey(connection: sqlite3.Connection, command: Event, at_us: int) -> list[Event]:
+def apply_command(
+    connection: sqlite3.Connection, command: NaiveEvent, at_us: int
+) -> list[NaiveEvent]:
     """Change the order; return what happened."""
     caused_by, kind = f"command:{command['id']}", command["kind"]
     if kind == "register_creator":
@@ -115,38 +121,38 @@ def obey(connection: sqlite3.Connection, command: Event, at_us: int) -> list[Eve
         values = (order_id, "", 0, 0, 0)
         connection.execute("INSERT OR REPLACE INTO orders VALUES (?, ?, ?, ?, ?)", values)
         change = ("awaiting_deposit", "order.placed", 0)
-        return [write(connection, order_id, change, caused_by, at_us)]
-    row = find(connection, order_id)
+        return [record_change(connection, order_id, change, caused_by, at_us)]
+    row = read_order(connection, order_id)
     if row is None:
         return []
-    if kind == "confirm_payment" and (row[0], kind) not in MOVES:
+    if kind == "confirm_payment" and (row[0], kind) not in TRANSITIONS:
         # The money has come, so it is booked.
         change = (row[0], "payment.applied", command["amount_fen"])
-        return [write(connection, order_id, change, caused_by, at_us)]
-    if (row[0], kind) not in MOVES:
+        return [record_change(connection, order_id, change, caused_by, at_us)]
+    if (row[0], kind) not in TRANSITIONS:
         return []
-    state, event_type = MOVES[row[0], kind]
+    state, event_type = TRANSITIONS[row[0], kind]
     amount_fen = command.get("amount_fen", 0) if kind == "confirm_payment" else 0
     amount_fen = -row[1] if state in {"declined", "cancelled"} else amount_fen
-    return [write(connection, order_id, (state, event_type, amount_fen), caused_by, at_us)]
+    return [record_change(connection, order_id, (state, event_type, amount_fen), caused_by, at_us)]
 
 
-def find(connection: sqlite3.Connection, order_id: str) -> tuple[str, int, int] | None:
+def read_order(connection: sqlite3.Connection, order_id: str) -> tuple[str, int, int] | None:
     query = "SELECT state, held_fen, due_us FROM orders WHERE order_id = ?"
     row: tuple[str, int, int] | None = connection.execute(query, (order_id,)).fetchone()
     return row
 
 
-def write(
+def record_change(
     connection: sqlite3.Connection,
     order_id: str,
     change: tuple[str, str, int],
     caused_by: str,
     at_us: int,
-) -> Event:
+) -> NaiveEvent:
     """Write down one change of one order: its state, its event, its money."""
     state, event_type, amount_fen = change
-    due_us = at_us + WINDOW_MS * 1000 if state in LAPSES else None
+    due_us = at_us + WINDOW_MS * 1000 if state in TIMEOUT_STATES else None
     connection.execute(
         "UPDATE orders SET state = ?, held_fen = held_fen + ?, due_us = ?, sequence = sequence + 1"
         " WHERE order_id = ?",
@@ -155,24 +161,24 @@ def write(
     query = "SELECT sequence FROM orders WHERE order_id = ?"
     (sequence,) = connection.execute(query, (order_id,)).fetchone()
     subject = f"order:{order_id}"
-    body = {"type": event_type, "at": instant_text(from_us(at_us)), "state": state}
+    body = {"type": event_type, "at": format_instant(from_us(at_us)), "state": state}
     values = (subject, sequence, event_type, at_us, now_us(), caused_by, json.dumps(body))
     connection.execute("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?)", values)
     if amount_fen:
         for account, fen in ((f"escrow:{order_id}", amount_fen), ("psp", -amount_fen)):
             posting = (f"{subject}/{sequence}", account, fen)
             connection.execute("INSERT INTO postings VALUES (?, ?, ?)", posting)
-    header = {"id": f"{subject}/{sequence}", "order_id": order_id, "waits": state in LAPSES}
+    header = {"id": f"{subject}/{sequence}", "order_id": order_id, "waits": state in TIMEOUT_STATES}
     return header | body
 
 
-def publish(events: list[Event]) -> None:
+def publish(events: list[NaiveEvent]) -> None:
     """Tell the world, now that it is true."""
     with redis.Redis.from_url(os.environ["NAIVE_REDIS"]) as client:
         for event in events:
             if event["id"]:
-                client.xadd(STREAM, {"event": json.dumps(shown(event))})
+                client.xadd(STREAM, {"event": json.dumps(published_fields(event))})
 
 
-def shown(event: Event) -> Event:
+def published_fields(event: NaiveEvent) -> NaiveEvent:
     return {field: event[field] for field in ("id", "type", "at")}

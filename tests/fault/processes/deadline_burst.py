@@ -9,19 +9,19 @@ from random import Random
 from sqlalchemy import Engine
 
 from models.policy import Policy
-from tests.fault.checks.collected import Submission
-from tests.fault.processes.order_lives import POLICY, Author, Life
-from tests.support.clocks import FixedDoor
+from tests.fault.checks.collected import SentCommand
+from tests.fault.processes.order_lives import POLICY, OrderLife, OrderLifeFactory
+from tests.support.clocks import FixedArrivalClock
 from workers.database.migrations import migrate
 from workers.database.repository import Store
-from workers.processing.processor import Settler
+from workers.processing.processor import BatchProcessor
 from workers.queue.messages import Received
 from workers.timestamps import MICROSECOND, from_us, now_us, to_us
 
-BATCH = 500
+BATCH_SIZE = 500
 
 
-SETTLED_A_SECOND = 2_000
+SETTLED_PER_S = 2_000
 """How fast orders are placed here, at least: they must not be due before all are there."""
 
 
@@ -29,36 +29,36 @@ START_UP = timedelta(seconds=20)
 """Until the processes are up, and trust a wire that has just begun to remember."""
 
 
-def gather(engine: Engine, number: int) -> list[Submission]:
+def place_orders(engine: Engine, number: int) -> list[SentCommand]:
     """Settle `number` orders that wait for a deposit; all are overdue within one second.
 
     They stand under a policy of their own, whose window ends when the processes are up.
     """
     migrate(engine)
-    lead_time = START_UP + timedelta(seconds=number // SETTLED_A_SECOND)
+    lead_time = START_UP + timedelta(seconds=number // SETTLED_PER_S)
     unchecked_policy = POLICY.model_copy(update={"deposit_window": lead_time})
     policy = Policy.model_validate(unchecked_policy.model_dump())
     began_at = from_us(now_us())
     store = Store(engine, policy)
     store.adopt_policy()
-    settler = Settler(store, FixedDoor(began_at), lambda: None)
-    author = Author(Random(number), "crowd")  # noqa: S311
-    admitted = next(author.admit())
-    asks = [admitted, *(Life(author, f"crowd-{n}").place() for n in range(number))]
+    settler = BatchProcessor(store, FixedArrivalClock(began_at), lambda: None)
+    author = OrderLifeFactory(Random(number), "crowd")  # noqa: S311
+    admitted = next(author.register_creator())
+    asks = [admitted, *(OrderLife(author, f"crowd-{n}").place() for n in range(number))]
     # A name of its own: the arena's sender admits the creator again.
     asks[0] = replace(admitted, command_id="cmd-crowd")
     asks[0] = replace(asks[0], text=admitted.text.replace(admitted.command_id, "cmd-crowd"))
     began_us = to_us(began_at)
     submissions = [
-        Submission(ask.command_id, ask.text, began_us, began_us + n * 9 * 100_000 // (number + 1))
+        SentCommand(ask.command_id, ask.text, began_us, began_us + n * 9 * 100_000 // (number + 1))
         for n, ask in enumerate(asks)
     ]
-    for n in range(0, len(submissions), BATCH):
-        settler.settle([_received(submission) for submission in submissions[n : n + BATCH]])
+    for n in range(0, len(submissions), BATCH_SIZE):
+        settler.settle([_received(submission) for submission in submissions[n : n + BATCH_SIZE]])
     return submissions
 
 
-def _received(submission: Submission) -> Received:
+def _received(submission: SentCommand) -> Received:
     assert submission.stamp is not None
     return Received(
         submission.text,

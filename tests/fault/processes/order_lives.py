@@ -9,7 +9,7 @@ from datetime import timedelta
 from random import Random
 
 from models import money
-from models.fields import instant_text
+from models.fields import format_instant
 from models.policy import Policy
 from workers.timestamps import MICROSECOND, SECOND_US, from_us, now_us
 
@@ -27,12 +27,12 @@ POLICY = Policy(
 """The usual rules with seconds for hours and days: deadlines fall while things break."""
 
 
-EDGE_US = 40_000
+DEADLINE_JITTER_US = 40_000
 """How near to its deadline somebody acts who acts at the last moment, in microseconds."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class PlannedCommand:
     """Something to be sent, not before an instant; `text` never changes, however often sent.
 
     `before` is sent with it, and handed in first.
@@ -41,56 +41,60 @@ class Ask:
     command_id: str
     text: str
     not_before_us: int = 0
-    before: tuple[Ask, ...] = ()
+    before: tuple[PlannedCommand, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StepOutcome:
     """What came of it."""
 
     outcome: str
     received_us: int
 
 
-Plot = Generator[Ask, Answer, None]
+LifeSteps = Generator[PlannedCommand, StepOutcome, None]
 
 
-class Author:
+class OrderLifeFactory:
     """Writes orders' lives; the same seed writes the same ones."""
 
     def __init__(self, rng: Random, name: str, *, backwards: bool = False) -> None:
         self.chance, self.name, self.number, self.backwards = rng, name, 0, backwards
 
-    def admit(self) -> Plot:
+    def register_creator(self) -> LifeSteps:
         """Admit the one creator of everybody."""
-        yield self.ask("register_creator", "platform", creator_id="k1", name="K", contract="direct")
+        yield self.command(
+            "register_creator", "platform", creator_id="k1", name="K", contract="direct"
+        )
 
-    def next(self) -> Plot:
+    def next_life(self) -> LifeSteps:
         """Begin another order."""
         self.number += 1
-        plot = muddled if self.backwards else self.chance.choice(PLOTS)
-        return plot(Life(self, f"{self.name}-{self.number}"))
+        plot = in_any_order if self.backwards else self.chance.choice(ORDER_LIVES)
+        return plot(OrderLife(self, f"{self.name}-{self.number}"))
 
-    def ask(self, kind: str, role: str, not_before_us: int = 0, /, **fields: object) -> Ask:
+    def command(
+        self, kind: str, role: str, not_before_us: int = 0, /, **fields: object
+    ) -> PlannedCommand:
         """Write a command under an id of its own."""
         party_id = {"client": "c1", "creator": "k1"}.get(role, role)
         subject_id = fields.get("order_id") or fields.get("payment_id") or "creator"
         command_id = f"cmd-{kind}-{subject_id}"[:64]
         body = {"id": command_id, "kind": kind, "by": {"role": role, "id": party_id}, **fields}
-        return Ask(command_id, json.dumps(body), not_before_us)
+        return PlannedCommand(command_id, json.dumps(body), not_before_us)
 
 
 @dataclass(slots=True)
-class Life:
+class OrderLife:
     """One order's life, step by step; each step is taken when the one before has its outcome."""
 
-    author: Author
+    author: OrderLifeFactory
     order_id: str
     deposit: bool = True
     amount_fen: int = 100_000
 
-    def place(self) -> Ask:
-        return self.author.ask(
+    def place(self) -> PlannedCommand:
+        return self.author.command(
             "place_order",
             "client",
             order_id=self.order_id,
@@ -109,13 +113,13 @@ class Life:
         return money.deposit(total, POLICY.deposit_bps) if self.deposit else total
 
     @property
-    def rest_fen(self) -> int:
+    def balance_fen(self) -> int:
         return money.total(self.amount_fen, POLICY.service_fee_bps) - self.first_fen
 
-    def pay(self, prefix: str, amount_fen: int, not_before_us: int = 0) -> Ask:
-        paid_at = instant_text(from_us(max(now_us(), not_before_us)))
+    def pay(self, prefix: str, amount_fen: int, not_before_us: int = 0) -> PlannedCommand:
+        paid_at = format_instant(from_us(max(now_us(), not_before_us)))
         share = {"order_id": self.order_id, "amount_fen": amount_fen}
-        return self.author.ask(
+        return self.author.command(
             "confirm_payment",
             "payments",
             not_before_us,
@@ -125,90 +129,94 @@ class Life:
             shares=[share],
         )
 
-    def do(self, kind: str, role: str, not_before_us: int = 0, /, **fields: object) -> Ask:
-        return self.author.ask(kind, role, not_before_us, order_id=self.order_id, **fields)
+    def do(
+        self, kind: str, role: str, not_before_us: int = 0, /, **fields: object
+    ) -> PlannedCommand:
+        return self.author.command(kind, role, not_before_us, order_id=self.order_id, **fields)
 
     def soon(self) -> int:
         """Choose an instant within the next second."""
         return now_us() + round(self.author.chance.random() * SECOND_US)
 
-    def edge(self, since: Answer, window: timedelta) -> int:
+    def near_deadline(self, since: StepOutcome, window: timedelta) -> int:
         """Choose an instant about a deadline, just before or just after."""
-        jitter = round(self.author.chance.uniform(-EDGE_US, EDGE_US))
+        jitter = round(self.author.chance.uniform(-DEADLINE_JITTER_US, DEADLINE_JITTER_US))
         return since.received_us + window // MICROSECOND + jitter
 
 
-def offered(life: Life) -> Generator[Ask, Answer, Answer]:
+def offered(life: OrderLife) -> Generator[PlannedCommand, StepOutcome, StepOutcome]:
     yield life.place()
     return (yield life.pay("dep", life.first_fen))
 
 
-def unpaid(life: Life) -> Plot:
+def unpaid(life: OrderLife) -> LifeSteps:
     yield life.place()
 
 
-def unanswered(life: Life) -> Plot:
+def unanswered(life: OrderLife) -> LifeSteps:
     yield from offered(life)
 
 
-def declined(life: Life) -> Plot:
+def declined(life: OrderLife) -> LifeSteps:
     yield from offered(life)
     yield life.do("decline_order", "creator", life.soon())
 
 
-def cancelled(life: Life) -> Plot:
+def cancelled(life: OrderLife) -> LifeSteps:
     yield from offered(life)
     yield life.do("nudge_creator", "client", life.soon())
     yield life.do("cancel_order", "client", life.soon())
 
 
-def accepted_at_the_edge(life: Life) -> Plot:
+def accepted_at_the_edge(life: OrderLife) -> LifeSteps:
     since = yield from offered(life)
-    answer = yield life.do("accept_order", "creator", life.edge(since, POLICY.accept_window))
+    answer = yield life.do(
+        "accept_order", "creator", life.near_deadline(since, POLICY.accept_window)
+    )
     if answer.outcome == "applied":
-        yield life.pay("bal", life.rest_fen, life.soon())
+        yield life.pay("bal", life.balance_fen, life.soon())
 
 
-def funded(life: Life) -> Plot:
+def funded(life: OrderLife) -> LifeSteps:
     yield from offered(life)
     yield life.do("accept_order", "creator", life.soon())
-    yield life.pay("bal", life.rest_fen, life.soon())
+    yield life.pay("bal", life.balance_fen, life.soon())
 
 
-def revised(life: Life) -> Plot:
+def revised(life: OrderLife) -> LifeSteps:
     yield from offered(life)
     yield life.do("accept_order", "creator", life.soon(), revised_amount_fen=110_000)
-    yield life.pay("old", life.rest_fen, life.soon())
+    yield life.pay("old", life.balance_fen, life.soon())
     yield life.do("restore_quote", "client")
-    yield life.pay("bal", life.rest_fen)
+    yield life.pay("bal", life.balance_fen)
 
 
-def forfeited(life: Life) -> Plot:
+def forfeited(life: OrderLife) -> LifeSteps:
     yield from offered(life)
     yield life.do("accept_order", "creator", life.soon())
 
 
-def paid_at_the_edge(life: Life) -> Plot:
+def paid_at_the_edge(life: OrderLife) -> LifeSteps:
     yield from offered(life)
     since = yield life.do("accept_order", "creator", life.soon())
-    yield life.pay("bal", life.rest_fen, life.edge(since, POLICY.balance_window))
+    yield life.pay("bal", life.balance_fen, life.near_deadline(since, POLICY.balance_window))
 
 
-def paid_in_full(life: Life) -> Plot:
+def paid_in_full(life: OrderLife) -> LifeSteps:
     life.deposit = False
     yield from offered(life)
     yield life.do("accept_order", "creator", life.soon())
 
 
-def muddled(life: Life) -> Plot:
+def in_any_order(life: OrderLife) -> LifeSteps:
     """Tell everything at once and in any order, such as paying before accepting before placing."""
     asks = [
         life.place(),
         life.pay("dep", life.first_fen),
         life.do("accept_order", "creator"),
-        life.pay("bal", life.rest_fen),
+        life.pay("bal", life.balance_fen),
     ]
-    if life.author.chance.random() < BACKWARDS:
+    if life.author.chance.random() < REVERSED_SHARE:
         asks.reverse()
     else:
         life.author.chance.shuffle(asks)
@@ -218,10 +226,10 @@ def muddled(life: Life) -> Plot:
         yield replace(ask, before=())
 
 
-BACKWARDS = 0.5
+REVERSED_SHARE = 0.5
 
 
-PLOTS: tuple[Callable[[Life], Plot], ...] = (
+ORDER_LIVES: tuple[Callable[[OrderLife], LifeSteps], ...] = (
     unpaid,
     unanswered,
     declined,

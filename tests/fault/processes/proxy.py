@@ -10,23 +10,23 @@ import threading
 from enum import StrEnum
 from typing import Self
 
-CHUNK = 65_536
+CHUNK_BYTES = 65_536
 
 
-LOOK_S = 0.05
+POLL_INTERVAL_S = 0.05
 
 
-RESET = struct.pack("ii", 1, 0)
+LINGER_RESET = struct.pack("ii", 1, 0)
 """Linger for no time at all: closing then sends a reset."""
 
 
-class Weather(StrEnum):
+class NetworkCondition(StrEnum):
     """What the network does to what passes."""
 
-    FAIR = "fair"
+    HEALTHY = "fair"
     STALL = "stall"
-    DEAF = "deaf"
-    CUT = "cut"
+    DROP_REPLIES = "deaf"
+    RESET = "cut"
 
 
 class Proxy:
@@ -40,10 +40,10 @@ class Proxy:
     def __init__(self, target: str | tuple[str, int]) -> None:
         """Listen on a port of loopback; `target` is a socket's path, or a host and port."""
         self.target = target
-        self.weather = Weather.FAIR
+        self.condition = NetworkCondition.HEALTHY
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self.listener.getsockname()[1]
-        self.pairs: set[Pair] = set()
+        self.pairs: set[ProxiedConnection] = set()
         self.lock = threading.Lock()
         self.closing = threading.Event()
         self.thread = threading.Thread(target=self._accept, daemon=True)
@@ -58,16 +58,16 @@ class Proxy:
         self.listener.close()
         self.reset()
 
-    def turn(self, weather: Weather) -> None:
+    def set_condition(self, weather: NetworkCondition) -> None:
         """Change the weather; a cut breaks what is connected, and so does the end of deafness."""
-        after_deafness = self.weather is Weather.DEAF
-        self.weather = weather
+        after_deafness = self.condition is NetworkCondition.DROP_REPLIES
+        self.condition = weather
         # Who was not answered cannot be answered later: the bytes are gone.
-        if weather is Weather.CUT or after_deafness:
+        if weather is NetworkCondition.RESET or after_deafness:
             self.reset()
 
     def stalls(self) -> bool:
-        return self.weather is Weather.STALL
+        return self.condition is NetworkCondition.STALL
 
     def reset(self) -> None:
         """Reset every connection."""
@@ -77,7 +77,7 @@ class Proxy:
             pair.end()
 
     def _accept(self) -> None:
-        self.listener.settimeout(LOOK_S)
+        self.listener.settimeout(POLL_INTERVAL_S)
         while not self.closing.is_set():
             with contextlib.suppress(TimeoutError):
                 near, _ = self.listener.accept()
@@ -85,67 +85,67 @@ class Proxy:
 
     def _connect(self, near: socket.socket) -> None:
         try:
-            if self.weather is Weather.CUT:
+            if self.condition is NetworkCondition.RESET:
                 raise ConnectionRefusedError
-            far = connected(self.target)
+            far = connect_to(self.target)
         except OSError:
-            near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
             near.close()
             return
-        pair = Pair(self, near, far)
+        pair = ProxiedConnection(self, near, far)
         with self.lock:
             self.pairs.add(pair)
         pair.thread.start()
 
 
-class Pair:
+class ProxiedConnection:
     """One connection through the proxy."""
 
     def __init__(self, proxy: Proxy, near: socket.socket, far: socket.socket) -> None:
         self.proxy, self.near, self.far = proxy, near, far
         self.ended = threading.Event()
-        self.thread = threading.Thread(target=self._carry, daemon=True)
+        self.thread = threading.Thread(target=self._forward_until_ended, daemon=True)
 
     def end(self) -> None:
         """Break it off at both ends."""
         self.ended.set()
         self.thread.join()
 
-    def _carry(self) -> None:
+    def _forward_until_ended(self) -> None:
         try:
-            while not self.ended.is_set() and self._pass_on():
+            while not self.ended.is_set() and self._forward():
                 pass
         except OSError:
             pass
         finally:
             self._close()
 
-    def _pass_on(self) -> bool:
+    def _forward(self) -> bool:
         """Forward what there is; tell whether the connection goes on."""
         if self.proxy.stalls():
-            return not self.ended.wait(LOOK_S)
-        ready, _, _ = select.select((self.near, self.far), (), (), LOOK_S)
+            return not self.ended.wait(POLL_INTERVAL_S)
+        ready, _, _ = select.select((self.near, self.far), (), (), POLL_INTERVAL_S)
         for sock in ready:
             if self.proxy.stalls():
                 break
-            data = sock.recv(CHUNK)
+            data = sock.recv(CHUNK_BYTES)
             if not data:
                 return False
             if sock is self.near:
                 self.far.sendall(data)
-            elif self.proxy.weather is not Weather.DEAF:
+            elif self.proxy.condition is not NetworkCondition.DROP_REPLIES:
                 self.near.sendall(data)
         return True
 
     def _close(self) -> None:
-        self.near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self.near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_RESET)
         for sock in (self.near, self.far):
             sock.close()
         with self.proxy.lock:
             self.proxy.pairs.discard(self)
 
 
-def connected(target: str | tuple[str, int]) -> socket.socket:
+def connect_to(target: str | tuple[str, int]) -> socket.socket:
     """Connect to the server behind the proxy."""
     if isinstance(target, tuple):
         return socket.create_connection(target)

@@ -15,21 +15,21 @@ from ops.cli.app import main
 REAL = datetime.datetime
 
 
-class _Kind(type):
+class _RealDatetimeMeta(type):
     """Lets every real instant count as one of the wrong clock's."""
 
     def __instancecheck__(cls, instance: object) -> bool:
         return isinstance(instance, REAL)
 
 
-def shift(seconds: int) -> None:
+def shift_clock(seconds: int) -> None:
     """Move this process's wall clock, before anything else has looked at it."""
     offset, real_time, real_ns = datetime.timedelta(seconds=seconds), time.time, time.time_ns
     time_module: Any = time
     time_module.time = lambda: real_time() + seconds
     time_module.time_ns = lambda: real_ns() + seconds * 1_000_000_000
 
-    class Shifted(REAL, metaclass=_Kind):
+    class Shifted(REAL, metaclass=_RealDatetimeMeta):
         """The calendar as this process sees it."""
 
         @classmethod
@@ -45,7 +45,7 @@ def shift(seconds: int) -> None:
 
 
 if __name__ == "__main__":
-    shift(int(sys.argv.pop(1)))
+    shift_clock(int(sys.argv.pop(1)))
     from ops.cli.app import main
 
     sys.exit(main())

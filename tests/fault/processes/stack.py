@@ -18,16 +18,16 @@ from sqlalchemy import select
 
 from ops.local.process import Program
 from ops.local.redis_server import redis_program
-from ops.local.up import Formation, command
-from tests.fault.bad_messages import FORGED, forged
-from tests.fault.checks.collected import Evidence, Submission, read_evidence
-from tests.fault.processes.clients import Consumer, Habits, Sender
-from tests.fault.processes.deadline_burst import gather
+from ops.local.up import LocalStack, earnest_program
+from tests.fault.bad_messages import FORGED_COMMAND_ID, forged_command
+from tests.fault.checks.collected import CollectedRun, SentCommand, collect_run
+from tests.fault.processes.clients import CommandSender, EventReader, SenderBehaviour
+from tests.fault.processes.deadline_burst import place_orders
 from tests.fault.processes.order_lives import POLICY
 from tests.fault.processes.proxy import Proxy
 from tests.support import servers
 from tests.support.concurrency import eventually
-from workers.client import Client
+from workers.client import CommandClient
 from workers.database import schema
 from workers.database.engine import open_database, reading
 from workers.database.repository import Store
@@ -37,19 +37,19 @@ from workers.queue.watermark import GRACE
 from workers.settings import Settings, redis_socket, redis_url
 from workers.timestamps import now_us
 
-REST_S = 60.0
+SETTLE_TIMEOUT_S = 60.0
 """How long after the last blow everything may take to come to rest."""
 
 
-CROWD_PER_S = 1_000
+BURST_RATE_PER_S = 1_000
 """Deadlines due at once that are enforced, told and read here in a second, at least."""
 
 
-LOOK_S = 0.05
+POLL_INTERVAL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class StackOptions:
     """What an arena consists of."""
 
     workers: int = 2
@@ -64,14 +64,14 @@ class Plan:
     swap: Callable[[Program], Program] = field(default=lambda program: program)
 
 
-class Arena:
+class FaultStack:
     """Formation, servers, sender and consumer; enter it, strike, come to rest, look."""
 
-    def __init__(self, folder: Path, database: str, plan: Plan, seed: int) -> None:
+    def __init__(self, folder: Path, database: str, plan: StackOptions, seed: int) -> None:
         """Keep where to live, `sqlite` or `postgresql`, and what to start."""
         self.folder, self.database, self.plan, self.seed = folder, database, plan, seed
         self.stack = ExitStack()
-        self.postgres: servers.Postgres | None = None
+        self.postgres: servers.PostgresServer | None = None
         self.proxies: dict[str, Proxy] = {}
         self.wiped_us: list[int] = []
         self.rubbish = 0
@@ -90,15 +90,15 @@ class Arena:
         direct_settings = Settings.read({}, var=self.folder, database_url=self._database(stack))
         broker_url, database_url = direct_settings.redis_url, direct_settings.database_url
         if self.plan.proxied:
-            broker_url, database_url = self._proxied(stack, direct_settings)
+            broker_url, database_url = self._start_proxies(stack, direct_settings)
         policy_path = self.folder / "policy.json"
         self.settings = Settings(
             database_url, broker_url, self.folder, policy_path, web_bind="127.0.0.1:0"
         )
         self.engine = open_database(direct_settings.database_url)
         stack.callback(self.engine.dispose)
-        self.crowd = gather(self.engine, self.plan.crowd) if self.plan.crowd else []
-        self.formation = Formation(self.settings, quiet=True, programs=self._programs())
+        self.crowd = place_orders(self.engine, self.plan.crowd) if self.plan.crowd else []
+        self.formation = LocalStack(self.settings, quiet=True, programs=self._programs())
         stack.enter_context(self.formation)
         self.wire = connect(direct_settings.redis_url)
         stack.callback(self.wire.close)
@@ -108,18 +108,18 @@ class Arena:
         self._start_traffic(stack)
 
     def _start_traffic(self, stack: ExitStack) -> None:
-        habits = Habits(
+        habits = SenderBehaviour(
             seed=self.seed,
             resend_us=self.plan.resend_us,
             copies=self.plan.copies,
             backwards=self.plan.backwards,
         )
-        client = Client(connect(self.settings.redis_url))
+        client = CommandClient(connect(self.settings.redis_url))
         reader = Reader(Store(self.engine, POLICY))
         submit = partial(client.submit_many, per_message=1)
-        self.sender = Sender(submit, reader.outcomes, habits)
+        self.sender = CommandSender(submit, reader.outcomes, habits)
         self.sender.log.extend(self.crowd)
-        self.consumer = Consumer(connect(redis_url(self.folder)))
+        self.consumer = EventReader(connect(redis_url(self.folder)))
         for thread in (self.sender, self.consumer):
             thread.start()
             stack.callback(thread.join)
@@ -129,9 +129,9 @@ class Arena:
         if self.database == "sqlite":
             return None
         self.postgres = stack.enter_context(servers.running_postgres())
-        return stack.enter_context(dropped_with_the_server(self.postgres))
+        return stack.enter_context(undropped_database(self.postgres))
 
-    def _proxied(self, stack: ExitStack, direct_settings: Settings) -> tuple[str, str]:
+    def _start_proxies(self, stack: ExitStack, direct_settings: Settings) -> tuple[str, str]:
         self.proxies["redis"] = stack.enter_context(Proxy(str(redis_socket(self.folder))))
         broker_url = f"redis://127.0.0.1:{self.proxies['redis'].port}/0"
         if self.postgres is None:
@@ -145,7 +145,7 @@ class Arena:
         names = ["migrate"]
         for kind in ("worker", "relay", "scheduler"):
             names += [f"{kind}.{n}" for n in range(1, getattr(self.plan, f"{kind}s") + 1)]
-        programs = [self.plan.swap(command(name)) for name in names]
+        programs = [self.plan.swap(earnest_program(name)) for name in names]
         # Behind a proxy Redis is not at its usual address, and nobody else would start it.
         return [redis_program(self.folder), *programs] if self.plan.proxied else programs
 
@@ -153,7 +153,7 @@ class Arena:
         """Return the process id of a child, or None while it is down."""
         return self.formation.pids().get(name)
 
-    def strike(self, name: str, signum: signal.Signals = signal.SIGKILL) -> bool:
+    def signal_process(self, name: str, signum: signal.Signals = signal.SIGKILL) -> bool:
         """Send a signal to a child; tell whether there was one."""
         pid = self.pid(name)
         if pid is None:
@@ -164,16 +164,16 @@ class Arena:
             return False
         return True
 
-    def settle_down(self) -> None:
+    def wait_until_settled(self) -> None:
         """Begin no more orders, and wait until all there are have come to their ends."""
         self.sender.no_more.set()
-        give_up_at = time.monotonic() + REST_S + self.plan.crowd / CROWD_PER_S
+        give_up_at = time.monotonic() + SETTLE_TIMEOUT_S + self.plan.crowd / BURST_RATE_PER_S
         while time.monotonic() < give_up_at:
-            if self.sender.idle.is_set() and self._at_rest():
+            if self.sender.idle.is_set() and self._is_settled():
                 return
-            self.sender.stopping.wait(LOOK_S)
+            self.sender.stopping.wait(POLL_INTERVAL_S)
 
-    def _at_rest(self) -> bool:
+    def _is_settled(self) -> bool:
         """Tell whether nothing waits for time to pass, and everything has been read."""
         orders, events = schema.orders, schema.events
         try:
@@ -194,21 +194,24 @@ class Arena:
             return False
         return committed_ids <= self.consumer.seen
 
-    def evidence(self) -> Evidence:
+    def collect(self) -> CollectedRun:
         """Collect what everybody says, after stopping the traffic."""
         for thread in (self.sender, self.consumer):
             thread.stopping.set()
             thread.join()
-        evidence = read_evidence(self.engine, self.sender.log, self.consumer.log, now_us())
+        evidence = collect_run(self.engine, self.sender.log, self.consumer.log, now_us())
         evidence.wiped_us = self.wiped_us
         if self.rubbish:
             # That it stands there is the point; what became of it is the corpus' own test.
             evidence.set_aside = [entry for entry in evidence.set_aside if "bad-" not in entry]
-            evidence.sent = [*evidence.sent, Submission(FORGED, forged(), 0, None)]
-        return by_the_wire(evidence) if self.plan.skewed else evidence
+            evidence.sent = [
+                *evidence.sent,
+                SentCommand(FORGED_COMMAND_ID, forged_command(), 0, None),
+            ]
+        return with_redis_instants(evidence) if self.plan.skewed else evidence
 
 
-def by_the_wire(evidence: Evidence) -> Evidence:
+def with_redis_instants(evidence: CollectedRun) -> CollectedRun:
     """Believe the wire's clock, where a host's is wrong on purpose: it knows when it was read."""
     first_read_us: dict[str, int] = {}
     for delivery in evidence.delivered:
@@ -221,13 +224,13 @@ def by_the_wire(evidence: Evidence) -> Evidence:
 
 
 @contextmanager
-def dropped_with_the_server(postgres: servers.Postgres) -> Iterator[str]:
+def undropped_database(postgres: servers.PostgresServer) -> Iterator[str]:
     """Create a database that needs no dropping: its server may not be there to ask."""
     postgres.execute("CREATE DATABASE {}", "arena")
     yield postgres.url("arena")
 
 
-def kill_postgres(postgres: servers.Postgres) -> None:
+def kill_postgres(postgres: servers.PostgresServer) -> None:
     """Kill the whole server without a word, and start it again."""
     data = postgres.folder / "data"
     pid = int((data / "postmaster.pid").read_text().splitlines()[0])
@@ -236,9 +239,9 @@ def kill_postgres(postgres: servers.Postgres) -> None:
     start_postgres(postgres)
 
 
-def start_postgres(postgres: servers.Postgres) -> None:
+def start_postgres(postgres: servers.PostgresServer) -> None:
     """Start a server that was killed; its last processes may take a moment to notice."""
-    binaries = servers.postgres_binaries() or servers.missing("PostgreSQL is not installed")
+    binaries = servers.postgres_binaries() or servers.skip_or_fail("PostgreSQL is not installed")
     options = f"-c listen_addresses='' -c unix_socket_directories='{postgres.folder}' -c fsync=on"
     argv = [str(binaries / "pg_ctl"), "-D", str(postgres.folder / "data"), "-w"]
     argv += ["-l", str(postgres.folder / "log"), "-o", options, "start"]
@@ -261,7 +264,7 @@ def alive(pid: int) -> bool:
     return True
 
 
-def empty_redis(arena: Arena) -> None:
+def empty_redis(arena: FaultStack) -> None:
     """Kill Redis and let it begin with nothing."""
     shutil.rmtree(arena.folder / "redis" / "appendonlydir", ignore_errors=True)
-    arena.strike("redis")
+    arena.signal_process("redis")

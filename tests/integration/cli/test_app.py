@@ -11,11 +11,11 @@ import pytest
 import redis
 
 from ops.cli.app import main
-from tests.support.command_line import earnest, started
+from tests.support.command_line import run_earnest, start_earnest
 from workers.database.engine import open_database, writing
 from workers.database.migrations import migrate
 
-WORDS = {
+COMMANDS = {
     "up": "--workers",
     "demo": "--keep",
     "simulate": "STEPS.jsonl",
@@ -37,28 +37,28 @@ NOWHERE = "redis://127.0.0.1:1/0"
 NO_POSTGRES = "postgresql://somebody:secret@127.0.0.1:1/none"
 
 
-@pytest.mark.parametrize("word", WORDS)
-def test_every_word_says_what_it_is_for(word: str) -> None:
-    result = earnest(word, "--help")
+@pytest.mark.parametrize("word", COMMANDS)
+def test_every_cli_command_says_what_it_is_for(word: str) -> None:
+    result = run_earnest(word, "--help")
     assert (result.status, result.err) == (0, "")
     assert f"usage: earnest {word}" in result.out
-    assert WORDS[word] in result.out
+    assert COMMANDS[word] in result.out
 
 
-def test_the_overview_lists_every_word() -> None:
-    help_text = earnest("--help").out
-    assert [word for word in WORDS if f"\n    {word}" not in help_text] == []
+def test_the_help_lists_every_cli_command() -> None:
+    help_text = run_earnest("--help").out
+    assert [word for word in COMMANDS if f"\n    {word}" not in help_text] == []
 
 
-def test_without_a_word_the_words_are_listed_and_nothing_is_done() -> None:
-    result = earnest()
+def test_without_a_cli_command_they_are_listed_and_nothing_is_done() -> None:
+    result = run_earnest()
     assert result.status == 2
-    assert result.out == earnest("--help").out
+    assert result.out == run_earnest("--help").out
 
 
 @pytest.mark.parametrize("words", [["frobnicate"], ["up", "--worker", "x"], ["submit"]])
-def test_a_word_misused_is_answered_with_its_usage(words: list[str]) -> None:
-    result = earnest(*words)
+def test_a_misused_cli_command_is_answered_with_its_usage(words: list[str]) -> None:
+    result = run_earnest(*words)
     assert result.status == 2
     assert result.err.startswith("usage: earnest")
 
@@ -75,16 +75,16 @@ UNREADABLE = {
 @pytest.mark.parametrize("kind", UNREADABLE)
 def test_a_setting_that_cannot_be_read_is_refused_without_repeating_it(kind: str) -> None:
     options, complaint = UNREADABLE[kind]
-    result = earnest("orders", *options)
+    result = run_earnest("orders", *options)
     assert result.status == 2
-    assert complaint in result.complaint()
+    assert complaint in result.error_line()
     assert "secret" not in result.err
 
 
 def test_a_misspelt_setting_is_refused_and_the_right_one_is_guessed() -> None:
-    result = earnest("orders", EARNEST_DATABSE_URL=NO_POSTGRES)
+    result = run_earnest("orders", EARNEST_DATABSE_URL=NO_POSTGRES)
     assert result.status == 2
-    assert "did you mean EARNEST_DATABASE_URL?" in result.complaint()
+    assert "did you mean EARNEST_DATABASE_URL?" in result.error_line()
 
 
 BAD_POLICIES = {
@@ -103,9 +103,9 @@ def test_a_policy_that_cannot_be_kept_is_refused(tmp_path: Path, word: str, kind
     policy = tmp_path / "policy.json"
     policy.write_text(text)
     words = [word, "-"] if word == "simulate" else [word]
-    result = earnest(*words, "--var", tmp_path / "var", "--policy", policy)
+    result = run_earnest(*words, "--var", tmp_path / "var", "--policy", policy)
     assert result.status == 2
-    assert setting in result.complaint()
+    assert setting in result.error_line()
 
 
 def migrate_sqlite(var: Path) -> None:
@@ -118,21 +118,24 @@ def migrate_sqlite(var: Path) -> None:
 def test_a_file_as_other_systems_write_it_is_read_all_the_same(tmp_path: Path) -> None:
     steps = tmp_path / "steps.jsonl"
     steps.write_bytes(b'\xef\xbb\xbf{"at": "2026-03-02T10:00:00Z"}\r\n')
-    for result in (earnest("simulate", steps), earnest("simulate", "-", stdin=steps.read_bytes())):
+    for result in (
+        run_earnest("simulate", steps),
+        run_earnest("simulate", "-", stdin=steps.read_bytes()),
+    ):
         assert (result.status, result.err) == (0, "")
 
 
 @pytest.mark.parametrize("word", ["simulate", "submit"])
 def test_a_file_that_is_not_there_is_named(tmp_path: Path, word: str) -> None:
-    result = earnest(word, tmp_path / "none.jsonl")
+    result = run_earnest(word, tmp_path / "none.jsonl")
     assert result.status == 2
-    assert result.complaint().endswith("none.jsonl: No such file or directory")
+    assert result.error_line().endswith("none.jsonl: No such file or directory")
 
 
 def test_a_policy_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    result = earnest("simulate", "-", "--policy", tmp_path / "none.json")
+    result = run_earnest("simulate", "-", "--policy", tmp_path / "none.json")
     assert result.status == 2
-    assert "none.json: No such file or directory" in result.complaint()
+    assert "none.json: No such file or directory" in result.error_line()
 
 
 @pytest.mark.parametrize(
@@ -143,9 +146,11 @@ def test_a_policy_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 def test_a_redis_that_does_not_answer_is_named(tmp_path: Path, word: str, url: str) -> None:
     migrate_sqlite(tmp_path)
     words = [word, "-"] if word == "submit" else [word]
-    result = earnest(*words, "--var", tmp_path, "--redis-url", url, stdin='{"id": "cmd_0001"}\n')
+    result = run_earnest(
+        *words, "--var", tmp_path, "--redis-url", url, stdin='{"id": "cmd_0001"}\n'
+    )
     assert result.status == 1
-    assert "Redis" in result.complaint()
+    assert "Redis" in result.error_line()
 
 
 @pytest.mark.parametrize("url", ["redis", "database"])
@@ -153,41 +158,41 @@ def test_up_looks_at_servers_that_are_not_its_own_before_it_starts_anything(
     tmp_path: Path, url: str
 ) -> None:
     unreachable_url = {"redis": NOWHERE, "database": NO_POSTGRES}[url]
-    result = earnest("up", "--var", tmp_path, f"--{url}-url", unreachable_url)
+    result = run_earnest("up", "--var", tmp_path, f"--{url}-url", unreachable_url)
     assert result.status == 1
-    assert "127.0.0.1" in result.complaint()
+    assert "127.0.0.1" in result.error_line()
     assert not (tmp_path / "log").exists()
 
 
 def test_up_looks_whether_its_address_is_free_before_it_starts_anything(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         bind = f"127.0.0.1:{listener.getsockname()[1]}"
-        result = earnest("up", "--var", tmp_path, EARNEST_WEB_BIND=bind)
+        result = run_earnest("up", "--var", tmp_path, EARNEST_WEB_BIND=bind)
     assert result.status == 2
-    assert f"{bind} is taken" in result.complaint()
+    assert f"{bind} is taken" in result.error_line()
     assert not (tmp_path / "log").exists()
 
 
 @pytest.mark.parametrize("start", ["$", "0"])
 def test_who_follows_events_is_told_that_redis_does_not_answer(start: str) -> None:
-    result = earnest("events", "tail", "--from", start, EARNEST_REDIS_URL=NOWHERE)
+    result = run_earnest("events", "tail", "--from", start, EARNEST_REDIS_URL=NOWHERE)
     assert result.status == 1
-    assert "Redis does not answer" in result.complaint()
+    assert "Redis does not answer" in result.error_line()
 
 
 def test_where_nothing_is_up_a_sender_is_told_what_starts_it(tmp_path: Path) -> None:
-    result = earnest("submit", "-", "--var", tmp_path, stdin='{"id": "cmd_0001"}\n')
+    result = run_earnest("submit", "-", "--var", tmp_path, stdin='{"id": "cmd_0001"}\n')
     assert result.status == 2
-    assert "`earnest up`" in result.complaint()
+    assert "`earnest up`" in result.error_line()
 
 
 @pytest.mark.parametrize("word", ["up", "migrate"])
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, word: str) -> None:
     (tmp_path / "file").touch()
     for var in (tmp_path / "file", tmp_path / "file" / "var"):
-        result = earnest(word, "--var", var)
+        result = run_earnest(word, "--var", var)
         assert result.status != 0
-        assert str(tmp_path / "file") in result.complaint()
+        assert str(tmp_path / "file") in result.error_line()
 
 
 @pytest.mark.parametrize(
@@ -201,34 +206,34 @@ def test_what_no_database_can_have_numbered_is_misuse(words: list[str], number: 
 
 @pytest.mark.parametrize("words", [["orders"], ["books"], ["migrate"], ["submit", "-", "--wait"]])
 def test_a_postgresql_that_does_not_answer_is_named_without_its_password(words: list[str]) -> None:
-    result = earnest(*words, "--database-url", NO_POSTGRES, "--redis-url", NOWHERE)
+    result = run_earnest(*words, "--database-url", NO_POSTGRES, "--redis-url", NOWHERE)
     assert result.status == 1
-    assert "127.0.0.1" in result.complaint()
+    assert "127.0.0.1" in result.error_line()
     assert "secret" not in result.err
 
 
 @pytest.mark.parametrize("words", [["orders"], ["books"], ["orders", "show", "o1"]])
 def test_an_empty_folder_holds_no_orders_and_stays_empty(tmp_path: Path, words: list[str]) -> None:
     for var in (tmp_path, tmp_path / "none"):
-        result = earnest(*words, "--var", var)
+        result = run_earnest(*words, "--var", var)
         assert result.status == 2
-        assert "`earnest up`" in result.complaint()
+        assert "`earnest up`" in result.error_line()
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_database_without_our_tables_is_refused(tmp_path: Path, redis_url: str) -> None:
     (tmp_path / "earnest.db").touch()
     for words in (["orders"], ["submit", "-", "--wait"], ["worker"]):
-        result = earnest(*words, "--var", tmp_path, "--redis-url", redis_url)
+        result = run_earnest(*words, "--var", tmp_path, "--redis-url", redis_url)
         assert result.status == 2
-        assert "`earnest migrate`" in result.complaint()
+        assert "`earnest migrate`" in result.error_line()
 
 
 def test_migrating_twice_is_harmless_and_makes_the_folder(tmp_path: Path) -> None:
     var = tmp_path / "deep" / "var"
     for _ in range(2):
-        assert earnest("migrate", "--var", var).status == 0
-    assert earnest("orders", "--var", var).out == "No orders.\n"
+        assert run_earnest("migrate", "--var", var).status == 0
+    assert run_earnest("orders", "--var", var).out == "No orders.\n"
 
 
 def test_a_question_that_cannot_be_answered_says_what_can(tmp_path: Path) -> None:
@@ -238,9 +243,9 @@ def test_a_question_that_cannot_be_answered_says_what_can(tmp_path: Path) -> Non
         (["show", "nobody"], "no order nobody"),
         (["--status", "lost"], "awaiting_deposit"),
     ):
-        result = earnest("orders", *words, "--var", tmp_path)
+        result = run_earnest("orders", *words, "--var", tmp_path)
         assert result.status == 2
-        assert hint in result.complaint()
+        assert hint in result.error_line()
 
 
 def test_a_redis_that_may_drop_commands_is_refused(tmp_path: Path, redis_url: str) -> None:
@@ -249,9 +254,9 @@ def test_a_redis_that_may_drop_commands_is_refused(tmp_path: Path, redis_url: st
         client.config_set("maxmemory-policy", "allkeys-lru")
         try:
             for word in ("worker", "scheduler"):
-                result = earnest(word, "--var", tmp_path, "--redis-url", redis_url)
+                result = run_earnest(word, "--var", tmp_path, "--redis-url", redis_url)
                 assert result.status == 2
-                assert "allkeys-lru" in result.complaint()
+                assert "allkeys-lru" in result.error_line()
         finally:
             client.config_set("maxmemory-policy", "noeviction")
 
@@ -267,18 +272,18 @@ def test_a_postgresql_that_promises_too_early_is_refused(
         connection.exec_driver_sql(change)
     engine.dispose()
     for word in ("migrate", "worker"):
-        result = earnest(word, "--database-url", postgresql_url, "--redis-url", redis_url)
+        result = run_earnest(word, "--database-url", postgresql_url, "--redis-url", redis_url)
         assert result.status == 2
-        assert "synchronous_commit off" in result.complaint()
+        assert "synchronous_commit off" in result.error_line()
 
 
 def test_a_folder_is_up_once_and_comes_down_on_ctrl_c(tmp_path: Path) -> None:
-    with started("up", "--var", tmp_path, "--workers", "1") as up:
+    with start_earnest("up", "--var", tmp_path, "--workers", "1") as up:
         assert up.stderr
         assert any("everything is ready" in line for line in up.stderr)
-        result = earnest("up", "--var", tmp_path)
+        result = run_earnest("up", "--var", tmp_path)
         assert result.status == 1
-        assert "already up" in result.complaint()
+        assert "already up" in result.error_line()
         assert set(json.loads((tmp_path / "up.json").read_text())) > {"up", "redis", "worker.1"}
         up.send_signal(signal.SIGINT)
         up.stderr.read()
@@ -288,6 +293,6 @@ def test_a_folder_is_up_once_and_comes_down_on_ctrl_c(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("number", ["0", "65", "-1"])
 def test_a_number_of_workers_that_makes_no_sense_is_refused(tmp_path: Path, number: str) -> None:
-    result = earnest("up", "--var", tmp_path, f"--workers={number}")
+    result = run_earnest("up", "--var", tmp_path, f"--workers={number}")
     assert result.status == 2
-    assert "1 to 64" in result.complaint()
+    assert "1 to 64" in result.error_line()

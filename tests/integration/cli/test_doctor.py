@@ -12,25 +12,25 @@ import redis
 from sqlalchemy import Engine
 
 from ops.cli.app import main
-from ops.cli.doctor import Check, _skew
-from tests.support.store_harness import Desk
+from ops.cli.doctor import HealthCheck, _check_skew
+from tests.support.store_harness import StoreHarness
 from workers.outbox import streams as event_streams
-from workers.outbox.streams import EVENTS
+from workers.outbox.streams import EVENTS_STREAM
 from workers.timestamps import from_us, now_us
 
-Say = Callable[..., str]
+RunCommand = Callable[..., str]
 
 
 @pytest.fixture
-def say(
+def run_command(
     engine: Engine,
-    wire: redis.Redis,
+    redis_client: redis.Redis,
     redis_url: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> Say:
+) -> RunCommand:
     """Give the command line, on this database and this Redis."""
-    event_streams.create(wire, EVENTS, "mail", start="0")
+    event_streams.create_group(redis_client, EVENTS_STREAM, "mail", start="0")
     monkeypatch.setenv("EARNEST_REDIS_URL", redis_url)
     address = engine.url.render_as_string(hide_password=False)
     monkeypatch.setenv("EARNEST_DATABASE_URL", address)
@@ -44,73 +44,79 @@ def say(
 
 
 @pytest.fixture
-def today(desk: Desk) -> Desk:
+def todays_harness(harness: StoreHarness) -> StoreHarness:
     """Tell of one offer that was nearly answered too late, an hour ago, and of one overdue."""
-    desk.now = from_us(now_us()) - timedelta(hours=23, minutes=30)
-    desk.admit().offer("o1")
-    desk.now -= timedelta(hours=2)
-    desk.offer("o2")
-    return desk
+    harness.now = from_us(now_us()) - timedelta(hours=23, minutes=30)
+    harness.admit().offer("o1")
+    harness.now -= timedelta(hours=2)
+    harness.offer("o2")
+    return harness
 
 
-def test_queues_are_shown_for_people_and_programs(today: Desk, say: Say) -> None:
-    assert today.told("order.offered")
-    report = json.loads(say("queues", "--json"))
+def test_queues_are_shown_for_people_and_programs(
+    todays_harness: StoreHarness, run_command: RunCommand
+) -> None:
+    assert todays_harness.events_of("order.offered")
+    report = json.loads(run_command("queues", "--json"))
     assert report["redis"] == "up"
-    assert report["outbox"]["events"] == len(today.published())
+    assert report["outbox"]["events"] == len(todays_harness.published())
     assert [group["name"] for group in report["groups"]] == ["mail"]
-    output = say("queues")
+    output = run_command("queues")
     assert "relay: NOT THERE" in output
     assert "group mail: 0 unread" in output
 
 
-def test_deadlines_due_and_overdue_are_shown(today: Desk, say: Say) -> None:
-    assert today.told("order.offered")
-    report = json.loads(say("deadlines", "--json"))
+def test_deadlines_due_and_overdue_are_shown(
+    todays_harness: StoreHarness, run_command: RunCommand
+) -> None:
+    assert todays_harness.events_of("order.offered")
+    report = json.loads(run_command("deadlines", "--json"))
     assert (report["due_within"], report["overdue"]) == (1, 1)
     assert [order["order_id"] for order in report["next"]] == ["o2", "o1"]
     assert report["lateness"]["deadlines"] == 0
-    today.wake("o2", from_us(now_us()))
-    lateness = json.loads(say("deadlines", "--json"))["lateness"]
+    todays_harness.wake("o2", from_us(now_us()))
+    lateness = json.loads(run_command("deadlines", "--json"))["lateness"]
     assert lateness["deadlines"] == 1
     assert 5_300 < lateness["p50"] <= lateness["max"] + 0.001 < 5_500
-    assert "1 due within the hour, 0 overdue." in say("deadlines")
+    assert "1 due within the hour, 0 overdue." in run_command("deadlines")
 
 
-def test_an_order_is_explained(today: Desk, say: Say) -> None:
-    assert today.told("order.offered")
-    report = json.loads(say("explain", "o1", "--json"))
+def test_an_order_is_explained(todays_harness: StoreHarness, run_command: RunCommand) -> None:
+    assert todays_harness.events_of("order.offered")
+    report = json.loads(run_command("explain", "o1", "--json"))
     assert report["status"] == "offered"
     assert report["clock"]["watermark"] >= report["clock"]["at"]
-    assert "it waits for the creator to accept or decline" in say("explain", "o1")
-    say("explain", "nobody", status=2)
+    assert "it waits for the creator to accept or decline" in run_command("explain", "o1")
+    run_command("explain", "nobody", status=2)
 
 
-def test_the_doctor_finds_a_healthy_pipeline_without_processes(desk: Desk, say: Say) -> None:
-    assert desk.events == []
-    report = json.loads(say("doctor", "--json"))
+def test_the_doctor_finds_a_healthy_pipeline_without_processes(
+    harness: StoreHarness, run_command: RunCommand
+) -> None:
+    assert harness.events == []
+    report = json.loads(run_command("doctor", "--json"))
     states = {check["name"]: check["state"] for check in report["checks"]}
     assert report["ok"]
     assert states.pop("workers") == states.pop("relay") == states.pop("scheduler") == "warn"
     assert set(states.values()) == {"ok"}
-    assert "clock of Redis" in say("doctor")
+    assert "clock of Redis" in run_command("doctor")
 
 
 def test_the_doctor_names_what_is_wrong(
-    say: Say, wire: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    run_command: RunCommand, redis_client: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wire.config_set("maxmemory-policy", "allkeys-lru")
+    redis_client.config_set("maxmemory-policy", "allkeys-lru")
     try:
-        report: dict[str, Any] = json.loads(say("doctor", "--json", status=1))
+        report: dict[str, Any] = json.loads(run_command("doctor", "--json", status=1))
     finally:
-        wire.config_set("maxmemory-policy", "noeviction")
+        redis_client.config_set("maxmemory-policy", "noeviction")
     failed_checks = {check["name"] for check in report["checks"] if check["state"] == "fail"}
     assert failed_checks == {"eviction"}
     monkeypatch.setenv("EARNEST_REDIS_URL", "unix:///nobody/listens")
-    assert "FAIL  redis" in say("doctor", status=1)
+    assert "FAIL  redis" in run_command("doctor", status=1)
 
 
 @pytest.mark.parametrize(("off", "state"), [(0.0, "ok"), (-1.0, "warn"), (60.0, "fail")])
 def test_a_clock_that_is_off_is_noticed(off: float, state: str) -> None:
-    check: Check = _skew("Redis", lambda: now_us() / 1_000_000 + off)
+    check: HealthCheck = _check_skew("Redis", lambda: now_us() / 1_000_000 + off)
     assert check.state == state

@@ -15,17 +15,17 @@ from sqlalchemy import Engine, text
 
 from models.policy import Policy
 from ops.cli.app import main
-from tests.support.command_line import earnest
+from tests.support.command_line import run_earnest
 from tests.support.sample_commands import registration
-from tests.support.store_harness import Desk
+from tests.support.store_harness import StoreHarness
 from workers.database import schema
 from workers.database.engine import open_database, writing
 from workers.database.migrations import migrate
 from workers.database.repository import Store
 from workers.processing import failures
-from workers.processing.failures import MOST_KEPT, quarantine
+from workers.processing.failures import MAX_PAYLOAD_BYTES, quarantine
 from workers.queries.reader import Reader
-from workers.queue.messages import Received, Refused
+from workers.queue.messages import Received, RefusedItem
 from workers.settings import Settings
 from workers.timestamps import from_us, now_us
 
@@ -36,7 +36,7 @@ HOUR_US = 3_600_000_000
 
 
 @dataclass
-class Desktop:
+class OperatorTerminal:
     """An operator's terminal, and the database behind it."""
 
     settings: Settings
@@ -51,7 +51,7 @@ class Desktop:
 
     def replay(self, *words: str) -> tuple[int, Any]:
         """Replay in a process of its own, which settles and writes logs."""
-        result = earnest("dead-letters", "replay", *words, "--json", *self.options())
+        result = run_earnest("dead-letters", "replay", *words, "--json", *self.options())
         return result.status, json.loads(result.out)["replayed"]
 
     def read(self, *words: str) -> str:
@@ -71,124 +71,132 @@ class Desktop:
 
     def bury(self, command: str, stamp: int = 5, at: int = HOUR_US) -> None:
         error = RuntimeError("the disk said no")
-        failures.bury(self.engine, Received(command, from_us(at), stamp, "m"), error)
+        failures.add_dead_letter(self.engine, Received(command, from_us(at), stamp, "m"), error)
 
 
 @pytest.fixture
-def desktop(
+def terminal(
     tmp_path: Path, database_url: str, redis_url: str, capsys: pytest.CaptureFixture[str]
-) -> Iterator[Desktop]:
+) -> Iterator[OperatorTerminal]:
     """Give a terminal at a prepared database."""
     settings = Settings.read({}, var=tmp_path, database_url=database_url, redis_url=redis_url)
     engine = open_database(settings.database_url)
     migrate(engine)
-    yield Desktop(settings, engine, lambda: capsys.readouterr().out)
+    yield OperatorTerminal(settings, engine, lambda: capsys.readouterr().out)
     engine.dispose()
 
 
-def test_a_replayed_command_is_judged_as_of_its_first_receipt_and_once(desktop: Desktop) -> None:
-    desktop.bury(registration(1), stamp=77)
-    _, listing = desktop.run("dead-letters")
+def test_a_replayed_command_is_judged_as_of_its_first_receipt_and_once(
+    terminal: OperatorTerminal,
+) -> None:
+    terminal.bury(registration(1), stamp=77)
+    _, listing = terminal.run("dead-letters")
     (dead_letter,) = listing["dead_letters"]
     assert dead_letter["command"] == "register_000001"
     assert dead_letter["received_at"] == "1970-01-01T01:00:00Z"
     assert dead_letter["replayed_at"] is None
     for outcome in ("applied", "applied"):
-        status, replays = desktop.replay(str(dead_letter["letter"]))
+        status, replays = terminal.replay(str(dead_letter["letter"]))
         assert status == 0
         assert [replay["outcome"] for replay in replays] == [outcome]
-    receipt = Reader(Store(desktop.engine, Policy())).outcomes(["register_000001"])
+    receipt = Reader(Store(terminal.engine, Policy())).outcomes(["register_000001"])
     assert receipt["register_000001"].received_at == from_us(HOUR_US)
-    with desktop.engine.connect() as connection:
+    with terminal.engine.connect() as connection:
         events = connection.execute(text("SELECT count(*) FROM events")).scalar_one()
     assert events == 2
-    assert failures.list_dead_letters(desktop.engine, replayed=False) == []
+    assert failures.list_dead_letters(terminal.engine, replayed=False) == []
 
 
-def test_replay_all_takes_those_that_wait(desktop: Desktop) -> None:
+def test_replay_all_replays_the_dead_letters_that_wait(terminal: OperatorTerminal) -> None:
     for number in range(3):
-        desktop.bury(registration(number), stamp=number + 1)
-    desktop.replay("2")
-    _, replays = desktop.replay("--all")
+        terminal.bury(registration(number), stamp=number + 1)
+    terminal.replay("2")
+    _, replays = terminal.replay("--all")
     assert [replay["command"] for replay in replays] == ["register_000000", "register_000002"]
 
 
-def test_a_letter_that_fails_again_stays(desktop: Desktop) -> None:
+def test_a_dead_letter_that_fails_again_stays(terminal: OperatorTerminal) -> None:
     acceptance = {
         "id": "accept_0001",
         "kind": "accept_order",
         "by": {"role": "creator", "id": "k1"},
     }
-    desktop.bury(json.dumps(acceptance | {"order_id": "o1"}))
-    with writing(desktop.engine) as connection:
+    terminal.bury(json.dumps(acceptance | {"order_id": "o1"}))
+    with writing(terminal.engine) as connection:
         connection.execute(text("ALTER TABLE receipts RENAME TO receipts_elsewhere"))
-    result = earnest("dead-letters", "replay", "--all", *desktop.options())
+    result = run_earnest("dead-letters", "replay", "--all", *terminal.options())
     assert result.status == 1
-    assert len(failures.list_dead_letters(desktop.engine, replayed=False)) == 1
+    assert len(failures.list_dead_letters(terminal.engine, replayed=False)) == 1
 
 
 @pytest.mark.parametrize("words", [["show"], ["show", "1", "2"], ["replay"], ["replay", "9"]])
-def test_a_letter_must_be_named(desktop: Desktop, words: list[str]) -> None:
-    assert main(["dead-letters", *words, *desktop.options()]) == 2
+def test_a_dead_letter_to_replay_must_be_named(
+    terminal: OperatorTerminal, words: list[str]
+) -> None:
+    assert main(["dead-letters", *words, *terminal.options()]) == 2
 
 
-def test_text_that_no_database_keeps_is_kept_visibly(desktop: Desktop) -> None:
-    desktop.bury("\x00\ud800三")
-    (dead_letter,) = failures.list_dead_letters(desktop.engine)
+def test_text_that_no_database_keeps_is_kept_visibly(terminal: OperatorTerminal) -> None:
+    terminal.bury("\x00\ud800三")
+    (dead_letter,) = failures.list_dead_letters(terminal.engine)
     assert dead_letter.command == "\\u0000\\ud800三"
-    assert "\x00" not in desktop.read("dead-letters", "show", "1")
+    assert "\x00" not in terminal.read("dead-letters", "show", "1")
 
 
-def test_quarantined_bytes_are_shown_whole_and_steer_no_terminal(desktop: Desktop) -> None:
+def test_quarantined_bytes_are_shown_whole_and_steer_no_terminal(
+    terminal: OperatorTerminal,
+) -> None:
     payload = HOSTILE + b"x" * 10_000
-    quarantine(desktop.engine, Refused("commands", "m\x1b", payload, "not JSON", len(payload)))
-    _, listing = desktop.run("quarantine")
+    quarantine(terminal.engine, RefusedItem("commands", "m\x1b", payload, "not JSON", len(payload)))
+    _, listing = terminal.run("quarantine")
     (item,) = listing["quarantine"]
-    assert base64.b64decode(item["payload_base64"]) == payload[:MOST_KEPT]
+    assert base64.b64decode(item["payload_base64"]) == payload[:MAX_PAYLOAD_BYTES]
     assert item["bytes"] == len(payload)
     for words in (["quarantine"], ["quarantine", "show", "1"]):
-        output = desktop.read(*words)
+        output = terminal.read(*words)
         assert output.replace("…", "").isascii()
         assert "\x1b" not in output
         assert "not JSON" in output
-    assert desktop.run("quarantine", "drop", "1") == (0, {"dropped": [1], "missing": []})
-    assert desktop.run("quarantine") == (0, {"quarantine": []})
+    assert terminal.run("quarantine", "drop", "1") == (0, {"dropped": [1], "missing": []})
+    assert terminal.run("quarantine") == (0, {"quarantine": []})
 
 
-def test_an_audit_of_nothing_is_right(desktop: Desktop) -> None:
-    status, report = desktop.run("audit")
+def test_an_audit_of_nothing_is_right(terminal: OperatorTerminal) -> None:
+    status, report = terminal.run("audit")
     assert (status, report["ok"], report["findings"]) == (0, True, [])
 
 
-def test_an_audit_names_all_that_needs_somebody(desktop: Desktop) -> None:
-    desktop.bury(registration(1))
-    quarantine(desktop.engine, Refused("commands", "m", b"}{", "not JSON", 2))
+def test_an_audit_names_all_that_needs_somebody(terminal: OperatorTerminal) -> None:
+    terminal.bury(registration(1))
+    quarantine(terminal.engine, RefusedItem("commands", "m", b"}{", "not JSON", 2))
     receipt = {"command_id": "c1", "fingerprint": b"f", "outcome": "applied", "reason": None}
     event = {"subject": "s", "sequence": 1, "type": "t", "caused_by": "c", "body": "{}"}
     hour_ago = now_us() - HOUR_US
-    with writing(desktop.engine) as connection:
+    with writing(terminal.engine) as connection:
         row = receipt | {"received_at": 1, "stamp": 1, "about": None}
         connection.execute(schema.receipts.insert(), [row])
         event_row = event | {"at": hour_ago, "recorded_at": hour_ago}
         connection.execute(schema.events.insert(), [event_row])
-    status, report = desktop.run("audit")
+    status, report = terminal.run("audit")
     laws = {finding["law"] for finding in report["findings"]}
     assert status == 1
     assert laws >= {"answered", "published", "settled", "understood"}
     delivery = report["delivery"]
     assert [delivery["unanswered"], delivery["dead_letters"], delivery["quarantined"]] == [1, 1, 1]
     assert 3_500 < delivery["outbox_age_s"] < 3_700
-    assert "findings" in desktop.read("audit")
+    assert "findings" in terminal.read("audit")
 
 
-def test_an_audit_names_an_order_that_time_forgot(desktop: Desktop) -> None:
-    Desk(engine=desktop.engine).admit().offer("o1")
-    _, report = desktop.run("audit")
+def test_an_audit_names_an_order_that_time_forgot(terminal: OperatorTerminal) -> None:
+    StoreHarness(engine=terminal.engine).admit().offer("o1")
+    _, report = terminal.run("audit")
     stuck = [finding["where"] for finding in report["findings"] if finding["law"] == "timely"]
     assert stuck == ["order:o1"]
 
 
-def test_the_wire_is_not_needed_to_look(desktop: Desktop, wire: redis.Redis) -> None:
-    desktop.bury(registration(1))
-    wire.execute_command("CLIENT", "PAUSE", "300")  # type: ignore[no-untyped-call]
-    assert "register_000001" in desktop.read("dead-letters")
+def test_dead_letters_are_shown_without_redis(
+    terminal: OperatorTerminal, redis_client: redis.Redis
+) -> None:
+    terminal.bury(registration(1))
+    redis_client.execute_command("CLIENT", "PAUSE", "300")  # type: ignore[no-untyped-call]
+    assert "register_000001" in terminal.read("dead-letters")

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from models.policy import Policy
-from ops.local.up import Formation
+from ops.local.up import LocalStack
 from tests.support import sample_commands
-from tests.support.command_line import Said, earnest, spoken
+from tests.support.command_line import CommandResult, run_earnest, run_in_process
 from workers.database.engine import open_database
 from workers.database.repository import Store
 from workers.queries.reader import Reader
 from workers.settings import Settings
 
-WHY = ("--reason", "the payment provider was down", "--as", "ann")
+REASON_OPTIONS = ("--reason", "the payment provider was down", "--as", "ann")
 
 
 OFFERS = ("a_1", "a_2", "b_1", "b_2", "c_1", "d_1", "d_2", "e_1", "e_2", "e_3", "g_1", "h_1")
@@ -27,11 +27,11 @@ OFFERS = ("a_1", "a_2", "b_1", "b_2", "c_1", "d_1", "d_2", "e_1", "e_2", "e_3", 
 
 
 @pytest.fixture(scope="module")
-def var(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def var_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Run everything, embedded, for all tests of this module."""
     folder = tmp_path_factory.mktemp("var")
     settings = Settings.read({"EARNEST_WEB_BIND": "127.0.0.1:0"}, var=folder)
-    with Formation(settings, workers=1, quiet=True):
+    with LocalStack(settings, workers=1, quiet=True):
         placements = [
             sample_commands.place(order_id, f"client:{order_id.partition('_')[0]}")
             for order_id in OFFERS
@@ -44,17 +44,17 @@ def var(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-def submit(var: Path, *commands: sample_commands.Letter) -> None:
+def submit(var: Path, *commands: sample_commands.SampleCommand) -> None:
     lines = "\n".join(map(json.dumps, commands))
-    result = earnest("submit", "-", "--wait", "--var", var, stdin=lines)
+    result = run_earnest("submit", "-", "--wait", "--var", var, stdin=lines)
     assert {line["outcome"] for line in result.lines()} <= {"applied"}
 
 
-def operate(var: Path, *words: str) -> Said:
-    return spoken("operate", *words, *WHY, "--var", var)
+def operate(var: Path, *words: str) -> CommandResult:
+    return run_in_process("operate", *words, *REASON_OPTIONS, "--var", var)
 
 
-def operated(var: Path, *words: str) -> dict[str, Any]:
+def operate_json(var: Path, *words: str) -> dict[str, Any]:
     """Operate, and return the one JSON object that says what came of it."""
     (report,) = operate(var, *words, "--json").lines()
     return report
@@ -67,35 +67,38 @@ def events(var: Path, order_id: str, kind: str) -> list[dict[str, Any]]:
     return [event.published() for event in timeline if event.fact.type == kind]
 
 
-def test_nothing_is_done_until_it_is_said_in_so_many_words(var: Path) -> None:
-    report = operated(var, "pause", "--client", "a")
+def test_nothing_is_done_until_it_is_said_in_so_many_words(var_folder: Path) -> None:
+    report = operate_json(var_folder, "pause", "--client", "a")
     assert (report["run"], report["outcomes"]) == (None, None)
     assert (report["forecast"]["applied"], report["forecast"]["by_state"]) == (2, {"offered": 2})
-    assert events(var, "a_1", "clock.stopped") == []
-    text = operate(var, "pause", "--client", "a")
+    assert events(var_folder, "a_1", "clock.stopped") == []
+    text = operate(var_folder, "pause", "--client", "a")
     assert (text.status, "Nothing was done: --yes does it." in text.out) == (0, True)
-    assert operate(var, "pause", "--client", "a", "--yes", "--dry-run").status == 2
+    assert operate(var_folder, "pause", "--client", "a", "--yes", "--dry-run").status == 2
 
 
-def test_more_time_is_given_to_each_order_once_however_often_it_is_asked(var: Path) -> None:
-    before = datetime.fromisoformat(events(var, "b_1", "order.offered")[0]["due_at"])
+def test_more_time_is_given_to_each_order_once_however_often_it_is_asked(var_folder: Path) -> None:
+    before = datetime.fromisoformat(events(var_folder, "b_1", "order.offered")[0]["due_at"])
     words = ("extend", "--client", "b", "--by", "PT3H", "--yes")
-    report = operated(var, *words)
+    report = operate_json(var_folder, *words)
     assert report["outcomes"]["applied"] == 2
-    (extension,) = events(var, "b_1", "deadline.extended")
+    (extension,) = events(var_folder, "b_1", "deadline.extended")
     assert datetime.fromisoformat(extension["due_at"]) == before + timedelta(hours=3)
-    repeated_result = operate(var, *words)
+    repeated_result = operate(var_folder, *words)
     assert repeated_result.status == 2
-    assert f"run {report['run']} did the same" in repeated_result.complaint()
+    assert f"run {report['run']} did the same" in repeated_result.error_line()
     by_another = ("--reason", "another reason", "--as", "bob")
-    assert "did the same" in spoken("operate", *words, *by_another, "--var", var).complaint()
-    assert len(events(var, "b_1", "deadline.extended")) == 1
-    assert operated(var, *words, "--again")["outcomes"]["applied"] == 2
-    assert len(events(var, "b_2", "deadline.extended")) == 2
+    assert (
+        "did the same"
+        in run_in_process("operate", *words, *by_another, "--var", var_folder).error_line()
+    )
+    assert len(events(var_folder, "b_1", "deadline.extended")) == 1
+    assert operate_json(var_folder, *words, "--again")["outcomes"]["applied"] == 2
+    assert len(events(var_folder, "b_2", "deadline.extended")) == 2
 
 
-def test_the_word_of_the_contract_says_the_same(var: Path) -> None:
-    (offer,) = events(var, "c_1", "order.offered")
+def test_the_contract_command_extend_does_the_same_as_operate(var_folder: Path) -> None:
+    (offer,) = events(var_folder, "c_1", "order.offered")
     due_at = datetime.fromisoformat(offer["due_at"])
     window = [(due_at + timedelta(seconds=n)).isoformat() for n in (-1, 1)]
     arguments: tuple[str | Path, ...] = (
@@ -105,39 +108,42 @@ def test_the_word_of_the_contract_says_the_same(var: Path) -> None:
         *window,
         "--by",
         "PT3H",
-        *WHY,
+        *REASON_OPTIONS,
         "--var",
-        var,
+        var_folder,
     )
-    (report,) = spoken("extend", *arguments, "--json").lines()
+    (report,) = run_in_process("extend", *arguments, "--json").lines()
     assert report["forecast"]["applied"] == 1
 
 
-def test_who_would_be_refused_is_not_asked_and_is_told_why(var: Path) -> None:
-    submit(var, sample_commands.ask("cancel_order", "client:d", "d_2"))
-    report = operated(var, "cancel", "d_1", "d_2", "nobody", "--yes")
+def test_who_would_be_refused_is_not_asked_and_is_told_why(var_folder: Path) -> None:
+    submit(var_folder, sample_commands.command("cancel_order", "client:d", "d_2"))
+    report = operate_json(var_folder, "cancel", "d_1", "d_2", "nobody", "--yes")
     assert report["forecast"]["refused"] == {"unknown_order": 1, "wrong_state": 1}
     assert report["outcomes"]["applied"] == 1
-    (cancellation,) = events(var, "d_1", "order.cancelled")
-    assert (cancellation["note"], cancellation["by"]) == (WHY[1], "operator:ann")
+    (cancellation,) = events(var_folder, "d_1", "order.cancelled")
+    assert (cancellation["note"], cancellation["by"]) == (REASON_OPTIONS[1], "operator:ann")
     assert report["forecast"]["moves"] == [
         {"from": "escrow", "to": "refunds_payable", "amount_fen": 10_500}
     ]
-    refused_result = operate(var, "cancel", "d_2", "--yes")
+    refused_result = operate(var_folder, "cancel", "d_2", "--yes")
     assert (refused_result.status, "would be refused: wrong_state" in refused_result.out) == (
         1,
         True,
     )
 
 
-def test_orders_are_named_in_a_file(var: Path, tmp_path: Path) -> None:
+def test_orders_to_operate_on_are_named_in_a_file(var_folder: Path, tmp_path: Path) -> None:
     file = tmp_path / "orders"
     file.write_text("e_3\n\n  e_1\ne_3\n")
-    report = operated(var, "pause", "--orders", str(file), "--yes")
+    report = operate_json(var_folder, "pause", "--orders", str(file), "--yes")
     assert report["outcomes"]["applied"] == 2
-    assert events(var, "e_2", "clock.stopped") == []
+    assert events(var_folder, "e_2", "clock.stopped") == []
     file.write_text("e_1\nno id\n")
-    assert "'no id' is no order's id" in operate(var, "pause", "--orders", str(file)).complaint()
+    assert (
+        "'no id' is no order's id"
+        in operate(var_folder, "pause", "--orders", str(file)).error_line()
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,42 +156,55 @@ def test_orders_are_named_in_a_file(var: Path, tmp_path: Path) -> None:
         (["act", "reject_script", "f_1", "--comment", ""], "comment: "),
     ],
 )
-def test_what_makes_no_sense_is_said_in_a_line(var: Path, words: list[str], complaint: str) -> None:
-    result = operate(var, *words)
+def test_an_invalid_operate_command_is_refused_in_one_line(
+    var_folder: Path, words: list[str], complaint: str
+) -> None:
+    result = operate(var_folder, *words)
     assert result.status == 2
-    assert complaint in result.complaint()
+    assert complaint in result.error_line()
 
 
-def test_an_operator_stands_in_for_a_party_and_sees_what_came_of_it(var: Path) -> None:
+def test_an_operator_stands_in_for_a_party_and_sees_what_came_of_it(var_folder: Path) -> None:
     arguments = ("act", "accept_order", "g_1", "--revised-amount-fen")
-    assert "refused: out_of_range" in operate(var, *arguments, "150000").out
-    result = operate(var, *arguments, "110000", "--yes")
+    assert "refused: out_of_range" in operate(var_folder, *arguments, "150000").out
+    result = operate(var_folder, *arguments, "110000", "--yes")
     assert result.status == 0
     assert "It is awaiting_balance. Next: it waits for the client" in result.out
-    (acceptance,) = events(var, "g_1", "order.accepted")
+    (acceptance,) = events(var_folder, "g_1", "order.accepted")
     assert (acceptance["by"], acceptance["amount_fen"]) == ("operator:ann", 110_000)
 
 
-def test_a_share_for_nobody_is_sent_back_from_the_terminal(var: Path) -> None:
+def test_a_share_for_nobody_is_sent_back_from_the_terminal(var_folder: Path) -> None:
     words = ("resolve_suspense", "--payment-id", "stray", "--order-id", "nobody", "--to", "c1")
-    report = operated(var, *words, "--yes")
+    report = operate_json(var_folder, *words, "--yes")
     assert report["outcomes"]["applied"] == 1
     assert {"from": "suspense", "to": "refunds_payable", "amount_fen": 700} in report["forecast"][
         "moves"
     ]
-    assert "refused: unknown_suspense" in operate(var, *words).out
+    assert "refused: unknown_suspense" in operate(var_folder, *words).out
 
 
-def test_the_trail_is_read_by_who_did_it_and_by_order(var: Path) -> None:
+def test_the_operator_log_is_read_by_operator_and_by_order(var_folder: Path) -> None:
     for kind, operator in (("pause", "bob"), ("resume", "ann")):
-        spoken("operate", kind, "h_1", "--reason", "ill", "--as", operator, "--yes", "--var", var)
-    lines = spoken("trail", "--order", "h_1", "--json", "--var", var).lines()
+        run_in_process(
+            "operate",
+            kind,
+            "h_1",
+            "--reason",
+            "ill",
+            "--as",
+            operator,
+            "--yes",
+            "--var",
+            var_folder,
+        )
+    lines = run_in_process("trail", "--order", "h_1", "--json", "--var", var_folder).lines()
     assert [(line["by"], line["act"]) for line in lines] == [
         ("operator:ann", "resume_clock"),
         ("operator:bob", "pause_clock"),
     ]
     assert (lines[1]["before"]["status"], lines[1]["after"]["due_at"]) == ("offered", None)
-    text = spoken("trail", "--by", "bob", "--order", "h_1", "--var", var)
+    text = run_in_process("trail", "--by", "bob", "--order", "h_1", "--var", var_folder)
     assert ("pause_clock" in text.out, "resume_clock" in text.out) == (True, False)
-    empty_result = spoken("trail", "--since", "2999-01-01T00:00:00Z", "--var", var)
+    empty_result = run_in_process("trail", "--since", "2999-01-01T00:00:00Z", "--var", var_folder)
     assert empty_result.out == "No operator did anything.\n"

@@ -10,72 +10,84 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import Said, earnest
-from tests.support.datasets.every_situation import world, write
-from tests.support.datasets.simultaneous_orders import crowd, sign
-from tests.support.datasets.simultaneous_orders import write as put
+from tests.support.command_line import CommandResult, run_earnest
+from tests.support.datasets.every_situation import every_situation, write_story
+from tests.support.datasets.simultaneous_orders import creator_rows, order_rows
+from tests.support.datasets.simultaneous_orders import write_rows as put
 from workers.database.engine import open_database
 from workers.database.migrations import migrate
 from workers.database.repository import Store
 from workers.queries.reader import Reader
-from workers.queries.reports import BREAKDOWNS, COLUMNS, Name
-from workers.queries.reports.grouping import By
+from workers.queries.reports import COLUMNS, GROUPINGS, ReportName
+from workers.queries.reports.grouping import Grouping
 
 NOWHERE = "redis://127.0.0.1:1/0"
 
 
 @pytest.fixture
-def told(sqlite_url: str) -> Iterator[Store]:
+def every_situation_store(sqlite_url: str) -> Iterator[Store]:
     """Give a database in which everything has happened."""
     engine = open_database(sqlite_url)
     migrate(engine)
-    yield write(engine, world())
+    yield write_story(engine, every_situation())
     engine.dispose()
 
 
 @pytest.fixture
-def place(sqlite_url: str) -> tuple[str, ...]:
+def database_options(sqlite_url: str) -> tuple[str, ...]:
     """Say where it is; Redis is away, and is not needed."""
     return ("--database-url", sqlite_url, "--redis-url", NOWHERE)
 
 
-def listed(result: Said) -> tuple[list[str], str | None]:
+def task_ids_and_cursor(result: CommandResult) -> tuple[list[str], str | None]:
     assert result.status == 0, result.err
     page = json.loads(result.out)
     return [task["task_id"] for task in page["tasks"]], page["next"]
 
 
-@pytest.mark.usefixtures("told")
-def test_a_list_goes_on_where_it_stopped(place: tuple[str, ...]) -> None:
-    all_ids, next_cursor = listed(earnest("tasks", "--json", "--limit", "500", *place))
-    assert (len(all_ids), next_cursor) == (len(world().book.orders), None)
-    names, cursor = listed(earnest("tasks", "--json", "--limit", "40", *place))
+@pytest.mark.usefixtures("every_situation_store")
+def test_a_task_list_goes_on_where_it_stopped(database_options: tuple[str, ...]) -> None:
+    all_ids, next_cursor = task_ids_and_cursor(
+        run_earnest("tasks", "--json", "--limit", "500", *database_options)
+    )
+    assert (len(all_ids), next_cursor) == (len(every_situation().book.orders), None)
+    names, cursor = task_ids_and_cursor(
+        run_earnest("tasks", "--json", "--limit", "40", *database_options)
+    )
     assert cursor
     page_options = ("--limit", "40", "--cursor", cursor)
-    rest_ids, next_cursor = listed(earnest("tasks", "--json", *page_options, *place))
+    rest_ids, next_cursor = task_ids_and_cursor(
+        run_earnest("tasks", "--json", *page_options, *database_options)
+    )
     assert (names + rest_ids, next_cursor) == (all_ids, None)
 
 
-@pytest.mark.usefixtures("told")
-def test_a_list_is_filtered(place: tuple[str, ...]) -> None:
-    orders = world().book.orders.values()
-    task_ids, _ = listed(earnest("tasks", "--json", "--creator", "k1x4", *place))
+@pytest.mark.usefixtures("every_situation_store")
+def test_a_task_list_is_filtered(database_options: tuple[str, ...]) -> None:
+    orders = every_situation().book.orders.values()
+    task_ids, _ = task_ids_and_cursor(
+        run_earnest("tasks", "--json", "--creator", "k1x4", *database_options)
+    )
     assert task_ids == [order.order_id for order in orders if order.creator_id == "k1x4"]
     agency = ("--mcn", "m1", "--status", "in_progress", "--id", "o1x2", "--limit", "500")
-    names, _ = listed(earnest("tasks", "--json", *agency, *place))
+    names, _ = task_ids_and_cursor(run_earnest("tasks", "--json", *agency, *database_options))
     assert names
     assert all(task_id.startswith("o1x2") for task_id in names)
     since = ("--created-after", "2026-03-01T00:00:00+08:00")
-    assert len(listed(earnest("tasks", "--json", *since, *place))[0]) < len(orders)
+    assert len(
+        task_ids_and_cursor(run_earnest("tasks", "--json", *since, *database_options))[0]
+    ) < len(orders)
 
 
-def test_a_table_says_that_the_list_goes_on(sqlite_url: str, place: tuple[str, ...]) -> None:
+def test_a_table_of_tasks_says_that_the_list_goes_on(
+    sqlite_url: str, database_options: tuple[str, ...]
+) -> None:
     engine = open_database(sqlite_url)
     migrate(engine)
-    put(engine, "creators", sign([("k1", "m1")]))
-    put(engine, "orders", crowd(12, ("k1",)))
+    put(engine, "creators", creator_rows([("k1", "m1")]))
+    put(engine, "orders", order_rows(12, ("k1",)))
     engine.dispose()
-    result = earnest("tasks", "--mcn", "m1", "--limit", "10", *place)
+    result = run_earnest("tasks", "--mcn", "m1", "--limit", "10", *database_options)
     head, _, *lines = result.out.splitlines()[1:]
     assert head.split() == [
         *("task", "name", "client", "creator", "industry", "amount"),
@@ -83,7 +95,9 @@ def test_a_table_says_that_the_list_goes_on(sqlite_url: str, place: tuple[str, .
     ]
     assert len(lines) == 11
     assert lines[-1].startswith("… and it goes on: --cursor ")
-    assert "goes on" not in earnest("tasks", "--mcn", "m1", "--limit", "12", *place).out
+    assert (
+        "goes on" not in run_earnest("tasks", "--mcn", "m1", "--limit", "12", *database_options).out
+    )
 
 
 MISUSED = {
@@ -97,67 +111,80 @@ MISUSED = {
 }
 
 
-@pytest.mark.usefixtures("told")
+@pytest.mark.usefixtures("every_situation_store")
 @pytest.mark.parametrize("kind", MISUSED)
-def test_what_makes_no_sense_is_refused(place: tuple[str, ...], kind: str) -> None:
-    result = earnest(*MISUSED[kind], *place)
+def test_invalid_options_of_tasks_and_reports_are_refused(
+    database_options: tuple[str, ...], kind: str
+) -> None:
+    result = run_earnest(*MISUSED[kind], *database_options)
     assert (result.status, result.out) == (2, "")
     assert "Traceback" not in result.err
 
 
-@pytest.mark.usefixtures("told")
-def test_a_cursor_of_nobodys_is_refused(place: tuple[str, ...]) -> None:
-    result = earnest("tasks", "--cursor", "bm8", *place)
-    assert (result.status, result.complaint()) == (2, "earnest: --cursor: none of ours")
-
-
-@pytest.mark.parametrize("name", Name)
-def test_a_report_says_the_same_in_every_form(
-    told: Store, place: tuple[str, ...], name: Name
+@pytest.mark.usefixtures("every_situation_store")
+def test_the_command_line_refuses_a_cursor_that_it_never_gave(
+    database_options: tuple[str, ...],
 ) -> None:
-    del told
-    by = By.MCN
+    result = run_earnest("tasks", "--cursor", "bm8", *database_options)
+    assert (result.status, result.error_line()) == (2, "earnest: --cursor: none of ours")
+
+
+@pytest.mark.parametrize("name", ReportName)
+def test_a_report_says_the_same_in_every_form(
+    every_situation_store: Store, database_options: tuple[str, ...], name: ReportName
+) -> None:
+    del every_situation_store
+    by = Grouping.MCN
     words = ("reports", name.value, "--by", by.value, "--hours", "9999")
-    report = json.loads(earnest(*words, "--json", *place).out)
+    report = json.loads(run_earnest(*words, "--json", *database_options).out)
     columns = ("mcn", *COLUMNS[name])
     assert (report["report"], report["by"], report["zone"]) == (name, by, "Asia/Shanghai")
-    rows = list(csv.DictReader(io.StringIO(earnest(*words, "--csv", *place).out)))
+    rows = list(csv.DictReader(io.StringIO(run_earnest(*words, "--csv", *database_options).out)))
     assert rows == [
         {column: "" if row[column] is None else str(row[column]) for column in columns}
         for row in report["rows"]
     ]
-    table = earnest(*words, *place).out
+    table = run_earnest(*words, *database_options).out
     assert {"m1", "m2"} <= {row["mcn"] for row in report["rows"]}
     assert all(row["mcn"] in table for row in report["rows"] if row["mcn"])
 
 
-def test_money_agrees_with_the_books(told: Store, place: tuple[str, ...]) -> None:
-    (sums,) = json.loads(earnest("reports", "money", "--json", *place).out)["rows"]
-    books = Reader(told).balances()
+def test_the_money_report_agrees_with_the_books(
+    every_situation_store: Store, database_options: tuple[str, ...]
+) -> None:
+    (sums,) = json.loads(run_earnest("reports", "money", "--json", *database_options).out)["rows"]
+    books = Reader(every_situation_store).balances()
     assert sums["held_fen"] == books["escrow"]
     assert sums["fees_fen"] == books["service_fees"]
-    output = earnest("reports", "money", *place).out
+    output = run_earnest("reports", "money", *database_options).out
     assert f"{sums['received_fen']:,}" in output
     assert output.splitlines()[0] == "Money (fen)"
 
 
-def test_months_are_named(told: Store, place: tuple[str, ...]) -> None:
-    del told
-    result = earnest("reports", "funnel", "--by", "month", *place)
+def test_a_report_by_month_names_the_months(
+    every_situation_store: Store, database_options: tuple[str, ...]
+) -> None:
+    del every_situation_store
+    result = run_earnest("reports", "funnel", "--by", "month", *database_options)
     assert "Months are those of Asia/Shanghai." in result.out
 
 
-def test_an_empty_database_has_nothing_to_report(sqlite_url: str, place: tuple[str, ...]) -> None:
+def test_an_empty_database_has_nothing_to_report(
+    sqlite_url: str, database_options: tuple[str, ...]
+) -> None:
     engine = open_database(sqlite_url)
     migrate(engine)
     engine.dispose()
-    assert earnest("tasks", *place).out == "No tasks.\n"
-    for name in BREAKDOWNS:
-        assert earnest("reports", name.value, *place).out == "Nothing to report.\n"
-        assert json.loads(earnest("reports", name.value, "--json", *place).out)["rows"] == []
+    assert run_earnest("tasks", *database_options).out == "No tasks.\n"
+    for name in GROUPINGS:
+        assert run_earnest("reports", name.value, *database_options).out == "Nothing to report.\n"
+        assert (
+            json.loads(run_earnest("reports", name.value, "--json", *database_options).out)["rows"]
+            == []
+        )
 
 
-def test_nothing_is_made_by_looking(tmp_path: Path) -> None:
-    result = earnest("tasks", "--var", tmp_path)
+def test_reading_an_absent_database_creates_nothing(tmp_path: Path) -> None:
+    result = run_earnest("tasks", "--var", tmp_path)
     assert result.status == 2
     assert list(tmp_path.iterdir()) == []

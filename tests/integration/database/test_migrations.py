@@ -17,7 +17,7 @@ from workers.database.engine import open_database, reading, writing
 from workers.database.migrations import is_current, migrate
 
 
-def described(engine: Engine) -> dict[str, Any]:
+def describe_tables(engine: Engine) -> dict[str, Any]:
     """Read back what the database says of its own tables, constraints and all."""
     if engine.dialect.name == "sqlite":
         query = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'alembic%'"
@@ -58,23 +58,23 @@ def test_migrating_an_empty_database_gives_the_tables_of_the_code(engine: Engine
 
 
 def test_every_constraint_and_index_is_the_one_in_the_code(engine: Engine) -> None:
-    migrated, types = described(engine), columns(engine)
+    migrated, types = describe_tables(engine), columns(engine)
     with writing(engine) as connection:
         reflected = MetaData()
         reflected.reflect(connection)
         reflected.drop_all(connection)
         schema.metadata.create_all(connection)
-    assert described(engine) == migrated
+    assert describe_tables(engine) == migrated
     assert columns(engine) == types
     assert len(migrated) > len(schema.metadata.tables)
 
 
-def test_the_second_time_changes_nothing(engine: Engine) -> None:
-    before = described(engine)
+def test_migrating_a_second_time_changes_nothing(engine: Engine) -> None:
+    before = describe_tables(engine)
     with writing(engine) as connection:
         connection.execute(text("INSERT INTO mcns VALUES ('m', 'kept', 1)"))
     migrate(engine)
-    assert described(engine) == before
+    assert describe_tables(engine) == before
     with reading(engine) as connection:
         assert connection.execute(text("SELECT name FROM mcns")).scalars().all() == ["kept"]
 
@@ -87,7 +87,7 @@ def test_an_empty_database_is_not_current_until_it_is_migrated(database_url: str
     engine.dispose()
 
 
-def test_two_that_migrate_at_once_both_find_it_done(database_url: str) -> None:
+def test_two_processes_that_migrate_at_once_both_find_it_done(database_url: str) -> None:
     engine = open_database(database_url)
     with engines_for(engine, 2) as engines:
         at_once(*(partial(migrate, opened_engine) for opened_engine in engines))

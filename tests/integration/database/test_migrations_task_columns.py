@@ -13,7 +13,7 @@ from sqlalchemy import inspect, text
 from tests.support.stories import HISTORIES, story_of
 from workers.database import bulk, mappers, schema
 from workers.database.engine import open_database, reading, writing
-from workers.database.migrations import configuration, migrate
+from workers.database.migrations import alembic_config, migrate
 
 PROJECTED = ("public_status", "expected_publish_at")
 
@@ -27,10 +27,12 @@ EXPECTED = (
 
 
 @pytest.mark.parametrize("first", range(len(EXPECTED)))
-def test_what_was_there_is_projected(database_url: str, first: int) -> None:
+def test_a_migration_fills_the_task_columns_of_existing_orders(
+    database_url: str, first: int
+) -> None:
     engine = open_database(database_url)
     with writing(engine) as connection:
-        config = configuration()
+        config = alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0003")
     order_rows = {}
@@ -38,7 +40,7 @@ def test_what_was_there_is_projected(database_url: str, first: int) -> None:
         story = story_of(situation)
         expected = EXPECTED[(number + first) % len(EXPECTED)]
         order = replace(story.order(), order_id=situation, expected_publish_at=expected)
-        order_placed: Any = story.told("order.placed")[0].fact
+        order_placed: Any = story.events_of("order.placed")[0].fact
         order_rows[situation] = mappers.new_order_row(order, order_placed)
     with writing(engine) as connection:
         column_names = {column["name"] for column in inspect(connection).get_columns("orders")}

@@ -12,11 +12,11 @@ import pytest
 from alembic import command
 from sqlalchemy import Engine, MetaData, text
 
-from models.lifecycle import FINAL, State
-from tests.support.store_harness import Desk
+from models.lifecycle import FINAL_STATES, State
+from tests.support.store_harness import StoreHarness
 from tests.support.stories import POLICY, span
 from workers.database.engine import open_database, writing
-from workers.database.migrations import configuration, migrate
+from workers.database.migrations import alembic_config, migrate
 from workers.timestamps import from_us, now_us, to_us
 
 HISTORY = Path(__file__).with_name("deposit_phase.jsonl")
@@ -29,7 +29,7 @@ BEFORE = {
 }
 
 
-WORKED_ON = [name for name in BEFORE if name in ("in_fulfilment", "full_at_work")]
+IN_FULFILMENT = [name for name in BEFORE if name in ("in_fulfilment", "full_at_work")]
 
 
 @pytest.fixture
@@ -37,38 +37,38 @@ def engine(database_url: str) -> Iterator[Engine]:
     """Give an empty database of the version before."""
     old_engine = open_database(database_url)
     with writing(old_engine) as connection:
-        config = configuration()
+        config = alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0002")
     yield old_engine
     old_engine.dispose()
 
 
-def upgraded(engine: Engine, situation: str) -> Desk:
+def upgrade_from(engine: Engine, situation: str) -> StoreHarness:
     """Fill a database as the version before had left it, and bring it up to date."""
     with writing(engine) as connection:
         schema = MetaData()
         schema.reflect(connection)
         for name, rows in BEFORE[situation].items():
             for row in rows:
-                connection.execute(schema.tables[name].insert(), plain(row))
+                connection.execute(schema.tables[name].insert(), plain_row(row))
         if engine.dialect.name == "postgresql":
             set_sequence = (
                 "SELECT setval('events_position_seq', (SELECT max(position) FROM events))"
             )
             connection.execute(text(set_sequence))
     migrate(engine)
-    return Desk(POLICY, engine=engine, now=from_us(now_us()))
+    return StoreHarness(POLICY, engine=engine, now=from_us(now_us()))
 
 
-def plain(row: dict[str, Any]) -> dict[str, Any]:
+def plain_row(row: dict[str, Any]) -> dict[str, Any]:
     """Read bytes, which travel as hexadecimal digits."""
     binary = ("fingerprint", "content")
     return {k: bytes.fromhex(v) if k in binary else v for k, v in row.items()}
 
 
-def order(desk: Desk) -> Any:  # noqa: ANN401 - an order
-    stored_order = desk.reader.order("o1")
+def order(harness: StoreHarness) -> Any:  # noqa: ANN401 - an order
+    stored_order = harness.reader.order("o1")
     assert stored_order is not None
     return stored_order
 
@@ -77,23 +77,23 @@ def order(desk: Desk) -> Any:  # noqa: ANN401 - an order
 def test_the_books_are_right_before_and_after_everything_has_ended(
     engine: Engine, situation: str
 ) -> None:
-    desk = upgraded(engine, situation)
+    desk = upgrade_from(engine, situation)
     assert desk.reader.audit().findings == []
     desk.advance(desk.now + timedelta(days=30))
     assert desk.reader.audit().findings == []
-    assert order(desk).state in FINAL
+    assert order(desk).state in FINAL_STATES
 
 
 @pytest.mark.parametrize("situation", BEFORE)
-def test_what_had_ended_is_known_to_have_ended_then(engine: Engine, situation: str) -> None:
-    desk = upgraded(engine, situation)
+def test_an_upgrade_keeps_when_orders_ended(engine: Engine, situation: str) -> None:
+    desk = upgrade_from(engine, situation)
     (row,), stored_order = desk.rows("orders"), order(desk)
     assert row.ended_at == (to_us(stored_order.entered_at) if stored_order.is_final else None)
 
 
-@pytest.mark.parametrize("situation", WORKED_ON)
+@pytest.mark.parametrize("situation", IN_FULFILMENT)
 def test_an_upgrade_cancels_nobody(engine: Engine, situation: str) -> None:
-    desk = upgraded(engine, situation)
+    desk = upgrade_from(engine, situation)
     (extension,) = desk.published("deadline.extended")
     due_at = datetime.fromisoformat(extension["due_at"])
     assert order(desk).due_at == due_at
@@ -110,17 +110,17 @@ def test_an_upgrade_cancels_nobody(engine: Engine, situation: str) -> None:
     assert (order(desk).state, order(desk).reason) == (State.CANCELLED, "no_work")
 
 
-def test_work_goes_on_where_it_was(engine: Engine) -> None:
-    desk = upgraded(engine, "in_fulfilment")
+def test_after_an_upgrade_work_goes_on_where_it_was(engine: Engine) -> None:
+    desk = upgrade_from(engine, "in_fulfilment")
     body: dict[str, Any] = {"id": "the_first_script", "kind": "submit_script", "order_id": "o1"}
     body |= {"by": {"role": "mcn", "id": "m1"}, "links": ["https://example.com/1"]}
-    assert desk.answer(desk.say(body, desk.now))[:2] == ("applied", None)
+    assert desk.outcome_of(desk.settle_alone(body, desk.now))[:2] == ("applied", None)
     assert order(desk).state is State.SCRIPT_REVIEW
     assert desk.reader.audit().findings == []
 
 
-def test_money_owed_has_its_whole_time_to_leave(engine: Engine) -> None:
-    desk = upgraded(engine, "cancelled_offered")
+def test_after_an_upgrade_money_owed_has_its_whole_time_to_leave(engine: Engine) -> None:
+    desk = upgrade_from(engine, "cancelled_offered")
     (refund,) = [row for row in desk.rows("refunds") if row.order_id == "o1"]
     desk.advance(from_us(refund.due_at) - span("1us"))
     alerts = [event["alert"] for event in desk.published("operator.alerted")]
@@ -130,8 +130,8 @@ def test_money_owed_has_its_whole_time_to_leave(engine: Engine) -> None:
     assert (alert["alert"], alert["refund_id"]) == ("refund_overdue", refund.refund_id)
 
 
-def test_what_waited_in_suspense_can_be_sent_back(engine: Engine) -> None:
-    desk = upgraded(engine, "cancelled_offered")
+def test_after_an_upgrade_money_in_suspense_can_be_sent_back(engine: Engine) -> None:
+    desk = upgrade_from(engine, "cancelled_offered")
     body: dict[str, Any] = {
         "id": "send_the_stray_back",
         "kind": "resolve_suspense",
@@ -139,6 +139,6 @@ def test_what_waited_in_suspense_can_be_sent_back(engine: Engine) -> None:
     }
     body |= {"by": {"role": "operator", "id": "ops"}, "payment_id": "stray"}
     body |= {"to": "c1", "reason": "nobody knows the order"}
-    assert desk.answer(desk.say(body, desk.now))[:2] == ("applied", None)
+    assert desk.outcome_of(desk.settle_alone(body, desk.now))[:2] == ("applied", None)
     assert desk.reader.balances()["suspense"] == 0
     assert desk.reader.audit().findings == []

@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import Engine
 
 from models.policy import Policy, read_policy
-from models.service.unit_of_work import Book
-from ops.order_views import describe
-from ops.simulation.simulate import Step, World, read_step
+from models.service.unit_of_work import UnitOfWork
+from ops.order_views import serialize_order
+from ops.simulation.simulate import Simulation, SimulationStep, read_step
 from tests.check_scenarios import differences
 from tests.support import sample_commands
-from tests.support.store_harness import Desk
+from tests.support.store_harness import StoreHarness
 from tests.support.stories import HISTORIES, MICRO, START, TOTAL, place, span
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
@@ -26,7 +26,7 @@ FOLDER = Path(__file__).parents[2] / "scenarios"
 SCENARIOS = sorted(path.name.removesuffix(".steps.jsonl") for path in FOLDER.glob("*.steps.jsonl"))
 
 
-def scenario(name: str) -> tuple[list[Step], Policy, dict[str, Any]]:
+def scenario(name: str) -> tuple[list[SimulationStep], Policy, dict[str, Any]]:
     """Read a worked example: its steps, the policy it wants, and what must come out."""
     policy_file = FOLDER / f"{name}.policy.json"
     policy = read_policy(policy_file.read_bytes()) if policy_file.exists() else Policy()
@@ -35,22 +35,26 @@ def scenario(name: str) -> tuple[list[Step], Policy, dict[str, Any]]:
     return [read_step(line, None) for line in lines if line.strip()], policy, expect
 
 
-def played(desk: Desk, steps: list[Step]) -> Iterator[dict[str, Any]]:
+def play_through_store(
+    harness: StoreHarness, steps: list[SimulationStep]
+) -> Iterator[dict[str, Any]]:
     """Play steps through the store; describe what came of them as `simulate` does."""
     for step in steps:
-        desk.advance(step.at)
+        harness.advance(step.at)
         if step.command is not None:
-            outcome, reason, name = desk.answer(desk.say(step.command, step.at))
+            outcome, reason, name = harness.outcome_of(harness.settle_alone(step.command, step.at))
             yield {"id": name, "outcome": outcome, "reason": reason}
-    events = [event for event in desk.published() if event["type"] != "command.settled"]
+    events = [event for event in harness.published() if event["type"] != "command.settled"]
     yield {"events": events}
-    orders = {order.order_id: describe(order) for order in desk.reader.orders()}
-    yield {"orders": orders, "ledger": desk.reader.balances()}
+    orders = {order.order_id: serialize_order(order) for order in harness.reader.orders()}
+    yield {"orders": orders, "ledger": harness.reader.balances()}
 
 
-def foreseen(steps: list[Step], policy: Policy) -> tuple[list[Any], dict[str, Any]]:
+def play_through_rules(
+    steps: list[SimulationStep], policy: Policy
+) -> tuple[list[Any], dict[str, Any]]:
     """Play steps through the rules alone: the events, sorted, and the summary."""
-    world = World(Book(policy=policy))
+    world = Simulation(UnitOfWork(policy=policy))
     events = [event for step in steps for line in world.play(step) for event in line["events"]]
     return sorted(map(json.dumps, events)), world.summary()
 
@@ -58,76 +62,84 @@ def foreseen(steps: list[Step], policy: Policy) -> tuple[list[Any], dict[str, An
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_worked_example_comes_out_of_the_store_as_it_must(engine: Engine, name: str) -> None:
     steps, policy, expect = scenario(name)
-    desk = Desk(policy, engine=engine)
-    lines = list(played(desk, steps))
+    desk = StoreHarness(policy, engine=engine)
+    lines = list(play_through_store(desk, steps))
     assert list(differences(expect, lines)) == []
-    events, summary = foreseen(steps, policy)
+    events, summary = play_through_rules(steps, policy)
     assert sorted(map(json.dumps, lines[-2]["events"])) == events
     assert lines[-1] == summary
     assert desk.reader.audit().findings == []
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
-def test_every_situation_is_stored_as_the_book_has_it(desk: Desk, situation: str) -> None:
-    desk.bring(situation).check()
-    assert [describe(order) for order in desk.reader.orders()] == [describe(desk.order())]
+def test_every_situation_is_stored_as_the_book_has_it(
+    harness: StoreHarness, situation: str
+) -> None:
+    harness.bring_to(situation).check_database()
+    assert [serialize_order(order) for order in harness.reader.orders()] == [
+        serialize_order(harness.order())
+    ]
 
 
-def test_two_pairs_that_spell_one_refund_are_kept_apart(desk: Desk) -> None:
-    desk.admit()
+def test_two_pairs_that_spell_one_refund_are_kept_apart(harness: StoreHarness) -> None:
+    harness.admit()
     for order_id in ("c", "b_c"):
-        place(desk, order_id)
-    desk.pay("a_b", {"c": 1})
-    desk.pay("a", {"b_c": 1})
-    desk.ask("confirm_refund", "payments", refund_id="rf_a_b_c~2")
-    desk.check()
-    assert {row.refund_id: row.confirmed_at is not None for row in desk.rows("refunds")} == {
+        place(harness, order_id)
+    harness.pay("a_b", {"c": 1})
+    harness.pay("a", {"b_c": 1})
+    harness.ask("confirm_refund", "payments", refund_id="rf_a_b_c~2")
+    harness.check_database()
+    assert {row.refund_id: row.confirmed_at is not None for row in harness.rows("refunds")} == {
         "rf_a_b_c": False,
         "rf_a_b_c~2": True,
     }
 
 
-def test_commands_are_judged_in_the_order_of_their_receipt(desk: Desk) -> None:
-    desk.admit().offer("o1")
-    later = desk.receive(sample_commands.accept(), desk.now + 2 * MICRO)
-    sooner = desk.receive(sample_commands.ask("decline_order", "creator", "o1"), desk.now + MICRO)
-    twin = desk.receive(sample_commands.ask("nudge_creator", "client", "o1"), desk.now + MICRO)
-    desk.door.present = later.at
-    assert desk.settle(later, twin, sooner) == []
-    assert [desk.answer(submission)[1] for submission in (sooner, twin, later)] == [
+def test_commands_are_judged_in_the_order_of_their_receipt(harness: StoreHarness) -> None:
+    harness.admit().offer("o1")
+    later = harness.receive(sample_commands.accept(), harness.now + 2 * MICRO)
+    sooner = harness.receive(
+        sample_commands.command("decline_order", "creator", "o1"), harness.now + MICRO
+    )
+    twin = harness.receive(
+        sample_commands.command("nudge_creator", "client", "o1"), harness.now + MICRO
+    )
+    harness.door.present = later.at
+    assert harness.settle(later, twin, sooner) == []
+    assert [harness.outcome_of(submission)[1] for submission in (sooner, twin, later)] == [
         None,
         *["wrong_state"] * 2,
     ]
 
 
-def test_what_was_settled_is_told_to_the_relay_once_it_is_written(desk: Desk) -> None:
-    desk.admit()
-    assert desk.rung == desk.asked
+def test_what_was_settled_is_told_to_the_relay_once_it_is_written(harness: StoreHarness) -> None:
+    harness.admit()
+    assert harness.notifications == harness.asked
 
 
 OTHER = Policy(service_fee_bps=1_000, accept_window=timedelta(hours=1))
 
 
-def test_an_order_keeps_the_policy_it_was_placed_under(desk: Desk) -> None:
-    desk.admit().offer("o1")
-    successor = Desk(OTHER, engine=desk.engine, now=desk.now)
+def test_an_order_keeps_the_policy_it_was_placed_under(harness: StoreHarness) -> None:
+    harness.admit().offer("o1")
+    successor = StoreHarness(OTHER, engine=harness.engine, now=harness.now)
     placement = sample_commands.place("o2")
-    successor.say(placement, desk.now)
-    accept = successor.receive(sample_commands.accept(), desk.now + span("24h"))
+    successor.settle_alone(placement, harness.now)
+    accept = successor.receive(sample_commands.accept(), harness.now + span("24h"))
     successor.door.present = accept.at
     assert successor.settle(accept) == []
-    assert successor.answer(accept)[:2] == ("applied", None)
+    assert successor.outcome_of(accept)[:2] == ("applied", None)
     orders = {order.order_id: order for order in successor.reader.orders()}
     assert orders["o1"].total_fen == TOTAL
     assert orders["o2"].total_fen == 110_000
-    assert {order.policy for order in orders.values()} == {desk.policy, OTHER}
+    assert {order.policy for order in orders.values()} == {harness.policy, OTHER}
     assert successor.reader.audit().findings == []
 
 
-def test_a_worker_of_the_old_policy_reads_what_the_new_one_placed(desk: Desk) -> None:
-    desk.admit()
-    successor = Desk(OTHER, engine=desk.engine)
-    successor.say(sample_commands.place(), START)
-    desk.say(sample_commands.ask("cancel_order", "client", "o1"), START)
-    assert [order.policy for order in desk.reader.orders()] == [OTHER]
-    assert [order.state for order in desk.reader.orders()] == ["cancelled"]
+def test_a_worker_of_the_old_policy_reads_what_the_new_one_placed(harness: StoreHarness) -> None:
+    harness.admit()
+    successor = StoreHarness(OTHER, engine=harness.engine)
+    successor.settle_alone(sample_commands.place(), START)
+    harness.settle_alone(sample_commands.command("cancel_order", "client", "o1"), START)
+    assert [order.policy for order in harness.reader.orders()] == [OTHER]
+    assert [order.state for order in harness.reader.orders()] == ["cancelled"]

@@ -6,24 +6,24 @@ import pytest
 from sqlalchemy import Engine, text
 
 from models.errors import BrokenInvariant, Conflict, Unavailable
-from tests.support.servers import Postgres
-from tests.support.store_harness import Desk
-from tests.support.stories import table
+from tests.support.servers import PostgresServer
+from tests.support.store_harness import StoreHarness
+from tests.support.stories import read_table
 from workers.database import schema
 from workers.database.engine import open_database, reading, writing
-from workers.server_checks import refuse_unsafe
+from workers.server_checks import refuse_unsafe_postgresql
 from workers.settings import SettingsError
 
 
 @pytest.fixture
-def busy(desk: Desk) -> Desk:
+def filled_harness(harness: StoreHarness) -> StoreHarness:
     """Give a desk with rows in every table that the rules fill, and one order that has ended."""
-    desk.bring("cancelled_agency")
-    desk.offer("o2")
-    desk.pay("stray", {"nobodys": 100})
-    desk.ask("nudge_creator", "client", order_id="o1")
-    desk.ask("confirm_refund", "payments", refund_id=desk.rows("refunds")[0].refund_id)
-    return desk
+    harness.bring_to("cancelled_agency")
+    harness.offer("o2")
+    harness.pay("stray", {"nobodys": 100})
+    harness.ask("nudge_creator", "client", order_id="o1")
+    harness.ask("confirm_refund", "payments", refund_id=harness.rows("refunds")[0].refund_id)
+    return harness
 
 
 def run(engine: Engine, statement: str) -> int:
@@ -31,7 +31,7 @@ def run(engine: Engine, statement: str) -> int:
         return connection.execute(text(statement)).rowcount
 
 
-UNWRITABLE = table("""
+UNWRITABLE = read_table("""
     constraint                          change
     ck_orders_state_known               orders SET state = 'lost' WHERE order_id = 'o2'
     ck_orders_ended                     orders SET reason = NULL WHERE order_id = 'o1'
@@ -66,14 +66,16 @@ UNWRITABLE = table("""
 
 
 @pytest.mark.parametrize("row", UNWRITABLE, ids=lambda row: row["change"])
-def test_a_bad_state_cannot_be_written(busy: Desk, row: dict[str, str]) -> None:
-    before = busy.rows(row["change"].split()[0])
+def test_the_database_refuses_an_impossible_row(
+    filled_harness: StoreHarness, row: dict[str, str]
+) -> None:
+    before = filled_harness.rows(row["change"].split()[0])
     with pytest.raises(BrokenInvariant, match=row["constraint"]):
-        run(busy.engine, f"UPDATE {row['change']}")
-    assert busy.rows(row["change"].split()[0]) == before
+        run(filled_harness.engine, f"UPDATE {row['change']}")
+    assert filled_harness.rows(row["change"].split()[0]) == before
 
 
-def test_every_check_is_tried(busy: Desk) -> None:
+def test_every_check_constraint_is_tried(filled_harness: StoreHarness) -> None:
     declared = {
         str(constraint.name)
         for db_table in schema.metadata.tables.values()
@@ -83,17 +85,17 @@ def test_every_check_is_tried(busy: Desk) -> None:
     # The archive holds what its originals hold, word for word: what it adds is tried below.
     own = {name for name in checks if not name.startswith("ck_archived_")}
     assert own == {row["constraint"] for row in UNWRITABLE}
-    assert {f"ck_archived_{name}_at_rest" for name in OPEN} < checks
+    assert {f"ck_archived_{name}_at_rest" for name in NOT_ENDED} < checks
     for row in UNWRITABLE:
         name, _, condition = row["change"].partition(" WHERE ")
         where_clause = f" WHERE {condition}" if condition else ""
-        with reading(busy.engine) as connection:
+        with reading(filled_harness.engine) as connection:
             query = text(f"SELECT 1 FROM {name.split()[0]}{where_clause}")  # noqa: S608
             assert connection.execute(query).first(), f"{row['change']} concerns no row"
 
 
 # What the archive refuses, though its original holds it: what has not come to rest.
-OPEN = {
+NOT_ENDED = {
     "orders": "ended_at IS NULL",
     "events": "published_at IS NULL",
     "refunds": "confirmed_at IS NULL",
@@ -101,16 +103,16 @@ OPEN = {
 }
 
 
-@pytest.mark.parametrize("name", OPEN)
-def test_the_archive_refuses_what_is_not_at_rest(busy: Desk, name: str) -> None:
+@pytest.mark.parametrize("name", NOT_ENDED)
+def test_the_archive_refuses_what_is_not_at_rest(filled_harness: StoreHarness, name: str) -> None:
     if name == "refunds":
-        busy.ask("cancel_order", "client", order_id="o2")
+        filled_harness.ask("cancel_order", "client", order_id="o2")
     columns = ", ".join(schema.metadata.tables[name].c.keys())
-    open_rows_query = f"SELECT {columns} FROM {name} WHERE {OPEN[name]}"  # noqa: S608
-    with reading(busy.engine) as connection:
+    open_rows_query = f"SELECT {columns} FROM {name} WHERE {NOT_ENDED[name]}"  # noqa: S608
+    with reading(filled_harness.engine) as connection:
         assert connection.execute(text(open_rows_query)).first(), "nothing is open"
     with pytest.raises(BrokenInvariant, match=f"ck_archived_{name}_at_rest"):
-        run(busy.engine, f"INSERT INTO archived_{name} ({columns}) {open_rows_query}")
+        run(filled_harness.engine, f"INSERT INTO archived_{name} ({columns}) {open_rows_query}")
 
 
 EVENT = "subject, sequence, type, at, recorded_at, caused_by, body"
@@ -119,7 +121,7 @@ EVENT = "subject, sequence, type, at, recorded_at, caused_by, body"
 REFUND = "base_id, payment_id, order_id, client_id, amount_fen, requested_at, confirmed_at"
 
 
-TWINS = [
+DUPLICATES = [
     "orders SELECT * FROM orders",
     "receipts SELECT * FROM receipts",
     "postings SELECT * FROM postings",
@@ -135,42 +137,48 @@ TWINS = [
 ]
 
 
-@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin[:10])
-def test_nothing_is_written_twice(busy: Desk, twin: str) -> None:
+@pytest.mark.parametrize("twin", DUPLICATES, ids=lambda twin: twin[:10])
+def test_the_database_refuses_a_duplicate_row(filled_harness: StoreHarness, twin: str) -> None:
     with pytest.raises(Conflict):
-        run(busy.engine, f"INSERT INTO {twin}")
+        run(filled_harness.engine, f"INSERT INTO {twin}")
 
 
-LETTER = "(command, received_at, stamp, error, died_at) VALUES ('accept', 1, 7, 'why', 2)"
+DEAD_LETTER = "(command, received_at, stamp, error, died_at) VALUES ('accept', 1, 7, 'why', 2)"
 
 
-BAD = "(queue, message_id, reason, payload, size, quarantined_at) VALUES ('q', 'm', '', {}, 0, 1)"
+QUARANTINED = (
+    "(queue, message_id, reason, payload, size, quarantined_at) VALUES ('q', 'm', '', {}, 0, 1)"
+)
 
 
-@pytest.mark.parametrize("row", [f"dead_letters {LETTER}", f"quarantine {BAD}"])
-def test_what_is_put_aside_is_put_aside_once(busy: Desk, row: str) -> None:
-    empty_bytes = {"sqlite": "x''", "postgresql": "''"}[busy.engine.dialect.name]
+@pytest.mark.parametrize("row", [f"dead_letters {DEAD_LETTER}", f"quarantine {QUARANTINED}"])
+def test_a_dead_letter_or_quarantined_message_is_stored_once(
+    filled_harness: StoreHarness, row: str
+) -> None:
+    empty_bytes = {"sqlite": "x''", "postgresql": "''"}[filled_harness.engine.dialect.name]
     statement = f"INSERT INTO {row}".replace("{}", empty_bytes)
-    assert run(busy.engine, statement) == 1
+    assert run(filled_harness.engine, statement) == 1
     with pytest.raises(Conflict):
-        run(busy.engine, statement)
+        run(filled_harness.engine, statement)
 
 
 @pytest.mark.parametrize("column", ["order_id", "document", "placed_at", "policy_version"])
-def test_what_every_order_has_cannot_be_missing(busy: Desk, column: str) -> None:
+def test_what_every_order_has_cannot_be_missing(filled_harness: StoreHarness, column: str) -> None:
     with pytest.raises(BrokenInvariant):
-        run(busy.engine, f"UPDATE orders SET {column} = NULL")  # noqa: S608
+        run(filled_harness.engine, f"UPDATE orders SET {column} = NULL")  # noqa: S608
 
 
-def test_an_amount_cannot_be_a_text_or_a_fraction(busy: Desk) -> None:
+def test_an_amount_cannot_be_a_text_or_a_fraction(filled_harness: StoreHarness) -> None:
     for value in ("'much'", "'1.5'"):
         with pytest.raises(Exception, match=r"invalid input syntax|cannot store (TEXT|REAL)"):
-            run(busy.engine, f"UPDATE postings SET amount_fen = {value}")  # noqa: S608
+            run(filled_harness.engine, f"UPDATE postings SET amount_fen = {value}")  # noqa: S608
 
 
-def test_a_refusal_of_the_database_does_not_repeat_what_was_in_the_row(busy: Desk) -> None:
+def test_a_refusal_of_the_database_does_not_repeat_what_was_in_the_row(
+    filled_harness: StoreHarness,
+) -> None:
     with pytest.raises(BrokenInvariant) as refusal:
-        run(busy.engine, "UPDATE orders SET amount_fen = 0")
+        run(filled_harness.engine, "UPDATE orders SET amount_fen = 0")
     assert "春季" not in str(refusal.value)
 
 
@@ -186,7 +194,7 @@ def test_a_database_that_is_away_is_unavailable_and_says_so_in_a_line() -> None:
         engine.dispose()
 
 
-def changed(url: str, setting: str) -> Engine:
+def database_with_setting(url: str, setting: str) -> Engine:
     """Open a database under a setting of its own."""
     engine = open_database(url)
     run(engine, f"ALTER DATABASE {engine.url.database} SET {setting}")
@@ -196,7 +204,7 @@ def changed(url: str, setting: str) -> Engine:
 
 @pytest.mark.postgres
 def test_a_standby_is_unavailable_and_not_at_fault(postgresql_url: str) -> None:
-    engine = changed(postgresql_url, "default_transaction_read_only = on")
+    engine = database_with_setting(postgresql_url, "default_transaction_read_only = on")
     with pytest.raises(Unavailable, match="read-only"):
         run(engine, "CREATE TABLE t AS SELECT 1")
     engine.dispose()
@@ -216,12 +224,12 @@ def test_a_lock_that_somebody_silent_holds_is_waited_for(postgresql_url: str) ->
 @pytest.mark.postgres
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_a_database_that_cannot_keep_every_text_is_refused(
-    postgres_server: Postgres, encoding: str
+    postgres_server: PostgresServer, encoding: str
 ) -> None:
     with postgres_server.database(encoding) as url:
         engine = open_database(url)
         with pytest.raises(SettingsError, match=encoding):
-            refuse_unsafe(engine)
+            refuse_unsafe_postgresql(engine)
         engine.dispose()
 
 
@@ -238,7 +246,7 @@ def test_what_the_environment_says_of_encodings_changes_nothing(
 
 @pytest.mark.postgres
 def test_a_server_that_promises_too_early_is_refused(postgresql_url: str) -> None:
-    engine = changed(postgresql_url, "synchronous_commit = off")
+    engine = database_with_setting(postgresql_url, "synchronous_commit = off")
     with pytest.raises(SettingsError, match="synchronous_commit off"):
-        refuse_unsafe(engine)
+        refuse_unsafe_postgresql(engine)
     engine.dispose()

@@ -10,27 +10,31 @@ import pytest
 from sqlalchemy import Engine
 
 from models.lifecycle import State
-from ops.explain.account import explain
-from ops.explain.render import as_text
-from tests.support.store_harness import Desk
+from ops.explain.account import explain_order
+from ops.explain.render import render_text
+from tests.support.store_harness import StoreHarness
 from tests.support.stories import AMOUNT, BALANCE, DEPOSIT, HISTORIES, TOTAL, span
 
 
 @pytest.fixture
-def told(sqlite_engine: Engine) -> Desk:
-    return Desk(engine=sqlite_engine)
+def harness_on_sqlite(sqlite_engine: Engine) -> StoreHarness:
+    return StoreHarness(engine=sqlite_engine)
 
 
-def account(desk: Desk, at: datetime | None = None) -> dict[str, Any]:
-    explanation = explain(desk.store, "o1", at=at or desk.now, watermark=at or desk.now)
+def account_of(harness: StoreHarness, at: datetime | None = None) -> dict[str, Any]:
+    explanation = explain_order(
+        harness.store, "o1", at=at or harness.now, watermark=at or harness.now
+    )
     assert explanation is not None
     return explanation
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
-def test_every_situation_can_be_accounted_for(told: Desk, situation: str) -> None:
-    explanation = account(told.bring(situation))
-    order = told.order()
+def test_every_situation_can_be_accounted_for(
+    harness_on_sqlite: StoreHarness, situation: str
+) -> None:
+    explanation = account_of(harness_on_sqlite.bring_to(situation))
+    order = harness_on_sqlite.order()
     assert (explanation["status"], explanation["reason"]) == (order.state, order.reason)
     assert explanation["chain"][0]["from"] is None
     assert explanation["chain"][-1]["to"] == order.state
@@ -39,15 +43,17 @@ def test_every_situation_can_be_accounted_for(told: Desk, situation: str) -> Non
     assert sum(posting["amount_fen"] for posting in explanation["money"]["held"]) == order.held_fen
     assert (explanation["next"] is None) == order.is_final
     assert json.loads(json.dumps(explanation)) == explanation
-    assert order.state in as_text(explanation)
+    assert order.state in render_text(explanation)
 
 
-def test_nobody_can_account_for_what_is_not_there(told: Desk) -> None:
-    assert explain(told.store, "o1", at=told.now) is None
+def test_nobody_can_account_for_what_is_not_there(harness_on_sqlite: StoreHarness) -> None:
+    assert explain_order(harness_on_sqlite.store, "o1", at=harness_on_sqlite.now) is None
 
 
-def test_a_deposit_is_explained_by_the_numbers_it_came_from(told: Desk) -> None:
-    placement_step = account(told.bring("offered"))["chain"][0]
+def test_a_deposit_is_explained_by_the_numbers_it_came_from(
+    harness_on_sqlite: StoreHarness,
+) -> None:
+    placement_step = account_of(harness_on_sqlite.bring_to("offered"))["chain"][0]
     assert placement_step["cause"]["by"] == "client:c1"
     assert placement_step["numbers"] == {
         "service_fee_bps": 500,
@@ -59,14 +65,14 @@ def test_a_deposit_is_explained_by_the_numbers_it_came_from(told: Desk) -> None:
     }
 
 
-def test_a_revision_shows_its_range_from_the_original(told: Desk) -> None:
-    chain = account(told.bring("revised"))["chain"]
+def test_a_revision_shows_its_range_from_the_original(harness_on_sqlite: StoreHarness) -> None:
+    chain = account_of(harness_on_sqlite.bring_to("revised"))["chain"]
     assert chain[-1]["numbers"]["least_fen"] == 80_000
     assert chain[-1]["numbers"]["most_fen"] == 120_000
 
 
-def test_a_forfeiture_names_the_clock_and_its_windows(told: Desk) -> None:
-    explanation = account(told.bring("forfeited_late"))
+def test_a_forfeiture_names_the_clock_and_its_windows(harness_on_sqlite: StoreHarness) -> None:
+    explanation = account_of(harness_on_sqlite.bring_to("forfeited_late"))
     overdue, forfeited = explanation["chain"][-2:]
     assert overdue["cause"] == {"kind": "deadline", "state": "awaiting_balance", "by": "clock"}
     assert overdue["numbers"]["balance_window"] == "P7D"
@@ -76,24 +82,28 @@ def test_a_forfeiture_names_the_clock_and_its_windows(told: Desk) -> None:
     assert explanation["money"]["forfeited"][0]["amount_fen"] == DEPOSIT
 
 
-def test_what_happens_next_is_said_with_its_instant_and_its_reminder(told: Desk) -> None:
-    told.bring("offered")
-    due_at = told.order().due_at
+def test_what_happens_next_is_said_with_its_instant_and_its_reminder(
+    harness_on_sqlite: StoreHarness,
+) -> None:
+    harness_on_sqlite.bring_to("offered")
+    due_at = harness_on_sqlite.order().due_at
     assert due_at is not None
-    next_deadline = account(told)["next"]
+    next_deadline = account_of(harness_on_sqlite)["next"]
     assert next_deadline["becomes"] == ["expired"]
     assert next_deadline["reminder_at"] == (due_at - timedelta(hours=12)).isoformat().replace(
         "+00:00", "Z"
     )
-    late_explanation = explain(told.store, "o1", at=due_at + span("5s"), watermark=due_at)
+    late_explanation = explain_order(
+        harness_on_sqlite.store, "o1", at=due_at + span("5s"), watermark=due_at
+    )
     assert late_explanation is not None
     assert late_explanation["next"]["overdue_seconds"] == 5
     assert late_explanation["next"]["held_back_by_backlog"]
-    assert "OVERDUE by 5 s: commands received earlier" in as_text(late_explanation)
+    assert "OVERDUE by 5 s: commands received earlier" in render_text(late_explanation)
 
 
-def test_each_party_is_told_what_it_may_do(told: Desk) -> None:
-    rows = {row["command"]: row for row in account(told.bring("offered"))["may"]}
+def test_each_party_is_told_what_it_may_do(harness_on_sqlite: StoreHarness) -> None:
+    rows = {row["command"]: row for row in account_of(harness_on_sqlite.bring_to("offered"))["may"]}
     assert rows["accept_order"]["who"] == [
         {"role": "creator", "id": "k1"},
         {"role": "mcn", "id": "m1"},
@@ -104,28 +114,30 @@ def test_each_party_is_told_what_it_may_do(told: Desk) -> None:
     assert "enforce_deadline" not in rows
 
 
-def test_when_time_is_up_only_payments_may_be_reported(told: Desk) -> None:
-    told.bring("offered")
-    late_at = told.now + timedelta(days=2)
-    assert [row["command"] for row in account(told, late_at)["may"]] == ["confirm_payment"]
+def test_when_time_is_up_only_payments_may_be_reported(harness_on_sqlite: StoreHarness) -> None:
+    harness_on_sqlite.bring_to("offered")
+    late_at = harness_on_sqlite.now + timedelta(days=2)
+    assert [row["command"] for row in account_of(harness_on_sqlite, late_at)["may"]] == [
+        "confirm_payment"
+    ]
 
 
-def test_a_refusal_is_part_of_the_account(told: Desk) -> None:
-    told.bring("offered")
-    told.ask("restore_quote", "client", order_id="o1")
-    (refusal,) = account(told)["refused"]
+def test_a_refusal_is_part_of_the_account(harness_on_sqlite: StoreHarness) -> None:
+    harness_on_sqlite.bring_to("offered")
+    harness_on_sqlite.ask("restore_quote", "client", order_id="o1")
+    (refusal,) = account_of(harness_on_sqlite)["refused"]
     assert (refusal["reason"], refusal["by"]) == ("wrong_state", "client:c1")
-    assert "client:c1" in as_text(account(told))
+    assert "client:c1" in render_text(account_of(harness_on_sqlite))
 
 
-def test_money_that_went_back_is_listed(told: Desk) -> None:
-    explanation = account(told.bring("cancelled_at_work"))
+def test_money_that_went_back_is_listed(harness_on_sqlite: StoreHarness) -> None:
+    explanation = account_of(harness_on_sqlite.bring_to("cancelled_at_work"))
     amounts = sorted(refund["amount_fen"] for refund in explanation["money"]["refunds"])
     assert amounts == sorted([DEPOSIT, BALANCE])
 
 
-def test_a_creator_s_bans_are_part_of_the_account(told: Desk) -> None:
-    explanation = account(told.bring("balance_banned"))
+def test_a_creator_s_bans_are_part_of_the_account(harness_on_sqlite: StoreHarness) -> None:
+    explanation = account_of(harness_on_sqlite.bring_to("balance_banned"))
     (ban,) = explanation["creator"]["bans"]
     assert (ban["step"], ban["until"]) == (2, "2026-03-09T02:00:00Z")
     (stopper,) = explanation["next"]["stopped_by"]
@@ -135,19 +147,25 @@ def test_a_creator_s_bans_are_part_of_the_account(told: Desk) -> None:
     assert "creator k1 is banned from" in step["cause"]["told"]
 
 
-def test_money_that_is_owed_to_the_creator_s_side_is_listed(told: Desk) -> None:
-    told.bring("completed_agency")
-    told.ask("confirm_payout", "payments", payout_id="po_o1_mcn")
-    payouts = {payout["payout_id"]: payout for payout in account(told)["money"]["payouts"]}
+def test_money_that_is_owed_to_the_creator_s_side_is_listed(
+    harness_on_sqlite: StoreHarness,
+) -> None:
+    harness_on_sqlite.bring_to("completed_agency")
+    harness_on_sqlite.ask("confirm_payout", "payments", payout_id="po_o1_mcn")
+    payouts = {
+        payout["payout_id"]: payout for payout in account_of(harness_on_sqlite)["money"]["payouts"]
+    }
     assert payouts["po_o1_creator"]["confirmed_at"] is None
     assert (payouts["po_o1_mcn"]["party"], payouts["po_o1_mcn"]["amount_fen"]) == ("mcn:m1", 30_000)
     assert payouts["po_o1_mcn"]["confirmed_at"] is not None
 
 
-def test_whoever_asked_is_named_and_so_is_what_it_would_have_cost(told: Desk) -> None:
-    told.bring("script_review")
-    told.ask("cancel_order", "client", order_id="o1", accept_cost_fen=1)
-    explanation = account(told)
+def test_whoever_asked_is_named_and_so_is_what_it_would_have_cost(
+    harness_on_sqlite: StoreHarness,
+) -> None:
+    harness_on_sqlite.bring_to("script_review")
+    harness_on_sqlite.ask("cancel_order", "client", order_id="o1", accept_cost_fen=1)
+    explanation = account_of(harness_on_sqlite)
     (refusal,) = explanation["refused"]
     assert (refusal["reason"], refusal["cost_fen"]) == ("cost_mismatch", 10_500)
-    assert "payments:psp asked, by command" in as_text(explanation)
+    assert "payments:psp asked, by command" in render_text(explanation)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.command_line import earnest
-from tests.support.servers import missing
-from tests.support.store_harness import Desk
+from tests.support.command_line import run_earnest
+from tests.support.servers import skip_or_fail
+from tests.support.store_harness import StoreHarness
 from tests.support.stories import BALANCE, place
 from workers.settings import project_root
 from workers.timestamps import to_us
@@ -67,21 +67,21 @@ TYPES = {
 
 
 @pytest.fixture
-def found(desk: Desk, tmp_path: Path) -> dict[str, Any]:
+def analysis(harness: StoreHarness, tmp_path: Path) -> dict[str, Any]:
     """Give what analysts find of orders in several situations."""
     python = project_root() / "var" / "analysts" / "bin" / "python"
     if not python.exists():
-        missing("pandas and DuckDB are not installed: see requirements-analysts.in")
-    url = desk.engine.url.render_as_string(hide_password=False)
-    desk.bring("forfeited_late")
-    desk.offer("o2", "o3", "o4")
-    place(desk, "o5")
-    desk.ask("accept_order", "creator", order_id="o2")
-    desk.pay("balance_of_o2", {"o2": BALANCE})
-    desk.ask("decline_order", "creator", order_id="o3")
+        skip_or_fail("pandas and DuckDB are not installed: see requirements-analysts.in")
+    url = harness.engine.url.render_as_string(hide_password=False)
+    harness.bring_to("forfeited_late")
+    harness.offer("o2", "o3", "o4")
+    place(harness, "o5")
+    harness.ask("accept_order", "creator", order_id="o2")
+    harness.pay("balance_of_o2", {"o2": BALANCE})
+    harness.ask("decline_order", "creator", order_id="o3")
     for dataset in COLUMNS:
         output_options = ("--format", "parquet", "--output", tmp_path / dataset)
-        result = earnest("export", dataset, *output_options, EARNEST_DATABASE_URL=url)
+        result = run_earnest("export", dataset, *output_options, EARNEST_DATABASE_URL=url)
         assert result.status == 0, result.err
     script = project_root() / "tests" / "support" / "programs" / "read_exports.py"
     process = subprocess.run(
@@ -91,14 +91,16 @@ def found(desk: Desk, tmp_path: Path) -> dict[str, Any]:
     return dict(json.loads(process.stdout))
 
 
-def test_types_and_totals_are_those_of_the_books(desk: Desk, found: dict[str, Any]) -> None:
-    balances = {name: fen for name, fen in desk.reader.balances().items() if fen}
-    held_fen = sum(order.held_fen for order in desk.book.orders.values())
+def test_types_and_totals_are_those_of_the_books(
+    harness: StoreHarness, analysis: dict[str, Any]
+) -> None:
+    balances = {name: fen for name, fen in harness.reader.balances().items() if fen}
+    held_fen = sum(order.held_fen for order in harness.book.orders.values())
     for reader, types in TYPES.items():
         for dataset, kinds in COLUMNS.items():
             expected_types = {name: types[kind] for kind, names in kinds.items() for name in names}
-            assert found[reader]["types"][dataset] == expected_types, (reader, dataset)
-        assert {name: fen for name, fen in found[reader]["balances"].items() if fen} == balances
-        assert found[reader]["held_fen"] == held_fen == balances["escrow"]
-        assert found[reader]["latest_us"] == max(row.at for row in desk.rows("events"))
-    assert to_us(desk.now) >= found["duckdb"]["latest_us"]
+            assert analysis[reader]["types"][dataset] == expected_types, (reader, dataset)
+        assert {name: fen for name, fen in analysis[reader]["balances"].items() if fen} == balances
+        assert analysis[reader]["held_fen"] == held_fen == balances["escrow"]
+        assert analysis[reader]["latest_us"] == max(row.at for row in harness.rows("events"))
+    assert to_us(harness.now) >= analysis["duckdb"]["latest_us"]

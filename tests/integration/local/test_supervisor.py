@@ -14,33 +14,35 @@ from pathlib import Path
 import pytest
 import redis
 
-from ops.local.process import LOG_LIMIT_BYTES, Child, Program, StartupError
-from ops.local.supervisor import HEALTHY_SECONDS, Watched
-from ops.local.up import AlreadyUpError, Formation, earnest_programs
+from ops.local.process import LOG_LIMIT_BYTES, ManagedProcess, Program, StartupError
+from ops.local.supervisor import HEALTHY_AFTER_S, SupervisedProcess
+from ops.local.up import AlreadyUpError, LocalStack, earnest_programs
 from tests.support.programs.supervised import (
-    BROKEN,
-    CHATTY,
-    MUTE,
-    NOTHING,
-    PARENT,
-    STUBBORN,
+    EXITS_AT_ONCE,
+    EXITS_WITH_AN_ERROR,
+    HAS_A_CHILD,
+    IGNORES_SIGTERM,
+    LOGS_WITHOUT_END,
+    NEVER_READY,
     program,
-    steady,
+    ready_until_stopped,
 )
 from workers.settings import Settings
 
 # As long as a slow machine may take; a healthy one is done in a fraction of it.
-PATIENCE_SECONDS = 20.0
+TIMEOUT_S = 20.0
 
 
-def formation(var: Path, *programs: Program, redis: bool = False, timeout: float = 20) -> Formation:
+def local_stack(
+    var: Path, *programs: Program, redis: bool = False, timeout: float = 20
+) -> LocalStack:
     settings = Settings.read({}, var=var, redis_url=None if redis else "redis://not.used/0")
-    return Formation(settings, quiet=True, programs=programs, start_timeout=timeout)
+    return LocalStack(settings, quiet=True, programs=programs, start_timeout=timeout)
 
 
-def eventually(condition: Callable[[], bool]) -> None:
+def wait_for_process(condition: Callable[[], bool]) -> None:
     """Wait for something another process does, for which it can send us no signal."""
-    deadline_s = time.monotonic() + PATIENCE_SECONDS
+    deadline_s = time.monotonic() + TIMEOUT_S
     while not condition():
         assert time.monotonic() < deadline_s, "it never happened"
         time.sleep(0.01)
@@ -54,7 +56,7 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def listed(var: Path) -> dict[str, int]:
+def listed_pids(var: Path) -> dict[str, int]:
     pids: dict[str, int] = json.loads((var / "up.json").read_text())
     return pids
 
@@ -63,7 +65,7 @@ def test_everything_is_started_in_order_and_stopped_in_reverse(tmp_path: Path) -
     ends = tmp_path / "ends"
     names = ["worker.1", "relay", "scheduler"]
     once = program("migrate", "import sys; open(sys.argv[1], 'w')", ends, once=True)
-    with formation(tmp_path, once, *(steady(name, ends) for name in names)) as up:
+    with local_stack(tmp_path, once, *(ready_until_stopped(name, ends) for name in names)) as up:
         assert list(up.pids()) == names
         assert ends.read_text() == ""
     assert ends.read_text().split() == ["scheduler", "relay", "worker.1"]
@@ -72,44 +74,44 @@ def test_everything_is_started_in_order_and_stopped_in_reverse(tmp_path: Path) -
 def test_redis_is_there_before_the_first_program_and_after_the_last(tmp_path: Path) -> None:
     ping_code = "import os, redis; redis.Redis.from_url(os.environ['EARNEST_REDIS_URL']).ping()"
     worker_code = (
-        "import os, redis, signal; from ops.local.process import ready\n"
+        "import os, redis, signal; from ops.local.process import notify_ready\n"
         "wire = redis.Redis.from_url(os.environ['EARNEST_REDIS_URL'])\n"
         "def stop(*_): wire.set('left', 'in order'); raise SystemExit\n"
-        "signal.signal(signal.SIGTERM, stop); ready(); signal.pause()"
+        "signal.signal(signal.SIGTERM, stop); notify_ready(); signal.pause()"
     )
     once = program("migrate", ping_code, once=True)
     for expected_value in (None, b"in order"):
-        up = formation(tmp_path, once, program("worker.1", worker_code), redis=True)
+        up = local_stack(tmp_path, once, program("worker.1", worker_code), redis=True)
         with up, redis.Redis.from_url(up.settings.redis_url) as wire:
             assert wire.get("left") == expected_value
 
 
 def test_processes_are_listed_while_they_run(tmp_path: Path) -> None:
-    with formation(tmp_path, steady("relay", tmp_path / "ends")) as up:
-        assert listed(tmp_path) == {"up": os.getpid(), **up.pids()}
+    with local_stack(tmp_path, ready_until_stopped("relay", tmp_path / "ends")) as up:
+        assert listed_pids(tmp_path) == {"up": os.getpid(), **up.pids()}
         assert is_running(up.pids()["relay"])
     assert not (tmp_path / "up.json").exists()
     assert not is_running(up.pids()["relay"])
 
 
 @pytest.mark.fault
-def test_what_dies_is_started_again(tmp_path: Path) -> None:
-    with formation(tmp_path, steady("relay", tmp_path / "ends"), redis=True) as up:
+def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
+    with local_stack(tmp_path, ready_until_stopped("relay", tmp_path / "ends"), redis=True) as up:
         for name in ("relay", "redis"):
             kill_and_await_successor(tmp_path, name)
         with redis.Redis.from_url(up.settings.redis_url) as wire:
-            eventually(lambda: answers(wire))
+            wait_for_process(lambda: redis_answers(wire))
 
 
 def kill_and_await_successor(var: Path, name: str) -> None:
-    first = listed(var)[name]
+    first = listed_pids(var)[name]
     os.kill(first, signal.SIGKILL)
-    eventually(lambda: listed(var).get(name, first) != first)
+    wait_for_process(lambda: listed_pids(var).get(name, first) != first)
 
 
-def answers(wire: redis.Redis) -> bool:
+def redis_answers(redis_client: redis.Redis) -> bool:
     try:
-        return bool(wire.ping())
+        return bool(redis_client.ping())
     except redis.ConnectionError:
         return False
 
@@ -117,32 +119,34 @@ def answers(wire: redis.Redis) -> bool:
 @pytest.mark.fault
 def test_what_a_dead_process_leaves_behind_is_cleared_away(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
-    with formation(tmp_path, program("worker.1", PARENT, pids)) as up:
+    with local_stack(tmp_path, program("worker.1", HAS_A_CHILD, pids)) as up:
         orphan = int(pids.read_text())
         os.kill(up.pids()["worker.1"], signal.SIGKILL)
-        eventually(lambda: not is_running(orphan))
+        wait_for_process(lambda: not is_running(orphan))
 
 
 def test_a_restart_waits_longer_each_time_until_one_lived_long(tmp_path: Path) -> None:
-    watched = Watched(Child(program("relay", NOTHING, once=True), var=tmp_path, environ={}))
-    now = watched.child.started_at
+    watched = SupervisedProcess(
+        ManagedProcess(program("relay", EXITS_AT_ONCE, once=True), var=tmp_path, environ={})
+    )
+    now = watched.process.started_at
     assert [watched.schedule(now) for _ in range(7)] == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
-    assert watched.schedule(now + HEALTHY_SECONDS + 1) == 0.2
+    assert watched.schedule(now + HEALTHY_AFTER_S + 1) == 0.2
 
 
 @pytest.mark.parametrize(
     ("bad", "complaint"),
     [
-        (program("migrate", BROKEN, once=True), "migrate ended with exit code 3"),
-        (program("relay", BROKEN), "relay ended with exit code 3"),
-        (program("relay", NOTHING), "relay ended with exit code 0"),
+        (program("migrate", EXITS_WITH_AN_ERROR, once=True), "migrate ended with exit code 3"),
+        (program("relay", EXITS_WITH_AN_ERROR), "relay ended with exit code 3"),
+        (program("relay", EXITS_AT_ONCE), "relay ended with exit code 0"),
         (Program("relay", ("/no/such/program",)), "cannot run /no/such/program"),
     ],
 )
-def test_what_cannot_start_is_named_and_the_rest_is_stopped(
+def test_a_process_that_cannot_start_is_named_and_the_rest_is_stopped(
     tmp_path: Path, bad: Program, complaint: str
 ) -> None:
-    up = formation(tmp_path, steady("worker.1", tmp_path / "ends"), bad)
+    up = local_stack(tmp_path, ready_until_stopped("worker.1", tmp_path / "ends"), bad)
     with pytest.raises(StartupError, match=complaint):
         up.start()
     assert not is_running(up.pids()["worker.1"])
@@ -152,31 +156,31 @@ def test_a_failure_comes_with_its_last_words_and_not_those_of_earlier_runs(tmp_p
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / "relay.log").write_text("something old\n")
     with pytest.raises(StartupError, match="no such table") as failure:
-        formation(tmp_path, program("relay", BROKEN)).start()
+        local_stack(tmp_path, program("relay", EXITS_WITH_AN_ERROR)).start()
     assert "something old" not in str(failure.value)
 
 
-def test_what_never_becomes_ready_is_not_waited_for_for_ever(tmp_path: Path) -> None:
-    up = formation(tmp_path, program("relay", MUTE), timeout=0.5)
+def test_a_process_that_never_becomes_ready_is_not_waited_for_for_ever(tmp_path: Path) -> None:
+    up = local_stack(tmp_path, program("relay", NEVER_READY), timeout=0.5)
     with pytest.raises(StartupError, match="relay was not ready in time"):
         up.start()
     assert not is_running(up.pids()["relay"])
 
 
 def test_one_folder_has_one_supervisor(tmp_path: Path) -> None:
-    with formation(tmp_path, steady("relay", tmp_path / "ends")):
+    with local_stack(tmp_path, ready_until_stopped("relay", tmp_path / "ends")):
         with pytest.raises(AlreadyUpError, match="already up") as refusal:
-            formation(tmp_path, steady("relay", tmp_path / "ends")).start()
+            local_stack(tmp_path, ready_until_stopped("relay", tmp_path / "ends")).start()
         assert "\n" not in str(refusal.value)
         assert (tmp_path / "up.json").exists()
-    formation(tmp_path).start()
+    local_stack(tmp_path).start()
 
 
-def test_what_does_not_listen_is_killed_in_the_end(
+def test_a_process_that_ignores_sigterm_is_killed_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ops.local.supervisor.STOP_SECONDS", 0.2)
-    with formation(tmp_path, program("relay", STUBBORN)) as up:
+    monkeypatch.setattr("ops.local.supervisor.STOP_TIMEOUT_S", 0.2)
+    with local_stack(tmp_path, program("relay", IGNORES_SIGTERM)) as up:
         stubborn = up.pids()["relay"]
     assert not is_running(stubborn)
 
@@ -185,7 +189,7 @@ def test_a_large_log_is_put_aside_at_the_start(tmp_path: Path) -> None:
     log = tmp_path / "log" / "relay.log"
     log.parent.mkdir()
     log.write_bytes(b"x" * (LOG_LIMIT_BYTES + 1))
-    with formation(tmp_path, steady("relay", tmp_path / "ends")):
+    with local_stack(tmp_path, ready_until_stopped("relay", tmp_path / "ends")):
         assert "steady.started" in log.read_text()
     assert log.with_suffix(".log.1").stat().st_size == LOG_LIMIT_BYTES + 1
 
@@ -200,30 +204,30 @@ def test_a_log_is_kept_short_while_somebody_writes_to_it(
         numbers[:] = map(int, log.read_text().splitlines()[:-1])
         return len(numbers) > 2
 
-    with formation(tmp_path, program("relay", CHATTY)):
+    with local_stack(tmp_path, program("relay", LOGS_WITHOUT_END)):
         for _ in range(2):
             log.with_suffix(".log.1").unlink(missing_ok=True)
-            eventually(log.with_suffix(".log.1").exists)
-        eventually(counted)
+            wait_for_process(log.with_suffix(".log.1").exists)
+        wait_for_process(counted)
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert numbers[0] > 0
 
 
-FOREGROUND = """
+FOREGROUND_PROGRAM = """
 import sys
 from pathlib import Path
-from ops.local.up import Formation
-from tests.support.programs.supervised import steady
+from ops.local.up import LocalStack
+from tests.support.programs.supervised import ready_until_stopped
 from workers.settings import Settings
 var = Path(sys.argv[1])
 settings = Settings.read({}, var=var, redis_url="redis://not.used/0")
-Formation(settings, programs=[steady("relay", var / "ends")]).run_until_stopped()
+LocalStack(settings, programs=[ready_until_stopped("relay", var / "ends")]).run_until_stopped()
 """
 
 
 def in_foreground(var: Path) -> subprocess.Popen[str]:
     """Start a supervisor as a person would, in a terminal's process group of its own."""
-    command = [sys.executable, "-c", FOREGROUND, str(var)]
+    command = [sys.executable, "-c", FOREGROUND_PROGRAM, str(var)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
@@ -243,7 +247,7 @@ def test_ctrl_c_reaches_the_supervisor_alone_which_stops_the_rest(
     with in_foreground(tmp_path) as up:
         lines = read_until(up.stderr, "everything is ready")
         os.killpg(up.pid, stop_signal)
-        assert up.wait(PATIENCE_SECONDS) == 0
+        assert up.wait(TIMEOUT_S) == 0
     assert (tmp_path / "ends").read_text() == "relay\n"
     assert 'relay     | {"event": "steady.started"}\n' in lines
 
@@ -252,11 +256,11 @@ def test_ctrl_c_reaches_the_supervisor_alone_which_stops_the_rest(
 def test_children_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     with in_foreground(tmp_path) as up:
         read_until(up.stderr, "everything is ready")
-        relay = listed(tmp_path)["relay"]
+        relay = listed_pids(tmp_path)["relay"]
         up.kill()
-        eventually(lambda: not is_running(relay))
-    with formation(tmp_path, steady("relay", tmp_path / "ends")):
-        assert listed(tmp_path)["relay"] != relay
+        wait_for_process(lambda: not is_running(relay))
+    with local_stack(tmp_path, ready_until_stopped("relay", tmp_path / "ends")):
+        assert listed_pids(tmp_path)["relay"] != relay
 
 
 def test_earnest_consists_of_what_the_procfile_lists() -> None:

@@ -10,36 +10,36 @@ from pathlib import Path
 
 import pytest
 
-from ops.errors import Refused
-from ops.operate.bulk_runs import HEAD, PLAN, Draft, Run, find_run, list_runs
+from ops.errors import UsageError
+from ops.operate.bulk_runs import HEAD_FILE, PLAN_FILE, BulkRun, BulkRunDraft, find_run, list_runs
 
 TEXTS = ['{"id": "command-1", "kind": "x"}', '{"id": "command-2", "kind": "x"}']
 
 
-# Plans, and dies where a name of `Draft` is called for the first time.
-DYING = """
+# Plans, and dies where a name of `BulkRunDraft` is called for the first time.
+DYING_PROGRAM = """
 import os, signal, sys
 from pathlib import Path
 from ops.operate import bulk_runs
 def die(*_): os.kill(os.getpid(), signal.SIGKILL)
 setattr(bulk_runs, sys.argv[2], die) if sys.argv[2] != "rename" else setattr(Path, "rename", die)
-draft = bulk_runs.Draft(Path(sys.argv[1]), "same")
+draft = bulk_runs.BulkRunDraft(Path(sys.argv[1]), "same")
 with draft.open() as plan:
     draft.add(plan, '{"id": "command-9"}')
-    draft.settle(plan, {"task": "same"})
+    draft.publish(plan, {"task": "same"})
 """
 
 
-def made(root: Path, task: str = "same") -> Run:
-    draft = Draft(root, task)
+def make_run(root: Path, task: str = "same") -> BulkRun:
+    draft = BulkRunDraft(root, task)
     with draft.open() as plan:
         for text in TEXTS:
             draft.add(plan, text)
-        return draft.settle(plan, {"task": task, "kind": "pause_clock"})
+        return draft.publish(plan, {"task": task, "kind": "pause_clock"})
 
 
 def test_a_run_is_found_again_with_every_command_of_its_plan(tmp_path: Path) -> None:
-    run = made(tmp_path)
+    run = make_run(tmp_path)
     again = find_run(tmp_path, run.name)
     assert again.head == {"task": "same", "kind": "pause_clock", "orders": 2}
     assert list(again.commands()) == [("command-1", TEXTS[0]), ("command-2", TEXTS[1])]
@@ -48,61 +48,61 @@ def test_a_run_is_found_again_with_every_command_of_its_plan(tmp_path: Path) -> 
     assert find_run(tmp_path, run.name).report() == {"applied": 2}
 
 
-@pytest.mark.parametrize("function_name", ["_to_disk", "_folder_to_disk", "rename"])
+@pytest.mark.parametrize("function_name", ["_sync_file", "_sync_folder", "rename"])
 def test_what_dies_while_it_plans_leaves_nothing_that_could_be_taken_for_a_run(
     tmp_path: Path, function_name: str
 ) -> None:
     process = subprocess.run(
-        [sys.executable, "-c", DYING, str(tmp_path), function_name], check=False
+        [sys.executable, "-c", DYING_PROGRAM, str(tmp_path), function_name], check=False
     )
     assert process.returncode == -signal.SIGKILL
     assert list_runs(tmp_path) == []
-    run = made(tmp_path)
+    run = make_run(tmp_path)
     assert [listed_run.name for listed_run in list_runs(tmp_path)] == [run.name]
     assert [path.name for path in tmp_path.iterdir()] == [run.name]
     assert len(list(run.commands())) == len(TEXTS)
 
 
 def test_a_plan_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
-    draft = Draft(tmp_path, "same")
+    draft = BulkRunDraft(tmp_path, "same")
     with draft.open() as plan:
         draft.add(plan, TEXTS[0])
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_same_is_planned_by_one_process_and_something_else_by_another(tmp_path: Path) -> None:
-    first = Draft(tmp_path, "same")
+    first = BulkRunDraft(tmp_path, "same")
     with first.open() as plan:
         first.add(plan, TEXTS[0])
-        with pytest.raises(Refused, match="planning the same"):
-            made(tmp_path)
-        other_run = made(tmp_path, "other")
-        first_run = first.settle(plan, {"task": "same"})
+        with pytest.raises(UsageError, match="planning the same"):
+            make_run(tmp_path)
+        other_run = make_run(tmp_path, "other")
+        first_run = first.publish(plan, {"task": "same"})
         # From now on the name is free: whoever wants the same finds the run itself.
-        third_run = made(tmp_path)
+        third_run = make_run(tmp_path)
     assert {run.name for run in list_runs(tmp_path)} == {
         run.name for run in (other_run, first_run, third_run)
     }
 
 
 def test_a_run_is_carried_out_by_one_process_at_a_time(tmp_path: Path) -> None:
-    run = made(tmp_path)
-    with run.alone(), pytest.raises(Refused, match="another process"), run.alone():
+    run = make_run(tmp_path)
+    with run.locked(), pytest.raises(UsageError, match="another process"), run.locked():
         pass
-    with run.alone():
+    with run.locked():
         pass
 
 
 def test_a_plan_that_somebody_has_changed_is_not_carried_out(tmp_path: Path) -> None:
-    run = made(tmp_path)
-    with (run.folder / PLAN).open("a") as plan:
+    run = make_run(tmp_path)
+    with (run.folder / PLAN_FILE).open("a") as plan:
         plan.write("no command\n")
-    with pytest.raises(Refused, match="changed by other hands"):
+    with pytest.raises(UsageError, match="changed by other hands"):
         list(run.commands())
 
 
 def test_a_run_of_another_name_is_not_guessed(tmp_path: Path) -> None:
-    with pytest.raises(Refused, match="no run nothing"):
+    with pytest.raises(UsageError, match="no run nothing"):
         find_run(tmp_path / "nowhere", "nothing")
 
 
@@ -113,7 +113,7 @@ def test_everything_is_on_the_disk_before_a_run_has_its_name(
     sync, rename = os.fsync, Path.rename
 
     def noted_sync(descriptor: int) -> None:
-        order.append(name(descriptor))
+        order.append(file_name(descriptor))
         sync(descriptor)
 
     def noted_rename(path: Path, target: Path) -> Path:
@@ -122,12 +122,12 @@ def test_everything_is_on_the_disk_before_a_run_has_its_name(
 
     monkeypatch.setattr(os, "fsync", noted_sync)
     monkeypatch.setattr(Path, "rename", noted_rename)
-    draft = Draft(tmp_path, "same")
+    draft = BulkRunDraft(tmp_path, "same")
     with draft.open() as plan:
         draft.add(plan, TEXTS[0])
-        draft.settle(plan, {"task": "same"})
-    assert order == [PLAN, HEAD, ".draft-same", "renamed", tmp_path.name]
+        draft.publish(plan, {"task": "same"})
+    assert order == [PLAN_FILE, HEAD_FILE, ".draft-same", "renamed", tmp_path.name]
 
 
-def name(descriptor: int) -> str:
+def file_name(descriptor: int) -> str:
     return Path(f"/proc/self/fd/{descriptor}").readlink().name

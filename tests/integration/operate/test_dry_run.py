@@ -11,14 +11,14 @@ import pytest
 from sqlalchemy import Engine, text
 
 from models.commands import AnyCommand
-from models.commands.parsing import parse
+from models.commands.parsing import parse_command
 from models.lifecycle import State
-from models.service.handlers import hear
-from ops.operate.actions import OWN, Power, open_in
-from ops.operate.dry_run import Forecast, foresee
-from tests.support.command_fields import needed
-from tests.support.datasets.archived_orders import Resting, halves
-from tests.support.store_harness import Desk
+from models.service.handlers import handle
+from ops.operate.actions import OWN_ACTIONS, OperatorAction, actions_in
+from ops.operate.dry_run import DryRunSummary, dry_run_commands
+from tests.support.command_fields import fields_for
+from tests.support.datasets.archived_orders import ArchivingHarness, count_live_and_archived
+from tests.support.store_harness import StoreHarness
 from tests.support.stories import DEPOSIT, START, place, span
 from workers.database import schema
 from workers.database.engine import writing
@@ -29,36 +29,40 @@ SITUATIONS = (
 )
 
 
-def asked(desk: Desk, power: Power, number: int = 1) -> AnyCommand:
+def command_of(harness: StoreHarness, power: OperatorAction, number: int = 1) -> AnyCommand:
     """Write what a power asks of order `o1` just now."""
-    arguments = needed(power.kind, desk.order(), desk.now)
-    if not power.lent:
+    arguments = fields_for(power.kind, harness.order(), harness.now)
+    if not power.on_behalf:
         arguments.pop("reason", None)
     head = {"id": f"asked-{number:04}", "by": {"role": "operator", "id": "ann"}}
-    return parse(json.dumps(power.command(arguments, order_id="o1", reason="why", head=head)))
+    return parse_command(
+        json.dumps(power.command(arguments, order_id="o1", reason="why", head=head))
+    )
 
 
-def written(desk: Desk) -> dict[str, list[Any]]:
-    return {name: desk.rows(name) for name in schema.metadata.tables}
+def stored_rows(harness: StoreHarness) -> dict[str, list[Any]]:
+    return {name: harness.rows(name) for name in schema.metadata.tables}
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_every_power_is_foreseen_as_the_rules_judge_it_and_nothing_is_written(
-    desk: Desk, situation: str
+def test_a_dry_run_of_every_action_is_as_the_rules_decide_and_writes_nothing(
+    harness: StoreHarness, situation: str
 ) -> None:
-    desk.bring(situation)
-    commands = [asked(desk, power, n) for n, power in enumerate(open_in(desk.order().state))]
-    before, at = written(desk), desk.now + timedelta(minutes=1)
-    predictions = foresee(desk.store, commands, at)
+    harness.bring_to(situation)
+    commands = [
+        command_of(harness, power, n) for n, power in enumerate(actions_in(harness.order().state))
+    ]
+    before, at = stored_rows(harness), harness.now + timedelta(minutes=1)
+    predictions = dry_run_commands(harness.store, commands, at)
     assert len(predictions) == len(commands) > 0
     for prediction in predictions:
-        desk.book.mark()
-        assert hear(desk.book, prediction.command, at) == prediction.settlement
-        assert desk.order() == prediction.after
-        desk.book.back()
-        assert desk.order() == prediction.before
+        harness.book.savepoint()
+        assert handle(harness.book, prediction.command, at) == prediction.outcome
+        assert harness.order() == prediction.after
+        harness.book.rollback()
+        assert harness.order() == prediction.before
     assert any(prediction.is_applied for prediction in predictions)
-    assert written(desk) == before
+    assert stored_rows(harness) == before
 
 
 @pytest.mark.parametrize(
@@ -71,57 +75,61 @@ def test_every_power_is_foreseen_as_the_rules_judge_it_and_nothing_is_written(
         ("forfeited_asked", "release_forfeit"),
     ],
 )
-def test_what_is_foreseen_is_what_then_happens(desk: Desk, situation: str, kind: str) -> None:
-    desk.bring(situation)
+def test_a_dry_run_shows_what_then_happens(
+    harness: StoreHarness, situation: str, kind: str
+) -> None:
+    harness.bring_to(situation)
     (power,) = (
         candidate
-        for candidate in open_in(desk.order().state)
-        if candidate.kind == kind and not candidate.lent
+        for candidate in actions_in(harness.order().state)
+        if candidate.kind == kind and not candidate.on_behalf
     )
-    command = asked(desk, power)
-    (foreseen,) = foresee(desk.store, [command], desk.now)
-    settlement = desk.tell(json.loads(command.model_dump_json(exclude_none=True)), desk.now)
-    assert foreseen.settlement == settlement
-    assert foreseen.after == desk.order()
-    desk.check()
+    command = command_of(harness, power)
+    (foreseen,) = dry_run_commands(harness.store, [command], harness.now)
+    settlement = harness.handle(json.loads(command.model_dump_json(exclude_none=True)), harness.now)
+    assert foreseen.outcome == settlement
+    assert foreseen.after == harness.order()
+    harness.check_database()
 
 
-def test_time_that_has_passed_unnoticed_is_foreseen_too(desk: Desk) -> None:
-    desk.bring("offered")
+def test_a_dry_run_counts_deadlines_that_passed_unnoticed(harness: StoreHarness) -> None:
+    harness.bring_to("offered")
     (power,) = (
-        candidate for candidate in open_in(State.OFFERED) if candidate.kind == "pause_clock"
+        candidate for candidate in actions_in(State.OFFERED) if candidate.kind == "pause_clock"
     )
-    (prediction,) = foresee(desk.store, [asked(desk, power)], START + span("25h"))
-    assert (prediction.settlement.outcome, prediction.settlement.reason) == ("rejected", "late")
+    (prediction,) = dry_run_commands(
+        harness.store, [command_of(harness, power)], START + span("25h")
+    )
+    assert (prediction.outcome.outcome, prediction.outcome.reason) == ("rejected", "late")
     assert prediction.before is not None
     assert prediction.after is not None
     assert (prediction.before.state, prediction.after.state) == (State.OFFERED, State.EXPIRED)
-    assert prediction.moves != ()
+    assert prediction.postings != ()
 
 
-def test_a_command_that_was_asked_already_is_a_repeat(desk: Desk) -> None:
-    desk.bring("offered")
+def test_a_dry_run_shows_a_settled_command_as_a_repeat(harness: StoreHarness) -> None:
+    harness.bring_to("offered")
     (power,) = (
-        candidate for candidate in open_in(State.OFFERED) if candidate.kind == "pause_clock"
+        candidate for candidate in actions_in(State.OFFERED) if candidate.kind == "pause_clock"
     )
-    body = json.loads(asked(desk, power).model_dump_json())
-    desk.tell(body, desk.now)
-    (prediction,) = foresee(desk.store, [asked(desk, power)], desk.now)
-    assert prediction.settlement.outcome == "duplicate"
+    body = json.loads(command_of(harness, power).model_dump_json())
+    harness.handle(body, harness.now)
+    (prediction,) = dry_run_commands(harness.store, [command_of(harness, power)], harness.now)
+    assert prediction.outcome.outcome == "duplicate"
 
 
-def test_whoever_only_looks_waits_for_nobody(desk: Desk) -> None:
-    desk.bring("offered")
+def test_a_dry_run_waits_for_no_lock(harness: StoreHarness) -> None:
+    harness.bring_to("offered")
     (power,) = (
-        candidate for candidate in open_in(State.OFFERED) if candidate.kind == "pause_clock"
+        candidate for candidate in actions_in(State.OFFERED) if candidate.kind == "pause_clock"
     )
     look_over = threading.Event()
 
     def look() -> None:
-        foresee(desk.store, [asked(desk, power)], desk.now)
+        dry_run_commands(harness.store, [command_of(harness, power)], harness.now)
         look_over.set()
 
-    with writing(desk.engine) as connection:
+    with writing(harness.engine) as connection:
         connection.execute(text("UPDATE orders SET name = 'held' WHERE order_id = 'o1'"))
         looking = threading.Thread(target=look, daemon=True)
         looking.start()
@@ -129,24 +137,26 @@ def test_whoever_only_looks_waits_for_nobody(desk: Desk) -> None:
     looking.join()
 
 
-def test_many_are_added_up_by_state_reason_and_money(desk: Desk) -> None:
-    desk.admit().offer("o1", "o2", "o3")
-    desk.ask("accept_order", "creator", order_id="o2")
-    desk.ask("decline_order", "creator", order_id="o3")
-    forecast = Forecast()
+def test_many_are_added_up_by_state_reason_and_money(harness: StoreHarness) -> None:
+    harness.admit().offer("o1", "o2", "o3")
+    harness.ask("accept_order", "creator", order_id="o2")
+    harness.ask("decline_order", "creator", order_id="o3")
+    forecast = DryRunSummary()
     (power,) = (
         candidate
-        for candidate in open_in(State.OFFERED)
-        if candidate.kind == "cancel_order" and not candidate.lent
+        for candidate in actions_in(State.OFFERED)
+        if candidate.kind == "cancel_order" and not candidate.on_behalf
     )
     head = {"id": "asked-0001", "by": {"role": "operator", "id": "ann"}}
     bodies = [
         power.command({}, order_id=name, reason="why", head=head | {"id": f"asked-{name}"})
         for name in ("o1", "o2", "o3", "nobody")
     ]
-    for prediction in foresee(desk.store, [parse(json.dumps(body)) for body in bodies], desk.now):
+    for prediction in dry_run_commands(
+        harness.store, [parse_command(json.dumps(body)) for body in bodies], harness.now
+    ):
         forecast.add(prediction)
-    summary = forecast.shown()
+    summary = forecast.to_json()
     assert summary["by_state"] == {
         "awaiting_balance": 1,
         "declined": 1,
@@ -166,15 +176,15 @@ def test_many_are_added_up_by_state_reason_and_money(desk: Desk) -> None:
 def test_an_order_at_rest_is_judged_where_it_rests_and_stays_there(
     engine: Engine, kind: str
 ) -> None:
-    desk = Resting(engine=engine)
-    desk.bring("forfeited_asked")
+    desk = ArchivingHarness(engine=engine)
+    desk.bring_to("forfeited_asked")
     place(desk, "o2")
-    desk.rest()
-    before = halves(engine)
+    desk.archive_all()
+    before = count_live_and_archived(engine)
     assert before[1] > 0
-    power, at = OWN[kind], desk.now + timedelta(days=500)
-    (prediction,) = foresee(desk.store, [asked(desk, power)], at)
-    desk.book.mark()
-    assert hear(desk.book, prediction.command, at) == prediction.settlement
-    desk.book.back()
-    assert halves(engine) == before
+    power, at = OWN_ACTIONS[kind], desk.now + timedelta(days=500)
+    (prediction,) = dry_run_commands(desk.store, [command_of(desk, power)], at)
+    desk.book.savepoint()
+    assert handle(desk.book, prediction.command, at) == prediction.outcome
+    desk.book.rollback()
+    assert count_live_and_archived(engine) == before

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from tests.support.store_harness import Desk
+from tests.support.store_harness import StoreHarness
 from workers.database import schema
 from workers.database.engine import writing
 from workers.outbox import counters as event_counters
@@ -21,13 +21,15 @@ DEADLINES = {
 
 
 @pytest.mark.parametrize("situation", DEADLINES)
-def test_every_deadline_counts_once_whatever_follows_from_it(desk: Desk, situation: str) -> None:
-    desk.bring(situation)
+def test_every_deadline_counts_once_whatever_follows_from_it(
+    harness: StoreHarness, situation: str
+) -> None:
+    harness.bring_to(situation)
     events = schema.events
-    with writing(desk.engine) as connection:
+    with writing(harness.engine) as connection:
         event_rows = connection.execute(select(events).order_by(events.c.position)).all()
-        event_counters.tally(connection, event_rows, to_us(desk.now))
-        counters = event_counters.read(connection)
+        event_counters.count_events(connection, event_rows, to_us(harness.now))
+        counters = event_counters.read_counters(connection)
     assert counters["deadlines"] == DEADLINES[situation]
     late = sum(counters["deadline_lateness_le"].values())
     assert late == sum(DEADLINES[situation].values())

@@ -17,51 +17,51 @@ from sqlalchemy import Engine, text
 from models.errors import BrokenInvariant, Unavailable
 from tests.support import sample_commands
 from tests.support.concurrency import eventually
-from tests.support.store_harness import Desk
+from tests.support.store_harness import StoreHarness
 from tests.support.stories import START, span
 from workers.database import schema
-from workers.database.engine import hold, let_go, open_database, writing
+from workers.database.engine import hold_lease, open_database, release_lease, writing
 from workers.database.migrations import migrate
 from workers.outbox import relay
-from workers.outbox.recovery import WIPED
-from workers.outbox.relay import BATCH, BELL, Relay, ring
-from workers.outbox.streams import EVENTS, REMINDERS
+from workers.outbox.recovery import WIPE_WINDOW
+from workers.outbox.relay import BATCH_SIZE, NOTIFY_KEY, Relay, notify_relay
+from workers.outbox.streams import EVENTS_STREAM, REMINDERS_STREAM
 from workers.queue.redis import connect
 from workers.timestamps import MICROSECOND
 
-Published = list[dict[str, Any]]
+StreamEvents = list[dict[str, Any]]
 
 
 @pytest.fixture
-def story(desk: Desk) -> Desk:
+def story(harness: StoreHarness) -> StoreHarness:
     """Give a desk at which an order was placed, reminded of, accepted and forfeited."""
-    desk.admit().offer("o1", "o2")
-    desk.wake("o1", START + span("12h"))
-    desk.ask("nudge_creator", "client", order_id="o1")
-    desk.ask("accept_order", "creator", order_id="o1")
-    desk.wake("o1", START + span("4d12h"))
-    desk.wake("o1", START + span("9d"))
-    return desk
+    harness.admit().offer("o1", "o2")
+    harness.wake("o1", START + span("12h"))
+    harness.ask("nudge_creator", "client", order_id="o1")
+    harness.ask("accept_order", "creator", order_id="o1")
+    harness.wake("o1", START + span("4d12h"))
+    harness.wake("o1", START + span("9d"))
+    return harness
 
 
-def stream(wire: redis.Redis, name: str = EVENTS) -> Published:
-    entries: list[Any] = wire.xrange(name) or []
+def stream_events(redis_client: redis.Redis, name: str = EVENTS_STREAM) -> StreamEvents:
+    entries: list[Any] = redis_client.xrange(name) or []
     return [json.loads(fields[b"event"]) for _, fields in entries]
 
 
 def test_every_event_is_published_once_and_in_the_order_of_recording(
-    story: Desk, wire: redis.Redis
+    story: StoreHarness, redis_client: redis.Redis
 ) -> None:
-    event_relay = Relay(story.engine, wire)
+    event_relay = Relay(story.engine, redis_client)
     assert event_relay.run_once() == len(story.published())
-    assert [event["data"] for event in stream(wire)] == story.published()
+    assert [event["data"] for event in stream_events(redis_client)] == story.published()
     assert event_relay.run_once() == 0
-    assert len(stream(wire)) == len(story.published())
+    assert len(stream_events(redis_client)) == len(story.published())
 
 
-def test_a_published_event_is_a_cloud_event(story: Desk, wire: redis.Redis) -> None:
-    Relay(story.engine, wire).run_once()
-    for row, event in zip(story.rows("events"), stream(wire), strict=True):
+def test_a_published_event_is_a_cloud_event(story: StoreHarness, redis_client: redis.Redis) -> None:
+    Relay(story.engine, redis_client).run_once()
+    for row, event in zip(story.rows("events"), stream_events(redis_client), strict=True):
         assert event == {
             "specversion": "1.0",
             "id": f"{row.subject}/{row.sequence}",
@@ -76,23 +76,29 @@ def test_a_published_event_is_a_cloud_event(story: Desk, wire: redis.Redis) -> N
         assert event["time"].endswith("Z")
 
 
-def test_each_subject_is_told_in_order_and_without_gaps(story: Desk, wire: redis.Redis) -> None:
-    Relay(story.engine, wire).run_once()
+def test_each_subject_is_told_in_order_and_without_gaps(
+    story: StoreHarness, redis_client: redis.Redis
+) -> None:
+    Relay(story.engine, redis_client).run_once()
     sequences = defaultdict(list)
-    for event in stream(wire):
+    for event in stream_events(redis_client):
         sequences[event["subject"]].append(event["data"]["sequence"])
-    assert len({event["id"] for event in stream(wire)}) == len(stream(wire))
+    assert len({event["id"] for event in stream_events(redis_client)}) == len(
+        stream_events(redis_client)
+    )
     orders = {name: numbers for name, numbers in sequences.items() if name.startswith("order:")}
     assert orders == {name: list(range(1, len(n) + 1)) for name, n in orders.items()}
     assert orders
 
 
 def test_reminders_have_a_stream_of_their_own_with_nothing_else(
-    story: Desk, wire: redis.Redis
+    story: StoreHarness, redis_client: redis.Redis
 ) -> None:
-    Relay(story.engine, wire).run_once()
-    reminders = [event for event in stream(wire) if event["type"].endswith(".reminded")]
-    assert stream(wire, REMINDERS) == reminders
+    Relay(story.engine, redis_client).run_once()
+    reminders = [
+        event for event in stream_events(redis_client) if event["type"].endswith(".reminded")
+    ]
+    assert stream_events(redis_client, REMINDERS_STREAM) == reminders
     assert [reminder["data"]["cause"] for reminder in reminders] == [
         "deadline",
         "nudge",
@@ -101,7 +107,7 @@ def test_reminders_have_a_stream_of_their_own_with_nothing_else(
 
 
 @contextmanager
-def marks_refused(engine: Engine) -> Iterator[None]:
+def publishing_marks_refused(engine: Engine) -> Iterator[None]:
     """Let the database refuse to note what was published, as a failing one might."""
     make, drop = {
         "sqlite": (
@@ -121,71 +127,75 @@ def marks_refused(engine: Engine) -> Iterator[None]:
 
 
 def test_what_was_published_and_not_noted_comes_again_under_the_same_ids(
-    story: Desk, wire: redis.Redis
+    story: StoreHarness, redis_client: redis.Redis
 ) -> None:
-    event_relay, number = Relay(story.engine, wire), len(story.published())
-    with marks_refused(story.engine), pytest.raises(BrokenInvariant, match="stuck"):
+    event_relay, number = Relay(story.engine, redis_client), len(story.published())
+    with publishing_marks_refused(story.engine), pytest.raises(BrokenInvariant, match="stuck"):
         event_relay.run_once()
-    assert len(stream(wire)) == number
+    assert len(stream_events(redis_client)) == number
     assert event_relay.run_once() == number
-    ids = [event["id"] for event in stream(wire)]
+    ids = [event["id"] for event in stream_events(redis_client)]
     assert ids[:number] == ids[number:]
     assert event_relay.run_once() == 0
 
 
 def test_what_could_not_be_published_is_not_taken_for_published(
-    story: Desk, wire: redis.Redis
+    story: StoreHarness, redis_client: redis.Redis
 ) -> None:
     nowhere = connect("redis://127.0.0.1:1/0")
     with pytest.raises(Unavailable):
         Relay(story.engine, nowhere).run_once()
     nowhere.close()
-    assert Relay(story.engine, wire).run_once() == len(story.published())
+    assert Relay(story.engine, redis_client).run_once() == len(story.published())
 
 
-def test_what_redis_has_forgotten_is_told_again_before_anything_newer(
-    story: Desk, wire: redis.Redis
+def test_what_redis_lost_is_republished_before_anything_newer(
+    story: StoreHarness, redis_client: redis.Redis
 ) -> None:
-    event_relay = Relay(story.engine, wire)
+    event_relay = Relay(story.engine, redis_client)
     event_relay.run_once()
-    before = stream(wire)
-    wire.flushall()
+    before = stream_events(redis_client)
+    redis_client.flushall()
     story.ask("register_mcn", "platform", mcn_id="m9", name="M")
     # What is told again was counted once already.
     assert event_relay.run_once() == len(story.published()) - len(before) > 0
-    assert len(stream(wire)) == len(story.published())
-    after = [event["id"] for event in stream(wire)]
+    assert len(stream_events(redis_client)) == len(story.published())
+    after = [event["id"] for event in stream_events(redis_client)]
     assert after[: len(before)] == [event["id"] for event in before]
     assert event_relay.run_once() == 0
 
 
-def test_what_a_consumer_read_long_ago_is_not_told_again(story: Desk, wire: redis.Redis) -> None:
-    event_relay = Relay(story.engine, wire)
+def test_what_a_consumer_read_long_ago_is_not_republished(
+    story: StoreHarness, redis_client: redis.Redis
+) -> None:
+    event_relay = Relay(story.engine, redis_client)
     event_relay.run_once()
-    again_us = WIPED // MICROSECOND
+    again_us = WIPE_WINDOW // MICROSECOND
     with writing(story.engine) as connection:
         connection.execute(
             schema.events.update().values(published_at=schema.events.c.published_at - again_us)
         )
-    wire.flushall()
+    redis_client.flushall()
     assert event_relay.run_once() == 0
-    assert stream(wire) == []
+    assert stream_events(redis_client) == []
 
 
-def test_a_long_backlog_is_carried_in_batches(desk: Desk, wire: redis.Redis) -> None:
-    desk.settle(*(desk.receive("{", START) for _ in range(BATCH + 1)))
-    event_relay = Relay(desk.engine, wire)
-    assert [event_relay.run_once() for _ in range(3)] == [BATCH, 1, 0]
-    assert [event["data"] for event in stream(wire)] == desk.published()
+def test_a_long_backlog_is_carried_in_batches(
+    harness: StoreHarness, redis_client: redis.Redis
+) -> None:
+    harness.settle(*(harness.receive("{", START) for _ in range(BATCH_SIZE + 1)))
+    event_relay = Relay(harness.engine, redis_client)
+    assert [event_relay.run_once() for _ in range(3)] == [BATCH_SIZE, 1, 0]
+    assert [event["data"] for event in stream_events(redis_client)] == harness.published()
 
 
 @pytest.mark.postgres
 def test_an_event_that_is_committed_after_its_successor_is_published_too(
-    postgresql_url: str, wire: redis.Redis
+    postgresql_url: str, redis_client: redis.Redis
 ) -> None:
     engine = open_database(postgresql_url)
     migrate(engine)
-    desk, event_relay = Desk(engine=engine), Relay(engine, wire)
+    desk, event_relay = StoreHarness(engine=engine), Relay(engine, redis_client)
     row = {"sequence": 1, "type": "t", "at": 1, "recorded_at": 1, "caused_by": "-", "body": "{}"}
     with writing(engine) as slow:
         slow.execute(schema.events.insert(), [row | {"subject": "slow"}])
@@ -193,7 +203,7 @@ def test_an_event_that_is_committed_after_its_successor_is_published_too(
             quick.execute(schema.events.insert(), [row | {"subject": "quick"}])
         assert event_relay.run_once() == 1
     assert event_relay.run_once() == 1
-    assert [event["subject"] for event in stream(wire)] == ["quick", "slow"]
+    assert [event["subject"] for event in stream_events(redis_client)] == ["quick", "slow"]
     assert [row.subject for row in sorted(desk.rows("events"))] == ["slow", "quick"]
     engine.dispose()
 
@@ -217,88 +227,99 @@ def running(*relays: Relay) -> Iterator[list[threading.Event]]:
             thread.join()
 
 
-def holder(desk: Desk) -> str | None:
-    holders = [row.holder for row in desk.rows("leases")]
+def lease_holder(harness: StoreHarness) -> str | None:
+    holders = [row.holder for row in harness.rows("leases")]
     return str(holders[0]) if holders else None
 
 
-def test_of_two_relays_one_works_and_the_other_takes_over(story: Desk, wire: redis.Redis) -> None:
-    relays = [Relay(story.engine, wire) for _ in range(2)]
+def test_of_two_relays_one_works_and_the_other_takes_over(
+    story: StoreHarness, redis_client: redis.Redis
+) -> None:
+    relays = [Relay(story.engine, redis_client) for _ in range(2)]
     with running(*relays) as switches:
-        eventually(lambda: len(stream(wire)) == len(story.published()))
-        first = [event_relay.name for event_relay in relays].index(holder(story) or "")
+        eventually(lambda: len(stream_events(redis_client)) == len(story.published()))
+        first = [event_relay.name for event_relay in relays].index(lease_holder(story) or "")
         switches[first].set()
-        eventually(lambda: holder(story) == relays[1 - first].name)
+        eventually(lambda: lease_holder(story) == relays[1 - first].name)
         story.ask("register_mcn", "platform", mcn_id="m3", name="M3")
-        ring(wire)
-        eventually(lambda: len(stream(wire)) == len(story.published()))
-    assert [event["data"] for event in stream(wire)] == story.published()
-    assert holder(story) is None
+        notify_relay(redis_client)
+        eventually(lambda: len(stream_events(redis_client)) == len(story.published()))
+    assert [event["data"] for event in stream_events(redis_client)] == story.published()
+    assert lease_holder(story) is None
 
 
-def test_a_lease_is_one_holders_until_it_ends(desk: Desk) -> None:
+def test_a_lease_is_one_holders_until_it_ends(harness: StoreHarness) -> None:
     hour = 3_600_000_000
-    assert hold(desk.engine, "relay", "one", hour)
-    assert hold(desk.engine, "relay", "one", hour)
-    assert not hold(desk.engine, "relay", "other", hour)
-    assert hold(desk.engine, "something else", "other", hour)
-    let_go(desk.engine, "relay", "other")
-    assert not hold(desk.engine, "relay", "other", hour)
-    let_go(desk.engine, "relay", "one")
-    assert hold(desk.engine, "relay", "other", hour)
+    assert hold_lease(harness.engine, "relay", "one", hour)
+    assert hold_lease(harness.engine, "relay", "one", hour)
+    assert not hold_lease(harness.engine, "relay", "other", hour)
+    assert hold_lease(harness.engine, "something else", "other", hour)
+    release_lease(harness.engine, "relay", "other")
+    assert not hold_lease(harness.engine, "relay", "other", hour)
+    release_lease(harness.engine, "relay", "one")
+    assert hold_lease(harness.engine, "relay", "other", hour)
 
 
-def test_a_lease_that_is_not_renewed_passes_on(desk: Desk) -> None:
-    assert hold(desk.engine, "relay", "dead", 50_000)
-    eventually(lambda: hold(desk.engine, "relay", "other", 50_000))
+def test_a_lease_that_is_not_renewed_passes_on(harness: StoreHarness) -> None:
+    assert hold_lease(harness.engine, "relay", "dead", 50_000)
+    eventually(lambda: hold_lease(harness.engine, "relay", "other", 50_000))
 
 
 def test_a_relay_that_slept_through_its_lease_counts_nothing_again(
-    story: Desk, wire: redis.Redis
+    story: StoreHarness, redis_client: redis.Redis
 ) -> None:
-    late_relay, prompt_relay = Relay(story.engine, wire), Relay(story.engine, wire)
+    late_relay, prompt_relay = Relay(story.engine, redis_client), Relay(story.engine, redis_client)
     unpublished = late_relay._unpublished()  # noqa: SLF001 - it falls asleep between reading and noting
     prompt_relay.run_once()
     tallies_before = story.rows("tallies")
-    late_relay._mark(unpublished)  # noqa: SLF001 - and wakes up
+    late_relay._mark_published(unpublished)  # noqa: SLF001 - and wakes up
     assert story.rows("tallies") == tallies_before
     assert tallies_before
 
 
-@pytest.mark.parametrize("renewed_s", [relay.RENEWED_S, 0.0])
+@pytest.mark.parametrize("renewed_s", [relay.LEASE_RENEWAL_INTERVAL_S, 0.0])
 def test_a_lease_is_renewed_now_and_then_and_not_with_every_round(
-    desk: Desk, wire: redis.Redis, monkeypatch: pytest.MonkeyPatch, renewed_s: float
+    harness: StoreHarness,
+    redis_client: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    renewed_s: float,
 ) -> None:
-    monkeypatch.setattr(relay, "RENEWED_S", renewed_s)
+    monkeypatch.setattr(relay, "LEASE_RENEWAL_INTERVAL_S", renewed_s)
     ends = set()
-    with running(Relay(desk.engine, wire)):
+    with running(Relay(harness.engine, redis_client)):
         for number in range(1, 6):
-            desk.settle(desk.receive("{", START))
-            ring(wire)
-            eventually(lambda carried=number: wire.xlen(EVENTS) == carried)  # type: ignore[misc]
-            ends |= {row.until for row in desk.rows("leases")}
+            harness.settle(harness.receive("{", START))
+            notify_relay(redis_client)
+            eventually(lambda carried=number: redis_client.xlen(EVENTS_STREAM) == carried)  # type: ignore[misc]
+            ends |= {row.until for row in harness.rows("leases")}
     assert len(ends) == (1 if renewed_s else 5)
 
 
-def test_the_bell_is_heard_by_a_relay_that_rests(desk: Desk, wire: redis.Redis) -> None:
-    with running(Relay(desk.engine, wire)):
-        eventually(lambda: holder(desk) is not None)
-        desk.settle(desk.receive("{", START))
-        ring(wire)
-        eventually(lambda: len(stream(wire)) == 1)
+def test_a_resting_relay_is_woken_by_the_notify_key(
+    harness: StoreHarness, redis_client: redis.Redis
+) -> None:
+    with running(Relay(harness.engine, redis_client)):
+        eventually(lambda: lease_holder(harness) is not None)
+        harness.settle(harness.receive("{", START))
+        notify_relay(redis_client)
+        eventually(lambda: len(stream_events(redis_client)) == 1)
 
 
-def test_a_bell_that_nobody_hears_does_not_pile_up(wire: redis.Redis) -> None:
+def test_notifications_that_no_relay_reads_do_not_pile_up(redis_client: redis.Redis) -> None:
     for _ in range(20):
-        ring(wire)
-    assert wire.llen(BELL) == 4
+        notify_relay(redis_client)
+    assert redis_client.llen(NOTIFY_KEY) == 4
     nowhere = connect("redis://127.0.0.1:1/0")
-    ring(nowhere)
+    notify_relay(nowhere)
     nowhere.close()
 
 
-def test_a_name_in_any_script_travels_unharmed(desk: Desk, wire: redis.Redis) -> None:
+def test_a_name_in_any_script_travels_unharmed(
+    harness: StoreHarness, redis_client: redis.Redis
+) -> None:
     name = '春\\"\u2028\x7f🙂'
-    desk.say(sample_commands.ask("register_mcn", "platform", mcn_id="m1", name=name), START)
-    Relay(desk.engine, wire).run_once()
-    assert stream(wire)[0]["data"]["name"] == name
+    harness.settle_alone(
+        sample_commands.command("register_mcn", "platform", mcn_id="m1", name=name), START
+    )
+    Relay(harness.engine, redis_client).run_once()
+    assert stream_events(redis_client)[0]["data"]["name"] == name

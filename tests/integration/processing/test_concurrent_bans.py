@@ -9,14 +9,14 @@ from functools import partial
 import pytest
 from sqlalchemy import Engine
 
-from models.lifecycle import FINAL, State
+from models.lifecycle import FINAL_STATES, State
 from tests.support import sample_commands
 from tests.support.concurrency import at_once, engines_for
-from tests.support.sample_commands import Letter
-from tests.support.store_harness import Desk
+from tests.support.sample_commands import SampleCommand
+from tests.support.store_harness import StoreHarness
 from tests.support.stories import DEPOSIT, MICRO, span
 from workers.database.repository import Store
-from workers.processing.processor import Settler
+from workers.processing.processor import BatchProcessor
 from workers.queue.messages import Received
 
 ROUNDS = 20
@@ -25,79 +25,99 @@ ROUNDS = 20
 CREATORS = [f"k{number:02}" for number in range(10, 10 + ROUNDS)]
 
 
-Settle = Callable[..., list[Received]]
+ProcessBatch = Callable[..., list[Received]]
 
 
-Table = tuple[Desk, list[Settle]]
+HarnessAndProcessors = tuple[StoreHarness, list[ProcessBatch]]
 
 
 @pytest.fixture
-def table(engine: Engine) -> Iterator[Table]:
+def harness_and_processors(engine: Engine) -> Iterator[HarnessAndProcessors]:
     """Give a desk with creators one violation away from a ban, each with an order on offer."""
-    desk = Desk(engine=engine).admit()
+    desk = StoreHarness(engine=engine).admit()
     for creator_id in CREATORS:
         terms = {"creator_id": creator_id, "name": creator_id, "contract": "direct"}
         desk.ask("register_creator", "platform", **terms)
-        desk.say(sample_commands.report(f"first_{creator_id}", creator_id), desk.now)
-        desk.say(sample_commands.place(f"o_{creator_id}", creator_id=creator_id), desk.now)
-        desk.say(sample_commands.pay(f"d_{creator_id}", {f"o_{creator_id}": DEPOSIT}), desk.now)
+        desk.settle_alone(
+            sample_commands.report_violation(f"first_{creator_id}", creator_id), desk.now
+        )
+        desk.settle_alone(sample_commands.place(f"o_{creator_id}", creator_id=creator_id), desk.now)
+        desk.settle_alone(
+            sample_commands.pay(f"d_{creator_id}", {f"o_{creator_id}": DEPOSIT}), desk.now
+        )
     with engines_for(engine, 10) as engines:
         stores = [Store(opened_engine, desk.policy) for opened_engine in engines]
-        yield desk, [Settler(store, desk.door, lambda: None).settle for store in stores]
+        yield desk, [BatchProcessor(store, desk.door, lambda: None).settle for store in stores]
 
 
-def rush(desk: Desk, settlers: list[Settle], *commands: Letter) -> Counter[tuple[str, str | None]]:
+def settle_at_once(
+    harness: StoreHarness, settlers: list[ProcessBatch], *commands: SampleCommand
+) -> Counter[tuple[str, str | None]]:
     """Let commands be settled at the same instant; return what became of them."""
-    submissions = [desk.receive(command) for command in commands]
+    submissions = [harness.receive(command) for command in commands]
     calls = [
         partial(settle, [submission])
         for settle, submission in zip(settlers, submissions, strict=False)
     ]
     assert [submission for deferred in at_once(*calls) for submission in deferred] == []
-    events_by_stamp = {event["sequence"]: event for event in desk.published("command.settled")}
+    events_by_stamp = {event["sequence"]: event for event in harness.published("command.settled")}
     return Counter(
         (events_by_stamp[submission.stamp]["outcome"], events_by_stamp[submission.stamp]["reason"])
         for submission in submissions
     )
 
 
-def open_orders(desk: Desk) -> set[tuple[str, bool]]:
+def open_orders(harness: StoreHarness) -> set[tuple[str, bool]]:
     """Audit the books; return the states of orders that have not ended, and if a ban stops them."""
-    assert desk.reader.audit().findings == []
-    unended_orders = [order for order in desk.reader.orders() if order.state not in FINAL]
+    assert harness.reader.audit().findings == []
+    unended_orders = [order for order in harness.reader.orders() if order.state not in FINAL_STATES]
     return {(order.state, "ban" in order.stoppers) for order in unended_orders}
 
 
-def test_an_order_placed_while_its_creator_is_banned_does_not_stay(table: Table) -> None:
-    desk, settlers = table
+def test_an_order_placed_while_its_creator_is_banned_does_not_stay(
+    harness_and_processors: HarnessAndProcessors,
+) -> None:
+    desk, settlers = harness_and_processors
     for creator_id in CREATORS:
         placements = (
             sample_commands.place(f"n{n}_{creator_id}", creator_id=creator_id) for n in range(4)
         )
-        outcomes = rush(
-            desk, settlers, *placements, sample_commands.report(f"second_{creator_id}", creator_id)
+        outcomes = settle_at_once(
+            desk,
+            settlers,
+            *placements,
+            sample_commands.report_violation(f"second_{creator_id}", creator_id),
         )
         assert outcomes.total() == 5
         assert outcomes.keys() <= {("applied", None), ("rejected", "creator_banned")}
     assert open_orders(desk) == set()
 
 
-def test_an_acceptance_during_a_ban_is_refused_or_its_clock_stands_still(table: Table) -> None:
-    desk, settlers = table
+def test_an_acceptance_during_a_ban_is_refused_or_its_clock_stands_still(
+    harness_and_processors: HarnessAndProcessors,
+) -> None:
+    desk, settlers = harness_and_processors
     for creator_id in CREATORS:
-        accept = sample_commands.ask("accept_order", f"creator:{creator_id}", f"o_{creator_id}")
-        outcomes = rush(
-            desk, settlers, accept, sample_commands.report(f"second_{creator_id}", creator_id)
+        accept = sample_commands.command("accept_order", f"creator:{creator_id}", f"o_{creator_id}")
+        outcomes = settle_at_once(
+            desk,
+            settlers,
+            accept,
+            sample_commands.report_violation(f"second_{creator_id}", creator_id),
         )
         assert outcomes.keys() <= {("applied", None), ("rejected", "wrong_state")}
     assert open_orders(desk) <= {(State.AWAITING_BALANCE, True)}
 
 
-def test_a_violation_reported_by_ten_at_once_counts_once(table: Table) -> None:
-    desk, settlers = table
+def test_a_violation_reported_by_ten_at_once_counts_once(
+    harness_and_processors: HarnessAndProcessors,
+) -> None:
+    desk, settlers = harness_and_processors
     for creator_id in CREATORS:
-        twins = [sample_commands.report(f"second_{creator_id}", creator_id) for _ in range(10)]
-        outcomes = rush(desk, settlers, *twins)
+        twins = [
+            sample_commands.report_violation(f"second_{creator_id}", creator_id) for _ in range(10)
+        ]
+        outcomes = settle_at_once(desk, settlers, *twins)
         assert outcomes == {("applied", None): 1, ("duplicate", None): 9}
     assert Counter(
         event["creator_id"] for event in desk.published("creator.banned")
@@ -105,12 +125,16 @@ def test_a_violation_reported_by_ten_at_once_counts_once(table: Table) -> None:
     assert open_orders(desk) == set()
 
 
-def test_the_end_of_a_ban_is_told_once_however_many_notice(table: Table) -> None:
-    desk, settlers = table
+def test_the_end_of_a_ban_is_told_once_however_many_notice(
+    harness_and_processors: HarnessAndProcessors,
+) -> None:
+    desk, settlers = harness_and_processors
     for creator_id in CREATORS:
-        accept = sample_commands.ask("accept_order", f"creator:{creator_id}", f"o_{creator_id}")
-        desk.say(accept, desk.now)
-        desk.say(sample_commands.report(f"second_{creator_id}", creator_id), desk.now)
+        accept = sample_commands.command("accept_order", f"creator:{creator_id}", f"o_{creator_id}")
+        desk.settle_alone(accept, desk.now)
+        desk.settle_alone(
+            sample_commands.report_violation(f"second_{creator_id}", creator_id), desk.now
+        )
     desk.door.present = desk.now + span("7d") + MICRO
     for creator_id in CREATORS:
         subjects = (f"creator:{creator_id}", f"o_{creator_id}")

@@ -11,16 +11,16 @@ from sqlalchemy import Engine, select
 
 from models.policy import Policy
 from scheduler import maintenance
-from tests.support.datasets.archived_orders import halves
-from tests.support.datasets.many_orders import fill
+from tests.support.datasets.archived_orders import count_live_and_archived
+from tests.support.datasets.many_orders import write_orders
 from workers.database import schema
 from workers.database.engine import open_database, reading, writing
 from workers.database.migrations import migrate
 from workers.database.repository import Store
-from workers.queries.exports import EXPORTS, PAGE, BadCursor, pages
-from workers.timestamps import instant
+from workers.queries.exports import EXPORTS, PAGE_SIZE, BadExportCursor, export_pages
+from workers.timestamps import optional_text
 
-COUNT = 2 * PAGE + 10
+COUNT = 2 * PAGE_SIZE + 10
 """Orders enough for several pages."""
 
 
@@ -39,21 +39,21 @@ def store(engine: Engine) -> Store:
     return Store(engine, Policy())
 
 
-def exported(store: Store, dataset: str, **options: Any) -> list[dict[str, Any]]:  # noqa: ANN401
+def export_rows(store: Store, dataset: str, **options: Any) -> list[dict[str, Any]]:  # noqa: ANN401
     """Export in this process; return records by column."""
     kind = EXPORTS[dataset]
     names = [column.name for column in kind.columns]
-    export_pages = pages(store, kind, **options)
+    pages_of_export = export_pages(store, kind, **options)
     return [
-        dict(zip(names, record, strict=True)) for page in export_pages for record in page.records
+        dict(zip(names, record, strict=True)) for page in pages_of_export for record in page.records
     ]
 
 
-def keys(dataset: str, records: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+def keys_of_rows(dataset: str, records: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
     return [tuple(record[name] for name in KEYS[dataset]) for record in records]
 
 
-def on_record(engine: Engine, dataset: str) -> set[tuple[Any, ...]]:
+def recorded_keys(engine: Engine, dataset: str) -> set[tuple[Any, ...]]:
     table = schema.metadata.tables[dataset]
     with reading(engine) as connection:
         return {
@@ -62,38 +62,38 @@ def on_record(engine: Engine, dataset: str) -> set[tuple[Any, ...]]:
 
 
 @pytest.mark.parametrize("dataset", WHATS)
-def test_every_row_comes_once(store: Store, dataset: str) -> None:
-    fill(store.engine, COUNT)
-    row_keys = keys(dataset, exported(store, dataset))
+def test_an_export_has_every_row_once(store: Store, dataset: str) -> None:
+    write_orders(store.engine, COUNT)
+    row_keys = keys_of_rows(dataset, export_rows(store, dataset))
     assert len(row_keys) == len(set(row_keys))
-    assert set(row_keys) == on_record(store.engine, dataset)
+    assert set(row_keys) == recorded_keys(store.engine, dataset)
 
 
 @pytest.mark.parametrize("dataset", WHATS)
 def test_pieces_of_any_size_make_up_the_whole(store: Store, dataset: str) -> None:
-    fill(store.engine, 8)
-    whole, pieces, cursor = exported(store, dataset), [], None
+    write_orders(store.engine, 8)
+    whole, pieces, cursor = export_rows(store, dataset), [], None
     for limit in (1, 2, 1, 3, 100):
-        (page,) = pages(store, EXPORTS[dataset], cursor, limit)
+        (page,) = export_pages(store, EXPORTS[dataset], cursor, limit)
         cursor = page.cursor
         pieces += page.records
     assert pieces == [tuple(record.values()) for record in whole]
-    assert list(pages(store, EXPORTS[dataset], cursor)) == []
+    assert list(export_pages(store, EXPORTS[dataset], cursor)) == []
 
 
 @pytest.mark.parametrize("dataset", WHATS)
 def test_orders_placed_meanwhile_make_nothing_come_twice_or_not_at_all(
     store: Store, dataset: str
 ) -> None:
-    fill(store.engine, COUNT, first=COUNT)
-    before, records = on_record(store.engine, dataset), []
+    write_orders(store.engine, COUNT, first=COUNT)
+    before, records = recorded_keys(store.engine, dataset), []
     names = [column.name for column in EXPORTS[dataset].columns]
-    for number, page in enumerate(pages(store, EXPORTS[dataset])):
+    for number, page in enumerate(export_pages(store, EXPORTS[dataset])):
         records += [dict(zip(names, record, strict=True)) for record in page.records]
         # Some are older than what was read already, some are younger than all.
-        fill(store.engine, 20, first=20 * number)
-        fill(store.engine, 20, first=2 * COUNT + 20 * number)
-    row_keys = keys(dataset, records)
+        write_orders(store.engine, 20, first=20 * number)
+        write_orders(store.engine, 20, first=2 * COUNT + 20 * number)
+    row_keys = keys_of_rows(dataset, records)
     assert len(row_keys) == len(set(row_keys))
     assert set(row_keys) >= before
 
@@ -102,26 +102,30 @@ def test_orders_placed_meanwhile_make_nothing_come_twice_or_not_at_all(
 def test_orders_archived_meanwhile_make_nothing_come_twice_or_not_at_all(
     store: Store, dataset: str
 ) -> None:
-    fill(store.engine, COUNT, declined=True)
-    fill(store.engine, 1, first=COUNT)
-    before, records, now = on_record(store.engine, dataset), [], datetime(2100, 1, 1, tzinfo=UTC)
+    write_orders(store.engine, COUNT, declined=True)
+    write_orders(store.engine, 1, first=COUNT)
+    before, records, now = (
+        recorded_keys(store.engine, dataset),
+        [],
+        datetime(2100, 1, 1, tzinfo=UTC),
+    )
     names = [column.name for column in EXPORTS[dataset].columns]
-    for page in pages(store, EXPORTS[dataset]):
+    for page in export_pages(store, EXPORTS[dataset]):
         records += [dict(zip(names, record, strict=True)) for record in page.records]
-        maintenance.archive(store, maintenance.Due(now, now), limit=PAGE)
-    row_keys = keys(dataset, records)
+        maintenance.archive_orders(store, maintenance.ArchiveCutoff(now, now), limit=PAGE_SIZE)
+    row_keys = keys_of_rows(dataset, records)
     assert len(row_keys) == len(set(row_keys))
     assert set(row_keys) == before
-    assert halves(store.engine) == (1, COUNT)
+    assert count_live_and_archived(store.engine) == (1, COUNT)
 
 
 @pytest.mark.parametrize("dataset", ["events", "postings"])
 def test_facts_written_since_come_behind_the_cursor(store: Store, dataset: str) -> None:
-    fill(store.engine, 5)
-    *_, page = pages(store, EXPORTS[dataset])
+    write_orders(store.engine, 5)
+    *_, page = export_pages(store, EXPORTS[dataset])
     # Older by their own instants: what counts is when they were written down.
-    fill(store.engine, 5, first=-10)
-    later_records = exported(store, dataset, after=page.cursor)
+    write_orders(store.engine, 5, first=-10)
+    later_records = export_rows(store, dataset, after=page.cursor)
     assert {record["order_id"] for record in later_records} == {f"o{n:08}" for n in range(-10, -5)}
 
 
@@ -135,7 +139,7 @@ def test_a_smaller_number_that_is_committed_later_is_waited_for(postgresql_url: 
         early.execute(schema.events.insert(), event("early"))
         with writing(engine) as late:
             late.execute(schema.events.insert(), event("late"))
-        reader = threading.Thread(target=lambda: records.extend(exported(store, "events")))
+        reader = threading.Thread(target=lambda: records.extend(export_rows(store, "events")))
         reader.start()
         reader.join(0.5)
         reader_waited = reader.is_alive()
@@ -145,7 +149,7 @@ def test_a_smaller_number_that_is_committed_later_is_waited_for(postgresql_url: 
     reader.join()
     assert reader_waited
     assert [record["subject"] for record in records] == ["order:early", "order:late"]
-    assert len(exported(store, "events")) == 3
+    assert len(export_rows(store, "events")) == 3
     engine.dispose()
 
 
@@ -158,18 +162,18 @@ def event(order_id: str) -> dict[str, Any]:
     "cursor", ["", "x", "1:2:3", "-1", "\u0661", "2026-03-02T02:00:00Z", "1" * 30]
 )
 @pytest.mark.parametrize("dataset", WHATS)
-def test_what_is_no_cursor_is_refused(dataset: str, cursor: str) -> None:
-    with pytest.raises(BadCursor, match="one is like"):
+def test_an_export_refuses_what_is_no_cursor(dataset: str, cursor: str) -> None:
+    with pytest.raises(BadExportCursor, match="one is like"):
         EXPORTS[dataset].place(cursor)
 
 
 @pytest.mark.parametrize("dataset", WHATS)
 def test_the_cursor_of_a_row_is_made_of_its_columns(store: Store, dataset: str) -> None:
-    fill(store.engine, 3)
-    (page,) = pages(store, EXPORTS[dataset], limit=2)
-    last_record = exported(store, dataset, limit=2)[-1]
+    write_orders(store.engine, 3)
+    (page,) = export_pages(store, EXPORTS[dataset], limit=2)
+    last_record = export_rows(store, dataset, limit=2)[-1]
     expected_cursors = {
-        "orders": f"{instant(last_record.get('placed_at'))}/{last_record['order_id']}",
+        "orders": f"{optional_text(last_record.get('placed_at'))}/{last_record['order_id']}",
         "events": f"{last_record.get('position')}",
         "postings": f"{last_record.get('position')}:{last_record.get('ordinal')}",
     }

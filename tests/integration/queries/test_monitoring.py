@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from tests.support.store_harness import Desk
+from tests.support.store_harness import StoreHarness
 from tests.support.stories import AMOUNT, MICRO, span
 from workers.queries import monitoring
 
 
-def test_stopped_clocks_and_banned_creators_are_counted(desk: Desk) -> None:
-    desk.bring("balance_banned")
-    standstill = monitoring.standstill(desk.engine, desk.now)
+def test_stopped_clocks_and_banned_creators_are_counted(harness: StoreHarness) -> None:
+    harness.bring_to("balance_banned")
+    standstill = monitoring.stalled_counts(harness.engine, harness.now)
     assert (standstill["clocks_stopped"], standstill["creators_banned"]) == (1, 1)
-    (ban,) = desk.book.creators["k1"].bans
+    (ban,) = harness.book.creators["k1"].bans
     assert ban.until is not None
-    desk.wake("creator:k1", ban.until + MICRO)
-    standstill = monitoring.standstill(desk.engine, desk.now)
+    harness.wake("creator:k1", ban.until + MICRO)
+    standstill = monitoring.stalled_counts(harness.engine, harness.now)
     assert (standstill["clocks_stopped"], standstill["creators_banned"]) == (0, 0)
 
 
 def test_an_arbitration_past_its_window_is_a_person_s_lateness_and_not_a_deadline_s(
-    desk: Desk,
+    harness: StoreHarness,
 ) -> None:
-    desk.bring("disputed_work")
-    later = desk.now + span("31d")
-    standstill = monitoring.standstill(desk.engine, desk.now)
+    harness.bring_to("disputed_work")
+    later = harness.now + span("31d")
+    standstill = monitoring.stalled_counts(harness.engine, harness.now)
     assert (standstill["arbitrations"], standstill["arbitrations_overdue"]) == (1, 0)
-    assert monitoring.standstill(desk.engine, later)["arbitrations_overdue"] == 1
-    assert monitoring.deadlines(desk.store, later)["overdue"] == 0
+    assert monitoring.stalled_counts(harness.engine, later)["arbitrations_overdue"] == 1
+    assert monitoring.deadline_status(harness.store, later)["overdue"] == 0
 
 
-def test_payouts_wait_until_they_are_confirmed(desk: Desk) -> None:
-    desk.bring("completed")
-    payouts = monitoring.payouts(desk.engine)
+def test_payouts_wait_until_they_are_confirmed(harness: StoreHarness) -> None:
+    harness.bring_to("completed")
+    payouts = monitoring.payouts_waiting(harness.engine)
     assert (payouts["waiting"], payouts["fen"]) == (1, AMOUNT)
-    desk.ask("confirm_payout", "payments", payout_id="po_o1_creator")
-    assert monitoring.payouts(desk.engine) == {"waiting": 0, "fen": 0, "oldest_seconds": 0.0}
+    harness.ask("confirm_payout", "payments", payout_id="po_o1_creator")
+    assert monitoring.payouts_waiting(harness.engine) == {
+        "waiting": 0,
+        "fen": 0,
+        "oldest_seconds": 0.0,
+    }

@@ -7,35 +7,42 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine
 
-from models.fields import instant_text
-from tests.support.datasets.archived_orders import Resting, halves
-from tests.support.store_harness import Desk
+from models.fields import format_instant
+from tests.support.datasets.archived_orders import ArchivingHarness, count_live_and_archived
+from tests.support.store_harness import StoreHarness
 from tests.support.stories import DEPOSIT, START
 from workers.database.engine import reading
 from workers.queries import reader
-from workers.queries.reader import OPERATOR_LOG_PAGE_SIZE, Wanted, acts
+from workers.queries.reader import OPERATOR_LOG_PAGE_SIZE, OperatorLogFilter, operator_log
 
 HOUR = timedelta(hours=1)
 
 
-def worked(desk: Desk) -> Desk:
+def with_operator_actions(harness: StoreHarness) -> StoreHarness:
     """Let two operators do this and that, an hour apart; one of it is refused."""
-    desk.admit().offer("o1", "o2")
+    harness.admit().offer("o1", "o2")
     stray = {"payment_id": "stray", "order_id": "o9", "to": "c1"}
-    desk.pay("stray", {"o9": DEPOSIT}, START)
+    harness.pay("stray", {"o9": DEPOSIT}, START)
     order_fields = {"order_id": "o1", "reason": "ill"}
-    until = instant_text(START + timedelta(days=2))
-    desk.ask("extend_deadline", "operator:ann", START + HOUR, until=until, **order_fields)
-    desk.ask("pause_clock", "operator:bob", START + 2 * HOUR, order_id="o2", reason="lost")
-    desk.ask("resume_clock", "operator:ann", START + 2 * HOUR, **order_fields)
-    desk.ask("resolve_suspense", "operator:bob", START + 3 * HOUR, **stray, reason="found")
+    until = format_instant(START + timedelta(days=2))
+    harness.ask("extend_deadline", "operator:ann", START + HOUR, until=until, **order_fields)
+    harness.ask("pause_clock", "operator:bob", START + 2 * HOUR, order_id="o2", reason="lost")
+    harness.ask("resume_clock", "operator:ann", START + 2 * HOUR, **order_fields)
+    harness.ask("resolve_suspense", "operator:bob", START + 3 * HOUR, **stray, reason="found")
     command = {"kind": "accept_order", "order_id": "o1"}
-    desk.ask("operator_act", "operator:ann", START + 4 * HOUR, command=command, reason="by phone")
-    return desk
+    harness.ask(
+        "operator_act", "operator:ann", START + 4 * HOUR, command=command, reason="by phone"
+    )
+    return harness
 
 
-def found(desk: Desk, trail_filter: Wanted) -> list[tuple[str, str, str]]:
-    return [(event.subject, fact.by, fact.act) for event, fact in acts(desk.engine, trail_filter)]
+def logged_actions(
+    harness: StoreHarness, trail_filter: OperatorLogFilter
+) -> list[tuple[str, str, str]]:
+    return [
+        (event.subject, fact.by, fact.act)
+        for event, fact in operator_log(harness.engine, trail_filter)
+    ]
 
 
 ACCEPTED = ("order:o1", "operator:ann", "accept_order")
@@ -51,60 +58,60 @@ EXTENDED = ("order:o1", "operator:ann", "extend_deadline")
 
 
 def test_what_operators_did_is_listed_the_latest_first_and_what_was_refused_is_not(
-    desk: Desk,
+    harness: StoreHarness,
 ) -> None:
-    worked(desk)
-    assert found(desk, Wanted()) == [ACCEPTED, RESOLVED, PAUSED, EXTENDED]
-    assert found(desk, Wanted(by="bob")) == [RESOLVED, PAUSED]
-    assert found(desk, Wanted(order_id="o1")) == [ACCEPTED, EXTENDED]
-    assert found(desk, Wanted(order_id="o1", by="bob")) == []
+    with_operator_actions(harness)
+    assert logged_actions(harness, OperatorLogFilter()) == [ACCEPTED, RESOLVED, PAUSED, EXTENDED]
+    assert logged_actions(harness, OperatorLogFilter(by="bob")) == [RESOLVED, PAUSED]
+    assert logged_actions(harness, OperatorLogFilter(order_id="o1")) == [ACCEPTED, EXTENDED]
+    assert logged_actions(harness, OperatorLogFilter(order_id="o1", by="bob")) == []
 
 
-def test_both_ends_of_an_interval_belong_to_it(desk: Desk) -> None:
-    worked(desk)
-    between = Wanted(since=START + 2 * HOUR, until=START + 3 * HOUR)
-    assert found(desk, between) == [RESOLVED, PAUSED]
-    later = Wanted(since=START + 3 * HOUR + timedelta(microseconds=1))
-    assert found(desk, later) == [ACCEPTED]
+def test_the_operator_log_of_an_interval_includes_both_ends(harness: StoreHarness) -> None:
+    with_operator_actions(harness)
+    between = OperatorLogFilter(since=START + 2 * HOUR, until=START + 3 * HOUR)
+    assert logged_actions(harness, between) == [RESOLVED, PAUSED]
+    later = OperatorLogFilter(since=START + 3 * HOUR + timedelta(microseconds=1))
+    assert logged_actions(harness, later) == [ACCEPTED]
 
 
-def test_an_act_says_why_and_how_things_stood_before_and_after(desk: Desk) -> None:
-    worked(desk)
-    (event, fact), *_ = acts(desk.engine, Wanted())
+def test_an_act_says_why_and_how_things_stood_before_and_after(harness: StoreHarness) -> None:
+    with_operator_actions(harness)
+    (event, fact), *_ = operator_log(harness.engine, OperatorLogFilter())
     assert (event.at, fact.note) == (START + 4 * HOUR, "by phone")
     assert fact.before is not None
     assert fact.after is not None
     assert (fact.before.status, fact.after.status) == ("offered", "awaiting_balance")
 
 
-def test_what_was_done_to_orders_at_rest_is_still_on_the_trail(engine: Engine) -> None:
-    desk = Resting(engine=engine)
-    worked(desk)
+def test_the_operator_log_includes_actions_on_archived_orders(engine: Engine) -> None:
+    desk = ArchivingHarness(engine=engine)
+    with_operator_actions(desk)
     desk.ask("cancel_order", "operator:ann", order_id="o1", reason="over")
-    before = found(desk, Wanted())
+    before = logged_actions(desk, OperatorLogFilter())
     assert before[0] == ("order:o1", "operator:ann", "cancel_order")
-    desk.rest()
-    assert halves(engine, "events")[1] > 0
-    assert found(desk, Wanted()) == before
-    assert len(found(desk, Wanted(order_id="o1"))) == 3
+    desk.archive_all()
+    assert count_live_and_archived(engine, "events")[1] > 0
+    assert logged_actions(desk, OperatorLogFilter()) == before
+    assert len(logged_actions(desk, OperatorLogFilter(order_id="o1"))) == 3
 
 
-def test_a_long_trail_is_read_to_its_end(desk: Desk) -> None:
-    desk.admit().offer("o1")
+def test_a_long_operator_log_is_read_to_its_end(harness: StoreHarness) -> None:
+    harness.admit().offer("o1")
     rounds = OPERATOR_LOG_PAGE_SIZE // 2 + 2
     for _ in range(rounds):
         for kind in ("pause_clock", "resume_clock"):
-            desk.ask(kind, "operator", desk.now, order_id="o1", reason="again and again")
-    assert len(found(desk, Wanted())) == 2 * rounds
+            harness.ask(kind, "operator", harness.now, order_id="o1", reason="again and again")
+    assert len(logged_actions(harness, OperatorLogFilter())) == 2 * rounds
 
 
-@pytest.mark.parametrize("trail_filter", [Wanted(), Wanted(since=START)])
-def test_a_trail_is_found_by_its_index_and_not_by_reading_everything(
-    desk: Desk, trail_filter: Wanted
+@pytest.mark.parametrize("trail_filter", [OperatorLogFilter(), OperatorLogFilter(since=START)])
+def test_the_operator_log_is_read_by_its_index(
+    harness: StoreHarness, trail_filter: OperatorLogFilter
 ) -> None:
-    query = reader.query(trail_filter).limit(1)
-    sql = str(query.compile(desk.engine, compile_kwargs={"literal_binds": True}))
-    with reading(desk.engine) as connection:
+    query = reader.operator_log_query(trail_filter).limit(1)
+    sql = str(query.compile(harness.engine, compile_kwargs={"literal_binds": True}))
+    with reading(harness.engine) as connection:
         if connection.dialect.name == "sqlite":
             lines = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {sql}")]
         else:

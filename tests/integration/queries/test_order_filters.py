@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine
 
-from tests.support.datasets.archived_orders import Resting, halves
-from tests.support.store_harness import Desk
+from tests.support.datasets.archived_orders import ArchivingHarness, count_live_and_archived
+from tests.support.store_harness import StoreHarness
 from tests.support.stories import START, place
 from workers.queries import order_filters
 from workers.queries.order_filters import Selection, select_orders
@@ -18,19 +18,21 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def orders(desk: Desk) -> Desk:
+def orders(harness: StoreHarness) -> StoreHarness:
     """Let there be offers of three clients an hour apart, and what was never paid for."""
-    desk.admit()
+    harness.admit()
     for number, client in enumerate(("c1", "c2", "c3")):
-        desk.now = START + number * HOUR
-        place(desk, f"o{number}", f"client:{client}")
-        desk.pay(f"p{number}", {f"o{number}": desk.order(f"o{number}").balance_due_fen})
-    place(desk, "unpaid", "client:c1", task_type="toutiao", creator_id="k2")
-    return desk
+        harness.now = START + number * HOUR
+        place(harness, f"o{number}", f"client:{client}")
+        harness.pay(f"p{number}", {f"o{number}": harness.order(f"o{number}").balance_due_fen})
+    place(harness, "unpaid", "client:c1", task_type="toutiao", creator_id="k2")
+    return harness
 
 
-def found(desk: Desk, selection: Selection, among: list[str] | None = None) -> list[str]:
-    pages = select_orders(desk.engine, selection, among)
+def found_ids(
+    harness: StoreHarness, selection: Selection, among: list[str] | None = None
+) -> list[str]:
+    pages = select_orders(harness.engine, selection, among)
     return [name for page in pages for name, _ in page]
 
 
@@ -51,34 +53,34 @@ def found(desk: Desk, selection: Selection, among: list[str] | None = None) -> l
     ],
 )
 def test_what_is_given_must_fit_and_an_interval_has_both_its_ends(
-    orders: Desk, selection: Selection, fitting: list[str]
+    orders: StoreHarness, selection: Selection, fitting: list[str]
 ) -> None:
-    assert found(orders, selection) == fitting
+    assert found_ids(orders, selection) == fitting
 
 
-def test_what_is_named_comes_in_its_order_and_strangers_come_too(orders: Desk) -> None:
+def test_what_is_named_comes_in_its_order_and_strangers_come_too(orders: StoreHarness) -> None:
     order_ids = ["o2", "nobody", "unpaid", "o0"]
-    assert found(orders, Selection(), order_ids) == order_ids
-    assert found(orders, Selection(states=("offered",)), order_ids) == ["o2", "nobody", "o0"]
+    assert found_ids(orders, Selection(), order_ids) == order_ids
+    assert found_ids(orders, Selection(states=("offered",)), order_ids) == ["o2", "nobody", "o0"]
     (page,) = select_orders(orders.engine, Selection(), ["o0", "nobody"])
     assert page == [("o0", to_us(START + 24 * HOUR)), ("nobody", None)]
 
 
 def test_nothing_is_missed_or_seen_twice_where_pages_meet(
-    orders: Desk, monkeypatch: pytest.MonkeyPatch
+    orders: StoreHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(order_filters, "PAGE", 2)
-    assert found(orders, Selection()) == ["o0", "o1", "o2", "unpaid"]
+    monkeypatch.setattr(order_filters, "PAGE_SIZE", 2)
+    assert found_ids(orders, Selection()) == ["o0", "o1", "o2", "unpaid"]
     order_ids = ["o2", "o1", "o0"]
-    assert found(orders, Selection(), order_ids) == order_ids
+    assert found_ids(orders, Selection(), order_ids) == order_ids
 
 
 def test_an_order_at_rest_is_found_like_any_other(engine: Engine) -> None:
-    desk = Resting(engine=engine)
+    desk = ArchivingHarness(engine=engine)
     desk.admit().offer("o1", "o2")
     desk.ask("cancel_order", "client", order_id="o1")
-    desk.rest()
-    assert halves(engine) == (1, 1)
-    assert found(desk, Selection(states=("cancelled",))) == ["o1"]
-    assert found(desk, Selection(states=("offered",)), ["o1", "o2"]) == ["o2"]
-    assert found(desk, Selection(), ["o1"]) == ["o1"]
+    desk.archive_all()
+    assert count_live_and_archived(engine) == (1, 1)
+    assert found_ids(desk, Selection(states=("cancelled",))) == ["o1"]
+    assert found_ids(desk, Selection(states=("offered",)), ["o1", "o2"]) == ["o2"]
+    assert found_ids(desk, Selection(), ["o1"]) == ["o1"]

@@ -10,13 +10,19 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from models.orders.order import PublicStatus
+from models.lifecycle import PublicStatus
 from tests.support.datasets import simultaneous_orders
-from tests.support.store_harness import Desk
+from tests.support.store_harness import StoreHarness
 from tests.support.stories import START, place
 from workers.database.engine import reading
-from workers.queries.order_filters import Key, Wanted
-from workers.queries.order_lists import BadCursor, Bounds, Task, newest, tasks
+from workers.queries.order_filters import ListPosition, OrderFilter
+from workers.queries.order_lists import (
+    BadCursor,
+    CreatorTask,
+    SearchBounds,
+    creator_tasks,
+    find_newest,
+)
 from workers.timestamps import to_us
 
 CREATORS = {"k1": "m1", "k2": "m1", "k3": "m2", "k4": None, "k5": "m1", "k6": None, "k7": "m3"}
@@ -26,12 +32,12 @@ COUNT = 210
 
 
 WHOSE = (
-    Wanted(),
-    *(Wanted(creator=name) for name in ("k1", "k6", "nobody")),
-    *(Wanted(mcn=name) for name in ("m1", "m2", "nobody")),
-    Wanted(mcn="m1", creator="k1"),
-    Wanted(mcn="m1", creator="k3"),
-    Wanted(client="c1"),
+    OrderFilter(),
+    *(OrderFilter(creator=name) for name in ("k1", "k6", "nobody")),
+    *(OrderFilter(mcn=name) for name in ("m1", "m2", "nobody")),
+    OrderFilter(mcn="m1", creator="k1"),
+    OrderFilter(mcn="m1", creator="k3"),
+    OrderFilter(client="c1"),
 )
 
 
@@ -48,29 +54,31 @@ WHEN: tuple[dict[str, Any], ...] = (
 NAMED = (None, "", "a", "b3", "b3_0206", "zz")
 
 
-LOOSE, TIGHT = Bounds(), Bounds(few=9, at_first=4, at_most=25)
+LOOSE, TIGHT = SearchBounds(), SearchBounds(few=9, at_first=4, at_most=25)
 """Bounds that no question here comes near, and such as nearly every one exceeds."""
 
 
 @pytest.fixture
 def crowded(engine: Engine) -> list[dict[str, Any]]:
     """Fill the table; return its rows."""
-    order_rows = simultaneous_orders.crowd(COUNT, tuple(CREATORS))
-    simultaneous_orders.write(engine, "creators", simultaneous_orders.sign(CREATORS.items()))
+    order_rows = simultaneous_orders.order_rows(COUNT, tuple(CREATORS))
+    simultaneous_orders.write_rows(
+        engine, "creators", simultaneous_orders.creator_rows(CREATORS.items())
+    )
     # The archive has a part of what has ended, old and new.
     resting = [bool(row["ended_at"]) and n % 3 > 0 for n, row in enumerate(order_rows)]
     assert 30 < sum(resting) < COUNT - 30
     pairs = list(zip(order_rows, resting, strict=True))
-    simultaneous_orders.write(
+    simultaneous_orders.write_rows(
         engine, "archived_orders", [row for row, is_resting in pairs if is_resting]
     )
-    simultaneous_orders.write(
+    simultaneous_orders.write_rows(
         engine, "orders", [row for row, is_resting in pairs if not is_resting]
     )
     return order_rows
 
 
-def questions(first: int) -> list[Wanted]:
+def questions(first: int) -> list[OrderFilter]:
     """Combine every filter with every other, and take one in eleven: each pair occurs."""
     combinations = product(WHOSE, STATUSES, WHEN, NAMED)
     return [
@@ -79,7 +87,7 @@ def questions(first: int) -> list[Wanted]:
     ]
 
 
-def expected(order_rows: list[dict[str, Any]], order_filter: Wanted) -> list[Key]:
+def expected(order_rows: list[dict[str, Any]], order_filter: OrderFilter) -> list[ListPosition]:
     """Find by looking at every order."""
     return sorted(
         ((row["placed_at"], row["order_id"]) for row in order_rows if _fits(row, order_filter)),
@@ -87,7 +95,7 @@ def expected(order_rows: list[dict[str, Any]], order_filter: Wanted) -> list[Key
     )
 
 
-def _fits(row: dict[str, Any], order_filter: Wanted) -> bool:
+def _fits(row: dict[str, Any], order_filter: OrderFilter) -> bool:
     after, before = order_filter.placed_after, order_filter.placed_before
     return (
         order_filter.client in (None, row["client_id"])
@@ -100,13 +108,15 @@ def _fits(row: dict[str, Any], order_filter: Wanted) -> bool:
     )
 
 
-def found(engine: Engine, order_filter: Wanted, limit: int, bounds: Bounds) -> list[Key]:
+def read_all_pages(
+    engine: Engine, order_filter: OrderFilter, limit: int, bounds: SearchBounds
+) -> list[ListPosition]:
     """Read page after page, to the end."""
-    keys: list[Key] = []
-    after: Key | None = None
+    keys: list[ListPosition] = []
+    after: ListPosition | None = None
     with reading(engine) as connection:
         while True:
-            page = newest(connection, order_filter, after, limit, bounds)
+            page = find_newest(connection, order_filter, after, limit, bounds)
             assert len(page.keys) <= limit
             keys += page.keys
             if page.after is None:
@@ -119,38 +129,38 @@ def found(engine: Engine, order_filter: Wanted, limit: int, bounds: Bounds) -> l
     ("limit", "bounds", "first"), [(7, LOOSE, 0), (7, TIGHT, 4), (7, TIGHT, 7), (500, TIGHT, 9)]
 )
 def test_every_question_has_its_whole_answer_in_order(
-    engine: Engine, crowded: list[dict[str, Any]], limit: int, bounds: Bounds, first: int
+    engine: Engine, crowded: list[dict[str, Any]], limit: int, bounds: SearchBounds, first: int
 ) -> None:
     for order_filter in questions(first):
-        assert found(engine, order_filter, limit, bounds) == expected(crowded, order_filter), (
-            order_filter
-        )
+        assert read_all_pages(engine, order_filter, limit, bounds) == expected(
+            crowded, order_filter
+        ), order_filter
 
 
 def test_within_its_bounds_no_page_is_short(engine: Engine, crowded: list[dict[str, Any]]) -> None:
     with reading(engine) as connection:
         for order_filter in questions(2):
-            page = newest(connection, order_filter, None, 7)
+            page = find_newest(connection, order_filter, None, 7)
             assert list(page.keys) == expected(crowded, order_filter)[:7], order_filter
 
 
-def test_a_walk_that_meets_nobody_stops_and_says_where(engine: Engine) -> None:
-    crowded = simultaneous_orders.crowd(COUNT, tuple(CREATORS))
-    simultaneous_orders.write(engine, "orders", crowded)
+def test_a_search_that_finds_no_order_stops_and_says_where(engine: Engine) -> None:
+    crowded = simultaneous_orders.order_rows(COUNT, tuple(CREATORS))
+    simultaneous_orders.write_rows(engine, "orders", crowded)
     with reading(engine) as connection:
-        page = newest(connection, Wanted(prefix="zz"), None, 7, replace(TIGHT, few=-1))
-    assert (page.keys, page.after) == ([], expected(crowded, Wanted())[24])
+        page = find_newest(connection, OrderFilter(prefix="zz"), None, 7, replace(TIGHT, few=-1))
+    assert (page.keys, page.after) == ([], expected(crowded, OrderFilter())[24])
 
 
-def shown(desk: Desk, order_filter: Wanted) -> list[Task]:
-    return tasks(desk.engine, order_filter).tasks
+def read_tasks(harness: StoreHarness, order_filter: OrderFilter) -> list[CreatorTask]:
+    return creator_tasks(harness.engine, order_filter).tasks
 
 
-def test_a_task_is_what_was_asked_of_the_creator(desk: Desk) -> None:
-    desk.admit()
-    place(desk, "o1", expected_publish_at="2026-04-01T12:00:00.000007+08:00")
-    order = desk.order("o1")
-    (task,) = shown(desk, Wanted(creator="k1"))
+def test_a_task_is_what_was_asked_of_the_creator(harness: StoreHarness) -> None:
+    harness.admit()
+    place(harness, "o1", expected_publish_at="2026-04-01T12:00:00.000007+08:00")
+    order = harness.order("o1")
+    (task,) = read_tasks(harness, OrderFilter(creator="k1"))
     assert (task.task_id, task.name, task.industry) == ("o1", "春季新品推广", "美妆")
     assert (task.client_id, task.client_name, task.creator_id) == ("c1", None, "k1")
     assert (task.amount_fen, task.created_at) == (order.amount_fen, order.placed_at)
@@ -158,11 +168,11 @@ def test_a_task_is_what_was_asked_of_the_creator(desk: Desk) -> None:
     assert (task.status, task.state, task.reason) == ("pending_payment", "awaiting_deposit", None)
 
 
-def test_a_registered_client_has_a_name(desk: Desk) -> None:
-    desk.admit()
-    place(desk, "o1")
-    desk.ask("register_client", "platform", client_id="c1", name="极光")
-    assert [task.client_name for task in shown(desk, Wanted(creator="k1"))] == ["极光"]
+def test_a_registered_client_has_a_name(harness: StoreHarness) -> None:
+    harness.admit()
+    place(harness, "o1")
+    harness.ask("register_client", "platform", client_id="c1", name="极光")
+    assert [task.client_name for task in read_tasks(harness, OrderFilter(creator="k1"))] == ["极光"]
 
 
 @pytest.mark.parametrize(
@@ -175,24 +185,24 @@ def test_a_registered_client_has_a_name(desk: Desk) -> None:
     ],
 )
 def test_a_status_stands_beside_the_state_and_its_reason(
-    desk: Desk, situation: str, shown_as: tuple[str, str, str]
+    harness: StoreHarness, situation: str, shown_as: tuple[str, str, str]
 ) -> None:
-    desk.bring(situation)
-    (task,) = shown(desk, Wanted(prefix="o1"))
+    harness.bring_to(situation)
+    (task,) = read_tasks(harness, OrderFilter(prefix="o1"))
     assert (task.status, task.state, task.reason) == shown_as
 
 
-def test_an_agency_sees_the_lists_of_those_it_is_signed_with_now(desk: Desk) -> None:
-    desk.admit()
-    place(desk, "o1")
+def test_an_agency_sees_the_lists_of_those_it_is_signed_with_now(harness: StoreHarness) -> None:
+    harness.admit()
+    place(harness, "o1")
     new_contract = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m2"}
-    assert [len(shown(desk, Wanted(mcn=mcn_id))) for mcn_id in ("m1", "m2")] == [1, 0]
-    desk.ask("register_creator", "platform", **new_contract)
-    assert [len(shown(desk, Wanted(mcn=mcn_id))) for mcn_id in ("m1", "m2")] == [0, 1]
-    desk.ask("end_contract", "platform", creator_id="k1")
-    assert [len(shown(desk, Wanted(mcn=mcn_id))) for mcn_id in ("m1", "m2")] == [0, 0]
+    assert [len(read_tasks(harness, OrderFilter(mcn=mcn_id))) for mcn_id in ("m1", "m2")] == [1, 0]
+    harness.ask("register_creator", "platform", **new_contract)
+    assert [len(read_tasks(harness, OrderFilter(mcn=mcn_id))) for mcn_id in ("m1", "m2")] == [0, 1]
+    harness.ask("end_contract", "platform", creator_id="k1")
+    assert [len(read_tasks(harness, OrderFilter(mcn=mcn_id))) for mcn_id in ("m1", "m2")] == [0, 0]
 
 
-def test_a_cursor_of_nobodys_is_refused(engine: Engine) -> None:
+def test_a_task_list_refuses_a_cursor_that_it_never_gave(engine: Engine) -> None:
     with pytest.raises(BadCursor):
-        tasks(engine, Wanted(), cursor="bm8")
+        creator_tasks(engine, OrderFilter(), cursor="bm8")

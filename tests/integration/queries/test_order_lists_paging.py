@@ -12,40 +12,40 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import Engine
 
-from models.orders.order import PublicStatus
+from models.lifecycle import PublicStatus
 from tests.support import sample_commands
 from tests.support.concurrency import engines_for
 from tests.support.datasets import simultaneous_orders
-from tests.support.store_harness import Desk
+from tests.support.store_harness import StoreHarness
 from tests.support.stories import START
-from workers.queries.order_filters import Wanted
-from workers.queries.order_lists import tasks
+from workers.queries.order_filters import OrderFilter
+from workers.queries.order_lists import creator_tasks
 
 SECOND = timedelta(seconds=1)
 
 
-ENOUGH = 60
+MIN_PAGES = 60
 
 
-LISTS = (Wanted(), Wanted(creator="k1"), Wanted(mcn="m1"), Wanted(prefix="w"))
+LISTS = (OrderFilter(), OrderFilter(creator="k1"), OrderFilter(mcn="m1"), OrderFilter(prefix="w"))
 
 
-def record(engine: Engine, *names: str) -> None:
+def record_orders(engine: Engine, *names: str) -> None:
     """Record orders by the second of their receipt: `w035` was received 3.5 s after the start."""
     order_rows = [
-        simultaneous_orders.order(
+        simultaneous_orders.order_row(
             "awaiting_deposit", name, "k1", START + int(name[1:]) * SECOND / 10
         )
         for name in names
     ]
-    simultaneous_orders.write(engine, "orders", order_rows)
+    simultaneous_orders.write_rows(engine, "orders", order_rows)
 
 
-def read(engine: Engine, order_filter: Wanted, cursor: str | None = None) -> list[str]:
+def read_pages(engine: Engine, order_filter: OrderFilter, cursor: str | None = None) -> list[str]:
     """Read on to the end, three at a time."""
     names = []
     while True:
-        page = tasks(engine, order_filter, cursor=cursor, limit=3)
+        page = creator_tasks(engine, order_filter, cursor=cursor, limit=3)
         names += [task.task_id for task in page.tasks]
         cursor = page.cursor
         if cursor is None:
@@ -54,44 +54,46 @@ def read(engine: Engine, order_filter: Wanted, cursor: str | None = None) -> lis
 
 @pytest.mark.parametrize("order_filter", LISTS)
 def test_what_is_recorded_between_two_pages_comes_once_or_the_next_time(
-    engine: Engine, order_filter: Wanted
+    engine: Engine, order_filter: OrderFilter
 ) -> None:
-    simultaneous_orders.write(engine, "creators", simultaneous_orders.sign([("k1", "m1")]))
-    record(engine, "w010", "w020", "w030", "w040", "w050", "w060")
-    first = tasks(engine, order_filter, limit=3)
+    simultaneous_orders.write_rows(
+        engine, "creators", simultaneous_orders.creator_rows([("k1", "m1")])
+    )
+    record_orders(engine, "w010", "w020", "w030", "w040", "w050", "w060")
+    first = creator_tasks(engine, order_filter, limit=3)
     assert [task.task_id for task in first.tasks] == ["w060", "w050", "w040"]
-    record(engine, "w070", "w055", "w025")
-    assert read(engine, order_filter, first.cursor) == ["w030", "w025", "w020", "w010"]
+    record_orders(engine, "w070", "w055", "w025")
+    assert read_pages(engine, order_filter, first.cursor) == ["w030", "w025", "w020", "w010"]
     expected_ids = ["w070", "w060", "w055", "w050", "w040", "w030", "w025", "w020", "w010"]
-    assert read(engine, order_filter) == expected_ids
+    assert read_pages(engine, order_filter) == expected_ids
 
 
 def test_orders_of_one_instant_stand_by_their_ids(engine: Engine) -> None:
     order_rows = [
-        simultaneous_orders.order("offered", name, "k1", START)
+        simultaneous_orders.order_row("offered", name, "k1", START)
         for name in ("w_b", "wB", "w-a", "w1")
     ]
-    simultaneous_orders.write(engine, "orders", order_rows)
-    assert read(engine, Wanted(creator="k1")) == ["w_b", "wB", "w1", "w-a"]
+    simultaneous_orders.write_rows(engine, "orders", order_rows)
+    assert read_pages(engine, OrderFilter(creator="k1")) == ["w_b", "wB", "w1", "w-a"]
 
 
 def test_an_order_that_moves_on_leaves_a_list_by_status_and_no_gap(engine: Engine) -> None:
-    record(engine, "w010", "w020", "w030", "w040", "w050")
-    pending = Wanted(status=PublicStatus.PENDING_PAYMENT)
-    first = tasks(engine, pending, limit=3)
+    record_orders(engine, "w010", "w020", "w030", "w040", "w050")
+    pending = OrderFilter(status=PublicStatus.PENDING_PAYMENT)
+    first = creator_tasks(engine, pending, limit=3)
     with engine.begin() as connection:
         connection.exec_driver_sql(
             "UPDATE orders SET state = 'offered', public_status = 'pending_acceptance'"
             " WHERE order_id IN ('w040', 'w020')"
         )
-    assert read(engine, pending, first.cursor) == ["w010"]
+    assert read_pages(engine, pending, first.cursor) == ["w010"]
 
 
 @dataclass
-class Placing:
+class OrderPlacer:
     """Somebody who has orders placed without a pause, each received a little before it is kept."""
 
-    desk: Desk
+    desk: StoreHarness
     recorded: list[str] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
     failed: list[BaseException] = field(default_factory=list)
@@ -117,11 +119,11 @@ class Placing:
 
 
 @contextmanager
-def placing(engine: Engine) -> Iterator[Placing]:
+def placing_orders(engine: Engine) -> Iterator[OrderPlacer]:
     """Have orders placed in another thread for as long as the block lasts."""
-    desk = Desk(engine=engine)
+    desk = StoreHarness(engine=engine)
     desk.admit()
-    placer = Placing(desk)
+    placer = OrderPlacer(desk)
     desk.door.present = START + timedelta(days=300)
     thread = threading.Thread(target=placer.run)
     thread.start()
@@ -135,12 +137,12 @@ def placing(engine: Engine) -> Iterator[Placing]:
 
 @pytest.mark.parametrize("order_filter", LISTS)
 def test_nobody_is_met_twice_or_missed_while_orders_are_placed(
-    engine: Engine, order_filter: Wanted
+    engine: Engine, order_filter: OrderFilter
 ) -> None:
-    with engines_for(engine, 1) as (other_engine,), placing(other_engine) as writer:
-        while len(writer.recorded) < ENOUGH and not writer.failed:
+    with engines_for(engine, 1) as (other_engine,), placing_orders(other_engine) as writer:
+        while len(writer.recorded) < MIN_PAGES and not writer.failed:
             recorded_before = set(writer.recorded)
-            names = read(engine, order_filter)
+            names = read_pages(engine, order_filter)
             assert len(names) == len(set(names))
             assert recorded_before <= set(names)
-    assert sorted(read(engine, order_filter)) == sorted(writer.recorded)
+    assert sorted(read_pages(engine, order_filter)) == sorted(writer.recorded)

@@ -14,37 +14,39 @@ from sqlalchemy import Engine
 
 from models.calendar import SHANGHAI
 from models.events.orders import OrderPlaced
-from models.fields import instant_text
-from models.ledger import by_family
+from models.fields import format_instant
+from models.ledger import sum_by_family
 from models.orders.order import Order
 from scheduler import maintenance
-from tests.support.datasets.archived_orders import halves, publish
-from tests.support.datasets.every_situation import world, write
-from tests.support.stories import Story
+from tests.support.datasets.archived_orders import count_live_and_archived, mark_published
+from tests.support.datasets.every_situation import every_situation, write_story
+from tests.support.stories import OrderStory
 from workers.database.engine import reading
 from workers.database.repository import Store
 from workers.queries import audit
 from workers.queries.reader import Reader
 from workers.queries.reports import money as money_reports
 from workers.queries.reports import orders as order_reports
-from workers.queries.reports.grouping import By
+from workers.queries.reports.grouping import Grouping
 
-Row = dict[str, Any]
+ExpectedRow = dict[str, Any]
 
 
-Key = Callable[[Order], str]
+GroupKey = Callable[[Order], str]
 
 
 @pytest.fixture(params=["at hand", "at rest"])
 def store(engine: Engine, request: pytest.FixtureRequest) -> Store:
     """Give a database in which everything has happened, before and after all that may rest does."""
-    filled_store = write(engine, world())
+    filled_store = write_story(engine, every_situation())
     if request.param == "at rest":
-        publish(engine)
-        late = world().now + timedelta(days=1_000)
-        while maintenance.archive(filled_store, maintenance.Due(ended_before=late, at=late)):
+        mark_published(engine)
+        late = every_situation().now + timedelta(days=1_000)
+        while maintenance.archive_orders(
+            filled_store, maintenance.ArchiveCutoff(ended_before=late, at=late)
+        ):
             continue
-        assert min(halves(engine)) > 10
+        assert min(count_live_and_archived(engine)) > 10
     return filled_store
 
 
@@ -52,17 +54,17 @@ def month(at: datetime) -> str:
     return at.astimezone(SHANGHAI).strftime("%Y-%m")
 
 
-def keys(story: Story) -> dict[By | None, Key]:
+def group_keys(story: OrderStory) -> dict[Grouping | None, GroupKey]:
     """Say what an order counts under, with the agency that its creator is signed with now."""
     return {
         None: lambda _: "",
-        By.CLIENT: lambda order: order.client_id,
-        By.CREATOR: lambda order: order.creator_id,
-        By.MCN: lambda order: story.book.creators[order.creator_id].agency or "",
-        By.TASK_TYPE: lambda order: order.task_type,
-        By.MONTH: lambda order: month(order.placed_at),
-        By.STATE: lambda order: order.state.value,
-        By.HOUR: lambda order: instant_text(whole_hour(order)),
+        Grouping.CLIENT: lambda order: order.client_id,
+        Grouping.CREATOR: lambda order: order.creator_id,
+        Grouping.MCN: lambda order: story.book.creators[order.creator_id].agency or "",
+        Grouping.TASK_TYPE: lambda order: order.task_type,
+        Grouping.MONTH: lambda order: month(order.placed_at),
+        Grouping.STATE: lambda order: order.state.value,
+        Grouping.HOUR: lambda order: format_instant(whole_hour(order)),
     }
 
 
@@ -71,21 +73,21 @@ def whole_hour(order: Order) -> datetime:
     return order.due_at.replace(minute=0, second=0, microsecond=0)
 
 
-def grouped(orders: Iterable[Order], key: Key) -> list[tuple[str, list[Order]]]:
+def group_by(orders: Iterable[Order], key: GroupKey) -> list[tuple[str, list[Order]]]:
     groups: dict[str, list[Order]] = defaultdict(list)
     for order in orders:
         groups[key(order)].append(order)
     return sorted(groups.items())
 
 
-def head(by: By | None, name: str) -> Row:
+def group_fields(by: Grouping | None, name: str) -> ExpectedRow:
     return {} if by is None else {by.value: name or None}
 
 
 # ---------------------------------------------------------------- funnel
 
 
-def reached(story: Story) -> dict[str, dict[str, datetime]]:
+def stages_reached(story: OrderStory) -> dict[str, dict[str, datetime]]:
     """Find when each order first reached a stage."""
     reached_at: dict[str, dict[str, datetime]] = defaultdict(dict)
     stages = {kind: stage for stage, kind in order_reports.STAGES.items()}
@@ -97,7 +99,7 @@ def reached(story: Story) -> dict[str, dict[str, datetime]]:
     return reached_at
 
 
-def stages(by: By | None, name: str, times: list[dict[str, datetime]]) -> list[Row]:
+def stages(by: Grouping | None, name: str, times: list[dict[str, datetime]]) -> list[ExpectedRow]:
     rows = []
     counts = {
         stage: sum(stage in order_times for order_times in times) for stage in order_reports.STAGES
@@ -111,7 +113,7 @@ def stages(by: By | None, name: str, times: list[dict[str, datetime]]) -> list[R
         seconds = [duration.total_seconds() for duration in durations] if stage != "placed" else []
         share = round(counts[stage] / counts[before], 4) if counts[before] else None
         rows.append(
-            head(by, name)
+            group_fields(by, name)
             | {
                 "stage": stage,
                 "orders": counts[stage],
@@ -124,10 +126,12 @@ def stages(by: By | None, name: str, times: list[dict[str, datetime]]) -> list[R
 
 
 @pytest.mark.parametrize("by", [None, *order_reports.FUNNEL_GROUPINGS])
-def test_a_funnel_counts_who_came_how_far_and_how_long_it_took(store: Store, by: By | None) -> None:
-    story = world()
-    times, expected = reached(story), []
-    for name, orders in grouped(story.book.orders.values(), keys(story)[by]):
+def test_a_funnel_counts_who_came_how_far_and_how_long_it_took(
+    store: Store, by: Grouping | None
+) -> None:
+    story = every_situation()
+    times, expected = stages_reached(story), []
+    for name, orders in group_by(story.book.orders.values(), group_keys(story)[by]):
         expected += stages(by, name, [times[order.order_id] for order in orders])
     rows = list(order_reports.funnel(store.engine, by))
     assert rows == [
@@ -140,12 +144,14 @@ def test_a_funnel_counts_who_came_how_far_and_how_long_it_took(store: Store, by:
 
 
 @pytest.mark.parametrize("by", [None, *order_reports.ENDING_GROUPINGS])
-def test_endings_are_counted_by_state_and_reason(store: Store, by: By | None) -> None:
-    story = world()
+def test_endings_are_counted_by_state_and_reason(store: Store, by: Grouping | None) -> None:
+    story = every_situation()
     ended_orders = [order for order in story.book.orders.values() if order.is_final]
     expected = []
-    for name, orders in grouped(ended_orders, keys(story)[by]):
-        for ending, ending_orders in grouped(orders, lambda order: f"{order.state}/{order.reason}"):
+    for name, orders in group_by(ended_orders, group_keys(story)[by]):
+        for ending, ending_orders in group_by(
+            orders, lambda order: f"{order.state}/{order.reason}"
+        ):
             state, _, reason = ending.partition("/")
             total_fen = sum(order.total_fen for order in ending_orders)
             row = {
@@ -154,14 +160,14 @@ def test_endings_are_counted_by_state_and_reason(store: Store, by: By | None) ->
                 "orders": len(ending_orders),
                 "total_fen": total_fen,
             }
-            expected.append(head(by, name) | row)
+            expected.append(group_fields(by, name) | row)
     assert list(order_reports.endings(store.engine, by)) == expected
 
 
 # ----------------------------------------------------------------- money
 
 
-def flow(source: str, target: str, fen: int) -> dict[str, int]:
+def posting_flow(source: str, target: str, fen: int) -> dict[str, int]:
     """Say what one posting means."""
     totals: dict[str, int] = defaultdict(int)
     source_family, target_family = source.partition(":")[0], target.partition(":")[0]
@@ -189,7 +195,7 @@ def flow(source: str, target: str, fen: int) -> dict[str, int]:
     return totals
 
 
-def owner(story: Story, subject: str) -> Order | None:
+def order_of(story: OrderStory, subject: str) -> Order | None:
     kind, _, name = subject.partition(":")
     if kind == "order":
         return story.book.orders[name]
@@ -198,24 +204,28 @@ def owner(story: Story, subject: str) -> Order | None:
     return None if order_id is None else story.book.orders[order_id]
 
 
-def summed(story: Story, by: By | None) -> list[Row]:
-    sums: dict[str, dict[str, int]] = defaultdict(lambda: dict.fromkeys(money_reports.COLUMNS, 0))
-    own = keys(story) | {By.MCN: lambda order: order.mcn_id or ""}
+def sum_by_group(story: OrderStory, by: Grouping | None) -> list[ExpectedRow]:
+    sums: dict[str, dict[str, int]] = defaultdict(
+        lambda: dict.fromkeys(money_reports.MONEY_COLUMNS, 0)
+    )
+    own = group_keys(story) | {Grouping.MCN: lambda order: order.mcn_id or ""}
     for event, posting in story.book.postings:
-        order = owner(story, event.subject)
+        order = order_of(story, event.subject)
         name = "" if order is None else own[by](order)
-        name = month(event.at) if by is By.MONTH else name
-        for column, fen in flow(posting.source, posting.target, posting.amount_fen).items():
+        name = month(event.at) if by is Grouping.MONTH else name
+        for column, fen in posting_flow(posting.source, posting.target, posting.amount_fen).items():
             sums[name][column] += fen
-    return [head(by, name) | totals for name, totals in sorted(sums.items())]
+    return [group_fields(by, name) | totals for name, totals in sorted(sums.items())]
 
 
-@pytest.mark.parametrize("by", [None, *money_reports.BREAKDOWNS])
-def test_money_is_what_the_postings_say(store: Store, by: By | None) -> None:
+@pytest.mark.parametrize("by", [None, *money_reports.MONEY_GROUPINGS])
+def test_money_is_what_the_postings_say(store: Store, by: Grouping | None) -> None:
     rows = list(money_reports.money(store.engine, by))
-    assert rows == summed(world(), by)
+    assert rows == sum_by_group(every_situation(), by)
     assert all(
-        any(row[column] for row in rows) for column in money_reports.COLUMNS if column != INCOME
+        any(row[column] for row in rows)
+        for column in money_reports.MONEY_COLUMNS
+        if column != INCOME
     )
 
 
@@ -223,10 +233,12 @@ INCOME = "income_fen"
 """No history here gives a forfeited deposit to the platform."""
 
 
-@pytest.mark.parametrize("by", [None, *money_reports.BREAKDOWNS])
-def test_money_agrees_with_the_books_however_it_is_broken_down(store: Store, by: By | None) -> None:
+@pytest.mark.parametrize("by", [None, *money_reports.MONEY_GROUPINGS])
+def test_money_agrees_with_the_books_however_it_is_broken_down(
+    store: Store, by: Grouping | None
+) -> None:
     rows = list(money_reports.money(store.engine, by))
-    total = {column: sum(row[column] for row in rows) for column in money_reports.COLUMNS}
+    total = {column: sum(row[column] for row in rows) for column in money_reports.MONEY_COLUMNS}
     balances = {
         "psp": total["refund_confirmed_fen"] + total["paid_out_fen"] - total["received_fen"],
         "escrow": total["held_fen"],
@@ -239,7 +251,7 @@ def test_money_agrees_with_the_books_however_it_is_broken_down(store: Store, by:
     }
     assert balances == Reader(store).balances()
     with reading(store.engine) as connection:
-        assert balances == by_family(audit.balances(connection))
+        assert balances == sum_by_family(audit.balances(connection))
 
 
 # -------------------------------------------------------------- forecast
@@ -248,9 +260,9 @@ def test_money_agrees_with_the_books_however_it_is_broken_down(store: Store, by:
 @pytest.mark.parametrize("by", order_reports.FORECAST_GROUPINGS)
 @pytest.mark.parametrize("hours", [6, 24 * 30])
 def test_a_forecast_says_what_falls_due_and_what_hangs_on_it(
-    store: Store, by: By, hours: int
+    store: Store, by: Grouping, hours: int
 ) -> None:
-    story, within = world(), timedelta(hours=hours)
+    story, within = every_situation(), timedelta(hours=hours)
     dues = sorted(order.due_at for order in story.book.orders.values() if order.due_at is not None)
     at = dues[len(dues) // 2] + timedelta(seconds=1)
     until = at + within
@@ -260,11 +272,11 @@ def test_a_forecast_says_what_falls_due_and_what_hangs_on_it(
             by.value: name or None,
             "deadlines": len(orders),
             "overdue": sum(order.due_at < at for order in orders if order.due_at),
-            "first_due_at": instant_text(min(order.due_at for order in orders if order.due_at)),
+            "first_due_at": format_instant(min(order.due_at for order in orders if order.due_at)),
             "held_fen": sum(order.held_fen for order in orders),
             "total_fen": sum(order.total_fen for order in orders),
         }
-        for name, orders in grouped(soon, keys(story)[by])
+        for name, orders in group_by(soon, group_keys(story)[by])
     ]
     rows = list(order_reports.forecast(store.engine, by, at=at, within=within))
     assert rows == expected
@@ -273,7 +285,9 @@ def test_a_forecast_says_what_falls_due_and_what_hangs_on_it(
 
 def test_a_month_is_one_of_shanghai(store: Store) -> None:
     edge = datetime(2026, 1, 31, 16, tzinfo=UTC)
-    placements = [event for event in world().events if isinstance(event.fact, OrderPlaced)]
+    placements = [
+        event for event in every_situation().events if isinstance(event.fact, OrderPlaced)
+    ]
     evening = [
         placement
         for placement in placements
@@ -281,7 +295,11 @@ def test_a_month_is_one_of_shanghai(store: Store) -> None:
     ]
     assert evening, "somebody orders when it is February in Shanghai and January in Greenwich"
     february = sum(month(placement.at) == "2026-02" for placement in placements)
-    rows = [row for row in order_reports.funnel(store.engine, By.MONTH) if row["stage"] == "placed"]
+    rows = [
+        row
+        for row in order_reports.funnel(store.engine, Grouping.MONTH)
+        if row["stage"] == "placed"
+    ]
     assert {row["month"]: row["orders"] for row in rows}["2026-02"] == february
 
 
@@ -290,7 +308,7 @@ def test_an_empty_database_has_empty_reports(engine: Engine) -> None:
     assert [row["orders"] for row in order_reports.funnel(engine, None)] == []
     assert list(order_reports.endings(engine, None)) == []
     assert [set(row.values()) for row in money_reports.money(engine, None)] == []
-    assert list(order_reports.forecast(engine, By.STATE, at=now, within=timedelta(1))) == []
+    assert list(order_reports.forecast(engine, Grouping.STATE, at=now, within=timedelta(1))) == []
 
 
 def test_a_report_leaves_its_connection_as_it_found_it(sqlite_engine: Engine) -> None:
@@ -302,7 +320,9 @@ def test_a_report_leaves_its_connection_as_it_found_it(sqlite_engine: Engine) ->
 
     before = told()
     assert list(order_reports.funnel(sqlite_engine, None)) == []
-    rows = order_reports.funnel(write(sqlite_engine, world()).engine, By.CREATOR)
+    rows = order_reports.funnel(
+        write_story(sqlite_engine, every_situation()).engine, Grouping.CREATOR
+    )
     next(iter(rows))
     # Whoever has read enough of it leaves it so too.
     del rows

@@ -14,9 +14,9 @@ from sqlalchemy import Engine
 
 from tests.support import sample_commands
 from tests.support.concurrency import eventually
-from tests.support.store_harness import Desk
+from tests.support.store_harness import StoreHarness
 from tests.support.stories import place
-from tests.support.worker import Workplace, left, working
+from tests.support.worker import RunningWorker, queue_contents, running_worker
 from workers.database.engine import open_database, writing
 from workers.database.migrations import migrate
 from workers.queue.redis import COMMANDS, QUEUES, WAKEUPS, Keys
@@ -24,18 +24,18 @@ from workers.queue.redis import COMMANDS, QUEUES, WAKEUPS, Keys
 ACTORS = {COMMANDS: "settle_commands", WAKEUPS: "wake_orders"}
 
 
-def push(redis_client: redis.Redis, queue: str, message_id: str, payload: str | bytes) -> None:
+def write_raw(redis_client: redis.Redis, queue: str, message_id: str, payload: str | bytes) -> None:
     """Write a message past the door, with everything that an honest one has."""
     keys, (seconds, micros) = Keys(queue), redis_client.time()
     with redis_client.pipeline(transaction=True) as pipe:
         pipe.hset(keys.messages, message_id, payload)
         pipe.zadd(keys.pending, {message_id: seconds * 1_000_000 + micros})
         pipe.rpush(keys.waiting, message_id)
-        pipe.rpush(keys.bell, "1")
+        pipe.rpush(keys.notify, "1")
         pipe.execute()
 
 
-def message(queue: str = COMMANDS, /, kwargs: Any = None, **changes: Any) -> str:  # noqa: ANN401 - what strangers write
+def message_text(queue: str = COMMANDS, /, kwargs: Any = None, **changes: Any) -> str:  # noqa: ANN401 - what strangers write
     """Write a message as Dramatiq does, with some of its fields replaced."""
     items = {"commands": [json.dumps(sample_commands.accept("nobody"))], "orders": ["nobody"]}
     message_kwargs = items | {"received_at": 5, "stamp": 5} if kwargs is None else kwargs
@@ -57,50 +57,56 @@ POISON: dict[str, str | bytes] = {
     "100 000 deep": "[" * 100_000 + "]" * 100_000,
     "huge": json.dumps("x" * 5_000_000),
     "a number without end": '{"kwargs": ' + "9" * 100_000 + "}",
-    "another queue": message(queue_name="default"),
-    "no queue": message(queue_name=None),
-    "an unknown actor": message(actor_name="pay_out_everything"),
-    "the other queue's actor": message(actor_name=ACTORS[WAKEUPS]),
-    "no arguments": message(kwargs={}),
-    "arguments that are none": message(kwargs=[1]),
-    "no commands": message(kwargs={"commands": [], "received_at": 5, "stamp": 5}),
-    "commands that are no texts": message(kwargs={"commands": [{}], "received_at": 5, "stamp": 5}),
-    "no stamp": message(kwargs={"commands": ["{}"]}),
-    "a stamp that is no number": message(
+    "another queue": message_text(queue_name="default"),
+    "no queue": message_text(queue_name=None),
+    "an unknown actor": message_text(actor_name="pay_out_everything"),
+    "the other queue's actor": message_text(actor_name=ACTORS[WAKEUPS]),
+    "no arguments": message_text(kwargs={}),
+    "arguments that are none": message_text(kwargs=[1]),
+    "no commands": message_text(kwargs={"commands": [], "received_at": 5, "stamp": 5}),
+    "commands that are no texts": message_text(
+        kwargs={"commands": [{}], "received_at": 5, "stamp": 5}
+    ),
+    "no stamp": message_text(kwargs={"commands": ["{}"]}),
+    "a stamp that is no number": message_text(
         kwargs={"commands": ["{}"], "received_at": True, "stamp": "5"}
     ),
-    "a stamp out of time": message(
+    "a stamp out of time": message_text(
         kwargs={"commands": ["{}"], "received_at": 10**18, "stamp": 10**18}
     ),
 }
 
 
 @pytest.fixture
-def workplace(engine: Engine, wire: redis.Redis) -> Iterator[Workplace]:
-    with working(engine, wire) as started_workplace:
+def settled_worker(engine: Engine, redis_client: redis.Redis) -> Iterator[RunningWorker]:
+    with running_worker(engine, redis_client) as started_workplace:
         started_workplace.client.submit_many(map(json.dumps, sample_commands.admit()))
         eventually(lambda: len(started_workplace.rows("receipts")) == 2)
         yield started_workplace
 
 
-def test_poison_is_quarantined_once_and_costs_its_neighbours_nothing(workplace: Workplace) -> None:
+def test_poison_is_quarantined_once_and_costs_its_neighbours_nothing(
+    settled_worker: RunningWorker,
+) -> None:
     placements = [sample_commands.place(f"o{number}") for number in range(len(POISON) + 1)]
     for neighbour, (name, payload) in zip(placements, POISON.items(), strict=False):
-        workplace.client.submit(neighbour)
-        push(workplace.wire, COMMANDS, name, payload)
-    push(workplace.wire, WAKEUPS, "bad wake-up", message(WAKEUPS, kwargs={"orders": [7]}))
-    workplace.client.submit(placements[-1])
-    eventually(lambda: workplace.settled(*(placement["id"] for placement in placements)))
-    eventually(workplace.idle)
-    assert workplace.alive()
-    items = sorted(row.message_id for row in workplace.rows("quarantine"))
+        settled_worker.client.submit(neighbour)
+        write_raw(settled_worker.wire, COMMANDS, name, payload)
+    write_raw(
+        settled_worker.wire, WAKEUPS, "bad wake-up", message_text(WAKEUPS, kwargs={"orders": [7]})
+    )
+    settled_worker.client.submit(placements[-1])
+    eventually(lambda: settled_worker.settled(*(placement["id"] for placement in placements)))
+    eventually(settled_worker.idle)
+    assert settled_worker.alive()
+    items = sorted(row.message_id for row in settled_worker.rows("quarantine"))
     assert items == sorted([*POISON, "bad wake-up"])
-    assert len(workplace.rows("orders")) == len(placements)
-    assert workplace.rows("dead_letters") == []
+    assert len(settled_worker.rows("orders")) == len(placements)
+    assert settled_worker.rows("dead_letters") == []
 
 
 FORGED_OPTIONS = {
-    "pipe_target": json.loads(message(actor_name="pay_out")),
+    "pipe_target": json.loads(message_text(actor_name="pay_out")),
     "max_retries": 99,
     "eta": 32_503_680_000_000,
     "on_success": "pay_out",
@@ -110,26 +116,30 @@ FORGED_OPTIONS = {
 
 
 @pytest.mark.parametrize("option", FORGED_OPTIONS)
-def test_a_forged_option_is_not_even_looked_at(workplace: Workplace, option: str) -> None:
+def test_a_forged_option_of_a_message_is_ignored(
+    settled_worker: RunningWorker, option: str
+) -> None:
     command = sample_commands.place("o1")
     kwargs = {"commands": [json.dumps(command)], "received_at": 5, "stamp": 5}
     options = {option: FORGED_OPTIONS[option]}
-    push(workplace.wire, COMMANDS, "forged", message(kwargs=kwargs, options=options))
-    eventually(lambda: workplace.settled(command["id"]))
-    eventually(workplace.idle)
-    assert workplace.alive()
-    assert [key for key in workplace.wire.scan_iter("*") if b".DQ" in key or b".XQ" in key] == []
+    write_raw(settled_worker.wire, COMMANDS, "forged", message_text(kwargs=kwargs, options=options))
+    eventually(lambda: settled_worker.settled(command["id"]))
+    eventually(settled_worker.idle)
+    assert settled_worker.alive()
+    assert [
+        key for key in settled_worker.wire.scan_iter("*") if b".DQ" in key or b".XQ" in key
+    ] == []
 
 
-def test_a_forged_wake_up_cannot_make_time_pass(engine: Engine, wire: redis.Redis) -> None:
-    desk = Desk(engine=engine, now=sample_commands.LONG_AGO).admit()
-    with working(engine, wire) as workplace:
+def test_a_forged_wake_up_cannot_make_time_pass(engine: Engine, redis_client: redis.Redis) -> None:
+    desk = StoreHarness(engine=engine, now=sample_commands.LONG_AGO).admit()
+    with running_worker(engine, redis_client) as workplace:
         placement = sample_commands.place("o1")
         workplace.client.submit(placement)
         eventually(lambda: workplace.settled(placement["id"]))
         claims = {"orders": ["o1"], "received_at": 2**52, "stamp": 2**52, "now": 2**52}
-        push(wire, WAKEUPS, "forged", message(WAKEUPS, kwargs=claims))
-        forged_command = json.dumps(sample_commands.ask("enforce_deadline", "client", "o1"))
+        write_raw(redis_client, WAKEUPS, "forged", message_text(WAKEUPS, kwargs=claims))
+        forged_command = json.dumps(sample_commands.command("enforce_deadline", "client", "o1"))
         workplace.client.submit(forged_command)
         eventually(lambda: workplace.idle() and len(desk.published("command.settled")) > 4)
         assert workplace.alive()
@@ -141,62 +151,71 @@ NAMES = ["", "\0", "a\0b", "\ud800", "x" * 100_000, "o1'; DROP TABLE orders; --"
 
 
 def test_a_wake_up_for_names_that_no_order_can_have_is_harmless(
-    engine: Engine, wire: redis.Redis
+    engine: Engine, redis_client: redis.Redis
 ) -> None:
-    desk = Desk(engine=engine, now=sample_commands.LONG_AGO)
+    desk = StoreHarness(engine=engine, now=sample_commands.LONG_AGO)
     desk.admit()
     place(desk)
-    with working(engine, wire) as workplace:
+    with running_worker(engine, redis_client) as workplace:
         for number, name in enumerate(NAMES):
             kwargs = {"orders": [name, "o1"], "received_at": 5, "stamp": 5}
-            push(wire, WAKEUPS, f"forged {number}", message(WAKEUPS, kwargs=kwargs))
-        push(wire, WAKEUPS, "right", message(WAKEUPS, kwargs=kwargs | {"orders": ["o1"]}))
+            write_raw(
+                redis_client, WAKEUPS, f"forged {number}", message_text(WAKEUPS, kwargs=kwargs)
+            )
+        write_raw(
+            redis_client,
+            WAKEUPS,
+            "right",
+            message_text(WAKEUPS, kwargs=kwargs | {"orders": ["o1"]}),
+        )
         eventually(workplace.idle)
         assert workplace.alive()
     assert [row.state for row in desk.rows("orders")] == ["expired"]
     assert desk.reader.audit().findings == []
 
 
-def test_thousands_of_commands_in_one_go_are_all_settled(workplace: Workplace) -> None:
+def test_thousands_of_commands_in_one_go_are_all_settled(settled_worker: RunningWorker) -> None:
     placements = [sample_commands.place(f"o{number}") for number in range(3_000)]
     payments = [
         sample_commands.pay(f"p_{placement['order_id']}", {placement["order_id"]: 7})
         for placement in placements
     ]
-    workplace.client.submit_many(map(json.dumps, [*placements, *payments]))
-    eventually(lambda: workplace.settled(*(payment["id"] for payment in payments)), timeout_s=50)
-    eventually(workplace.idle)
-    assert len(workplace.rows("refunds")) == len(placements)
-    assert workplace.reader.audit().findings == []
+    settled_worker.client.submit_many(map(json.dumps, [*placements, *payments]))
+    eventually(
+        lambda: settled_worker.settled(*(payment["id"] for payment in payments)), timeout_s=50
+    )
+    eventually(settled_worker.idle)
+    assert len(settled_worker.rows("refunds")) == len(placements)
+    assert settled_worker.reader.audit().findings == []
 
 
 def test_a_worker_that_stops_gives_back_what_it_had_and_another_settles_it(
-    engine: Engine, wire: redis.Redis
+    engine: Engine, redis_client: redis.Redis
 ) -> None:
     placements = [sample_commands.place(f"o{number}") for number in range(400)]
-    with working(engine, wire) as workplace:
+    with running_worker(engine, redis_client) as workplace:
         workplace.client.submit_many(map(json.dumps, sample_commands.admit()))
         eventually(lambda: len(workplace.rows("receipts")) == 2)
         workplace.client.submit_many(map(json.dumps, placements), per_message=1)
         eventually(lambda: workplace.rows("orders"))
-    counts = left(wire)
+    counts = queue_contents(redis_client)
     assert counts["commands taken"] == 0
     assert counts["commands waiting"] == counts["commands stored"] == counts["commands pending"]
-    with working(engine, wire) as workplace:
+    with running_worker(engine, redis_client) as workplace:
         eventually(lambda: workplace.settled(*(placement["id"] for placement in placements)))
         eventually(workplace.idle)
     assert workplace.reader.audit().findings == []
 
 
 @contextmanager
-def locked(engine: Engine) -> Iterator[None]:
+def writer_locked(engine: Engine) -> Iterator[None]:
     """Keep SQLite's only writer busy."""
     with writing(engine):
         yield
 
 
 @contextmanager
-def closed(engine: Engine) -> Iterator[None]:
+def database_closed(engine: Engine) -> Iterator[None]:
     """Close a PostgreSQL database to everybody, and throw out who is in it."""
     url = engine.url
     conninfo = f"host={url.query['host']} user={url.username} dbname=postgres"
@@ -210,21 +229,21 @@ def closed(engine: Engine) -> Iterator[None]:
             admin.execute(f"ALTER DATABASE {url.database} ALLOW_CONNECTIONS true")
 
 
-def stands_still(workplace: Workplace, command_id: str) -> None:
+def check_worker_waits(settled_worker: RunningWorker, command_id: str) -> None:
     """Submit while the database is away: it is taken, and neither lost nor acknowledged."""
-    push(workplace.wire, COMMANDS, "poison", "{")
-    eventually(lambda: left(workplace.wire)["commands taken"] == 1)
-    workplace.client.submit(sample_commands.place("o1") | {"id": command_id})
-    eventually(lambda: left(workplace.wire)["commands taken"] == 2)
+    write_raw(settled_worker.wire, COMMANDS, "poison", "{")
+    eventually(lambda: queue_contents(settled_worker.wire)["commands taken"] == 1)
+    settled_worker.client.submit(sample_commands.place("o1") | {"id": command_id})
+    eventually(lambda: queue_contents(settled_worker.wire)["commands taken"] == 2)
 
 
 def test_while_sqlite_is_busy_a_worker_waits_and_acknowledges_nothing(
-    sqlite_engine: Engine, wire: redis.Redis
+    sqlite_engine: Engine, redis_client: redis.Redis
 ) -> None:
-    with working(sqlite_engine, wire) as workplace:
-        with locked(sqlite_engine):
-            stands_still(workplace, "waiting_0001")
-            assert left(wire)["commands stored"] == 2
+    with running_worker(sqlite_engine, redis_client) as workplace:
+        with writer_locked(sqlite_engine):
+            check_worker_waits(workplace, "waiting_0001")
+            assert queue_contents(redis_client)["commands stored"] == 2
         eventually(lambda: workplace.settled("waiting_0001"))
         eventually(workplace.idle)
         assert workplace.alive()
@@ -233,16 +252,16 @@ def test_while_sqlite_is_busy_a_worker_waits_and_acknowledges_nothing(
 
 @pytest.mark.postgres
 def test_while_postgresql_is_away_a_worker_waits_and_goes_on_when_it_is_back(
-    postgresql_url: str, wire: redis.Redis
+    postgresql_url: str, redis_client: redis.Redis
 ) -> None:
     engine = open_database(postgresql_url)
     migrate(engine)
-    with working(engine, wire) as workplace:
+    with running_worker(engine, redis_client) as workplace:
         workplace.client.submit_many(map(json.dumps, sample_commands.admit()))
         eventually(lambda: len(workplace.rows("receipts")) == 2 and workplace.idle())
-        with closed(engine):
-            stands_still(workplace, "waiting_0001")
-            assert left(wire)["commands stored"] == 2
+        with database_closed(engine):
+            check_worker_waits(workplace, "waiting_0001")
+            assert queue_contents(redis_client)["commands stored"] == 2
         eventually(lambda: workplace.settled("waiting_0001"))
         eventually(workplace.idle)
         assert workplace.alive()
@@ -251,16 +270,18 @@ def test_while_postgresql_is_away_a_worker_waits_and_goes_on_when_it_is_back(
     engine.dispose()
 
 
-def test_what_redis_forgets_while_it_is_settled_is_settled_once(workplace: Workplace) -> None:
+def test_what_redis_forgets_while_it_is_settled_is_settled_once(
+    settled_worker: RunningWorker,
+) -> None:
     placements = [sample_commands.place(f"o{number}") for number in range(300)]
     texts = [json.dumps(placement) for placement in placements]
-    workplace.client.submit_many(texts, per_message=1)
-    eventually(lambda: workplace.rows("orders"))
-    workplace.wire.flushall()
-    workplace.client.submit_many(texts, per_message=10)
-    eventually(lambda: workplace.settled(*(placement["id"] for placement in placements)))
-    eventually(workplace.idle)
-    assert workplace.alive()
-    assert len(workplace.rows("orders")) == len(placements)
-    assert workplace.reader.audit().findings == []
-    assert all(workplace.wire.hlen(Keys(queue).messages) == 0 for queue in QUEUES)
+    settled_worker.client.submit_many(texts, per_message=1)
+    eventually(lambda: settled_worker.rows("orders"))
+    settled_worker.wire.flushall()
+    settled_worker.client.submit_many(texts, per_message=10)
+    eventually(lambda: settled_worker.settled(*(placement["id"] for placement in placements)))
+    eventually(settled_worker.idle)
+    assert settled_worker.alive()
+    assert len(settled_worker.rows("orders")) == len(placements)
+    assert settled_worker.reader.audit().findings == []
+    assert all(settled_worker.wire.hlen(Keys(queue).messages) == 0 for queue in QUEUES)

@@ -10,30 +10,32 @@ from sqlalchemy import Engine
 
 from models.policy import Policy
 from tests.support.sample_commands import registration
-from tests.unit.workers.test_signing import NEW, OLD, ring
-from workers.client import Client
+from tests.unit.workers.test_signing import NEW_KEY, OLD_KEY, keyring_of
+from workers.client import CommandClient
 from workers.database.repository import Store
 from workers.processing import wakeups
 from workers.processing.failures import list_quarantined, quarantine
-from workers.processing.processor import Settler
+from workers.processing.processor import BatchProcessor
 from workers.queries.reader import Reader
 from workers.queue.broker import EarnestBroker
 from workers.queue.messages import UNSIGNED, Delivery, wrap
 from workers.queue.redis import COMMANDS, QUEUES, WAKEUPS, Keys, Scripts
-from workers.queue.watermark import RedisDoor
+from workers.queue.watermark import ArrivalClock
 from workers.signing import Keyring
 
-KEYS = ring(k1=NEW, k0=OLD)
+KEYS = keyring_of(k1=NEW_KEY, k0=OLD_KEY)
 
 
-def serve(engine: Engine, wire: redis.Redis, keys: Keyring) -> list[Delivery]:
+def settle_all(engine: Engine, redis_client: redis.Redis, keys: Keyring) -> list[Delivery]:
     """Take and settle until nothing is left; return what was handed out."""
-    broker = EarnestBroker(wire, partial(quarantine, engine), keys)
-    settler = Settler(Store(engine, Policy()), RedisDoor(wire, engine), lambda: None)
+    broker = EarnestBroker(redis_client, partial(quarantine, engine), keys)
+    settler = BatchProcessor(
+        Store(engine, Policy()), ArrivalClock(redis_client, engine), lambda: None
+    )
     served: list[Delivery] = []
     for queue in QUEUES:
         consumer = broker.consume(queue)
-        while wire.hlen(Keys(queue).messages):
+        while redis_client.hlen(Keys(queue).messages):
             if (message := next(consumer)) is None:
                 continue
             bundle = message.kwargs["bundle"]
@@ -51,12 +53,12 @@ def reasons(engine: Engine) -> list[str]:
     return [item.reason for item in list_quarantined(engine)]
 
 
-@pytest.mark.parametrize("signer", [ring(k1=NEW), ring(k0=OLD)])
+@pytest.mark.parametrize("signer", [keyring_of(k1=NEW_KEY), keyring_of(k0=OLD_KEY)])
 def test_any_key_in_force_is_good(
-    sqlite_engine: Engine, wire: redis.Redis, signer: Keyring
+    sqlite_engine: Engine, redis_client: redis.Redis, signer: Keyring
 ) -> None:
-    Client(wire, signer).submit_many([registration(1), registration(2)])
-    assert len(serve(sqlite_engine, wire, KEYS)) == 1
+    CommandClient(redis_client, signer).submit_many([registration(1), registration(2)])
+    assert len(settle_all(sqlite_engine, redis_client, KEYS)) == 1
     assert reasons(sqlite_engine) == []
 
 
@@ -64,16 +66,16 @@ def test_any_key_in_force_is_good(
     ("signer", "reason"),
     [
         (UNSIGNED, "not signed"),
-        (ring(k9=OLD), "signed with an unknown key"),
-        (ring(k1=OLD), "wrongly signed"),
+        (keyring_of(k9=OLD_KEY), "signed with an unknown key"),
+        (keyring_of(k1=OLD_KEY), "wrongly signed"),
     ],
 )
 def test_any_other_is_quarantined_and_has_no_outcome(
-    sqlite_engine: Engine, wire: redis.Redis, signer: Keyring, reason: str
+    sqlite_engine: Engine, redis_client: redis.Redis, signer: Keyring, reason: str
 ) -> None:
-    Client(wire, signer).submit(registration(1))
-    Client(wire, KEYS).submit(registration(2))
-    serve(sqlite_engine, wire, KEYS)
+    CommandClient(redis_client, signer).submit(registration(1))
+    CommandClient(redis_client, KEYS).submit(registration(2))
+    settle_all(sqlite_engine, redis_client, KEYS)
     assert reasons(sqlite_engine) == [reason]
     outcomes = Reader(Store(sqlite_engine, Policy())).outcomes(
         ["register_000001", "register_000002"]
@@ -82,13 +84,13 @@ def test_any_other_is_quarantined_and_has_no_outcome(
 
 
 def test_one_forged_command_among_honest_ones_goes_alone(
-    sqlite_engine: Engine, wire: redis.Redis
+    sqlite_engine: Engine, redis_client: redis.Redis
 ) -> None:
     texts = [registration(n) for n in range(5)]
     name, count, before, after = wrap(COMMANDS, "commands", texts, KEYS)
     forged = before.replace("r3", "r4")
-    Scripts(wire).enqueue(Keys(COMMANDS), [(name, count, forged, after)])
-    (served,) = serve(sqlite_engine, wire, KEYS)
+    Scripts(redis_client).enqueue(Keys(COMMANDS), [(name, count, forged, after)])
+    (served,) = settle_all(sqlite_engine, redis_client, KEYS)
     assert [command.text for command in served.commands] == [*texts[:3], texts[4]]
     # Each keeps the stamp that its sender was told, whoever is missing.
     first = served.commands[0].stamp
@@ -99,27 +101,27 @@ def test_one_forged_command_among_honest_ones_goes_alone(
 
 
 def test_a_signature_of_one_command_serves_no_other(
-    sqlite_engine: Engine, wire: redis.Redis
+    sqlite_engine: Engine, redis_client: redis.Redis
 ) -> None:
     name, count, before, after = wrap(COMMANDS, "commands", [registration(1)], KEYS)
     _, _, other_before, _ = wrap(COMMANDS, "commands", [registration(2)], KEYS)
     stolen = other_before.split('"signatures"')[1]
     swapped = before.split('"signatures"')[0] + '"signatures"' + stolen
-    Scripts(wire).enqueue(Keys(COMMANDS), [(name, count, swapped, after)])
-    serve(sqlite_engine, wire, KEYS)
+    Scripts(redis_client).enqueue(Keys(COMMANDS), [(name, count, swapped, after)])
+    settle_all(sqlite_engine, redis_client, KEYS)
     assert reasons(sqlite_engine) == ["wrongly signed"]
 
 
-def test_wake_ups_must_be_signed_too(sqlite_engine: Engine, wire: redis.Redis) -> None:
-    wakeups.send(wire, ["o1", "o2"])
-    wakeups.send(wire, ["o3"], KEYS)
-    (served,) = serve(sqlite_engine, wire, KEYS)
+def test_wake_ups_must_be_signed_too(sqlite_engine: Engine, redis_client: redis.Redis) -> None:
+    wakeups.send(redis_client, ["o1", "o2"])
+    wakeups.send(redis_client, ["o3"], KEYS)
+    (served,) = settle_all(sqlite_engine, redis_client, KEYS)
     assert served.orders == ["o3"]
     assert reasons(sqlite_engine) == ["not signed"] * 2
 
 
 def test_a_forged_wake_up_says_nothing_that_is_not_so(
-    sqlite_engine: Engine, wire: redis.Redis
+    sqlite_engine: Engine, redis_client: redis.Redis
 ) -> None:
     """Nobody needs a key for this: a wake-up carries no time, only the name of an order.
 
@@ -128,7 +130,7 @@ def test_a_forged_wake_up_says_nothing_that_is_not_so(
     """
     name, count, before, after = wrap(WAKEUPS, "orders", ["o1"])
     forged = before.replace('"orders"', '"now":"2099-01-01T00:00:00Z","orders"')
-    Scripts(wire).enqueue(Keys(WAKEUPS), [(name, count, forged, after)])
-    (served,) = serve(sqlite_engine, wire, UNSIGNED)
+    Scripts(redis_client).enqueue(Keys(WAKEUPS), [(name, count, forged, after)])
+    (served,) = settle_all(sqlite_engine, redis_client, UNSIGNED)
     assert served.orders == ["o1"]
     assert served.commands == []

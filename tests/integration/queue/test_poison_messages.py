@@ -17,25 +17,25 @@ from sqlalchemy import Engine
 
 from models.policy import Policy
 from ops.local.process import Program
-from ops.local.up import Formation, command
-from tests.support.concurrency import wait_for
-from tests.support.programs.poisoned_worker import STATUS
+from ops.local.up import LocalStack, earnest_program
+from tests.support.concurrency import wait_until
+from tests.support.programs.poisoned_worker import EXIT_STATUS
 from tests.support.sample_commands import registration
-from workers.client import Client
+from workers.client import CommandClient
 from workers.database.engine import open_database
 from workers.database.migrations import migrate
 from workers.database.repository import Store
 from workers.processing import failures
 from workers.queries.reader import Reader
-from workers.queue.consumer import KILLER
+from workers.queue.consumer import POISON_MESSAGE
 from workers.queue.redis import QUEUES, Keys, Scripts, connect
 from workers.settings import Settings, project_root
 
-PATIENCE_S = 40.0
+TIMEOUT_S = 40.0
 
 
 @dataclass
-class Ward:
+class CrashingWorkers:
     """A database, a wire, and a worker that is started again however often it dies."""
 
     settings: Settings
@@ -44,19 +44,19 @@ class Ward:
     deaths: Path
 
     def settled(self) -> int:
-        return Reader(Store(self.engine, Policy())).settled()
+        return Reader(Store(self.engine, Policy())).count_outcomes()
 
     def idle(self) -> bool:
         return not self.wire.hlen(Keys("commands").messages)
 
     def live(self, *, most_deaths: int = 1_000) -> None:
         """Run workers one after the other until nothing waits; the dead are noticed at once."""
-        deadline_s = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + TIMEOUT_S
         while not self.idle():
             assert time.monotonic() < deadline_s, self.wire.hgetall(Keys("commands").attempts)
             with self.worker(most_deaths) as worker:
-                wait_for(lambda: worker.poll() is not None or self.idle())
-                assert worker.poll() in {None, STATUS}
+                wait_until(lambda: worker.poll() is not None or self.idle())
+                assert worker.poll() in {None, EXIT_STATUS}
             for queue in QUEUES:
                 Scripts(self.wire).rescue(Keys(queue), 0, last=queue == QUEUES[-1])
 
@@ -71,66 +71,80 @@ class Ward:
 
 
 @pytest.fixture
-def ward(tmp_path: Path, redis_url: str) -> Iterator[Ward]:
+def crashing_workers(tmp_path: Path, redis_url: str) -> Iterator[CrashingWorkers]:
     """Give a prepared ward where nobody has died."""
     settings = Settings.read({}, var=tmp_path, redis_url=redis_url)
     engine, wire = open_database(settings.database_url), connect(redis_url)
     migrate(engine)
     (tmp_path / "deaths").touch()
-    yield Ward(settings, engine, wire, tmp_path / "deaths")
+    yield CrashingWorkers(settings, engine, wire, tmp_path / "deaths")
     engine.dispose()
     wire.close()
 
 
 def test_a_command_that_kills_three_workers_is_taken_out_and_its_neighbours_are_served(
-    ward: Ward,
+    crashing_workers: CrashingWorkers,
 ) -> None:
     # One message with the killer in it, and many messages around it.
-    sender = Client(ward.wire)
+    sender = CommandClient(crashing_workers.wire)
     sender.submit_many([registration(n) for n in range(100)], per_message=1)
     sender.submit_many([registration(100), registration(101, name="deadly"), registration(102)])
     sender.submit_many([registration(n) for n in range(103, 400)], per_message=3)
-    ward.live()
-    assert len(ward.deaths.read_text()) == 3
-    assert ward.settled() == 399
-    (item,) = failures.list_quarantined(ward.engine)
-    assert item.reason == KILLER
-    (dead_letter,) = failures.list_dead_letters(ward.engine)
+    crashing_workers.live()
+    assert len(crashing_workers.deaths.read_text()) == 3
+    assert crashing_workers.settled() == 399
+    (item,) = failures.list_quarantined(crashing_workers.engine)
+    assert item.reason == POISON_MESSAGE
+    (dead_letter,) = failures.list_dead_letters(crashing_workers.engine)
     assert dead_letter.command == registration(101, name="deadly")
-    assert not ward.wire.zcard(Keys("commands").pending)
-    assert not ward.wire.hlen(Keys("commands").attempts)
+    assert not crashing_workers.wire.zcard(Keys("commands").pending)
+    assert not crashing_workers.wire.hlen(Keys("commands").attempts)
 
 
 @pytest.mark.slow
-def test_two_deaths_condemn_nobody(ward: Ward) -> None:
+def test_a_message_is_not_quarantined_after_two_worker_deaths(
+    crashing_workers: CrashingWorkers,
+) -> None:
     commands = [registration(n) for n in range(200)]
-    Client(ward.wire).submit_many([*commands, registration(200, name="deadly")], per_message=10)
-    ward.live(most_deaths=2)
-    assert len(ward.deaths.read_text()) == 2
-    assert ward.settled() == 201
-    assert not failures.list_quarantined(ward.engine)
+    CommandClient(crashing_workers.wire).submit_many(
+        [*commands, registration(200, name="deadly")], per_message=10
+    )
+    crashing_workers.live(most_deaths=2)
+    assert len(crashing_workers.deaths.read_text()) == 2
+    assert crashing_workers.settled() == 201
+    assert not failures.list_quarantined(crashing_workers.engine)
 
 
 @pytest.mark.slow
-def test_two_killers_are_told_apart(ward: Ward) -> None:
+def test_two_poison_messages_are_told_apart(crashing_workers: CrashingWorkers) -> None:
     killers = [registration(n, name="deadly") for n in (10, 150)]
     commands = [registration(n) for n in range(200) if n not in {10, 150}]
-    Client(ward.wire).submit_many([*killers, *commands], per_message=4)
-    ward.live()
-    assert ward.settled() == 198
+    CommandClient(crashing_workers.wire).submit_many([*killers, *commands], per_message=4)
+    crashing_workers.live()
+    assert crashing_workers.settled() == 198
     assert [
-        dead_letter.command for dead_letter in failures.list_dead_letters(ward.engine)
+        dead_letter.command for dead_letter in failures.list_dead_letters(crashing_workers.engine)
     ] == killers
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_what_a_killed_worker_had_is_settled_within_thirty_seconds(ward: Ward) -> None:
-    argv = (sys.executable, "-m", "tests.support.programs.poisoned_worker", str(ward.deaths), "1")
-    programs = [Program("worker.1", argv), command("scheduler")]
-    with Formation(ward.settings, programs=programs, quiet=True):
+def test_what_a_killed_worker_had_is_settled_within_thirty_seconds(
+    crashing_workers: CrashingWorkers,
+) -> None:
+    argv = (
+        sys.executable,
+        "-m",
+        "tests.support.programs.poisoned_worker",
+        str(crashing_workers.deaths),
+        "1",
+    )
+    programs = [Program("worker.1", argv), earnest_program("scheduler")]
+    with LocalStack(crashing_workers.settings, programs=programs, quiet=True):
         commands = [registration(n) for n in range(300)]
-        Client(ward.wire).submit_many([*commands, registration(300, name="deadly")], per_message=1)
-        killed_at = wait_for(lambda: bool(ward.deaths.read_text()))
-        settled_at = wait_for(lambda: ward.settled() == 301)
+        CommandClient(crashing_workers.wire).submit_many(
+            [*commands, registration(300, name="deadly")], per_message=1
+        )
+        killed_at = wait_until(lambda: bool(crashing_workers.deaths.read_text()))
+        settled_at = wait_until(lambda: crashing_workers.settled() == 301)
     assert settled_at - killed_at < 30

@@ -11,23 +11,23 @@ import redis
 from sqlalchemy import Engine
 
 from models.errors import Unavailable
-from tests.support.broker_harness import KEYS, Bench, deliveries_of, present
+from tests.support.broker_harness import KEYS, BrokerHarness, deliveries_of, require
 from tests.support.sample_commands import registration
-from workers.client import Client
+from workers.client import CommandClient
 from workers.database import engine as database_engine
-from workers.queue.watermark import BEGINNING, RedisDoor, open_door
+from workers.queue.watermark import BEGINNING, ArrivalClock, open_door
 
 
 @pytest.fixture
-def bench(wire: redis.Redis) -> Bench:
-    return Bench(wire)
+def broker_harness(redis_client: redis.Redis) -> BrokerHarness:
+    return BrokerHarness(redis_client)
 
 
 Fault = tuple[Callable[[redis.Redis], object], Callable[[redis.Redis], object]]
 
 
-def set_default(wire: redis.Redis, rule: str) -> object:
-    return wire.execute_command("ACL", "SETUSER", "default", rule)  # type: ignore[no-untyped-call]
+def allow_default_user(redis_client: redis.Redis, rule: str) -> object:
+    return redis_client.execute_command("ACL", "SETUSER", "default", rule)  # type: ignore[no-untyped-call]
 
 
 FAULTS: dict[str, Fault] = {
@@ -40,8 +40,8 @@ FAULTS: dict[str, Fault] = {
         lambda wire: wire.replicaof("NO", "ONE"),
     ),
     "not allowed": (
-        lambda wire: set_default(wire, "-evalsha"),
-        lambda wire: set_default(wire, "+@all"),
+        lambda wire: allow_default_user(wire, "-evalsha"),
+        lambda wire: allow_default_user(wire, "+@all"),
     ),
 }
 
@@ -60,62 +60,71 @@ def fault(
 
 
 def test_a_faulty_redis_puts_the_consumer_into_waiting_and_it_recovers(
-    bench: Bench, fault: tuple[Callable[[], object], Callable[[], object]]
+    broker_harness: BrokerHarness, fault: tuple[Callable[[], object], Callable[[], object]]
 ) -> None:
     begin, end = fault
-    Client(bench.wire).submit_many([registration(n) for n in range(10)], per_message=1)
+    CommandClient(broker_harness.wire).submit_many(
+        [registration(n) for n in range(10)], per_message=1
+    )
     begin()
-    assert bench.take() is None
+    assert broker_harness.take() is None
     end()
-    assert len(bench.drain()) == 10
+    assert len(broker_harness.drain()) == 10
 
 
-def test_messages_of_a_reply_that_was_lost_come_again(bench: Bench) -> None:
-    Client(bench.wire).submit(registration(1))
-    consumer = bench.consumer
+def test_messages_of_a_reply_that_was_lost_come_again(broker_harness: BrokerHarness) -> None:
+    CommandClient(broker_harness.wire).submit(registration(1))
+    consumer = broker_harness.consumer
     # The script ran, and nobody heard what it returned.
-    bench.broker.crew.scripts.fetch(KEYS, bench.broker.crew.name, consumer.taking(10, 0, 10))
+    broker_harness.broker.crew.scripts.fetch(
+        KEYS, broker_harness.broker.crew.name, consumer.taking(10, 0, 10)
+    )
     consumer.failed = True
-    assert bench.drain() == [registration(1)]
+    assert broker_harness.drain() == [registration(1)]
 
 
-def test_after_a_wipe_a_consumer_says_again_what_it_has(bench: Bench) -> None:
-    open_door(bench.wire, in_use=False)
-    stamp = Client(bench.wire).submit(registration(1))
-    taken_message, arrival_clock = bench.take(), RedisDoor(bench.wire, None)
+def test_after_a_wipe_a_consumer_says_again_what_it_has(broker_harness: BrokerHarness) -> None:
+    open_door(broker_harness.wire, in_use=False)
+    stamp = CommandClient(broker_harness.wire).submit(registration(1))
+    taken_message, arrival_clock = broker_harness.take(), ArrivalClock(broker_harness.wire, None)
     assert arrival_clock.watermark(()) < arrival_clock.now()
-    bench.wire.flushall()
+    broker_harness.wire.flushall()
     # Until everybody has had the time to speak, no deadline takes effect.
     assert arrival_clock.watermark(()) == BEGINNING
-    assert bench.take() is None
+    assert broker_harness.take() is None
     assert (
-        bench.wire.zscore(KEYS.pending, deliveries_of(taken_message)[0].message_id) or 0
+        broker_harness.wire.zscore(KEYS.pending, deliveries_of(taken_message)[0].message_id) or 0
     ) <= stamp
     assert arrival_clock.watermark(()) == BEGINNING
-    bench.settle(present(taken_message))
-    assert [bench.wire.hlen(KEYS.messages), bench.wire.zcard(KEYS.pending)] == [0, 0]
+    broker_harness.settle(require(taken_message))
+    assert [broker_harness.wire.hlen(KEYS.messages), broker_harness.wire.zcard(KEYS.pending)] == [
+        0,
+        0,
+    ]
 
 
-def test_a_worker_that_starts_after_a_wipe_gives_the_others_time(bench: Bench) -> None:
-    Client(bench.wire).submit(registration(1))
-    bench.take()
-    bench.wire.flushall()
-    open_door(bench.wire, in_use=True)
-    assert RedisDoor(bench.wire, None).watermark(()) == BEGINNING
+def test_a_worker_that_starts_after_a_wipe_gives_the_others_time(
+    broker_harness: BrokerHarness,
+) -> None:
+    CommandClient(broker_harness.wire).submit(registration(1))
+    broker_harness.take()
+    broker_harness.wire.flushall()
+    open_door(broker_harness.wire, in_use=True)
+    assert ArrivalClock(broker_harness.wire, None).watermark(()) == BEGINNING
 
 
-def test_a_wire_that_was_never_used_holds_nothing_back(bench: Bench) -> None:
-    arrival_clock = RedisDoor(bench.wire, None)
+def test_a_redis_that_was_never_used_holds_nothing_back(broker_harness: BrokerHarness) -> None:
+    arrival_clock = ArrivalClock(broker_harness.wire, None)
     assert arrival_clock.watermark(()) <= arrival_clock.now()
-    open_door(bench.wire, in_use=False)
-    bench.take()
+    open_door(broker_harness.wire, in_use=False)
+    broker_harness.take()
     assert arrival_clock.watermark(()) > BEGINNING
 
 
 def test_a_process_that_is_stopped_in_its_turn_keeps_others_waiting_and_not_for_ever(
     sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database_engine, "PATIENCE_S", 0.05)
+    monkeypatch.setattr(database_engine, "WRITE_TIMEOUT_S", 0.05)
     with open(f"{sqlite_engine.url.database}.turn", "wb") as turn:  # noqa: PTH123
         fcntl.flock(turn, fcntl.LOCK_EX)
         with (

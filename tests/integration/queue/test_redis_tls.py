@@ -17,8 +17,8 @@ import redis
 from sqlalchemy.engine import make_url
 
 from tests.support.sample_commands import registration
-from tests.support.servers import missing
-from workers.client import Client
+from tests.support.servers import skip_or_fail
+from workers.client import CommandClient
 from workers.database.engine import open_database
 from workers.queue.redis import connect
 from workers.settings import Settings
@@ -27,7 +27,7 @@ from workers.settings import Settings
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder with a certificate for `localhost` that only its own file vouches for."""
-    openssl = shutil.which("openssl") or str(missing("openssl is not installed"))
+    openssl = shutil.which("openssl") or str(skip_or_fail("openssl is not installed"))
     folder = tmp_path_factory.mktemp("tls")
     names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
     key_options = ["-newkey", "rsa:2048", "-nodes", "-keyout", "key.pem", "-out", "cert.pem"]
@@ -74,24 +74,24 @@ def pump(source: socket.socket, target: socket.socket) -> None:
             connection.shutdown(socket.SHUT_RDWR)
 
 
-def url(port: int, *, host: str = "localhost", ca: Path | None) -> str:
+def tls_url(port: int, *, host: str = "localhost", ca: Path | None) -> str:
     query = f"?ssl_ca_certs={ca}" if ca else ""
     settings = Settings.read({}, redis_url=f"rediss://{host}:{port}/0{query}")
     return settings.redis_url
 
 
 def test_a_server_with_the_right_certificate_is_spoken_to(port: int, certificate: Path) -> None:
-    with connect(url(port, ca=certificate / "cert.pem")) as client:
-        assert Client(client).submit(registration(1)) > 0
+    with connect(tls_url(port, ca=certificate / "cert.pem")) as client:
+        assert CommandClient(client).submit(registration(1)) > 0
 
 
 def test_a_certificate_that_nobody_vouches_for_is_refused(port: int) -> None:
-    with connect(url(port, ca=None)) as client, pytest.raises(redis.ConnectionError):
+    with connect(tls_url(port, ca=None)) as client, pytest.raises(redis.ConnectionError):
         client.ping()
 
 
 def test_a_certificate_of_another_host_is_refused(port: int, certificate: Path) -> None:
-    redis_url = url(port, host="127.0.0.1", ca=certificate / "cert.pem")
+    redis_url = tls_url(port, host="127.0.0.1", ca=certificate / "cert.pem")
     with connect(redis_url) as client, pytest.raises(redis.ConnectionError):
         client.ping()
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import threading
 
-from scheduler.auditor import AuditTick
-from tests.support.store_harness import Desk
+from scheduler.auditor import BookAuditor
+from tests.support.store_harness import StoreHarness
 from workers.database.engine import writing
 
 
-def test_the_audit_runs_and_rests(overdue: Desk) -> None:
-    tick = AuditTick(overdue.store)
+def test_the_audit_runs_and_rests(overdue: StoreHarness) -> None:
+    tick = BookAuditor(overdue.store)
     report = tick.run_once()
     assert report
     assert (report.orders, report.findings) == (1, [])
     assert tick.run_once() is None
 
 
-def test_an_audit_under_way_holds_up_nobody_who_wants_to_stop(overdue: Desk) -> None:
+def test_an_audit_under_way_holds_up_nobody_who_wants_to_stop(overdue: StoreHarness) -> None:
     stopping = threading.Event()
-    tick = AuditTick(overdue.store, stopping)
+    tick = BookAuditor(overdue.store, stopping)
     stopping.set()
     assert tick.run_once() is None
     assert overdue.rows("audits") == []
@@ -28,11 +28,11 @@ def test_an_audit_under_way_holds_up_nobody_who_wants_to_stop(overdue: Desk) -> 
     assert len(overdue.rows("audits")) == 1
 
 
-def test_the_audit_finds_what_does_not_add_up(overdue: Desk) -> None:
+def test_the_audit_finds_what_does_not_add_up(overdue: StoreHarness) -> None:
     with writing(overdue.engine) as connection:
         connection.exec_driver_sql(
             "INSERT INTO postings VALUES ('order:o1', 1, 1, 'psp', 'escrow:o1', 7)"
         )
-    report = AuditTick(overdue.store).run_once()
+    report = BookAuditor(overdue.store).run_once()
     assert report
     assert {"posted", "escrow"} <= {finding.law for finding in report.findings}

@@ -12,13 +12,13 @@ import redis
 from sqlalchemy import Engine
 
 from models.errors import Unavailable
-from scheduler.main import Pulse
+from scheduler.main import Watchdog
 from tests.support import sample_commands
-from tests.support.command_line import started
+from tests.support.command_line import start_earnest
 from tests.support.concurrency import eventually
-from tests.support.store_harness import Desk
+from tests.support.store_harness import StoreHarness
 from tests.support.stories import place
-from tests.support.worker import working
+from tests.support.worker import running_worker
 from workers.processing import wakeups
 
 
@@ -27,30 +27,30 @@ def test_a_tick_that_fails_stops_nothing_and_counts_as_life(fault: Exception) ->
     def fail() -> None:
         raise fault
 
-    pulse = Pulse()
-    run = pulse.guard("failing", fail, timeout_s=60)
+    pulse = Watchdog()
+    run = pulse.wrap("failing", fail, timeout_s=60)
     before = pulse.due["failing"]
     run()
     assert pulse.due["failing"] > before
 
 
 def test_a_tick_that_hangs_does_not_hide_behind_those_that_go_on() -> None:
-    pulse = Pulse()
-    pulse.guard("hanging", print, timeout_s=-1)
-    pulse.guard("living", list, timeout_s=60)()
+    pulse = Watchdog()
+    pulse.wrap("hanging", print, timeout_s=-1)
+    pulse.wrap("living", list, timeout_s=60)()
     assert pulse.stuck() == ["hanging"]
 
 
 def test_the_process_starts_ticks_and_stops_when_asked(
-    tmp_path: Path, sqlite_engine: Engine, wire: redis.Redis, redis_url: str
+    tmp_path: Path, sqlite_engine: Engine, redis_client: redis.Redis, redis_url: str
 ) -> None:
-    desk = Desk(engine=sqlite_engine, now=datetime.fromisoformat("2020-01-01T00:00:00Z"))
+    desk = StoreHarness(engine=sqlite_engine, now=datetime.fromisoformat("2020-01-01T00:00:00Z"))
     desk.admit()
     place(desk)
     url = sqlite_engine.url.render_as_string()
     options = ("--var", tmp_path, "--database-url", url, "--redis-url", redis_url)
-    with started("scheduler", *options) as process:
-        eventually(lambda: wakeups.waiting(wire) == 1)
+    with start_earnest("scheduler", *options) as process:
+        eventually(lambda: wakeups.count_waiting(redis_client) == 1)
         process.send_signal(signal.SIGTERM)
         assert process.stderr
         log = process.stderr.read()
@@ -60,13 +60,17 @@ def test_the_process_starts_ticks_and_stops_when_asked(
 
 
 def test_two_processes_tick_side_by_side(
-    tmp_path: Path, sqlite_engine: Engine, wire: redis.Redis, redis_url: str
+    tmp_path: Path, sqlite_engine: Engine, redis_client: redis.Redis, redis_url: str
 ) -> None:
     url = sqlite_engine.url.render_as_string()
     options = ("--var", tmp_path, "--database-url", url, "--redis-url", redis_url)
-    start = partial(started, "scheduler", *options)
-    with start() as first_process, start() as second_process, working(sqlite_engine, wire):
-        desk = Desk(engine=sqlite_engine, now=sample_commands.LONG_AGO)
+    start = partial(start_earnest, "scheduler", *options)
+    with (
+        start() as first_process,
+        start() as second_process,
+        running_worker(sqlite_engine, redis_client),
+    ):
+        desk = StoreHarness(engine=sqlite_engine, now=sample_commands.LONG_AGO)
         desk.admit()
         for number in range(20):
             place(desk, f"o{number}")

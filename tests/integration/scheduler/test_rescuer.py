@@ -8,42 +8,42 @@ import pytest
 import redis
 from structlog.testing import capture_logs
 
-from scheduler.rescuer import Rescuer
+from scheduler.rescuer import MessageRescuer
 from tests.support import sample_commands
 from tests.support.concurrency import eventually
 from tests.support.sample_commands import registration
-from tests.support.store_harness import Desk
-from tests.support.worker import left, working
-from workers.client import Client
+from tests.support.store_harness import StoreHarness
+from tests.support.worker import queue_contents, running_worker
+from workers.client import CommandClient
 from workers.queue.broker import EarnestBroker
-from workers.queue.redis import COMMANDS, HEARTBEATS, QUEUES, Keys, Scripts, Taking
-from workers.queue.watermark import RedisDoor
+from workers.queue.redis import COMMANDS, HEARTBEATS_KEY, QUEUES, FetchLimits, Keys, Scripts
+from workers.queue.watermark import ArrivalClock
 
 KEYS = Keys(COMMANDS)
 
 
 @pytest.fixture
-def rescuer(wire: redis.Redis) -> Rescuer:
+def rescuer(redis_client: redis.Redis) -> MessageRescuer:
     """Give a rescuer that has looked thoroughly once already."""
-    primed_rescuer = Rescuer(wire)
+    primed_rescuer = MessageRescuer(redis_client)
     primed_rescuer.run_once()
     return primed_rescuer
 
 
 def test_a_message_that_nobody_has_comes_back_at_the_second_look(
-    wire: redis.Redis, rescuer: Rescuer
+    redis_client: redis.Redis, rescuer: MessageRescuer
 ) -> None:
-    Client(wire).submit_many([registration(n) for n in range(3)], per_message=1)
-    stranded = wire.lpop(KEYS.waiting)
+    CommandClient(redis_client).submit_many([registration(n) for n in range(3)], per_message=1)
+    stranded = redis_client.lpop(KEYS.waiting)
     assert [rescuer.run_once(), rescuer.run_once(), rescuer.run_once()] == [0, 1, 0]
-    assert wire.lindex(KEYS.waiting, 0) == stranded
+    assert redis_client.lindex(KEYS.waiting, 0) == stranded
 
 
 def test_an_entry_without_a_message_holds_deadlines_back_no_longer(
-    wire: redis.Redis, rescuer: Rescuer
+    redis_client: redis.Redis, rescuer: MessageRescuer
 ) -> None:
-    wire.zadd(KEYS.pending, {"nothing": 5})
-    arrival_clock = RedisDoor(wire, None)
+    redis_client.zadd(KEYS.pending, {"nothing": 5})
+    arrival_clock = ArrivalClock(redis_client, None)
     assert arrival_clock.watermark(()).year == 1970
     rescuer.run_once()
     with capture_logs() as logs:
@@ -55,19 +55,23 @@ def test_an_entry_without_a_message_holds_deadlines_back_no_longer(
     ]
 
 
-def test_what_a_living_worker_has_is_left_alone(wire: redis.Redis, rescuer: Rescuer) -> None:
-    Client(wire).submit_many([registration(n) for n in range(3)], per_message=1)
-    broker = EarnestBroker(wire, lambda _: None)
+def test_a_thorough_look_leaves_messages_of_a_living_worker_alone(
+    redis_client: redis.Redis, rescuer: MessageRescuer
+) -> None:
+    CommandClient(redis_client).submit_many([registration(n) for n in range(3)], per_message=1)
+    broker = EarnestBroker(redis_client, lambda _: None)
     assert next(broker.consume(COMMANDS)) is not None
-    wire.zadd(KEYS.pending, {"nothing": 5})
+    redis_client.zadd(KEYS.pending, {"nothing": 5})
     assert [rescuer.run_once() for _ in range(3)] == [0, 0, 0]
-    assert wire.llen(KEYS.waiting) == 0
-    assert wire.zcard(KEYS.pending) == 3
+    assert redis_client.llen(KEYS.waiting) == 0
+    assert redis_client.zcard(KEYS.pending) == 3
 
 
-def test_an_honest_queue_is_never_looked_at_thoroughly(wire: redis.Redis, rescuer: Rescuer) -> None:
-    Client(wire).submit_many([registration(n) for n in range(300)], per_message=1)
-    broker = EarnestBroker(wire, lambda _: None)
+def test_an_honest_queue_is_never_looked_at_thoroughly(
+    redis_client: redis.Redis, rescuer: MessageRescuer
+) -> None:
+    CommandClient(redis_client).submit_many([registration(n) for n in range(300)], per_message=1)
+    broker = EarnestBroker(redis_client, lambda _: None)
     for _ in range(3):
         message = next(broker.consume(COMMANDS))
         if message is not None:
@@ -75,29 +79,34 @@ def test_an_honest_queue_is_never_looked_at_thoroughly(wire: redis.Redis, rescue
             bundle.settled = {delivery.message_id for delivery in bundle.deliveries[::2]}
             broker.consume(COMMANDS).ack(message)
         rescuer.run_once()
-        assert not any(rescuer.odd.values())
+        assert not any(rescuer.disagreed.values())
 
 
-def test_messages_of_the_dead_come_back_in_order(wire: redis.Redis) -> None:
-    stamps = Client(wire).submit_many([registration(n) for n in range(500)], per_message=1)
+def test_messages_of_the_dead_come_back_in_order(redis_client: redis.Redis) -> None:
+    stamps = CommandClient(redis_client).submit_many(
+        [registration(n) for n in range(500)], per_message=1
+    )
     for consumer in ("a", "b", "c"):
-        Scripts(wire).fetch(KEYS, consumer, Taking(100))
+        Scripts(redis_client).fetch(KEYS, consumer, FetchLimits(100))
     for queue in QUEUES:
-        Scripts(wire).rescue(Keys(queue), 0, last=queue == QUEUES[-1])
-    ids = wire.lrange(KEYS.waiting, 0, -1)
+        Scripts(redis_client).rescue(Keys(queue), 0, last=queue == QUEUES[-1])
+    ids = redis_client.lrange(KEYS.waiting, 0, -1)
     restored_stamps = [
-        json.loads(payload or b"")["kwargs"]["stamp"] for payload in wire.hmget(KEYS.messages, ids)
+        json.loads(payload or b"")["kwargs"]["stamp"]
+        for payload in redis_client.hmget(KEYS.messages, ids)
     ]
     assert restored_stamps == stamps
 
 
-def test_after_one_death_there_is_little_company_and_after_two_none(wire: redis.Redis) -> None:
-    Client(wire).submit_many([registration(n) for n in range(50)], per_message=1)
-    first, second, *_ = wire.lrange(KEYS.waiting, 0, -1)
-    wire.hset(KEYS.attempts, mapping={first: 2, second: 1})
-    broker = EarnestBroker(wire, lambda _: None)
+def test_a_message_shares_a_batch_with_few_after_one_death_and_with_none_after_two(
+    redis_client: redis.Redis,
+) -> None:
+    CommandClient(redis_client).submit_many([registration(n) for n in range(50)], per_message=1)
+    first, second, *_ = redis_client.lrange(KEYS.waiting, 0, -1)
+    redis_client.hset(KEYS.attempts, mapping={first: 2, second: 1})
+    broker = EarnestBroker(redis_client, lambda _: None)
     sizes = []
-    while wire.hlen(KEYS.messages):
+    while redis_client.hlen(KEYS.messages):
         if (message := next(broker.consume(COMMANDS))) is None:
             continue
         # While it is at work, nobody else of this process gets anything.
@@ -110,21 +119,21 @@ def test_after_one_death_there_is_little_company_and_after_two_none(wire: redis.
     assert sizes == [1, 8, 41]
 
 
-def test_a_suspect_that_must_wait_lets_the_older_ones_in(wire: redis.Redis) -> None:
-    Client(wire).submit_many([registration(n) for n in range(4)], per_message=1)
-    suspect = wire.rpop(KEYS.waiting)
+def test_a_suspected_message_that_must_wait_lets_older_ones_in(redis_client: redis.Redis) -> None:
+    CommandClient(redis_client).submit_many([registration(n) for n in range(4)], per_message=1)
+    suspect = redis_client.rpop(KEYS.waiting)
     assert isinstance(suspect, bytes)
-    wire.lpush(KEYS.waiting, suspect)
-    wire.hset(KEYS.attempts, suspect, 2)
-    broker = EarnestBroker(wire, lambda _: None)
+    redis_client.lpush(KEYS.waiting, suspect)
+    redis_client.hset(KEYS.attempts, suspect, 2)
+    broker = EarnestBroker(redis_client, lambda _: None)
     consumer, batch_sizes = broker.consume(COMMANDS), []
-    while wire.hlen(KEYS.messages):
+    while redis_client.hlen(KEYS.messages):
         if (message := next(consumer)) is None:
             continue
         bundle = message.kwargs["bundle"]
         batch_sizes.append(len(bundle.deliveries))
         # The suspect is the youngest: it is held back as long as there is anybody older.
-        must_wait = wire.hlen(KEYS.messages) > 1
+        must_wait = redis_client.hlen(KEYS.messages) > 1
         message_ids = {delivery.message_id for delivery in bundle.deliveries}
         bundle.settled = message_ids - ({suspect.decode()} if must_wait else set())
         consumer.ack(message)
@@ -132,29 +141,31 @@ def test_a_suspect_that_must_wait_lets_the_older_ones_in(wire: redis.Redis) -> N
     assert len(batch_sizes) <= 6
 
 
-def test_what_a_dead_worker_had_is_given_to_another(overdue: Desk, wire: redis.Redis) -> None:
-    command = sample_commands.ask("cancel_order", "client", "o1")
-    Client(wire).submit(command)
-    die_with_everything(wire)
-    assert left(wire)["commands taken"] == 1
-    assert Rescuer(wire).run_once() == 1
-    assert left(wire)["commands taken"] == 0
-    with working(overdue.engine, wire) as workplace:
+def test_messages_of_a_dead_worker_are_given_to_another(
+    overdue: StoreHarness, redis_client: redis.Redis
+) -> None:
+    command = sample_commands.command("cancel_order", "client", "o1")
+    CommandClient(redis_client).submit(command)
+    take_all_and_die(redis_client)
+    assert queue_contents(redis_client)["commands taken"] == 1
+    assert MessageRescuer(redis_client).run_once() == 1
+    assert queue_contents(redis_client)["commands taken"] == 0
+    with running_worker(overdue.engine, redis_client) as workplace:
         eventually(lambda: workplace.settled(command["id"]))
         eventually(workplace.idle)
 
 
-def die_with_everything(wire: redis.Redis) -> None:
+def take_all_and_die(redis_client: redis.Redis) -> None:
     """Take every command as a worker does, and be silent from then on."""
-    taking = Taking(100)
-    assert Scripts(wire).fetch(Keys(COMMANDS), "dead", taking).found
-    wire.zadd(HEARTBEATS, {"dead": 0})
+    taking = FetchLimits(100)
+    assert Scripts(redis_client).fetch(Keys(COMMANDS), "dead", taking).found
+    redis_client.zadd(HEARTBEATS_KEY, {"dead": 0})
 
 
-def test_what_a_living_worker_has_stays_with_it(wire: redis.Redis) -> None:
-    Client(wire).submit(sample_commands.accept())
-    die_with_everything(wire)
-    seconds, micros = wire.time()
-    wire.zadd(HEARTBEATS, {"dead": seconds * 1000 + micros // 1000})
-    assert Rescuer(wire).run_once() == 0
-    assert left(wire)["commands taken"] == 1
+def test_messages_of_a_living_worker_stay_with_it(redis_client: redis.Redis) -> None:
+    CommandClient(redis_client).submit(sample_commands.accept())
+    take_all_and_die(redis_client)
+    seconds, micros = redis_client.time()
+    redis_client.zadd(HEARTBEATS_KEY, {"dead": seconds * 1000 + micros // 1000})
+    assert MessageRescuer(redis_client).run_once() == 0
+    assert queue_contents(redis_client)["commands taken"] == 1

@@ -8,27 +8,27 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select, text
 
-from models.service.outcome import Settlement
+from models.service.outcome import Outcome
 from scheduler import maintenance
-from tests.support.store_harness import Desk
+from tests.support.store_harness import StoreHarness
 from workers.database import schema
 from workers.database.archive_schema import ARCHIVED
 from workers.database.engine import reading, writing
 
-LONG = timedelta(days=30)
+ARCHIVE_AFTER = timedelta(days=30)
 
 
 @dataclass(kw_only=True)
-class Resting(Desk):
+class ArchivingHarness(StoreHarness):
     """A desk that remembers what was said at it, and can put orders away."""
 
-    said: list[tuple[dict[str, Any], datetime]] = field(default_factory=list)
+    commands_handled: list[tuple[dict[str, Any], datetime]] = field(default_factory=list)
 
-    def tell(self, body: dict[str, Any], at: datetime) -> Settlement:
-        self.said.append((body, at))
-        return super().tell(body, at)
+    def handle(self, body: dict[str, Any], at: datetime) -> Outcome:
+        self.commands_handled.append((body, at))
+        return super().handle(body, at)
 
-    def settle_debts(self) -> None:
+    def confirm_obligations(self) -> None:
         """Confirm everything that is owed."""
         for refund in [
             refund for refund in self.book.refunds.values() if refund.confirmed_at is None
@@ -42,28 +42,30 @@ class Resting(Desk):
     def publish(self) -> None:
         """Mark every event as published, as the relay does; the newest is about something else."""
         self.ask("register_mcn", "platform", mcn_id="m9", name="M9")
-        publish(self.engine)
+        mark_published(self.engine)
 
-    def put_away(self, *, older_than: timedelta = LONG) -> int:
+    def archive(self, *, older_than: timedelta = ARCHIVE_AFTER) -> int:
         """Archive as if so much time had passed since the last word."""
-        now = self.now + LONG
-        return maintenance.archive(self.store, maintenance.Due(now - older_than, now))
+        now = self.now + ARCHIVE_AFTER
+        return maintenance.archive_orders(
+            self.store, maintenance.ArchiveCutoff(now - older_than, now)
+        )
 
-    def rest(self) -> Resting:
+    def archive_all(self) -> ArchivingHarness:
         """Bring everything to rest; one order at least is put away."""
-        self.settle_debts()
+        self.confirm_obligations()
         self.publish()
-        assert self.put_away(older_than=timedelta(0)) > 0
-        assert self.put_away(older_than=timedelta(0)) == 0
+        assert self.archive(older_than=timedelta(0)) > 0
+        assert self.archive(older_than=timedelta(0)) == 0
         return self
 
 
-def publish(engine: Engine) -> None:
+def mark_published(engine: Engine) -> None:
     with writing(engine) as connection:
         connection.execute(text("UPDATE events SET published_at = 1 WHERE published_at IS NULL"))
 
 
-def halves(engine: Engine, name: str = "orders") -> tuple[int, int]:
+def count_live_and_archived(engine: Engine, name: str = "orders") -> tuple[int, int]:
     """Count the rows of a table, and those of its archive."""
     table = schema.metadata.tables[name]
     with reading(engine) as connection:

@@ -12,39 +12,39 @@ from sqlalchemy import Engine
 
 from models.events.event import Event
 from models.orders.order import Order
-from models.service.outcome import Settlement
-from tests.support.stories import HISTORIES, START, Story, place, take
+from models.service.outcome import Outcome
+from tests.support.stories import HISTORIES, START, OrderStory, place, play_step
 from workers.database.engine import writing
-from workers.database.mappers import SHELVES
-from workers.database.repository import Page, Store, draft
+from workers.database.mappers import MAPPERS
+from workers.database.repository import LoadedState, Store, flush_steps
 
-APART = timedelta(hours=23, minutes=30)
+INTERVAL = timedelta(hours=23, minutes=30)
 """Between two histories: so that they begin at every hour, and some between two months."""
 
 
-KINDS = ("douyin_video", "huoshan", "xigua")
+TASK_TYPES = ("douyin_video", "huoshan", "xigua")
 
 
 @dataclass(slots=True)
-class Part(Story):
+class RenamedStory(OrderStory):
     """A history of order `o1` that is played, under another name, in a world of many."""
 
     number: int = 0
-    world: Story = field(default_factory=Story)
+    world: OrderStory = field(default_factory=OrderStory)
 
     def __post_init__(self) -> None:
         self.book, self.events = self.world.book, self.world.events
 
-    def tell(self, body: dict[str, Any], at: datetime) -> Settlement:
+    def handle(self, body: dict[str, Any], at: datetime) -> Outcome:
         """Say the same of our own order, client, creator and money."""
-        return Story.tell(self, self._renamed(body), at)
+        return OrderStory.handle(self, self._renamed(body), at)
 
     def wake(self, order_id: str, at: datetime) -> tuple[Event, ...]:
         """Wake our own order."""
-        return Story.wake(self, self._renamed(order_id), at)
+        return OrderStory.wake(self, self._renamed(order_id), at)
 
     def order(self, order_id: str = "o1") -> Order:
-        return Story.order(self, self._renamed(order_id))
+        return OrderStory.order(self, self._renamed(order_id))
 
     def _renamed(self, value: Any) -> Any:  # noqa: ANN401 - whatever JSON can say
         if isinstance(value, dict):
@@ -52,7 +52,7 @@ class Part(Story):
         if isinstance(value, list):
             return [self._renamed(element) for element in value]
         if value == "douyin_video":
-            return KINDS[self.number % len(KINDS)]
+            return TASK_TYPES[self.number % len(TASK_TYPES)]
         if not isinstance(value, str):
             return value
         if value == "c1":
@@ -62,17 +62,17 @@ class Part(Story):
 
 
 @cache
-def world() -> Story:
+def every_situation() -> OrderStory:
     """Play every history; confirm every other debt; let money come that nobody can place."""
-    all_histories = Story()
+    all_histories = OrderStory()
     for mcn_id in ("m1", "m2"):
         all_histories.ask("register_mcn", "platform", mcn_id=mcn_id, name=mcn_id)
     for number, situation in enumerate(sorted(HISTORIES)):
-        part = Part(number=number, world=all_histories, now=START - number * APART)
+        part = RenamedStory(number=number, world=all_histories, now=START - number * INTERVAL)
         contract = {"contract": "mcn", "mcn_id": f"m{number % 2 + 1}"} if number % 3 else DIRECT
         part.ask("register_creator", "platform", creator_id="k1", name="K", **contract)
         for step in HISTORIES[situation]:
-            settlement = take(part, step)
+            settlement = play_step(part, step)
             assert settlement is None or settlement.outcome == "applied", (situation, step)
         all_histories.now = max(all_histories.now, part.now)
     all_histories.pay("stray", {"nobodys": 700})
@@ -92,16 +92,16 @@ def world() -> Story:
 DIRECT = {"contract": "direct"}
 
 
-def write(engine: Engine, story: Story) -> Store:
+def write_story(engine: Engine, story: OrderStory) -> Store:
     """Record a whole book at once."""
     store = Store(engine, story.policy)
     store.adopt_policy()
-    before: dict[str, dict[str, Any]] = {name: {} for name in ("orders", *SHELF_NAMES)}
-    page = Page(story.book, before=before, events=list(story.events))
+    before: dict[str, dict[str, Any]] = {name: {} for name in ("orders", *TABLE_NAMES)}
+    page = LoadedState(story.book, before=before, events=list(story.events))
     with writing(engine) as connection:
-        for step in draft(page):
+        for step in flush_steps(page):
             step(connection)
     return store
 
 
-SHELF_NAMES = [mapper.name for mapper in SHELVES]
+TABLE_NAMES = [mapper.name for mapper in MAPPERS]

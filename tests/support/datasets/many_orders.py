@@ -9,13 +9,13 @@ from functools import cache
 from sqlalchemy import Engine, Table
 
 from bench import workload
-from models.commands.parsing import parse
+from models.commands.parsing import parse_command
 from models.events.event import Event
 from models.events.orders import OrderPlaced
 from models.orders.order import Order
 from models.policy import Policy
-from models.service.handlers import hear
-from models.service.unit_of_work import Book
+from models.service.handlers import handle
+from models.service.unit_of_work import UnitOfWork
 from workers.database import bulk, mappers, schema
 from workers.database.engine import writing
 from workers.database.mappers import PAYMENTS, REFUNDS, Row
@@ -28,7 +28,7 @@ CHUNK = 10_000
 LONG_AGO = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-MODEL = f"{0:08}"
+SAMPLE_NUMBER = f"{0:08}"
 """The number that stands in every name of the model."""
 
 
@@ -38,13 +38,13 @@ LIFE = (workload.registration(), workload.place(0), workload.pay(0))
 END = (workload.decline(0), workload.refunded(0))
 
 
-def fill(engine: Engine, count: int, *, first: int = 0, declined: bool = False) -> None:
+def write_orders(engine: Engine, count: int, *, first: int = 0, declined: bool = False) -> None:
     """Write so many orders: offered, placed a second apart, or declined and paid back."""
     Store(engine, Policy()).adopt_policy()
     for first_number in range(first, first + count, CHUNK):
         numbers = range(first_number, min(first_number + CHUNK, first + count))
         with writing(engine) as connection:
-            for table, rows_of in _model(declined=declined).rows.items():
+            for table, rows_of in _sample_order(declined=declined).rows.items():
                 table_rows = [_renamed(row, number) for number in numbers for row in rows_of]
                 bulk.insert(connection, table, table_rows)
             orders = [_order(number, declined=declined) for number in numbers]
@@ -52,7 +52,7 @@ def fill(engine: Engine, count: int, *, first: int = 0, declined: bool = False) 
 
 
 def _order(number: int, *, declined: bool) -> Row:
-    model = _model(declined=declined)
+    model = _sample_order(declined=declined)
     # A declined order keeps its instants: an audit would find that its events say otherwise.
     later = timedelta(seconds=0 if declined else number)
     order = replace(model.order, placed_at=model.order.placed_at + later)
@@ -63,12 +63,13 @@ def _renamed(row: Row, number: int) -> Row:
     new = f"{number:08}"
     pairs = row.items()
     return {
-        key: value.replace(MODEL, new) if isinstance(value, str) else value for key, value in pairs
+        key: value.replace(SAMPLE_NUMBER, new) if isinstance(value, str) else value
+        for key, value in pairs
     }
 
 
 @dataclass(frozen=True, slots=True)
-class Model:
+class SampleOrder:
     """One order, and the rows that tell of it."""
 
     order: Order
@@ -77,11 +78,11 @@ class Model:
 
 
 @cache
-def _model(*, declined: bool) -> Model:
-    uow = Book(policy=Policy())
+def _sample_order(*, declined: bool) -> SampleOrder:
+    uow = UnitOfWork(policy=Policy())
     events: list[Event] = []
     for text in (*LIFE, *(END if declined else ())):
-        events += hear(uow, parse(text), LONG_AGO).events
+        events += handle(uow, parse_command(text), LONG_AGO).events
     order_events, now = [event for event in events if event.order_id], to_us(LONG_AGO)
     (placed_fact,) = (event.fact for event in order_events if isinstance(event.fact, OrderPlaced))
     (order,) = uow.orders.values()
@@ -91,7 +92,7 @@ def _model(*, declined: bool) -> Model:
     refund_rows = [REFUNDS.write(refund) for refund in uow.refunds.values()]
     payment_rows = [PAYMENTS.write(payment) for payment in uow.payments.values()]
     rows_by_table = {schema.events: event_rows, schema.postings: mappers.posting_rows(uow)}
-    return Model(
+    return SampleOrder(
         order,
         placed_fact,
         rows_by_table | {schema.refunds: refund_rows, schema.payments: payment_rows},

@@ -15,37 +15,39 @@ from tests.support.stories import HISTORIES, START, story_of
 from workers.database import bulk, mappers, schema
 from workers.database.engine import writing
 
-MOMENT = timedelta(seconds=1)
+INTERVAL = timedelta(seconds=1)
 
 
 @cache
-def _model(situation: str) -> tuple[Order, Any]:
+def _sample_order(situation: str) -> tuple[Order, Any]:
     story = story_of(situation)
-    return story.order(), story.told("order.placed")[0].fact
+    return story.order(), story.events_of("order.placed")[0].fact
 
 
-def order(situation: str, order_id: str, creator_id: str, placed_at: datetime) -> dict[str, Any]:
+def order_row(
+    situation: str, order_id: str, creator_id: str, placed_at: datetime
+) -> dict[str, Any]:
     """Write an order as the table has it."""
-    model, order_placed = _model(situation)
+    model, order_placed = _sample_order(situation)
     order_copy = replace(model, order_id=order_id, creator_id=creator_id, placed_at=placed_at)
     return mappers.new_order_row(order_copy, order_placed)
 
 
-def crowd(count: int, creators: Sequence[str]) -> list[dict[str, Any]]:
+def order_rows(count: int, creators: Sequence[str]) -> list[dict[str, Any]]:
     """Make orders in every situation, three at each instant; no two lists sort them alike."""
     situations = sorted(HISTORIES)
     return [
-        order(
+        order_row(
             situations[n % len(situations)],
             f"{'ab'[n % 2]}{n * 7 % 10}_{count - n:04}",
             creators[n * n % len(creators)],
-            START + n // 3 * MOMENT,
+            START + n // 3 * INTERVAL,
         )
         for n in range(count)
     ]
 
 
-def sign(creators: Iterable[tuple[str, str | None]]) -> list[dict[str, Any]]:
+def creator_rows(creators: Iterable[tuple[str, str | None]]) -> list[dict[str, Any]]:
     """Make creators, each signed with an agency or with none."""
     return [
         {
@@ -61,7 +63,7 @@ def sign(creators: Iterable[tuple[str, str | None]]) -> list[dict[str, Any]]:
     ]
 
 
-def write(engine: Engine, table: str, table_rows: Sequence[dict[str, Any]]) -> None:
+def write_rows(engine: Engine, table: str, table_rows: Sequence[dict[str, Any]]) -> None:
     """Write rows in a transaction of their own."""
     with writing(engine) as connection:
         bulk.insert(connection, schema.metadata.tables[table], table_rows)

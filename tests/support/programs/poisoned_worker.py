@@ -9,32 +9,32 @@ from pathlib import Path
 from ops.local import process
 from workers import main
 from workers.processing import batch, processor
-from workers.processing.batch import Asked
+from workers.processing.batch import ParsedCommand
 from workers.queue.messages import Received
 from workers.runtime import configure_logs, stop_on_signals
 from workers.settings import Settings
 
-MARK = "deadly"
+POISON = "deadly"
 """What the deadly command's text contains."""
 
 
-STATUS = 9
+EXIT_STATUS = 9
 
 
 def run(deaths: Path, max_deaths: int) -> None:
     """Run a worker; each death is noted in a file, and after `max_deaths` of them nothing kills."""
 
-    def read(submission: Received) -> Asked:
-        if MARK in submission.text and len(deaths.read_text()) < max_deaths:
+    def read(submission: Received) -> ParsedCommand:
+        if POISON in submission.text and len(deaths.read_text()) < max_deaths:
             with deaths.open("a") as file:
                 file.write("x")
-            os._exit(STATUS)
+            os._exit(EXIT_STATUS)
         return batch.read(submission)
 
     vars(processor)["read"] = read
     stopping = stop_on_signals()
     configure_logs("deadly")
-    main.run(Settings.read(os.environ), stopping, process.ready)
+    main.run(Settings.read(os.environ), stopping, process.notify_ready)
 
 
 if __name__ == "__main__":

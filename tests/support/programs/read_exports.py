@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 import pandas as pd
 
-WHATS = ("orders", "events", "postings")
+EXPORTS = ("orders", "events", "postings")
 
 
 BALANCES = """
@@ -36,7 +36,7 @@ def main(folder: Path) -> None:
 
 
 def by_pandas(folder: Path) -> dict[str, Any]:
-    frames = {table: pd.read_parquet(folder / table) for table in WHATS}
+    frames = {table: pd.read_parquet(folder / table) for table in EXPORTS}
     postings = frames["postings"]
     by_source = postings.groupby("source_family", observed=True)["amount_fen"].sum()
     by_target = postings.groupby("target_family", observed=True)["amount_fen"].sum()
@@ -53,7 +53,7 @@ def by_pandas(folder: Path) -> dict[str, Any]:
 
 
 def by_duckdb(folder: Path) -> dict[str, Any]:
-    parts = {table: f"{folder / table}/*.parquet" for table in WHATS}
+    parts = {table: f"{folder / table}/*.parquet" for table in EXPORTS}
     relations = {table: duckdb.sql(f"DESCRIBE FROM '{path}'") for table, path in parts.items()}
     return {
         "types": {
@@ -61,12 +61,12 @@ def by_duckdb(folder: Path) -> dict[str, Any]:
             for table, relation in relations.items()
         },
         "balances": dict(duckdb.sql(BALANCES.format(parts["postings"])).fetchall()),
-        "held_fen": one(HELD.format(parts["orders"])),
-        "latest_us": one(LATEST.format(parts["events"])),
+        "held_fen": scalar(HELD.format(parts["orders"])),
+        "latest_us": scalar(LATEST.format(parts["events"])),
     }
 
 
-def one(query: str) -> int:
+def scalar(query: str) -> int:
     return int(duckdb.sql(query).fetchall()[0][0])
 
 

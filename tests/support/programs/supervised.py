@@ -8,58 +8,58 @@ from pathlib import Path
 from ops.local.process import Program
 
 # Ready, then patient; says when it was asked to stop, with everybody else's order visible.
-STEADY = """
+READY_UNTIL_STOPPED = """
 import signal, sys, time
-from ops.local.process import ready
+from ops.local.process import notify_ready
 def stop(*_):
     with open(sys.argv[1], "a") as ends: ends.write(sys.argv[2] + "\\n")
     sys.exit(0)
 signal.signal(signal.SIGTERM, stop)
 print('{"event": "steady.started"}', file=sys.stderr, flush=True)
-ready()
+notify_ready()
 while True: signal.pause()
 """
 
 
 # Ready, but deaf to SIGTERM.
-STUBBORN = """
+IGNORES_SIGTERM = """
 import signal
-from ops.local.process import ready
+from ops.local.process import notify_ready
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
-ready()
+notify_ready()
 while True: signal.pause()
 """
 
 
 # Has a child of its own, whose number it writes down, and dies when that is done.
-PARENT = """
+HAS_A_CHILD = """
 import subprocess, sys
-from ops.local.process import ready
+from ops.local.process import notify_ready
 child = subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"])
 open(sys.argv[1], "a").write(f"{child.pid}\\n")
-ready()
+notify_ready()
 import signal; signal.pause()
 """
 
 
 # Counts aloud for as long as it is let.
-CHATTY = """
+LOGS_WITHOUT_END = """
 import itertools, sys, time
-from ops.local.process import ready
-ready()
+from ops.local.process import notify_ready
+notify_ready()
 for number in itertools.count():
     print(number, file=sys.stderr, flush=True)
     time.sleep(0.0001)
 """
 
 
-BROKEN = "import sys; print('no such table', file=sys.stderr); sys.exit(3)"
+EXITS_WITH_AN_ERROR = "import sys; print('no such table', file=sys.stderr); sys.exit(3)"
 
 
-MUTE = "import signal; print('thinking', flush=True); signal.pause()"
+NEVER_READY = "import signal; print('thinking', flush=True); signal.pause()"
 
 
-NOTHING = "pass"
+EXITS_AT_ONCE = "pass"
 
 
 def program(name: str, body: str, *arguments: Path | str, once: bool = False) -> Program:
@@ -67,6 +67,6 @@ def program(name: str, body: str, *arguments: Path | str, once: bool = False) ->
     return Program(name, argv, once=once)
 
 
-def steady(name: str, ends: Path) -> Program:
+def ready_until_stopped(name: str, ends: Path) -> Program:
     """Run until asked to stop, and then write the name into a file."""
-    return program(name, STEADY, ends, name)
+    return program(name, READY_UNTIL_STOPPED, ends, name)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from models.audit import Sums, audit_order, audit_payment, audit_totals
-from models.audit.ledger_checks import Posted
+from models.audit import MoneyTotals, audit_order, audit_payment, audit_totals
+from models.audit.ledger_checks import EventPosting
 from models.audit.order_checks import Finding
 from models.events.event import Event
 from models.ledger import Posting
@@ -18,20 +18,20 @@ from models.lifecycle import State
 from models.obligations import Refund
 from models.orders.order import Holding, Order
 from models.policy import Policy
-from tests.support.stories import BALANCE, DEPOSIT, START, Story, audit, place, story_of
+from tests.support.stories import BALANCE, DEPOSIT, START, OrderStory, audit, place, story_of
 
 
 @dataclass
-class Papers:
+class OrderRecords:
     """What was written down about one order, open to forgery."""
 
     order: Order
     events: list[Event]
-    posted: list[Posted]
+    posted: list[EventPosting]
     refunds: list[Refund]
 
     @classmethod
-    def of(cls, situation: str) -> Papers:
+    def of(cls, situation: str) -> OrderRecords:
         story = story_of(situation)
         events = [event for event in story.events if event.order_id == "o1"]
         postings = [
@@ -66,7 +66,7 @@ class Papers:
         self.forge_order(sequence=len(self.events))
 
 
-Forgery = Callable[[Papers], object]
+Forgery = Callable[[OrderRecords], object]
 
 
 FORGERIES: dict[str, tuple[str, Forgery, str]] = {
@@ -138,9 +138,9 @@ FORGERIES: dict[str, tuple[str, Forgery, str]] = {
 
 
 @pytest.mark.parametrize("corruption", FORGERIES)
-def test_a_planted_corruption_is_named(corruption: str) -> None:
+def test_the_audit_names_a_planted_corruption(corruption: str) -> None:
     situation, forge, law = FORGERIES[corruption]
-    papers = Papers.of(situation)
+    papers = OrderRecords.of(situation)
     assert papers.audited() == set()
     forge(papers)
     assert law in papers.audited()
@@ -151,12 +151,12 @@ def test_a_refund_that_leaves_twice_is_named() -> None:
     (refund_id,) = story.book.refunds
     story.ask("confirm_refund", "payments", refund_id=refund_id)
     assert audit(story) == []
-    papers = Papers.of("declined")
+    papers = OrderRecords.of("declined")
     papers.events += [story.events[-1], replace(story.events[-1], sequence=7)]
     assert {"left_once", "refunds"} <= papers.audited()
 
 
-def whole_payment() -> Story:
+def whole_payment() -> OrderStory:
     story = story_of("awaiting_deposit")
     story.pay("p1", {"o1": DEPOSIT}, amount_fen=1)
     return story
@@ -177,7 +177,7 @@ def test_a_whole_payment_is_audited_like_an_order() -> None:
     assert {finding.law for finding in audit_payment(payment, events, postings, [])} == {"refunds"}
 
 
-def totals(*extra: Posting) -> list[Finding]:
+def audit_of_totals(*extra: Posting) -> list[Finding]:
     """Audit a book with money in every account, after some postings that nobody made."""
     story = whole_payment()
     place(story, "o2")
@@ -205,16 +205,16 @@ def totals(*extra: Posting) -> list[Finding]:
 def test_money_that_nobody_moved_is_missed_in_the_totals(
     source: str, target: str, laws: set[str]
 ) -> None:
-    assert {finding.law for finding in totals(Posting(source, target, 1))} >= laws
+    assert {finding.law for finding in audit_of_totals(Posting(source, target, 1))} >= laws
 
 
 def test_an_account_out_of_balance_is_named() -> None:
-    sums = Sums(received_fen=5, suspended_fen=4)
+    sums = MoneyTotals(received_fen=5, suspended_fen=4)
     laws = {finding.law for finding in audit_totals([("psp", -5), ("suspense", 4)], sums)}
     assert laws == {"sum_zero"}
 
 
 def test_a_held_sum_that_the_orders_do_not_hold_is_named() -> None:
-    sums = Sums()
+    sums = MoneyTotals()
     sums.count_order(replace(story_of("offered").order(), held=(Holding("p", 3),)))
     assert {finding.law for finding in audit_totals([], sums)} == {"escrow"}

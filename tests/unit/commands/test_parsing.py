@@ -8,16 +8,21 @@ from typing import Any
 
 import pytest
 
-from models.commands import COMMANDS, KINDS, AnyCommand
+from models.commands import COMMAND_ADAPTER, COMMAND_KINDS, AnyCommand
 from models.commands.orders import PlaceOrder
-from models.commands.parsing import Malformed, parse, read_loosely, readable_id
-from models.reasons import Reason
-from tests.support.stories import START, party, peopled, place, span
+from models.commands.parsing import (
+    MalformedCommand,
+    find_command_id,
+    parse_command,
+    read_json_leniently,
+)
+from models.reasons import RejectionReason
+from tests.support.stories import START, place, sender, span, story_with_parties
 
 PLACE: dict[str, Any] = {
     "id": "cmd_00001",
     "kind": "place_order",
-    "by": party("client"),
+    "by": sender("client"),
     "order_id": "o1",
     "creator_id": "k1",
     "name": "春季新品推广",
@@ -32,7 +37,7 @@ PLACE: dict[str, Any] = {
 PAY: dict[str, Any] = {
     "id": "cmd_00001",
     "kind": "confirm_payment",
-    "by": party("payments"),
+    "by": sender("payments"),
     "payment_id": "p1",
     "paid_at": "2026-03-02T10:00:00+08:00",
     "amount_fen": 5,
@@ -43,28 +48,28 @@ PAY: dict[str, Any] = {
 SECRET = "s3cret"
 
 
-ORDER: dict[str, Any] = {"id": "cmd_00001", "by": party("client"), "order_id": "o1"}
+ORDER: dict[str, Any] = {"id": "cmd_00001", "by": sender("client"), "order_id": "o1"}
 
 
 CREATOR = {
     "id": "cmd_00001",
     "kind": "register_creator",
-    "by": party("platform"),
+    "by": sender("platform"),
     "creator_id": "k1",
     "name": "K1",
     "contract": "direct",
 }
 
 
-def refusal(body: object) -> Malformed:
+def refusal(body: object) -> MalformedCommand:
     text = body if isinstance(body, str | bytes) else json.dumps(body)
-    with pytest.raises(Malformed) as exc_info:
-        parse(text)
+    with pytest.raises(MalformedCommand) as exc_info:
+        parse_command(text)
     return exc_info.value
 
 
-def accepted(body: dict[str, Any]) -> AnyCommand:
-    return parse(json.dumps(body))
+def accept(body: dict[str, Any]) -> AnyCommand:
+    return parse_command(json.dumps(body))
 
 
 AMOUNTS = {
@@ -101,7 +106,7 @@ def test_a_wrong_amount_is_refused_wherever_it_stands(amount: str) -> None:
 
 @pytest.mark.parametrize("amount", [1, 2**53 - 1])
 def test_the_smallest_and_the_largest_amount_are_amounts(amount: int) -> None:
-    assert accepted(PAY | {"amount_fen": amount}).kind == "confirm_payment"
+    assert accept(PAY | {"amount_fen": amount}).kind == "confirm_payment"
 
 
 WRONG: list[tuple[str, dict[str, Any]]] = [
@@ -241,12 +246,12 @@ def test_a_hundred_thousand_levels_are_refused_and_the_id_kept(opening: str) -> 
     for depth in (nested, opening * 100_000):
         text = '{"id": "cmd_00001", "brief": ' + depth + "}"
         assert refusal(text).detail
-    assert readable_id('{"brief": ' + nested + ', "id": "cmd_00001"}') == "cmd_00001"
+    assert find_command_id('{"brief": ' + nested + ', "id": "cmd_00001"}') == "cmd_00001"
 
 
 def test_a_text_that_never_ends_is_given_up_in_time_that_grows_with_its_length() -> None:
     started_s = time.process_time()
-    assert read_loosely('\\"' * 20_000) is None
+    assert read_json_leniently('\\"' * 20_000) is None
     assert time.process_time() - started_s < 0.5
 
 
@@ -254,39 +259,39 @@ def test_the_longest_honest_order_is_heard_however_it_is_spelt() -> None:
     longest = PLACE | {"name": "😀" * 200, "industry": "😀" * 200, "brief": "😀" * 5_000}
     longest |= {"id": "c" * 64, "order_id": "o" * 64, "creator_id": "k" * 64}
     longest |= {"expected_publish_at": "2026-03-02T10:00:00.000000+08:00"}
-    assert isinstance(parse(json.dumps(longest, indent=4)), PlaceOrder)
-    assert isinstance(parse(json.dumps(longest, separators=(" , ", " : "))), PlaceOrder)
+    assert isinstance(parse_command(json.dumps(longest, indent=4)), PlaceOrder)
+    assert isinstance(parse_command(json.dumps(longest, separators=(" , ", " : "))), PlaceOrder)
 
 
 def test_five_hundred_shares_are_a_payment_to_be_judged_and_not_a_malformed_one() -> None:
     shares = [{"order_id": f"{n:064}", "amount_fen": 1} for n in range(500)]
-    assert accepted(PAY | {"shares": shares}).kind == "confirm_payment"
+    assert accept(PAY | {"shares": shares}).kind == "confirm_payment"
 
 
-def test_null_in_an_optional_field_is_absence() -> None:
+def test_the_parser_reads_null_in_an_optional_field_as_absence() -> None:
     unplanned = PLACE | {"expected_publish_at": None}
-    assert accepted(unplanned).fingerprint() == accepted(PLACE).fingerprint()
+    assert accept(unplanned).fingerprint() == accept(PLACE).fingerprint()
     cancel = ORDER | {"kind": "cancel_order"}
     spellings = [cancel, cancel | {"accept_forfeit": None}, cancel | {"accept_forfeit": False}]
     spellings.append(cancel | {"reason": None})
-    assert len({accepted(body).fingerprint() for body in spellings}) == 1
+    assert len({accept(body).fingerprint() for body in spellings}) == 1
     spellings.append(cancel | {"accept_forfeit": True})
-    assert len({accepted(body).fingerprint() for body in spellings}) == 2
+    assert len({accept(body).fingerprint() for body in spellings}) == 2
 
 
 def test_the_same_instant_under_two_offsets_is_the_same_body() -> None:
     utc = PAY | {"paid_at": "2026-03-02T02:00:00.000Z"}
-    assert accepted(utc).fingerprint() == accepted(PAY).fingerprint()
+    assert accept(utc).fingerprint() == accept(PAY).fingerprint()
     later = PAY | {"paid_at": "2026-03-02T10:00:00.000001+08:00"}
-    assert accepted(later).fingerprint() != accepted(PAY).fingerprint()
+    assert accept(later).fingerprint() != accept(PAY).fingerprint()
 
 
 def test_a_malformed_command_claims_no_id() -> None:
-    story = peopled()
+    story = story_with_parties()
     malformed = PLACE | {"expected_publish_at": "2030-01-01T00:00:00Z"}
-    assert story.tell(malformed, START).reason == Reason.MALFORMED
-    assert story.tell(PLACE | {"id": "cmd_other", "order_id": "o2"}, START).outcome == "applied"
-    assert story.tell(PLACE | {"id": "cmd_00009"}, START).outcome == "applied"
+    assert story.handle(malformed, START).reason == RejectionReason.MALFORMED
+    assert story.handle(PLACE | {"id": "cmd_other", "order_id": "o2"}, START).outcome == "applied"
+    assert story.handle(PLACE | {"id": "cmd_00009"}, START).outcome == "applied"
     assert "cmd_00009" in story.book.receipts
 
 
@@ -295,14 +300,14 @@ def test_a_malformed_command_claims_no_id() -> None:
 )
 def test_a_publication_is_planned_within_a_year(lead: str, reason: str | None) -> None:
     planned_at = (START + span(lead)).isoformat()
-    assert place(peopled(), expected_publish_at=planned_at).reason == reason
+    assert place(story_with_parties(), expected_publish_at=planned_at).reason == reason
 
 
 def test_an_order_sent_again_after_its_planned_publication_is_a_duplicate_all_the_same() -> None:
-    story = peopled()
+    story = story_with_parties()
     body = PLACE | {"id": "cmd_again", "expected_publish_at": "2026-03-03T00:00:00Z"}
-    assert story.tell(body, START).outcome == "applied"
-    assert story.tell(body, START + span("2d")).outcome == "duplicate"
+    assert story.handle(body, START).outcome == "applied"
+    assert story.handle(body, START + span("2d")).outcome == "duplicate"
 
 
 KNOWN = """
@@ -317,6 +322,6 @@ KNOWN = """
 
 
 def test_every_kind_of_command_in_the_domain_is_known_and_no_other() -> None:
-    kinds = set(COMMANDS.json_schema()["discriminator"]["mapping"])
-    assert kinds == KINDS
+    kinds = set(COMMAND_ADAPTER.json_schema()["discriminator"]["mapping"])
+    assert kinds == COMMAND_KINDS
     assert sorted(kinds) == KNOWN.split()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from models.events.event import FACTS
-from models.lifecycle import ENDINGS, FINAL, State
-from models.reasons import Reason
+from models.events.event import EVENT_TYPES
+from models.lifecycle import END_REASONS, FINAL_STATES, State
+from models.reasons import RejectionReason
 from ops.lifecycle_docs import (
-    FILE,
-    README,
+    LIFECYCLE_FILE,
+    README_FILE,
     lifecycle_diagram,
     lifecycle_markdown,
     readme_with_diagram,
@@ -15,11 +15,13 @@ from ops.lifecycle_docs import (
 
 
 def test_the_document_on_disk_is_not_stale() -> None:
-    assert FILE.read_text("utf-8") == lifecycle_markdown(), "run python -m ops.lifecycle_docs"
+    assert LIFECYCLE_FILE.read_text("utf-8") == lifecycle_markdown(), (
+        "run python -m ops.lifecycle_docs"
+    )
 
 
 def test_the_readme_shows_the_present_diagram() -> None:
-    text = README.read_text("utf-8")
+    text = README_FILE.read_text("utf-8")
     assert readme_with_diagram(text) == text, "run python -m ops.lifecycle_docs"
 
 
@@ -27,7 +29,7 @@ def test_the_diagram_draws_every_state_that_can_be_reached() -> None:
     diagram = lifecycle_diagram()
     missing = {state for state in State if f"--> {state}: " not in diagram}
     assert missing == set()
-    assert {state for state in State if f"    {state} --> [*]" in diagram} == FINAL - missing
+    assert {state for state in State if f"    {state} --> [*]" in diagram} == FINAL_STATES - missing
 
 
 def test_what_all_the_work_has_in_common_is_drawn_once() -> None:
@@ -41,7 +43,7 @@ def test_every_state_has_a_section_that_says_how_it_is_entered_and_left() -> Non
     for state in State:
         section = lifecycle_markdown().split(f"### `{state}`\n")[1].split("### ")[0]
         assert "Entered by " in section
-        assert ("It waits for " in section) is (state not in FINAL)
+        assert ("It waits for " in section) is (state not in FINAL_STATES)
 
 
 def test_the_diagram_names_the_windows_by_their_settings() -> None:
@@ -70,5 +72,9 @@ def test_every_command_in_every_state_has_a_verdict() -> None:
 
 def test_every_published_name_is_listed() -> None:
     text = lifecycle_markdown()
-    names = [*FACTS, *Reason, *(reason for reasons in ENDINGS.values() for reason in reasons)]
+    names = [
+        *EVENT_TYPES,
+        *RejectionReason,
+        *(reason for reasons in END_REASONS.values() for reason in reasons),
+    ]
     assert [name for name in names if f"`{name}`" not in text] == []

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from models.fields import instant_text
-from models.lifecycle import ENFORCE_DEADLINE, MEANT_FOR, NOT_ASKED, TRANSITIONS, State
-from models.reasons import Reason
-from tests.support.stories import DEPOSIT, HISTORIES, MOVES, audit, place, span, story_of, table
+from models.fields import format_instant
+from models.lifecycle import (
+    ENFORCE_DEADLINE,
+    STATES_BY_COMMAND,
+    SYSTEM_REQUESTS,
+    TRANSITIONS,
+    State,
+)
+from models.reasons import RejectionReason
+from tests.support.stories import (
+    DEPOSIT,
+    HISTORIES,
+    MOVES,
+    audit,
+    place,
+    read_table,
+    span,
+    story_of,
+)
 from tests.unit.orders import test_fulfilment
 
-DECISIONS = table("""
+DECISIONS = read_table("""
     while             asked              by          after      becomes           because
     awaiting_deposit  accept             creator     1m         -                 wrong_state
     awaiting_deposit  cancel             client      0s         cancelled         -
@@ -160,7 +175,7 @@ def test_a_decision_falls_as_the_table_says(row: dict[str, str]) -> None:
     if action == "pay":
         amount, _, paid_offset = argument.partition(" ")
         paid_at = before.entered_at + span(paid_offset) if paid_offset else at
-        shares, paid_at_text = {"o1": int(amount)}, instant_text(paid_at)
+        shares, paid_at_text = {"o1": int(amount)}, format_instant(paid_at)
         outcome = story.pay("p_late", shares, at, paid_at=paid_at_text)
     else:
         fields: dict[str, object] = {FIELDS[action]: int(argument)} if argument.isdecimal() else {}
@@ -189,7 +204,9 @@ def test_every_row_of_the_table_of_transitions_has_a_decision() -> None:
         for row in test_fulfilment.DECISIONS
     }
     listed_commands = {
-        state_command for state_command in listed_commands if state_command[1] not in NOT_ASKED
+        state_command
+        for state_command in listed_commands
+        if state_command[1] not in SYSTEM_REQUESTS
     }
     # orders/test_operator_actions.py and service/test_party_handlers.py have these, state by state.
     elsewhere = ("extend_deadline", "pause_clock", "resume_clock", "appoint_provider")
@@ -199,7 +216,7 @@ def test_every_row_of_the_table_of_transitions_has_a_decision() -> None:
         if state_command[1] not in elsewhere
     } == set()
     lapsed = {row["while"] for row in DECISIONS if row["becomes"] in ("expired", "forfeited")}
-    assert {states[situation] for situation in lapsed} >= MEANT_FOR[
+    assert {states[situation] for situation in lapsed} >= STATES_BY_COMMAND[
         ENFORCE_DEADLINE
     ] & DEPOSIT_PHASE
 
@@ -208,49 +225,63 @@ def test_a_reason_that_comes_first_hides_those_after_it() -> None:
     story = story_of("offered")
     ask = {"order_id": "o1", "revised_amount_fen": 1}
     late = story.order().entered_at + span("25h")
-    assert story.ask("accept_order", "creator:k2", late, **ask).reason == Reason.NOT_ALLOWED
-    assert story.ask("accept_order", "creator", late, **ask).reason == Reason.LATE
+    assert (
+        story.ask("accept_order", "creator:k2", late, **ask).reason == RejectionReason.NOT_ALLOWED
+    )
+    assert story.ask("accept_order", "creator", late, **ask).reason == RejectionReason.LATE
     unknown = {"order_id": "o9", "revised_amount_fen": 1}
-    assert story.ask("accept_order", "client", late, **unknown).reason == Reason.UNKNOWN_ORDER
+    assert (
+        story.ask("accept_order", "client", late, **unknown).reason == RejectionReason.UNKNOWN_ORDER
+    )
 
 
 def test_placing_is_refused_for_the_first_of_its_faults() -> None:
     story = story_of("offered")
-    assert place(story, "o1", "creator", creator_id="k9").reason == Reason.ORDER_EXISTS
-    assert place(story, "o2", "creator", creator_id="k9").reason == Reason.NOT_ALLOWED
-    assert place(story, "o2", creator_id="k9").reason == Reason.UNKNOWN_CREATOR
+    assert place(story, "o1", "creator", creator_id="k9").reason == RejectionReason.ORDER_EXISTS
+    assert place(story, "o2", "creator", creator_id="k9").reason == RejectionReason.NOT_ALLOWED
+    assert place(story, "o2", creator_id="k9").reason == RejectionReason.UNKNOWN_CREATOR
     too_much = place(story, "o1", amount_fen=2**53 - 1)
-    assert (too_much.reason, "amount_fen" in (too_much.detail or "")) == (Reason.MALFORMED, True)
+    assert (too_much.reason, "amount_fen" in (too_much.detail or "")) == (
+        RejectionReason.MALFORMED,
+        True,
+    )
 
 
 def test_parties_are_admitted_by_the_platform_alone() -> None:
     story = story_of("offered")
     creator = {"creator_id": "k3", "name": "K3", "contract": "mcn", "mcn_id": "m9"}
-    assert story.ask("register_creator", "operator", **creator).reason == Reason.NOT_ALLOWED
-    assert story.ask("register_creator", "platform", **creator).reason == Reason.UNKNOWN_MCN
-    assert story.ask("register_mcn", "mcn", mcn_id="m9", name="M").reason == Reason.NOT_ALLOWED
+    assert (
+        story.ask("register_creator", "operator", **creator).reason == RejectionReason.NOT_ALLOWED
+    )
+    assert (
+        story.ask("register_creator", "platform", **creator).reason == RejectionReason.UNKNOWN_MCN
+    )
+    assert (
+        story.ask("register_mcn", "mcn", mcn_id="m9", name="M").reason
+        == RejectionReason.NOT_ALLOWED
+    )
     assert story.ask("register_mcn", "platform", mcn_id="m9", name="M").reason is None
     assert story.ask("register_creator", "platform", **creator).reason is None
 
 
 def test_every_reason_there_is_has_been_given_somewhere() -> None:
     elsewhere = {
-        Reason.ID_REUSED,  # test_naive_cases.py, as the next six
-        Reason.NUDGE_TOO_SOON,
-        Reason.NUDGE_LIMIT,
-        Reason.PAYMENT_CONFLICT,
-        Reason.UNKNOWN_REFUND,
-        Reason.ALREADY_CONFIRMED,
+        RejectionReason.ID_REUSED,  # test_naive_cases.py, as the next six
+        RejectionReason.NUDGE_TOO_SOON,
+        RejectionReason.NUDGE_LIMIT,
+        RejectionReason.PAYMENT_CONFLICT,
+        RejectionReason.UNKNOWN_REFUND,
+        RejectionReason.ALREADY_CONFIRMED,
     }
     before_the_order = {
-        Reason.MALFORMED,
-        Reason.ORDER_EXISTS,
-        Reason.UNKNOWN_ORDER,
-        Reason.UNKNOWN_CREATOR,
-        Reason.UNKNOWN_MCN,
+        RejectionReason.MALFORMED,
+        RejectionReason.ORDER_EXISTS,
+        RejectionReason.UNKNOWN_ORDER,
+        RejectionReason.UNKNOWN_CREATOR,
+        RejectionReason.UNKNOWN_MCN,
     }
     reasons_given = {row["because"] for row in (*DECISIONS, *test_fulfilment.DECISIONS)} - {"-"}
-    assert reasons_given == set(Reason) - elsewhere - before_the_order - LATER_EXAMPLES
+    assert reasons_given == set(RejectionReason) - elsewhere - before_the_order - LATER_EXAMPLES
 
 
 def test_a_policy_is_frozen_on_the_order_it_was_placed_under() -> None:

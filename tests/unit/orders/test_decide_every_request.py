@@ -10,23 +10,29 @@ import pytest
 
 from models.commands.command import OrderCommand
 from models.commands.operators import OperatorAct
-from models.commands.parsing import parse
+from models.commands.parsing import parse_command
 from models.creators import Creator
-from models.lifecycle import BEFORE_PUBLICATION, FINAL, LAPSING, MEANT_FOR, State
+from models.lifecycle import (
+    ADJUSTABLE_STATES,
+    FINAL_STATES,
+    STATES_BEFORE_PUBLICATION,
+    STATES_BY_COMMAND,
+    State,
+)
 from models.orders.decide import decide, elapse
 from models.orders.order import Order
-from models.reasons import Reason
-from tests.support.command_fields import needed
+from models.reasons import RejectionReason
+from tests.support.command_fields import fields_for
 from tests.support.stories import (
     HISTORIES,
     MICRO,
     MOVES,
-    PEOPLE,
+    ORDER_PARTIES,
+    OTHER_PARTIES,
     START,
-    STRANGERS,
-    party,
+    read_table,
+    sender,
     story_of,
-    table,
 )
 
 # Written from the domain's pages, not from the table in the code.
@@ -40,13 +46,13 @@ SIDES = {
 }
 
 
-def who(sides: str) -> set[str]:
+def roles_of(sides: str) -> set[str]:
     return set[str]().union(*(SIDES[side] for side in sides.split(",")))
 
 
-HEARD = {
-    (State(row["while"]), kind): who(row["who"])
-    for row in table("""
+ALLOWED_SIDES = {
+    (State(row["while"]), kind): roles_of(row["who"])
+    for row in read_table("""
         while              who    may ask
         awaiting_deposit   C,O    cancel_order
         offered            KM     accept_order decline_order
@@ -77,30 +83,34 @@ HEARD = {
 }
 
 
-HEARD |= {(state, "cancel_order"): who("C") for state in BEFORE_PUBLICATION}
+ALLOWED_SIDES |= {(state, "cancel_order"): roles_of("C") for state in STATES_BEFORE_PUBLICATION}
 
 
-HEARD |= {(state, "withdraw_order"): who("KM") for state in BEFORE_PUBLICATION}
+ALLOWED_SIDES |= {(state, "withdraw_order"): roles_of("KM") for state in STATES_BEFORE_PUBLICATION}
 
 
-HEARD |= {(state, "dispute_order"): who("C,KM") for state in BEFORE_PUBLICATION}
+ALLOWED_SIDES |= {(state, "dispute_order"): roles_of("C,KM") for state in STATES_BEFORE_PUBLICATION}
 
 
-HEARD |= {
-    (state, kind): who("O")
-    for state in LAPSING
+ALLOWED_SIDES |= {
+    (state, kind): roles_of("O")
+    for state in ADJUSTABLE_STATES
     for kind in ("extend_deadline", "pause_clock", "resume_clock")
 }
 
 
-HEARD |= {(state, "appoint_provider"): who("C,KM") for state in set(State) - FINAL}
+ALLOWED_SIDES |= {
+    (state, "appoint_provider"): roles_of("C,KM") for state in set(State) - FINAL_STATES
+}
 
 
-KINDS = sorted({kind for _, kind in HEARD})
+KINDS = sorted({kind for _, kind in ALLOWED_SIDES})
 
 
-MAY_ASK = {
-    kind: set[str]().union(*(by for (_, heard_kind), by in HEARD.items() if heard_kind == kind))
+ALLOWED_ROLES = {
+    kind: set[str]().union(
+        *(by for (_, heard_kind), by in ALLOWED_SIDES.items() if heard_kind == kind)
+    )
     for kind in KINDS
 }
 
@@ -142,17 +152,17 @@ LAPSED: dict[str, tuple[State, ...]] = {
 NO_AGENCY = ("cancelled_left", "declined_left")
 
 
-ASKERS = [*PEOPLE, *(f"{role}:{party_id}" for role, party_id in STRANGERS.items())]
+ASKERS = [*ORDER_PARTIES, *(f"{role}:{party_id}" for role, party_id in OTHER_PARTIES.items())]
 
 
 ASKERS += ["provider:v1", "provider:v2", "provider:v9"]
 
 
 # Whose part an operator plays: the client's, where it may ask, else the creator's.
-PLAYED = {kind: "client" if "client" in by else "creator" for kind, by in MAY_ASK.items()}
+PLAYED = {kind: "client" if "client" in by else "creator" for kind, by in ALLOWED_ROLES.items()}
 
 
-ACTED = [kind for kind, by in MAY_ASK.items() if by & {"client", "creator"}]
+ACTED = [kind for kind, by in ALLOWED_ROLES.items() if by & {"client", "creator"}]
 
 
 SITUATIONS = [*HISTORIES, "grace"]
@@ -172,55 +182,60 @@ def creator_in(situation: str) -> Creator:
 @cache
 def command(kind: str, asker: str) -> OrderCommand | OperatorAct:
     body: dict[str, object] = {"id": "cmd_asked", "kind": kind, "order_id": "o1"}
-    body |= needed(kind, order_in("offered"), START)
-    body["by"] = party("operator" if asker == "acting" else asker)
+    body |= fields_for(kind, order_in("offered"), START)
+    body["by"] = sender("operator" if asker == "acting" else asker)
     if asker == "acting":
         inner_command = {name: value for name, value in body.items() if name not in ("id", "by")}
-        body = {"id": "cmd_asked", "kind": "operator_act", "by": party("operator")}
+        body = {"id": "cmd_asked", "kind": "operator_act", "by": sender("operator")}
         body |= {"command": inner_command, "reason": "on the telephone"}
-    parsed_command = parse(json.dumps(body))
+    parsed_command = parse_command(json.dumps(body))
     assert isinstance(parsed_command, OrderCommand | OperatorAct)
     return parsed_command
 
 
-def verdict_by_the_book(situation: str, kind: str, asker: str) -> str:
+def expected_answer(situation: str, kind: str, asker: str) -> str:
     state, by = order_in(situation).state, PLAYED[kind] if asker == "acting" else asker
-    if by not in MAY_ASK[kind] or (by == "mcn" and situation in NO_AGENCY):
+    if by not in ALLOWED_ROLES[kind] or (by == "mcn" and situation in NO_AGENCY):
         return "not_allowed"
     only_payments = situation in ("grace", "balance_overdue")
     if only_payments and kind not in ("confirm_unpaid", "appoint_provider"):
         return "late"
-    is_closed = asker == "acting" and state in FINAL
-    if not is_closed and by in HEARD.get((state, kind), ()):
+    is_closed = asker == "acting" and state in FINAL_STATES
+    if not is_closed and by in ALLOWED_SIDES.get((state, kind), ()):
         return "wrong_state" if kind in NOT_THIS_ORDER.get(situation, ()) else "heard"
     missed = any(
-        by in HEARD.get((lapsed_state, kind), ()) for lapsed_state in LAPSED.get(situation, ())
+        by in ALLOWED_SIDES.get((lapsed_state, kind), ())
+        for lapsed_state in LAPSED.get(situation, ())
     )
     return "late" if missed or only_payments else "wrong_state"
 
 
-def verdict_of_the_code(situation: str, kind: str, asker: str) -> str:
+def actual_answer(situation: str, kind: str, asker: str) -> str:
     order = order_in(situation)
     since = order.due_at if situation == "grace" else order.entered_at
     assert since is not None
     decision = decide(order, command(kind, asker), since + MICRO, creator_in(situation))
-    refusal_reasons = (Reason.NOT_ALLOWED, Reason.LATE, Reason.WRONG_STATE)
+    refusal_reasons = (
+        RejectionReason.NOT_ALLOWED,
+        RejectionReason.LATE,
+        RejectionReason.WRONG_STATE,
+    )
     return str(decision.reason) if decision.reason in refusal_reasons else "heard"
 
 
-def everything_asked() -> list[tuple[str, str]]:
+def every_request() -> list[tuple[str, str]]:
     return [(k, by) for k in KINDS for by in ASKERS] + [(kind, "acting") for kind in ACTED]
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_everybody_is_answered_as_the_domain_says(situation: str) -> None:
-    answers = {request: verdict_of_the_code(situation, *request) for request in everything_asked()}
-    by_the_book = {request: verdict_by_the_book(situation, *request) for request in answers}
+    answers = {request: actual_answer(situation, *request) for request in every_request()}
+    by_the_book = {request: expected_answer(situation, *request) for request in answers}
     assert answers == by_the_book
 
 
 # The same, where nobody had noticed yet that time had passed.
-UNNOTICED = table("""
+TIME_PASSED_UNNOTICED = read_table("""
     before             after              lapses
     awaiting_deposit   expired_unpaid     1
     offered            expired_offer      1
@@ -237,7 +252,9 @@ UNNOTICED = table("""
 """)
 
 
-@pytest.mark.parametrize("row", UNNOTICED, ids=lambda row: f"{row['before']} {row['after']}")
+@pytest.mark.parametrize(
+    "row", TIME_PASSED_UNNOTICED, ids=lambda row: f"{row['before']} {row['after']}"
+)
 def test_nobody_is_answered_otherwise_because_time_passed_unnoticed(row: dict[str, str]) -> None:
     order = noticed_order = order_in(row["before"])
     for _ in range(int(row["lapses"])):
@@ -245,20 +262,20 @@ def test_nobody_is_answered_otherwise_because_time_passed_unnoticed(row: dict[st
         at = noticed_order.lapses_at + MICRO
         noticed_order = elapse(noticed_order, at).order
     creator = creator_in(row["before"])
-    for kind, asker in everything_asked():
+    for kind, asker in every_request():
         decision = decide(order, command(kind, asker), at, creator)
         noticed_decision = decide(noticed_order, command(kind, asker), at, creator)
         assert (decision.reason, decision.order) == (
             noticed_decision.reason,
             noticed_decision.order,
         )
-        by_the_book = verdict_by_the_book(row["after"], kind, asker)
+        by_the_book = expected_answer(row["after"], kind, asker)
         assert by_the_book in (decision.reason, "heard")
 
 
 def test_the_table_lists_what_the_domain_says_commands_are_meant_for() -> None:
     states_by_kind = {
-        kind: {state for state, heard_kind in HEARD if heard_kind == kind} for kind in KINDS
+        kind: {state for state, heard_kind in ALLOWED_SIDES if heard_kind == kind} for kind in KINDS
     }
-    assert states_by_kind == {kind: set(MEANT_FOR[kind]) for kind in KINDS}
+    assert states_by_kind == {kind: set(STATES_BY_COMMAND[kind]) for kind in KINDS}
     assert set(KINDS) == {kind for kind, _ in MOVES.values()}

@@ -7,24 +7,24 @@ from datetime import datetime
 import pytest
 
 from models import money
-from models.events.event import FACTS
+from models.events.event import EVENT_TYPES
 from models.ledger import Posting
-from models.orders.endings import price
+from models.orders.endings import cancellation_cost_at
 from tests.support.stories import (
     AMOUNT,
     TOTAL,
-    Story,
+    OrderStory,
     audit,
-    peopled,
     place,
+    play_step,
+    read_table,
     span,
     story_of,
-    table,
-    take,
+    story_with_parties,
 )
 
 # Tier by tier: what it costs to cancel an order of 100 000 fen and a fee of 5 000.
-COSTS = table("""
+COSTS = read_table("""
     situation           after  cost    because
     in_fulfilment       1h     0       no work yet
     script_review       1h     10500   script submitted
@@ -54,18 +54,18 @@ def test_walking_away_costs_what_the_tiers_say(row: dict[str, str]) -> None:
         assert (refusal.reason, refusal.cost_fen) == ("cost_mismatch", cost)
     outcome = story.ask("cancel_order", "client", at, order_id="o1", accept_cost_fen=cost)
     assert (outcome.outcome, story.order().reason) == ("applied", "client_cancelled")
-    (cancellation,) = [event.published() for event in story.told("order.cancelled")]
+    (cancellation,) = [event.published() for event in story.events_of("order.cancelled")]
     assert (cancellation["cost_fen"], cancellation["refund_fen"]) == (cost, TOTAL - cost)
     assert cancellation["creator_part_fen"] + cancellation["fee_part_fen"] == cost
     assert story.accounts().get("refunds_payable:c1", 0) == TOTAL - cost
     assert audit(story) == []
 
 
-def live(expected: str) -> Story:
-    story = peopled()
+def live_broadcast(expected: str) -> OrderStory:
+    story = story_with_parties()
     place(story, task_type="douyin_live", expected_publish_at=expected)
     for step in ("pay", "accept", "pay", "script"):
-        take(story, step)
+        play_step(story, step)
     return story
 
 
@@ -78,14 +78,14 @@ def live(expected: str) -> Story:
     ],
 )
 def test_a_broadcast_costs_everything_from_midnight_in_shanghai(asked_at: str, cost: int) -> None:
-    story = live("2026-03-06T20:00:00+08:00")
-    take(story, "agree")
+    story = live_broadcast("2026-03-06T20:00:00+08:00")
+    play_step(story, "agree")
     at = datetime.fromisoformat(asked_at)
     assert story.ask("cancel_order", "client", at, order_id="o1").cost_fen == cost
 
 
 def test_a_broadcast_without_an_approved_script_costs_a_tenth_even_on_its_day() -> None:
-    story = live("2026-03-02T20:00:00+08:00")
+    story = live_broadcast("2026-03-02T20:00:00+08:00")
     assert story.ask("cancel_order", "client", order_id="o1").cost_fen == 10_500
 
 
@@ -93,7 +93,7 @@ def test_the_cost_is_said_again_to_whoever_asks_again() -> None:
     story = story_of("script_review")
     body = {"id": "cmd_twice", "kind": "cancel_order", "order_id": "o1"}
     command = body | {"by": {"role": "client", "id": "c1"}}
-    first, again = (story.tell(command, story.now) for _ in range(2))
+    first, again = (story.handle(command, story.now) for _ in range(2))
     assert (first.outcome, first.cost_fen) == ("rejected", 10_500)
     assert (again.outcome, again.reason, again.cost_fen) == ("duplicate", "cost_mismatch", 10_500)
 
@@ -113,30 +113,30 @@ def test_the_cost_is_said_again_to_whoever_asks_again() -> None:
 def test_parts_are_rounded_half_up_each_on_its_own(
     amount: int, bps: int, parts: tuple[int, int]
 ) -> None:
-    story = peopled()
+    story = story_with_parties()
     place(story, amount_fen=amount, prepay_deposit=False)
-    cost = price(story.order(), bps)
+    cost = cancellation_cost_at(story.order(), bps)
     assert (cost.creator_part_fen, cost.fee_part_fen) == parts
 
 
 def test_a_price_that_rounds_to_nothing_is_none() -> None:
-    story = peopled()
+    story = story_with_parties()
     place(story, amount_fen=4, prepay_deposit=False)
     for step in ("pay", "accept", "script", "cancel"):
-        take(story, step)
+        play_step(story, step)
     assert story.accounts() == {"psp": -4, "refunds_payable:c1": 4}
     assert audit(story) == []
 
 
 def test_a_partial_refund_takes_the_last_payment_first_up_to_its_share() -> None:
     story = story_of("content_review")
-    take(story, "cancel:52500")
+    play_step(story, "cancel:52500")
     assert [refund.amount_fen for refund in story.book.refunds.values()] == [52_500]
     (refund,) = story.book.refunds.values()
     assert refund.payment_id.startswith("pay_"), "the balance, not the deposit"
     story = story_of("script_review")
     story.ask("dispute_order", "client", order_id="o1", reason="no")
-    take(story, "resolve:cancel=500")
+    play_step(story, "resolve:cancel=500")
     assert [refund.amount_fen for refund in story.book.refunds.values()] == [94_500, 5_250]
     assert audit(story) == []
 
@@ -153,7 +153,7 @@ SHORT = {
 
 
 # Every event that moves money, and what it moves: section 10 of the domain, row by row.
-MOVES = table("""
+MOVES = read_table("""
     situation             event              moves
     offered               payment.applied    psp>O=10500
     expired_offer         refund.requested   O>C=10500
@@ -182,7 +182,7 @@ MOVES = table("""
 """)
 
 
-def made(situation: str) -> Story:
+def story_leading_to(situation: str) -> OrderStory:
     """Play what leads to a situation, those too that concern more than one order."""
     starting_situations = {
         "reinstated": "forfeited_late",
@@ -197,9 +197,9 @@ def made(situation: str) -> Story:
     )
     story = story_of(starting_situations.get(situation, situation))
     if situation == "reinstated":
-        take(story, "reinstate")
+        play_step(story, "reinstate")
     elif situation.startswith("released_to"):
-        take(story, f"release:to={situation.rpartition('_')[2]}")
+        play_step(story, f"release:to={situation.rpartition('_')[2]}")
     elif situation == "paid_out":
         story.ask("confirm_payout", "payments", payout_id="po_o1_creator")
     elif situation == "refunded":
@@ -216,8 +216,8 @@ def made(situation: str) -> Story:
 
 @pytest.mark.parametrize("row", MOVES, ids=lambda row: f"{row['situation']} {row['event']}")
 def test_an_event_moves_what_the_domain_says(row: dict[str, str]) -> None:
-    story = made(row["situation"])
-    event = story.told(row["event"])[-1]
+    story = story_leading_to(row["situation"])
+    event = story.events_of(row["event"])[-1]
     postings = [
         posting for posted_event, posting in story.book.postings if posted_event.id == event.id
     ]
@@ -229,13 +229,13 @@ def test_an_event_moves_what_the_domain_says(row: dict[str, str]) -> None:
 
 def test_no_other_event_moves_money() -> None:
     moving = {row["event"] for row in MOVES if row["moves"] != "-"}
-    silent = set(FACTS) - moving
+    silent = set(EVENT_TYPES) - moving
     for row in MOVES:
-        for event, _ in made(row["situation"]).book.postings:
+        for event, _ in story_leading_to(row["situation"]).book.postings:
             assert event.fact.type not in silent
 
 
-PAID = table("""
+PAYOUTS = read_table("""
     situation            payouts
     completed            po_o1_creator=100000
     completed_agency     po_o1_mcn=30000 po_o1_creator=70000
@@ -247,7 +247,7 @@ PAID = table("""
 """)
 
 
-@pytest.mark.parametrize("row", PAID, ids=lambda row: row["situation"])
+@pytest.mark.parametrize("row", PAYOUTS, ids=lambda row: row["situation"])
 def test_each_of_the_creators_side_is_paid_once(row: dict[str, str]) -> None:
     story = story_of(row["situation"])
     amounts = {payout.payout_id: payout.amount_fen for payout in story.book.payouts.values()}
@@ -282,15 +282,15 @@ def test_a_payout_owed_by_a_deadline_that_nobody_noticed_can_be_confirmed() -> N
 
 @pytest.mark.parametrize(("share", "agency"), [(0, 0), (1, 10), (3_333, 33_330), (10_000, AMOUNT)])
 def test_the_agencys_share_is_frozen_at_acceptance(share: int, agency: int) -> None:
-    story = peopled()
-    take(story, f"contract:{share}")
+    story = story_with_parties()
+    play_step(story, f"contract:{share}")
     for step in ("place:unscripted", "pay", "accept", "pay"):
-        take(story, step)
+        play_step(story, step)
     # Neither a new share nor a new agency concerns what was accepted.
     fields = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m2"}
     story.ask("register_creator", "platform", **fields, mcn_share_bps=5_000)
     for step in ("content", "approve", "publish", "deliver", "time"):
-        take(story, step)
+        play_step(story, step)
     accounts = story.accounts()
     assert accounts.get("payable:mcn:m1", 0) == agency == money.half_up(AMOUNT * share, 10_000)
     assert accounts.get("payable:creator:k1", 0) == AMOUNT - agency
@@ -299,9 +299,9 @@ def test_the_agencys_share_is_frozen_at_acceptance(share: int, agency: int) -> N
 
 
 def test_a_forfeit_is_released_in_parts_that_add_up_and_shared_with_the_agency() -> None:
-    story = peopled()
+    story = story_with_parties()
     for step in ("contract:5000", "place", "pay", "accept", "cancel:forfeit"):
-        take(story, step)
+        play_step(story, step)
     parts = [{"to": "platform", "amount_fen": 500}, {"to": "creator", "amount_fen": 9_001}]
     fields = {"order_id": "o1", "reason": "half each"}
     short = story.ask("release_forfeit", "operator", **fields, parts=parts)

@@ -5,23 +5,23 @@ from __future__ import annotations
 import pytest
 
 from models.events.event import Event
-from models.reasons import Reason
-from tests.support.command_fields import needed
+from models.reasons import RejectionReason
+from tests.support.command_fields import fields_for
 from tests.support.stories import (
     MOVES,
     POLICY,
     TOTAL,
-    Story,
+    OrderStory,
     audit,
-    peopled,
     place,
+    play_step,
+    read_table,
     span,
     story_of,
-    table,
-    take,
+    story_with_parties,
 )
 
-DECISIONS = table("""
+DECISIONS = read_table("""
     while              asked                by        after    becomes            because
     in_fulfilment      script               creator   14d      script_review      -
     in_fulfilment      script               mcn       1h       script_review      -
@@ -135,7 +135,7 @@ DECISIONS = table("""
 """)
 
 
-def ask(row: dict[str, str]) -> tuple[Story, str | None]:
+def ask_row(row: dict[str, str]) -> tuple[OrderStory, str | None]:
     """Ask what a row says in the situation that it names; return the reason of a refusal."""
     story = story_of(row["while"])
     at = story.order().entered_at + span(row["after"])
@@ -143,14 +143,14 @@ def ask(row: dict[str, str]) -> tuple[Story, str | None]:
     if action == "pay":
         return story, story.pay("p_late", {"o1": int(argument)}, at).reason
     kind = MOVES[action][0]
-    fields = needed(kind, story.order(), at, argument)
+    fields = fields_for(kind, story.order(), at, argument)
     return story, story.ask(kind, row["by"], at, order_id="o1", **fields).reason
 
 
 @pytest.mark.parametrize("row", DECISIONS, ids=lambda row: "  ".join(row.values()))
-def test_a_decision_falls_as_the_table_says(row: dict[str, str]) -> None:
+def test_a_decision_on_fulfilment_falls_as_the_table_says(row: dict[str, str]) -> None:
     before = story_of(row["while"]).order()
-    story, reason = ask(row)
+    story, reason = ask_row(row)
     becomes = before.state if row["becomes"] == "-" else row["becomes"]
     assert (reason or "-", story.order().state) == (row["because"], becomes)
     if becomes == before.state:
@@ -163,12 +163,14 @@ UNUSED = [row for row in DECISIONS if row["asked"].startswith("pay")]
 
 @pytest.mark.parametrize("row", UNUSED, ids=lambda row: row["while"])
 def test_money_that_nobody_waits_for_goes_back(row: dict[str, str]) -> None:
-    story, _ = ask(row)
-    assert story.unusable() == ["order_closed" if row["while"] == "completed" else "nothing_due"]
+    story, _ = ask_row(row)
+    assert story.unapplied_reasons() == [
+        "order_closed" if row["while"] == "completed" else "nothing_due"
+    ]
 
 
 # How long each state waits, and what silence makes of it.
-LAPSES = table("""
+TIMEOUTS = read_table("""
     while              after  becomes            event
     in_fulfilment      14d    cancelled          order.cancelled
     script_review      3d     producing          script.approved
@@ -183,7 +185,7 @@ LAPSES = table("""
 """)
 
 
-@pytest.mark.parametrize("row", LAPSES, ids=lambda row: row["while"])
+@pytest.mark.parametrize("row", TIMEOUTS, ids=lambda row: row["while"])
 def test_time_ends_a_state_just_after_its_deadline_and_at_it(row: dict[str, str]) -> None:
     story = story_of(row["while"])
     before, due = story.order(), story.order().entered_at + span(row["after"])
@@ -206,7 +208,7 @@ REMINDED = ["client.reminded"]
 def test_silence_signs_what_it_approves() -> None:
     for situation in ("script_review", "content_review", "published"):
         story = story_of(situation)
-        take(story, "time")
+        play_step(story, "time")
         (approval,) = [
             event for event in story.events if event.caused_by == f"deadline:{situation}"
         ]
@@ -223,11 +225,11 @@ def test_many_deadlines_lapse_in_one_wake_each_at_its_own_instant() -> None:
 
 def test_every_version_is_kept_with_its_links_and_numbered() -> None:
     story = story_of("scripts_exhausted")
-    submissions = [event.published() for event in story.told("script.submitted")]
+    submissions = [event.published() for event in story.events_of("script.submitted")]
     assert [submission["version"] for submission in submissions] == [1, 2, 3, 4]
     assert all(submission["links"] == ["https://pan.example/draft"] for submission in submissions)
     rejections_left = [
-        event.published()["rejections_left"] for event in story.told("script.rejected")
+        event.published()["rejections_left"] for event in story.events_of("script.rejected")
     ]
     assert rejections_left == [2, 1, 0]
 
@@ -235,13 +237,13 @@ def test_every_version_is_kept_with_its_links_and_numbered() -> None:
 def test_expected_publication_puts_deadlines_off_and_never_forward() -> None:
     late = {"expected_publish_at": "2026-04-20T12:00:00+08:00"}
 
-    story = peopled()
+    story = story_with_parties()
     place(story, **late)
     for step in ("pay", "accept", "pay", "script", "agree"):
-        take(story, step)
+        play_step(story, step)
     assert story.order().due_at == story.order().expected_publish_at + span("3d")  # type: ignore[operator]
     for step in ("content", "approve"):
-        take(story, step)
+        play_step(story, step)
     assert story.order().due_at == story.order().expected_publish_at + span("3d")  # type: ignore[operator]
 
 
@@ -264,7 +266,7 @@ def test_whoever_is_waited_for_is_reminded(situation: str, kind: str, leads: lis
     assert due_at is not None
     for ahead in ("1d", "4h", "1m"):
         story.wake("o1", due_at - span(ahead))
-    assert [event.published()["lead"] for event in story.told(kind)] == leads
+    assert [event.published()["lead"] for event in story.events_of(kind)] == leads
 
 
 def test_an_operator_is_told_of_an_undecided_dispute_at_thirty_days_and_then_daily() -> None:
@@ -272,7 +274,7 @@ def test_an_operator_is_told_of_an_undecided_dispute_at_thirty_days_and_then_dai
     entered_at = story.order().entered_at
     for after in ("30d-1us", "30d", "30d", "30d23h", "31d", "35d12h", "35d13h"):
         story.wake("o1", entered_at + span(after))
-    alerts = [event.published() for event in story.told("operator.alerted")]
+    alerts = [event.published() for event in story.events_of("operator.alerted")]
     at_stake = {(alert["alert"], alert["amount_fen"], alert["payment_id"]) for alert in alerts}
     assert at_stake == {("arbitration_overdue", TOTAL, story.order().held[-1].payment_id)}
     assert [alert["due_at"] for alert in alerts] == [
@@ -289,8 +291,8 @@ def test_a_decision_to_go_on_sets_a_new_deadline_within_a_month() -> None:
     fields = {"order_id": "o1", "outcome": "extend", "reason": "a last chance"}
     began_at = story.now
     for until, reason in (
-        (began_at, Reason.UNTIL_OUT_OF_RANGE),
-        (began_at + span("30d1us"), Reason.UNTIL_OUT_OF_RANGE),
+        (began_at, RejectionReason.UNTIL_OUT_OF_RANGE),
+        (began_at + span("30d1us"), RejectionReason.UNTIL_OUT_OF_RANGE),
         (began_at + POLICY.longest_extension, None),
     ):
         until_field = {"until": until.isoformat()}

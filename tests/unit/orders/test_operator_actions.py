@@ -4,39 +4,39 @@ from __future__ import annotations
 
 import pytest
 
-from models.commands.parsing import Malformed
-from models.fields import instant_text
-from models.lifecycle import LAPSING, State
-from models.reasons import Reason
-from tests.support.command_fields import needed
+from models.commands.parsing import MalformedCommand
+from models.fields import format_instant
+from models.lifecycle import ADJUSTABLE_STATES, State
+from models.reasons import RejectionReason
+from tests.support.command_fields import fields_for
 from tests.support.stories import (
     BALANCE,
     DEPOSIT,
     HISTORIES,
     MICRO,
     START,
-    Story,
+    OrderStory,
     audit,
+    play_step,
+    read_table,
     span,
     story_of,
-    table,
-    take,
 )
 
-WHY = {"order_id": "o1", "reason": "the creator is ill"}
+REASON = {"order_id": "o1", "reason": "the creator is ill"}
 
 
-def extend(story: Story, until: str, at: str = "0s") -> str | None:
+def extend_deadline(story: OrderStory, until: str, at: str = "0s") -> str | None:
     """Extend until so long after the present deadline, asked so long after the state began."""
     order = story.order()
     due_at = order.due_at or order.entered_at
-    fields = {"until": instant_text(due_at + span(until))}
+    fields = {"until": format_instant(due_at + span(until))}
     return story.ask(
-        "extend_deadline", "operator", order.entered_at + span(at), **WHY, **fields
+        "extend_deadline", "operator", order.entered_at + span(at), **REASON, **fields
     ).reason
 
 
-EXTENSIONS = table("""
+EXTENSION_CASES = read_table("""
     while             until    at       because
     offered           1us      0s       -
     offered           30d      24h      -
@@ -61,26 +61,26 @@ EXTENSIONS = table("""
 """)
 
 
-@pytest.mark.parametrize("row", EXTENSIONS, ids=lambda row: "  ".join(row.values()))
+@pytest.mark.parametrize("row", EXTENSION_CASES, ids=lambda row: "  ".join(row.values()))
 def test_a_deadline_is_extended_within_its_bounds(row: dict[str, str]) -> None:
     story = story_of(row["while"])
     old_due_at = story.order().due_at
-    assert (extend(story, row["until"], row["at"]) or "-") == row["because"]
-    extensions = [event.published() for event in story.told("deadline.extended")]
+    assert (extend_deadline(story, row["until"], row["at"]) or "-") == row["because"]
+    extensions = [event.published() for event in story.events_of("deadline.extended")]
     assert len(extensions) == (row["because"] == "-")
     if extensions and old_due_at is not None:
-        assert extensions[0]["due_at"] == instant_text(story.order().due_at or old_due_at)
+        assert extensions[0]["due_at"] == format_instant(story.order().due_at or old_due_at)
         assert extensions[0]["old_due_at"] is not None
     assert audit(story) == []
 
 
 def test_more_time_to_answer_is_more_time_to_move_the_quote_and_to_pay_in_time() -> None:
     story = story_of("offered")
-    extend(story, "24h")
+    extend_deadline(story, "24h")
     story.ask("accept_order", "creator", START + span("30h"), order_id="o1")
     fields = {"order_id": "o1", "amount_fen": 110_000}
     assert story.ask("revise_quote", "creator", START + span("48h"), **fields).reason is None
-    extend(story, "1d")
+    extend_deadline(story, "1d")
     story.ask("restore_quote", "client", order_id="o1")
     story.pay("p", {"o1": BALANCE}, START + span("30h8d"))
     assert story.order().state is State.IN_FULFILMENT
@@ -89,27 +89,29 @@ def test_more_time_to_answer_is_more_time_to_move_the_quote_and_to_pay_in_time()
 def test_after_an_extension_only_leads_still_ahead_are_sent() -> None:
     story = story_of("offered")
     story.wake("o1", START + span("23h"))
-    extend(story, "6h", "23h30m")
+    extend_deadline(story, "6h", "23h30m")
     for after in ("23h31m", "25h59m", "26h", "29h"):
         story.wake("o1", START + span(after))
-    leads = [event.published()["lead"] for event in story.told("creator.reminded")]
+    leads = [event.published()["lead"] for event in story.events_of("creator.reminded")]
     assert leads == ["PT1H", "PT4H", "PT1H"]
 
 
 @pytest.mark.parametrize(
-    "situation", [s for s in HISTORIES if s in {str(state) for state in LAPSING}]
+    "situation", [s for s in HISTORIES if s in {str(state) for state in ADJUSTABLE_STATES}]
 )
 def test_a_pause_keeps_the_time_that_is_left(situation: str) -> None:
     story = story_of(situation)
     entered_at, due_at = story.order().entered_at, story.order().due_at
     assert due_at is not None
-    assert story.ask("pause_clock", "operator", entered_at + span("10m"), **WHY).reason is None
+    assert story.ask("pause_clock", "operator", entered_at + span("10m"), **REASON).reason is None
     assert (story.order().due_at, story.order().lapses_at) == (None, entered_at + span("30d10m"))
-    assert story.ask("pause_clock", "operator", **WHY).reason == Reason.CLOCK_STOPPED
+    assert story.ask("pause_clock", "operator", **REASON).reason == RejectionReason.CLOCK_STOPPED
     assert story.wake("o1", entered_at + span("29d")) == ()
-    assert story.ask("resume_clock", "operator", entered_at + span("20d10m"), **WHY).reason is None
+    assert (
+        story.ask("resume_clock", "operator", entered_at + span("20d10m"), **REASON).reason is None
+    )
     assert story.order().due_at == due_at + span("20d")
-    assert story.ask("resume_clock", "operator", **WHY).reason == Reason.CLOCK_RUNNING
+    assert story.ask("resume_clock", "operator", **REASON).reason == RejectionReason.CLOCK_RUNNING
     assert [event.fact.type for event in story.events if event.fact.type.startswith("clock")] == [
         "clock.stopped",
         "clock.resumed",
@@ -123,15 +125,15 @@ def test_a_pause_ends_by_itself_after_a_month_at_its_own_instant() -> None:
     assert story.order().state is State.AWAITING_BALANCE
     story = story_of("offered_paused")
     late = story.ask("accept_order", "creator", START + span("31d1us"), order_id="o1")
-    assert late.reason == Reason.LATE
-    (resumed,), (expired,) = story.told("clock.resumed"), story.told("order.expired")
+    assert late.reason == RejectionReason.LATE
+    (resumed,), (expired,) = story.events_of("clock.resumed"), story.events_of("order.expired")
     assert (resumed.at, resumed.caused_by) == (START + span("30d"), "deadline:offered")
     assert (expired.at, expired.caused_by) == (START + span("31d"), "deadline:offered")
 
 
 def test_nothing_is_late_while_the_clock_is_stopped() -> None:
     story = story_of("awaiting_deposit")
-    take(story, "pause")
+    play_step(story, "pause")
     story.pay("p", {"o1": DEPOSIT}, START + span("20d"))
     assert story.order().state is State.OFFERED
     story = story_of("balance_paused")
@@ -143,22 +145,22 @@ def test_nothing_is_late_while_the_clock_is_stopped() -> None:
 def test_leaving_a_state_ends_its_pause() -> None:
     story = story_of("script_review")
     for step in ("pause", "agree"):
-        take(story, step)
+        play_step(story, step)
     assert (story.order().stoppers, story.order().paused_until) == ((), None)
     assert story.order().due_at == story.order().entered_at + span("10d")
 
 
 # ---------------------------------------------------------------------- parts played
-def play(story: Story, kind: str, argument: str = "", at: str = "0s") -> str | None:
+def act_on_behalf(story: OrderStory, kind: str, argument: str = "", at: str = "0s") -> str | None:
     """Stand in for whoever may ask something."""
     order = story.order()
     asked_at = order.entered_at + span(at)
-    inner_command = {"kind": kind, "order_id": "o1"} | needed(kind, order, asked_at, argument)
+    inner_command = {"kind": kind, "order_id": "o1"} | fields_for(kind, order, asked_at, argument)
     fields = {"command": inner_command, "reason": "by telephone"}
     return story.ask("operator_act", "operator", asked_at, **fields).reason
 
 
-PLAYED = table(
+ON_BEHALF = read_table(
     """
     while              kind              given   after    becomes            because
     offered            accept_order      -       24h      awaiting_balance   -
@@ -190,14 +192,14 @@ PLAYED = table(
 )
 
 
-@pytest.mark.parametrize("row", PLAYED, ids=lambda row: "  ".join(row.values()))
+@pytest.mark.parametrize("row", ON_BEHALF, ids=lambda row: "  ".join(row.values()))
 def test_an_operator_changes_only_who_asks(row: dict[str, str]) -> None:
     story = story_of(row["while"])
     argument = row["given"].removeprefix("-")
-    assert (play(story, row["kind"], argument, row["after"]) or "-") == row["because"]
+    assert (act_on_behalf(story, row["kind"], argument, row["after"]) or "-") == row["because"]
     assert story.order().state == row["becomes"]
     if row["because"] == "-":
-        acted = story.told("operator.acted")[-1].published()
+        acted = story.events_of("operator.acted")[-1].published()
         assert (acted["by"], acted["act"]) == ("operator:op", row["kind"])
         assert acted["note"] == "by telephone"
         assert acted["after"]["status"] == row["becomes"]
@@ -206,8 +208,8 @@ def test_an_operator_changes_only_who_asks(row: dict[str, str]) -> None:
 
 def test_what_an_operator_did_in_someones_stead_bears_the_operators_name() -> None:
     story = story_of("script_review")
-    play(story, "approve_script")
-    assert story.told("script.approved")[0].published()["by"] == "operator:op"
+    act_on_behalf(story, "approve_script")
+    assert story.events_of("script.approved")[0].published()["by"] == "operator:op"
 
 
 @pytest.mark.parametrize(
@@ -226,7 +228,7 @@ def test_what_an_operator_did_in_someones_stead_bears_the_operators_name() -> No
     ],
 )
 def test_not_everything_can_be_stood_in_for(inner_command: object) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(MalformedCommand):
         story_of("offered").ask("operator_act", "operator", command=inner_command, reason="x")
 
 
@@ -234,27 +236,27 @@ def test_nobody_else_has_an_operators_powers() -> None:
     story = story_of("offered")
     fields = {"command": {"kind": "accept_order", "order_id": "o1"}, "reason": "x"}
     for by in ("client", "creator", "mcn", "payments", "platform"):
-        assert story.ask("operator_act", by, **fields).reason == Reason.NOT_ALLOWED
-        assert story.ask("pause_clock", by, **WHY).reason == Reason.NOT_ALLOWED
+        assert story.ask("operator_act", by, **fields).reason == RejectionReason.NOT_ALLOWED
+        assert story.ask("pause_clock", by, **REASON).reason == RejectionReason.NOT_ALLOWED
     fields["command"]["order_id"] = "o9"  # type: ignore[index]
-    assert story.ask("operator_act", "operator", **fields).reason == Reason.UNKNOWN_ORDER
+    assert story.ask("operator_act", "operator", **fields).reason == RejectionReason.UNKNOWN_ORDER
 
 
 @pytest.mark.parametrize("kind", ["pause_clock", "extend_deadline", "operator_act"])
 @pytest.mark.parametrize("reason", ["", None])
 def test_no_power_is_used_without_a_reason(kind: str, reason: str | None) -> None:
     story = story_of("offered")
-    fields = needed(kind, story.order(), story.now) | {"reason": reason, "order_id": "o1"}
+    fields = fields_for(kind, story.order(), story.now) | {"reason": reason, "order_id": "o1"}
     if kind == "operator_act":
         fields = {"command": {"kind": "accept_order", "order_id": "o1"}, "reason": reason}
-    with pytest.raises(Malformed, match="reason"):
+    with pytest.raises(MalformedCommand, match="reason"):
         story.ask(kind, "operator", **fields)
 
 
 def test_the_trail_says_who_when_why_and_how_things_stood_before_and_after() -> None:
     story = story_of("offered")
-    extend(story, "1h", "2h")
-    action = story.told("operator.acted")[0].published()
+    extend_deadline(story, "1h", "2h")
+    action = story.events_of("operator.acted")[0].published()
     assert (action["by"], action["note"], action["act"]) == (
         "operator:op",
         "the creator is ill",
@@ -270,22 +272,22 @@ def test_the_trail_says_who_when_why_and_how_things_stood_before_and_after() -> 
 def test_a_cancellation_may_say_why_and_an_operators_is_on_the_trail_then() -> None:
     story = story_of("awaiting_balance")
     story.ask("cancel_order", "operator", order_id="o1", reason="fraud")
-    assert story.told("order.cancelled")[0].published()["note"] == "fraud"
-    (acted,) = story.told("operator.acted")
+    assert story.events_of("order.cancelled")[0].published()["note"] == "fraud"
+    (acted,) = story.events_of("operator.acted")
     assert (acted.published()["act"], acted.published()["note"]) == ("cancel_order", "fraud")
     story = story_of("offered")
     story.ask("cancel_order", "client", order_id="o1", reason="changed my mind")
-    assert story.told("order.cancelled")[0].published()["note"] == "changed my mind"
-    assert story.told("operator.acted") == []
+    assert story.events_of("order.cancelled")[0].published()["note"] == "changed my mind"
+    assert story.events_of("operator.acted") == []
     story = story_of("script_review")
     story.ask("cancel_order", "client", order_id="o1", reason="late", accept_cost_fen=10_500)
-    assert story.told("order.cancelled")[0].published()["note"] == "late"
+    assert story.events_of("order.cancelled")[0].published()["note"] == "late"
 
 
 # ---------------------------------------------------------------------- forfeits
 def test_a_reinstated_order_waits_for_its_balance_until_the_instant_given() -> None:
     story = story_of("forfeited_late")
-    take(story, "reinstate")
+    play_step(story, "reinstate")
     assert story.accounts() == {"psp": -DEPOSIT, "escrow:o1": DEPOSIT}
     until = story.order().due_at
     assert until is not None
@@ -293,7 +295,7 @@ def test_a_reinstated_order_waits_for_its_balance_until_the_instant_given() -> N
     assert story.order().state is State.IN_FULFILMENT
     assert audit(story) == []
     story = story_of("forfeited_late")
-    take(story, "reinstate")
+    play_step(story, "reinstate")
     story.wake("o1", until + MICRO)
     assert story.order().state is State.BALANCE_OVERDUE
 
@@ -301,28 +303,28 @@ def test_a_reinstated_order_waits_for_its_balance_until_the_instant_given() -> N
 @pytest.mark.parametrize(("until", "fits"), [("0s", False), ("30d", True), ("30d+1us", False)])
 def test_a_reinstatement_is_for_a_month_at_most(until: str, *, fits: bool) -> None:
     story = story_of("forfeited_late")
-    fields = {"until": instant_text(story.now + span(until))}
-    outcome = story.ask("reinstate_order", "operator", **WHY, **fields)
+    fields = {"until": format_instant(story.now + span(until))}
+    outcome = story.ask("reinstate_order", "operator", **REASON, **fields)
     assert (outcome.reason is None) == fits
-    assert fits or outcome.reason == Reason.UNTIL_OUT_OF_RANGE
+    assert fits or outcome.reason == RejectionReason.UNTIL_OUT_OF_RANGE
 
 
 def test_a_released_deposit_reinstates_nothing() -> None:
     story = story_of("forfeited_late")
-    paid_at = instant_text(story.order().pay_by)
+    paid_at = format_instant(story.order().pay_by)
     story.now += span("2d1us")
-    take(story, "release:to=platform")
-    fields = {"until": instant_text(story.now + span("1d"))}
-    outcome = story.ask("reinstate_order", "operator", **WHY, **fields)
-    assert outcome.reason == Reason.ALREADY_RELEASED
+    play_step(story, "release:to=platform")
+    fields = {"until": format_instant(story.now + span("1d"))}
+    outcome = story.ask("reinstate_order", "operator", **REASON, **fields)
+    assert outcome.reason == RejectionReason.ALREADY_RELEASED
     story.pay("p", {"o1": BALANCE}, paid_at=paid_at)
-    assert story.unusable() == ["order_closed"]
+    assert story.unapplied_reasons() == ["order_closed"]
     assert audit(story) == []
 
 
 def test_an_order_reinstated_for_a_banned_creator_waits_for_the_end_of_the_ban() -> None:
     story = story_of("forfeited_late")
     for step in ("violation", "violation", "reinstate"):
-        take(story, step)
+        play_step(story, step)
     assert story.order().stoppers == ("ban",)
     assert audit(story) == []

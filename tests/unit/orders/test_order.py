@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from models.lifecycle import FINAL, State
-from models.orders.order import COVERED, OPEN, PublicStatus, public_status, statuses_of
-from tests.support.stories import HISTORIES, MICRO, story_of, table
+from models.lifecycle import FINAL_STATES, PublicStatus, State
+from models.orders.order import OPEN_STATUSES, STATES_BY_STATUS, public_status, public_statuses_of
+from tests.support.stories import HISTORIES, MICRO, read_table, story_of
 
-PROMISED = table("""
+PUBLIC_STATUSES = read_table("""
     state              rated  status
     awaiting_deposit   no     pending_payment
     awaiting_balance   no     pending_payment
@@ -32,34 +32,36 @@ PROMISED = table("""
 """)
 
 
-@pytest.mark.parametrize("row", PROMISED, ids=lambda row: f"{row['state']}-{row['rated']}")
+@pytest.mark.parametrize("row", PUBLIC_STATUSES, ids=lambda row: f"{row['state']}-{row['rated']}")
 def test_people_are_shown_what_they_were_promised(row: dict[str, str]) -> None:
     assert public_status(State(row["state"]), rated=row["rated"] == "yes").value == row["status"]
 
 
 def test_the_promise_is_about_every_state_and_every_status() -> None:
-    assert {row["state"] for row in PROMISED} == {state.value for state in State}
-    assert {row["status"] for row in PROMISED} == {status.value for status in PublicStatus}
+    assert {row["state"] for row in PUBLIC_STATUSES} == {state.value for state in State}
+    assert {row["status"] for row in PUBLIC_STATUSES} == {status.value for status in PublicStatus}
 
 
 @pytest.mark.parametrize("state", State)
 def test_a_state_has_one_status_unless_a_rating_tells_two_apart(state: State) -> None:
     statuses = {public_status(state, rated=rated) for rated in (False, True)}
-    assert set(statuses_of(state)) == statuses
+    assert set(public_statuses_of(state)) == statuses
     assert len(statuses) == (2 if state is State.COMPLETED else 1)
-    assert all(state in COVERED[status] for status in statuses)
+    assert all(state in STATES_BY_STATUS[status] for status in statuses)
 
 
 def test_open_statuses_are_those_of_orders_that_have_not_ended() -> None:
-    covered = frozenset[State]().union(*(COVERED[status] for status in OPEN))
-    assert covered == frozenset(State) - FINAL
+    covered = frozenset[State]().union(*(STATES_BY_STATUS[status] for status in OPEN_STATUSES))
+    assert covered == frozenset(State) - FINAL_STATES
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
-def test_what_has_ended_rests_but_for_deposits_that_a_notice_may_still_save(situation: str) -> None:
+def test_an_ended_order_can_be_archived_unless_a_late_notice_may_save_its_deposit(
+    situation: str,
+) -> None:
     order = story_of(situation).order()
-    is_final = order.state in FINAL
+    is_final = order.state in FINAL_STATES
     notices_end_at = order.entered_at + order.policy.late_notice_window
-    assert order.rests(order.entered_at) == (is_final and not order.forfeited)
-    assert order.rests(notices_end_at) == (is_final and not order.forfeited)
-    assert order.rests(notices_end_at + MICRO) == is_final
+    assert order.is_archivable(order.entered_at) == (is_final and not order.forfeited)
+    assert order.is_archivable(notices_end_at) == (is_final and not order.forfeited)
+    assert order.is_archivable(notices_end_at + MICRO) == is_final

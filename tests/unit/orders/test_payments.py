@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import pytest
 
-from models.fields import instant_text
+from models.fields import format_instant
 from models.lifecycle import State
-from models.reasons import Alert, Reason, Unusable
+from models.reasons import Alert, RejectionReason, UnappliedReason
 from tests.support.stories import (
     BALANCE,
     DEPOSIT,
     MICRO,
     TOTAL,
-    Story,
+    OrderStory,
     audit,
-    peopled,
     place,
+    read_table,
     span,
     story_of,
-    table,
+    story_with_parties,
 )
 
 # `paid` and `told` are counted from when the order entered its state.
-SHARES = table("""
+SHARES = read_table("""
     while             amount  paid      told      comes to         because
     awaiting_deposit  10500   0s        0s        offered          -
     awaiting_deposit  10500   -1d       0s        offered          -
@@ -82,9 +82,9 @@ def test_a_share_is_applied_or_goes_back_as_the_table_says(row: dict[str, str]) 
     story, amount = story_of(row["while"]), int(row["amount"])
     before = story.order()
     paid_at, reported_at = (before.entered_at + span(row[column]) for column in ("paid", "told"))
-    outcome = story.pay("p_now", {"o1": amount}, reported_at, paid_at=instant_text(paid_at))
+    outcome = story.pay("p_now", {"o1": amount}, reported_at, paid_at=format_instant(paid_at))
     assert outcome.outcome == "applied"
-    assert story.unusable() == [reason for reason in [row["because"]] if reason != "-"]
+    assert story.unapplied_reasons() == [reason for reason in [row["because"]] if reason != "-"]
     assert story.order().state == (before.state if row["comes to"] == "-" else row["comes to"])
     if row["because"] == "-":
         earlier_fen = before.held_fen + sum(holding.amount_fen for holding in before.forfeited)
@@ -97,7 +97,7 @@ def test_a_share_is_applied_or_goes_back_as_the_table_says(row: dict[str, str]) 
 def test_the_offer_begins_when_we_hear_of_the_deposit_and_not_when_it_was_paid() -> None:
     story = story_of("awaiting_deposit")
     reported_at = story.now + span("40m")
-    story.pay("p1", {"o1": DEPOSIT}, reported_at, paid_at=instant_text(story.now))
+    story.pay("p1", {"o1": DEPOSIT}, reported_at, paid_at=format_instant(story.now))
     assert (story.order().offered_at, story.order().due_at) == (
         reported_at,
         reported_at + span("24h"),
@@ -114,18 +114,18 @@ def test_a_payment_from_the_future_was_made_when_it_was_told() -> None:
 def test_a_reinstated_order_tells_its_story_in_order() -> None:
     story = story_of("forfeited_late")
     count = len(story.events)
-    paid_at = instant_text(story.order().pay_by)
+    paid_at = format_instant(story.order().pay_by)
     story.pay("p1", {"o1": BALANCE}, paid_at=paid_at)
     kinds = [event.fact.type for event in story.events[count:]]
     assert kinds == ["order.reinstated", "payment.applied", "order.funded"]
     assert story.accounts() == {"psp": -TOTAL, "escrow:o1": TOTAL}
     assert story.order().reason is None
     again = story.pay("p2", {"o1": BALANCE}, paid_at=paid_at)
-    assert (again.outcome, story.unusable()) == ("applied", [Unusable.NOTHING_DUE])
+    assert (again.outcome, story.unapplied_reasons()) == ("applied", [UnappliedReason.NOTHING_DUE])
 
 
-def alerts(story: Story) -> list[str]:
-    return [event.published()["alert"] for event in story.told("operator.alerted")]
+def alerts_of(story: OrderStory) -> list[str]:
+    return [event.published()["alert"] for event in story.events_of("operator.alerted")]
 
 
 @pytest.mark.parametrize(
@@ -145,14 +145,14 @@ def test_an_operator_is_told_of_money_that_came_in_good_faith(
 ) -> None:
     story = story_of(situation)
     ended_at = story.order().entered_at
-    shares, paid_at = {"o1": BALANCE}, instant_text(ended_at + span(paid))
+    shares, paid_at = {"o1": BALANCE}, format_instant(ended_at + span(paid))
     story.pay("p1", shares, ended_at + span(reported), paid_at=paid_at)
-    assert alerts(story) == alert
+    assert alerts_of(story) == alert
 
 
-def several() -> Story:
+def story_with_three_orders() -> OrderStory:
     """Two orders of one client and one of another, all waiting for their deposits."""
-    story = peopled()
+    story = story_with_parties()
     place(story, "o1")
     place(story, "o2")
     place(story, "o3", "client:c2")
@@ -176,11 +176,11 @@ def several() -> Story:
 def test_a_payment_that_makes_no_sense_goes_back_whole(
     shares: list[tuple[str, int]], overrides: dict[str, int], reason: str, client: str
 ) -> None:
-    story = several()
+    story = story_with_three_orders()
     share_fields = [{"order_id": order_id, "amount_fen": fen} for order_id, fen in shares]
     amount = {"amount_fen": sum(fen for _, fen in shares)} | overrides
     assert story.pay("p1", {}, shares=share_fields, **amount).outcome == "applied"
-    assert story.unusable() == [reason]
+    assert story.unapplied_reasons() == [reason]
     (refund,) = story.book.refunds.values()
     assert (refund.refund_id, refund.order_id, refund.client_id) == ("rf_p1", None, client)
     assert refund.amount_fen == amount["amount_fen"]
@@ -189,34 +189,34 @@ def test_a_payment_that_makes_no_sense_goes_back_whole(
 
 
 def test_fifty_shares_are_not_too_many() -> None:
-    story = several()
+    story = story_with_three_orders()
     story.pay("p1", {"o1": DEPOSIT} | {f"x{n}": 1 for n in range(49)})
     assert story.order().state is State.OFFERED
     assert story.accounts()["suspense"] == 49
 
 
 def test_a_share_for_an_order_that_nobody_knows_waits_and_its_neighbour_does_not() -> None:
-    story = several()
+    story = story_with_three_orders()
     story.pay("p1", {"o9": 7, "o1": DEPOSIT})
-    assert story.unusable() == [Unusable.UNKNOWN_ORDER]
+    assert story.unapplied_reasons() == [UnappliedReason.UNKNOWN_ORDER]
     assert story.accounts() == {"psp": -DEPOSIT - 7, "suspense": 7, "escrow:o1": DEPOSIT}
-    assert (alerts(story), story.book.refunds) == ([Alert.UNKNOWN_ORDER], {})
-    alert = story.told("operator.alerted")[0].published()
+    assert (alerts_of(story), story.book.refunds) == ([Alert.UNKNOWN_ORDER], {})
+    alert = story.events_of("operator.alerted")[0].published()
     assert (alert["for_order_id"], alert["payment_id"], alert["amount_fen"]) == ("o9", "p1", 7)
     place(story, "o9", "client:c2")
     assert story.order("o9").held_fen == 0
 
 
 def test_each_share_is_judged_by_its_own_order() -> None:
-    story = several()
+    story = story_with_three_orders()
     story.ask("cancel_order", "client", order_id="o2")
     story.pay("p1", {"o1": DEPOSIT, "o2": DEPOSIT})
-    assert story.unusable() == [Unusable.ORDER_CLOSED]
+    assert story.unapplied_reasons() == [UnappliedReason.ORDER_CLOSED]
     assert list(story.book.refunds) == ["rf_p1_o2"]
 
 
 def test_the_same_payment_under_another_command_is_a_duplicate() -> None:
-    story = several()
+    story = story_with_three_orders()
     fields = {"paid_at": "2026-03-02T10:00:00+08:00"}
     story.pay("p1", {"o1": DEPOSIT}, **fields)
     duplicate = story.pay("p1", {"o1": DEPOSIT}, paid_at="2026-03-02T02:00:00Z")
@@ -235,29 +235,29 @@ def test_the_same_payment_under_another_command_is_a_duplicate() -> None:
 def test_the_same_payment_with_other_content_is_a_conflict_that_an_operator_hears_of(
     shares: dict[str, int], overrides: dict[str, object]
 ) -> None:
-    story = several()
+    story = story_with_three_orders()
     story.pay("p1", {"o1": DEPOSIT})
     balances = story.accounts()
     conflict = story.pay("p1", shares, **overrides)
-    assert (conflict.outcome, conflict.reason) == ("rejected", Reason.PAYMENT_CONFLICT)
-    assert (alerts(story), story.accounts()) == ([Alert.PAYMENT_CONFLICT], balances)
+    assert (conflict.outcome, conflict.reason) == ("rejected", RejectionReason.PAYMENT_CONFLICT)
+    assert (alerts_of(story), story.accounts()) == ([Alert.PAYMENT_CONFLICT], balances)
     assert audit(story) == []
 
 
 def test_nobody_but_payments_reports_money() -> None:
-    story = several()
+    story = story_with_three_orders()
     for role in ("client", "operator", "platform", "creator"):
-        body = {"payment_id": "p1", "paid_at": instant_text(story.now), "amount_fen": 1}
+        body = {"payment_id": "p1", "paid_at": format_instant(story.now), "amount_fen": 1}
         outcome = story.ask("confirm_payment", role, **body, shares=[])
-        assert outcome.reason == Reason.NOT_ALLOWED
+        assert outcome.reason == RejectionReason.NOT_ALLOWED
     assert story.book.payments == {}
 
 
 def test_a_balance_of_nothing_is_not_waited_for() -> None:
-    story = peopled()
+    story = story_with_parties()
     place(story, amount_fen=1)
     story.pay("p1", {"o1": 1}, story.now + MICRO)
     assert story.order().balance_due_fen == 0
     story.ask("accept_order", "creator", order_id="o1")
     assert story.order().state is State.IN_FULFILMENT
-    assert len(story.told("order.funded")) == 1
+    assert len(story.events_of("order.funded")) == 1

@@ -7,17 +7,17 @@ from datetime import timedelta
 import pytest
 
 from models.policy import Policy, read_policy
-from models.reasons import Reason
-from tests.support.stories import POLICY, Story, span, story_of
+from models.reasons import RejectionReason
+from tests.support.stories import POLICY, OrderStory, span, story_of
 
 OFFER, BALANCE = "creator.reminded", "client.reminded"
 
 
-def leads(story: Story, kind: str) -> list[str]:
-    return [event.published()["lead"] for event in story.told(kind)]
+def leads_sent(story: OrderStory, kind: str) -> list[str]:
+    return [event.published()["lead"] for event in story.events_of(kind)]
 
 
-def wake(story: Story, *offsets: str) -> None:
+def wake_at(story: OrderStory, *offsets: str) -> None:
     """Wake the order at instants counted from when it entered its state."""
     entered_at = story.order().entered_at
     for offset in offsets:
@@ -42,8 +42,8 @@ def test_a_creator_is_reminded_at_each_lead_and_only_of_the_latest_missed(
     offsets: list[str], expected_leads: list[str]
 ) -> None:
     story = story_of("offered")
-    wake(story, *offsets)
-    assert leads(story, OFFER) == expected_leads
+    wake_at(story, *offsets)
+    assert leads_sent(story, OFFER) == expected_leads
 
 
 @pytest.mark.parametrize(
@@ -58,15 +58,15 @@ def test_a_creator_is_reminded_at_each_lead_and_only_of_the_latest_missed(
 )
 def test_a_client_is_reminded_of_the_balance(offsets: list[str], expected_leads: list[str]) -> None:
     story = story_of("awaiting_balance")
-    wake(story, *offsets)
-    assert leads(story, BALANCE) == expected_leads
-    assert leads(story, OFFER) == []
+    wake_at(story, *offsets)
+    assert leads_sent(story, BALANCE) == expected_leads
+    assert leads_sent(story, OFFER) == []
 
 
 def test_a_reminder_names_whom_what_until_when_and_has_an_id_of_its_own() -> None:
     story = story_of("offered")
-    wake(story, "12h")
-    (event,) = story.told(OFFER)
+    wake_at(story, "12h")
+    (event,) = story.events_of(OFFER)
     reminder = event.published()
     assert (reminder["recipient_id"], reminder["order_id"], reminder["cause"]) == (
         "k1",
@@ -79,36 +79,36 @@ def test_a_reminder_names_whom_what_until_when_and_has_an_id_of_its_own() -> Non
 
 def test_a_reminder_of_the_balance_says_how_much() -> None:
     story = story_of("revised")
-    wake(story, "4d")
-    reminder = story.told(BALANCE)[0].published()
+    wake_at(story, "4d")
+    reminder = story.events_of(BALANCE)[0].published()
     assert (reminder["recipient_id"], reminder["balance_due_fen"]) == ("c1", 115_500)
 
 
 @pytest.mark.parametrize("situation", ["awaiting_deposit", "in_fulfilment", "declined"])
 def test_who_is_not_waited_for_with_a_ladder_is_not_reminded(situation: str) -> None:
     story = story_of(situation)
-    wake(story, "1m", "29m", "1d", "30d")
-    assert story.told(OFFER) + story.told(BALANCE) == []
+    wake_at(story, "1m", "29m", "1d", "30d")
+    assert story.events_of(OFFER) + story.events_of(BALANCE) == []
 
 
 def test_a_new_state_begins_a_new_ladder() -> None:
     policy = read_policy('{"accept_reminders": ["PT1H"], "balance_reminders": ["PT2H", "PT1H"]}')
     story = story_of("offered", policy)
-    wake(story, "23h")
+    wake_at(story, "23h")
     story.ask("accept_order", "creator", story.order().accept_by, order_id="o1")
-    wake(story, "6d22h", "6d23h")
-    assert leads(story, BALANCE) == ["PT2H", "PT1H"]
+    wake_at(story, "6d22h", "6d23h")
+    assert leads_sent(story, BALANCE) == ["PT2H", "PT1H"]
 
 
 def test_an_order_wants_to_be_woken_for_its_next_reminder_and_then_for_its_end() -> None:
     story, wake_delays = story_of("offered"), []
     while (at := story.order().wake_at) is not None:
         wake_delays.append(at - story.order().entered_at)
-        story.wake("o1", at if story.order().leads_left() else at + span("1us"))
+        story.wake("o1", at if story.order().remaining_reminder_leads() else at + span("1us"))
     assert wake_delays == [timedelta(hours=n) for n in (12, 20, 23, 24)]
 
 
-def nudge(story: Story, offset: str) -> str | None:
+def nudge_at(story: OrderStory, offset: str) -> str | None:
     asked_at = story.order().entered_at + span(offset)
     return story.ask("nudge_creator", "client", asked_at, order_id="o1").reason
 
@@ -116,26 +116,26 @@ def nudge(story: Story, offset: str) -> str | None:
 def test_nudges_keep_their_distance_and_their_number() -> None:
     story = story_of("offered")
     offsets = ["0s", "2h-1us", "2h", "4h", "4h1s", "6h", "23h"]
-    assert [nudge(story, offset) for offset in offsets] == [
+    assert [nudge_at(story, offset) for offset in offsets] == [
         None,
-        Reason.NUDGE_TOO_SOON,
+        RejectionReason.NUDGE_TOO_SOON,
         None,
         None,
-        Reason.NUDGE_TOO_SOON,
-        Reason.NUDGE_LIMIT,
-        Reason.NUDGE_LIMIT,
+        RejectionReason.NUDGE_TOO_SOON,
+        RejectionReason.NUDGE_LIMIT,
+        RejectionReason.NUDGE_LIMIT,
     ]
-    assert {event.published()["cause"] for event in story.told(OFFER)} == {"nudge"}
+    assert {event.published()["cause"] for event in story.events_of(OFFER)} == {"nudge"}
 
 
 def test_a_nudge_is_no_reminder_of_the_ladder() -> None:
     story = story_of("offered")
-    assert nudge(story, "12h") is None
-    wake(story, "12h")
-    assert [event.published()["lead"] for event in story.told(OFFER)] == [None, "PT12H"]
+    assert nudge_at(story, "12h") is None
+    wake_at(story, "12h")
+    assert [event.published()["lead"] for event in story.events_of(OFFER)] == [None, "PT12H"]
 
 
 def test_a_policy_may_forbid_nudging() -> None:
     story = story_of("offered", Policy(nudge_limit=0))
-    assert nudge(story, "1h") == Reason.NUDGE_LIMIT
+    assert nudge_at(story, "1h") == RejectionReason.NUDGE_LIMIT
     assert POLICY.nudge_limit == 3

@@ -20,35 +20,35 @@ TEXTS = some.text(some.characters(exclude_characters="\0", exclude_categories=["
 ARRAYS = {str: 1009, int: 1016, bytes: 1001}
 
 
-def read(kind: type, text: str) -> Any:  # noqa: ANN401 - a list of the kind
+def read_array(kind: type, text: str) -> Any:  # noqa: ANN401 - a list of the kind
     """Read an array as the driver does; `kind` is what it holds."""
     loader: Loader = Transformer().get_loader(ARRAYS[kind], Format.TEXT)  # type: ignore[assignment]
     return loader.load(text.encode())
 
 
 @given(some.lists(TEXTS, min_size=1))
-def test_texts_arrive(column: list[str]) -> None:
-    assert read(str, array(column)) == column
+def test_bulk_arrays_keep_texts(column: list[str]) -> None:
+    assert read_array(str, array(column)) == column
 
 
 @given(some.lists(some.none() | TEXTS, min_size=1))
-def test_absent_texts_arrive(column: list[str | None]) -> None:
-    assert read(str, array(column)) == column
+def test_bulk_arrays_keep_absent_texts(column: list[str | None]) -> None:
+    assert read_array(str, array(column)) == column
 
 
 @given(some.lists(some.none() | some.integers(-(2**63), 2**63 - 1), min_size=1))
-def test_numbers_arrive(column: list[int | None]) -> None:
-    assert read(int, array(column)) == column
+def test_bulk_arrays_keep_numbers(column: list[int | None]) -> None:
+    assert read_array(int, array(column)) == column
 
 
 @given(some.lists(some.none() | some.binary(), min_size=1))
-def test_bytes_arrive(column: list[bytes | None]) -> None:
-    assert read(bytes, array(column)) == column
+def test_bulk_arrays_keep_bytes(column: list[bytes | None]) -> None:
+    assert read_array(bytes, array(column)) == column
 
 
 def test_a_name_of_ours_is_text() -> None:
     state = next(iter(State))
-    assert read(str, array([state, None])) == [str(state), None]
+    assert read_array(str, array([state, None])) == [str(state), None]
 
 
 @pytest.mark.parametrize("column", [["a\0b"], ["a", "\0"], [None, "\0"]])

@@ -31,7 +31,7 @@ hostile, brief = sys.argv[1].encode().decode("unicode_escape"), sys.argv[2]
 """
 
 
-def said(body: str, **overrides: object) -> list[str]:
+def log_lines(body: str, **overrides: object) -> list[str]:
     """Run a few lines of code that log; return the lines of its standard error."""
     escaped = HOSTILE.encode("unicode_escape").decode()
     argv = [sys.executable, "-c", PROGRAM.format(body=body), escaped, BRIEF]
@@ -43,19 +43,19 @@ def said(body: str, **overrides: object) -> list[str]:
 
 
 def test_an_entry_is_one_line_of_plain_ascii() -> None:
-    line, end = said("log.warning('x.happened', error=hostile)")
+    line, end = log_lines("log.warning('x.happened', error=hostile)")
     assert end == ""
     assert line.isprintable()
     assert json.loads(line)["error"] == HOSTILE
 
 
-def test_names_of_fields_are_no_way_out_either() -> None:
-    line, _ = said("log.warning('x.happened', **{hostile: 1})")
+def test_a_field_name_cannot_break_a_log_line() -> None:
+    line, _ = log_lines("log.warning('x.happened', **{hostile: 1})")
     assert json.loads(line)[HOSTILE] == 1
 
 
-def test_a_long_value_is_cut() -> None:
-    line, _ = said("log.warning('x.happened', error='x' * 1_000_000)")
+def test_a_long_value_is_cut_in_the_log() -> None:
+    line, _ = log_lines("log.warning('x.happened', error='x' * 1_000_000)")
     assert len(line) < 1_000
 
 
@@ -71,29 +71,29 @@ def test_a_long_value_is_cut() -> None:
 )
 def test_an_exception_is_named_and_not_quoted(raising: str) -> None:
     body = f"try:\n    {raising}\nexcept Exception:\n    log.exception('x.failed')"
-    line, _ = said(body)
+    line, _ = log_lines(body)
     assert BRIEF not in line
     entry = json.loads(line)
     assert entry["error"] in {"KeyError", "ValueError", "ExceptionGroup", "ZeroDivisionError"}
     assert entry["at"]
 
 
-def test_our_own_errors_may_speak() -> None:
+def test_an_error_of_ours_is_logged_with_its_text() -> None:
     body = (
         "try:\n    raise BrokenInvariant('two and two')\nexcept Exception:\n    log.exception('x')"
     )
-    line, _ = said(body)
+    line, _ = log_lines(body)
     assert json.loads(line)["said"] == "two and two"
     assert issubclass(BrokenInvariant, Exception)
 
 
 def test_a_library_is_heard_and_not_quoted() -> None:
-    line, _ = said("logging.getLogger('dramatiq').error('failed on %s', brief)")
+    line, _ = log_lines("logging.getLogger('dramatiq').error('failed on %s', brief)")
     assert json.loads(line)["logger"] == "dramatiq"
     assert BRIEF not in line
 
 
 def test_a_full_disk_under_the_log_stops_nobody() -> None:
     with open("/dev/full", "wb") as full:  # noqa: PTH123 - as a shell would open it
-        said("for _ in range(100): log.error('x.happened')", stderr=full)
-    said("sys.stderr.close()\nlog.error('x.happened')")
+        log_lines("for _ in range(100): log.error('x.happened')", stderr=full)
+    log_lines("sys.stderr.close()\nlog.error('x.happened')")

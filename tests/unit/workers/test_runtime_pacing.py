@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from workers.runtime import Pace
+from workers.runtime import RateLimiter
 
 LONG_S = 3_600.0
 
@@ -13,13 +13,13 @@ APART_S = 0.05
 
 
 def test_rounds_without_work_follow_at_once() -> None:
-    pace = Pace(LONG_S)
+    pace = RateLimiter(LONG_S)
     for _ in range(3):
         pace.wait()
 
 
 def test_the_round_after_one_with_work_begins_no_sooner_than_it_should() -> None:
-    pace = Pace(APART_S)
+    pace = RateLimiter(APART_S)
     pace.wait()
     began_s = time.monotonic()
     pace.worked()
@@ -29,7 +29,7 @@ def test_the_round_after_one_with_work_begins_no_sooner_than_it_should() -> None
 
 
 def test_a_round_that_took_longer_holds_nobody_up() -> None:
-    pace = Pace(LONG_S)
+    pace = RateLimiter(LONG_S)
     pace.wait()
     pace.began_at -= LONG_S
     pace.worked()

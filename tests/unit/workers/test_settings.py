@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from workers.settings import (
-    LONGEST_SOCKET,
+    MAX_SOCKET_BYTES,
     Settings,
     SettingsError,
     project_root,
@@ -55,7 +55,7 @@ def test_every_spelling_of_postgresql_gets_the_installed_driver(scheme: str) -> 
 
 
 @pytest.mark.parametrize("url", ["mysql://h/d", "postgresql+psycopg2://h/d", "h/d", ""])
-def test_other_databases_are_refused(url: str) -> None:
+def test_databases_other_than_sqlite_and_postgresql_are_refused(url: str) -> None:
     with pytest.raises(SettingsError, match="must be postgresql://"):
         Settings.read({}, database_url=url or "://")
 
@@ -66,7 +66,7 @@ def test_a_database_in_memory_is_refused_since_processes_could_not_share_it(rest
         Settings.read({}, database_url=f"sqlite://{rest}")
 
 
-def test_other_wires_are_refused() -> None:
+def test_urls_that_are_not_of_redis_are_refused() -> None:
     with pytest.raises(SettingsError, match="begins with amqp://"):
         Settings.read({}, redis_url="amqp://host")
 
@@ -124,7 +124,7 @@ def test_what_is_no_length_of_time_is_refused(text: str) -> None:
 
 
 def test_a_socket_lies_beside_its_data_if_its_name_is_short_enough() -> None:
-    room = LONGEST_SOCKET - len("/redis/redis.sock")
+    room = MAX_SOCKET_BYTES - len("/redis/redis.sock")
     fits, does_not = Path("/" + "v" * (room - 1)), Path("/" + "v" * room)
     assert redis_socket(fits) == fits / "redis" / "redis.sock"
     assert not redis_socket(does_not).is_relative_to(does_not)
@@ -133,7 +133,7 @@ def test_a_socket_lies_beside_its_data_if_its_name_is_short_enough() -> None:
 def test_a_long_folder_has_one_short_socket_of_its_own() -> None:
     long = Path("/" + "long/" * 40)
     socket = redis_socket(long)
-    assert len(bytes(socket)) <= LONGEST_SOCKET
+    assert len(bytes(socket)) <= MAX_SOCKET_BYTES
     assert socket.is_relative_to(tempfile.gettempdir())
     assert socket == redis_socket(long)
     assert socket != redis_socket(long / "er")

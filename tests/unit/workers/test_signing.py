@@ -12,23 +12,28 @@ import pytest
 from workers.settings import Settings, SettingsError
 from workers.signing import InvalidKeys, Keyring
 
-OLD, NEW = b"o" * 32, b"n" * 32
+OLD_KEY, NEW_KEY = b"o" * 32, b"n" * 32
 
 
 TEXT = '{"id": "命令_1"}'
 
 
-def ring(**keys: bytes) -> Keyring:
+def keyring_of(**keys: bytes) -> Keyring:
     return Keyring.parse(",".join(f"{k}:{base64.b64encode(v).decode()}" for k, v in keys.items()))
 
 
 def test_a_signature_is_hmac_sha256_of_the_texts_bytes() -> None:
-    mac = hmac.new(NEW, TEXT.encode(), hashlib.sha256).hexdigest()
-    assert ring(new=NEW, old=OLD).sign(TEXT) == {"kid": "new", "mac": mac}
+    mac = hmac.new(NEW_KEY, TEXT.encode(), hashlib.sha256).hexdigest()
+    assert keyring_of(new=NEW_KEY, old=OLD_KEY).sign(TEXT) == {"kid": "new", "mac": mac}
 
 
 def test_keys_are_changed_in_three_steps_and_every_signature_is_good_in_between() -> None:
-    keyrings = [ring(old=OLD), ring(old=OLD, new=NEW), ring(new=NEW, old=OLD), ring(new=NEW)]
+    keyrings = [
+        keyring_of(old=OLD_KEY),
+        keyring_of(old=OLD_KEY, new=NEW_KEY),
+        keyring_of(new=NEW_KEY, old=OLD_KEY),
+        keyring_of(new=NEW_KEY),
+    ]
     for keyring, next_keyring in itertools.pairwise(keyrings):
         assert next_keyring.fault(TEXT, keyring.sign(TEXT)) is None or keyring is keyrings[2]
         assert keyring.fault(TEXT, next_keyring.sign(TEXT)) is None or keyring is keyrings[0]
@@ -37,27 +42,27 @@ def test_keys_are_changed_in_three_steps_and_every_signature_is_good_in_between(
 
 @pytest.mark.parametrize("text", [TEXT + " ", TEXT.replace("1", "2"), "", "\ud800"])
 def test_another_text_is_wrongly_signed(text: str) -> None:
-    assert ring(k=OLD).fault(text, ring(k=OLD).sign(TEXT)) == "wrongly signed"
+    assert keyring_of(k=OLD_KEY).fault(text, keyring_of(k=OLD_KEY).sign(TEXT)) == "wrongly signed"
 
 
 def test_another_key_of_the_same_name_is_wrong() -> None:
-    assert ring(k=OLD).fault(TEXT, ring(k=NEW).sign(TEXT)) == "wrongly signed"
+    assert keyring_of(k=OLD_KEY).fault(TEXT, keyring_of(k=NEW_KEY).sign(TEXT)) == "wrongly signed"
 
 
 @pytest.mark.parametrize(
     "signature",
     [None, "", [], {}, {"kid": "k"}, {"mac": ""}, {"kid": 1, "mac": "x"}, {"kid": [], "mac": "x"}],
 )
-def test_what_is_no_signature_is_not_signed(signature: object) -> None:
-    assert ring(k=OLD).fault(TEXT, signature) == "not signed"
+def test_a_message_without_a_valid_signature_field_is_not_signed(signature: object) -> None:
+    assert keyring_of(k=OLD_KEY).fault(TEXT, signature) == "not signed"
 
 
 @pytest.mark.parametrize("mac", ["", "三", "\ud800", "0" * 64, "x" * 100_000])
 def test_a_mac_may_be_any_text(mac: str) -> None:
-    assert ring(k=OLD).fault(TEXT, {"kid": "k", "mac": mac}) == "wrongly signed"
+    assert keyring_of(k=OLD_KEY).fault(TEXT, {"kid": "k", "mac": mac}) == "wrongly signed"
 
 
-SECRET = base64.b64encode(OLD).decode()
+SECRET = base64.b64encode(OLD_KEY).decode()
 
 
 @pytest.mark.parametrize(

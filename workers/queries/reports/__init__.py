@@ -16,10 +16,10 @@ from sqlalchemy import Engine
 
 from workers.queries.reports import money as money_reports
 from workers.queries.reports import orders as order_reports
-from workers.queries.reports.grouping import By, Row
+from workers.queries.reports.grouping import Grouping, ReportRow
 
 
-class Name(StrEnum):
+class ReportName(StrEnum):
     """A report."""
 
     FUNNEL = "funnel"
@@ -28,19 +28,19 @@ class Name(StrEnum):
     FORECAST = "forecast"
 
 
-BREAKDOWNS: dict[Name, tuple[By, ...]] = {
-    Name.FUNNEL: order_reports.FUNNEL_GROUPINGS,
-    Name.ENDINGS: order_reports.ENDING_GROUPINGS,
-    Name.MONEY: money_reports.BREAKDOWNS,
-    Name.FORECAST: order_reports.FORECAST_GROUPINGS,
+GROUPINGS: dict[ReportName, tuple[Grouping, ...]] = {
+    ReportName.FUNNEL: order_reports.FUNNEL_GROUPINGS,
+    ReportName.ENDINGS: order_reports.ENDING_GROUPINGS,
+    ReportName.MONEY: money_reports.MONEY_GROUPINGS,
+    ReportName.FORECAST: order_reports.FORECAST_GROUPINGS,
 }
 
 
-COLUMNS: dict[Name, tuple[str, ...]] = {
-    Name.FUNNEL: order_reports.FUNNEL_COLUMNS,
-    Name.ENDINGS: order_reports.ENDING_COLUMNS,
-    Name.MONEY: money_reports.COLUMNS,
-    Name.FORECAST: order_reports.FORECAST_COLUMNS,
+COLUMNS: dict[ReportName, tuple[str, ...]] = {
+    ReportName.FUNNEL: order_reports.FUNNEL_COLUMNS,
+    ReportName.ENDINGS: order_reports.ENDING_COLUMNS,
+    ReportName.MONEY: money_reports.MONEY_COLUMNS,
+    ReportName.FORECAST: order_reports.FORECAST_COLUMNS,
 }
 """What rows say beside what they are about."""
 
@@ -48,41 +48,41 @@ COLUMNS: dict[Name, tuple[str, ...]] = {
 ZONE = "Asia/Shanghai"
 
 
-class NoSuchBreakdown(ValueError):
+class NoSuchGrouping(ValueError):
     """A report cannot be taken apart by this."""
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
+class ReportRequest:
     """One report as it is asked for; `at` and `within` matter to a forecast."""
 
-    name: Name
-    by: By | None
+    name: ReportName
+    by: Grouping | None
     at: datetime
     within: timedelta = timedelta(days=1)
 
     def __post_init__(self) -> None:
         """Refuse a breakdown that the report does not have."""
-        breakdowns = BREAKDOWNS[self.name]
+        breakdowns = GROUPINGS[self.name]
         if self.by is not None and self.by not in breakdowns:
             choices = ", ".join(breakdown.value for breakdown in breakdowns)
-            raise NoSuchBreakdown(f"by {self.by.value}: {self.name.value} goes by {choices}")
+            raise NoSuchGrouping(f"by {self.by.value}: {self.name.value} goes by {choices}")
 
     @property
     def columns(self) -> tuple[str, ...]:
         """Name what each row has."""
-        by = By.STATE if self.name is Name.FORECAST and self.by is None else self.by
+        by = Grouping.STATE if self.name is ReportName.FORECAST and self.by is None else self.by
         return (*(() if by is None else (by.value,)), *COLUMNS[self.name])
 
-    def rows(self, engine: Engine) -> Iterator[Row]:
+    def rows(self, engine: Engine) -> Iterator[ReportRow]:
         """Give the rows as the database adds them up; every row has every column, in order."""
         match self.name:
-            case Name.FUNNEL:
+            case ReportName.FUNNEL:
                 return order_reports.funnel(engine, self.by)
-            case Name.ENDINGS:
+            case ReportName.ENDINGS:
                 return order_reports.endings(engine, self.by)
-            case Name.MONEY:
+            case ReportName.MONEY:
                 return money_reports.money(engine, self.by)
-            case Name.FORECAST:
-                by = self.by or By.STATE
+            case ReportName.FORECAST:
+                by = self.by or Grouping.STATE
                 return order_reports.forecast(engine, by, at=self.at, within=self.within)

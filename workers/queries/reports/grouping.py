@@ -13,21 +13,27 @@ from sqlalchemy import ColumnElement, Connection, Engine, FromClause, collate, f
 
 from models.calendar import SHANGHAI
 from workers.database import archive_schema, schema
-from workers.database.archive_schema import whole
+from workers.database.archive_schema import with_archive
 from workers.database.engine import reading
 from workers.timestamps import SECOND_US
 
-AHEAD_S = SHANGHAI.utcoffset(None) // timedelta(seconds=1)
+SHANGHAI_OFFSET_S = SHANGHAI.utcoffset(None) // timedelta(seconds=1)
+
+
 HOUR_US = 3_600 * SECOND_US
 
-SORTED_KIB = 8_192
+
+SORT_CACHE_KIB = 8_192
 """What SQLite sorts in memory at a time, and keeps of the file; a report sorts several things."""
 
-Row = dict[str, Any]
-Text = ColumnElement[str]
+
+ReportRow = dict[str, Any]
 
 
-class By(StrEnum):
+TextColumn = ColumnElement[str]
+
+
+class Grouping(StrEnum):
     """What rows can be about; without any, a report is about everything."""
 
     CLIENT = "client"
@@ -39,70 +45,72 @@ class By(StrEnum):
     HOUR = "hour"
 
 
-PARTIES = (By.CLIENT, By.CREATOR, By.MCN, By.TASK_TYPE)
+PARTY_GROUPINGS = (Grouping.CLIENT, Grouping.CREATOR, Grouping.MCN, Grouping.TASK_TYPE)
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ReportSource:
     """Rows, and the columns of the order that each is about."""
 
     rows: FromClause
     column: Callable[[str], ColumnElement[Any]]
 
-    def key(self, connection: Connection, by: By | None) -> tuple[FromClause, Text]:
+    def key(self, connection: Connection, by: Grouping | None) -> tuple[FromClause, TextColumn]:
         """Return the rows and what each counts under.
 
         Months are those in which orders were placed, agencies those that creators are signed with
         now.
         """
-        if by is By.MCN:
+        if by is Grouping.MCN:
             creator = schema.creators
             same_creator = creator.c.creator_id == self.column("creator_id")
-            return self.rows.outerjoin(creator, same_creator), named(connection, creator.c.mcn_id)
-        if by is By.MONTH:
-            return self.rows, named(connection, month(connection, self.column("placed_at")))
-        column = literal_column("''") if by is None else self.column(COLUMNS[by])
-        return self.rows, named(connection, column)
+            return self.rows.outerjoin(creator, same_creator), group_name(
+                connection, creator.c.mcn_id
+            )
+        if by is Grouping.MONTH:
+            return self.rows, group_name(connection, month_of(connection, self.column("placed_at")))
+        column = literal_column("''") if by is None else self.column(GROUPING_COLUMNS[by])
+        return self.rows, group_name(connection, column)
 
 
-COLUMNS = {
-    By.CLIENT: "client_id",
-    By.CREATOR: "creator_id",
-    By.TASK_TYPE: "task_type",
-    By.STATE: "state",
+GROUPING_COLUMNS = {
+    Grouping.CLIENT: "client_id",
+    Grouping.CREATOR: "creator_id",
+    Grouping.TASK_TYPE: "task_type",
+    Grouping.STATE: "state",
 }
 
 
-def orders() -> Source:
+def all_orders() -> ReportSource:
     """Return all orders, those in the archive too."""
-    all_orders = whole(schema.orders)
-    return Source(all_orders, lambda name: all_orders.c[name])
+    all_orders = with_archive(schema.orders)
+    return ReportSource(all_orders, lambda name: all_orders.c[name])
 
 
-def owned(rows: FromClause, order_id: Text) -> Source:
+def with_order(rows: FromClause, order_id: TextColumn) -> ReportSource:
     """Return rows with the order that each belongs to, if it belongs to one."""
     live, archived = schema.orders, archive_schema.orders
     joined = rows.outerjoin(live, live.c.order_id == order_id)
     joined = joined.outerjoin(archived, archived.c.order_id == order_id)
-    return Source(joined, lambda name: func.coalesce(live.c[name], archived.c[name]))
+    return ReportSource(joined, lambda name: func.coalesce(live.c[name], archived.c[name]))
 
 
-def named(connection: Connection, column: ColumnElement[Any]) -> Text:
+def group_name(connection: Connection, column: ColumnElement[Any]) -> TextColumn:
     """Return a name, empty for none, sorted by bytes whatever language a server speaks."""
     name = func.coalesce(column, "")
     return collate(name, "C") if connection.dialect.name == "postgresql" else name
 
 
-def month(connection: Connection, at: ColumnElement[int]) -> Text:
+def month_of(connection: Connection, at: ColumnElement[int]) -> TextColumn:
     """Return the month of Asia/Shanghai in which an instant falls, like 2026-03."""
-    seconds = at // SECOND_US + AHEAD_S
+    seconds = at // SECOND_US + SHANGHAI_OFFSET_S
     if connection.dialect.name == "sqlite":
         return func.strftime("%Y-%m", seconds, "unixepoch")
     return func.to_char(func.timezone("UTC", func.to_timestamp(seconds)), "YYYY-MM")
 
 
 @contextmanager
-def reporting(engine: Engine) -> Iterator[Connection]:
+def report_transaction(engine: Engine) -> Iterator[Connection]:
     """Read one state of the database, with room on disk for what does not fit into memory."""
     with reading(engine) as connection:
         if engine.dialect.name != "sqlite":
@@ -112,7 +120,7 @@ def reporting(engine: Engine) -> Iterator[Connection]:
         driver: Any = connection.connection.driver_connection
         (room,) = driver.execute("PRAGMA cache_size").fetchone()
         driver.execute("PRAGMA temp_store = FILE")
-        driver.execute(f"PRAGMA cache_size = -{SORTED_KIB}")
+        driver.execute(f"PRAGMA cache_size = -{SORT_CACHE_KIB}")
         try:
             yield connection
         finally:

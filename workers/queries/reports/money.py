@@ -24,82 +24,90 @@ from sqlalchemy import (
     union_all,
 )
 
-from models.ledger import FEES, FORFEITED, INCOME, PSP, SUSPENSE
+from models.ledger import FORFEITED_DEPOSITS, PLATFORM_INCOME, PSP, SERVICE_FEES, SUSPENSE
 from workers.database import archive_schema, schema
 from workers.database.archive_schema import ARCHIVED
 from workers.queries.reports.grouping import (
-    PARTIES,
-    By,
-    Row,
-    Source,
-    Text,
-    month,
-    named,
-    owned,
-    reporting,
+    PARTY_GROUPINGS,
+    Grouping,
+    ReportRow,
+    ReportSource,
+    TextColumn,
+    group_name,
+    month_of,
+    report_transaction,
+    with_order,
 )
 
-BREAKDOWNS = (*PARTIES, By.MONTH)
-
-Account = ColumnElement[str]
-Kind = Callable[[Account], ColumnElement[bool]]
+MONEY_GROUPINGS = (*PARTY_GROUPINGS, Grouping.MONTH)
 
 
-def _is(name: str) -> Kind:
+AccountColumn = ColumnElement[str]
+
+
+AccountTest = Callable[[AccountColumn], ColumnElement[bool]]
+
+
+def _is(name: str) -> AccountTest:
     return lambda account: account == name
 
 
-def _of(family: str) -> Kind:
+def _of(family: str) -> AccountTest:
     return lambda account: account.startswith(f"{family}:", autoescape=True)
 
 
 ESCROW, OWED, PAYABLE = _of("escrow"), _of("refunds_payable"), _of("payable")
 
-INTO = {
+
+FLOWS_INTO = {
     "refund_requested_fen": OWED,
-    "fees_fen": _is(FEES),
-    "income_fen": _is(INCOME),
+    "fees_fen": _is(SERVICE_FEES),
+    "income_fen": _is(PLATFORM_INCOME),
     "payable_fen": PAYABLE,
 }
 """What flows into an account and is counted for good."""
 
-OUT_OF = {"received_fen": _is(PSP), "refund_confirmed_fen": OWED, "paid_out_fen": PAYABLE}
-STAYS = {"held_fen": ESCROW, "suspense_fen": _is(SUSPENSE)}
+
+FLOWS_OUT_OF = {"received_fen": _is(PSP), "refund_confirmed_fen": OWED, "paid_out_fen": PAYABLE}
+
+
+REMAINS = {"held_fen": ESCROW, "suspense_fen": _is(SUSPENSE)}
 """What flowed in less what flowed out again."""
 
-COLUMNS = (
+
+MONEY_COLUMNS = (
     *("received_fen", "held_fen", "suspense_fen", "refund_requested_fen", "refund_confirmed_fen"),
     *("forfeited_fen", "released_fen", "fees_fen", "income_fen", "payable_fen", "paid_out_fen"),
 )
 
 
-def money(engine: Engine, by: By | None) -> Iterator[Row]:
+def money(engine: Engine, by: Grouping | None) -> Iterator[ReportRow]:
     """Add up the postings; those that belong to no order have no name.
 
     Months are those in which money moved; an agency is the one that an order's share was promised
     to when it was accepted. `forfeited_fen` is less what was reinstated.
     """
-    with reporting(engine) as connection:
-        postings = _moved(dated=by is By.MONTH)
-        rows, key = _named(connection, postings, by)
+    with report_transaction(engine) as connection:
+        postings = _all_postings(dated=by is Grouping.MONTH)
+        rows, key = _grouped(connection, postings, by)
         sums = _sums(postings)
-        query = select(key.label("key"), *(sums[column].label(column) for column in COLUMNS))
+        query = select(key.label("key"), *(sums[column].label(column) for column in MONEY_COLUMNS))
         query = query.select_from(rows).group_by("key").order_by("key")
         for row in connection.execute(query):
             head = {} if by is None else {by.value: row.key or None}
-            yield head | {column: int(getattr(row, column)) for column in COLUMNS}
+            yield head | {column: int(getattr(row, column)) for column in MONEY_COLUMNS}
 
 
-def _moved(*, dated: bool) -> Subquery:
+def _all_postings(*, dated: bool) -> Subquery:
     """Return every posting, perhaps `dated`: with the instant of its event, in the same half."""
     halves = []
     for posting in (schema.postings, archive_schema.postings):
         columns = [posting.c[name] for name in ("subject", "source", "target", "amount_fen")]
-        halves.append(_dated(posting, columns) if dated else select(*columns))
+        halves.append(_postings_with_instants(posting, columns) if dated else select(*columns))
     return union_all(*halves).subquery("moved")
 
 
-def _dated(posting: Table, columns: Sequence[Any]) -> Select[Any]:
+def _postings_with_instants(posting: Table, columns: Sequence[Any]) -> Select[Any]:
     event = schema.events if posting is schema.postings else archive_schema.events
     same_event = and_(event.c.subject == posting.c.subject, event.c.sequence == posting.c.sequence)
     return select(*columns, event.c.at).select_from(posting.join(event, same_event))
@@ -107,43 +115,48 @@ def _dated(posting: Table, columns: Sequence[Any]) -> Select[Any]:
 
 def _sums(postings: Subquery) -> dict[str, ColumnElement[Any]]:
     source, target, fen = postings.c.source, postings.c.target, postings.c.amount_fen
-    is_forfeited, reinstated = _is(FORFEITED), and_(source == FORFEITED, ESCROW(target))
+    is_forfeited, reinstated = (
+        _is(FORFEITED_DEPOSITS),
+        and_(source == FORFEITED_DEPOSITS, ESCROW(target)),
+    )
     signed: dict[str, list[tuple[ColumnElement[bool], ColumnElement[int]]]] = {
-        **{name: [(kind(target), fen)] for name, kind in INTO.items()},
-        **{name: [(kind(source), fen)] for name, kind in OUT_OF.items()},
-        **{name: [(kind(target), fen), (kind(source), -fen)] for name, kind in STAYS.items()},
+        **{name: [(kind(target), fen)] for name, kind in FLOWS_INTO.items()},
+        **{name: [(kind(source), fen)] for name, kind in FLOWS_OUT_OF.items()},
+        **{name: [(kind(target), fen), (kind(source), -fen)] for name, kind in REMAINS.items()},
         "forfeited_fen": [(is_forfeited(target), fen), (reinstated, -fen)],
         "released_fen": [(and_(is_forfeited(source), not_(ESCROW(target))), fen)],
     }
     return {name: func.sum(case(*whens, else_=0)) for name, whens in signed.items()}
 
 
-def _named(connection: Connection, postings: Subquery, by: By | None) -> tuple[FromClause, Text]:
+def _grouped(
+    connection: Connection, postings: Subquery, by: Grouping | None
+) -> tuple[FromClause, TextColumn]:
     """Return the postings and what each counts under."""
     if by is None:
-        return postings, named(connection, literal_column("''"))
-    if by is By.MONTH:
-        return postings, named(connection, month(connection, postings.c.at))
+        return postings, group_name(connection, literal_column("''"))
+    if by is Grouping.MONTH:
+        return postings, group_name(connection, month_of(connection, postings.c.at))
     rows: FromClause = postings
-    owners = [_about(postings, "order")]
+    owners = [_subject_id(postings, "order")]
     for kind, table in (("refund", schema.refunds), ("payout", schema.payouts)):
         for half in (table, ARCHIVED[table]):
-            rows = rows.outerjoin(half, half.c[f"{kind}_id"] == _about(postings, kind))
+            rows = rows.outerjoin(half, half.c[f"{kind}_id"] == _subject_id(postings, kind))
             owners.append(half.c.order_id)
-    source = owned(rows, func.coalesce(*owners))
-    if by is By.MCN:
-        return source.rows, named(connection, _payee(connection, source))
+    source = with_order(rows, func.coalesce(*owners))
+    if by is Grouping.MCN:
+        return source.rows, group_name(connection, _payee(connection, source))
     return source.key(connection, by)
 
 
-def _about(postings: Subquery, kind: str) -> Text:
+def _subject_id(postings: Subquery, kind: str) -> TextColumn:
     """Return the id that a posting's subject names, if the subject is of a kind."""
     prefix = f"{kind}:"
     subject = postings.c.subject
     return case((subject.startswith(prefix), func.substr(subject, len(prefix) + 1)))
 
 
-def _payee(connection: Connection, source: Source) -> Text:
+def _payee(connection: Connection, source: ReportSource) -> TextColumn:
     document = source.column("document")
     if connection.dialect.name == "sqlite":
         return func.json_extract(document, "$.mcn_id")

@@ -30,23 +30,23 @@ from models.events.orders import (
     OrderPlaced,
     WorkPublished,
 )
-from models.lifecycle import FINAL
+from models.lifecycle import FINAL_STATES
 from workers.database import schema
-from workers.database.archive_schema import whole
+from workers.database.archive_schema import with_archive
 from workers.queries.reports.grouping import (
     HOUR_US,
-    PARTIES,
-    By,
-    Row,
-    Source,
-    named,
-    orders,
-    owned,
-    reporting,
+    PARTY_GROUPINGS,
+    Grouping,
+    ReportRow,
+    ReportSource,
+    all_orders,
+    group_name,
+    report_transaction,
+    with_order,
 )
-from workers.timestamps import MICROSECOND, SECOND_US, instant, to_us
+from workers.timestamps import MICROSECOND, SECOND_US, optional_text, to_us
 
-FUNNEL_GROUPINGS = (*PARTIES, By.MONTH)
+FUNNEL_GROUPINGS = (*PARTY_GROUPINGS, Grouping.MONTH)
 
 
 FUNNEL_COLUMNS = ("stage", "orders", "of_placed", "of_previous", "median_seconds")
@@ -63,21 +63,21 @@ STAGES = {
 """How far an order can come, and the event that says so; the first of its kind counts."""
 
 
-def funnel(engine: Engine, by: By | None) -> Iterator[Row]:
+def funnel(engine: Engine, by: Grouping | None) -> Iterator[ReportRow]:
     """Count the orders that reached each stage; times are medians since the stage before."""
-    with reporting(engine) as connection:
-        reached = _reached(connection, by)
+    with report_transaction(engine) as connection:
+        reached = _stages_reached(connection, by)
         counts = _counts(reached).subquery()
         times = _medians(reached).subquery()
         joined = counts.outerjoin(times, times.c.key == counts.c.key)
         query = select(counts, *(column for column in times.c if column.name != "key"))
         for row in connection.execute(query.select_from(joined).order_by(counts.c.key)):
-            yield from _stages(by, row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+            yield from _stage_rows(by, row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
-def _reached(connection: Connection, by: By | None) -> CTE:
+def _stages_reached(connection: Connection, by: Grouping | None) -> CTE:
     """Find, for each order, the instants at which it reached the stages."""
-    event = whole(schema.events)
+    event = with_archive(schema.events)
     first_at = (
         func.min(case((event.c.type == kind, event.c.at))).label(stage)
         for stage, kind in STAGES.items()
@@ -88,7 +88,7 @@ def _reached(connection: Connection, by: By | None) -> CTE:
     if by is None:
         return select(literal_column("''").label("key"), *times).cte("reached")
     order_id = func.substr(steps.c.subject, len("order:") + 1)
-    rows, key = owned(steps, order_id).key(connection, by)
+    rows, key = with_order(steps, order_id).key(connection, by)
     return select(key.label("key"), *times).select_from(rows).cte("reached")
 
 
@@ -120,7 +120,7 @@ def _step(reached: CTE, earlier: str, later: str) -> Select[Any]:
     return select(reached.c.key, literal(later).label("step"), took)
 
 
-def _stages(by: By | None, row: Any) -> Iterator[Row]:  # noqa: ANN401 - a row
+def _stage_rows(by: Grouping | None, row: Any) -> Iterator[ReportRow]:  # noqa: ANN401 - a row
     previous_count = placed_count = row["placed"]
     for stage in STAGES:
         count, low_us = row[stage], row[f"low_{stage}"]
@@ -140,25 +140,25 @@ def _share(part: int, whole: int) -> float | None:
     return round(part / whole, 4) if whole else None
 
 
-ENDING_GROUPINGS = (*PARTIES, By.MONTH)
+ENDING_GROUPINGS = (*PARTY_GROUPINGS, Grouping.MONTH)
 
 
 ENDING_COLUMNS = ("state", "reason", "orders", "total_fen")
 
 
-def endings(engine: Engine, by: By | None) -> Iterator[Row]:
+def endings(engine: Engine, by: Grouping | None) -> Iterator[ReportRow]:
     """Count orders that have ended by state and reason, and add up what they were worth."""
-    source = orders()
+    source = all_orders()
     state, reason, worth = map(source.column, ("state", "reason", "total_fen"))
-    with reporting(engine) as connection:
+    with report_transaction(engine) as connection:
         rows, key = source.key(connection, by)
         group = {"key": key, "ended_as": state, "because": reason}
         columns: list[Any] = [
-            named(connection, column).label(label) for label, column in group.items()
+            group_name(connection, column).label(label) for label, column in group.items()
         ]
         columns += [func.count(), func.sum(worth)]
         query = select(*columns).select_from(rows)
-        query = query.where(state.in_([final_state.value for final_state in FINAL]))
+        query = query.where(state.in_([final_state.value for final_state in FINAL_STATES]))
         query = query.group_by(*group).order_by(*group)
         for name, ended_as, because, count, fen in connection.execute(query):
             head = {} if by is None else {by.value: name or None}
@@ -166,20 +166,22 @@ def endings(engine: Engine, by: By | None) -> Iterator[Row]:
             yield head | figures
 
 
-FORECAST_GROUPINGS = (By.STATE, By.HOUR, *PARTIES)
+FORECAST_GROUPINGS = (Grouping.STATE, Grouping.HOUR, *PARTY_GROUPINGS)
 
 
 FORECAST_COLUMNS = ("deadlines", "overdue", "first_due_at", "held_fen", "total_fen")
 
 
-def forecast(engine: Engine, by: By, *, at: datetime, within: timedelta) -> Iterator[Row]:
+def forecast(
+    engine: Engine, by: Grouping, *, at: datetime, within: timedelta
+) -> Iterator[ReportRow]:
     """Count the deadlines until `at` and a while, those overdue among them.
 
     `held_fen` is what the orders hold, `total_fen` what they are worth if all goes well.
     """
     c, now = schema.orders.c, to_us(at)
-    with reporting(engine) as connection:
-        rows, name = _key(connection, by)
+    with report_transaction(engine) as connection:
+        rows, name = _forecast_key(connection, by)
         overdue = func.sum(case((c.due_at < now, 1), else_=0))
         figures = (func.count(), overdue, func.min(c.due_at))
         sums = (func.sum(c.held_fen), func.sum(c.total_fen))
@@ -189,18 +191,18 @@ def forecast(engine: Engine, by: By, *, at: datetime, within: timedelta) -> Iter
             query.group_by("key").order_by("key")
         ):
             yield {
-                by.value: instant(key) if by is By.HOUR else key or None,
+                by.value: optional_text(key) if by is Grouping.HOUR else key or None,
                 "deadlines": count,
                 "overdue": int(overdue_count),
-                "first_due_at": instant(first_due_at),
+                "first_due_at": optional_text(first_due_at),
                 "held_fen": int(held_fen),
                 "total_fen": int(total_fen),
             }
 
 
-def _key(connection: Connection, by: By) -> tuple[FromClause, ColumnElement[Any]]:
+def _forecast_key(connection: Connection, by: Grouping) -> tuple[FromClause, ColumnElement[Any]]:
     """Return the orders at hand, and what each counts under; none in the archive waits for us."""
     waiting = schema.orders
-    if by is By.HOUR:
+    if by is Grouping.HOUR:
         return waiting, waiting.c.due_at // HOUR_US * HOUR_US
-    return Source(waiting, lambda name: waiting.c[name]).key(connection, by)
+    return ReportSource(waiting, lambda name: waiting.c[name]).key(connection, by)

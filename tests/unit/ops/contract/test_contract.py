@@ -12,24 +12,31 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from models.commands.parsing import Malformed, parse
-from models.events.event import FACTS
-from models.fields import instant_text
+from models.commands.parsing import MalformedCommand, parse_command
+from models.events.event import EVENT_TYPES
+from models.fields import format_instant
 from ops.contract import asyncapi, schemas
 from ops.contract.compatibility import Readers, breaks
-from ops.contract.release import FOLDER, broken_promises, documents, faults, release, write
-from ops.errors import Refused
-from tests.support.stories import DEPOSIT, HISTORIES, Story, place, story_of
+from ops.contract.release import (
+    CONTRACT_FOLDER,
+    broken_promises,
+    documents,
+    find_faults,
+    release,
+    write_contract,
+)
+from ops.errors import UsageError
+from tests.support.stories import DEPOSIT, HISTORIES, OrderStory, place, story_of
 from workers.database.mappers import event_row
 from workers.outbox.streams import STREAMS, cloud_event
 from workers.queue.messages import ACTORS, MAX_ITEMS, wrap
-from workers.queue.redis import COMMANDS, MOST_WAITING, Keys
-from workers.settings import Limits
+from workers.queue.redis import COMMANDS, MAX_WAITING, Keys
+from workers.settings import RetentionLimits
 
-CAMPAIGN = FOLDER.parents[1] / "examples" / "campaign.jsonl"
+CAMPAIGN = CONTRACT_FOLDER.parents[1] / "examples" / "campaign.jsonl"
 
 
-SCENARIOS = sorted((FOLDER.parents[1] / "tests" / "scenarios").glob("*.steps.jsonl"))
+SCENARIOS = sorted((CONTRACT_FOLDER.parents[1] / "tests" / "scenarios").glob("*.steps.jsonl"))
 
 
 # Refused by the models for reasons that no schema can tell.
@@ -40,11 +47,11 @@ BEYOND_SCHEMAS = (
 
 
 def test_the_contract_on_disk_is_up_to_date_and_keeps_its_promises() -> None:
-    assert faults() == [], "run ./earnest contract write, or take the change back"
+    assert find_faults() == [], "run ./earnest contract write, or take the change back"
 
 
 @pytest.mark.parametrize("name", documents())
-def test_every_schema_is_a_schema(name: str) -> None:
+def test_every_schema_of_the_contract_is_a_valid_json_schema(name: str) -> None:
     document = documents()[name]
     json_schemas = [document] if "$schema" in document else asyncapi_payloads(document)
     for schema in json_schemas:
@@ -55,7 +62,7 @@ def asyncapi_payloads(document: dict[str, Any]) -> list[dict[str, Any]]:
     return [message["payload"] for message in document["components"]["messages"].values()]
 
 
-def told() -> Iterator[dict[str, Any]]:
+def example_commands() -> Iterator[dict[str, Any]]:
     """Give every command of the examples, honest and odd."""
     for path in (CAMPAIGN, *SCENARIOS):
         for line in path.read_text("utf-8").splitlines():
@@ -68,7 +75,7 @@ def test_the_schemas_accept_what_the_parser_accepts_and_refuse_what_it_refuses()
     validators = {
         kind: Draft202012Validator(schema) for kind, schema in schemas.command_schemas().items()
     }
-    for command in told():
+    for command in example_commands():
         validator = validators.get(str(command.get("kind")))
         by_schema = validator is not None and validator.is_valid(command)
         refusal = refusal_of(command)
@@ -80,13 +87,13 @@ def test_the_schemas_accept_what_the_parser_accepts_and_refuse_what_it_refuses()
 
 def refusal_of(command: dict[str, Any]) -> str | None:
     try:
-        parse(json.dumps(command))
-    except Malformed as fault:
+        parse_command(json.dumps(command))
+    except MalformedCommand as fault:
         return fault.detail
     return None
 
 
-class Row:
+class EventRow:
     """An event as the relay finds it."""
 
     def __init__(self, columns: dict[str, Any]) -> None:
@@ -99,7 +106,7 @@ def test_what_is_published_is_what_the_schemas_say(situation: str) -> None:
         name: Draft202012Validator(schema) for name, schema in schemas.event_schemas().items()
     }
     for event in story_of(situation).events:
-        message = json.loads(cloud_event(Row(event_row(event, 0, {}))))
+        message = json.loads(cloud_event(EventRow(event_row(event, 0, {}))))
         assert list(validators[event.fact.type].iter_errors(message)) == []
 
 
@@ -107,9 +114,9 @@ def test_what_is_told_of_parties_debts_and_powers_is_what_the_schemas_say() -> N
     validators = {
         name: Draft202012Validator(schema) for name, schema in schemas.event_schemas().items()
     }
-    story = told_all()
+    story = story_of_rare_events()
     for event in story.events:
-        message = json.loads(cloud_event(Row(event_row(event, 0, {}))))
+        message = json.loads(cloud_event(EventRow(event_row(event, 0, {}))))
         assert list(validators[event.fact.type].iter_errors(message)) == [], message
     assert {event.fact.type for event in story.events} >= RARE
 
@@ -122,7 +129,7 @@ RARE = {
 }
 
 
-def told_all() -> Story:
+def story_of_rare_events() -> OrderStory:
     """Tell of everything that the histories of single orders do not come to."""
     story = story_of("completed_agency")
     story.ask("register_client", "platform", client_id="c1", name="C1")
@@ -138,7 +145,7 @@ def told_all() -> Story:
     story.ask("appoint_provider", "client", order_id="o2", provider_id="v1")
     story.ask("pause_clock", "operator", order_id="o2", reason="ill")
     story.ask("resume_clock", "operator", order_id="o2", reason="well")
-    later_at = instant_text(story.now + timedelta(days=2))
+    later_at = format_instant(story.now + timedelta(days=2))
     story.ask("extend_deadline", "operator", order_id="o2", until=later_at, reason="ill")
     story.ask(
         "operator_act",
@@ -155,7 +162,7 @@ def told_all() -> Story:
             "creator_id": "k1",
             "url": "https://a.example/b",
         }
-        evidence_fields = {"seen_at": instant_text(story.now), "evidence": "seen"}
+        evidence_fields = {"seen_at": format_instant(story.now), "evidence": "seen"}
         story.ask("report_violation", "platform", **violation_fields, **evidence_fields)
     story.ask("overturn_violation", "operator", violation_id="x2", reason="a mistake")
     story.ask("end_contract", "creator", creator_id="k1")
@@ -164,7 +171,7 @@ def told_all() -> Story:
 
 
 def test_every_channel_of_the_document_carries_messages_that_it_defines() -> None:
-    document = asyncapi.document("1.2.3")
+    document = asyncapi.asyncapi_document("1.2.3")
     messages = document["components"]["messages"]
     for channel in document["channels"].values():
         names = [
@@ -172,7 +179,7 @@ def test_every_channel_of_the_document_carries_messages_that_it_defines() -> Non
         ]
         assert names
         assert set(names) <= messages.keys()
-    assert document["channels"]["events"]["messages"].keys() == FACTS.keys()
+    assert document["channels"]["events"]["messages"].keys() == EVENT_TYPES.keys()
 
 
 def test_a_message_as_we_write_it_obeys_the_schema_once_it_is_stamped() -> None:
@@ -182,7 +189,7 @@ def test_a_message_as_we_write_it_obeys_the_schema_once_it_is_stamped() -> None:
     assert not validator.is_valid({"queue_name": "wakeups"})
 
 
-def changed(schema: dict[str, Any], change: str) -> dict[str, Any]:
+def change_field(schema: dict[str, Any], change: str) -> dict[str, Any]:
     """Change one field of the toy schema below."""
     changed_schema = deepcopy(schema)
     name, _, value = change.partition("=")
@@ -203,7 +210,7 @@ def changed(schema: dict[str, Any], change: str) -> dict[str, Any]:
 READERS: tuple[Readers, ...] = ("us", "others")
 
 
-TOY: dict[str, Any] = {
+SAMPLE_SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
     "properties": {
@@ -232,14 +239,16 @@ TOY: dict[str, Any] = {
         ("note.maxLength=4", True, False),
     ],
 )
-def test_growing_is_no_break_and_taking_back_is(
+def test_adding_to_the_contract_is_no_break_and_removing_is(
     change: str,
     breaks_us: bool,  # noqa: FBT001 - a column of the table
     breaks_others: bool,  # noqa: FBT001 - the same
 ) -> None:
     expected: dict[Readers, bool] = {"us": breaks_us, "others": breaks_others}
     for readers, is_breaking in expected.items():
-        breaking_changes = breaks({"toy": TOY}, {"toy": changed(TOY, change)}, readers)
+        breaking_changes = breaks(
+            {"toy": SAMPLE_SCHEMA}, {"toy": change_field(SAMPLE_SCHEMA, change)}, readers
+        )
         assert bool(breaking_changes) is is_breaking, breaking_changes
 
 
@@ -258,10 +267,10 @@ def test_a_pattern_may_allow_more_kinds_and_no_fewer() -> None:
 
 
 def test_what_hangs_on_a_field_that_came_later_breaks_nobody() -> None:
-    bound = TOY | {"dependentSchemas": {"more": {"required": ["note"]}}}
-    assert breaks({"toy": TOY}, {"toy": bound}, "us") == []
-    bound = TOY | {"dependentSchemas": {"note": {"required": ["kind"]}}}
-    assert breaks({"toy": TOY}, {"toy": bound}, "us") == ["toy: its conditions changed"]
+    bound = SAMPLE_SCHEMA | {"dependentSchemas": {"more": {"required": ["note"]}}}
+    assert breaks({"toy": SAMPLE_SCHEMA}, {"toy": bound}, "us") == []
+    bound = SAMPLE_SCHEMA | {"dependentSchemas": {"note": {"required": ["kind"]}}}
+    assert breaks({"toy": SAMPLE_SCHEMA}, {"toy": bound}, "us") == ["toy: its conditions changed"]
 
 
 def test_of_several_kinds_of_object_each_is_compared_with_itself() -> None:
@@ -273,28 +282,28 @@ def test_of_several_kinds_of_object_each_is_compared_with_itself() -> None:
     assert breaks(new, old, "us") == []
 
 
-def test_a_kind_that_is_gone_is_a_break() -> None:
-    assert breaks({"toy": TOY}, {}, "us") == ["toy: removed"]
+def test_removing_a_kind_from_the_contract_is_a_break() -> None:
+    assert breaks({"toy": SAMPLE_SCHEMA}, {}, "us") == ["toy: removed"]
 
 
 def test_a_stale_a_missing_and_a_leftover_file_are_found(tmp_path: Path) -> None:
-    write(tmp_path)
-    assert faults(tmp_path) == []
+    write_contract(tmp_path)
+    assert find_faults(tmp_path) == []
     (tmp_path / "commands" / "place_order.json").write_text("{}")
     (tmp_path / "message.json").unlink()
     (tmp_path / "events" / "order.lost.json").write_text("{}")
-    assert sorted(faults(tmp_path)) == [
+    assert sorted(find_faults(tmp_path)) == [
         "commands/place_order.json: stale",
         "events/order.lost.json: no longer generated",
         "message.json: missing",
     ]
-    write(tmp_path)
-    assert faults(tmp_path) == []
+    write_contract(tmp_path)
+    assert find_faults(tmp_path) == []
 
 
 def test_a_release_is_a_promise_and_is_made_once(tmp_path: Path) -> None:
     path = release(tmp_path)
-    with pytest.raises(Refused, match="released before"):
+    with pytest.raises(UsageError, match="released before"):
         release(tmp_path)
     released_contract = json.loads(path.read_text("utf-8"))
     released_contract["commands"]["place_order"]["properties"]["colour"] = {"type": "string"}
@@ -304,15 +313,19 @@ def test_a_release_is_a_promise_and_is_made_once(tmp_path: Path) -> None:
 
 
 def test_the_page_names_the_keys_limits_and_streams_that_the_code_uses() -> None:
-    page = (FOLDER / "README.md").read_text("utf-8")
+    page = (CONTRACT_FOLDER / "README.md").read_text("utf-8")
     keys = Keys(COMMANDS)
     required_words = [
         keys.waiting,
         keys.messages,
         keys.pending,
-        keys.bell,
+        keys.notify,
         *STREAMS,
         ACTORS[COMMANDS],
     ]
-    required_words += [str(MOST_WAITING), str(MAX_ITEMS), f"{Limits().kept:,}".replace(",", " ")]
+    required_words += [
+        str(MAX_WAITING),
+        str(MAX_ITEMS),
+        f"{RetentionLimits().max_entries:,}".replace(",", " "),
+    ]
     assert [word for word in required_words if word not in page] == []

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from models.commands import KINDS
-from models.commands.parsing import Malformed, parse
+from models.commands import COMMAND_KINDS
+from models.commands.parsing import MalformedCommand, parse_command
 from ops.contract import schemas
 from ops.web.openapi import EXAMPLES, example
 
@@ -19,20 +19,20 @@ Body = dict[str, Any]
 SCHEMAS = schemas.command_schemas()
 
 
-JUDGES = {kind: Draft202012Validator(schema) for kind, schema in SCHEMAS.items()}
+VALIDATORS = {kind: Draft202012Validator(schema) for kind, schema in SCHEMAS.items()}
 
 
-def agreed(body: Body) -> bool:
+def is_accepted(body: Body) -> bool:
     """Tell whether a command is accepted, by schema and by parser alike."""
     refusal = refusal_of(body)
-    assert JUDGES[body["kind"]].is_valid(body) is (refusal is None), refusal
+    assert VALIDATORS[body["kind"]].is_valid(body) is (refusal is None), refusal
     return refusal is None
 
 
 def refusal_of(body: Body) -> str | None:
     try:
-        parse(json.dumps(body))
-    except Malformed as fault:
+        parse_command(json.dumps(body))
+    except MalformedCommand as fault:
         return fault.detail
     return None
 
@@ -47,25 +47,25 @@ def fields(kind: str, *, required: bool) -> list[str]:
 
 
 def test_there_is_an_example_of_every_kind() -> None:
-    assert EXAMPLES.keys() == KINDS == JUDGES.keys()
+    assert EXAMPLES.keys() == COMMAND_KINDS == VALIDATORS.keys()
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
 def test_an_example_is_accepted_and_lacks_or_adds_no_field(kind: str) -> None:
     body = example(kind)
-    assert agreed(body)
+    assert is_accepted(body)
     for field in fields(kind, required=True):
         if field != "kind":
-            assert not agreed({name: value for name, value in body.items() if name != field})
-    assert not agreed(body | {"colour": "red"})
+            assert not is_accepted({name: value for name, value in body.items() if name != field})
+    assert not is_accepted(body | {"colour": "red"})
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
-def test_null_in_an_optional_field_is_absence(kind: str) -> None:
+def test_schema_and_parser_read_null_in_an_optional_field_as_absence(kind: str) -> None:
     body = example(kind)
     for field in fields(kind, required=False):
         absent = {name: value for name, value in body.items() if name != field}
-        assert agreed(absent) is agreed(absent | {field: None})
+        assert is_accepted(absent) is is_accepted(absent | {field: None})
 
 
 WRONG: list[tuple[str, Body]] = [
@@ -103,7 +103,7 @@ WRONG: list[tuple[str, Body]] = [
 
 @pytest.mark.parametrize(("kind", "change"), WRONG)
 def test_what_makes_no_sense_is_refused_by_schema_and_parser(kind: str, change: Body) -> None:
-    assert not agreed(example(kind) | change)
+    assert not is_accepted(example(kind) | change)
 
 
 RIGHT: list[tuple[str, Body]] = [
@@ -124,4 +124,4 @@ RIGHT: list[tuple[str, Body]] = [
 
 @pytest.mark.parametrize(("kind", "change"), RIGHT)
 def test_what_makes_sense_is_accepted_by_schema_and_parser(kind: str, change: Body) -> None:
-    assert agreed(example(kind) | change)
+    assert is_accepted(example(kind) | change)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from models.lifecycle import DISPUTES, ENDINGS, State
+from models.lifecycle import DISPUTE_REASONS, END_REASONS, State
 from ops.order_views import WAITS_FOR, next_step
-from tests.support.explanations import narrated
+from tests.support.explanations import explanation_text
 from tests.support.stories import HISTORIES, story_of
 
 LIVES = """
@@ -162,7 +162,7 @@ def lives() -> dict[str, list[str]]:
 
 @pytest.mark.parametrize("situation", lives())
 def test_of_every_life_is_said_what_an_operator_would_ask(situation: str) -> None:
-    text = one_line(narrated(story_of(situation)))
+    text = one_line(explanation_text(story_of(situation)))
     assert [phrase for phrase in lives()[situation] if one_line(phrase) not in text] == []
 
 
@@ -184,7 +184,7 @@ def one_line(text: str) -> str:
 
 def test_no_ending_no_dispute_and_no_wait_is_left_out() -> None:
     orders = [story_of(situation).order() for situation in lives()]
-    endings = {(state, reason) for state, reasons in ENDINGS.items() for reason in reasons}
-    disputes = {(State.IN_ARBITRATION, reason) for reason in DISPUTES}
+    endings = {(state, reason) for state, reasons in END_REASONS.items() for reason in reasons}
+    disputes = {(State.IN_ARBITRATION, reason) for reason in DISPUTE_REASONS}
     assert {(order.state, order.reason) for order in orders} >= endings | disputes
     assert {order.state for order in orders} == set(State)

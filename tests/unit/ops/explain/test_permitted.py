@@ -8,20 +8,28 @@ from typing import Any
 
 import pytest
 
-from models.events.event import FACTS
+from models.events.event import EVENT_TYPES
 from models.fields import parse_instant
-from models.lifecycle import NOT_ASKED, TRANSITIONS, Role
+from models.lifecycle import SYSTEM_REQUESTS, TRANSITIONS, Role
 from models.orders.decide import elapse
 from models.policy import Policy
-from ops.explain.account import account
-from ops.explain.render import WORDS, as_text
-from ops.explain.texts import PARTIES, TOLD
-from tests.support.command_fields import needed
-from tests.support.explanations import accounted, history_of, narrated
-from tests.support.stories import HISTORIES, MICRO, PEOPLE, Story, span, story_of, take
-from workers.queries.reader import STANDING
+from ops.explain.account import account_for
+from ops.explain.render import LIMIT_TEXTS, render_text
+from ops.explain.texts import EVENT_TEXTS, PARTY_TEXTS
+from tests.support.command_fields import fields_for
+from tests.support.explanations import account_of, explanation_text, history_of
+from tests.support.stories import (
+    HISTORIES,
+    MICRO,
+    ORDER_PARTIES,
+    OrderStory,
+    play_step,
+    span,
+    story_of,
+)
+from workers.queries.reader import STANDING_EVENTS
 
-Row = dict[str, Any]
+PermittedAction = dict[str, Any]
 
 
 SITUATIONS = (
@@ -33,14 +41,16 @@ SITUATIONS = (
 )
 
 
-ASKED = sorted({transition.command for transition in TRANSITIONS} - {*NOT_ASKED, "confirm_payment"})
+ASKED = sorted(
+    {transition.command for transition in TRANSITIONS} - {*SYSTEM_REQUESTS, "confirm_payment"}
+)
 
 
-def rows_of(story: Story) -> dict[tuple[str, str], Row]:
+def actions_of(story: OrderStory) -> dict[tuple[str, str], PermittedAction]:
     """Return what is said of each command and role."""
     return {
         (row["command"], party["role"]): row
-        for row in accounted(story)["may"]
+        for row in account_of(story)["may"]
         for party in row["who"]
     }
 
@@ -49,15 +59,15 @@ CHOSEN = {"outcomes", "parts_fen"}
 """Terms of commands that say themselves what becomes of the money."""
 
 
-def fields_of(kind: str, story: Story) -> Row:
+def sample_fields(kind: str, story: OrderStory) -> PermittedAction:
     """Fill in what a command must say; of what operators may decide, what is always possible."""
     if kind == "appoint_provider":
         return {"provider_id": None}
     argument = "cancel=0" if kind == "resolve_dispute" else ""
-    return needed(kind, story.order(), story.now, argument)
+    return fields_for(kind, story.order(), story.now, argument)
 
 
-def said_in(row: Row) -> Row:
+def terms_said(row: PermittedAction) -> PermittedAction:
     terms = row["terms"]
     return {key: terms[key] for key in ("accept_cost_fen", "accept_forfeit") if key in terms}
 
@@ -65,12 +75,12 @@ def said_in(row: Row) -> Row:
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_what_is_said_to_be_allowed_is_and_nothing_else_is(situation: str) -> None:
     story = story_of(situation)
-    rows = rows_of(story)
-    for kind, role in product(ASKED, PEOPLE):
+    rows = actions_of(story)
+    for kind, role in product(ASKED, ORDER_PARTIES):
         row = rows.get((kind, role), {"refused": "not said", "terms": {}})
         trial_story = deepcopy(story)
         outcome = trial_story.ask(
-            kind, role, order_id="o1", **fields_of(kind, story) | said_in(row)
+            kind, role, order_id="o1", **sample_fields(kind, story) | terms_said(row)
         )
         assert (outcome.reason is None) is (row["refused"] is None), (kind, role, outcome.reason)
         if row["refused"] not in (None, "not said"):
@@ -87,43 +97,43 @@ def test_what_is_said_to_be_allowed_is_and_nothing_else_is(situation: str) -> No
 @pytest.mark.parametrize("situation", HISTORIES)
 def test_the_payment_that_is_said_to_be_wanted_is_taken(situation: str) -> None:
     story = story_of(situation)
-    row = rows_of(story)["confirm_payment", "payments"]
+    row = actions_of(story)["confirm_payment", "payments"]
     if row["refused"] is None:
         story.pay("wanted", {"o1": row["terms"]["amount_fen"]}, paid_at="2026-03-02T02:00:00Z")
-        assert story.unusable() == []
+        assert story.unapplied_reasons() == []
         assert row["becomes"] == [story.order().state]
     else:
         story.pay("unwanted", {"o1": 105_000}, paid_at="2026-03-02T02:00:00Z")
-        assert story.unusable() == [row["refused"]]
+        assert story.unapplied_reasons() == [row["refused"]]
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
 def test_what_is_said_to_come_next_comes(situation: str) -> None:
     story = story_of(situation)
-    following = accounted(story)["next"]
+    following = account_of(story)["next"]
     if following is None:
         assert story.order().is_final
     elif "alert_at" in following:
         assert following["becomes"] == []
     else:
         over = parse_instant(following.get("due_then") or following["lapses_at"]) + MICRO
-        after = elapse(story.order(), over, story.book.creators["k1"].turns(over)).order
+        after = elapse(story.order(), over, story.book.creators["k1"].standing_changes(over)).order
         assert after.state in following["becomes"]
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
-def test_every_term_has_words(situation: str) -> None:
-    explanation = accounted(story_of(situation))
+def test_every_term_has_a_text(situation: str) -> None:
+    explanation = account_of(story_of(situation))
     terms = {name for row in explanation["may"] for name in row["terms"]}
-    assert terms <= WORDS.keys()
+    assert terms <= LIMIT_TEXTS.keys()
 
 
 def test_every_event_of_an_order_or_of_a_creator_s_standing_can_be_told() -> None:
-    kinds = {fact.type for fact in (*TOLD, *PARTIES)}
+    kinds = {fact.type for fact in (*EVENT_TEXTS, *PARTY_TEXTS)}
     elsewhere = {"suspense.resolved", "command.settled", "post.removal_requested"}
     parties = {"mcn.registered", "client.registered", "provider.registered"}
-    assert kinds == FACTS.keys() - elsewhere - parties
-    assert {fact.type for fact in PARTIES} == set(STANDING)
+    assert kinds == EVENT_TYPES.keys() - elsewhere - parties
+    assert {fact.type for fact in PARTY_TEXTS} == set(STANDING_EVENTS)
 
 
 def test_a_provider_is_named_for_the_work_of_its_side_and_for_nothing_else() -> None:
@@ -131,19 +141,19 @@ def test_a_provider_is_named_for_the_work_of_its_side_and_for_nothing_else() -> 
     for name, side in (("v1", "creator"), ("v2", "client")):
         story.ask("register_provider", "platform", provider_id=name, name=name)
         story.ask("appoint_provider", side, order_id="o1", provider_id=name)
-    served = {kind for kind, role in rows_of(story) if role == Role.PROVIDER}
+    served = {kind for kind, role in actions_of(story) if role == Role.PROVIDER}
     assert served == {"submit_script"}
-    take(story, "script")
-    served = {kind for kind, role in rows_of(story) if role == Role.PROVIDER}
+    play_step(story, "script")
+    served = {kind for kind, role in actions_of(story) if role == Role.PROVIDER}
     assert served == {"approve_script", "reject_script"}
-    text = narrated(story)
+    text = explanation_text(story)
     assert "provider v1 acts for the creator's side" in text
     assert "client c1, provider v2:\n    approve_script → producing" in text
 
 
 def test_civil_days_are_shown_beside_what_elapsed_time_would_give() -> None:
     story = story_of("awaiting_balance", Policy(day_count="civil_cn"))
-    text = narrated(story)
+    text = explanation_text(story)
     assert "until 2026-03-09T16:00:00Z (24:00 in Shanghai of a working day)" in text
     assert "Counted as civil_cn: 24:00 in Shanghai of a working day;" in text
     assert "elapsed time alone would give 2026-03-09T02:00:00Z." in text
@@ -152,7 +162,7 @@ def test_civil_days_are_shown_beside_what_elapsed_time_would_give() -> None:
 def test_whoever_asks_late_is_told_what_time_has_made_of_the_order() -> None:
     story = story_of("script_review")
     late = story.now + span("3d1s")
-    text = as_text(account(history_of(story), at=late, watermark=story.now))
+    text = render_text(account_for(history_of(story), at=late, watermark=story.now))
     assert "OVERDUE by 1 s: commands received earlier are heard first." in text
     assert "Time has moved it on: whoever asks now finds it producing." in text
     assert "submit_content → content_review" in text
@@ -161,7 +171,7 @@ def test_whoever_asks_late_is_told_what_time_has_made_of_the_order() -> None:
 
 def test_in_the_grace_only_payments_and_providers_are_heard() -> None:
     story = story_of("awaiting_deposit")
-    explanation = account(history_of(story), at=story.now + span("35m"))
+    explanation = account_for(history_of(story), at=story.now + span("35m"))
     assert {row["command"] for row in explanation["may"] if row["refused"] is None} == {
         *("appoint_provider", "confirm_payment", "operator_act"),
     }
@@ -169,8 +179,8 @@ def test_in_the_grace_only_payments_and_providers_are_heard() -> None:
 
 def test_an_operator_s_hand_is_told_with_its_reason() -> None:
     story = story_of("in_fulfilment")
-    take(story, "extend")
-    text = narrated(story)
+    play_step(story, "extend")
+    text = explanation_text(story)
     assert "the deadline is 2026-03-16T03:00:00Z, not 2026-03-16T02:00:00Z; done with an" in text
     assert "operator's power, extend_deadline, saying “as agreed by telephone”" in text
     assert "until 2026-03-16T03:00:00Z;" in text

@@ -8,12 +8,15 @@ from itertools import permutations
 
 import pytest
 
-from models.ledger import FAMILIES, PSP, Posting
-from ops.simulation.comparison import draw_whereabouts
-from ops.simulation.replay import Flow, flows
+from models.ledger import ACCOUNT_FAMILIES, PSP, Posting
+from ops.simulation.comparison import draw_flows
+from ops.simulation.replay import AccountFlow, sum_flows
 from tests.support.campaign import forecast
 
-KINDS = [family for family in FAMILIES if family != "payable"] + ["payable:creator", "payable:mcn"]
+KINDS = [family for family in ACCOUNT_FAMILIES if family != "payable"] + [
+    "payable:creator",
+    "payable:mcn",
+]
 
 
 LEAVES = ("refunds_payable", "payable:creator", "payable:mcn")
@@ -22,9 +25,9 @@ LEAVES = ("refunds_payable", "payable:creator", "payable:mcn")
 FLOWS = [flow for flow in permutations(KINDS, 2) if flow[1] != PSP or flow[0] in LEAVES]
 
 
-def drawn(fen_by_flow: Counter[Flow]) -> dict[str, list[int]]:
+def table_cells(fen_by_flow: Counter[AccountFlow]) -> dict[str, list[int]]:
     """Read the lines of both tables, foreseen and actual."""
-    text = draw_whereabouts(fen_by_flow, fen_by_flow)
+    text = draw_flows(fen_by_flow, fen_by_flow)
     rows = re.findall(r"^(.+?)\s+(-?[\d,]+)\s+(-?[\d,]+)$", text, flags=re.MULTILINE)
     numbers_by_name: dict[str, list[int]] = {}
     for name, *numbers in rows:
@@ -35,18 +38,18 @@ def drawn(fen_by_flow: Counter[Flow]) -> dict[str, list[int]]:
 
 
 @pytest.mark.parametrize("flow", FLOWS)
-def test_the_money_adds_up_to_nothing_whichever_way_it_went(flow: Flow) -> None:
-    foreseen, actual, *_ = drawn(Counter({flow: 7}))["sum"]
+def test_the_money_adds_up_to_nothing_whichever_way_it_went(flow: AccountFlow) -> None:
+    foreseen, actual, *_ = table_cells(Counter({flow: 7}))["sum"]
     assert (foreseen, actual) == (0, 0)
 
 
 def test_money_that_left_by_a_way_that_there_is_not_is_missing_from_the_sum() -> None:
-    foreseen, *_ = drawn(Counter({("escrow", PSP): 7}))["sum"]
+    foreseen, *_ = table_cells(Counter({("escrow", PSP): 7}))["sum"]
     assert foreseen == 7
 
 
 def test_what_arrived_and_lies_nowhere_else_has_left() -> None:
-    lines = drawn(forecast().flows)
+    lines = table_cells(forecast().flows)
     balances = forecast().balances
     received_fen = sum(fen for (source, _), fen in forecast().flows.items() if source == PSP)
     assert lines["received from clients"] == [received_fen, received_fen]
@@ -58,7 +61,7 @@ def test_what_arrived_and_lies_nowhere_else_has_left() -> None:
 
 
 def test_a_released_deposit_is_told_apart_by_who_got_it() -> None:
-    lines = drawn(forecast().flows)
+    lines = table_cells(forecast().flows)
     parties = ("creators", "agencies", "the platform", "clients")
     assert all(lines[f"released to {party}"][0] < 0 for party in parties)
     assert lines["reinstated, with the order"][0] < 0
@@ -70,4 +73,4 @@ def test_what_is_owed_is_told_apart_by_side_and_nothing_else_by_owner() -> None:
         Posting("escrow:o2", "payable:creator:k2", 6),
         Posting("escrow:o2", "payable:mcn:m1", 7),
     ]
-    assert flows(postings) == {("escrow", "payable:creator"): 11, ("escrow", "payable:mcn"): 7}
+    assert sum_flows(postings) == {("escrow", "payable:creator"): 11, ("escrow", "payable:mcn"): 7}

@@ -18,16 +18,23 @@ from models.audit.order_checks import Finding
 from models.ledger import Posting
 from models.orders.order import Order
 from models.service.outcome import Receipt
-from models.service.unit_of_work import Book
+from models.service.unit_of_work import UnitOfWork
 from ops.simulation import comparison
 from ops.simulation.comparison import quantile
-from ops.simulation.demo import Clock, Pipeline, Programme, left_running, perform, prepare
-from ops.simulation.replay import Ending, ending, reminder
-from ops.simulation.simulate import Step, World
-from workers.queries.audit import Report
+from ops.simulation.demo import (
+    HostClock,
+    PreparedCampaign,
+    RunningPipeline,
+    find_still_running,
+    play_campaign,
+    prepare_campaign,
+)
+from ops.simulation.replay import StateAndReason, order_state_and_reason, reminder_kind
+from ops.simulation.simulate import Simulation, SimulationStep
+from workers.queries.audit import AuditReport
 
 
-class Hands(Clock):
+class InstantClock(HostClock):
     """A clock whose waiting costs nothing."""
 
     def __init__(self) -> None:
@@ -41,78 +48,78 @@ class Hands(Clock):
 
 
 @dataclass
-class Stand:
+class InMemoryPipeline:
     """A pipeline in memory, which may be told to go wrong."""
 
-    clock: Clock
-    world: World = field(default_factory=lambda: World(Book(policy=POLICY)))
-    reminders: Counter[Ending] = field(default_factory=Counter)
-    told: Counter[Ending] = field(default_factory=Counter)
+    clock: HostClock
+    world: Simulation = field(default_factory=lambda: Simulation(UnitOfWork(policy=POLICY)))
+    reminders: Counter[StateAndReason] = field(default_factory=Counter)
+    told: Counter[StateAndReason] = field(default_factory=Counter)
     spoil: Callable[[str], str] = lambda text: text
     complaint: tuple[str, ...] = ()
 
     def submit(self, texts: Sequence[str]) -> None:
         for text in texts:
-            self._count(Step(self.clock.now(), self.spoil(text)))
+            self._count(SimulationStep(self.clock.now(), self.spoil(text)))
 
-    def _count(self, step: Step) -> None:
+    def _count(self, step: SimulationStep) -> None:
         for line in self.world.play(step):
             reminder_events = (event for event in line["events"] if "reminded" in event["type"])
             self.reminders.update(
-                reminder(event["type"], event["caused_by"]) for event in reminder_events
+                reminder_kind(event["type"], event["caused_by"]) for event in reminder_events
             )
             if "outcome" in line:
                 self.told[line["outcome"], line["reason"]] += 1
 
-    def settled(self) -> int:
-        return len(self.world.book.receipts)
+    def count_outcomes(self) -> int:
+        return len(self.world.state.receipts)
 
-    def endings(self) -> Counter[Ending]:
-        return Counter(map(ending, self.orders()))
+    def endings(self) -> Counter[StateAndReason]:
+        return Counter(map(order_state_and_reason, self.orders()))
 
     def outcomes(self, command_ids: Collection[str]) -> Mapping[str, Receipt]:
-        receipts = self.world.book.receipts
+        receipts = self.world.state.receipts
         return {
             command_id: receipts[command_id] for command_id in command_ids if command_id in receipts
         }
 
     def orders(self) -> Iterator[Order]:
-        self._count(Step(self.clock.now(), None))
-        return iter(list(self.world.book.orders.values()))
+        self._count(SimulationStep(self.clock.now(), None))
+        return iter(list(self.world.state.orders.values()))
 
-    def answered(self) -> Counter[Ending]:
+    def answer_counts(self) -> Counter[StateAndReason]:
         return self.told
 
-    def moved(self) -> Sequence[Posting]:
-        return [posting for _, posting in self.world.book.postings]
+    def posting_totals(self) -> Sequence[Posting]:
+        return [posting for _, posting in self.world.state.postings]
 
-    def reminded(self) -> Counter[Ending]:
+    def reminder_counts(self) -> Counter[StateAndReason]:
         return self.reminders
 
     def lateness(self) -> Sequence[float]:
         return [0.01, 0.02]
 
-    def audit(self) -> Report:
-        return Report(
+    def audit(self) -> AuditReport:
+        return AuditReport(
             findings=[Finding("no_debts", subject, "-5 fen") for subject in self.complaint]
         )
 
 
 @cache
-def programme() -> Programme:
-    return prepare()
+def demo_programme() -> PreparedCampaign:
+    return prepare_campaign()
 
 
-def verdict_on(stand: Stand) -> tuple[set[str], str]:
-    running = Pipeline(stand.submit, stand, dict)
-    show, actual = perform(programme(), running, stand.clock)
-    checks = comparison.check(show.forecast, actual)
-    report = comparison.report(show.forecast, actual, show.steps)
-    return {check.what for check in checks if check.faults}, report
+def compare_run(stand: InMemoryPipeline) -> tuple[set[str], str]:
+    running = RunningPipeline(stand.submit, stand, dict)
+    show, actual = play_campaign(demo_programme(), running, stand.clock)
+    checks = comparison.compare(show.expectation, actual)
+    report = comparison.render_comparison(show.expectation, actual, show.steps)
+    return {check.claim for check in checks if check.faults}, report
 
 
 def test_all_is_right_when_the_pipeline_obeys_the_rules() -> None:
-    wrong, report = verdict_on(Stand(Hands()))
+    wrong, report = compare_run(InMemoryPipeline(InstantClock()))
     assert wrong == set()
     assert "settled" in report
     assert "·" in report
@@ -120,16 +127,20 @@ def test_all_is_right_when_the_pipeline_obeys_the_rules() -> None:
 
 
 def test_a_changed_command_is_noticed() -> None:
-    stand = Stand(Hands(), spoil=lambda text: text.replace('"decline_order"', '"nudge_creator"'))
-    wrong, report = verdict_on(stand)
+    stand = InMemoryPipeline(
+        InstantClock(), spoil=lambda text: text.replace('"decline_order"', '"nudge_creator"')
+    )
+    wrong, report = compare_run(stand)
     assert "every command has the outcome foreseen" in wrong
     assert "every order came to the ending foreseen" in wrong
     assert "NO," in report
 
 
 def test_a_lost_command_is_noticed() -> None:
-    stand = Stand(Hands(), spoil=lambda text: "{}" if '"confirm_refund-' in text else text)
-    wrong, _ = verdict_on(stand)
+    stand = InMemoryPipeline(
+        InstantClock(), spoil=lambda text: "{}" if '"confirm_refund-' in text else text
+    )
+    wrong, _ = compare_run(stand)
     assert wrong == {
         "every message was answered, bad ones too",
         "every command has the outcome foreseen",
@@ -139,17 +150,17 @@ def test_a_lost_command_is_noticed() -> None:
 
 
 def test_a_finding_of_the_audit_is_noticed() -> None:
-    wrong, _ = verdict_on(Stand(Hands(), complaint=("escrow:ord-1",)))
+    wrong, _ = compare_run(InMemoryPipeline(InstantClock(), complaint=("escrow:ord-1",)))
     assert wrong == {"the audit finds nothing wrong"}
 
 
 def test_a_process_left_running_is_noticed() -> None:
     code = "import time; time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as sleeper:
-        assert left_running({"sleeper": sleeper.pid}) == [f"sleeper ({sleeper.pid})"]
+        assert find_still_running({"sleeper": sleeper.pid}) == [f"sleeper ({sleeper.pid})"]
         sleeper.kill()
         sleeper.wait()
-        assert left_running({"sleeper": sleeper.pid}) == []
+        assert find_still_running({"sleeper": sleeper.pid}) == []
     assert os.getpgrp() != sleeper.pid
 
 

@@ -9,13 +9,22 @@ from typing import get_args
 
 from examples.make_campaign import CAMPAIGN, DEMO_POLICY, lines, write
 from examples.stage import POLICY
-from models.commands import KINDS
+from models.commands import COMMAND_KINDS
 from models.fields import TaskType, parse_instant
-from models.lifecycle import DISPUTES, ENDINGS
+from models.lifecycle import DISPUTE_REASONS, END_REASONS
 from models.policy import read_policy
-from models.reasons import Alert, Reason, Unusable
-from ops.simulation.replay import foresee, shifted
-from tests.support.campaign import applied, commands, events, forecast, seen, steps, told, unhurried
+from models.reasons import Alert, RejectionReason, UnappliedReason
+from ops.simulation.replay import expect, shift_steps
+from tests.support.campaign import (
+    applied_commands,
+    commands,
+    count_by,
+    events,
+    events_of,
+    forecast,
+    played_without_wakeups,
+    steps,
+)
 from tests.support.stories import audit
 
 README = CAMPAIGN.parents[1] / "README.md"
@@ -24,7 +33,7 @@ README = CAMPAIGN.parents[1] / "README.md"
 # What cannot occur in a minute. Civil days are whole days, so a policy that counts them plays in
 # days; and a ban for good begins when the week and the three months before it are over. Nor does
 # any ban end by itself: the shortest lasts a day.
-REASONS_NOT_PLAYED = {Reason.CALENDAR_UNKNOWN}
+REASONS_NOT_PLAYED = {RejectionReason.CALENDAR_UNKNOWN}
 
 
 ALERTS_NOT_PLAYED = {Alert.CALENDAR_UNKNOWN}
@@ -43,59 +52,59 @@ def test_the_policy_is_what_the_author_plans_with() -> None:
     assert read_policy(DEMO_POLICY.read_text(encoding="utf-8")) == POLICY
 
 
-def test_it_is_a_campaign() -> None:
-    placements = told("order.placed")
+def test_the_campaign_has_many_orders_parties_and_briefs() -> None:
+    placements = events_of("order.placed")
     assert len(placements) >= 330
     assert len({event["client_id"] for event in placements}) == 20
-    assert seen("creator.registered", "creator_id").keys() >= {
+    assert count_by("creator.registered", "creator_id").keys() >= {
         f"creator-{n:02}" for n in range(1, 81)
     }
-    assert len(seen("mcn.registered", "mcn_id")) == 6
-    assert len(seen("client.registered", "client_id")) == 20
+    assert len(count_by("mcn.registered", "mcn_id")) == 6
+    assert len(count_by("client.registered", "client_id")) == 20
     assert {event["task_type"] for event in placements} == set(get_args(TaskType))
     assert len({len(event["brief"]) for event in placements}) > 50
     assert all("\u4e00" <= event["name"][0] <= "\u9fff" for event in placements)
 
 
-def test_it_is_over_before_a_minute_is() -> None:
+def test_the_campaign_is_over_within_a_minute() -> None:
     submitted_at = [step.at for step in steps() if step.command]
-    over_at = forecast().over_at
+    over_at = forecast().ends_at
     assert over_at is not None
     assert over_at - submitted_at[0] <= timedelta(seconds=35)
 
 
 def test_every_kind_of_command_is_obeyed() -> None:
-    assert {kind for kind in KINDS if not any(applied(kind))} == set()
+    assert {kind for kind in COMMAND_KINDS if not any(applied_commands(kind))} == set()
 
 
 def test_every_order_comes_to_rest_in_every_way_there_is() -> None:
     expected_endings = {
-        (state.value, reason) for state, reasons in ENDINGS.items() for reason in reasons
+        (state.value, reason) for state, reasons in END_REASONS.items() for reason in reasons
     }
     # One whose client neither pays nor leaves while the creator is banned, some not yet decided.
     waiting_endings = {("awaiting_balance", None), ("in_arbitration", "disputed")}
     assert set(forecast().endings) == expected_endings | waiting_endings
 
 
-def test_every_reason_is_given() -> None:
+def test_the_campaign_gives_every_reason() -> None:
     reasons_given = {
         reason for outcome, reason in forecast().outcomes.values() if outcome == "rejected"
     }
-    unrecorded = {Reason.MALFORMED, Reason.ID_REUSED}
-    assert reasons_given | unrecorded == set(Reason) - REASONS_NOT_PLAYED
+    unrecorded = {RejectionReason.MALFORMED, RejectionReason.ID_REUSED}
+    assert reasons_given | unrecorded == set(RejectionReason) - REASONS_NOT_PLAYED
     assert all(forecast().answers["rejected", reason] for reason in unrecorded)
-    assert forecast().answers["rejected", Reason.MALFORMED] >= 20
+    assert forecast().answers["rejected", RejectionReason.MALFORMED] >= 20
 
 
 def test_operators_are_told_of_everything_there_is() -> None:
-    assert seen("operator.alerted", "alert").keys() == set(Alert) - ALERTS_NOT_PLAYED
+    assert count_by("operator.alerted", "alert").keys() == set(Alert) - ALERTS_NOT_PLAYED
 
 
 def test_money_goes_astray_in_every_way_there_is() -> None:
-    assert seen("payment.unapplied", "reason").keys() == set(Unusable)
-    assert seen("order.reinstated", "order_id")
-    assert seen("refund.confirmed", "refund_id")
-    assert seen("suspense.resolved", "to")
+    assert count_by("payment.unapplied", "reason").keys() == set(UnappliedReason)
+    assert count_by("order.reinstated", "order_id")
+    assert count_by("refund.confirmed", "refund_id")
+    assert count_by("suspense.resolved", "to")
     assert forecast().balances["suspense"]
 
 
@@ -106,7 +115,7 @@ def test_payments_are_merged_in_many_sizes() -> None:
     assert share_counts >= {0, 1, 2, 3, 4, 6}
 
 
-def test_things_are_said_twice() -> None:
+def test_the_campaign_sends_commands_twice() -> None:
     assert any(number > 1 for number in Counter(map(json.dumps, commands())).values())
     assert forecast().answers["duplicate", None] >= 10
 
@@ -129,81 +138,87 @@ def test_everybody_is_reminded_of_everything_there_is() -> None:
 
 def test_work_is_reviewed_by_word_by_silence_by_providers_and_by_operators() -> None:
     for event_type in ("script.approved", "content.approved", "delivery.accepted"):
-        reviewer_roles = {event["by"].partition(":")[0] for event in told(event_type)}
+        reviewer_roles = {event["by"].partition(":")[0] for event in events_of(event_type)}
         assert reviewer_roles >= {"client", "silence", "provider"}
-    assert {event["by"] for event in told("script.approved")} & {"operator:operator-7"}
-    assert "provider" in {event["by"].partition(":")[0] for event in told("work.published")}
+    assert {event["by"] for event in events_of("script.approved")} & {"operator:operator-7"}
+    assert "provider" in {event["by"].partition(":")[0] for event in events_of("work.published")}
 
 
-def test_work_is_sent_back_as_often_as_it_may() -> None:
-    assert seen("script.rejected", "rejections_left").keys() == {0, 1, 2}
-    assert seen("content.rejected", "rejections_left").keys() == {0, 1}
+def test_the_campaign_sends_work_back_as_often_as_is_allowed() -> None:
+    assert count_by("script.rejected", "rejections_left").keys() == {0, 1, 2}
+    assert count_by("content.rejected", "rejections_left").keys() == {0, 1}
 
 
 def test_broadcasts_are_not_reviewed_and_some_works_need_no_script() -> None:
-    types = {event["order_id"]: event["task_type"] for event in told("order.placed")}
-    submitted_order_ids = seen("content.submitted", "order_id").keys()
+    types = {event["order_id"]: event["task_type"] for event in events_of("order.placed")}
+    submitted_order_ids = count_by("content.submitted", "order_id").keys()
     live_order_ids = {order_id for order_id, type_ in types.items() if type_ == "douyin_live"}
-    published_order_ids = seen("work.published", "order_id").keys()
+    published_order_ids = count_by("work.published", "order_id").keys()
     assert live_order_ids & published_order_ids
     assert not live_order_ids & submitted_order_ids
-    assert submitted_order_ids - seen("script.submitted", "order_id").keys()
+    assert submitted_order_ids - count_by("script.submitted", "order_id").keys()
 
 
 def test_disputes_come_for_every_reason_and_go_every_way() -> None:
-    assert seen("order.in_arbitration", "reason").keys() == set(DISPUTES) - DISPUTES_NOT_PLAYED
-    resolutions = told("dispute.resolved")
+    assert (
+        count_by("order.in_arbitration", "reason").keys()
+        == set(DISPUTE_REASONS) - DISPUTES_NOT_PLAYED
+    )
+    resolutions = events_of("dispute.resolved")
     assert {event["outcome"] for event in resolutions} == {"approve", "cancel", "extend"}
     assert {event["creator_bps"] for event in resolutions} >= {0, 3_000, 10_000}
     resolved_order_ids = {event["order_id"] for event in resolutions}
     cancellations = [
-        event for event in told("order.cancelled") if event["reason"] == "client_cancelled"
+        event for event in events_of("order.cancelled") if event["reason"] == "client_cancelled"
     ]
     assert {event["order_id"] for event in cancellations} & (
-        seen("order.in_arbitration", "order_id").keys() - resolved_order_ids
+        count_by("order.in_arbitration", "order_id").keys() - resolved_order_ids
     )
 
 
 def test_cancelling_has_every_price_there_is() -> None:
     is_live = {
-        event["order_id"]: event["task_type"] == "douyin_live" for event in told("order.placed")
+        event["order_id"]: event["task_type"] == "douyin_live"
+        for event in events_of("order.placed")
     }
     amount_by_order = {
-        order.order_id: order.amount_fen for order in unhurried().book.orders.values()
+        order.order_id: order.amount_fen for order in played_without_wakeups().book.orders.values()
     }
     prices = {
         (
             is_live[event["order_id"]],
             round(10 * event["creator_part_fen"] / amount_by_order[event["order_id"]]),
         )
-        for event in told("order.cancelled")
+        for event in events_of("order.cancelled")
         if event["reason"] == "client_cancelled" and event["cost_fen"]
     }
     assert prices == {(kind, tenths) for kind in (True, False) for tenths in (1, 5, 10)}
 
 
 def test_agencies_and_creators_are_paid_and_some_still_wait() -> None:
-    parties = {event["party"].partition(":")[0] for event in told("payout.confirmed")}
+    parties = {event["party"].partition(":")[0] for event in events_of("payout.confirmed")}
     assert parties == {"creator", "mcn"}
-    unconfirmed_payouts = seen("payout.requested", "payout_id") - seen(
+    unconfirmed_payouts = count_by("payout.requested", "payout_id") - count_by(
         "payout.confirmed", "payout_id"
     )
     assert unconfirmed_payouts.total() >= 20
-    orders_without_agency = [event for event in told("order.completed") if event["mcn_id"] is None]
-    assert 0 < len(orders_without_agency) < len(told("order.completed"))
-    assert seen("order.rated", "rating").keys() >= {3, 4, 5}
+    orders_without_agency = [
+        event for event in events_of("order.completed") if event["mcn_id"] is None
+    ]
+    assert 0 < len(orders_without_agency) < len(events_of("order.completed"))
+    assert count_by("order.rated", "rating").keys() >= {3, 4, 5}
 
 
 def test_the_ladder_is_climbed_to_its_end_and_once_torn_down() -> None:
-    steps_taken = {event["step"]: event["until"] for event in told("creator.banned")}
+    steps_taken = {event["step"]: event["until"] for event in events_of("creator.banned")}
     assert steps_taken.keys() == {2, 3, 4}
     assert steps_taken[4] is None
-    assert seen("violation.reported", "step").keys() == {1, 2, 3, 4, 5}
-    lifted_creator_ids = {event["creator_id"] for event in told("creator.ban_lifted")}
-    assert lifted_creator_ids == seen("violation.overturned", "creator_id").keys()
+    assert count_by("violation.reported", "step").keys() == {1, 2, 3, 4, 5}
+    lifted_creator_ids = {event["creator_id"] for event in events_of("creator.ban_lifted")}
+    assert lifted_creator_ids == count_by("violation.overturned", "creator_id").keys()
     # Whose clock the ban had stopped and an operator's word let run on: they came to an end.
     resumed_order_ids = [
-        event["order_id"] for event in told("clock.resumed") if event["stopper"] == "ban"
+        event["order_id"] for event in events_of("clock.resumed") if event["stopper"] == "ban"
     ]
     assert resumed_order_ids
     assert {forecast().orders[order_id] for order_id in resumed_order_ids} == {
@@ -212,10 +227,14 @@ def test_the_ladder_is_climbed_to_its_end_and_once_torn_down() -> None:
 
 
 def test_an_outage_moves_many_deadlines_at_once_and_each_of_them_matters() -> None:
-    bulk = [command for command in applied("extend_deadline") if command["by"]["id"] == "bulk-tool"]
+    bulk = [
+        command
+        for command in applied_commands("extend_deadline")
+        if command["by"]["id"] == "bulk-tool"
+    ]
     assert len(bulk) >= 10
     assert len({command["reason"] for command in bulk}) == 1
-    extension_by_order = {event["order_id"]: event for event in told("deadline.extended")}
+    extension_by_order = {event["order_id"]: event for event in events_of("deadline.extended")}
     for order_id in {command["order_id"] for command in bulk}:
         began_at = next(event["at"] for event in events() if is_first_work(event, order_id))
         assert parse_instant(began_at) > parse_instant(extension_by_order[order_id]["old_due_at"])
@@ -227,13 +246,13 @@ def is_first_work(event: dict[str, object], order_id: str) -> bool:
     return first and event.get("order_id") == order_id
 
 
-def test_the_books_are_right() -> None:
-    assert audit(unhurried()) == []
+def test_the_books_of_the_campaign_are_right() -> None:
+    assert audit(played_without_wakeups()) == []
     assert sum(forecast().balances.values()) == 0
 
 
-def test_nobody_needs_to_be_woken() -> None:
-    uow = unhurried().book
+def test_the_campaign_comes_out_the_same_without_wake_ups() -> None:
+    uow = played_without_wakeups().book
     orders = {order.order_id: (order.state.value, order.reason) for order in uow.orders.values()}
     assert orders == forecast().orders
     assert {
@@ -242,9 +261,9 @@ def test_nobody_needs_to_be_woken() -> None:
     } == forecast().outcomes
 
 
-def test_another_day_changes_nothing() -> None:
+def test_the_campaign_comes_out_the_same_on_another_day() -> None:
     # Where it is midnight in Shanghai a few seconds later.
-    shifted_forecast = foresee(shifted(steps(), parse_instant("2031-07-01T15:59:50Z")), POLICY)
+    shifted_forecast = expect(shift_steps(steps(), parse_instant("2031-07-01T15:59:50Z")), POLICY)
     assert shifted_forecast.outcomes == forecast().outcomes
     assert shifted_forecast.orders == forecast().orders
     assert shifted_forecast.balances == forecast().balances

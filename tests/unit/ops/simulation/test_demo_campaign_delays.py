@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from examples.stage import POLICY
-from ops.simulation.replay import foresee, late
+from ops.simulation.replay import delay_steps, expect
 from tests.support.campaign import forecast, steps
 
 GAP = timedelta(seconds=1)
@@ -48,11 +48,11 @@ def _delay(chance: Random, *, worst: bool) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def changes_nothing(seed: int) -> None:
+def check_same_outcomes(seed: int) -> None:
     chance = Random(seed)  # noqa: S311 - a reproducible test, no secret
     worst = seed % 2 == 0
-    delayed = late(steps(), [_delay(chance, worst=worst) for _ in steps()])
-    outcome = foresee(delayed, POLICY)
+    delayed = delay_steps(steps(), [_delay(chance, worst=worst) for _ in steps()])
+    outcome = expect(delayed, POLICY)
     assert outcome.outcomes == forecast().outcomes
     assert outcome.answers == forecast().answers
     assert outcome.orders == forecast().orders
@@ -62,12 +62,12 @@ def changes_nothing(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_delays_at_the_door_change_nothing(seed: int) -> None:
-    changes_nothing(seed)
+def test_delays_on_arrival_change_nothing(seed: int) -> None:
+    check_same_outcomes(seed)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_no_delays_at_the_door_change_anything() -> None:
+def test_no_random_delays_on_arrival_change_anything() -> None:
     for seed in range(4, 34):
-        changes_nothing(seed)
+        check_same_outcomes(seed)

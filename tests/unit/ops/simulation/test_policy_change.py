@@ -8,9 +8,9 @@ from examples.stage import POLICY
 from models.money import total
 from models.orders.order import Order
 from models.policy import Policy
-from models.service.unit_of_work import Book
-from ops.simulation.replay import LONG_AFTER
-from ops.simulation.simulate import World
+from models.service.unit_of_work import UnitOfWork
+from ops.simulation.replay import MAX_LOOKAHEAD
+from ops.simulation.simulate import Simulation
 from tests.support.campaign import steps
 
 # Rules under which everything would come out otherwise.
@@ -28,23 +28,23 @@ CHANGE = 900
 """The step at which they change: some orders are settled by then, most are on their way."""
 
 
-def played(later: Policy) -> tuple[dict[str, Order], dict[str, Order]]:
+def replay_with_change(later: Policy) -> tuple[dict[str, Order], dict[str, Order]]:
     """Play the campaign, under other rules from its middle on; return orders before and after."""
-    world, all_steps = World(Book(policy=POLICY)), steps()
+    world, all_steps = Simulation(UnitOfWork(policy=POLICY)), steps()
     for number, step in enumerate(all_steps):
         if number == CHANGE:
-            world.book.policy = later
-            old = set(world.book.orders)
+            world.state.policy = later
+            old = set(world.state.orders)
         list(world.play(step))
-    list(world.advance(all_steps[-1].at + LONG_AFTER))
-    orders = world.book.orders
+    list(world.advance(all_steps[-1].at + MAX_LOOKAHEAD))
+    orders = world.state.orders
     before = {name: order for name, order in orders.items() if name in old}
     return before, {name: order for name, order in orders.items() if name not in old}
 
 
 def test_orders_keep_the_rules_they_were_placed_under() -> None:
-    before, after = played(DEARER)
-    undisturbed, _ = played(POLICY)
+    before, after = replay_with_change(DEARER)
+    undisturbed, _ = replay_with_change(POLICY)
     assert before == undisturbed
     assert {order.policy for order in before.values()} == {POLICY}
     assert {order.policy for order in after.values()} == {DEARER}
@@ -52,7 +52,7 @@ def test_orders_keep_the_rules_they_were_placed_under() -> None:
 
 
 def test_the_change_comes_while_orders_are_in_every_stage() -> None:
-    before, after = played(DEARER)
+    before, after = replay_with_change(DEARER)
     changed_at = steps()[CHANGE].at
     still_open = [order for order in before.values() if order.entered_at > changed_at]
     assert len(still_open) > 50

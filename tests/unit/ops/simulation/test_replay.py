@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from examples.stage import POLICY
-from ops.simulation.replay import INSTANT_FIELDS, foresee, shifted
-from ops.simulation.simulate import Step
+from ops.simulation.replay import INSTANT_FIELDS, expect, shift_steps
+from ops.simulation.simulate import SimulationStep
 from tests.support.campaign import commands, forecast, steps
 from tests.support.stories import START
 
@@ -18,14 +18,16 @@ DAY = timedelta(days=1)
 
 @pytest.mark.parametrize("name", INSTANT_FIELDS)
 def test_what_a_command_says_of_time_moves_with_it(name: str) -> None:
-    step = Step(START, json.dumps({name: "2026-03-02T10:00:00+08:00", "n": 1}))
-    (shifted_step,) = shifted([step], START + DAY)
+    step = SimulationStep(START, json.dumps({name: "2026-03-02T10:00:00+08:00", "n": 1}))
+    (shifted_step,) = shift_steps([step], START + DAY)
     assert json.loads(shifted_step.command or "") == {name: "2026-03-03T02:00:00Z", "n": 1}
 
 
 def test_a_command_within_a_command_moves_too() -> None:
     inner = {"kind": "publish_work", "published_at": "2026-03-02T10:00:00+08:00"}
-    (shifted_step,) = shifted([Step(START, json.dumps({"command": inner}))], START + DAY)
+    (shifted_step,) = shift_steps(
+        [SimulationStep(START, json.dumps({"command": inner}))], START + DAY
+    )
     assert (
         json.loads(shifted_step.command or "")["command"]["published_at"] == "2026-03-03T02:00:00Z"
     )
@@ -33,21 +35,23 @@ def test_a_command_within_a_command_moves_too() -> None:
 
 @pytest.mark.parametrize("wrong", ["yesterday", 7, None, {}])
 def test_what_is_no_instant_stays_as_it_is(wrong: object) -> None:
-    (shifted_step,) = shifted([Step(START, json.dumps({"until": wrong}))], START + DAY)
+    (shifted_step,) = shift_steps(
+        [SimulationStep(START, json.dumps({"until": wrong}))], START + DAY
+    )
     assert json.loads(shifted_step.command or "") == {"until": wrong}
 
 
 def test_no_command_of_the_campaign_speaks_of_a_time_that_stays_behind() -> None:
-    for step in shifted(steps(), steps()[0].at + 1000 * DAY):
+    for step in shift_steps(steps(), steps()[0].at + 1000 * DAY):
         assert "2026-03" not in (step.command or ""), step.command
 
 
 def test_a_forecast_can_be_moved_with_its_steps() -> None:
-    shifted_steps = shifted(steps(), START + 30 * DAY)
-    new_forecast = foresee(shifted_steps, POLICY)
-    moved_forecast = forecast().moved(shifted_steps[0].at - steps()[0].at)
-    assert (moved_forecast.over_at, moved_forecast.deadlines) == (
-        new_forecast.over_at,
+    shifted_steps = shift_steps(steps(), START + 30 * DAY)
+    new_forecast = expect(shifted_steps, POLICY)
+    moved_forecast = forecast().shifted(shifted_steps[0].at - steps()[0].at)
+    assert (moved_forecast.ends_at, moved_forecast.deadlines) == (
+        new_forecast.ends_at,
         new_forecast.deadlines,
     )
     assert moved_forecast.outcomes == new_forecast.outcomes

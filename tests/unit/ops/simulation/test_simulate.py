@@ -10,7 +10,7 @@ import pytest
 
 from models.policy import Policy, read_policy
 from ops.simulation.simulate import simulate
-from tests.support.stories import DEPOSIT, party
+from tests.support.stories import DEPOSIT, sender
 
 Line = dict[str, Any]
 
@@ -24,7 +24,7 @@ EMPTY = {"psp": 0, "escrow": 0, "suspense": 0, "refunds_payable": 0, "forfeited_
 EMPTY |= {"service_fees": 0, "payable": 0, "platform_income": 0}
 
 
-ADMIT = {"kind": "register_creator", "by": party("platform"), "creator_id": "k1", "name": "K1"}
+ADMIT = {"kind": "register_creator", "by": sender("platform"), "creator_id": "k1", "name": "K1"}
 
 
 ADMIT |= {"contract": "direct"}
@@ -32,7 +32,7 @@ ADMIT |= {"contract": "direct"}
 
 PLACE = {
     "kind": "place_order",
-    "by": party("client"),
+    "by": sender("client"),
     "order_id": "o1",
     "creator_id": "k1",
     "name": "春季新品推广",
@@ -46,7 +46,7 @@ PLACE = {
 
 PAY = {
     "kind": "confirm_payment",
-    "by": party("payments"),
+    "by": sender("payments"),
     "payment_id": "p1",
     "paid_at": AT,
     "amount_fen": DEPOSIT,
@@ -57,26 +57,26 @@ PAY = {
 ABOUT = {"order_id": "o1"}
 
 
-ACCEPT = {"kind": "accept_order", "by": party("creator"), **ABOUT}
+ACCEPT = {"kind": "accept_order", "by": sender("creator"), **ABOUT}
 
 
-NUDGE = {"kind": "nudge_creator", "by": party("client"), **ABOUT}
+NUDGE = {"kind": "nudge_creator", "by": sender("client"), **ABOUT}
 
 
-def step(at: str, command: Line | None = None, name: str = "cmd_step0") -> str:
+def step_line(at: str, command: Line | None = None, name: str = "cmd_step0") -> str:
     """Write one line; a clock time is one of the first day, in Shanghai."""
     full = at if "T" in at else f"2026-03-02T{at}+08:00"
     return json.dumps({"at": full} | ({"command": {"id": name} | command} if command else {}))
 
 
 OFFERED = [
-    step(AT, ADMIT, "cmd_admit"),
-    step(AT, PLACE, "cmd_place"),
-    step(AT, PAY, "cmd_money"),
+    step_line(AT, ADMIT, "cmd_admit"),
+    step_line(AT, PLACE, "cmd_place"),
+    step_line(AT, PAY, "cmd_money"),
 ]
 
 
-def played(lines: list[str], policy: str = "{}") -> tuple[list[Line], list[Line], int]:
+def simulate_lines(lines: list[str], policy: str = "{}") -> tuple[list[Line], list[Line], int]:
     """Return the lines that came out, those on standard error, and the exit status."""
     out, err = io.StringIO(), io.StringIO()
     status = simulate(lines, read_policy(policy), out, err)
@@ -84,22 +84,22 @@ def played(lines: list[str], policy: str = "{}") -> tuple[list[Line], list[Line]
     return read[0], read[1], status
 
 
-def shown(lines: list[str], policy: str = "{}") -> list[Line]:
-    out, err, status = played(lines, policy)
+def output_lines(lines: list[str], policy: str = "{}") -> list[Line]:
+    out, err, status = simulate_lines(lines, policy)
     assert (err, status) == ([], 0)
     return out
 
 
-def test_nothing_in_is_an_empty_summary_out() -> None:
-    assert played([]) == ([{"orders": {}, "ledger": EMPTY}], [], 0)
+def test_no_input_gives_an_empty_summary() -> None:
+    assert simulate_lines([]) == ([{"orders": {}, "ledger": EMPTY}], [], 0)
 
 
 def test_blank_lines_are_skipped() -> None:
-    assert shown(["", "  \t\n", OFFERED[0] + "\n", "\r\n"]) == shown(OFFERED[:1])
+    assert output_lines(["", "  \t\n", OFFERED[0] + "\n", "\r\n"]) == output_lines(OFFERED[:1])
 
 
 def test_an_outcome_has_its_instant_id_reason_and_events() -> None:
-    line = shown(OFFERED)[1]
+    line = output_lines(OFFERED)[1]
     assert list(line) == ["at", "id", "outcome", "reason", "events"]
     assert (line["at"], line["id"]) == ("2026-03-02T02:00:00Z", "cmd_place")
     assert (line["outcome"], line["reason"]) == ("applied", None)
@@ -109,7 +109,7 @@ def test_an_outcome_has_its_instant_id_reason_and_events() -> None:
 
 
 def test_the_summary_says_everything_about_every_order() -> None:
-    assert shown(OFFERED)[-1] == {
+    assert output_lines(OFFERED)[-1] == {
         "orders": {
             "o1": {
                 "status": "offered",
@@ -127,12 +127,12 @@ def test_the_summary_says_everything_about_every_order() -> None:
 
 
 def test_the_settling_of_commands_is_not_listed_among_events() -> None:
-    types = {event["type"] for line in shown(OFFERED)[:-1] for event in line["events"]}
+    types = {event["type"] for line in output_lines(OFFERED)[:-1] for event in line["events"]}
     assert types == {"creator.registered", "order.placed", "payment.applied", "order.offered"}
 
 
 def test_deadlines_and_reminders_take_effect_at_their_own_instants_on_their_own_lines() -> None:
-    lines = shown([*OFFERED, step("2026-03-09T10:00:00+08:00")])[3:-1]
+    lines = output_lines([*OFFERED, step_line("2026-03-09T10:00:00+08:00")])[3:-1]
     assert [(line["at"], line.get("reminder"), line.get("timeout")) for line in lines] == [
         ("2026-03-02T14:00:00Z", "o1", None),
         ("2026-03-02T22:00:00Z", "o1", None),
@@ -144,30 +144,32 @@ def test_deadlines_and_reminders_take_effect_at_their_own_instants_on_their_own_
 
 
 def test_a_reminder_due_at_a_commands_instant_precedes_it() -> None:
-    lines = shown([*OFFERED, step("22:00:00", ACCEPT)])
+    lines = output_lines([*OFFERED, step_line("22:00:00", ACCEPT)])
     assert ["reminder" in line for line in lines[3:5]] == [True, False]
     assert lines[4]["outcome"] == "applied"
 
 
 def test_a_command_at_the_deadlines_instant_is_in_time() -> None:
-    lines = shown([*OFFERED, step("2026-03-03T10:00:00+08:00", ACCEPT)])
+    lines = output_lines([*OFFERED, step_line("2026-03-03T10:00:00+08:00", ACCEPT)])
     assert not [line for line in lines if "timeout" in line]
     assert lines[-2]["outcome"] == "applied"
 
 
 def test_a_command_after_the_deadline_follows_the_timeout() -> None:
-    lines = shown([*OFFERED, step("2026-03-03T10:00:00.000001+08:00", ACCEPT)])
+    lines = output_lines([*OFFERED, step_line("2026-03-03T10:00:00.000001+08:00", ACCEPT)])
     assert "timeout" in lines[-3]
     assert (lines[-2]["reason"], lines[-2]["events"]) == ("late", [])
 
 
 def test_a_reminder_is_not_sent_once_the_order_has_moved_on() -> None:
-    lines = shown([*OFFERED, step("11:00:00", ACCEPT), step("2026-03-03T09:30:00+08:00")])
+    lines = output_lines(
+        [*OFFERED, step_line("11:00:00", ACCEPT), step_line("2026-03-03T09:30:00+08:00")]
+    )
     assert not [line for line in lines if "reminder" in line]
 
 
 def test_a_line_is_judged_when_it_comes_even_where_the_order_might_yet() -> None:
-    assert shown([step(AT, ACCEPT)])[0]["reason"] == "unknown_order"
+    assert output_lines([step_line(AT, ACCEPT)])[0]["reason"] == "unknown_order"
 
 
 NO_STEPS = [
@@ -190,15 +192,15 @@ NO_STEPS = [
 
 @pytest.mark.parametrize("text", NO_STEPS, ids=range(len(NO_STEPS)))
 def test_a_line_that_is_no_step_is_told_by_its_number_and_the_rest_still_runs(text: str) -> None:
-    out, err, status = played([OFFERED[0], "", text, *OFFERED[1:]])
-    assert out == shown(OFFERED)
+    out, err, status = simulate_lines([OFFERED[0], "", text, *OFFERED[1:]])
+    assert out == output_lines(OFFERED)
     assert [list(line) for line in err] == [["line", "error"]]
     assert (err[0]["line"], bool(err[0]["error"]), status) == (3, True, 1)
 
 
 def test_a_line_earlier_than_its_predecessor_is_no_step() -> None:
-    early = step("09:59:59", NUDGE)
-    out, err, status = played([*OFFERED, early, step("10:00:00", NUDGE, "cmd_nudge")])
+    early = step_line("09:59:59", NUDGE)
+    out, err, status = simulate_lines([*OFFERED, early, step_line("10:00:00", NUDGE, "cmd_nudge")])
     assert (err[0]["line"], status) == (4, 1)
     assert "earlier" in err[0]["error"]
     assert (out[-2]["id"], out[-2]["outcome"]) == ("cmd_nudge", "applied")
@@ -206,8 +208,8 @@ def test_a_line_earlier_than_its_predecessor_is_no_step() -> None:
 
 def test_a_line_that_is_no_step_sets_no_time() -> None:
     future = '{"at": "2027-01-01T00:00:00Z", "comand": {}}'
-    out, err, _ = played([OFFERED[0], future, *OFFERED[1:]])
-    assert (len(err), out) == (1, shown(OFFERED))
+    out, err, _ = simulate_lines([OFFERED[0], future, *OFFERED[1:]])
+    assert (len(err), out) == (1, output_lines(OFFERED))
 
 
 @pytest.mark.parametrize(
@@ -221,7 +223,7 @@ def test_a_malformed_command_keeps_its_id_if_it_has_a_readable_one(
     name: object, shown_as: str | None
 ) -> None:
     command = {"id": name, "kind": "nudge_creator", "surprise": True}
-    line = shown([json.dumps({"at": AT, "command": command})])[0]
+    line = output_lines([json.dumps({"at": AT, "command": command})])[0]
     assert (line["id"], line["outcome"], line["reason"]) == (shown_as, "rejected", "malformed")
     assert (line["events"], bool(line["detail"])) == ([], True)
 
@@ -229,47 +231,49 @@ def test_a_malformed_command_keeps_its_id_if_it_has_a_readable_one(
 @pytest.mark.parametrize(
     "amount", ['"100"', "100.0", "true", "1e3", "-1", "0", str(2**53), "1" * 5000]
 )
-def test_a_wrong_amount_is_malformed_here_too(amount: str) -> None:
+def test_a_wrong_amount_is_malformed_in_a_simulation_too(amount: str) -> None:
     line = OFFERED[1].replace("100000", amount)
-    assert shown([OFFERED[0], line])[1]["reason"] == "malformed"
+    assert output_lines([OFFERED[0], line])[1]["reason"] == "malformed"
 
 
 @pytest.mark.parametrize(
     "brief", ["x" * 1_000_000, "nul \0", "\ud800", "[" * 9_000], ids=["long", "nul", "half", "deep"]
 )
 def test_a_choking_text_is_malformed_once_and_its_neighbours_are_served(brief: str) -> None:
-    bad = step(AT, PLACE | {"brief": brief, "order_id": "o2"}, "cmd_choke")
-    lines = shown([*OFFERED[:2], bad, OFFERED[2]])
+    bad = step_line(AT, PLACE | {"brief": brief, "order_id": "o2"}, "cmd_choke")
+    lines = output_lines([*OFFERED[:2], bad, OFFERED[2]])
     assert (lines[2]["id"], lines[2]["reason"]) == ("cmd_choke", "malformed")
-    assert lines[3] == shown(OFFERED)[2]
+    assert lines[3] == output_lines(OFFERED)[2]
 
 
 def test_a_nested_command_is_malformed_however_deep_it_is() -> None:
-    deep = step(AT, PLACE | {"brief": "HERE"}).replace('"HERE"', "[" * 100_000 + "]" * 100_000)
-    assert shown([deep])[0]["reason"] == "malformed"
+    deep = step_line(AT, PLACE | {"brief": "HERE"}).replace('"HERE"', "[" * 100_000 + "]" * 100_000)
+    assert output_lines([deep])[0]["reason"] == "malformed"
 
 
 def test_the_same_step_twice_is_a_duplicate_without_events() -> None:
-    lines = shown([*OFFERED, OFFERED[1]])
+    lines = output_lines([*OFFERED, OFFERED[1]])
     assert (lines[3]["outcome"], lines[3]["reason"], lines[3]["events"]) == ("duplicate", None, [])
 
 
 def test_the_last_instant_of_the_calendar_is_no_place_for_a_window() -> None:
     """Whatever is said of such a step, the steps before it are not lost."""
     end = "9999-12-31T23:59:59Z"
-    out, _, _ = played([*OFFERED, step(end, PLACE | {"order_id": "o2"})])
+    out, _, _ = simulate_lines([*OFFERED, step_line(end, PLACE | {"order_id": "o2"})])
     assert "o1" in out[-1]["orders"]
 
 
 def test_a_policy_changes_what_happens() -> None:
-    lines = shown([*OFFERED, step("12:00:00")], '{"accept_window": "PT1H"}')
+    lines = output_lines([*OFFERED, step_line("12:00:00")], '{"accept_window": "PT1H"}')
     assert lines[-1]["orders"]["o1"]["status"] == "expired"
     assert [line["timeout"] for line in lines if "timeout" in line] == ["o1"]
 
 
 def test_without_grace_two_deadlines_at_one_instant_both_take_effect() -> None:
     policy = Policy().model_dump_json().replace("PT10M", "PT0S")
-    lines = shown([*OFFERED, step("11:00:00", ACCEPT), step("2026-03-20T00:00:00Z")], policy)
+    lines = output_lines(
+        [*OFFERED, step_line("11:00:00", ACCEPT), step_line("2026-03-20T00:00:00Z")], policy
+    )
     events = [event for line in lines if "timeout" in line for event in line["events"]]
     assert [event["type"] for event in events] == ["order.balance_overdue", "order.forfeited"]
     assert {event["at"] for event in events} == {"2026-03-09T03:00:00Z"}

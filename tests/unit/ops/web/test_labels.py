@@ -7,12 +7,12 @@ from typing import Any, get_args
 
 import pytest
 
-from models.calendar import Counted
-from models.commands import KINDS
-from models.events.event import FACTS
-from models.ledger import FAMILIES
-from models.lifecycle import DISPUTES, ENDINGS, NOT_ASKED, Role, State, Stopper
-from models.reasons import Alert, Reason, Unusable
+from models.calendar import CountingMethod
+from models.commands import COMMAND_KINDS
+from models.events.event import EVENT_TYPES
+from models.ledger import ACCOUNT_FAMILIES
+from models.lifecycle import DISPUTE_REASONS, END_REASONS, SYSTEM_REQUESTS, PausedBy, Role, State
+from models.reasons import Alert, RejectionReason, UnappliedReason
 from ops.order_views import WAITS_FOR
 from ops.web.app import STATIC
 
@@ -22,10 +22,10 @@ PAIR = re.compile(r'  "?([\w.]+)"?: \["([^"]+)", "([^"]+)"\],')
 CHINESE = re.compile("[\u4e00-\u9fff]")
 
 
-Pairs = dict[str, tuple[str, str]]
+LabelPairs = dict[str, tuple[str, str]]
 
 
-def pairs(const: str) -> Pairs:
+def name_pairs(const: str) -> LabelPairs:
     """Read one table of names.js; every line of it is a comment or a name with two words."""
     text = (STATIC / "names.js").read_text("utf-8")
     inside = text.split(f"const {const} = {{\n")[1].split("\n};\n")[0].splitlines()
@@ -37,36 +37,36 @@ def pairs(const: str) -> Pairs:
     return {match[1]: (match[2], match[3]) for match in matches if match}
 
 
-NAMED: dict[str, set[Any]] = {
+NAMES_NEEDING_LABELS: dict[str, set[Any]] = {
     "states": set(State),
-    "endings": {reason for reasons in ENDINGS.values() for reason in reasons},
-    "disputes": set(DISPUTES),
-    "commands": set(KINDS),
-    "what nobody asks": set(NOT_ASKED),
-    "events": set(FACTS),
-    "refusals": set(Reason),
-    "unusable money": set(Unusable),
+    "endings": {reason for reasons in END_REASONS.values() for reason in reasons},
+    "disputes": set(DISPUTE_REASONS),
+    "commands": set(COMMAND_KINDS),
+    "what nobody asks": set(SYSTEM_REQUESTS),
+    "events": set(EVENT_TYPES),
+    "refusals": set(RejectionReason),
+    "unusable money": set(UnappliedReason),
     "alerts": set(Alert),
-    "accounts": set(FAMILIES),
-    "ways to count days": set(get_args(Counted)),
+    "accounts": set(ACCOUNT_FAMILIES),
+    "ways to count days": set(get_args(CountingMethod)),
 }
 
 
-@pytest.mark.parametrize("kind", NAMED)
-def test_nothing_that_the_models_name_lacks_a_word(kind: str) -> None:
-    words_by_name = pairs("PAIRS")
-    assert {str(name) for name in NAMED[kind]} - words_by_name.keys() == set()
+@pytest.mark.parametrize("kind", NAMES_NEEDING_LABELS)
+def test_everything_that_the_models_name_has_a_label(kind: str) -> None:
+    words_by_name = name_pairs("PAIRS")
+    assert {str(name) for name in NAMES_NEEDING_LABELS[kind]} - words_by_name.keys() == set()
 
 
-def test_every_word_is_a_word_of_its_language() -> None:
-    for english, chinese in (pairs("PAIRS") | pairs("WAITS")).values():
+def test_every_label_is_in_its_own_language() -> None:
+    for english, chinese in (name_pairs("PAIRS") | name_pairs("WAITS")).values():
         assert english.isascii(), english
         assert "_" not in english
         assert CHINESE.search(chinese), chinese
 
 
 def test_the_page_says_of_every_wait_what_the_command_line_says() -> None:
-    words_by_state = {state: english for state, (english, _) in pairs("WAITS").items()}
+    words_by_state = {state: english for state, (english, _) in name_pairs("WAITS").items()}
     assert words_by_state == {state.value: text for state, text in WAITS_FOR.items()}
 
 
@@ -82,8 +82,8 @@ def test_both_languages_have_the_same_labels() -> None:
     assert labels("EN") == labels("ZH")
 
 
-def test_the_page_says_nothing_that_has_no_label() -> None:
+def test_the_page_uses_no_label_that_does_not_exist() -> None:
     source = "".join(path.read_text("utf-8") for path in sorted(STATIC.glob("*.js")))
     labels_used = set(re.findall(r'\bt\("(\w+)"', source))
     roles = {role.value for role in Role}
-    assert (labels_used | roles | set(get_args(Stopper)) | {"silence"}) - labels("EN") == set()
+    assert (labels_used | roles | set(get_args(PausedBy)) | {"silence"}) - labels("EN") == set()
