@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, text
 
-from bench.measures.deadlines import offered
+from bench.measures.deadlines import offered_order
 from models.orders.order import ORDER_ADAPTER
 from models.policy import Policy
 from workers.database.engine import writing
@@ -21,33 +21,19 @@ from workers.database.repository import Store
 STEP_US = 80_000_000
 """Between two orders: a million of them take two and a half years."""
 
-
 FIRST_AT = 1_700_000_000_000_000
-
-
 FIRST_ID = 10_000_000
-
-
 CLIENTS = 5_000
-
 
 FORMER_CREATORS = 2_000
 """Creators who had the oldest tenth of all orders, and none since."""
 
-
 CHUNK = 100_000
-
-
 SQL = Path(__file__).with_name("dataset.sql").read_text("utf-8")
-
-
-*PARTIES, ORDERS_OF = SQL.removesuffix(";\n").split(";\n")
-
-
-ARCHIVED_ORDERS_OF = ORDERS_OF.replace("INSERT INTO orders", "INSERT INTO archived_orders")
-
-
-ARCHIVED_ORDERS_OF = ARCHIVED_ORDERS_OF.replace("= 'at hand'", "= 'at rest'")
+*INSERT_PARTIES, INSERT_ORDERS = SQL.removesuffix(";\n").split(";\n")
+INSERT_ARCHIVED_ORDERS = INSERT_ORDERS.replace(
+    "INSERT INTO orders", "INSERT INTO archived_orders"
+).replace("= 'at hand'", "= 'at rest'")
 
 
 def creators_of(orders: int) -> int:
@@ -64,10 +50,12 @@ def write_orders(engine: Engine, orders: int) -> None:
     """Fill a database with orders, their creators and clients."""
     policy, creators = Policy(), creators_of(orders)
     Store(engine, policy).adopt_policy()
-    for statement, last in zip(PARTIES, (creators + 41, FORMER_CREATORS, CLIENTS), strict=True):
+    for statement, last in zip(
+        INSERT_PARTIES, (creators + 41, FORMER_CREATORS, CLIENTS), strict=True
+    ):
         with writing(engine) as connection:
             connection.execute(text(statement), {"first": 0, "last": last})
-    order, _ = offered(policy)
+    order, _ = offered_order(policy)
     parameters = {
         "orders": orders,
         "former": FORMER_CREATORS,
@@ -84,8 +72,8 @@ def write_orders(engine: Engine, orders: int) -> None:
     for first in range(0, orders, CHUNK):
         bounds = {"first": first, "last": min(first + CHUNK, orders) - 1}
         with writing(engine) as connection:
-            connection.execute(text(ORDERS_OF), parameters | bounds)
-            connection.execute(text(ARCHIVED_ORDERS_OF), parameters | bounds)
+            connection.execute(text(INSERT_ORDERS), parameters | bounds)
+            connection.execute(text(INSERT_ARCHIVED_ORDERS), parameters | bounds)
     _tidy(engine)
 
 

@@ -25,11 +25,7 @@ class Peer:
 
 
 CELERY = Peer("celery", ("celery[redis]==5.7.0", "hiredis", "psycopg[binary]"))
-
-
 DBOS = Peer("dbos", ("dbos==3.4.0", "psycopg[binary,pool]"))
-
-
 PROCRASTINATE = Peer("procrastinate", ("procrastinate==3.10.0", "psycopg[binary,pool]"))
 
 

@@ -28,14 +28,12 @@ class BenchSize:
 
 WHOLE = BenchSize()
 
-
 QUICK = replace(
     BenchSize(3_000, 100, 200, (2,), 5, 2, 50_000, 10_000, 5, 12_000, (10_000, 50_000), 30_000),
     listed=100_000,
     extended=5_000,
     readings=2,
 )
-
 
 TINY = replace(
     BenchSize(200, 10, 20, (1,), 1, 1, 1_000, 500, 2, 600, (100, 1_000), 600),

@@ -30,7 +30,6 @@ from tests.support.servers import postgres_binaries
 
 Figures = dict[str, Any]
 
-
 PARTS = (
     "throughput",
     "path",
@@ -45,10 +44,8 @@ PARTS = (
     "extend",
 )
 
-
 QUICK_PARTS = ("throughput", "peers", "latency", "deadlines", "memory", "growth")
 """What is measured in three minutes; the others where they are asked for."""
-
 
 TITLES = {
     "path": "Time of one command",
@@ -92,10 +89,10 @@ def measure(parts: Sequence[str], size: BenchSize) -> Figures:
         "sizes": lambda: {
             database: storage.figures(database, size.orders) for database in databases()
         },
-        "latency": lambda: delays(size),
-        "deadlines": lambda: due(size),
+        "latency": lambda: latency_figures(size),
+        "deadlines": lambda: deadline_figures(size),
         "memory": lambda: memory.flatness(memory.growth(size.memory)),
-        "growth": lambda: growth(size),
+        "growth": lambda: growth_figures(size),
         "export": lambda: {
             database: export.figures(database, size.exported) for database in databases()
         },
@@ -108,9 +105,9 @@ def measure(parts: Sequence[str], size: BenchSize) -> Figures:
         },
     }
     if "throughput" in parts:
-        rates |= rates_of_ours(size)
+        rates |= own_rates(size)
     if "peers" in parts:
-        rates |= rates_of_peers(size)
+        rates |= peer_rates(size)
     figures: Figures = {"machine": machine(), "rates": rates, "ratios": ratios(rates)}
     for name, take in measurements.items():
         if name in parts:
@@ -126,7 +123,7 @@ def databases() -> list[str]:
     return ["sqlite", "postgresql"]
 
 
-def rates_of_ours(size: BenchSize) -> dict[str, float]:
+def own_rates(size: BenchSize) -> dict[str, float]:
     """Measure the yardstick, ours, and the naive actor: what a second settles."""
     rates: dict[str, float] = {}
 
@@ -146,7 +143,7 @@ def rates_of_ours(size: BenchSize) -> dict[str, float]:
     return rates
 
 
-def rates_of_peers(size: BenchSize) -> dict[str, float]:
+def peer_rates(size: BenchSize) -> dict[str, float]:
     """Measure the same three steps an order as others would take them, on PostgreSQL."""
     if "postgresql" not in databases():
         return {}
@@ -168,9 +165,11 @@ def ratios(rates: dict[str, float]) -> dict[str, float]:
         "naive_sqlite": "sqlite, one transaction each",
         "naive_postgresql": "postgresql, one transaction each",
     }.items():
-        results[key] = ratio_of(best(rates, name), best(rates, "empty actor"))
+        results[key] = ratio_of(best_rate(rates, name), best_rate(rates, "empty actor"))
     for peer in ("celery", "dbos", "procrastinate"):
-        results[peer] = ratio_of(best(rates, "postgresql, 1 a message"), best(rates, peer))
+        results[peer] = ratio_of(
+            best_rate(rates, "postgresql, 1 a message"), best_rate(rates, peer)
+        )
     return {key: ratio for key, ratio in results.items() if ratio}
 
 
@@ -179,12 +178,12 @@ def ratio_of(rate: float, yardstick: float) -> float:
     return round(rate / yardstick, 2) if yardstick else 0.0
 
 
-def best(rates: dict[str, float], name: str) -> float:
+def best_rate(rates: dict[str, float], name: str) -> float:
     """Return the best rate of what begins with a name, whatever the number of processes."""
     return max((rate for key, rate in rates.items() if key.startswith(f"{name} ")), default=0.0)
 
 
-def delays(size: BenchSize) -> Figures:
+def latency_figures(size: BenchSize) -> Figures:
     """Measure how long a sender waits for a published outcome, in ms, at half of the full load.
 
     Full is what is settled and published when a sender hands in as fast as it can.
@@ -200,7 +199,7 @@ def delays(size: BenchSize) -> Figures:
     return figures
 
 
-def due(size: BenchSize) -> Figures:
+def deadline_figures(size: BenchSize) -> Figures:
     """Measure the clock's side: an idle tick, a storm, and lateness with many armed."""
     late = deadlines.lateness("sqlite", size.armed, 20, size.late_s)
     return {
@@ -212,7 +211,7 @@ def due(size: BenchSize) -> Figures:
     }
 
 
-def growth(size: BenchSize) -> Figures:
+def growth_figures(size: BenchSize) -> Figures:
     """Measure commands a second with few and with many orders in the database already."""
     few_per_s, many_per_s = (
         throughput.settle_rate_among("sqlite", existing, size.orders) for existing in size.grown

@@ -25,10 +25,8 @@ from workers.settings import Settings, project_root
 
 POLL_INTERVAL_S = 0.02
 
-
 WARM_UP_SHARE = 0.1
 """The part of the work that is not counted: processes are still starting."""
-
 
 TIMEOUT_S = 600.0
 
@@ -42,7 +40,7 @@ class BenchServers:
     engine: Engine
 
     def environ(self) -> dict[str, str]:
-        """Return the environment of a child process on this stage."""
+        """Return the environment of a process that uses these servers."""
         return {**os.environ, **self.settings.environ(), "PYTHONPATH": str(project_root())}
 
     @contextmanager
@@ -50,21 +48,21 @@ class BenchServers:
         self, *programs: Sequence[str], **environ: str
     ) -> Iterator[list[subprocess.Popen[bytes]]]:
         """Run programs for as long as the block lasts."""
-        child_environ = {**self.environ(), **environ}
+        process_environ = {**self.environ(), **environ}
         with (self.settings.var / "programs.log").open("ab") as log:
-            children = [
+            processes = [
                 subprocess.Popen(
-                    program, env=child_environ, stdout=log, stderr=log, cwd=project_root()
+                    program, env=process_environ, stdout=log, stderr=log, cwd=project_root()
                 )
                 for program in programs
             ]
             try:
-                yield children
+                yield processes
             finally:
-                for child in children:
-                    child.terminate()
-                for child in children:
-                    child.wait(timeout=30)
+                for process in processes:
+                    process.terminate()
+                for process in processes:
+                    process.wait(timeout=30)
 
 
 @contextmanager
@@ -100,9 +98,9 @@ def wait_until_empty(count_left: Callable[[], int]) -> None:
         time.sleep(POLL_INTERVAL_S)
 
 
-def process_command(word: str) -> list[str]:
-    """Name one of Earnest's processes."""
-    return [sys.executable, "-m", "ops.cli", word]
+def process_command(command: str) -> list[str]:
+    """Return the command line of one of Earnest's processes, by its command."""
+    return [sys.executable, "-m", "ops.cli", command]
 
 
 def drain_rate(count_left: Callable[[], int], total: int) -> float:

@@ -1,4 +1,4 @@
-"""Author: who writes the campaign: one cast, one stage, one story after another."""
+"""Author: the campaign's writer: one cast, one stage, one story after another."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 
 from examples import deposit, merged
-from examples.cast import Client, Creator, clients, creators, mcns, providers
+from examples.cast import CastCreator, Client, clients, creators, mcns, providers
 from examples.casting import LIVE, Casting, Words
 from examples.plot import Plot
 from examples.rehearsal import Rehearsal
@@ -21,7 +21,7 @@ CREATORS_AT = 1.3
 FIRST_ORDER, LAST_ORDER, LAST_REST = 2.8, 23.0, 35.0
 """Seconds: when creators are admitted, when orders are placed, and when all have come to rest."""
 
-NO_CUE: dict[str, str] = {}
+NO_OPTIONS: dict[str, str] = {}
 TODAY = {"today": "3"}
 """A broadcast that is to take place this very day."""
 
@@ -50,9 +50,9 @@ class Author:
         for n, creator in enumerate(creators()):
             self._admit(CREATORS_AT + n * 0.006, creator)
         opening = Rehearsal.of(self.stage.opening)
-        for at, body in self.stage.said:
-            opening.hear(at, body)
-        self.stage.opening = opening.world.state
+        for at, body in self.stage.commands:
+            opening.play(at, body)
+        self.stage.opening = opening.simulation.state
 
     def tell(self, story: Story, *, work: bool = False) -> None:
         """Write one order's story; `work`: all of it is about the work, which it comes to fast."""
@@ -62,7 +62,7 @@ class Author:
 
         def write(start: float) -> float:
             plot.begin(self._rehearsal(), start)
-            deposit.place(plot, start, TODAY if "today" in story.terms else NO_CUE)
+            deposit.place(plot, start, TODAY if "today" in story.terms else NO_OPTIONS)
             return tell([(plot, script)], no_sequel if work else self.sequel)
 
         self._in_time(write, LAST_ORDER)
@@ -88,7 +88,7 @@ class Author:
             merged.tell(plots, bend, start)
             return tell([(plot, ()) for plot in plots], self.sequel)
 
-        # Early, for the reason that `oddities.UNKNOWN` gives.
+        # Early, for the reason that `oddities.UNKNOWN_PERIOD` gives.
         self._in_time(write, FIRST_ORDER if bend == "lost_order" else LAST_ORDER)
 
     def scene(self, scene: Scene) -> None:
@@ -109,7 +109,7 @@ class Author:
         self,
         words: Words,
         client: Client | None = None,
-        creator: Creator | None = None,
+        creator: CastCreator | None = None,
         *,
         free: bool = False,
     ) -> Plot:
@@ -121,7 +121,7 @@ class Author:
         name = f"ord-{self.orders:04}"
         return Plot(self.stage, self._rehearsal(), name, client, creator, terms)
 
-    def _admit(self, at: float, creator: Creator) -> None:
+    def _admit(self, at: float, creator: CastCreator) -> None:
         contract = "mcn" if creator.mcn_id else "direct"
         terms = {"contract": contract, "mcn_id": creator.mcn_id, "mcn_share_bps": creator.share_bps}
         identity = {"creator_id": creator.creator_id, "name": creator.name}
@@ -132,7 +132,7 @@ class Author:
 
     def _in_time(self, write: Callable[[float], float], latest: float) -> None:
         """Write a story that ends in time, and let it begin at any moment up to `latest`."""
-        mark = len(self.stage.said)
+        mark = len(self.stage.commands)
         while (spare_s := LAST_REST - write(FIRST_ORDER)) < 0:
-            del self.stage.said[mark:]
+            del self.stage.commands[mark:]
         self.stage.put_off(mark, self.chance.uniform(0, min(spare_s, latest - FIRST_ORDER)))

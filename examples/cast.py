@@ -90,7 +90,6 @@ REQUESTS = (
 
 CLOSINGS = ("预算已批，期待合作！", "有疑问随时沟通。", "辛苦老师～", "")
 
-
 SIGNED = (0, 1, 2)
 """Of every five creators, which are signed with an agency."""
 
@@ -109,7 +108,7 @@ class Client:
 
 
 @dataclass(frozen=True)
-class Creator:
+class CastCreator:
     """Who is asked; `mcn_id` is the agency at the beginning of the campaign, if any."""
 
     creator_id: str
@@ -134,14 +133,14 @@ def providers() -> list[tuple[str, str]]:
     return [(f"provider-{number}", name) for number, name in enumerate(PROVIDERS, start=1)]
 
 
-def creators() -> list[Creator]:
+def creators() -> list[CastCreator]:
     """List the creators, agencies and shares taking turns."""
     return [_creator(number, name) for number, name in enumerate(CREATORS, start=1)]
 
 
-def _creator(number: int, name: str) -> Creator:
+def _creator(number: int, name: str) -> CastCreator:
     creator_id = f"creator-{number:02}"
     if number % 5 not in SIGNED:
-        return Creator(creator_id, name, None, None)
+        return CastCreator(creator_id, name, None, None)
     agency = f"mcn-{1 + number % len(MCNS)}"
-    return Creator(creator_id, name, agency, SHARES[number % len(SHARES)] or None)
+    return CastCreator(creator_id, name, agency, SHARES[number % len(SHARES)] or None)

@@ -9,12 +9,12 @@ from examples.cast import (
     OCCASIONS,
     OPENINGS,
     REQUESTS,
+    CastCreator,
     Client,
-    Creator,
     clients,
     creators,
 )
-from examples.stage import Body, told
+from examples.stage import Body, shanghai_text
 
 # What a task of each type costs, in yuan: from, to.
 PRICES = {
@@ -26,10 +26,10 @@ PRICES = {
 }
 WEIGHTS = {"douyin_video": 10, "douyin_live": 4, "huoshan": 3, "xigua": 3, "toutiao": 2}
 LIVE = "douyin_live"
-DATED, PLAIN = 0.3, 0.2
+DATED_SHARE, PLAIN_SHARE = 0.3, 0.2
 """How many orders say when to publish, and how many works need no script."""
 
-ROUND = 0.8
+ROUND_SHARE = 0.8
 """How many prices are in whole hundreds of yuan."""
 
 Words = frozenset[str]
@@ -51,10 +51,10 @@ class Casting:
     def client(self) -> Client:
         return self.chance.choice(self.clients)
 
-    def creator(self, words: Words) -> Creator:
+    def creator(self, words: Words) -> CastCreator:
         return self.reserve("signed") if "agency" in words else self.chance.choice(self.free)
 
-    def reserve(self, contract: str) -> Creator:
+    def reserve(self, contract: str) -> CastCreator:
         """Choose a creator who is in no other story."""
         return self.reserved[contract].pop()
 
@@ -64,7 +64,7 @@ class Casting:
         An order with a date may wait for weeks, which not every story bears.
         """
         task_type = self._task_type(words)
-        plain = "plain" in words or (free and self.chance.random() < PLAIN)
+        plain = "plain" in words or (free and self.chance.random() < PLAIN_SHARE)
         body: Body = {
             "name": f"{client.name}·{client.product}·{self.chance.choice(OCCASIONS)}",
             "task_type": task_type,
@@ -74,8 +74,8 @@ class Casting:
             "prepay_deposit": "full" not in words,
             "needs_script": False if plain and task_type != LIVE else None,
         }
-        if free and self.chance.random() < DATED:
-            body["expected_publish_at"] = told(86_400 * self.chance.randint(5, 40))
+        if free and self.chance.random() < DATED_SHARE:
+            body["expected_publish_at"] = shanghai_text(86_400 * self.chance.randint(5, 40))
         return body
 
     def _task_type(self, words: Words) -> str:
@@ -91,7 +91,9 @@ class Casting:
         """Choose a price, mostly round, more often low than high."""
         low, high = PRICES[task_type]
         yuan: float = low * (high / low) ** self.chance.random()
-        return round(yuan / 100) * 10_000 if self.chance.random() < ROUND else round(yuan * 100)
+        return (
+            round(yuan / 100) * 10_000 if self.chance.random() < ROUND_SHARE else round(yuan * 100)
+        )
 
     def _brief(self, client: Client, task_type: str) -> str:
         requests = self.chance.sample(REQUESTS, self.chance.choice((1, 2, 2, 3, 4, 6, 9)))

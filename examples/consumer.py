@@ -25,9 +25,9 @@ from typing import Any
 import redis
 
 GROUP = "notices"
-BATCH = 100
-LISTEN_MS = 1_000
-PAUSE_S = 0.5
+BATCH_SIZE = 100
+BLOCK_MS = 1_000
+RETRY_INTERVAL_S = 0.5
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS notices (
@@ -38,7 +38,7 @@ CREATE TABLE IF NOT EXISTS told (recipient TEXT PRIMARY KEY, times INTEGER NOT N
 
 
 class Notices:
-    """The consumer's own store: what was told to whom, and so which events are done."""
+    """The consumer's own store: which notice went to whom, and so which events are done."""
 
     def __init__(self, path: str) -> None:
         """Open the database, which siblings share."""
@@ -46,8 +46,8 @@ class Notices:
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.executescript(SCHEMA)
 
-    def tell(self, event: dict[str, Any]) -> None:
-        """Do what an event asks for, unless that was done before."""
+    def record(self, event: dict[str, Any]) -> None:
+        """Write an event's notice down, unless that was done before."""
         data = event["data"]
         recipient = data.get("recipient_id") or data.get("client_id") or "operators"
         text = f"{event['type']} about {event['subject']}, due {data.get('due_at', '-')}"
@@ -72,9 +72,9 @@ class Consumer:
         self.stream, self.idle_ms = stream, idle_ms
         self.name = f"{socket.gethostname()}:{os.getpid()}"
 
-    def run(self, stopping: threading.Event) -> None:
+    def run(self, stop_event: threading.Event) -> None:
         """Take events until told to stop; wait where Redis is away."""
-        while not stopping.is_set():
+        while not stop_event.is_set():
             try:
                 self.take_over()
                 self.take_new()
@@ -84,7 +84,7 @@ class Consumer:
                 self.join()
             except redis.RedisError as error:
                 print(f"waiting: {error}", file=sys.stderr)
-                stopping.wait(PAUSE_S)
+                stop_event.wait(RETRY_INTERVAL_S)
 
     def join(self) -> None:
         """Register the group, at the beginning: a server that was wiped has forgotten it."""
@@ -95,28 +95,28 @@ class Consumer:
                 raise
 
     def take_over(self) -> None:
-        """Settle what a sibling took and has not settled for so long that it must be dead."""
+        """Handle what a sibling took and has not acknowledged for so long that it must be dead."""
         start = "0-0"
         while True:
             reply: Any = self.client.xautoclaim(
-                self.stream, GROUP, self.name, self.idle_ms, start_id=start, count=BATCH
+                self.stream, GROUP, self.name, self.idle_ms, start_id=start, count=BATCH_SIZE
             )
             start = reply[0].decode()
-            self.settle(reply[1])
+            self.handle(reply[1])
             if start == "0-0":
                 return
 
     def take_new(self) -> None:
-        """Settle what nobody has taken yet; listen for a moment if there is nothing."""
+        """Handle what nobody has taken yet; block for a moment if there is nothing."""
         reply: Any = self.client.xreadgroup(
-            GROUP, self.name, {self.stream: ">"}, count=BATCH, block=LISTEN_MS
+            GROUP, self.name, {self.stream: ">"}, count=BATCH_SIZE, block=BLOCK_MS
         )
-        self.settle(reply[0][1] if reply else [])
+        self.handle(reply[0][1] if reply else [])
 
-    def settle(self, entries: list[Any]) -> None:
-        """Act on entries one by one; acknowledge each after its effect is on disk."""
+    def handle(self, entries: list[Any]) -> None:
+        """Handle entries one by one; acknowledge each after its effect is on disk."""
         for entry_id, fields in entries:
-            self.notices.tell(json.loads(fields[b"event"]))
+            self.notices.record(json.loads(fields[b"event"]))
             self.client.xack(self.stream, GROUP, entry_id)
 
 
@@ -128,11 +128,13 @@ def main() -> None:
     parser.add_argument("--stream", default="earnest:reminders")
     parser.add_argument("--idle-ms", type=int, default=30_000, help="silence of the dead")
     arguments = parser.parse_args()
-    stopping = threading.Event()
+    stop_event = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+        signal.signal(number, lambda *_: stop_event.set())
     client = redis.Redis.from_url(arguments.url, socket_timeout=5)
-    Consumer(client, Notices(arguments.database), arguments.stream, arguments.idle_ms).run(stopping)
+    Consumer(client, Notices(arguments.database), arguments.stream, arguments.idle_ms).run(
+        stop_event
+    )
 
 
 if __name__ == "__main__":

@@ -1,18 +1,20 @@
-"""Deposit: what can be said of an order until everything is paid, and how to walk away."""
+"""Deposit: commands about an order until everything is paid, and ways to walk away."""
 
 from __future__ import annotations
 
-from examples.plot import How, Plot, Verb
-from examples.stage import GATEWAY, instant, told
+from examples.plot import Options, Plot, Verb
+from examples.stage import GATEWAY, instant, shanghai_text
 from examples.talk import DECLINED, WITHDREW
 from models import money
 from models.orders.endings import cancellation_cost_at, cancellation_tier_at
 
 
-def place(plot: Plot, at: float, options: How) -> None:
+def place(plot: Plot, at: float, options: Options) -> None:
     """Place the order; `today` plans the publication for a few seconds later."""
     dated = (
-        {"expected_publish_at": told(at + float(options["today"]))} if "today" in options else {}
+        {"expected_publish_at": shanghai_text(at + float(options["today"]))}
+        if "today" in options
+        else {}
     )
     plot.ask(at, "place_order", plot.for_client({}), **plot.terms | dated)
 
@@ -28,7 +30,7 @@ def due(plot: Plot, at: float) -> int:
     return order.total_fen - paid_fen or order.total_fen
 
 
-def pay(plot: Plot, at: float, options: How) -> None:
+def pay(plot: Plot, at: float, options: Options) -> None:
     """Pay what is due, or with `old` what was due under the first quote."""
     amount_fen = due(plot, at)
     if "old" in options:
@@ -39,40 +41,40 @@ def pay(plot: Plot, at: float, options: How) -> None:
     if "paid" in options:
         name, _, delay_s = options["paid"].partition("+")
         paid_at = plot.moment(name) + float(delay_s)
-    plot.heard(at, plot.stage.pay(at, paid_at, {plot.order_id: amount_fen}))
+    plot.rehearse(at, plot.stage.pay(at, paid_at, {plot.order_id: amount_fen}))
 
 
-def accept(plot: Plot, at: float, options: How) -> None:
+def accept(plot: Plot, at: float, options: Options) -> None:
     plot.ask(
         at, "accept_order", plot.for_creator(options), revised_amount_fen=_quote(plot, options)
     )
 
 
-def revise(plot: Plot, at: float, options: How) -> None:
+def revise(plot: Plot, at: float, options: Options) -> None:
     plot.ask(at, "revise_quote", plot.for_creator(options), amount_fen=_quote(plot, options))
 
 
-def _quote(plot: Plot, options: How) -> int | None:
+def _quote(plot: Plot, options: Options) -> int | None:
     """Work out a new quote in percent of the first, rounded towards it."""
     percent, amount_fen = int(options.get("quote", 0)), int(plot.terms["amount_fen"])
     return amount_fen - int(amount_fen * (100 - percent) / 100) if percent else None
 
 
-def restore(plot: Plot, at: float, _: How) -> None:
+def restore(plot: Plot, at: float, _: Options) -> None:
     plot.ask(at, "restore_quote", plot.for_client({}))
 
 
-def decline(plot: Plot, at: float, options: How) -> None:
+def decline(plot: Plot, at: float, options: Options) -> None:
     reason = plot.pick(DECLINED)
     plot.ask(at, "decline_order", plot.for_creator(options), reason=reason)
 
 
-def withdraw(plot: Plot, at: float, options: How) -> None:
+def withdraw(plot: Plot, at: float, options: Options) -> None:
     reason = plot.pick(WITHDREW)
     plot.ask(at, "withdraw_order", plot.for_creator(options), reason=reason)
 
 
-def cancel(plot: Plot, at: float, options: How) -> None:
+def cancel(plot: Plot, at: float, options: Options) -> None:
     """Cancel; with `forfeit` at the price of the deposit, with `cost` at that of the work."""
     by = ("operator", "operator-7") if options.get("by") == "operator" else plot.for_client({})
     order = plot.order(at)
@@ -85,11 +87,11 @@ def cancel(plot: Plot, at: float, options: How) -> None:
     plot.ask(at, "cancel_order", by, accept_forfeit=accept_forfeit, accept_cost_fen=cost_fen)
 
 
-def nudge(plot: Plot, at: float, _: How) -> None:
+def nudge(plot: Plot, at: float, _: Options) -> None:
     plot.ask(at, "nudge_creator", plot.for_client({}))
 
 
-def unpaid(plot: Plot, at: float, _: How) -> None:
+def unpaid(plot: Plot, at: float, _: Options) -> None:
     plot.ask(at, "confirm_unpaid", GATEWAY)
 
 

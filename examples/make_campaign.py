@@ -12,7 +12,7 @@ from pathlib import Path
 from examples import merged, oddities
 from examples.author import Author
 from examples.scenes import scenes
-from examples.stage import POLICY, Body, told
+from examples.stage import POLICY, Body, shanghai_text
 from examples.stories import stories
 from examples.works import works
 
@@ -38,8 +38,11 @@ def write() -> list[Body]:
     for scene in scenes():
         author.scene(scene)
     oddities.tell(author.stage)
-    commands = sorted(author.stage.said, key=lambda command: command[0])
-    return [*({"at": told(at), "command": body} for at, body in commands), {"at": told(THE_END)}]
+    commands = sorted(author.stage.commands, key=lambda command: command[0])
+    return [
+        *({"at": shanghai_text(at), "command": body} for at, body in commands),
+        {"at": shanghai_text(THE_END)},
+    ]
 
 
 def lines(steps: list[Body]) -> Iterator[str]:

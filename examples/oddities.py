@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from examples.powers import OPERATOR
-from examples.stage import CONSOLE, GATEWAY, Body, Stage, told
+from examples.stage import CONSOLE, GATEWAY, Body, Stage, shanghai_text
 
 CLIENT = ("client", "client-01")
 TERMS: Body = {
@@ -23,27 +23,29 @@ def tell(stage: Stage) -> None:
         write(stage)
 
 
-ANY_TIME, UNKNOWN = (4.0, 32.0), (3.0, 5.5)
-RESOLVED, LEFT = (8.0, 12.0), (14.0, 20.0)
+ANY_PERIOD, UNKNOWN_PERIOD = (4.0, 32.0), (3.0, 5.5)
+RESOLVE_PERIOD, REFUND_PERIOD = (8.0, 12.0), (14.0, 20.0)
 """When oddities are sent, and when operators have looked at the stray money among them.
 
 A command for an order that nobody knows waits a moment for it, and the clock waits with it: so
 those come before the first reminder, which would otherwise be late.
 """
 
-KEPT = "ord-7001"
+UNRESOLVED_ORDER = "ord-7001"
 """The order that never turns up, and whose money stays where it is."""
 
 
-def _at(stage: Stage, period: tuple[float, float] = ANY_TIME) -> float:
+def _at(stage: Stage, period: tuple[float, float] = ANY_PERIOD) -> float:
     return stage.between(*period)
 
 
 def _unknown(stage: Stage) -> None:
     """Write commands about what nobody knows."""
     for kind in ("cancel_order", "nudge_creator"):
-        stage.say(_at(stage, UNKNOWN), kind, CLIENT, order_id="ord-8888")
-    stage.say(_at(stage, UNKNOWN), "accept_order", ("creator", "creator-07"), order_id="ord-8889")
+        stage.say(_at(stage, UNKNOWN_PERIOD), kind, CLIENT, order_id="ord-8888")
+    stage.say(
+        _at(stage, UNKNOWN_PERIOD), "accept_order", ("creator", "creator-07"), order_id="ord-8889"
+    )
     unknown_creator = TERMS | {"creator_id": "creator-98"}
     stage.say(_at(stage), "place_order", CLIENT, order_id="ord-8890", **unknown_creator)
     stage.say(_at(stage), "place_order", ("client", "client-77"), order_id="ord-8892", **TERMS)
@@ -72,13 +74,13 @@ def _not_allowed(stage: Stage) -> None:
 def _strays(stage: Stage) -> None:
     """Write money for orders that nobody knows, and what an operator makes of some of it."""
     for order_id in ("ord-7001", "ord-7002", "ord-7003"):
-        at = _at(stage, UNKNOWN)
+        at = _at(stage, UNKNOWN_PERIOD)
         body = stage.pay(at, at - 0.3, {order_id: 105_000})
-        if order_id != KEPT:
-            _resolve(stage, _at(stage, RESOLVED), (body["payment_id"], order_id))
+        if order_id != UNRESOLVED_ORDER:
+            _resolve(stage, _at(stage, RESOLVE_PERIOD), (body["payment_id"], order_id))
             last = f"rf_{body['payment_id']}_{order_id}"
     _resolve(stage, _at(stage), ("pay-7777", "ord-7777"))
-    stage.say(_at(stage, LEFT), "confirm_refund", GATEWAY, refund_id=last)
+    stage.say(_at(stage, REFUND_PERIOD), "confirm_refund", GATEWAY, refund_id=last)
     at = _at(stage)
     stage.pay(at, at - 0.3, {}, plus=66_600)
 
@@ -99,7 +101,7 @@ def _malformed(stage: Stage) -> None:
     _place(stage, brief="一段含有\0的要求")
     _place(stage, brief="半个表情\ud83d")
     _place(stage, prepay_deposit="yes")
-    _place(stage, expected_publish_at=told(-86_400))
+    _place(stage, expected_publish_at=shanghai_text(-86_400))
     _place(stage, discount_bps=500)
     stage.say(_at(stage), "enforce_deadline", CONSOLE, order_id="ord-8887")
     stage.say(_at(stage), "cancel_order", ("clock", "scheduler"), order_id="ord-8887")
@@ -127,5 +129,5 @@ def _malformed_work(stage: Stage) -> None:
 
 
 def _place(stage: Stage, **wrong: object) -> None:
-    order_id = f"ord-{9000 + len(stage.said) % 1000}"
+    order_id = f"ord-{9000 + len(stage.commands) % 1000}"
     stage.say(_at(stage), "place_order", CLIENT, order_id=order_id, **(TERMS | wrong))

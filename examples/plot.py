@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from examples.cast import Client, Creator
+from examples.cast import CastCreator, Client
 from examples.rehearsal import Rehearsal
 from examples.stage import Body, Sender, Stage, seconds
 from models.orders.order import Order
@@ -13,20 +13,19 @@ from models.orders.order import Order
 AGENCY_SHARE = 0.4
 """How often an agency answers for its creator, where either may."""
 
-
-How = Mapping[str, str]
+Options = Mapping[str, str]
 """What a script says of a command beside its verb: flags, and names with values."""
 
 
 @dataclass
 class Plot:
-    """One order: its terms, its rehearsal, and what was said of it last."""
+    """One order: its terms, its rehearsal, and the last command about it."""
 
     stage: Stage
     rehearsal: Rehearsal
     order_id: str
     client: Client
-    creator: Creator
+    creator: CastCreator
     terms: Body
     start: float = 0.0
     last: float = 0.0
@@ -55,12 +54,12 @@ class Plot:
         return self.rehearsal.moment(self.order_id, name)
 
     def say(self, at: float, kind: str, by: Sender, **fields: object) -> Body:
-        """Write one command, and let the rehearsal hear it."""
-        return self.heard(at, self.stage.say(at, kind, by, **fields))
+        """Write one command, and play it in the rehearsal."""
+        return self.rehearse(at, self.stage.say(at, kind, by, **fields))
 
-    def heard(self, at: float, body: Body) -> Body:
-        """Let the rehearsal hear a command that is written."""
-        self.rehearsal.hear(at, body)
+    def rehearse(self, at: float, body: Body) -> Body:
+        """Play a command that is written in the rehearsal."""
+        self.rehearsal.play(at, body)
         self.last, self.body = at, body
         return body
 
@@ -73,29 +72,29 @@ class Plot:
         sentence = self.stage.chance.choice(sentences)
         return sentence and sentence.format(client=self.client.name, product=self.client.product)
 
-    def for_client(self, options: How) -> Sender:
+    def for_client(self, options: Options) -> Sender:
         """Say who speaks for the client: itself, or the provider that it has appointed."""
         if options.get("by") == "provider":
             order = self.rehearsal.order(self.order_id)
             return "provider", order.client_provider or "provider-1"
         return "client", self.client.client_id
 
-    def for_creator(self, options: How) -> Sender:
+    def for_creator(self, options: Options) -> Sender:
         """Choose who speaks for the creator: the script's choice, else either who may."""
-        speaker = options.get("by", "")
-        if speaker == "stranger":
+        spokesperson = options.get("by", "")
+        if spokesperson == "stranger":
             return "creator", "creator-00"
-        if speaker == "former":
+        if spokesperson == "former":
             return "mcn", self.creator.mcn_id or ""
-        if speaker == "provider":
+        if spokesperson == "provider":
             order = self.rehearsal.order(self.order_id)
             return "provider", order.creator_provider or "provider-1"
         agency = self.rehearsal.creator(self.creator.creator_id).agency
-        picks_agency = not speaker and self.stage.chance.random() < AGENCY_SHARE
-        if agency and (picks_agency or speaker == "mcn"):
+        picks_agency = not spokesperson and self.stage.chance.random() < AGENCY_SHARE
+        if agency and (picks_agency or spokesperson == "mcn"):
             return "mcn", agency
         return "creator", self.creator.creator_id
 
 
-Verb = Callable[[Plot, float, How], object]
+Verb = Callable[[Plot, float, Options], object]
 """What a script can ask for: to write something at some second."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from examples import talk
-from examples.plot import How, Plot, Verb
-from examples.stage import Sender, told
+from examples.plot import Options, Plot, Verb
+from examples.stage import Sender, shanghai_text
 
 OPERATOR: Sender = ("operator", "operator-7")
 TOOL: Sender = ("operator", "bulk-tool")
@@ -16,40 +16,40 @@ SHARES = ("platform", "creator", "client")
 """To whom a forfeited deposit can go."""
 
 
-def resolve(plot: Plot, at: float, options: How) -> None:
+def resolve(plot: Plot, at: float, options: Options) -> None:
     """Decide a dispute: `as=approve`, `as=cancel` with `bps`, `as=extend` by `until` seconds."""
     outcome = options["as"]
     fields: dict[str, object] = {"outcome": outcome, "reason": plot.pick(talk.RESOLVED[outcome])}
     if outcome == "cancel":
         fields["creator_bps"] = int(options["bps"])
     if outcome == "extend":
-        fields["until"] = told(at + float(options["until"]))
+        fields["until"] = shanghai_text(at + float(options["until"]))
     plot.ask(at, "resolve_dispute", OPERATOR, **fields)
 
 
-def extend(plot: Plot, at: float, options: How) -> None:
+def extend(plot: Plot, at: float, options: Options) -> None:
     """Give `until` seconds more than there were, alone or as one of many."""
     is_bulk = options.get("by") == "tool"
-    until = told(plot.moment("lapse") + float(options["until"]))
+    until = shanghai_text(plot.moment("lapse") + float(options["until"]))
     reason = talk.OUTAGE if is_bulk else plot.pick(talk.EXTENDED)
     plot.ask(at, "extend_deadline", TOOL if is_bulk else OPERATOR, until=until, reason=reason)
 
 
-def pause(plot: Plot, at: float, _: How) -> None:
+def pause(plot: Plot, at: float, _: Options) -> None:
     plot.ask(at, "pause_clock", OPERATOR, reason=plot.pick(talk.PAUSED))
 
 
-def resume(plot: Plot, at: float, _: How) -> None:
+def resume(plot: Plot, at: float, _: Options) -> None:
     plot.ask(at, "resume_clock", OPERATOR, reason=plot.pick(talk.RESUMED))
 
 
-def reinstate(plot: Plot, at: float, options: How) -> None:
+def reinstate(plot: Plot, at: float, options: Options) -> None:
     """Undo a forfeiture; the balance may be paid for `until` seconds."""
-    until = told(at + float(options["until"]))
+    until = shanghai_text(at + float(options["until"]))
     plot.ask(at, "reinstate_order", OPERATOR, until=until, reason=plot.pick(talk.REINSTATED))
 
 
-def release(plot: Plot, at: float, options: How) -> None:
+def release(plot: Plot, at: float, options: Options) -> None:
     """Share out a forfeited deposit, in percent; the last one named gets what is left."""
     order = plot.order(at)
     left_fen = sum(holding.amount_fen for holding in order.forfeited) or order.deposit_fen
@@ -66,7 +66,7 @@ def release(plot: Plot, at: float, options: How) -> None:
     plot.ask(at, "release_forfeit", OPERATOR, parts=parts, reason=plot.pick(talk.RELEASED))
 
 
-def act(plot: Plot, at: float, options: How) -> None:
+def act(plot: Plot, at: float, options: Options) -> None:
     """Stand in for a side, which cannot act itself, by some kind of command."""
     kind = options["kind"]
     fields: dict[str, Any] = {"kind": kind, "order_id": plot.order_id}
@@ -74,7 +74,7 @@ def act(plot: Plot, at: float, options: How) -> None:
         fields["links"] = [f"https://pan.example/{plot.order_id}/by-mail.zip"]
     if kind == "publish_work":
         url = f"https://www.douyin.example/video/{plot.order_id}"
-        fields |= {"url": url, "published_at": told(at - 0.2)}
+        fields |= {"url": url, "published_at": shanghai_text(at - 0.2)}
     by = plot.for_client({}) if options.get("by") == "client" else OPERATOR
     plot.say(at, "operator_act", by, command=fields, reason=plot.pick(talk.ACTED))
 

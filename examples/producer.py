@@ -21,10 +21,10 @@ ENQUEUE = Path(__file__).parents[1] / "workers" / "queue" / "lua" / "enqueue.lua
 KEYS = [f"dramatiq:commands{part}" for part in ("", ".msgs", ".pending", ".bell", ".stamp")]
 EVENTS = "earnest:events"
 
-MOST_WAITING = 1_000_000
+MAX_WAITING = 1_000_000
 PER_MESSAGE = 100
-PATIENCE_S = 10.0
-PAUSE_S = 0.5
+OUTCOME_TIMEOUT_S = 10.0
+RETRY_INTERVAL_S = 0.5
 
 
 def message(texts: list[str]) -> list[str]:
@@ -34,25 +34,25 @@ def message(texts: list[str]) -> list[str]:
     return [str(uuid.uuid4()), str(len(texts)), text[:-2] + ',"received_at":', "}}"]
 
 
-def hand_in(client: redis.Redis, texts: list[str]) -> None:
+def submit(client: redis.Redis, texts: list[str]) -> None:
     """Enqueue commands; wait while the queue is full."""
     enqueue = client.register_script(ENQUEUE.read_text("utf-8"))
     for n in range(0, len(texts), PER_MESSAGE):
-        arguments = [str(MOST_WAITING), *message(texts[n : n + PER_MESSAGE])]
+        arguments = [str(MAX_WAITING), *message(texts[n : n + PER_MESSAGE])]
         while int(enqueue(keys=KEYS, args=arguments)) == 0:
-            time.sleep(PAUSE_S)
+            time.sleep(RETRY_INTERVAL_S)
 
 
-def newest(client: redis.Redis) -> str:
-    """Return where the stream of events ends now."""
+def last_event_id(client: redis.Redis) -> str:
+    """Return the id of the last event in the stream, where reading is to begin."""
     entries: Any = client.xrevrange(EVENTS, count=1)
     return entries[0][0].decode() if entries else "0"
 
 
 def collect(client: redis.Redis, waiting: dict[str, str], start: str) -> None:
     """Print the outcomes of `waiting`, and take them out, until all are known or time is up."""
-    last_id, give_up_at = start, time.monotonic() + PATIENCE_S
-    while waiting and time.monotonic() < give_up_at:
+    last_id, until = start, time.monotonic() + OUTCOME_TIMEOUT_S
+    while waiting and time.monotonic() < until:
         streams: Any = client.xread({EVENTS: last_id}, count=1_000, block=1_000)
         for last_id, fields in streams[0][1] if streams else ():  # noqa: B007 - it is where to go on
             event = json.loads(fields[b"event"])
@@ -69,12 +69,12 @@ def main(url: str) -> None:
     waiting = {json.loads(line)["id"]: line for line in lines}
     while waiting:
         try:
-            start = newest(client)
-            hand_in(client, list(waiting.values()))
+            start = last_event_id(client)
+            submit(client, list(waiting.values()))
             collect(client, waiting, start)
         except redis.RedisError as error:
             print(f"trying again: {error}", file=sys.stderr)
-            time.sleep(PAUSE_S)
+            time.sleep(RETRY_INTERVAL_S)
 
 
 if __name__ == "__main__":

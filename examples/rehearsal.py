@@ -17,7 +17,7 @@ from models.creators import Creator
 from models.fields import parse_instant
 from models.orders.order import Order
 from models.service.unit_of_work import UnitOfWork
-from ops.order_views import JsonObject
+from ops.json_schema import JsonObject
 from ops.simulation.simulate import SMALLEST_STEP, Simulation, SimulationStep
 
 MOMENTS = {
@@ -34,14 +34,14 @@ MOMENTS = {
 
 @dataclass
 class Rehearsal:
-    """A world of its own for one story, and when what happened in it."""
+    """A simulation of its own for one story, and when what happened in it."""
 
-    world: Simulation
+    simulation: Simulation
     moments: defaultdict[str, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
 
     @classmethod
     def of(cls, uow: UnitOfWork, moments: dict[str, dict[str, float]] | None = None) -> Rehearsal:
-        """Begin with what a book holds, leaving the book alone."""
+        """Begin with what a unit of work holds, leaving that one alone."""
         copies: dict[str, Any] = {
             attribute.name: copy(getattr(uow, attribute.name)) for attribute in fields(uow)
         }
@@ -52,23 +52,23 @@ class Rehearsal:
 
     def fork(self) -> Rehearsal:
         """Go on alone: what is played from now on is no news to the others."""
-        rehearsal = Rehearsal.of(self.world.state, self.moments)
-        rehearsal.world.timers.extend(self.world.timers)
+        rehearsal = Rehearsal.of(self.simulation.state, self.moments)
+        rehearsal.simulation.timers.extend(self.simulation.timers)
         return rehearsal
 
-    def hear(self, at: float, body: Body) -> None:
+    def play(self, at: float, body: Body) -> None:
         """Play one command."""
-        self._note(self.world.play(SimulationStep(instant(at), json.dumps(body))))
+        self._note(self.simulation.play(SimulationStep(instant(at), json.dumps(body))))
 
     def wait(self, at: float) -> None:
         """Let time pass."""
-        self._note(self.world.advance(instant(at)))
+        self._note(self.simulation.advance(instant(at)))
 
     def order(self, order_id: str) -> Order:
-        return self.world.state.orders[order_id]
+        return self.simulation.state.orders[order_id]
 
     def creator(self, creator_id: str) -> Creator:
-        return self.world.state.creators[creator_id]
+        return self.simulation.state.creators[creator_id]
 
     def moment(self, order_id: str, name: str) -> float:
         """Return when something happened to an order, or will by the clock alone."""
@@ -81,7 +81,7 @@ class Rehearsal:
         ends_at = self.order(order_id).lapses_at
         if ends_at is None:
             raise LookupError(f"{order_id} waits for nobody")
-        self._note(self.world.advance(ends_at + SMALLEST_STEP))
+        self._note(self.simulation.advance(ends_at + SMALLEST_STEP))
 
     def _note(self, lines: Iterable[JsonObject]) -> None:
         for line in lines:

@@ -24,7 +24,7 @@ class Cue:
     earliest: float
     latest: float
     verb: str
-    how: dict[str, str]
+    options: dict[str, str]
 
 
 Script = tuple[Cue, ...]

@@ -15,7 +15,6 @@ from ops.simulation.replay import shift_command
 
 START = parse_instant("2026-03-02T10:00:00+08:00")
 
-
 POLICY = Policy(
     deposit_window=timedelta(seconds=5),
     accept_window=timedelta(seconds=12),
@@ -48,19 +47,13 @@ POLICY = Policy(
 A ban lasts a day at least, so none ends by itself while the demo plays.
 """
 
-
 Body = dict[str, Any]
-
 
 Sender = tuple[str, str]
 """A role, and who in it."""
 
-
 CONSOLE: Sender = ("platform", "console")
-
-
 GATEWAY: Sender = ("payments", "gateway-1")
-
 
 NULLABLE = ("provider_id",)
 """Fields in which null is not absence: it dismisses whoever was appointed."""
@@ -76,7 +69,7 @@ def seconds(at: datetime) -> float:
     return (at - START).total_seconds()
 
 
-def told(at: float) -> str:
+def shanghai_text(at: float) -> str:
     """Write an instant as people in Shanghai would."""
     local = (instant(at) + timedelta(hours=8)).replace(tzinfo=None)
     return local.isoformat(timespec="milliseconds") + "+08:00"
@@ -87,15 +80,15 @@ class Stage:
     """Chance, the commands written so far with their seconds, and who is known when it begins."""
 
     chance: Random
-    said: list[tuple[float, Body]] = field(default_factory=list)
+    commands: list[tuple[float, Body]] = field(default_factory=list)
     opening: UnitOfWork = field(default_factory=lambda: UnitOfWork(policy=POLICY))
 
     def say(self, at: float, kind: str, by: Sender, **fields: object) -> Body:
         """Write one command; fields that are None are left out, but where null says something."""
         arguments = {n: value for n, value in fields.items() if value is not None or n in NULLABLE}
-        head = {"kind": kind, "id": f"{kind}-{len(self.said):04}"}
+        head = {"kind": kind, "id": f"{kind}-{len(self.commands):04}"}
         body = head | {"by": dict(zip(("role", "id"), by, strict=True))} | arguments
-        self.said.append((at, body))
+        self.commands.append((at, body))
         return body
 
     def pay(self, at: float, paid_at: float, shares: Mapping[str, int], plus: int = 0) -> Body:
@@ -104,20 +97,22 @@ class Stage:
             at,
             "confirm_payment",
             GATEWAY,
-            payment_id=f"pay-{len(self.said):04}",
-            paid_at=told(paid_at),
+            payment_id=f"pay-{len(self.commands):04}",
+            paid_at=shanghai_text(paid_at),
             amount_fen=sum(shares.values()) + plus,
             shares=[{"order_id": order_id, "amount_fen": fen} for order_id, fen in shares.items()],
         )
 
     def put_off(self, since: int, by: float) -> None:
         """Let commands from the `since`-th on be given later, with all that they say of time."""
-        self.said[since:] = [(at + by, later(body, by)) for at, body in self.said[since:]]
+        self.commands[since:] = [
+            (at + by, shift_body(body, by)) for at, body in self.commands[since:]
+        ]
 
     def between(self, low: float, high: float) -> float:
         return self.chance.uniform(low, high)
 
 
-def later(body: Body, by: float) -> Body:
+def shift_body(body: Body, by: float) -> Body:
     """Return a command that speaks of the same instants, so many seconds later."""
-    return shift_command(body, timedelta(seconds=by), lambda at: told(seconds(at)))
+    return shift_command(body, timedelta(seconds=by), lambda at: shanghai_text(seconds(at)))

@@ -40,7 +40,7 @@ def tell(parts: Iterable[tuple[Plot, Script]], sequel: Sequel = no_sequel) -> fl
         _prepare(waiting, n, plot, script or _go_on(plot, sequel))
     while waiting:
         at, n, cue, script = heappop(waiting)
-        VERBS[cue.verb](plots[n], at, cue.how)
+        VERBS[cue.verb](plots[n], at, cue.options)
         _prepare(waiting, n, plots[n], script or _go_on(plots[n], sequel))
     return max(map(rest, plots))
 
@@ -55,7 +55,7 @@ def _prepare(waiting: Waiting, n: int, plot: Plot, script: Script) -> None:
 
 def _go_on(plot: Plot, sequel: Sequel) -> Script:
     """Let an order that is paid go on without the others: looking ahead is no news to them."""
-    order = plot.rehearsal.world.state.orders.get(plot.order_id)
+    order = plot.rehearsal.simulation.state.orders.get(plot.order_id)
     script = sequel(plot) if order and order.state is State.IN_FULFILMENT else ()
     if script:
         plot.rehearsal = plot.rehearsal.fork()
@@ -64,7 +64,7 @@ def _go_on(plot: Plot, sequel: Sequel) -> Script:
 
 def rest(plot: Plot) -> float:
     """Return when an order comes to rest, if nobody says anything more."""
-    end, orders = plot.last, plot.rehearsal.world.state.orders
+    end, orders = plot.last, plot.rehearsal.simulation.state.orders
     while plot.order_id in orders and orders[plot.order_id].lapses_at is not None:
         at = plot.moment("lapse")
         if at > plot.last + SOON:

@@ -1,10 +1,10 @@
-"""Work: what can be said of scripts, contents and publications, and of what they were worth."""
+"""Work: commands about scripts, contents and publications, disputes and ratings."""
 
 from __future__ import annotations
 
 from examples import talk
-from examples.plot import How, Plot, Verb
-from examples.stage import told
+from examples.plot import Options, Plot, Verb
+from examples.stage import shanghai_text
 from models.lifecycle import State
 
 PAGES = {
@@ -21,7 +21,7 @@ LONGEST_FILM = 3
 """How many files a work may come in."""
 
 
-def script(plot: Plot, at: float, options: How) -> None:
+def script(plot: Plot, at: float, options: Options) -> None:
     """Hand in the next version of the script."""
     number = plot.order(at).scripts + 1
     links = [FILES.format(order=plot.order_id, what="script", version=number, kind="docx")]
@@ -29,7 +29,7 @@ def script(plot: Plot, at: float, options: How) -> None:
     plot.ask(at, "submit_script", plot.for_creator(options), links=links, note=note)
 
 
-def content(plot: Plot, at: float, options: How) -> None:
+def content(plot: Plot, at: float, options: Options) -> None:
     """Hand in the next version of the work."""
     number = plot.order(at).contents + 1
     parts = plot.stage.chance.randint(1, LONGEST_FILM)
@@ -42,11 +42,11 @@ def content(plot: Plot, at: float, options: How) -> None:
     plot.ask(at, "submit_content", plot.for_creator(options), links=links, note=note)
 
 
-def approve(plot: Plot, at: float, options: How) -> None:
+def approve(plot: Plot, at: float, options: Options) -> None:
     plot.ask(at, f"approve_{_reviewed(plot, at)}", plot.for_client(options))
 
 
-def reject(plot: Plot, at: float, options: How) -> None:
+def reject(plot: Plot, at: float, options: Options) -> None:
     work_kind = _reviewed(plot, at)
     comment = plot.pick(talk.REJECTED[work_kind])
     plot.ask(at, f"reject_{work_kind}", plot.for_client(options), comment=comment)
@@ -59,18 +59,18 @@ def _reviewed(plot: Plot, at: float) -> str:
     return "script" if order.state in early or not order.contents else "content"
 
 
-def publish(plot: Plot, at: float, options: How) -> None:
+def publish(plot: Plot, at: float, options: Options) -> None:
     number = 7_360_000_000_000_000_000 + plot.stage.chance.randrange(10**15)
     url = PAGES[plot.terms["task_type"]].format(number=number)
-    published_at = told(at - plot.stage.between(0.1, 0.4))
+    published_at = shanghai_text(at - plot.stage.between(0.1, 0.4))
     plot.ask(at, "publish_work", plot.for_creator(options), url=url, published_at=published_at)
 
 
-def confirm(plot: Plot, at: float, options: How) -> None:
+def confirm(plot: Plot, at: float, options: Options) -> None:
     plot.ask(at, "confirm_delivery", plot.for_client(options))
 
 
-def dispute(plot: Plot, at: float, options: How) -> None:
+def dispute(plot: Plot, at: float, options: Options) -> None:
     """Ask an operator to decide, as the client unless the script says who."""
     is_client = options.get("by", "client") == "client"
     by = plot.for_client({}) if is_client else plot.for_creator(options)
@@ -78,7 +78,7 @@ def dispute(plot: Plot, at: float, options: How) -> None:
     plot.ask(at, "dispute_order", by, reason=reason)
 
 
-def rate(plot: Plot, at: float, _: How) -> None:
+def rate(plot: Plot, at: float, _: Options) -> None:
     stars = plot.stage.chance.choices((5, 4, 3, 2, 1), (12, 6, 3, 1, 1))[0]
     comment = plot.pick(talk.RATED[stars])
     plot.ask(at, "rate_order", plot.for_client({}), rating=stars, comment=comment)

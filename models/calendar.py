@@ -18,11 +18,7 @@ from models.lifecycle import State
 from models.policy import Policy
 
 SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
-
-
 ONE_DAY = timedelta(days=1)
-
-
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -82,10 +78,8 @@ def months_after(at: datetime, months: int) -> datetime:
 CountingMethod = Literal["elapsed", "civil_cn", "unknown_year"]
 """How a deadline was counted; `unknown_year`: in elapsed time, as the calendar does not go on."""
 
-
 ELAPSED_TIME_STATES = frozenset({State.AWAITING_DEPOSIT, State.OFFERED, State.BALANCE_OVERDUE})
 """States whose windows are lengths of time by nature: they run from the moment, always."""
-
 
 LONGEST_PATH = (
     *(State.AWAITING_BALANCE, State.IN_FULFILMENT, State.SCRIPT_REVIEW, State.PRODUCING),
@@ -160,7 +154,7 @@ def _later_day(day: date, expected_at: datetime | None, after_at: datetime) -> d
 
 
 def _is_whole_days(window: timedelta) -> bool:
-    return window > timedelta(0) and not window % timedelta(days=1)
+    return window > timedelta(0) and not window % ONE_DAY
 
 
 def is_calendar_known(policy: Policy, at: datetime, expected_at: datetime | None) -> bool:

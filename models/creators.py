@@ -54,7 +54,7 @@ class RegisteredProvider:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ViolationReport:
-    """A violation as first reported: by whom, with what content, and when it was overturned."""
+    """A violation as first reported: of whom, with what content, and when it was overturned."""
 
     violation_id: str
     creator_id: str
@@ -98,6 +98,7 @@ class Standing:
 
 
 UNRESTRICTED = Standing()
+"""The standing of a creator under contract and without a ban."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +132,7 @@ class Creator:
 
     @property
     def standing(self) -> Standing:
-        """Return what the creator may do, as far as time has been told."""
+        """Return what the creator may do, as far as the ends of bans are recorded."""
         return self._standing_under(self.bans)
 
     @property
@@ -225,7 +226,7 @@ def _violation_overturned(
     return {"violations": violations, "bans": fact.bans}
 
 
-def _no_effect(*_: object) -> CreatorChanges:
+def _unchanged(*_: object) -> CreatorChanges:
     return {}
 
 
@@ -233,13 +234,12 @@ _EFFECTS: dict[type, Callable[[Creator, Event, Any], CreatorChanges]] = {
     party_events.CreatorRegistered: _creator_registered,
     party_events.ContractEnded: _contract_ended,
     party_events.ViolationReported: _violation_reported,
-    party_events.PostRemovalRequested: _no_effect,
+    party_events.PostRemovalRequested: _unchanged,
     party_events.CreatorBanned: _creator_banned,
     party_events.CreatorBanLifted: _ban_lifted,
     party_events.ViolationOverturned: _violation_overturned,
-    party_events.OperatorActed: _no_effect,
+    party_events.OperatorActed: _unchanged,
 }
-
 
 WARNING_STEP, WEEK_BAN_STEP, MONTHS_BAN_STEP = 1, 2, 3
 """The steps of the ladder; every further one is for good."""

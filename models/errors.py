@@ -1,4 +1,4 @@
-"""Errors: what is not the asker's doing, told apart by whether trying again will help."""
+"""Errors: what is not the sender's doing, told apart by whether trying again will help."""
 
 
 class EarnestError(Exception):
@@ -10,7 +10,7 @@ class TransientError(EarnestError):
 
 
 class Conflict(TransientError):
-    """Another process wrote first: load again and judge again."""
+    """Another process wrote first: load again and handle again."""
 
 
 class Unavailable(TransientError):
@@ -22,7 +22,7 @@ class PermanentError(EarnestError):
 
 
 class BrokenInvariant(PermanentError):
-    """The code contradicted the table, the books or itself."""
+    """The code contradicted the table, the ledger or itself."""
 
 
 class InvalidPolicy(PermanentError):

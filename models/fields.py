@@ -21,10 +21,8 @@ from models.money import MAX_FEN
 MIN_YEAR, MAX_YEAR = 1970, 2999
 """Years in which an instant makes sense; every window still ends within the calendar."""
 
-
 MAX_TIME_TEXT_LENGTH = 40
 """The longest text of an instant or a duration worth reading."""
-
 
 _DURATION_PATTERN = re.compile(
     r"P(?=.)(?:(\d+)W)?(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d{1,6})?)S)?)?",
@@ -111,60 +109,34 @@ def format_instant(at: datetime) -> str:
 
 
 Instant = Annotated[datetime, BeforeValidator(parse_instant), PlainSerializer(format_instant)]
-
-
+Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-
-
 CommandId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
-
-
 Fen = Annotated[int, Field(ge=1, le=MAX_FEN)]
-
-
+Bps = Annotated[int, Field(ge=0, le=10_000)]
+Stars = Annotated[int, Field(ge=1, le=5)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_reject_nul)]
-
 
 Brief = Annotated[
     str, StringConstraints(min_length=1, max_length=5_000), AfterValidator(_reject_nul)
 ]
 
-
 Note = Annotated[str, StringConstraints(max_length=1_000), AfterValidator(_reject_nul)]
-
-
-TaskType = Literal["douyin_video", "douyin_live", "huoshan", "xigua", "toutiao"]
-
-
-SenderRole = Literal["client", "creator", "mcn", "operator", "payments", "platform", "provider"]
-
 
 RequiredNote = Annotated[
     str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(_reject_nul)
 ]
 
-
 EvidenceText = Brief
-
-
-Bps = Annotated[int, Field(ge=0, le=10_000)]
-
-
-Stars = Annotated[int, Field(ge=1, le=5)]
-
-
 _ADDRESS_PATTERN = r"[^\s/?#\x00-\x20\x7f]+[^\s\x00-\x20\x7f]*$"
-
-
 Link = Annotated[str, StringConstraints(pattern=f"^https://{_ADDRESS_PATTERN}", max_length=2_000)]
-
 
 WebAddress = Annotated[
     str, StringConstraints(pattern=f"^https?://{_ADDRESS_PATTERN}", max_length=2_000)
 ]
 
-
-Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
+TaskType = Literal["douyin_video", "douyin_live", "huoshan", "xigua", "toutiao"]
+SenderRole = Literal["client", "creator", "mcn", "operator", "payments", "platform", "provider"]
 
 
 class StrictModel(BaseModel):

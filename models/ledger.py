@@ -27,21 +27,11 @@ from models.events.payments import (
 UNKNOWN_CLIENT = "unknown"
 """To whom a payment is owed when it names no order that anyone knows."""
 
-
 PSP = "psp"
-
-
 SUSPENSE = "suspense"
-
-
 FORFEITED_DEPOSITS = "forfeited_deposits"
-
-
 SERVICE_FEES = "service_fees"
-
-
 PLATFORM_INCOME = "platform_income"
-
 
 ACCOUNT_FAMILIES = (
     PSP,
@@ -91,6 +81,23 @@ def postings(event: Event) -> LedgerPostings:
         message = f"{event.id} would move nothing, or backwards"
         raise BrokenInvariant(message)
     return moves
+
+
+def balances(moves: Iterable[Posting]) -> dict[str, int]:
+    """Add up postings by account, in fen."""
+    totals_fen: dict[str, int] = {}
+    for posting in moves:
+        totals_fen[posting.source] = totals_fen.get(posting.source, 0) - posting.amount_fen
+        totals_fen[posting.target] = totals_fen.get(posting.target, 0) + posting.amount_fen
+    return totals_fen
+
+
+def sum_by_family(accounts: dict[str, int]) -> dict[str, int]:
+    """Add up accounts by family; every family is named, the empty ones too."""
+    totals_fen = dict.fromkeys(ACCOUNT_FAMILIES, 0)
+    for account, amount in accounts.items():
+        totals_fen[account.partition(":")[0]] += amount
+    return totals_fen
 
 
 def _payment_applied(order_id: str | None, fact: PaymentApplied) -> LedgerPostings:
@@ -191,20 +198,3 @@ _POSTING_RULES: dict[type, Callable[[str | None, Any], LedgerPostings]] = {
     PayoutConfirmed: _payout_confirmed,
     SuspenseResolved: _suspense_resolved,
 }
-
-
-def balances(moves: Iterable[Posting]) -> dict[str, int]:
-    """Add up postings by account, in fen."""
-    totals_fen: dict[str, int] = {}
-    for posting in moves:
-        totals_fen[posting.source] = totals_fen.get(posting.source, 0) - posting.amount_fen
-        totals_fen[posting.target] = totals_fen.get(posting.target, 0) + posting.amount_fen
-    return totals_fen
-
-
-def sum_by_family(accounts: dict[str, int]) -> dict[str, int]:
-    """Add up accounts by family; every family is named, the empty ones too."""
-    totals_fen = dict.fromkeys(ACCOUNT_FAMILIES, 0)
-    for account, amount in accounts.items():
-        totals_fen[account.partition(":")[0]] += amount
-    return totals_fen

@@ -34,6 +34,33 @@ class State(StrEnum):
     COMPLETED = "completed"
 
 
+class EndReason(StrEnum):
+    """Why an order ended. The names are a storage format."""
+
+    DEPOSIT_NOT_PAID = "deposit_not_paid"
+    NOT_ACCEPTED = "not_accepted"
+    CREATOR_DECLINED = "creator_declined"
+    CREATOR_BANNED = "creator_banned"
+    CREATOR_LEFT = "creator_left"
+    CLIENT_CANCELLED = "client_cancelled"
+    OPERATOR_CANCELLED = "operator_cancelled"
+    CREATOR_WITHDREW = "creator_withdrew"
+    NO_WORK = "no_work"
+    ARBITRATED = "arbitrated"
+    BALANCE_NOT_PAID = "balance_not_paid"
+    SETTLED = "settled"
+
+
+class DisputeReason(StrEnum):
+    """Why an order is in arbitration. The names are a storage format."""
+
+    SCRIPT_OVERDUE = "script_overdue"
+    CONTENT_OVERDUE = "content_overdue"
+    NOT_PUBLISHED = "not_published"
+    DISPUTED = "disputed"
+    CREATOR_BANNED = "creator_banned"
+
+
 class Role(StrEnum):
     """Who asks. The clock is nobody that a sender can be."""
 
@@ -47,55 +74,61 @@ class Role(StrEnum):
     CLOCK = "clock"
 
 
+class PublicStatus(StrEnum):
+    """What a task list says of an order. The names are a storage format."""
+
+    PENDING_PAYMENT = "pending_payment"
+    PENDING_ACCEPTANCE = "pending_acceptance"
+    IN_PROGRESS = "in_progress"
+    PENDING_REVIEW = "pending_review"
+    FINISHED = "finished"
+    CANCELLED = "cancelled"
+
+
+PausedBy = Literal["operator", "ban"]
+"""Who can stop an order's clock: it runs again when nobody does."""
+
+# Short names, for the table only: written out, few rows would fit into one line.
 S, R = State, Role
 
-
 FINAL_STATES = frozenset({S.EXPIRED, S.DECLINED, S.CANCELLED, S.FORFEITED, S.COMPLETED})
-"""States that wait for nobody and hold no money."""
+"""States in which an order has ended and nothing is held in escrow for it.
 
+Only `forfeited` is ever left again: by a payment that was made in time, or by an operator.
+"""
 
 STATES_WITH_REASON = frozenset({*FINAL_STATES, S.IN_ARBITRATION})
 """States that an order is in for a reason of its own."""
 
-
-END_REASONS = {
-    S.EXPIRED: ("deposit_not_paid", "not_accepted"),
-    S.DECLINED: ("creator_declined", "creator_banned", "creator_left"),
+END_REASONS: dict[State, tuple[EndReason, ...]] = {
+    S.EXPIRED: (EndReason.DEPOSIT_NOT_PAID, EndReason.NOT_ACCEPTED),
+    S.DECLINED: (EndReason.CREATOR_DECLINED, EndReason.CREATOR_BANNED, EndReason.CREATOR_LEFT),
     S.CANCELLED: (
-        *("client_cancelled", "operator_cancelled", "creator_withdrew"),
-        *("creator_banned", "creator_left", "no_work", "arbitrated"),
+        EndReason.CLIENT_CANCELLED,
+        EndReason.OPERATOR_CANCELLED,
+        EndReason.CREATOR_WITHDREW,
+        EndReason.CREATOR_BANNED,
+        EndReason.CREATOR_LEFT,
+        EndReason.NO_WORK,
+        EndReason.ARBITRATED,
     ),
-    S.FORFEITED: ("balance_not_paid", "client_cancelled"),
-    S.COMPLETED: ("settled",),
+    S.FORFEITED: (EndReason.BALANCE_NOT_PAID, EndReason.CLIENT_CANCELLED),
+    S.COMPLETED: (EndReason.SETTLED,),
 }
 """Every reason with which an order can end, by final state."""
 
-
-DISPUTE_REASONS = (
-    "script_overdue",
-    "content_overdue",
-    "not_published",
-    "disputed",
-    "creator_banned",
-)
-"""Every reason for which an order can be in arbitration."""
-
-
 ENFORCE_DEADLINE = "enforce_deadline"
-"""The clock's own request. No command of this kind exists, so no sender can make it."""
-
-
 END_PAUSE = "end_pause"
-
-
-BAN, BAN_FOR_GOOD, LIFT_BAN = "ban", "ban_for_good", "lift_ban"
-
-
+BAN = "ban"
+BAN_FOR_GOOD = "ban_for_good"
+LIFT_BAN = "lift_ban"
 CONTRACT_ENDED = "contract_ended"
 
-
 SYSTEM_REQUESTS = (ENFORCE_DEADLINE, END_PAUSE, BAN, BAN_FOR_GOOD, LIFT_BAN, CONTRACT_ENDED)
-"""What happens to an order without anybody asking for it: nor are these kinds of command."""
+"""What time, a ban or an ended contract does to an order, without anybody asking for it.
+
+No command of these kinds exists, so no sender can make such a request.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,46 +146,45 @@ def row(source: State, command: str, roles: set[Role], *targets: State) -> Trans
     return Transition(source, command, frozenset(roles), frozenset(targets))
 
 
-CLIENT, CREATOR_SIDE, OPERATOR, PAYMENTS = (
-    {R.CLIENT},
-    {R.CREATOR, R.MCN},
-    {R.OPERATOR},
-    {R.PAYMENTS},
-)
-
-
-CREATOR_TEAM, CLIENT_TEAM, EITHER_SIDE = (
-    CREATOR_SIDE | {R.PROVIDER},
-    CLIENT | {R.PROVIDER},
-    CLIENT | CREATOR_SIDE,
-)
-
-
+CLIENT = {R.CLIENT}
+CREATOR_SIDE = {R.CREATOR, R.MCN}
+EITHER_SIDE = CLIENT | CREATOR_SIDE
+OPERATOR = {R.OPERATOR}
+PAYMENTS = {R.PAYMENTS}
 CLOCK = {R.CLOCK}
 
+# A service provider whom a side has appointed may do that side's part of the work.
+CLIENT_TEAM = CLIENT | {R.PROVIDER}
+
+CREATOR_TEAM = CREATOR_SIDE | {R.PROVIDER}
 
 REVIEW_COMMANDS = frozenset(
-    {
-        *("approve_script", "reject_script", "approve_content", "reject_content"),
-        "confirm_delivery",
-    }
+    {"approve_script", "reject_script", "approve_content", "reject_content", "confirm_delivery"}
 )
-"""What a service provider of the client's side may ask; the creator's side has the work."""
-
+"""What a service provider may ask for the client; all else that one may ask is for the creator."""
 
 STATES_BEFORE_PUBLICATION = (
-    *(S.SCRIPT_REVIEW, S.SCRIPT_REVISION, S.PRODUCING),
-    *(S.CONTENT_REVIEW, S.READY_TO_PUBLISH),
+    S.SCRIPT_REVIEW,
+    S.SCRIPT_REVISION,
+    S.PRODUCING,
+    S.CONTENT_REVIEW,
+    S.READY_TO_PUBLISH,
 )
 """Where work has begun and nothing is out yet: to walk away has its price."""
 
-
 ADJUSTABLE_STATES = (
-    *(S.AWAITING_DEPOSIT, S.OFFERED, S.AWAITING_BALANCE, S.IN_FULFILMENT),
-    *(*STATES_BEFORE_PUBLICATION, S.PUBLISHED, S.ACCEPTED_DELIVERY),
+    S.AWAITING_DEPOSIT,
+    S.OFFERED,
+    S.AWAITING_BALANCE,
+    S.IN_FULFILMENT,
+    *STATES_BEFORE_PUBLICATION,
+    S.PUBLISHED,
+    S.ACCEPTED_DELIVERY,
 )
-"""States whose clock an operator may move or stop: all that lapse, but for the bare grace."""
+"""States whose clock an operator may move or stop: all that lapse but `balance_overdue`.
 
+That one is no wait for anybody, only the grace in which notices of payments may still come.
+"""
 
 CORE_TRANSITIONS = (
     # while it is           may ask             who         and it becomes
@@ -232,15 +264,12 @@ CORE_TRANSITIONS = (
     row(S.COMPLETED, "rate_order", CLIENT, S.COMPLETED),
 )
 
-
 # Money that arrives when nothing is due is a fact too: recorded, and sent back.
 _STATES_TAKING_PAYMENT = {
     transition.source for transition in CORE_TRANSITIONS if transition.command == "confirm_payment"
 }
 
-
 _OPEN_STATES = tuple(state for state in S if state not in FINAL_STATES)
-
 
 TRANSITIONS = (
     *CORE_TRANSITIONS,
@@ -256,23 +285,15 @@ TRANSITIONS = (
     *(row(state, "appoint_provider", EITHER_SIDE, state) for state in _OPEN_STATES),
 )
 
-
 WAITING_STATES = frozenset(
     transition.source for transition in TRANSITIONS if transition.command == ENFORCE_DEADLINE
 )
 """A state waits for somebody exactly when the clock may end the wait."""
 
-
-_TRANSITION_BY_STATE_AND_COMMAND = {
-    (transition.source, transition.command): transition for transition in TRANSITIONS
-}
-
-
 CLOSED_STATES = FINAL_STATES - {
     transition.source for transition in TRANSITIONS if transition.command != "confirm_payment"
 }
-"""States in which nobody can ask anything of an order any more."""
-
+"""Final states in which nothing but a notice of payment has a row any more."""
 
 STATES_BY_COMMAND = {
     command: frozenset(
@@ -281,7 +302,6 @@ STATES_BY_COMMAND = {
     for command in {transition.command for transition in TRANSITIONS}
 }
 """The states a command is meant for: if time ended one of them, the command is `late`."""
-
 
 ROLES_BY_COMMAND = {
     command: frozenset[Role]().union(
@@ -297,16 +317,6 @@ def find_transition(source: State, command: str) -> Transition | None:
     return _TRANSITION_BY_STATE_AND_COMMAND.get((source, command))
 
 
-PausedBy = Literal["operator", "ban"]
-"""Who can stop an order's clock: it runs again when nobody does."""
-
-
-class PublicStatus(StrEnum):
-    """What a task list says of an order. The names are a storage format."""
-
-    PENDING_PAYMENT = "pending_payment"
-    PENDING_ACCEPTANCE = "pending_acceptance"
-    IN_PROGRESS = "in_progress"
-    PENDING_REVIEW = "pending_review"
-    FINISHED = "finished"
-    CANCELLED = "cancelled"
+_TRANSITION_BY_STATE_AND_COMMAND = {
+    (transition.source, transition.command): transition for transition in TRANSITIONS
+}

@@ -5,7 +5,6 @@ from __future__ import annotations
 MAX_FEN = 2**53 - 1
 """The largest amount: the largest integer that every JSON reader keeps exact."""
 
-
 BPS_PER_WHOLE = 10_000
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
@@ -17,6 +16,7 @@ from models.events.payments import (
     RefundRequested,
     SuspenseResolved,
 )
+from models.ids import make_refund_base_id, share_id
 from models.ledger import Posting, postings
 from models.reasons import Alert
 from models.tracked_dict import TrackedDict
@@ -54,25 +54,6 @@ class Refund:
     wake_at: datetime | None = None
 
 
-def make_refund_base_id(payment_id: str, order_id: str | None) -> str:
-    """Spell a refund's id; two pairs may spell the same, since ids may contain underscores."""
-    return f"rf_{payment_id}" if order_id is None else f"rf_{payment_id}_{order_id}"
-
-
-def strip_refund_number(refund_id: str) -> str:
-    """Return the spelling without the number that tells later pairs apart."""
-    return re.sub(r"~\d+$", "", refund_id)
-
-
-def parse_refund_order_ids(refund_id: str) -> tuple[str, ...]:
-    """Return every order id that a refund's id may contain."""
-    parts = strip_refund_number(refund_id).removeprefix("rf_").split("_")
-    return tuple(filter(None, ("_".join(parts[n:]) for n in range(1, len(parts)))))
-
-
-PAYEE_SIDES = ("creator", "mcn")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payout:
     """Money owed to one of the creator's side: `requested` until it is confirmed."""
@@ -96,17 +77,6 @@ class SuspenseItem:
     amount_fen: int
     suspended_at: datetime
     resolved_at: datetime | None = None
-
-
-def share_id(payment_id: str, order_id: str) -> str:
-    """Name a share: ids have no colon, so no two spell the same."""
-    return f"{payment_id}:{order_id}"
-
-
-def parse_payout_order_id(payout_id: str) -> str | None:
-    """Return the order that a payout's id names: the side stands last."""
-    head, _, side = payout_id.rpartition("_")
-    return head.removeprefix("po_") if side in PAYEE_SIDES and head.startswith("po_") else None
 
 
 def make_overdue_alert(debt: Refund | Payout) -> OperatorAlerted:
@@ -134,12 +104,12 @@ OBLIGATION_EVENTS = (
     *(RefundRequested, RefundConfirmed, PayoutRequested, PayoutConfirmed),
     *(PaymentUnapplied, SuspenseResolved),
 )
-"""What changes something that is owed, or that nobody claims."""
+"""The events that change something that is owed, or that nobody claims."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Obligations:
-    """Every debt at hand, and every posting made; an event is entered once."""
+    """Every debt at hand, and every posting made; an event is recorded once."""
 
     refunds: TrackedDict[Refund] = field(default_factory=TrackedDict)
     payouts: TrackedDict[Payout] = field(default_factory=TrackedDict)
@@ -151,7 +121,7 @@ class Obligations:
         raise NotImplementedError(event.id)
 
     def record(self, event: Event) -> Event:
-        """Enter an event: name the refund it asks for, note the debt, post the money."""
+        """Record an event: name the refund it asks for, note the debt, post the money."""
         fact = event.fact
         if isinstance(fact, RefundRequested):
             fact = replace(fact, refund_id=self._refund_id(fact, event.order_id))
@@ -162,17 +132,17 @@ class Obligations:
             self.postings.append((event, posting))
         return event
 
-    def alert_overdue(self, kind: str, name: str, now: datetime) -> tuple[Event, ...]:
+    def alert_overdue(self, kind: str, debt_id: str, now: datetime) -> tuple[Event, ...]:
         """Tell an operator, once, of money owed that has not left in time."""
-        debt = (self.refunds if kind == "refund" else self.payouts).get(name)
+        debt = (self.refunds if kind == "refund" else self.payouts).get(debt_id)
         if debt is None or debt.wake_at is None or now < debt.wake_at:
             return ()
         fact = make_overdue_alert(debt)
         if isinstance(debt, Payout):
-            self.payouts[name] = replace(debt, wake_at=None)
+            self.payouts[debt_id] = replace(debt, wake_at=None)
         else:
-            self.refunds[name] = replace(debt, wake_at=None)
-        return (self.record(Event(f"{kind}:{name}", 1, now, f"reminder:{kind}", fact)),)
+            self.refunds[debt_id] = replace(debt, wake_at=None)
+        return (self.record(Event(f"{kind}:{debt_id}", 1, now, f"reminder:{kind}", fact)),)
 
     def _update(self, event: Event) -> None:
         match event.fact:
@@ -180,12 +150,12 @@ class Obligations:
                 self._add_refund(event, fact)
             case PayoutRequested() as fact:
                 self._add_payout(event, fact)
-            case RefundConfirmed(refund_id=name):
-                refund = self.refunds[name]
-                self.refunds[name] = replace(refund, confirmed_at=event.at, wake_at=None)
-            case PayoutConfirmed(payout_id=name):
-                payout = self.payouts[name]
-                self.payouts[name] = replace(payout, confirmed_at=event.at, wake_at=None)
+            case RefundConfirmed(refund_id=refund_id):
+                refund = self.refunds[refund_id]
+                self.refunds[refund_id] = replace(refund, confirmed_at=event.at, wake_at=None)
+            case PayoutConfirmed(payout_id=payout_id):
+                payout = self.payouts[payout_id]
+                self.payouts[payout_id] = replace(payout, confirmed_at=event.at, wake_at=None)
             case PaymentUnapplied(client_id=None, for_order_id=str(for_order_id)) as fact:
                 self._add_suspense_item(event, fact, for_order_id)
             case SuspenseResolved(payment_id=payment_id, for_order_id=for_order_id):
@@ -231,12 +201,12 @@ class Obligations:
     def _refund_id(self, fact: RefundRequested, order_id: str | None) -> str:
         """Name a refund; where another pair spells the same, the later one ends in a number."""
         pair = (fact.payment_id, order_id, fact.for_order_id)
-        base = name = make_refund_base_id(fact.payment_id, order_id or fact.for_order_id)
+        base = refund_id = make_refund_base_id(fact.payment_id, order_id or fact.for_order_id)
         suffix = 1
-        while (existing := self.refunds.get(name)) is not None:
+        while (existing := self.refunds.get(refund_id)) is not None:
             if (existing.payment_id, existing.order_id, existing.for_order_id) == pair:
-                message = f"{name} would be owed twice"
+                message = f"{refund_id} would be owed twice"
                 raise BrokenInvariant(message)
             suffix += 1
-            name = f"{base}~{suffix}"
-        return name
+            refund_id = f"{base}~{suffix}"
+        return refund_id

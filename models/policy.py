@@ -16,14 +16,8 @@ from models.fields import Bps, Duration, StrictModel
 from models.lifecycle import WAITING_STATES, State
 
 Window = Annotated[Duration, Field(gt=timedelta(0), le=timedelta(days=3650))]
-
-
 Grace = Annotated[Duration, Field(ge=timedelta(0), le=timedelta(days=3650))]
-
-
 ReminderLeads = Annotated[tuple[Window, ...], Field(max_length=20, strict=False)]
-
-
 Count = Annotated[int, Field(ge=0, le=1_000_000)]
 
 
@@ -115,7 +109,7 @@ class Policy(StrictModel):
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Policy:
-        """Refuse a deposit that a quote cut by the full swing would no longer exceed."""
+        """Refuse a deposit not below a quote cut by the full swing, and a wait without a window."""
         if self.deposit_bps >= (100 - self.quote_swing_percent) * 100:
             message = (
                 "deposit_bps: a quote cut by quote_swing_percent must still exceed the deposit"
@@ -131,7 +125,8 @@ class Policy(StrictModel):
     def windows(self) -> dict[State, timedelta]:
         """Return the window of every state that waits for somebody.
 
-        What a state waits for may be due later still: `clocks.due_at` has the whole rule.
+        What a state waits for may be due later still: `calendar.compute_deadline` has the whole
+        rule.
         """
         return {state: getattr(self, name) for state, name in WINDOW_SETTINGS.items()}
 
@@ -162,9 +157,9 @@ class Policy(StrictModel):
         """
         body = self.model_dump(mode="json")
         settings = {
-            k: v
-            for k, v in body.items()
-            if k not in DEFAULTS_WHEN_INTRODUCED or v != DEFAULTS_WHEN_INTRODUCED[k]
+            name: value
+            for name, value in body.items()
+            if name not in DEFAULTS_WHEN_INTRODUCED or value != DEFAULTS_WHEN_INTRODUCED[name]
         }
         text = json.dumps(settings, separators=(",", ":"), ensure_ascii=False)
         return "p" + hashlib.sha256(text.encode()).hexdigest()[:12]
@@ -187,7 +182,6 @@ WINDOW_SETTINGS = {
 }
 """Which setting is the window of which state."""
 
-
 REMINDER_SETTINGS = {
     State.OFFERED: "accept_reminders",
     State.AWAITING_BALANCE: "balance_reminders",
@@ -200,7 +194,6 @@ REMINDER_SETTINGS = {
     ),
 }
 """Which setting is the ladder of reminders of which state."""
-
 
 DEFAULTS_WHEN_INTRODUCED: dict[str, Any] = {
     "require_registered_clients": False,
@@ -235,7 +228,7 @@ DEFAULTS_WHEN_INTRODUCED: dict[str, Any] = {
 
 
 def read_stored_policy(text: str | bytes) -> Policy:
-    """Read a policy as it was kept: what it does not say is as when that was introduced.
+    """Read a policy as it was stored: what it does not say is as when that was introduced.
 
     So today's defaults never reach an order that was placed under yesterday's.
     """
@@ -249,7 +242,7 @@ def read_policy(text: str | bytes) -> Policy:
         return Policy.model_validate_json(text)
     except ValidationError as error:
         faults = error.errors(include_input=False, include_url=False)
-        lines = (
+        messages = (
             f"{'.'.join(map(str, fault['loc'])) or 'policy'}: {fault['msg']}" for fault in faults
         )
-        raise InvalidPolicy("; ".join(lines)) from None
+        raise InvalidPolicy("; ".join(messages)) from None

@@ -7,24 +7,28 @@ from typing import Any, TypeVar
 
 V = TypeVar("V")
 
+Journal = list[tuple[int, str, Any]]
+"""What each changed dictionary, by its index, held under a key before, in order of the changes."""
+
 
 class TrackedDict(dict[str, V]):
     """A dictionary of immutable values that can write down what each key held before.
 
-    Assignment of items is all that is remembered: the book changes its shelves in no other way.
+    Only assignments of items are remembered: the unit of work changes its dictionaries in no other
+    way.
     """
 
-    __slots__ = ("_journal", "_number")
+    __slots__ = ("_index", "_journal")
 
     def __init__(self, initial: Mapping[str, V] | None = None) -> None:
-        """Begin with what is held already."""
+        """Begin with what `initial` holds."""
         super().__init__(initial or {})
         self._journal: Journal | None = None
-        self._number = 0
+        self._index = 0
 
     def track(self, journal: Journal, index: int) -> None:
-        """Write every change from now on into a journal, under a number: others may share it."""
-        self._journal, self._number = journal, index
+        """Write every change from now on into a journal, under an index: others may share it."""
+        self._journal, self._index = journal, index
 
     def restore(self, key: str, value: V | None) -> None:
         """Hold what was held before, None for nothing."""
@@ -35,9 +39,5 @@ class TrackedDict(dict[str, V]):
 
     def __setitem__(self, key: str, value: V) -> None:
         if self._journal is not None:
-            self._journal.append((self._number, key, self.get(key)))
+            self._journal.append((self._index, key, self.get(key)))
         super().__setitem__(key, value)
-
-
-Journal = list[tuple[int, str, Any]]
-"""What shelves held before each change, by their numbers, in the order of the changes."""

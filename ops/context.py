@@ -1,4 +1,4 @@
-"""Context: database and Redis, open for as long as one command of the command line needs them."""
+"""Context: the database and Redis, open for as long as a command of the command line runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 import redis
+from sqlalchemy import Engine
 
 from models.errors import Unavailable
 from ops import terminal
@@ -24,9 +25,21 @@ from workers.settings import Settings, redis_socket
 from workers.timestamps import from_us, now_us
 
 
-def connect_reader(settings: Settings, cache_kib: int = CACHE_KIB) -> Reader:
-    """Open the database for reading; refuse one that was never prepared."""
+@contextmanager
+def open_reader(settings: Settings, cache_kib: int = CACHE_KIB) -> Iterator[Reader]:
+    """Open the database for reading, and leave no connection behind.
+
+    Raise `UsageError` where there is no database yet, or one that was never prepared.
+    """
     engine = open_database(settings.database_url, cache_kib=cache_kib)
+    try:
+        _require_prepared(engine, settings)
+        yield Reader(Store(engine, policy_in_force(settings)))
+    finally:
+        engine.dispose()
+
+
+def _require_prepared(engine: Engine, settings: Settings) -> None:
     file = engine.url.database or ""
     # Looking must not create what it looks for.
     if settings.embedded_database and not Path(file).exists():
@@ -35,45 +48,29 @@ def connect_reader(settings: Settings, cache_kib: int = CACHE_KIB) -> Reader:
         raise UsageError(
             "the database is not prepared: `earnest migrate` does it, `earnest up` too"
         )
-    return Reader(Store(engine, policy_in_force(settings)))
-
-
-@contextmanager
-def open_reader(settings: Settings, cache_kib: int = CACHE_KIB) -> Iterator[Reader]:
-    """Open the database for reading, and leave no connection behind; raise as `show.reader`."""
-    source = connect_reader(settings, cache_kib)
-    try:
-        yield source
-    finally:
-        source.store.engine.dispose()
 
 
 @contextmanager
 def open_redis(settings: Settings) -> Iterator[redis.Redis]:
-    """Open a connection to Redis; refuse where it is ours to start and was not started."""
+    """Open a connection to Redis; raise `UsageError` where it is ours to start and was not started.
+
+    Only for what cannot be done without it: what can uses `connect`, which asks for nothing yet.
+    """
     socket = redis_socket(settings.var)
     if settings.embedded_redis and not socket.exists():
         raise UsageError(f"Redis is not there, at {socket}: `earnest up` starts it")
-    with connect(settings.redis_url) as client:
-        yield client
+    with connect(settings.redis_url) as redis_client:
+        yield redis_client
 
 
 def now_and_watermark(clock: ArrivalClock) -> tuple[datetime, datetime | None]:
-    """Return what time it is where that is decided, and until when everything is settled."""
+    """Return what time it is where that is decided, and until when everything is settled.
+
+    While Redis is away the time is this host's, and the watermark is None.
+    """
     try:
         return clock.now(), clock.watermark(without=())
     except Unavailable as error:
         # On stderr: what follows may be read by a program.
         print(f"by this host's clock: {terminal.without_controls(str(error))}", file=sys.stderr)
         return from_us(now_us()), None
-
-
-@contextmanager
-def open_pipeline(settings: Settings) -> Iterator[tuple[Reader, redis.Redis]]:
-    """Open both ends for one command, and close them after it."""
-    source, client = connect_reader(settings), connect(settings.redis_url)
-    try:
-        yield source, client
-    finally:
-        source.store.engine.dispose()
-        client.close()

@@ -1,5 +1,5 @@
-"""Errors: what a person asked makes no sense; the message says what to do instead."""
+"""Errors: what is raised where a person asked for what makes no sense."""
 
 
 class UsageError(Exception):
-    """An answer to the asker, printed on one line; exit status 2."""
+    """What to do instead, printed on one line; exit status 2."""

@@ -1,10 +1,13 @@
-"""JSON Schema: references put in their place, as forms and the message contract want them."""
+"""JSON: what objects and schemas are here, and references put in their place."""
 
 from __future__ import annotations
 
 from typing import Any
 
+JsonObject = dict[str, Any]
 Schema = dict[str, Any]
+
+DROPPED_KEYS = ("$defs", "title", "discriminator")
 
 
 def inline_references(schema: Schema) -> Schema:
@@ -31,6 +34,3 @@ def inline_references(schema: Schema) -> Schema:
     inlined_schema: Schema = {"title": schema["title"]} if "title" in schema else {}
     inlined_schema.update(resolve(schema))
     return inlined_schema
-
-
-DROPPED_KEYS = ("$defs", "title", "discriminator")

@@ -11,8 +11,7 @@ from models.fields import format_duration, format_instant
 from models.lifecycle import State
 from models.orders.order import Order
 from ops import terminal
-
-JsonObject = dict[str, Any]
+from ops.json_schema import JsonObject
 
 
 def serialize_order(order: Order) -> JsonObject:

@@ -41,23 +41,23 @@ def serialize_report(report: ReportRequest) -> dict[str, Any]:
     return {"report": report.name.value, "by": by, "at": format_instant(report.at), "zone": ZONE}
 
 
-def serialize_dead_letter(letter: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
-    """Describe a letter without its text: that may hold a brief."""
-    command = read_command(letter)
+def serialize_dead_letter(dead_letter: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
+    """Describe a dead letter without its text: that may hold a brief."""
+    command, replayed_at = command_fields(dead_letter), dead_letter.replayed_at
     return {
-        "letter": letter.letter_id,
+        "letter": dead_letter.letter_id,
         "command": command.get("id"),
         "kind": command.get("kind"),
-        "received_at": format_instant(from_us(letter.received_at)),
-        "died_at": format_instant(from_us(letter.died_at)),
-        "replayed_at": format_instant(from_us(letter.replayed_at)) if letter.replayed_at else None,
-        "error": letter.error,
+        "received_at": format_instant(from_us(dead_letter.received_at)),
+        "died_at": format_instant(from_us(dead_letter.died_at)),
+        "replayed_at": format_instant(from_us(replayed_at)) if replayed_at else None,
+        "error": dead_letter.error,
     }
 
 
-def read_command(letter: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
-    """Read what the command calls itself, where that can be read."""
-    document = read_json_leniently(letter.command)
+def command_fields(dead_letter: Any) -> dict[str, Any]:  # noqa: ANN401 - a row of the table
+    """Return the texts among the fields of its command, where that can be read."""
+    document = read_json_leniently(dead_letter.command)
     fields = document if isinstance(document, dict) else {}
     return {key: value for key, value in fields.items() if isinstance(value, str)}
 

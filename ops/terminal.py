@@ -18,17 +18,13 @@ from ops.errors import UsageError
 
 Cell = str | int | None
 
-
 COLUMN_GAP = "  "
-
 
 WIDE_CLASSES = "WF"
 """The classes of East Asian width that take two columns of a terminal."""
 
-
 ZERO_WIDTH_CATEGORIES = ("Mn", "Me", "Cf", "Cc")
 """The categories of characters that take none."""
-
 
 CONTROL_CATEGORIES = ("Cc", "Zl", "Zp")
 """The categories of characters that end a line or command a terminal."""
@@ -98,7 +94,6 @@ def _line(row: Sequence[str], widths: Sequence[int], right_aligned: Sequence[boo
 MAX_ROWS = 200
 """Rows of a table for people; `--json` lists everything."""
 
-
 REDRAW_INTERVAL_S = 0.1
 
 
@@ -108,8 +103,8 @@ class Progress:
     def __init__(self, verb: str, total: int | None = None, *, quiet: bool = False) -> None:
         """Start at nothing; `total` is how many there will be, where that is known."""
         self.verb, self.done, self.quiet = verb, 0, quiet
-        self.of = "" if total is None else f" of {total}"
-        self.began = self.drawn = time.monotonic()
+        self.of_total = "" if total is None else f" of {total}"
+        self.started_at = self.redrawn_at = time.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -117,17 +112,22 @@ class Progress:
     def __exit__(self, failure: type[BaseException] | None, *_: object) -> None:
         if self.quiet or (failure and not self.done):
             return
-        took = time.monotonic() - self.began
-        end = "\r" if sys.stderr.isatty() else ""
-        print(f"{end}{self.done}{self.of} {self.verb} in {took:.1f} s", file=sys.stderr)
+        elapsed_s = time.monotonic() - self.started_at
+        line_start = "\r" if sys.stderr.isatty() else ""
+        print(
+            f"{line_start}{self.done}{self.of_total} {self.verb} in {elapsed_s:.1f} s",
+            file=sys.stderr,
+        )
 
     def add(self, count: int) -> None:
         """Count more."""
         self.done += count
         now = time.monotonic()
-        if not self.quiet and sys.stderr.isatty() and now - self.drawn >= REDRAW_INTERVAL_S:
-            self.drawn = now
-            print(f"\r{self.done}{self.of} {self.verb} …", end="", file=sys.stderr, flush=True)
+        if not self.quiet and sys.stderr.isatty() and now - self.redrawn_at >= REDRAW_INTERVAL_S:
+            self.redrawn_at = now
+            print(
+                f"\r{self.done}{self.of_total} {self.verb} …", end="", file=sys.stderr, flush=True
+            )
 
 
 LINES_ENCODING = "utf-8-sig"
@@ -147,7 +147,7 @@ def open_lines(name: str) -> Any:  # noqa: ANN401 - a file, or what only looks l
 
 
 def read_instant(option: str, text: str) -> datetime:
-    """Read an instant that an option was given; raise `Refused`."""
+    """Read an instant that an option was given; raise `UsageError`."""
     try:
         return parse_instant(text)
     except ValueError as error:

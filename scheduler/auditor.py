@@ -1,4 +1,4 @@
-"""Auditor: audits the books and checks delivery, and keeps the verdicts for those who watch."""
+"""Auditor: audits the books, checks delivery, and keeps what was found for those who watch."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ class DeadlineScheduler:
     def __init__(self, engine: Engine, client: redis.Redis, keys: Keyring = UNSIGNED) -> None:
         """Keep both ends, and the keys that wake-ups are signed with."""
         self.engine, self.client, self.keys = engine, client, keys
-        # One door for all ticks: it remembers since when the wire remembers.
+        # One clock for all ticks: it remembers since when Redis remembers.
         self.clock = ArrivalClock(client, engine)
         self.lag_alert = LagAlert(engine)
 
@@ -91,7 +91,7 @@ class DeadlineScheduler:
         """Wake every order whose time has passed; return how many were woken.
 
         The scheduler decides nothing. It says that time has passed, and the function that
-        judges people judges the clock, so any number of schedulers may tick at once.
+        decides about people decides about time, so any number of schedulers may tick at once.
         """
         # Not past what we have heard: a command still in the queue may have been in time.
         watermark = self.clock.watermark(without=())

@@ -67,17 +67,17 @@ class Watchdog:
 
     def __init__(self) -> None:
         """Watch nobody yet."""
-        self.due: dict[str, float] = {}
+        self.deadlines: dict[str, float] = {}
 
     def stuck(self) -> list[str]:
         """Name the ticks that have not ended for too long: none hides behind the others."""
-        return [name for name, due_at in self.due.items() if time.monotonic() > due_at]
+        return [name for name, due_at in self.deadlines.items() if time.monotonic() > due_at]
 
     def wrap(
         self, name: str, tick: Callable[[], object], timeout_s: float = TICK_TIMEOUT_S
     ) -> Callable[[], None]:
-        """Wrap a tick: trouble with a server is logged and waited out, the pulse goes on."""
-        self.due[name] = time.monotonic() + timeout_s
+        """Wrap a tick: trouble with a server is logged and waited out, the ticks go on."""
+        self.deadlines[name] = time.monotonic() + timeout_s
 
         def run() -> None:
             try:
@@ -86,7 +86,7 @@ class Watchdog:
                 log.warning("tick.waiting", tick=name, error=str(error)[:300])
             except Exception:
                 log.exception("tick.failed", tick=name)
-            self.due[name] = time.monotonic() + timeout_s
+            self.deadlines[name] = time.monotonic() + timeout_s
 
         return run
 
@@ -95,11 +95,11 @@ def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]
     """Tick until told to stop.
 
     The job store is memory, the jobs are a few intervals: everything worth remembering stands in
-    the database. A wall clock set back would silence an interval, hence the pulse.
+    the database. A wall clock set back would silence an interval, hence the watchdog.
     """
     engine, client = open_database(settings.database_url), connect(settings.redis_url)
     check_servers(engine, client)
-    pulse, store = Watchdog(), Store(engine, policy_in_force(settings))
+    watchdog, store = Watchdog(), Store(engine, policy_in_force(settings))
     instance_name, keys = f"{socket.gethostname()}:{os.getpid()}", settings.keyring
     defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
     scheduler = BackgroundScheduler(timezone="UTC", job_defaults=defaults)
@@ -127,12 +127,12 @@ def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]
             LONG_TICK_TIMEOUT_S,
         ),
     ):
-        guarded = pulse.wrap(name, tick, timeout_s)
-        scheduler.add_job(guarded, "interval", seconds=seconds, id=name)
+        watched_tick = watchdog.wrap(name, tick, timeout_s)
+        scheduler.add_job(watched_tick, "interval", seconds=seconds, id=name)
     scheduler.start()
     ready()
     while not stopping.wait(1.0):
-        if stuck := pulse.stuck():
+        if stuck := watchdog.stuck():
             log.error("scheduler.stuck", ticks=stuck)
             os._exit(70)
     scheduler.shutdown(wait=True)

@@ -15,7 +15,7 @@ from models.errors import BrokenInvariant
 from models.policy import Policy
 from scheduler.auditor import REST_FACTOR
 from workers.database import mappers, schema
-from workers.database.archive import put_away, subject_of_newest_event
+from workers.database.archive import move_to_archive, subject_of_newest_event
 from workers.database.engine import reading, writing
 from workers.database.repository import Store
 from workers.queue import redelivery
@@ -46,10 +46,10 @@ class Archiver:
             return 0
         now = from_us(now_us())
         archived = archive_orders(self.store, ArchiveCutoff(now - self.after, now))
-        took = time.monotonic() - began
-        self.not_before = time.monotonic() + REST_FACTOR * took
+        took_s = time.monotonic() - began
+        self.not_before = time.monotonic() + REST_FACTOR * took_s
         if archived:
-            log.info("orders.archived", orders=archived, took_ms=round(1000 * took, 1))
+            log.info("orders.archived", orders=archived, took_ms=round(1000 * took_s, 1))
         return archived
 
 
@@ -92,69 +92,71 @@ class RestingOrders:
     place: ArchivePlace | None
 
 
-def archive_orders(store: Store, due: ArchiveCutoff, limit: int = ARCHIVE_BATCH_SIZE) -> int:
+def archive_orders(store: Store, cutoff: ArchiveCutoff, limit: int = ARCHIVE_BATCH_SIZE) -> int:
     """Put away one batch of orders, those that ended first; return how many, 0 when none is left.
 
     Orders that somebody is busy with are passed over. Several may archive at once, and die at it.
     """
-    if not _any_ended(store, due):
+    if not _any_ended(store, cutoff):
         return 0
     place: ArchivePlace | None = BEGINNING
     policies = store.known_policies()
     with writing(store.engine) as connection:
         while place is not None:
             page = _resting_page(
-                connection, policies, _locked(_ended_query(due, place, limit)), due
+                connection, policies, _locked(_ended_query(cutoff, place, limit)), cutoff
             )
-            resting_rows = _still_resting(connection, page.rows, due)
+            resting_rows = _still_resting(connection, page.rows, cutoff)
             if resting_rows:
-                put_away(connection, resting_rows)
+                move_to_archive(connection, resting_rows)
                 return len(resting_rows)
             place = page.place
     return 0
 
 
-def count_archivable(store: Store, due: ArchiveCutoff) -> tuple[int, int]:
+def count_archivable(store: Store, cutoff: ArchiveCutoff) -> tuple[int, int]:
     """Count the orders to be put away, and those that ended long enough ago and must still stay."""
     ready_count, policies = 0, store.known_policies()
     place: ArchivePlace | None = BEGINNING
     with reading(store.engine) as connection:
         column = schema.orders.c.ended_at
-        query = select(func.count()).where(column <= to_us(due.ended_before))
+        query = select(func.count()).where(column <= to_us(cutoff.ended_before))
         ended_count = int(connection.execute(query).scalar_one())
         while place is not None:
             page = _resting_page(
-                connection, policies, _ended_query(due, place, COUNT_PAGE_SIZE), due
+                connection, policies, _ended_query(cutoff, place, COUNT_PAGE_SIZE), cutoff
             )
             ready_count, place = ready_count + len(page.rows), page.place
     return ready_count, ended_count - ready_count
 
 
-def _any_ended(store: Store, due: ArchiveCutoff) -> bool:
+def _any_ended(store: Store, cutoff: ArchiveCutoff) -> bool:
     with reading(store.engine) as connection:
-        return connection.execute(_ended_query(due, BEGINNING, 1)).first() is not None
+        return connection.execute(_ended_query(cutoff, BEGINNING, 1)).first() is not None
 
 
 def _resting_page(
-    connection: Connection, policies: dict[str, Policy], query: Select[Any], due: ArchiveCutoff
+    connection: Connection, policies: dict[str, Policy], query: Select[Any], cutoff: ArchiveCutoff
 ) -> RestingOrders:
     order_rows = connection.execute(query).all()
-    resting_rows = [row for row in order_rows if _rests(row, policies, due.at)]
+    resting_rows = [row for row in order_rows if _is_archivable(row, policies, cutoff.at)]
     place = (order_rows[-1].ended_at, order_rows[-1].order_id) if order_rows else None
     return RestingOrders(resting_rows, place)
 
 
-def _still_resting(connection: Connection, order_rows: list[Any], due: ArchiveCutoff) -> list[Any]:
+def _still_resting(
+    connection: Connection, order_rows: list[Any], cutoff: ArchiveCutoff
+) -> list[Any]:
     """Look again, now that nobody can change these orders any more: one was perhaps just paid."""
     order_ids = [row.order_id for row in order_rows]
-    query = _ended_query(due, BEGINNING, len(order_ids)).where(
+    query = _ended_query(cutoff, BEGINNING, len(order_ids)).where(
         schema.orders.c.order_id.in_(order_ids)
     )
     resting_ids = {row.order_id for row in connection.execute(query)} if order_ids else set()
     return [row for row in order_rows if row.order_id in resting_ids]
 
 
-def _rests(row: Any, policies: dict[str, Policy], at: datetime) -> bool:  # noqa: ANN401 - a row
+def _is_archivable(row: Any, policies: dict[str, Policy], at: datetime) -> bool:  # noqa: ANN401 - a row
     try:
         return mappers.read_order(row.document, policies).is_archivable(at)
     except BrokenInvariant:
@@ -166,7 +168,7 @@ def _locked(query: Select[Any]) -> Select[Any]:
     return query.with_for_update(skip_locked=True, of=schema.orders)
 
 
-def _ended_query(due: ArchiveCutoff, after: ArchivePlace, limit: int) -> Select[Any]:
+def _ended_query(cutoff: ArchiveCutoff, after: ArchivePlace, limit: int) -> Select[Any]:
     """Ask for orders that ended, owe nothing to anybody and have nothing to tell any more."""
     order, refund, payout, event = (
         table.c for table in (schema.orders, schema.refunds, schema.payouts, schema.events)
@@ -174,7 +176,7 @@ def _ended_query(due: ArchiveCutoff, after: ArchivePlace, limit: int) -> Select[
     subject = literal("order:").concat(order.order_id)
     key = tuple_(order.ended_at, order.order_id)
     query = select(schema.orders).where(
-        order.ended_at <= to_us(due.ended_before),
+        order.ended_at <= to_us(cutoff.ended_before),
         key > after,
         ~exists().where(refund.order_id == order.order_id, refund.confirmed_at.is_(None)),
         ~exists().where(payout.order_id == order.order_id, payout.confirmed_at.is_(None)),

@@ -39,8 +39,8 @@ class MessageRescuer:
     def __init__(self, client: redis.Redis) -> None:
         """Begin with a thorough look: who knows what was before."""
         self.client, self.scripts = client, Scripts(client)
-        self.looks = 0
-        self.disagreed = dict.fromkeys(QUEUES, False)
+        self.run_count = 0
+        self.was_inconsistent = dict.fromkeys(QUEUES, False)
 
     def run_once(self) -> int:
         """Rescue, mend what does not agree twice in a row; return how many came back."""
@@ -52,13 +52,13 @@ class MessageRescuer:
                 rescued += self._mend(queue)
         except redis.RedisError as error:
             raise Unavailable(str(error)) from error
-        self.looks += 1
+        self.run_count += 1
         return rescued
 
     def _mend(self, queue: str) -> int:
-        thoroughly = self.disagreed[queue] or self.looks % THOROUGH_EVERY == 0
+        thoroughly = self.was_inconsistent[queue] or self.run_count % THOROUGH_EVERY == 0
         restored, dropped_count, consistent = self.scripts.mend(Keys(queue), thoroughly=thoroughly)
-        self.disagreed[queue] = not consistent
+        self.was_inconsistent[queue] = not consistent
         if restored or dropped_count:
             log.error("queue.mended", queue=queue, put_back=restored, dropped=dropped_count)
         return restored

@@ -1,4 +1,4 @@
-"""Fixtures: fresh databases and an empty Redis for whoever asks."""
+"""Fixtures: fresh databases, an empty Redis, and the servers that hold them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tests.support import servers
 
 
 def pytest_configure() -> None:
-    """Heed the signals that whoever started the tests in the background ignores.
+    """Restore the default handling of the signals that a shell ignores for background jobs.
 
-    What is ignored here every child would ignore, and some tests are about being told to stop.
+    What is ignored here every process would inherit, and some tests are about being told to stop.
     """
     for signal_number, default_handler in (
         (signal.SIGINT, signal.default_int_handler),

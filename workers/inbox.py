@@ -29,11 +29,11 @@ PER_MESSAGE = 100
 
 
 LONGEST_MESSAGE = 400_000
-"""Characters of commands in one message: escaped to the last they still fit the wire's limit."""
+"""Characters of commands in one message: even if each is escaped, its bytes are few enough."""
 
 
 ATTEMPTS = 5
-"""How often a group is written anew when another door took in the same id at that moment."""
+"""How often a group is written anew when another process took in the same id at that moment."""
 
 
 FENCE = 7_310_580
@@ -49,7 +49,7 @@ Take = Callable[[int], int]
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A command at the door: well formed, its asker known."""
+    """A command as it was handed in: well formed, its sender known."""
 
     command_id: str
     fingerprint: bytes
@@ -71,7 +71,7 @@ class Admission:
 def admit(
     engine: Engine, take: Take, requests: Sequence[Sequence[Submission]]
 ) -> tuple[list[Admission], list[InboxRow]]:
-    """Keep the commands of some requests in one commit; return their fates and the new rows.
+    """Keep the commands of some requests in one commit; return what became of each, and new rows.
 
     A command that is known already, settled or not, is not kept again: its sender only did not
     hear us. Raise `Unavailable` when the database is away: nothing was kept then.
@@ -91,10 +91,10 @@ def _admit(
     with writing(engine) as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text(f"SELECT pg_advisory_xact_lock_shared({FENCE})"))
-        desk = _Desk(_known(connection, ids), take(len(ids)))
-        admissions = [desk.hear(request) for request in requests]
-        bulk.insert(connection, inbox, desk.rows)
-    return admissions, desk.rows
+        group = _Desk(_known(connection, ids), take(len(ids)))
+        admissions = [group.hear(request) for request in requests]
+        bulk.insert(connection, inbox, group.rows)
+    return admissions, group.rows
 
 
 def _known(connection: Connection, ids: Collection[str]) -> dict[str, tuple[bytes, int]]:
@@ -122,9 +122,9 @@ class _Desk:
         submissions_by_id: dict[str, Submission] = {}
         reused = []
         for place, submission in enumerate(request):
-            before = self.known.get(submission.command_id, (submission.fingerprint, 0))[0]
+            expected = self.known.get(submission.command_id, (submission.fingerprint, 0))[0]
             first = submissions_by_id.setdefault(submission.command_id, submission)
-            if submission.fingerprint != before or first.fingerprint != submission.fingerprint:
+            if submission.fingerprint != expected or first.fingerprint != submission.fingerprint:
                 reused.append(place)
         if reused:
             return Admission([], reused)
@@ -196,6 +196,6 @@ def _wait_for_writers(engine: Engine) -> None:
         with writing(engine) as connection:
             connection.execute(text(f"SELECT pg_advisory_xact_lock({FENCE})"))
     except TransientError as error:
-        # A door has stopped in the middle of writing: no command is at fault, so nobody judges
-        # until it goes on, or PostgreSQL ends its transaction.
+        # Another process has stopped in the middle of writing: no command is at fault, so none is
+        # handled until it goes on, or PostgreSQL ends its transaction.
         raise Unavailable(f"the inbox is being written: {error}") from error

@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 
 THREADS = 2
-"""Threads that settle: one for commands, one for wake-ups."""
+"""Threads that process batches: one for commands, one for wake-ups."""
 
 
 STOP_TIMEOUT_MS = 10_000
@@ -42,8 +42,8 @@ def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]
     store.adopt_policy()
     open_door(client, in_use=has_orders(engine))
     broker = EarnestBroker(client, partial(quarantine, engine), settings.keyring)
-    settler = BatchProcessor(store, ArrivalClock(client, engine), partial(notify_relay, client))
-    declare_actors(broker, settler.settle, stopping)
+    processor = BatchProcessor(store, ArrivalClock(client, engine), partial(notify_relay, client))
+    declare_actors(broker, processor.settle, stopping)
     worker = Worker(broker, worker_threads=THREADS, worker_timeout=200)
     # What a batch makes is gone with the batch: to look for cycles in it every 700 objects cost
     # a fifth of everything.

@@ -55,7 +55,7 @@ def configure_logs(name: str) -> None:
 def describe_exception(_: object, __: str, entry: LogEntry) -> Mapping[str, Any]:
     """Say of an exception what it is and where it came from.
 
-    What it says itself only where it is ours or the wire's: any other may repeat what it choked
+    What it says itself only where it is ours or Redis's: any other may repeat what it choked
     on, and that may be a brief or a name.
     """
     error = entry.pop("exc_info", None)
@@ -160,7 +160,7 @@ def span(
     *,
     parent: str | None = None,
     links: Iterable[str] = (),
-    facts: Mapping[str, Any] | None = None,
+    attributes: Mapping[str, Any] | None = None,
 ) -> Iterator[str | None]:
     """Be a span for as long as something lasts; give the trace context of what follows from it.
 
@@ -177,7 +177,10 @@ def span(
         for traceparent in links
     ]
     with tracer.start_as_current_span(
-        name, context=_context(parent), links=span_links[:MAX_LINKS], attributes=dict(facts or {})
+        name,
+        context=_context(parent),
+        links=span_links[:MAX_LINKS],
+        attributes=dict(attributes or {}),
     ) as current:
         span_context = current.get_span_context()
         yield _traceparent(span_context) if span_context.is_valid else parent
@@ -202,9 +205,9 @@ little it carries, so what comes in meanwhile goes together. Longer rounds are n
 class RateLimiter:
     """Keeps the rounds of one loop apart. The first after a silence waits for nothing."""
 
-    def __init__(self, apart_s: float = MIN_INTERVAL_S) -> None:
+    def __init__(self, interval_s: float = MIN_INTERVAL_S) -> None:
         """Begin as if there had been a silence."""
-        self.interval_s, self.began_at, self.next_at = apart_s, 0.0, 0.0
+        self.interval_s, self.began_at, self.next_at = interval_s, 0.0, 0.0
 
     def wait(self) -> None:
         """Wait until the next round may begin; it begins on return."""
@@ -213,6 +216,6 @@ class RateLimiter:
             time.sleep(rest_s)
         self.began_at = time.monotonic()
 
-    def worked(self) -> None:
+    def note_work(self) -> None:
         """Note that there was something to do in this round."""
         self.next_at = self.began_at + self.interval_s

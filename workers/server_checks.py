@@ -10,6 +10,8 @@ from workers.database.engine import reading
 from workers.database.migrations import is_current
 from workers.settings import SettingsError
 
+MIN_POSTGRESQL_VERSION = 150_000
+
 
 def check_servers(engine: Engine, client: redis.Redis) -> None:
     """Refuse servers that would lose what they acknowledge, or that are not prepared.
@@ -56,6 +58,3 @@ def refuse_unsafe_postgresql(engine: Engine) -> None:
         if number < MIN_POSTGRESQL_VERSION:
             message = f"PostgreSQL {number // 10_000} is too old: 15 or later is needed"
             raise SettingsError(message)
-
-
-MIN_POSTGRESQL_VERSION = 150_000

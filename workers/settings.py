@@ -17,137 +17,8 @@ from models.fields import format_duration, parse_duration
 from workers.signing import InvalidKeys, Keyring
 
 
-@dataclass(frozen=True, slots=True)
-class RetentionLimits:
-    """How much a stream keeps. Everything older is in the database, whole.
-
-    Beyond `kept` and `age` it keeps only what a registered group has yet to settle, and says so;
-    beyond `most` it keeps nothing: a consumer that is gone must not fill the server's memory.
-    """
-
-    max_entries: int = 1_000_000
-    max_age: timedelta = timedelta(days=7)
-
-    @property
-    def hard_max_entries(self) -> int:
-        """Return how many entries there may be at most: as many again as are kept."""
-        return 2 * self.max_entries
-
-
-DATABASE_DRIVERS = {
-    "sqlite": "sqlite",
-    "postgres": "postgresql+psycopg",
-    "postgresql": "postgresql+psycopg",
-    "postgresql+psycopg": "postgresql+psycopg",
-}
-
-
-REDIS_SCHEMES = ("redis", "rediss", "unix")
-
-
-NEVER = "never"
-
-
-ARCHIVE_AFTER = timedelta(days=400)
-"""A year, so that this month and the same one a year ago are both at hand, and a month for the
-accounts of the old year to be closed; and longer than any dispute, release or refund takes."""
-
-
-MAX_EVENTS_KEPT = 100_000_000
-
-
-MAX_PORT = 65_535
-
-
 class SettingsError(ValueError):
     """Say which setting is wrong and what it should look like; never what it contained."""
-
-
-def checked_database(url: str) -> str:
-    """Name the driver that is installed, and refuse what the schema does not support."""
-    scheme, separator, location = url.partition("://")
-    if not separator or scheme not in DATABASE_DRIVERS:
-        raise SettingsError(
-            f"The database URL begins with {shown_scheme(scheme, separator)}; it must be "
-            "postgresql://… or sqlite:///path/to/file."
-        )
-    file = location.partition("?")[0]
-    if scheme == "sqlite" and (not file.startswith("/") or file in {"/", "/:memory:"}):
-        raise SettingsError(
-            "The database URL names no file, and a database in memory would be lost "
-            "between processes; write sqlite:///path/to/file."
-        )
-    refuse_unreadable("database", url)
-    return f"{DATABASE_DRIVERS[scheme]}://{location}"
-
-
-def checked_redis(url: str) -> str:
-    scheme, separator, _ = url.partition("://")
-    if not separator or scheme not in REDIS_SCHEMES:
-        raise SettingsError(
-            f"The Redis URL begins with {shown_scheme(scheme, separator)}; it must be "
-            "redis://…, rediss://… or unix:///path/to/socket."
-        )
-    refuse_unreadable("Redis", url)
-    return url
-
-
-def refuse_unreadable(server_name: str, url: str) -> None:
-    try:
-        _ = urlsplit(url).port
-    except ValueError:
-        raise SettingsError(
-            f"The {server_name} URL cannot be read: its port must be a number, and special "
-            "characters in a password must be %-encoded."
-        ) from None
-
-
-def checked_keys(text: str) -> str:
-    try:
-        Keyring.parse(text)
-    except InvalidKeys as error:
-        raise SettingsError(f"EARNEST_SIGNING_KEYS: {error}") from None
-    return text
-
-
-def checked_retention(environ: Mapping[str, str]) -> RetentionLimits:
-    """Read how many events the streams keep, and for how long."""
-    kept_text, age_text = (
-        environ.get("EARNEST_EVENTS_KEPT", ""),
-        environ.get("EARNEST_EVENTS_AGE", ""),
-    )
-    if kept_text and (not kept_text.isdecimal() or not 1 <= int(kept_text) <= MAX_EVENTS_KEPT):
-        raise SettingsError(f"EARNEST_EVENTS_KEPT is not a number from 1 to {MAX_EVENTS_KEPT}.")
-    try:
-        age = parse_duration(age_text) if age_text else RetentionLimits().max_age
-    except ValueError:
-        raise SettingsError("EARNEST_EVENTS_AGE is not a duration like P7D or PT12H.") from None
-    return RetentionLimits(int(kept_text) if kept_text else RetentionLimits().max_entries, age)
-
-
-def checked_archive(text: str) -> timedelta | None:
-    """Read how long an order stays after it has ended; None for `never`."""
-    if text == NEVER:
-        return None
-    try:
-        return parse_duration(text) if text else ARCHIVE_AFTER
-    except ValueError:
-        raise SettingsError(
-            f"EARNEST_ARCHIVE_AFTER is neither a duration like P400D nor `{NEVER}`."
-        ) from None
-
-
-def checked_bind(bind: str) -> str:
-    """Accept an address to listen at: a host, or an IPv6 address in brackets, and a port."""
-    host, separator, port = bind.rpartition(":")
-    if not separator or not host or not port.isdecimal() or int(port) > MAX_PORT:
-        raise SettingsError("EARNEST_WEB_BIND must be like 127.0.0.1:8000 or [::1]:8000.")
-    return bind
-
-
-def shown_scheme(scheme: str, separator: str) -> str:
-    """Show what a URL begins with, unless that may be a password in the wrong place."""
-    return f"{scheme}://" if separator else "no scheme"
 
 
 PREFIX = "EARNEST_"
@@ -167,12 +38,34 @@ SETTING_NAMES = (
 )
 
 
+NEVER = "never"
+
+
 WEB_BIND = "127.0.0.1:8000"
 """Where the web process listens unless told otherwise: for this machine alone."""
 
 
-# A unix socket's address holds 104 bytes on macOS and 108 on Linux, with an end mark.
-MAX_SOCKET_BYTES = 100
+ARCHIVE_AFTER = timedelta(days=400)
+"""A year, so that this month and the same one a year ago are both at hand, and a month for the
+accounts of the old year to be closed; and longer than any dispute, release or refund takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionLimits:
+    """How much a stream keeps. Everything older is in the database, whole.
+
+    Beyond `max_entries` and `max_age` it keeps only what a registered group has yet to settle, and
+    says so; beyond `hard_max_entries` it keeps nothing: a consumer that is gone must not fill the
+    server's memory.
+    """
+
+    max_entries: int = 1_000_000
+    max_age: timedelta = timedelta(days=7)
+
+    @property
+    def hard_max_entries(self) -> int:
+        """Return how many entries there may be at most: as many again as are kept."""
+        return 2 * self.max_entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +102,7 @@ class Settings:
         refuse_unknown(environ)
         folder = absolute(var or environ.get("EARNEST_VAR") or project_root() / "var")
         database = database_url or environ.get("EARNEST_DATABASE_URL") or sqlite_url(folder)
-        redis = redis_url or environ.get("EARNEST_REDIS_URL") or default_redis_url(folder)
+        redis = redis_url or environ.get("EARNEST_REDIS_URL") or embedded_redis_url(folder)
         rules = policy or environ.get("EARNEST_POLICY")
         return cls(
             database_url=checked_database(database),
@@ -231,7 +124,7 @@ class Settings:
     @property
     def embedded_redis(self) -> bool:
         """Tell whether Redis is ours to start, under `var`."""
-        return self.redis_url == default_redis_url(self.var)
+        return self.redis_url == embedded_redis_url(self.var)
 
     @property
     def keyring(self) -> Keyring:
@@ -257,13 +150,39 @@ class Settings:
         )
 
 
-def redis_url(var: Path) -> str:
+def refuse_unknown(environ: Mapping[str, str]) -> None:
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in SETTING_NAMES:
+            raise SettingsError(f"{name} is not a setting; {suggest_setting(name)}")
+
+
+def suggest_setting(name: str) -> str:
+    """Guess what was meant, by the part in which names differ."""
+    known_names = [known_name.removeprefix(PREFIX) for known_name in SETTING_NAMES]
+    near = difflib.get_close_matches(name.removeprefix(PREFIX), known_names, n=1, cutoff=0.5)
+    return f"did you mean {PREFIX}{near[0]}?" if near else f"known are {', '.join(SETTING_NAMES)}."
+
+
+def absolute(path: Path | str) -> Path:
+    # Not resolve(): a state folder behind a symbolic link keeps the name it was given.
+    return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def project_root() -> Path:
+    return Path(__file__).resolve().parent.parent
+
+
+def sqlite_url(var: Path) -> str:
+    return f"sqlite:///{var / 'earnest.db'}"
+
+
+def embedded_redis_url(var: Path) -> str:
     """Say where the embedded Redis-protocol server of this state folder listens."""
     return "unix://" + quote(str(redis_socket(var)))
 
 
-# Inside `Settings.read` the name `redis_url` is the caller's choice.
-default_redis_url = redis_url
+# A unix socket's address holds 104 bytes on macOS and 108 on Linux, with an end mark.
+MAX_SOCKET_BYTES = 100
 
 
 def redis_socket(var: Path) -> Path:
@@ -281,27 +200,105 @@ def short_folder() -> Path:
     return folder if len(os.fsencode(folder)) <= MAX_SOCKET_BYTES // 2 else Path("/tmp")  # noqa: S108
 
 
-def project_root() -> Path:
-    return Path(__file__).resolve().parent.parent
+DATABASE_DRIVERS = {
+    "sqlite": "sqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
 
 
-def absolute(path: Path | str) -> Path:
-    # Not resolve(): a state folder behind a symbolic link keeps the name it was given.
-    return Path(os.path.abspath(path))  # noqa: PTH100
+def checked_database(url: str) -> str:
+    """Name the driver that is installed, and refuse what the schema does not support."""
+    scheme, separator, location = url.partition("://")
+    if not separator or scheme not in DATABASE_DRIVERS:
+        raise SettingsError(
+            f"The database URL begins with {describe_scheme(scheme, separator)}; it must be "
+            "postgresql://… or sqlite:///path/to/file."
+        )
+    file = location.partition("?")[0]
+    if scheme == "sqlite" and (not file.startswith("/") or file in {"/", "/:memory:"}):
+        raise SettingsError(
+            "The database URL names no file, and a database in memory would be lost "
+            "between processes; write sqlite:///path/to/file."
+        )
+    refuse_unreadable("database", url)
+    return f"{DATABASE_DRIVERS[scheme]}://{location}"
 
 
-def sqlite_url(var: Path) -> str:
-    return f"sqlite:///{var / 'earnest.db'}"
+REDIS_SCHEMES = ("redis", "rediss", "unix")
 
 
-def refuse_unknown(environ: Mapping[str, str]) -> None:
-    for name in sorted(environ):
-        if name.startswith(PREFIX) and name not in SETTING_NAMES:
-            raise SettingsError(f"{name} is not a setting; {hint(name)}")
+def checked_redis(url: str) -> str:
+    scheme, separator, _ = url.partition("://")
+    if not separator or scheme not in REDIS_SCHEMES:
+        raise SettingsError(
+            f"The Redis URL begins with {describe_scheme(scheme, separator)}; it must be "
+            "redis://…, rediss://… or unix:///path/to/socket."
+        )
+    refuse_unreadable("Redis", url)
+    return url
 
 
-def hint(name: str) -> str:
-    """Guess what was meant, by the part in which names differ."""
-    known_names = [known_name.removeprefix(PREFIX) for known_name in SETTING_NAMES]
-    near = difflib.get_close_matches(name.removeprefix(PREFIX), known_names, n=1, cutoff=0.5)
-    return f"did you mean {PREFIX}{near[0]}?" if near else f"known are {', '.join(SETTING_NAMES)}."
+def describe_scheme(scheme: str, separator: str) -> str:
+    """Show what a URL begins with, unless that may be a password in the wrong place."""
+    return f"{scheme}://" if separator else "no scheme"
+
+
+def refuse_unreadable(server_name: str, url: str) -> None:
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise SettingsError(
+            f"The {server_name} URL cannot be read: its port must be a number, and special "
+            "characters in a password must be %-encoded."
+        ) from None
+
+
+def checked_keys(text: str) -> str:
+    try:
+        Keyring.parse(text)
+    except InvalidKeys as error:
+        raise SettingsError(f"EARNEST_SIGNING_KEYS: {error}") from None
+    return text
+
+
+MAX_EVENTS_KEPT = 100_000_000
+
+
+def checked_retention(environ: Mapping[str, str]) -> RetentionLimits:
+    """Read how many events the streams keep, and for how long."""
+    kept_text, age_text = (
+        environ.get("EARNEST_EVENTS_KEPT", ""),
+        environ.get("EARNEST_EVENTS_AGE", ""),
+    )
+    if kept_text and (not kept_text.isdecimal() or not 1 <= int(kept_text) <= MAX_EVENTS_KEPT):
+        raise SettingsError(f"EARNEST_EVENTS_KEPT is not a number from 1 to {MAX_EVENTS_KEPT}.")
+    try:
+        age = parse_duration(age_text) if age_text else RetentionLimits().max_age
+    except ValueError:
+        raise SettingsError("EARNEST_EVENTS_AGE is not a duration like P7D or PT12H.") from None
+    return RetentionLimits(int(kept_text) if kept_text else RetentionLimits().max_entries, age)
+
+
+MAX_PORT = 65_535
+
+
+def checked_bind(bind: str) -> str:
+    """Accept an address to listen at: a host, or an IPv6 address in brackets, and a port."""
+    host, separator, port = bind.rpartition(":")
+    if not separator or not host or not port.isdecimal() or int(port) > MAX_PORT:
+        raise SettingsError("EARNEST_WEB_BIND must be like 127.0.0.1:8000 or [::1]:8000.")
+    return bind
+
+
+def checked_archive(text: str) -> timedelta | None:
+    """Read how long an order stays after it has ended; None for `never`."""
+    if text == NEVER:
+        return None
+    try:
+        return parse_duration(text) if text else ARCHIVE_AFTER
+    except ValueError:
+        raise SettingsError(
+            f"EARNEST_ARCHIVE_AFTER is neither a duration like P400D nor `{NEVER}`."
+        ) from None

@@ -25,14 +25,14 @@ dramatiq.set_broker(RedisBroker(url=URL))  # type: ignore[no-untyped-call]
 
 
 class HostArrivalClock:
-    """A door that believes this host's clock and knows of nobody else."""
+    """An arrival clock that believes this host's clock and knows of no other worker."""
 
     def now(self) -> datetime:
         """Return the present."""
         return datetime.now(UTC)
 
     def watermark(self, without: Collection[str]) -> datetime:
-        """Return the present: whoever is in the queue is not asked."""
+        """Return the present: what is in the queue does not matter."""
         del without
         return datetime.now(UTC)
 

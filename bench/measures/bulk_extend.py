@@ -15,10 +15,8 @@ from workers.database import schema
 from workers.database.engine import reading
 from workers.timestamps import now_us
 
-AHEAD = timedelta(hours=20)
-
-
-WHAT = ("--by", "PT3H", "--reason", "the payment provider was down", "--as", "bench", "--yes")
+LEAD = timedelta(hours=20)
+OPTIONS = ("--by", "PT3H", "--reason", "the payment provider was down", "--as", "bench", "--yes")
 
 
 def figures(database: str, count: int) -> dict[str, float]:
@@ -27,11 +25,12 @@ def figures(database: str, count: int) -> dict[str, float]:
     `planned_s` is until the first order was extended: by then the whole plan is on the disk.
     """
     with running_servers(database) as servers:
-        arm(servers, count, iter(lambda: AHEAD, None))
+        arm(servers, count, iter(lambda: LEAD, None))
         is_extension = schema.events.c.type == "deadline.extended"
         first_query = select(func.min(schema.events.c.recorded_at)).where(is_extension)
         report = servers.settings.var / "report"
-        command = [sys.executable, "-m", "ops.cli", "extend", "--state", "offered", *WHAT, "--json"]
+        command = [sys.executable, "-m", "ops.cli", "extend", "--state", "offered"]
+        command += [*OPTIONS, "--json"]
         with servers.running(*map(process_command, ("worker", "worker", "relay"))):
             began_us = now_us()
             took_s, peak_kib = run_watched(servers, command, report)

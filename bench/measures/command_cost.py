@@ -28,13 +28,8 @@ from workers.queue.messages import Received
 from workers.queue.watermark import ArrivalClock
 
 T = TypeVar("T")
-
-
 WRITES = ("INSERT", "UPDATE", "DELETE")
-
-
-QUIET = 50
-
+CRITICAL_LEVEL = 50
 
 Transaction = list[tuple[str, Any]]
 
@@ -45,19 +40,19 @@ def figures(database: str, orders: int) -> dict[str, float]:
     `settle_us` is everything but the broker, of which `parse_us` happens before a transaction
     begins and `engine_us` is what the written statements and their commits take by themselves.
     """
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(QUIET))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(CRITICAL_LEVEL))
     texts = [workload.registration(), *workload.orders(orders)]
     now = datetime.now(UTC)
     messages = [Received(text, now, stamp, "bench") for stamp, text in enumerate(texts, 1)]
     batches = [messages[first : first + MOST] for first in range(0, len(messages), MOST)]
     transactions: list[Transaction] = []
     with running_servers(database) as servers:
-        settler = _processor(servers)
+        processor = _processor(servers)
         with recording(servers.engine, transactions):
-            settle_us = _timed(settler.settle, batches)
+            settle_us = _timed(processor.settle, batches)
     parse_us = _timed(lambda batch: [read(message) for message in batch], batches)
     with running_servers(database) as servers:
-        engine_us = _timed(partial(_carry_out, servers.engine), transactions)
+        engine_us = _timed(partial(_execute, servers.engine), transactions)
     per_command = {"settle": settle_us, "parse": parse_us, "engine": engine_us}
     averages = {
         f"{name}_us": round(took_us / len(texts), 1) for name, took_us in per_command.items()
@@ -104,7 +99,7 @@ def recording(engine: Engine, transactions: list[Transaction]) -> Iterator[None]
     event.remove(engine, "before_cursor_execute", note)
 
 
-def _carry_out(engine: Engine, transaction: Transaction) -> None:
+def _execute(engine: Engine, transaction: Transaction) -> None:
     with writing(engine) as connection:
         for statement, parameters in transaction:
             connection.exec_driver_sql(statement, parameters)

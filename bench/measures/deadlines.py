@@ -35,10 +35,7 @@ from workers.queue.redis import COMMANDS, Keys
 from workers.timestamps import SECOND_US
 
 CHUNK = 10_000
-
-
 TICKS = 200
-
 
 STEADY_S = 30
 """When the first of many deadlines is due: processes have started, and a Redis that has just begun
@@ -64,7 +61,9 @@ def storm(database: str, at_once: int, people_per_s: int) -> dict[str, float]:
         arm(servers, at_once, iter(lambda: lead, None))
         client = CommandClient(servers.redis)
         client.submit(workload.registration())
-        programs = [process_command(word) for word in ("worker", "worker", "relay", "scheduler")]
+        programs = [
+            process_command(command) for command in ("worker", "worker", "relay", "scheduler")
+        ]
         with servers.running(*programs):
             wait_until_empty(lambda: int(servers.redis.hlen(Keys(COMMANDS).messages)))
             while _count(servers, "expired") == 0:
@@ -109,25 +108,25 @@ def arm(
     """Write offered orders straight into the table, each with its deadline so far ahead."""
     policy = Policy()
     Store(servers.engine, policy).adopt_policy()
-    order, placed_fact = offered(policy)
+    order, placed_fact = offered_order(policy)
     now = datetime.now(UTC)
     for first in range(0, count, CHUNK):
         order_rows = []
         for number in range(first, min(first + CHUNK, count)):
             due_at = now + next(leads)
             armed_order = replace(
-                order, order_id=f"{prefix}{number:08}", due_at=due_at, reminded=LAST
+                order, order_id=f"{prefix}{number:08}", due_at=due_at, reminded=LAST_REMINDER
             )
             order_rows.append(mappers.new_order_row(armed_order, placed_fact))
         with writing(servers.engine) as connection:
             bulk.insert(connection, schema.orders, order_rows)
 
 
-LAST = timedelta(hours=1)
+LAST_REMINDER = timedelta(hours=1)
 """The lead of the last reminder: these orders want nothing more before they lapse."""
 
 
-def offered(policy: Policy) -> tuple[Order, Any]:
+def offered_order(policy: Policy) -> tuple[Order, Any]:
     uow, at = UnitOfWork(policy=policy), datetime.now(UTC)
     events: list[Event] = []
     for text in (workload.registration(), workload.place(0), workload.pay(0)):

@@ -14,10 +14,7 @@ from bench.servers import BenchServers, running_servers
 from tests.support.datasets.many_orders import write_orders
 
 FORMATS = ("jsonl", "csv", "parquet")
-
-
 EXPORTS = ("orders", "events", "postings")
-
 
 EARLY_SHARE = 10
 """The share of the rows after which memory is looked at for the first time."""

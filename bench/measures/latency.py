@@ -18,10 +18,7 @@ from workers.outbox.streams import EVENTS_STREAM
 POLL_INTERVAL_S = 0.002
 """How often the sender looks: what it notices too late counts as waiting."""
 
-
 SETTLED = b"command.settled"
-
-
 COMMAND_ID = re.compile(rb'"command_id": ?"([^"]+)"')
 
 
@@ -49,9 +46,9 @@ def open_loop(database: str, per_second: float, seconds: float) -> list[float]:
         servers.running(*map(process_command, ("worker", "relay", "scheduler"))),
     ):
         client = _ready_client(servers)
-        with _recording(servers) as clocked:
-            _send_when_due(client, clocked, per_second, int(per_second * seconds))
-        return clocked.milliseconds()
+        with _recording(servers) as recorder:
+            _send_when_due(client, recorder, per_second, int(per_second * seconds))
+        return recorder.milliseconds()
 
 
 def full_load(database: str, commands: int) -> float:
@@ -64,11 +61,11 @@ def full_load(database: str, commands: int) -> float:
         servers.running(*map(process_command, ("worker", "relay", "scheduler"))),
     ):
         client = _ready_client(servers)
-        with _recording(servers) as clocked:
+        with _recording(servers) as recorder:
             began = time.monotonic()
-            clocked.due |= {f"place_{number:08}": began for number in range(commands)}
+            recorder.due |= {f"place_{number:08}": began for number in range(commands)}
             client.submit_many(map(workload.place, range(commands)), per_message=1)
-        return 1000 * commands / clocked.milliseconds()[-1]
+        return 1000 * commands / recorder.milliseconds()[-1]
 
 
 def after_idleness(database: str, seconds: float) -> float:
@@ -79,10 +76,10 @@ def after_idleness(database: str, seconds: float) -> float:
     ):
         client = _ready_client(servers)
         time.sleep(seconds)
-        with _recording(servers) as clocked:
-            clocked.due["place_00000000"] = time.monotonic()
+        with _recording(servers) as recorder:
+            recorder.due["place_00000000"] = time.monotonic()
             client.submit(workload.place(0))
-        return clocked.milliseconds()[0]
+        return recorder.milliseconds()[0]
 
 
 def _ready_client(servers: BenchServers) -> CommandClient:
@@ -96,19 +93,19 @@ def _ready_client(servers: BenchServers) -> CommandClient:
 @contextmanager
 def _recording(servers: BenchServers) -> Iterator[LatencyRecorder]:
     """Note when each outcome is seen, until all are, or it is too late."""
-    clocked, stop = LatencyRecorder(), threading.Event()
-    reader = threading.Thread(target=_watch, args=(servers, clocked, stop))
+    recorder, stop = LatencyRecorder(), threading.Event()
+    reader = threading.Thread(target=_watch, args=(servers, recorder, stop))
     reader.start()
     try:
-        yield clocked
-        _wait(clocked)
+        yield recorder
+        _wait(recorder)
     finally:
         stop.set()
         reader.join()
 
 
 def _send_when_due(
-    client: CommandClient, clocked: LatencyRecorder, per_second: float, total: int
+    client: CommandClient, recorder: LatencyRecorder, per_second: float, total: int
 ) -> None:
     """Look now and then what is due, and hand it in, each command in a message of its own."""
     texts, sent_count = [workload.place(number) for number in range(total)], 0
@@ -117,12 +114,12 @@ def _send_when_due(
         time.sleep(POLL_INTERVAL_S)
         due_count = min(total, int((time.monotonic() - began_at) * per_second) + 1)
         for number in range(sent_count, due_count):
-            clocked.due[f"place_{number:08}"] = began_at + number / per_second
+            recorder.due[f"place_{number:08}"] = began_at + number / per_second
         client.submit_many(texts[sent_count:due_count], per_message=1)
         sent_count = due_count
 
 
-def _watch(servers: BenchServers, clocked: LatencyRecorder, stop: threading.Event) -> None:
+def _watch(servers: BenchServers, recorder: LatencyRecorder, stop: threading.Event) -> None:
     last_id: Any = b"0"
     while not stop.is_set():
         streams: Any = servers.redis.xread({EVENTS_STREAM: last_id}, count=1_000, block=100)
@@ -133,12 +130,12 @@ def _watch(servers: BenchServers, clocked: LatencyRecorder, stop: threading.Even
                 # Whoever measures shares two cores with what is measured: nothing is parsed whole.
                 if SETTLED in entry[b"event"]:
                     (command_id,) = COMMAND_ID.findall(entry[b"event"])
-                    clocked.seen[command_id.decode()] = now
+                    recorder.seen[command_id.decode()] = now
 
 
-def _wait(clocked: LatencyRecorder) -> None:
+def _wait(recorder: LatencyRecorder) -> None:
     until = time.monotonic() + 30
-    while clocked.due.keys() - clocked.seen.keys() and time.monotonic() < until:
+    while recorder.due.keys() - recorder.seen.keys() and time.monotonic() < until:
         time.sleep(0.05)
 
 

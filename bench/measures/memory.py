@@ -18,7 +18,7 @@ from bench.servers import (
 from workers.client import CommandClient
 from workers.queue.redis import COMMANDS, Keys
 
-STEP = 4_000
+ORDERS_PER_STEP = 4_000
 """Orders between two looks; each is three commands."""
 
 
@@ -29,10 +29,10 @@ def growth(commands: int) -> list[tuple[int, int]]:
         client.submit(workload.registration())
         samples = []
         with servers.running(process_command("worker"), process_command("relay")) as (worker, _):
-            for first in range(0, max(1, commands // 3), STEP):
-                client.submit_many(workload.orders(STEP, first=first))
+            for first in range(0, max(1, commands // 3), ORDERS_PER_STEP):
+                client.submit_many(workload.orders(ORDERS_PER_STEP, first=first))
                 wait_until_empty(lambda: int(servers.redis.hlen(Keys(COMMANDS).messages)))
-                samples.append(((first + STEP) * 3, resident_kib(worker.pid)))
+                samples.append(((first + ORDERS_PER_STEP) * 3, resident_kib(worker.pid)))
         return samples
 
 
@@ -50,15 +50,15 @@ def flatness(samples: list[tuple[int, int]]) -> dict[str, float]:
 def run_watched(
     servers: BenchServers, command: Sequence[str], report: Path, errors: int | None = None
 ) -> tuple[float, int]:
-    """Run a program to its end, what it says going to a file; return seconds and peak KiB.
+    """Run a program to its end, its output going to a file; return seconds and peak KiB.
 
     `errors` is where its complaints and progress go, as `Popen` has it; by default, to ours.
     """
     began, peak_kib = time.monotonic(), 0
     with report.open("wb") as out:
-        child = subprocess.Popen(command, env=servers.environ(), stdout=out, stderr=errors)
-        while child.poll() is None:
-            peak_kib = max(peak_kib, status_kib(child.pid, "VmHWM"))
+        process = subprocess.Popen(command, env=servers.environ(), stdout=out, stderr=errors)
+        while process.poll() is None:
+            peak_kib = max(peak_kib, status_kib(process.pid, "VmHWM"))
             time.sleep(POLL_INTERVAL_S)
     return time.monotonic() - began, peak_kib
 

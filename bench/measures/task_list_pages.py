@@ -22,7 +22,7 @@ from workers.queries.order_filters import OrderFilter
 from workers.queries.order_lists import creator_tasks, write_cursor
 from workers.timestamps import from_us
 
-WHOSE = {
+READERS = {
     "everybody": OrderFilter(),
     "a star": OrderFilter(creator="cr_1"),
     "a creator": OrderFilter(creator="cr_77"),
@@ -31,21 +31,11 @@ WHOSE = {
     "former agency": OrderFilter(mcn="mcn_former"),
 }
 
-
 STATUSES = (None, *PublicStatus)
-
-
-WHEN = ("ever", "a month", "long ago")
-
-
-NAMED = (None, "whole", "few", "many", "many old", "all", "none")
-
-
-WHERE = ("first", "later")
-
-
-LIMIT = 50
-
+PERIODS = ("ever", "a month", "long ago")
+PREFIX_KINDS = (None, "whole", "few", "many", "many old", "all", "none")
+POSITIONS = ("first", "later")
+PAGE_SIZE = 50
 
 Question = tuple[str, PublicStatus | None, str, str | None, str]
 
@@ -58,7 +48,7 @@ class Timings:
     work: list[tuple[float, str]] = field(default_factory=list)
     short: int = 0
 
-    def summed(self) -> dict[str, float]:
+    def summary(self) -> dict[str, float]:
         """Say how long pages took, and how many were shorter than they might have been."""
         real, work = sorted(self.real), sorted(ms for ms, _ in self.work)
         figures = {"pages": float(len(real)), "short": float(self.short)}
@@ -91,22 +81,22 @@ def pages(database: str, orders: int, times: int) -> dict[str, dict[str, float]]
 
 def measure_pages(engine: Engine, orders: int, times: int) -> dict[str, dict[str, float]]:
     """Ask everything so many times, after a first time in which statements are prepared."""
-    timings = {reader: Timings() for reader in WHOSE}
+    timings = {reader: Timings() for reader in READERS}
     rng, cpu_time = random.Random(orders), _cpu_time(engine)  # noqa: S311 - the same every time
     for repetition in range(1 + times):
         for question in _questions():
             order_filter, cursor = _filter_for(question, orders, rng)
             began, cpu_before = time.perf_counter(), cpu_time()
-            page = creator_tasks(engine, order_filter, cursor=cursor, limit=LIMIT)
+            page = creator_tasks(engine, order_filter, cursor=cursor, limit=PAGE_SIZE)
             real, work = time.perf_counter() - began, cpu_time() - cpu_before
             if repetition:
                 timing = timings[question[0]]
                 timing.real.append(1000 * real)
                 timing.work.append((1000 * work, ", ".join(map(str, question))))
-                timing.short += page.cursor is not None and len(page.tasks) < LIMIT
+                timing.short += page.cursor is not None and len(page.tasks) < PAGE_SIZE
     for reader, timing in timings.items():
         print(f"  most work for {reader}: {timing.slowest()}", file=sys.stderr)
-    return {reader: timing.summed() for reader, timing in timings.items()}
+    return {reader: timing.summary() for reader, timing in timings.items()}
 
 
 def _cpu_time(engine: Engine) -> Callable[[], float]:
@@ -123,7 +113,7 @@ def _cpu_time(engine: Engine) -> Callable[[], float]:
 
 
 def _questions() -> Iterator[Question]:
-    return product(WHOSE, STATUSES, WHEN, NAMED, WHERE)
+    return product(READERS, STATUSES, PERIODS, PREFIX_KINDS, POSITIONS)
 
 
 def _filter_for(
@@ -133,7 +123,7 @@ def _filter_for(
     reader, status, period, prefix_kind, position = question
     number = rng.randrange(orders)
     order_filter = replace(
-        WHOSE[reader], status=status, prefix=_prefix(prefix_kind, number, orders)
+        READERS[reader], status=status, prefix=_prefix(prefix_kind, number, orders)
     )
     if period != "ever":
         past = number if period == "a month" else orders // 20

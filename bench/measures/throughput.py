@@ -28,7 +28,6 @@ from workers.timestamps import SECOND_US
 PREFETCH = "128"
 """Stock Dramatiq's prefetch for the yardstick: with its default it would look slower."""
 
-
 EMPTY_THREADS = "8"
 
 
@@ -62,7 +61,7 @@ def settle_rate_among(database: str, existing_orders: int, orders: int) -> float
 def _settle_rate(servers: BenchServers, orders: int, per_message: int, processes: int) -> float:
     """Settle a full queue; return the rate by what was recorded, the warm-up left out.
 
-    Not by the queue's length: one bundle may take thousands of commands out of it at once.
+    Not by the queue's length: one batch may take thousands of commands out of it at once.
     """
     client = CommandClient(servers.redis)
     client.submit(workload.registration())

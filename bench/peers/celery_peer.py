@@ -55,7 +55,9 @@ def main(orders: int) -> None:
     # Its banner goes where people look: our output is the figure.
     worker = subprocess.Popen(command, stdout=sys.stderr)
     try:
-        ground.tell(f"celery {celery.__version__}", ground.watch(ground.done(DSN), 3 * orders))
+        ground.print_result(
+            f"celery {celery.__version__}", ground.step_rate(ground.step_counter(DSN), 3 * orders)
+        )
     finally:
         worker.terminate()
         worker.wait()

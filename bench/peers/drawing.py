@@ -50,7 +50,7 @@ def save(figure: Any, path: Path) -> None:  # noqa: ANN401 - matplotlib's own ty
 
 if __name__ == "__main__":
     mpl.rcParams["svg.hashsalt"] = "earnest"
-    given, target = json.load(sys.stdin), Path(sys.argv[1])
-    throughput(given, target)
-    if "latency" in given:
-        latency(given, target)
+    run_figures, target = json.load(sys.stdin), Path(sys.argv[1])
+    throughput(run_figures, target)
+    if "latency" in run_figures:
+        latency(run_figures, target)

@@ -24,7 +24,7 @@ def prepare(dsn: str) -> None:
 
 def place(connection: psycopg.Connection[Any], number: int) -> None:
     """Place one order, once."""
-    if _first(connection, f"place_{number}", number, 0):
+    if _record_step(connection, f"place_{number}", number, 0):
         connection.execute("INSERT INTO peer_orders VALUES (%s, 'offered', 0)", (number,))
 
 
@@ -32,17 +32,17 @@ def move(connection: psycopg.Connection[Any], number: int, to: str, fen: int) ->
     """Move one order on, once: the row is locked, the step is noted, the money is counted."""
     row = "SELECT state FROM peer_orders WHERE order_id = %s FOR UPDATE"
     connection.execute(row, (number,)).fetchone()
-    if _first(connection, f"{to}_{number}", number, fen):
+    if _record_step(connection, f"{to}_{number}", number, fen):
         change = "UPDATE peer_orders SET state = %s, held = held + %s WHERE order_id = %s"
         connection.execute(change, (to, fen, number))
 
 
-def _first(connection: psycopg.Connection[Any], step: str, number: int, fen: int) -> bool:
+def _record_step(connection: psycopg.Connection[Any], step: str, number: int, fen: int) -> bool:
     note = "INSERT INTO peer_steps VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
     return connection.execute(note, (step, number, fen)).rowcount == 1
 
 
-def done(dsn: str) -> Callable[[], int]:
+def step_counter(dsn: str) -> Callable[[], int]:
     """Return a function that counts the steps taken so far."""
     connection = psycopg.connect(dsn, autocommit=True)
 
@@ -53,7 +53,7 @@ def done(dsn: str) -> Callable[[], int]:
     return count
 
 
-def watch(count: Callable[[], int], total: int) -> float:
+def step_rate(count: Callable[[], int], total: int) -> float:
     """Return steps a second until all are taken, the first tenth left out."""
     warm_start: tuple[float, int] | None = None
     until = time.monotonic() + 300
@@ -65,7 +65,7 @@ def watch(count: Callable[[], int], total: int) -> float:
     return (steps_done - steps_at_start) / (time.monotonic() - start)
 
 
-def tell(version: str, steps_per_s: float) -> None:
+def print_result(version: str, steps_per_s: float) -> None:
     """Print the result as the last line."""
     print(json.dumps({"version": version, "commands_per_s": round(steps_per_s, 1)}))
     sys.stdout.flush()

@@ -48,8 +48,8 @@ def main(orders: int) -> None:
             move.batch_defer(*({"number": n, "to": to, "fen": fen} for n in range(orders)))
     workers = [subprocess.Popen([sys.executable, __file__, "work"]) for _ in range(2)]
     try:
-        rate = ground.watch(ground.done(DSN), 3 * orders)
-        ground.tell(f"procrastinate {version('procrastinate')}", rate)
+        rate = ground.step_rate(ground.step_counter(DSN), 3 * orders)
+        ground.print_result(f"procrastinate {version('procrastinate')}", rate)
     finally:
         for worker in workers:
             worker.kill()

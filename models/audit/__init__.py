@@ -51,8 +51,8 @@ class MoneyTotals:
         else:
             self.paid_out_fen += payout.amount_fen
 
-    def count_suspended(self, share: SuspenseItem) -> None:
-        self.suspended_fen += 0 if share.resolved_at else share.amount_fen
+    def count_suspended(self, item: SuspenseItem) -> None:
+        self.suspended_fen += 0 if item.resolved_at else item.amount_fen
 
 
 def audit_order(
@@ -62,7 +62,7 @@ def audit_order(
     refunds: Sequence[Refund],
     payouts: Sequence[Payout] = (),
 ) -> list[Finding]:
-    """Name every law that one order breaks, given everything that was written down about it.
+    """Name every invariant that one order breaks, given everything that was written down about it.
 
     `events` are in the order of their sequence; the rest is of its events.
     """
@@ -83,7 +83,7 @@ def audit_order(
 
 
 def audit_creator(creator: Creator, events: Sequence[Event]) -> list[Finding]:
-    """Name every law that one creator breaks, given its events in the order of their sequence."""
+    """Name every invariant that one creator breaks, given its events in order of sequence."""
     subject = f"creator:{creator.creator_id}"
     findings = order_checks.check_sequence(subject, creator.sequence, events)
     return [*findings, *order_checks.check_creator(creator, events)]
@@ -95,7 +95,7 @@ def audit_payment(
     postings: Sequence[EventPosting],
     refunds: Sequence[Refund],
 ) -> list[Finding]:
-    """Name every law broken by what was written down about one payment and about no order."""
+    """Name every invariant that one payment breaks, in what was recorded of it and of no order."""
     subject = f"payment:{payment.payment_id}"
     findings = [
         *order_checks.check_sequence(subject, payment.sequence, events),
@@ -104,8 +104,8 @@ def audit_payment(
     return [*findings, *ledger_checks.check_refunds(subject, events, refunds)]
 
 
-def audit_totals(accounts: Iterable[tuple[str, int]], sums: MoneyTotals) -> list[Finding]:
-    """Name every law that the accounts' balances break, taken together; fen throughout."""
+def audit_totals(accounts: Iterable[tuple[str, int]], totals: MoneyTotals) -> list[Finding]:
+    """Name every invariant that the accounts' balances break, taken together; fen throughout."""
     findings: list[Finding] = []
     family_balances: Counter[str] = Counter()
     for account, balance in accounts:
@@ -113,12 +113,12 @@ def audit_totals(accounts: Iterable[tuple[str, int]], sums: MoneyTotals) -> list
         if balance < 0 and account != "psp":
             findings.append(Finding("no_debts", account, f"{balance} fen"))
     expected_balances = {
-        "psp": sums.returned_fen + sums.paid_out_fen - sums.received_fen,
-        "escrow": sums.held_fen,
-        "forfeited_deposits": sums.forfeited_fen,
-        "refunds_payable": sums.owed_fen,
-        "payable": sums.payable_fen,
-        "suspense": sums.suspended_fen,
+        "psp": totals.returned_fen + totals.paid_out_fen - totals.received_fen,
+        "escrow": totals.held_fen,
+        "forfeited_deposits": totals.forfeited_fen,
+        "refunds_payable": totals.owed_fen,
+        "payable": totals.payable_fen,
+        "suspense": totals.suspended_fen,
     }
     for family, expected_fen in expected_balances.items():
         if family_balances[family] != expected_fen:

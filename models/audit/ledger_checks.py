@@ -57,17 +57,17 @@ def check_payments(subject: str, events: Sequence[Event]) -> Iterator[Finding]:
         if count > 1
     )
     unapplied_payments = Counter(
-        (f.payment_id, f.amount_fen) for f in facts if isinstance(f, PaymentUnapplied)
+        (fact.payment_id, fact.amount_fen) for fact in facts if isinstance(fact, PaymentUnapplied)
     )
     applied_payments = Counter(
-        (f.payment_id, f.amount_fen) for f in facts if isinstance(f, PaymentApplied)
+        (fact.payment_id, fact.amount_fen) for fact in facts if isinstance(fact, PaymentApplied)
     )
     refund_facts = [fact for fact in facts if isinstance(fact, RefundRequested)]
     unapplied_refunds = Counter(
-        (f.payment_id, f.amount_fen) for f in refund_facts if f.source == "unapplied"
+        (fact.payment_id, fact.amount_fen) for fact in refund_facts if fact.source == "unapplied"
     )
     escrow_refunds = Counter(
-        (f.payment_id, f.amount_fen) for f in refund_facts if f.source == "escrow"
+        (fact.payment_id, fact.amount_fen) for fact in refund_facts if fact.source == "escrow"
     )
     applied_fen = dict(applied_payments.keys())
     for payment_id, _ in [
@@ -115,13 +115,17 @@ def check_payouts(
     subject: str, events: Sequence[Event], payouts: Sequence[Payout]
 ) -> Iterator[Finding]:
     """Hold that what is owed to the creator's side and what has left is what the events say."""
-    confirmations = {f.fact.payout_id: f.at for f in events if isinstance(f.fact, PayoutConfirmed)}
+    confirmations = {
+        event.fact.payout_id: event.at
+        for event in events
+        if isinstance(event.fact, PayoutConfirmed)
+    }
     requests = [
         (event.at, event.fact) for event in events if isinstance(event.fact, PayoutRequested)
     ]
     expected = Counter(
-        (f.payout_id, f.party, f.amount_fen, at, confirmations.get(f.payout_id))
-        for at, f in requests
+        (fact.payout_id, fact.party, fact.amount_fen, at, confirmations.get(fact.payout_id))
+        for at, fact in requests
     )
     recorded = Counter(
         (

@@ -11,14 +11,14 @@ from models.creators import Creator, evolve_creator
 from models.errors import BrokenInvariant
 from models.events.event import Event
 from models.events.orders import OrderPlaced
-from models.lifecycle import DISPUTE_REASONS, END_REASONS, TRANSITIONS, WAITING_STATES, State
+from models.lifecycle import END_REASONS, TRANSITIONS, WAITING_STATES, DisputeReason, State
 from models.orders.evolve import begin_order, evolve
 from models.orders.order import Order
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One law of the books, broken in one place; `detail` is a sentence for people."""
+    """One invariant, `law`, broken in one place; `detail` is a sentence for people."""
 
     law: str
     where: str
@@ -104,9 +104,8 @@ def check_position(order: Order) -> Iterator[Finding]:
         yield Finding(
             "cover", subject, f"{order.state} holds {held_fen} fen, not {sorted(allowed_fen)}"
         )
-    reasons = (
-        DISPUTE_REASONS if order.state is State.IN_ARBITRATION else END_REASONS.get(order.state)
-    )
+    in_dispute = order.state is State.IN_ARBITRATION
+    reasons = tuple(DisputeReason) if in_dispute else END_REASONS.get(order.state)
     if order.reason not in (reasons or (None,)):
         yield Finding("ending", subject, f"{order.state} because of {order.reason}")
     yield from _check_deadline(order, subject)

@@ -90,11 +90,9 @@ AnyCommand = (
     | ResolveSuspense
 )
 
-
 COMMAND_ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(
     Annotated[AnyCommand, Field(discriminator="kind")]
 )
 
-
 COMMAND_KINDS: frozenset[str] = frozenset(COMMAND_ADAPTER.core_schema.get("choices", ()))
-"""Every kind of command."""
+"""The kinds of command, as `kind` names them."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
+from dataclasses import dataclass, field
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator
@@ -11,6 +13,32 @@ from models.fields import CommandId, Id, SenderRole, StrictModel
 
 # In an optional field null is absence, and the absent flag is down.
 FlagDefaultFalse = Annotated[bool, BeforeValidator(lambda flag: False if flag is None else flag)]
+
+
+@dataclass(slots=True)
+class Dependencies:
+    """Ids of what some commands may concern, by kind: what is loaded before they are handled.
+
+    `placed_orders` are those of the orders whose placement a command takes for granted; where it
+    is unknown, it may still be on its way. Of the creators, those held unchanged must not change
+    meanwhile, those changing will, and of these some have open orders that all learn of it. A
+    refund's base id is its spelling without a number. `suspended` are ids of shares.
+    """
+
+    orders: set[str] = field(default_factory=set)
+    placed_orders: set[str] = field(default_factory=set)
+    creators: set[str] = field(default_factory=set)
+    creators_held_unchanged: set[str] = field(default_factory=set)
+    creators_changing: set[str] = field(default_factory=set)
+    creators_with_open_orders: set[str] = field(default_factory=set)
+    mcns: set[str] = field(default_factory=set)
+    clients: set[str] = field(default_factory=set)
+    providers: set[str] = field(default_factory=set)
+    violations: set[str] = field(default_factory=set)
+    payments: set[str] = field(default_factory=set)
+    refund_base_ids: set[str] = field(default_factory=set)
+    payouts: set[str] = field(default_factory=set)
+    suspended: set[str] = field(default_factory=set)
 
 
 class Party(StrictModel):
@@ -28,6 +56,10 @@ class Command(StrictModel):
     by: Party
     fields_added_later: ClassVar[frozenset[str]] = frozenset()
     """Optional fields that a later version added: absent, they leave the fingerprint alone."""
+
+    @abstractmethod
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        """Add the ids of everything that this command may concern."""
 
     def fingerprint(self) -> bytes:
         """Return 16 bytes that two commands share exactly when they ask the same.
@@ -50,3 +82,7 @@ class OrderCommand(Command):
     """A command about one order."""
 
     order_id: Id
+
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        dependencies.orders.add(self.order_id)
+        dependencies.placed_orders.add(self.order_id)

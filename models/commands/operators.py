@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from models.commands.command import Command, OrderCommand
+from models.commands.command import Command, Dependencies, OrderCommand
 from models.commands.orders import (
     AcceptOrder,
     ApproveContent,
@@ -28,6 +28,7 @@ from models.commands.orders import (
 )
 from models.commands.parties import AppointProvider
 from models.fields import Bps, Fen, Id, Instant, RequiredNote, StrictModel
+from models.ids import make_refund_base_id, share_id
 from models.lifecycle import Role
 
 
@@ -106,6 +107,11 @@ class ResolveSuspense(Command):
     reason: RequiredNote
     roles: ClassVar[frozenset[str]] = frozenset({Role.OPERATOR})
 
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        dependencies.payments.add(self.payment_id)
+        dependencies.refund_base_ids.add(make_refund_base_id(self.payment_id, self.order_id))
+        dependencies.suspended.add(share_id(self.payment_id, self.order_id))
+
 
 OnBehalfCommand = Annotated[
     AcceptOrder
@@ -149,3 +155,6 @@ class OperatorAct(Command):
     def order_id(self) -> str:
         """Return the order that it is about."""
         return self.command.order_id
+
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        self.command.add_dependencies(dependencies)

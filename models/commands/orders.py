@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from models.commands.command import FlagDefaultFalse, OrderCommand
+from models.commands.command import Dependencies, FlagDefaultFalse, OrderCommand
 from models.fields import Brief, Fen, Id, Instant, Label, Link, Note, RequiredNote, Stars, TaskType
 from models.lifecycle import Role
 from models.money import MAX_FEN
@@ -37,6 +37,12 @@ class PlaceOrder(OrderCommand):
             message = "needs_script: a broadcast cannot be reviewed but by its script"
             raise ValueError(message)
         return self
+
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        # What it places is not there yet.
+        dependencies.orders.add(self.order_id)
+        dependencies.creators_held_unchanged.add(self.creator_id)
+        dependencies.clients.add(self.by.id)
 
 
 class AcceptOrder(OrderCommand):

@@ -26,7 +26,7 @@ class MalformedCommand(Exception):
 
 
 def parse_command(text: str | bytes) -> AnyCommand:
-    """Read a command from JSON text; raise `Malformed` that says which field and why.
+    """Read a command from JSON text; raise `MalformedCommand` that says which field and why.
 
     What a sender wrote is never repeated in the answer, except field names and its own id.
     """
@@ -62,47 +62,17 @@ def find_command_id(text: str | bytes) -> str | None:
 def _describe_errors(error: ValidationError) -> str:
     """Say which fields are wrong and why, without a word of what was in them."""
     faults = error.errors(include_input=False, include_url=False, include_context=False)
-    lines = []
+    messages = []
     for fault in faults[:5]:
         # A field's name is the sender's too: what cannot be printed is written as an escape.
         path = [ascii(str(part))[1:-1][:64] for part in fault["loc"] if part not in COMMAND_KINDS]
         if fault["type"].startswith("union_tag"):
-            lines.append("kind: one of the known kinds of command is wanted")
+            messages.append("kind: one of the known kinds of command is wanted")
             continue
-        lines.append(f"{'.'.join(path) or 'command'}: {fault['msg'].removeprefix('Value error, ')}")
-    return "; ".join(lines)
-
-
-MAX_DEPTH = 24
-"""Levels of nesting kept; no honest command has more than four."""
-
-
-MAX_DIGITS = 40
-"""Digits of the longest number worth converting."""
-
-
-_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
-
-
-def truncate_nesting(text: str) -> str:
-    """Cut away what is nested deeper than `DEEPEST`, without recursion.
-
-    A text 100 000 levels deep becomes one that any reader survives, and that is still no command.
-    """
-    depth, pieces, start = 0, [], 0
-    for token in _JSON_TOKEN.finditer(text):
-        sign = token[0]
-        if sign in "[{":
-            depth += 1
-            if depth == MAX_DEPTH + 1:
-                pieces.append(text[start : token.start()] + "null")
-        elif sign in "]}":
-            if depth == MAX_DEPTH + 1:
-                start = token.end()
-            depth -= 1
-    if depth > MAX_DEPTH:
-        return "".join(pieces)
-    return "".join([*pieces, text[start:]])
+        messages.append(
+            f"{'.'.join(path) or 'command'}: {fault['msg'].removeprefix('Value error, ')}"
+        )
+    return "; ".join(messages)
 
 
 def read_json_leniently(raw: str | bytes) -> object:
@@ -112,6 +82,42 @@ def read_json_leniently(raw: str | bytes) -> object:
         return json.loads(truncate_nesting(text), parse_int=_parse_integer)
     except (ValueError, RecursionError):
         return None
+
+
+MAX_DEPTH = 24
+"""Levels of nesting kept; no honest command has more than four."""
+
+
+def truncate_nesting(text: str) -> str:
+    """Cut away what is nested deeper than `MAX_DEPTH`, without recursion.
+
+    A text 100 000 levels deep becomes one that any reader survives, and that is still no command.
+    """
+    depth, pieces, start = 0, [], 0
+    for token in _JSON_TOKEN.finditer(text):
+        bracket = token[0]
+        if bracket in "[{":
+            depth += 1
+            if depth == MAX_DEPTH + 1:
+                pieces.append(text[start : token.start()] + "null")
+        elif bracket in "]}":
+            if depth == MAX_DEPTH + 1:
+                start = token.end()
+            depth -= 1
+    if depth > MAX_DEPTH:
+        return "".join(pieces)
+    return "".join([*pieces, text[start:]])
+
+
+_JSON_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
+
+MAX_DIGITS = 40
+"""Digits of the longest number worth converting."""
+
+
+def _parse_integer(digits: str) -> int | str:
+    # Python refuses to convert thousands of digits; kept as text they are refused as no number.
+    return int(digits) if len(digits) <= MAX_DIGITS else digits
 
 
 def has_duplicate_field(raw: bytes) -> bool:
@@ -133,8 +139,3 @@ def _reject_duplicate_fields(members: list[tuple[str, object]]) -> None:
 
 
 _STRICT_DECODER = json.JSONDecoder(object_pairs_hook=_reject_duplicate_fields)
-
-
-def _parse_integer(digits: str) -> int | str:
-    # Python refuses to convert thousands of digits; kept as text they are refused as no number.
-    return int(digits) if len(digits) <= MAX_DIGITS else digits

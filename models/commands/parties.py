@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import model_validator
 
-from models.commands.command import Command, OrderCommand
+from models.commands.command import Command, Dependencies, OrderCommand
 from models.fields import (
     Bps,
     EvidenceText,
@@ -29,6 +29,9 @@ class RegisterMcn(Command):
     mcn_id: Id
     name: Label
     roles: ClassVar[frozenset[str]] = frozenset({Role.PLATFORM})
+
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        dependencies.mcns.add(self.mcn_id)
 
 
 class RegisterCreator(Command):
@@ -53,6 +56,11 @@ class RegisterCreator(Command):
             raise ValueError(message)
         return self
 
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        dependencies.creators_changing.add(self.creator_id)
+        if self.mcn_id is not None:
+            dependencies.mcns.add(self.mcn_id)
+
 
 class RegisterClient(Command):
     """Admit a client, or rename it."""
@@ -61,6 +69,9 @@ class RegisterClient(Command):
     client_id: Id
     name: Label
     roles: ClassVar[frozenset[str]] = frozenset({Role.PLATFORM})
+
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        dependencies.clients.add(self.client_id)
 
 
 class RegisterProvider(Command):
@@ -71,6 +82,9 @@ class RegisterProvider(Command):
     name: Label
     roles: ClassVar[frozenset[str]] = frozenset({Role.PLATFORM})
 
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        dependencies.providers.add(self.provider_id)
+
 
 class EndContract(Command):
     """End a creator's contract: no more orders."""
@@ -80,12 +94,20 @@ class EndContract(Command):
     reason: Note | None = None
     roles: ClassVar[frozenset[str]] = frozenset({Role.CREATOR, Role.PLATFORM})
 
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        dependencies.creators_with_open_orders.add(self.creator_id)
+
 
 class AppointProvider(OrderCommand):
     """Let a service provider act for one's own side of one order; null dismisses it."""
 
     kind: Literal["appoint_provider"]
     provider_id: Id | None
+
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        super().add_dependencies(dependencies)
+        if self.provider_id is not None:
+            dependencies.providers.add(self.provider_id)
 
 
 class ReportViolation(Command):
@@ -104,6 +126,10 @@ class ReportViolation(Command):
         fields = (self.creator_id, self.url, format_instant(self.seen_at), self.evidence)
         return hashlib.blake2b(repr(fields).encode(), digest_size=16).digest()
 
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        dependencies.creators_with_open_orders.add(self.creator_id)
+        dependencies.violations.add(self.violation_id)
+
 
 class OverturnViolation(Command):
     """Declare a reported violation void."""
@@ -112,3 +138,6 @@ class OverturnViolation(Command):
     violation_id: Id
     reason: RequiredNote
     roles: ClassVar[frozenset[str]] = frozenset({Role.OPERATOR})
+
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        dependencies.violations.add(self.violation_id)

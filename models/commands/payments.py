@@ -7,8 +7,14 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from models.commands.command import Command
+from models.commands.command import Command, Dependencies
 from models.fields import Fen, Id, Instant, StrictModel, format_instant
+from models.ids import (
+    make_refund_base_id,
+    parse_payout_order_id,
+    parse_refund_order_ids,
+    strip_refund_number,
+)
 from models.lifecycle import Role
 
 
@@ -35,6 +41,15 @@ class ConfirmPayment(Command):
         content = (self.payment_id, format_instant(self.paid_at), self.amount_fen, shares)
         return hashlib.blake2b(repr(content).encode(), digest_size=16).digest()
 
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        order_ids = {share.order_id for share in self.shares}
+        dependencies.orders |= order_ids
+        dependencies.placed_orders |= order_ids
+        dependencies.payments.add(self.payment_id)
+        dependencies.refund_base_ids.update(
+            make_refund_base_id(self.payment_id, order_id) for order_id in (None, *order_ids)
+        )
+
 
 class ConfirmRefund(Command):
     """Record that a refund has left; a colliding id ends in `~2`, `~3` and so on."""
@@ -43,6 +58,10 @@ class ConfirmRefund(Command):
     refund_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,140}(~[0-9]{1,6})?$")]
     roles: ClassVar[frozenset[str]] = frozenset({Role.PAYMENTS})
 
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        dependencies.orders.update(parse_refund_order_ids(self.refund_id))
+        dependencies.refund_base_ids.add(strip_refund_number(self.refund_id))
+
 
 class ConfirmPayout(Command):
     """Record that a payout has left."""
@@ -50,3 +69,9 @@ class ConfirmPayout(Command):
     kind: Literal["confirm_payout"]
     payout_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,140}$")]
     roles: ClassVar[frozenset[str]] = frozenset({Role.PAYMENTS})
+
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        order_id = parse_payout_order_id(self.payout_id)
+        if order_id is not None:
+            dependencies.orders.add(order_id)
+        dependencies.payouts.add(self.payout_id)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from json.encoder import encode_basestring_ascii as quoted
+from json.encoder import encode_basestring_ascii as quote
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 from pydantic import TypeAdapter
@@ -24,7 +24,6 @@ class Fact:
 
 T = TypeVar("T", bound=Fact)
 
-
 EVENT_TYPES: dict[str, type[Fact]] = {}
 """Every kind of event, by its published name."""
 
@@ -33,18 +32,18 @@ EVENT_TYPES: dict[str, type[Fact]] = {}
 def register_event(name: str) -> Callable[[type[T]], type[T]]:
     """Make a class a kind of event, published under `name`."""
 
-    def make(kind: type[T]) -> type[T]:
-        fact_class = dataclass(frozen=True, slots=True, kw_only=True)(kind)
+    def decorate(cls: type[T]) -> type[T]:
+        fact_class = dataclass(frozen=True, slots=True, kw_only=True)(cls)
         fact_class.type = name
         EVENT_TYPES[name] = fact_class
         return fact_class
 
-    return make
+    return decorate
 
 
 @cache
 def fact_adapter_for(name: str) -> TypeAdapter[Fact]:
-    """Return what reads and writes one kind of fact."""
+    """Return what reads and writes one kind of fact, by its published name."""
     return TypeAdapter(EVENT_TYPES[name])
 
 
@@ -77,10 +76,10 @@ class Event:
     def text(self) -> str:
         """Return the event as consumers see it: the text of one flat JSON object."""
         order_id = self.order_id
-        about = "" if order_id is None else f'"order_id":{quoted(order_id)},'
+        about = "" if order_id is None else f'"order_id":{quote(order_id)},'
         head = (
             f'{{"type":"{self.fact.type}",{about}"at":"{format_instant(self.at)}",'
-            f'"sequence":{self.sequence},"caused_by":{quoted(self.caused_by)},'
+            f'"sequence":{self.sequence},"caused_by":{quote(self.caused_by)},'
         )
         body = fact_adapter_for(self.fact.type).serializer.to_json(self.fact).decode()
         return head + body[1:]

@@ -29,9 +29,12 @@ def decide(
     command: OrderCommand | OperatorAct,
     at: datetime,
     creator: Creator | None,
-    unknown: RejectionReason | None = None,
+    unknown_party: RejectionReason | None = None,
 ) -> Decision:
-    """Judge one command received at `at`; `creator` is as known then, `unknown` whom it lacks.
+    """Decide one command received at `at`: what happens to the order, or why it is refused.
+
+    `creator` is the order's, as known then. `unknown_party` is the refusal due if the command names
+    a party that nobody knows; it comes after `not_allowed`, and before `late` and `wrong_state`.
 
     Time is enforced before anyone is heard, so a slow, doubled or dead scheduler changes nobody's
     rights: it only changes how soon the order learns of its fate.
@@ -45,18 +48,18 @@ def decide(
         if isinstance(command, OperatorAct)
         else command
     )
-    if unknown is not None:
-        return elapsed.refuse(unknown)
+    if unknown_party is not None:
+        return elapsed.refuse(unknown_party)
     if not _is_permitted_now(order, order_command, at) or (
         order_command is not command and order.is_final
     ):
         return elapsed.refuse(late_or_wrong_state(order, order_command, at))
-    judgement = HANDLERS[order_command.kind](order, order_command, at)
+    result = HANDLERS[order_command.kind](order, order_command, at)
     caused_by = f"command:{command.id}"
     decision = conclude(
         elapsed,
         order_command.kind,
-        operator_actions.attribute_facts(judgement, command, creator),
+        operator_actions.attribute_facts(result, command, creator),
         at,
         caused_by,
     )
@@ -66,18 +69,6 @@ def decide(
         operator_actions.make_audit_entry(command, order, decision.order), at, caused_by
     )
     return apply_standing(decision, creator.standing_at(at) if creator else UNRESTRICTED, at)
-
-
-def _is_permitted_now(order: Order, command: OrderCommand, at: datetime) -> bool:
-    """Tell whether the table lists the command here, and time is not up for all but payments."""
-    if accepts_only_payments(order, at) and command.kind not in ALLOWED_WHILE_ONLY_PAYMENTS:
-        return False
-    transition = find_transition(order.state, command.kind)
-    return transition is not None and command.by.role in transition.roles
-
-
-ALLOWED_WHILE_ONLY_PAYMENTS = frozenset({"confirm_unpaid", "appoint_provider"})
-"""Besides payments, what is heard while only they can change an order's fate."""
 
 
 def elapse(order: Order, until: datetime, changes: Iterable[StandingChange] = ()) -> Decision:
@@ -104,18 +95,71 @@ def _enforce_deadlines(decision: Decision, until: datetime) -> Decision:
 
 
 def apply_standing(
-    decision: Decision, creator_standing: Standing, at: datetime, *, begins: bool = False
+    decision: Decision, standing: Standing, at: datetime, *, begins: bool = False
 ) -> Decision:
     """Let an order learn what its creator's standing means for it, if it has not yet."""
-    kind, facts = timeouts.find_standing_effect(decision.order, creator_standing, at, begins=begins)
+    kind, facts = timeouts.find_standing_effect(decision.order, standing, at, begins=begins)
     if not facts:
         return decision
     caused_by = (
-        creator_standing.caused_by
-        if creator_standing.violation_id
-        else f"contract:{decision.order.creator_id}"
+        standing.caused_by if standing.violation_id else f"contract:{decision.order.creator_id}"
     )
     return conclude(decision, kind, facts, at, caused_by)
+
+
+def is_authorized(command: OrderCommand | OperatorAct, order: Order, agency: str | None) -> bool:
+    """Tell whether the sender may ask this about this order; `agency` is the creator's now."""
+    role, sender_id = Role(command.by.role), command.by.id
+    if isinstance(command, OperatorAct):
+        return role is Role.OPERATOR
+    if role not in ROLES_BY_COMMAND[command.kind]:
+        return False
+    match role:
+        case Role.CLIENT:
+            return sender_id == order.client_id
+        case Role.CREATOR:
+            return sender_id == order.creator_id
+        case Role.MCN:
+            return sender_id == agency
+        case Role.PROVIDER if command.kind in REVIEW_COMMANDS:
+            return sender_id == order.client_provider
+        case Role.PROVIDER:
+            return sender_id == order.creator_provider
+        case Role.OPERATOR | Role.PAYMENTS:
+            # They are no party to an order: any of them may speak.
+            return True
+        case _:
+            return False
+
+
+def _is_permitted_now(order: Order, command: OrderCommand, at: datetime) -> bool:
+    """Tell whether the table lists the command here, and time is not up for all but payments."""
+    if accepts_only_payments(order, at) and command.kind not in ALLOWED_WHILE_ONLY_PAYMENTS:
+        return False
+    transition = find_transition(order.state, command.kind)
+    return transition is not None and command.by.role in transition.roles
+
+
+ALLOWED_WHILE_ONLY_PAYMENTS = frozenset({"confirm_unpaid", "appoint_provider"})
+"""The commands accepted, besides payments, while only payments can change an order's fate."""
+
+
+def accepts_only_payments(order: Order, at: datetime) -> bool:
+    """Tell whether the order's time is up but for notices of payments made in time."""
+    if order.state is State.AWAITING_DEPOSIT and order.due_at is not None:
+        return at > order.due_at
+    return order.state is State.BALANCE_OVERDUE
+
+
+def late_or_wrong_state(order: Order, command: OrderCommand, at: datetime) -> RejectionReason:
+    """Tell a latecomer from somebody who asks the wrong thing: only time makes late."""
+    rows = (find_transition(state, command.kind) for state in order.lapsed)
+    missed = any(row is not None and command.by.role in row.roles for row in rows)
+    return (
+        RejectionReason.LATE
+        if missed or accepts_only_payments(order, at)
+        else RejectionReason.WRONG_STATE
+    )
 
 
 def wake(order: Order, now: datetime, changes: Iterable[StandingChange] = ()) -> Decision:
@@ -147,40 +191,6 @@ def _alert_arbitration_overdue(decision: Decision, now: datetime) -> Decision:
     due_at = first_alert_at + (now - first_alert_at) // interval * interval
     fact = alert_operator(order, Alert.ARBITRATION_OVERDUE, due_at)
     return decision.then([fact], now, f"reminder:{order.state}")
-
-
-def is_authorized(command: OrderCommand | OperatorAct, order: Order, agency: str | None) -> bool:
-    """Tell whether the asker may speak about this order at all; `agency` is the creator's now."""
-    role, requester_id = command.by.role, command.by.id
-    if isinstance(command, OperatorAct):
-        return role == Role.OPERATOR.value
-    if role not in ROLES_BY_COMMAND[command.kind]:
-        return False
-    provider_id = (
-        order.client_provider if command.kind in REVIEW_COMMANDS else order.creator_provider
-    )
-    party_ids = {Role.CLIENT: order.client_id, Role.CREATOR: order.creator_id}
-    return requester_id == (party_ids | {Role.MCN: agency, Role.PROVIDER: provider_id}).get(
-        Role(role), requester_id
-    )
-
-
-def accepts_only_payments(order: Order, at: datetime) -> bool:
-    """Tell whether the order's time is up but for notices of payments made in time."""
-    if order.state is State.AWAITING_DEPOSIT and order.due_at is not None:
-        return at > order.due_at
-    return order.state is State.BALANCE_OVERDUE
-
-
-def late_or_wrong_state(order: Order, command: OrderCommand, at: datetime) -> RejectionReason:
-    """Tell a latecomer from somebody who asks the wrong thing: only time makes late."""
-    rows = (find_transition(state, command.kind) for state in order.lapsed)
-    missed = any(row is not None and command.by.role in row.roles for row in rows)
-    return (
-        RejectionReason.LATE
-        if missed or accepts_only_payments(order, at)
-        else RejectionReason.WRONG_STATE
-    )
 
 
 HANDLERS: dict[str, Callable[[Order, Any, datetime], HandlerResult]] = {

@@ -16,8 +16,8 @@ from models.errors import BrokenInvariant
 from models.events.event import Event, Fact
 from models.events.notifications import OperatorAlerted
 from models.events.payments import RefundRequested
+from models.ids import make_refund_base_id
 from models.lifecycle import State, find_transition
-from models.obligations import make_refund_base_id
 from models.orders.evolve import evolve
 from models.orders.order import Order
 from models.reasons import Alert, RejectionReason
@@ -25,13 +25,14 @@ from models.reasons import Alert, RejectionReason
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A refusal that says what it would cost."""
+    """A refusal that says what the command would cost."""
 
     reason: RejectionReason
     cost_fen: int
 
 
 HandlerResult = RejectionReason | Refusal | tuple[Fact, ...]
+"""What a handler answers: why it refuses, with or without a price, or the facts that follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Decision:
     cost_fen: int | None = None
 
     def then(self, facts: Iterable[Fact], at: datetime, caused_by: str) -> Decision:
-        """Let facts happen to the order, in turn."""
+        """Let facts happen to the order at `at`, in turn, each an event with its number."""
         order, events = self.order, list(self.events)
         for fact in facts:
             subject = f"order:{order.order_id}"
@@ -61,24 +62,20 @@ class Decision:
         return Decision(self.order, self.events, reason, cost_fen)
 
 
-def alert_operator(order: Order, alert: Alert, due_at: datetime | None = None) -> OperatorAlerted:
-    """Tell an operator of an order that waits, and of the money that waits with it."""
-    last_holding = order.held[-1]
-    return OperatorAlerted(
-        alert=alert, payment_id=last_holding.payment_id, amount_fen=order.held_fen, due_at=due_at
-    )
-
-
 def conclude(
-    prior: Decision, kind: str, judgement: HandlerResult, at: datetime, caused_by: str
+    prior: Decision, kind: str, result: HandlerResult, at: datetime, caused_by: str
 ) -> Decision:
-    """Fold a judgement, and hold it against the table: the code may not contradict its own map."""
-    if isinstance(judgement, Refusal):
-        return prior.refuse(judgement.reason, judgement.cost_fen)
-    if isinstance(judgement, RejectionReason):
-        return prior.refuse(judgement)
+    """Let what a handler answered happen after `prior`, and check it against the table.
+
+    The code may not contradict its own map: a move that the table lacks, or an end with money still
+    held, raises `BrokenInvariant`.
+    """
+    if isinstance(result, Refusal):
+        return prior.refuse(result.reason, result.cost_fen)
+    if isinstance(result, RejectionReason):
+        return prior.refuse(result)
     transition = find_transition(prior.order.state, kind)
-    decision = prior.then(judgement, at, caused_by)
+    decision = prior.then(result, at, caused_by)
     if transition is None or decision.order.state not in transition.targets:
         message = f"{kind} took {prior.order.state} to {decision.order.state}: not in the table"
         raise BrokenInvariant(message)
@@ -95,18 +92,29 @@ def conclude(
     return decision
 
 
+def alert_operator(order: Order, alert: Alert, due_at: datetime | None = None) -> OperatorAlerted:
+    """Tell an operator of an order that waits, and of the money that waits with it."""
+    last_holding = order.held[-1]
+    return OperatorAlerted(
+        alert=alert, payment_id=last_holding.payment_id, amount_fen=order.held_fen, due_at=due_at
+    )
+
+
 def party_fields(order: Order) -> dict[str, Any]:
-    """Name both sides, as most events do."""
+    """Name both sides of an order, as most events do."""
     return {"client_id": order.client_id, "creator_id": order.creator_id}
 
 
 def sender_of(command: Command) -> str:
-    """Name who asks, as events do."""
+    """Name who sent a command, as events do: the role and the id."""
     return f"{command.by.role}:{command.by.id}"
 
 
 def deadline_fields(order: Order, state: State, at: datetime) -> dict[str, Any]:
-    """Say until when a state entered at `at` waits, and how that was counted."""
+    """Say until when a state entered at `at` waits, and how that was counted.
+
+    Raise `BrokenInvariant` for a state that has no deadline.
+    """
     deadline = calendar.compute_deadline(order.policy, state, at, order.expected_publish_at)
     if deadline is None:
         raise BrokenInvariant(f"{state} waits for nobody")
@@ -114,7 +122,7 @@ def deadline_fields(order: Order, state: State, at: datetime) -> dict[str, Any]:
 
 
 def refund_all_held(order: Order) -> tuple[RefundRequested, ...]:
-    """Owe everything held to the client again, payment by payment, the last one first."""
+    """Owe everything held to the client, payment by payment, the last one first."""
     return tuple(
         RefundRequested(
             refund_id=make_refund_base_id(holding.payment_id, order.order_id),

@@ -9,7 +9,7 @@ from models.commands.orders import DisputeOrder
 from models.errors import BrokenInvariant
 from models.events.event import Fact
 from models.events.orders import DisputeResolved, OrderInArbitration
-from models.lifecycle import State
+from models.lifecycle import DisputeReason, EndReason, State
 from models.orders import endings, fulfilment
 from models.orders.decision import HandlerResult, deadline_fields, party_fields, sender_of
 from models.orders.order import Order
@@ -17,13 +17,13 @@ from models.reasons import RejectionReason
 
 
 def arbitrate(
-    order: Order, reason: str, at: datetime, by: str, note: str | None = None
+    order: Order, reason: DisputeReason, at: datetime, by: str, note: str | None = None
 ) -> OrderInArbitration:
     """Put an order before an operator; what walking away cost then, it costs until decided."""
     bps = endings.cancellation_tier_at(order, at)
     return OrderInArbitration(
         by=by,
-        reason=reason,
+        reason=reason.value,
         note=note,
         came_from=order.state,
         cost_bps=bps,
@@ -33,14 +33,14 @@ def arbitrate(
     )
 
 
-def escalate_overdue(order: Order, reason: str, at: datetime) -> Fact:
+def escalate_overdue(order: Order, reason: DisputeReason, at: datetime) -> Fact:
     """Put before an operator what the creator has not done in time."""
     return arbitrate(order, reason, at, "clock")
 
 
 def dispute_order(order: Order, command: DisputeOrder, at: datetime) -> HandlerResult:
     """Let either side ask an operator to decide; the order's clock ends with its state."""
-    return (arbitrate(order, "disputed", at, sender_of(command), command.reason),)
+    return (arbitrate(order, DisputeReason.DISPUTED, at, sender_of(command), command.reason),)
 
 
 def resolve_dispute(order: Order, command: ResolveDispute, at: datetime) -> HandlerResult:
@@ -59,7 +59,10 @@ def resolve_dispute(order: Order, command: ResolveDispute, at: datetime) -> Hand
     )
     if command.outcome == "cancel":
         cost = endings.cancellation_cost_at(order, command.creator_bps or 0)
-        return (resolved, *endings.cancel_at_cost(order, cost, by, "arbitrated", command.reason))
+        return (
+            resolved,
+            *endings.cancel_at_cost(order, cost, by, EndReason.ARBITRATED, command.reason),
+        )
     if command.outcome == "approve":
         approved = _approve_pending_work(order, came_from, by, at)
         return RejectionReason.NOTHING_TO_APPROVE if approved is None else (resolved, approved)

@@ -14,8 +14,8 @@ from models.errors import BrokenInvariant
 from models.events.event import Fact
 from models.events.orders import OrderCancelled, OrderCompleted, OrderForfeited
 from models.events.payments import PayoutRequested, RefundRequested
-from models.lifecycle import STATES_BEFORE_PUBLICATION, Role, State
-from models.obligations import make_refund_base_id
+from models.ids import make_refund_base_id
+from models.lifecycle import STATES_BEFORE_PUBLICATION, EndReason, Role, State
 from models.orders.decision import HandlerResult, Refusal, party_fields, refund_all_held, sender_of
 from models.orders.order import Holding, Order
 from models.reasons import RejectionReason
@@ -36,12 +36,36 @@ class CancellationCost:
         return self.creator_part_fen + self.fee_part_fen
 
 
-def cancellation_cost_at(order: Order, bps: int) -> CancellationCost:
-    """Take the same share of the amount and of the fee, each rounded half up."""
-    shares = (
-        money.half_up(part * bps, money.BPS_PER_WHOLE) for part in (order.amount_fen, order.fee_fen)
+def cancel_order(order: Order, command: CancelOrder, at: datetime) -> HandlerResult:
+    """Let the client walk away from work that has begun, at its price and with open eyes."""
+    has_price = order.state in (*STATES_BEFORE_PUBLICATION, State.IN_ARBITRATION)
+    in_fulfilment = order.state is State.IN_FULFILMENT
+    if command.by.role != Role.CLIENT.value or not (has_price or in_fulfilment):
+        return _cancel_before_work(order, command)
+    cost = cancellation_cost_at(order, cancellation_tier_at(order, at))
+    if (command.accept_cost_fen or 0) != cost.cost_fen:
+        return Refusal(RejectionReason.COST_MISMATCH, cost.cost_fen)
+    return cancel_at_cost(
+        order, cost, sender_of(command), EndReason.CLIENT_CANCELLED, command.reason
     )
-    return CancellationCost(*shares)
+
+
+def _cancel_before_work(order: Order, command: CancelOrder) -> HandlerResult:
+    """Let the client, or an operator, end the order before the work begins.
+
+    After acceptance the client's way out costs the deposit, and must be asked for in so many
+    words; but a client whose creator is banned may leave free.
+    """
+    by, note = sender_of(command), command.reason
+    if command.by.role != Role.CLIENT.value:
+        return cancel_at_no_cost(order, by, EndReason.OPERATOR_CANCELLED, note)
+    if order.state is not State.AWAITING_BALANCE:
+        return cancel_at_no_cost(order, by, EndReason.CLIENT_CANCELLED, note)
+    if "ban" in order.stoppers:
+        return cancel_at_no_cost(order, by, EndReason.CREATOR_BANNED, note)
+    if not command.accept_forfeit:
+        return RejectionReason.WOULD_FORFEIT
+    return (forfeit_deposit(order, EndReason.CLIENT_CANCELLED),)
 
 
 def cancellation_tier_at(order: Order, at: datetime) -> int:
@@ -68,19 +92,27 @@ def cancellation_tier_at(order: Order, at: datetime) -> int:
     return max(tiers)
 
 
-def cancel_order(order: Order, command: CancelOrder, at: datetime) -> HandlerResult:
-    """Let the client walk away from work that has begun, at its price and with open eyes."""
-    priced = order.state in (*STATES_BEFORE_PUBLICATION, State.IN_ARBITRATION)
-    if command.by.role != Role.CLIENT.value or not (priced or order.state is State.IN_FULFILMENT):
-        return _cancel_before_work(order, command, at)
-    cost = cancellation_cost_at(order, cancellation_tier_at(order, at))
-    if (command.accept_cost_fen or 0) != cost.cost_fen:
-        return Refusal(RejectionReason.COST_MISMATCH, cost.cost_fen)
-    return cancel_at_cost(order, cost, sender_of(command), "client_cancelled", command.reason)
+def cancellation_cost_at(order: Order, bps: int) -> CancellationCost:
+    """Return the cost at a rate: the same share of amount and fee, each rounded half up."""
+    shares = (
+        money.half_up(part * bps, money.BPS_PER_WHOLE) for part in (order.amount_fen, order.fee_fen)
+    )
+    return CancellationCost(*shares)
+
+
+def cancel_at_no_cost(
+    order: Order, by: str, reason: EndReason, note: str | None = None
+) -> tuple[Fact, ...]:
+    """End an order at no cost; everything goes back."""
+    refund_fen, party_ids = order.held_fen, party_fields(order)
+    cancelled = OrderCancelled(
+        by=by, reason=reason.value, note=note, refund_fen=refund_fen, **party_ids
+    )
+    return (cancelled, *refund_all_held(order))
 
 
 def cancel_at_cost(
-    order: Order, cost: CancellationCost, by: str, reason: str, note: str | None = None
+    order: Order, cost: CancellationCost, by: str, reason: EndReason, note: str | None = None
 ) -> tuple[Fact, ...]:
     """End an order at a cost to the client; the rest goes back, the last payment first."""
     if not cost.cost_fen:
@@ -89,7 +121,7 @@ def cancel_at_cost(
     agency_fen, creator_fen = split_with_agency(order, cost.creator_part_fen)
     cancelled = OrderCancelled(
         by=by,
-        reason=reason,
+        reason=reason.value,
         note=note,
         cost_fen=cost.cost_fen,
         creator_part_fen=cost.creator_part_fen,
@@ -103,11 +135,26 @@ def cancel_at_cost(
     return (cancelled, *refund_facts, *request_payouts(order, agency_fen, creator_fen))
 
 
+def withdraw_order(order: Order, command: WithdrawOrder, _: datetime) -> HandlerResult:
+    """Let the creator walk away after accepting; it costs the client nothing."""
+    return cancel_at_no_cost(order, sender_of(command), EndReason.CREATOR_WITHDREW, command.reason)
+
+
+def confirm_unpaid(order: Order, _: OrderCommand, __: datetime) -> HandlerResult:
+    """Take the payment side's word that nothing is in flight: no need to wait for the grace."""
+    return (forfeit_deposit(order, EndReason.BALANCE_NOT_PAID),)
+
+
+def forfeit_deposit(order: Order, reason: EndReason) -> OrderForfeited:
+    """Take the deposit from the client: it waits until an operator says who finally gets it."""
+    return OrderForfeited(reason=reason.value, amount_fen=order.held_fen, **party_fields(order))
+
+
 def complete_order(order: Order) -> tuple[Fact, ...]:
-    """Settle: the creator's side gets the amount, the platform its fee."""
+    """Complete an order: the creator's side gets the amount, the platform its fee."""
     agency_fen, creator_fen = split_with_agency(order, order.amount_fen)
     completed = OrderCompleted(
-        reason="settled",
+        reason=EndReason.SETTLED.value,
         creator_fen=creator_fen,
         mcn_id=order.mcn_id,
         mcn_fen=agency_fen,
@@ -118,7 +165,7 @@ def complete_order(order: Order) -> tuple[Fact, ...]:
 
 
 def split_with_agency(order: Order, amount_fen: int) -> tuple[int, int]:
-    """Divide money of the creator's side between agency and creator, in that order, half up."""
+    """Divide money of the creator's side: the agency's part, half up, and the creator's, in fen."""
     if order.mcn_id is None:
         return 0, amount_fen
     agency_fen = money.half_up(amount_fen * order.mcn_share_bps, money.BPS_PER_WHOLE)
@@ -126,7 +173,7 @@ def split_with_agency(order: Order, amount_fen: int) -> tuple[int, int]:
 
 
 def request_payouts(order: Order, agency_fen: int, creator_fen: int) -> Iterator[PayoutRequested]:
-    """Owe each of the creator's side its part; nobody is owed nothing."""
+    """Owe the agency and the creator their parts, in fen; a part of nothing is not owed."""
     sides = (("mcn", order.mcn_id, agency_fen), ("creator", order.creator_id, creator_fen))
     for side, party_id, amount_fen in sides:
         if amount_fen:
@@ -137,7 +184,10 @@ def request_payouts(order: Order, agency_fen: int, creator_fen: int) -> Iterator
 def request_refunds(
     order: Order, holdings: tuple[Holding, ...], amount_fen: int, source: PartialRefundSource
 ) -> Iterator[RefundRequested]:
-    """Owe the client a part of what was held: of each payment up to its share, last first."""
+    """Owe the client a part of what was held: of each payment up to its share, the last one first.
+
+    Raise `BrokenInvariant` if that is more than was held.
+    """
     remaining_fen = amount_fen
     for holding in reversed(holdings):
         part_fen = min(remaining_fen, holding.amount_fen)
@@ -154,45 +204,3 @@ def request_refunds(
         raise BrokenInvariant(
             f"order {order.order_id} would give back {remaining_fen} fen too much"
         )
-
-
-def forfeit_deposit(order: Order, reason: str) -> OrderForfeited:
-    """Take the deposit from the client; who finally gets it is policy, and it waits there."""
-    return OrderForfeited(reason=reason, amount_fen=order.held_fen, **party_fields(order))
-
-
-def _cancel_before_work(order: Order, command: CancelOrder, _: datetime) -> HandlerResult:
-    """Let the client, or an operator, end the order before the work begins.
-
-    After acceptance the client's way out costs the deposit, and must be asked for in so many
-    words; but a client whose creator is banned may leave free.
-    """
-    by, note = sender_of(command), command.reason
-    if command.by.role != Role.CLIENT.value:
-        return cancel_at_no_cost(order, by, "operator_cancelled", note)
-    if order.state is not State.AWAITING_BALANCE:
-        return cancel_at_no_cost(order, by, "client_cancelled", note)
-    if "ban" in order.stoppers:
-        return cancel_at_no_cost(order, by, "creator_banned", note)
-    if not command.accept_forfeit:
-        return RejectionReason.WOULD_FORFEIT
-    return (forfeit_deposit(order, "client_cancelled"),)
-
-
-def withdraw_order(order: Order, command: WithdrawOrder, _: datetime) -> HandlerResult:
-    """Let the creator walk away after accepting; it costs the client nothing."""
-    return cancel_at_no_cost(order, sender_of(command), "creator_withdrew", command.reason)
-
-
-def cancel_at_no_cost(
-    order: Order, by: str, reason: str, note: str | None = None
-) -> tuple[Fact, ...]:
-    """End an order at no cost; everything goes back."""
-    refund_fen, party_ids = order.held_fen, party_fields(order)
-    cancelled = OrderCancelled(by=by, reason=reason, note=note, refund_fen=refund_fen, **party_ids)
-    return (cancelled, *refund_all_held(order))
-
-
-def confirm_unpaid(order: Order, _: OrderCommand, __: datetime) -> HandlerResult:
-    """Take the payment side's word that nothing is in flight: no need to wait for the grace."""
-    return (forfeit_deposit(order, "balance_not_paid"),)

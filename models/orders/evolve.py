@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from datetime import datetime
 from typing import Any
 
 from models import calendar
@@ -17,9 +18,12 @@ from models.orders.order import Holding, Order
 from models.policy import Policy
 from models.reasons import Alert
 
+OrderChanges = dict[str, Any]
+"""What an event changes: new values by the names of the order's fields."""
+
 
 def begin_order(event: Event, policy: Policy) -> Order:
-    """Make the order that `order.placed` describes."""
+    """Make the order that `order.placed` describes; raise `BrokenInvariant` for another event."""
     fact = event.fact
     if not isinstance(fact, order_events.OrderPlaced) or event.order_id is None:
         message = f"an order begins with order.placed, not with {event.fact.type}"
@@ -65,7 +69,22 @@ def replay(events: Iterable[Event], policy_of: Callable[[str], Policy]) -> Order
     return order
 
 
-OrderChanges = dict[str, Any]
+def enter_state(order: Order, event: Event, state: State, **overrides: object) -> OrderChanges:
+    """Enter a state, with the deadline that the event names, else the one that elapsed time gives.
+
+    Events from before a state had a window name none.
+    """
+    by_time = event.caused_by.startswith("deadline:")
+    lapsed = (*order.lapsed, order.state) if by_time else ()
+    due_at = getattr(event.fact, "due_at", None)
+    if due_at is None and state in order.policy.windows:
+        due_at = calendar.deadline_by_elapsed_time(
+            order.policy, state, event.at, order.expected_publish_at
+        )
+    entry = {"state": state, "entered_at": event.at, "due_at": due_at, "lapsed": lapsed}
+    return (
+        RESET_ON_ENTRY | entry | {"counted": getattr(event.fact, "counted", "elapsed")} | overrides
+    )
 
 
 RESET_ON_ENTRY: OrderChanges = {
@@ -81,22 +100,78 @@ RESET_ON_ENTRY: OrderChanges = {
 """What a state forgets of the one before: its reason, its reminders, its pause."""
 
 
-def enter_state(order: Order, event: Event, state: State, **overrides: object) -> OrderChanges:
-    """Enter a state: arm the deadline that the event tells, else the one that elapsed time gives.
+def _order_offered(order: Order, event: Event, _: object) -> OrderChanges:
+    return enter_state(order, event, State.OFFERED, offered_at=event.at)
 
-    Events from before a state had a window tell none.
-    """
-    by_time = event.caused_by.startswith("deadline:")
-    lapsed = (*order.lapsed, order.state) if by_time else ()
-    due_at = getattr(event.fact, "due_at", None)
-    if due_at is None and state in order.policy.windows:
-        due_at = calendar.deadline_by_elapsed_time(
-            order.policy, state, event.at, order.expected_publish_at
-        )
-    entry = {"state": state, "entered_at": event.at, "due_at": due_at, "lapsed": lapsed}
-    return (
-        RESET_ON_ENTRY | entry | {"counted": getattr(event.fact, "counted", "elapsed")} | overrides
-    )
+
+def _order_accepted(order: Order, event: Event, fact: order_events.OrderAccepted) -> OrderChanges:
+    # An acceptance that leaves nothing to pay is followed by `order.funded` at once.
+    pay_by = fact.due_at or event.at + order.policy.balance_window
+    answer_by = order.answer_by if order.left is None else event.at + order.left
+    payee = {"mcn_id": fact.mcn_id, "mcn_share_bps": fact.mcn_share_bps}
+    terms = {"pay_by": pay_by, "answer_by": answer_by}
+    return enter_state(order, event, State.AWAITING_BALANCE, **terms, **payee)
+
+
+def _end_in_state(state: State) -> Callable[[Order, Event, Any], OrderChanges]:
+    return lambda order, event, fact: enter_state(order, event, state, reason=fact.reason)
+
+
+def _order_cancelled(order: Order, event: Event, fact: order_events.OrderCancelled) -> OrderChanges:
+    # What a cancellation at a cost takes and gives back leaves escrow with this one event.
+    holdings = () if fact.cost_fen else order.held
+    return enter_state(order, event, State.CANCELLED, reason=fact.reason, held=holdings)
+
+
+def _order_balance_overdue(order: Order, event: Event, _: object) -> OrderChanges:
+    return enter_state(order, event, State.BALANCE_OVERDUE)
+
+
+def _order_forfeited(order: Order, event: Event, fact: order_events.OrderForfeited) -> OrderChanges:
+    holdings = {"held": (), "forfeited": order.held}
+    return enter_state(order, event, State.FORFEITED, reason=fact.reason, **holdings)
+
+
+def _order_reinstated(
+    order: Order, event: Event, fact: order_events.OrderReinstated
+) -> OrderChanges:
+    holdings: OrderChanges = {"held": order.forfeited, "forfeited": ()}
+    if fact.due_at is not None:
+        return enter_state(order, event, State.AWAITING_BALANCE, pay_by=fact.due_at, **holdings)
+    # For a moment the balance is overdue again: the payment that proves it follows at once.
+    return enter_state(order, event, State.BALANCE_OVERDUE, **holdings)
+
+
+def _order_funded(order: Order, event: Event, _: object) -> OrderChanges:
+    return enter_state(order, event, State.IN_FULFILMENT)
+
+
+def _quote_revised(order: Order, _: Event, fact: order_events.QuoteRevised) -> OrderChanges:
+    return {"amount_fen": fact.amount_fen, "revisions": order.revisions + 1}
+
+
+def _quote_restored(_: Order, __: Event, fact: order_events.QuoteRestored) -> OrderChanges:
+    return {"amount_fen": fact.amount_fen}
+
+
+def _payment_applied(order: Order, _: Event, fact: payment_events.PaymentApplied) -> OrderChanges:
+    return {"held": (*order.held, Holding(fact.payment_id, fact.amount_fen))}
+
+
+def _refund_requested(order: Order, _: Event, fact: payment_events.RefundRequested) -> OrderChanges:
+    if fact.source != "escrow":
+        return {}
+    return {
+        "held": tuple(holding for holding in order.held if holding.payment_id != fact.payment_id)
+    }
+
+
+def _party_reminded(
+    order: Order, event: Event, fact: CreatorReminded | ClientReminded
+) -> OrderChanges:
+    if fact.cause == "nudge":
+        return {"nudges": order.nudges + 1, "nudged_at": event.at}
+    return {"reminded": fact.lead}
 
 
 def _script_submitted(order: Order, event: Event, _: object) -> OrderChanges:
@@ -144,18 +219,10 @@ def _order_in_arbitration(
 def _dispute_resolved(
     order: Order, event: Event, fact: order_events.DisputeResolved
 ) -> OrderChanges:
-    # What else an operator decides is told by the event that follows.
+    # Whatever else an operator decides, the event that follows says so.
     if fact.outcome != "extend":
         return {}
     return enter_state(order, event, fact.came_from, due_at=fact.until)
-
-
-def _order_completed(order: Order, event: Event, fact: order_events.OrderCompleted) -> OrderChanges:
-    return enter_state(order, event, State.COMPLETED, reason=fact.reason, held=())
-
-
-def _forfeit_released(*_: object) -> OrderChanges:
-    return {"forfeited": (), "released": True}
 
 
 def _order_rated(*_: object) -> OrderChanges:
@@ -196,91 +263,25 @@ def _deadline_extended(
     return _move_deadline(order, event, fact.due_at)
 
 
-def _move_deadline(order: Order, event: Event, due_at: Any) -> OrderChanges:  # noqa: ANN401 - an instant
+def _move_deadline(order: Order, event: Event, due_at: datetime) -> OrderChanges:
     """Move a deadline: only reminders still ahead are sent, payment and answer move with it."""
-    changes = {"due_at": due_at, "reminded": due_at - event.at}
+    changes: OrderChanges = {"due_at": due_at, "reminded": due_at - event.at}
     if order.state in (State.AWAITING_DEPOSIT, State.AWAITING_BALANCE):
         return changes | {"pay_by": due_at}
     return changes | {"answer_by": due_at} if order.state is State.OFFERED else changes
 
 
+def _order_completed(order: Order, event: Event, fact: order_events.OrderCompleted) -> OrderChanges:
+    return enter_state(order, event, State.COMPLETED, reason=fact.reason, held=())
+
+
+def _forfeit_released(*_: object) -> OrderChanges:
+    return {"forfeited": (), "released": True}
+
+
 def _operator_alerted(_: Order, __: Event, fact: OperatorAlerted) -> OrderChanges:
     overdue = fact.alert is Alert.ARBITRATION_OVERDUE
     return {"alerted_at": fact.due_at} if overdue else {}
-
-
-def _order_offered(order: Order, event: Event, _: object) -> OrderChanges:
-    return enter_state(order, event, State.OFFERED, offered_at=event.at)
-
-
-def _order_accepted(order: Order, event: Event, fact: order_events.OrderAccepted) -> OrderChanges:
-    # An acceptance that leaves nothing to pay is followed by `order.funded` at once.
-    pay_by = fact.due_at or event.at + order.policy.balance_window
-    answer_by = order.answer_by if order.left is None else event.at + order.left
-    payee = {"mcn_id": fact.mcn_id, "mcn_share_bps": fact.mcn_share_bps}
-    terms = {"pay_by": pay_by, "answer_by": answer_by}
-    return enter_state(order, event, State.AWAITING_BALANCE, **terms, **payee)
-
-
-def _order_balance_overdue(order: Order, event: Event, _: object) -> OrderChanges:
-    return enter_state(order, event, State.BALANCE_OVERDUE)
-
-
-def _order_forfeited(order: Order, event: Event, fact: order_events.OrderForfeited) -> OrderChanges:
-    holdings = {"held": (), "forfeited": order.held}
-    return enter_state(order, event, State.FORFEITED, reason=fact.reason, **holdings)
-
-
-def _end_in_state(state: State) -> Callable[[Order, Event, Any], OrderChanges]:
-    return lambda order, event, fact: enter_state(order, event, state, reason=fact.reason)
-
-
-def _order_cancelled(order: Order, event: Event, fact: order_events.OrderCancelled) -> OrderChanges:
-    # What a cancellation at a cost takes and gives back leaves escrow with this one event.
-    holdings = () if fact.cost_fen else order.held
-    return enter_state(order, event, State.CANCELLED, reason=fact.reason, held=holdings)
-
-
-def _order_reinstated(
-    order: Order, event: Event, fact: order_events.OrderReinstated
-) -> OrderChanges:
-    holdings: OrderChanges = {"held": order.forfeited, "forfeited": ()}
-    if fact.due_at is not None:
-        return enter_state(order, event, State.AWAITING_BALANCE, pay_by=fact.due_at, **holdings)
-    # For a moment the balance is overdue again: the payment that proves it follows at once.
-    return enter_state(order, event, State.BALANCE_OVERDUE, **holdings)
-
-
-def _order_funded(order: Order, event: Event, _: object) -> OrderChanges:
-    return enter_state(order, event, State.IN_FULFILMENT)
-
-
-def _quote_revised(order: Order, _: Event, fact: order_events.QuoteRevised) -> OrderChanges:
-    return {"amount_fen": fact.amount_fen, "revisions": order.revisions + 1}
-
-
-def _quote_restored(_: Order, __: Event, fact: order_events.QuoteRestored) -> OrderChanges:
-    return {"amount_fen": fact.amount_fen}
-
-
-def _payment_applied(order: Order, _: Event, fact: payment_events.PaymentApplied) -> OrderChanges:
-    return {"held": (*order.held, Holding(fact.payment_id, fact.amount_fen))}
-
-
-def _refund_requested(order: Order, _: Event, fact: payment_events.RefundRequested) -> OrderChanges:
-    if fact.source != "escrow":
-        return {}
-    return {
-        "held": tuple(holding for holding in order.held if holding.payment_id != fact.payment_id)
-    }
-
-
-def _party_reminded(
-    order: Order, event: Event, fact: CreatorReminded | ClientReminded
-) -> OrderChanges:
-    if fact.cause == "nudge":
-        return {"nudges": order.nudges + 1, "nudged_at": event.at}
-    return {"reminded": fact.lead}
 
 
 def _unchanged(*_: object) -> OrderChanges:
@@ -327,3 +328,4 @@ _EFFECTS: dict[type, Callable[[Order, Event, Any], OrderChanges]] = {
     OperatorAlerted: _operator_alerted,
     OperatorActed: _unchanged,
 }
+"""The effect of every kind of event that an order can have."""

@@ -16,7 +16,7 @@ from models.events.orders import (
     QuoteRestored,
     QuoteRevised,
 )
-from models.lifecycle import State
+from models.lifecycle import EndReason, State
 from models.orders.decision import (
     HandlerResult,
     deadline_fields,
@@ -153,7 +153,7 @@ def restore_quote(order: Order, _: OrderCommand, __: datetime) -> HandlerResult:
 
 def decline_order(order: Order, command: DeclineOrder, _: datetime) -> HandlerResult:
     """Let the creator refuse; the client gets everything back."""
-    by, reason, note = sender_of(command), "creator_declined", command.reason
+    by, reason, note = sender_of(command), EndReason.CREATOR_DECLINED.value, command.reason
     declined = OrderDeclined(by=by, reason=reason, note=note, **party_fields(order))
     return (declined, *refund_all_held(order))
 

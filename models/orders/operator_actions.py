@@ -25,7 +25,7 @@ from models.events.orders import (
     ProviderAppointed,
 )
 from models.events.parties import OperatorActed, OrderSnapshot
-from models.lifecycle import ROLES_BY_COMMAND, PausedBy, Role
+from models.lifecycle import ROLES_BY_COMMAND, EndReason, PausedBy, Role
 from models.orders import endings
 from models.orders.decision import HandlerResult, party_fields, sender_of
 from models.orders.order import Order
@@ -43,7 +43,7 @@ def extend_deadline(order: Order, command: ExtendDeadline, at: datetime) -> Hand
 
 
 def pause_clock(order: Order, _: OrderCommand, at: datetime) -> HandlerResult:
-    """Let an operator stop the clock, for so long at most; the time that is left is kept."""
+    """Let an operator stop the clock, for so long at most; the time that is left stays left."""
     if "operator" in order.stoppers:
         return RejectionReason.CLOCK_STOPPED
     return (stop_clock(order, "operator", at, at + order.policy.longest_pause),)
@@ -77,7 +77,7 @@ def restart_clock(order: Order, stopper: PausedBy, at: datetime) -> Fact:
 
 def reinstate_order(order: Order, command: ReinstateOrder, at: datetime) -> HandlerResult:
     """Let an operator undo a forfeiture by timeout, while its deposit still waits."""
-    if order.reason != "balance_not_paid":
+    if order.reason != EndReason.BALANCE_NOT_PAID:
         return RejectionReason.WRONG_STATE
     if order.released:
         return RejectionReason.ALREADY_RELEASED
@@ -92,7 +92,7 @@ def release_forfeit(order: Order, command: ReleaseForfeit, at: datetime) -> Hand
     if order.released:
         return RejectionReason.ALREADY_RELEASED
     noticed_by = order.entered_at + order.policy.late_notice_window
-    if order.reason == "balance_not_paid" and at <= noticed_by:
+    if order.reason == EndReason.BALANCE_NOT_PAID and at <= noticed_by:
         return RejectionReason.TOO_SOON
     shares_fen: Counter[str] = Counter()
     for part in command.parts:
@@ -136,24 +136,26 @@ def on_behalf_of(command: OperatorAct, order: Order) -> OrderCommand:
     Where both sides may ask the same, the operator stands in for the client.
     """
     order_command: OrderCommand = command.command
-    client = Role.CLIENT in ROLES_BY_COMMAND[order_command.kind]
-    side = (Role.CLIENT, order.client_id) if client else (Role.CREATOR, order.creator_id)
-    by = Party.model_validate({"role": side[0].value, "id": side[1]})
+    for_client = Role.CLIENT in ROLES_BY_COMMAND[order_command.kind]
+    role, party_id = (
+        (Role.CLIENT, order.client_id) if for_client else (Role.CREATOR, order.creator_id)
+    )
+    by = Party.model_validate({"role": role.value, "id": party_id})
     return order_command.model_copy(update={"id": command.id, "by": by})
 
 
 def attribute_facts(
-    judgement: HandlerResult, command: OrderCommand | OperatorAct, creator: Creator | None
+    result: HandlerResult, command: OrderCommand | OperatorAct, creator: Creator | None
 ) -> HandlerResult:
     """Name who really asked, and freeze to whom an acceptance owes what."""
-    if not isinstance(judgement, tuple):
-        return judgement
+    if not isinstance(result, tuple):
+        return result
     if isinstance(command, OperatorAct):
-        judgement = tuple(_attributed_to(fact, sender_of(command)) for fact in judgement)
-    return tuple(_with_payee_terms(fact, creator) for fact in judgement)
+        result = tuple(_attribute_to(fact, sender_of(command)) for fact in result)
+    return tuple(_with_payee_terms(fact, creator) for fact in result)
 
 
-def _attributed_to(fact: Fact, by: str) -> Fact:
+def _attribute_to(fact: Fact, by: str) -> Fact:
     body: Any = fact
     has_by = any(field.name == "by" for field in fields(body))
     return replace(body, by=by) if has_by else fact
@@ -168,13 +170,13 @@ def _with_payee_terms(fact: Fact, creator: Creator | None) -> Fact:
 def make_audit_entry(
     command: OrderCommand | OperatorAct, before: Order, after: Order
 ) -> tuple[OperatorActed, ...]:
-    """Tell who used an operator's power, why, and how things stood before and after."""
+    """Tell which operator acted, why, and how the order stood before and after."""
     reason = getattr(command, "reason", None)
     if command.by.role != Role.OPERATOR.value or reason is None:
         return ()
-    command_kind = command.command.kind if isinstance(command, OperatorAct) else command.kind
+    kind = command.command.kind if isinstance(command, OperatorAct) else command.kind
     snapshots = {"before": take_snapshot(before), "after": take_snapshot(after)}
-    return (OperatorActed(by=sender_of(command), note=reason, act=command_kind, **snapshots),)
+    return (OperatorActed(by=sender_of(command), note=reason, act=kind, **snapshots),)
 
 
 def take_snapshot(order: Order) -> OrderSnapshot:

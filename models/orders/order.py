@@ -173,8 +173,8 @@ class Order:
 
         What came before its present state, or before the last change that it took note of, is not.
         """
-        already_heeded = self.heeded_at is not None and self.heeded_at >= at
-        return self.entered_at <= at and not already_heeded
+        already_noted = self.heeded_at is not None and self.heeded_at >= at
+        return self.entered_at <= at and not already_noted
 
     def remaining_reminder_leads(self) -> tuple[timedelta, ...]:
         """Return the leads of this state's reminders not yet sent, longest first."""
@@ -202,30 +202,43 @@ class Order:
 
 
 ORDER_ADAPTER: TypeAdapter[Order] = TypeAdapter(Order)
-"""Writes an order as JSON and reads it again, policies by version as context."""
-
-
-P, S = PublicStatus, State
-
+"""Writes an order as JSON and reads it again, with the policies by version as context."""
 
 STATES_BY_STATUS = {
-    P.PENDING_PAYMENT: frozenset({S.AWAITING_DEPOSIT, S.AWAITING_BALANCE, S.BALANCE_OVERDUE}),
-    P.PENDING_ACCEPTANCE: frozenset({S.OFFERED}),
-    P.IN_PROGRESS: frozenset(
+    PublicStatus.PENDING_PAYMENT: frozenset(
+        {State.AWAITING_DEPOSIT, State.AWAITING_BALANCE, State.BALANCE_OVERDUE}
+    ),
+    PublicStatus.PENDING_ACCEPTANCE: frozenset({State.OFFERED}),
+    PublicStatus.IN_PROGRESS: frozenset(
         {
-            *(S.IN_FULFILMENT, S.SCRIPT_REVIEW, S.SCRIPT_REVISION, S.PRODUCING),
-            *(S.CONTENT_REVIEW, S.READY_TO_PUBLISH, S.PUBLISHED, S.ACCEPTED_DELIVERY),
-            S.IN_ARBITRATION,
+            State.IN_FULFILMENT,
+            State.SCRIPT_REVIEW,
+            State.SCRIPT_REVISION,
+            State.PRODUCING,
+            State.CONTENT_REVIEW,
+            State.READY_TO_PUBLISH,
+            State.PUBLISHED,
+            State.ACCEPTED_DELIVERY,
+            State.IN_ARBITRATION,
         }
     ),
-    P.PENDING_REVIEW: frozenset({S.COMPLETED}),
-    P.FINISHED: frozenset({S.COMPLETED}),
-    P.CANCELLED: frozenset({S.EXPIRED, S.DECLINED, S.CANCELLED, S.FORFEITED}),
+    PublicStatus.PENDING_REVIEW: frozenset({State.COMPLETED}),
+    PublicStatus.FINISHED: frozenset({State.COMPLETED}),
+    PublicStatus.CANCELLED: frozenset(
+        {State.EXPIRED, State.DECLINED, State.CANCELLED, State.FORFEITED}
+    ),
 }
 """The states that each status stands for."""
 
+_STATUS_BY_STATE = {
+    state: status for status, states in STATES_BY_STATUS.items() for state in states
+}
 
-OPEN_STATUSES = (P.PENDING_PAYMENT, P.PENDING_ACCEPTANCE, P.IN_PROGRESS)
+OPEN_STATUSES = (
+    PublicStatus.PENDING_PAYMENT,
+    PublicStatus.PENDING_ACCEPTANCE,
+    PublicStatus.IN_PROGRESS,
+)
 """The statuses of orders that have not ended."""
 
 
@@ -239,8 +252,3 @@ def public_status(state: State, *, rated: bool) -> PublicStatus:
 def public_statuses_of(state: State) -> tuple[PublicStatus, ...]:
     """Return every status that orders in a state may have."""
     return tuple(status for status, states in STATES_BY_STATUS.items() if state in states)
-
-
-_STATUS_BY_STATE = {
-    state: status for status, states in STATES_BY_STATUS.items() for state in states
-}

@@ -10,9 +10,8 @@ from models.events.event import Fact
 from models.events.notifications import OperatorAlerted
 from models.events.orders import OrderFunded, OrderOffered, OrderReinstated
 from models.events.payments import PaymentApplied, PaymentUnapplied, RefundRequested
-from models.lifecycle import State
-from models.obligations import make_refund_base_id
-from models.orders import decision
+from models.ids import make_refund_base_id
+from models.lifecycle import EndReason, State
 from models.orders.decision import deadline_fields, party_fields
 from models.orders.order import Order
 from models.reasons import Alert, UnappliedReason
@@ -21,7 +20,10 @@ from models.reasons import Alert, UnappliedReason
 def find_whole_payment_fault(
     command: ConfirmPayment, orders: list[Order], limit: int
 ) -> UnappliedReason | None:
-    """Say why a payment must go back whole, if so. `orders` are those in it that exist."""
+    """Say why a payment must go back whole, or None.
+
+    `orders` are those of its shares that exist; `limit` is how many shares make sense.
+    """
     shares_by_order = Counter(share.order_id for share in command.shares)
     adds_up = sum(share.amount_fen for share in command.shares) == command.amount_fen
     if (
@@ -36,7 +38,7 @@ def find_whole_payment_fault(
 def refund_whole_payment(
     command: ConfirmPayment, reason: UnappliedReason, client_id: str
 ) -> tuple[Fact, ...]:
-    """Owe the whole payment to the client of the first order that anyone knows."""
+    """Owe the whole payment to `client_id`, the client of its first order that exists."""
     refund = RefundRequested(
         refund_id=make_refund_base_id(command.payment_id, None),
         payment_id=command.payment_id,
@@ -48,7 +50,7 @@ def refund_whole_payment(
 
 
 def hold_in_suspense(command: ConfirmPayment, share: PaymentShare) -> tuple[Fact, ...]:
-    """Keep a share for an order that nobody knows, and tell an operator."""
+    """Hold a share for an order that nobody knows in suspense, and tell an operator."""
     reason, for_order_id = UnappliedReason.UNKNOWN_ORDER, share.order_id
     return (
         _payment_unapplied(command, share.amount_fen, reason, None, for_order_id),
@@ -61,7 +63,8 @@ def apply_or_refund_share(
 ) -> tuple[Fact, ...]:
     """Apply a share if it is exactly what the order waits for; otherwise it alone goes back.
 
-    `at` is when the notice was received. The client is judged by `paid_at`, which is never later.
+    `at` is when the notice was received. Whether the client was in time is a matter of `paid_at`,
+    which is never later.
     """
     paid_at = min(command.paid_at, at)
     reason = find_unapplied_reason(order, share.amount_fen, paid_at, at)
@@ -85,11 +88,11 @@ def find_unapplied_reason(
     """Say why the order has no use for a payment, in order of precedence, or None."""
     if reinstates_order(order, amount_fen, paid_at, at):
         return None
-    waits_or_waited = order.state in (State.AWAITING_DEPOSIT, State.BALANCE_OVERDUE)
+    awaits_payment = order.state in (State.AWAITING_DEPOSIT, State.BALANCE_OVERDUE)
     # A stopped clock has no deadline, so nothing is late.
-    waits_or_waited &= not order.stoppers
-    unpaid = order.reason in ("deposit_not_paid", "balance_not_paid")
-    if (waits_or_waited or unpaid) and paid_at > order.pay_by:
+    deadline_runs = awaits_payment and not order.stoppers
+    ended_unpaid = order.reason in (EndReason.DEPOSIT_NOT_PAID, EndReason.BALANCE_NOT_PAID)
+    if (deadline_runs or ended_unpaid) and paid_at > order.pay_by:
         return UnappliedReason.LATE
     if order.is_final:
         return UnappliedReason.ORDER_CLOSED
@@ -100,7 +103,7 @@ def find_unapplied_reason(
 
 def reinstates_order(order: Order, amount_fen: int, paid_at: datetime, at: datetime) -> bool:
     """Tell whether a payment, made in time and noticed after the forfeiture, undoes it."""
-    if order.reason != "balance_not_paid" or paid_at > order.pay_by:
+    if order.reason != EndReason.BALANCE_NOT_PAID or paid_at > order.pay_by:
         return False
     forfeited_fen = sum(holding.amount_fen for holding in order.forfeited)
     noticed_by = order.entered_at + order.policy.late_notice_window
@@ -110,7 +113,7 @@ def reinstates_order(order: Order, amount_fen: int, paid_at: datetime, at: datet
 def _apply_share(
     order: Order, command: ConfirmPayment, share: PaymentShare, at: datetime
 ) -> tuple[Fact, ...]:
-    party_ids = decision.party_fields(order)
+    party_ids = party_fields(order)
     payment_applied = PaymentApplied(
         payment_id=command.payment_id, client_id=order.client_id, amount_fen=share.amount_fen
     )
@@ -130,14 +133,20 @@ def _apply_share(
     return (payment_applied, order_funded)
 
 
+def fund_order(order: Order, held_fen: int, at: datetime) -> OrderFunded:
+    """Say that everything is paid: `held_fen` in all, and the work may begin."""
+    terms = deadline_fields(order, State.IN_FULFILMENT, at)
+    return OrderFunded(held_fen=held_fen, **terms, **party_fields(order))
+
+
 def _find_late_payment_alert(order: Order, paid_at: datetime, at: datetime) -> Alert | None:
     """Say what an operator should know of money that came for a forfeited order in good faith."""
     if order.state is not State.FORFEITED:
         return None
     noticed_by = order.entered_at + order.policy.late_notice_window
-    if order.reason == "balance_not_paid" and paid_at <= order.pay_by and at > noticed_by:
+    if order.reason == EndReason.BALANCE_NOT_PAID and paid_at <= order.pay_by and at > noticed_by:
         return Alert.NOTICE_TOO_LATE
-    client_left = order.reason == "client_cancelled" and paid_at <= order.entered_at
+    client_left = order.reason == EndReason.CLIENT_CANCELLED and paid_at <= order.entered_at
     return Alert.PAID_BEFORE_FORFEIT if client_left else None
 
 
@@ -169,9 +178,3 @@ def _payment_unapplied(
         reason=reason,
         for_order_id=for_order_id,
     )
-
-
-def fund_order(order: Order, held_fen: int, at: datetime) -> OrderFunded:
-    """Declare everything paid."""
-    terms = deadline_fields(order, State.IN_FULFILMENT, at)
-    return OrderFunded(held_fen=held_fen, **terms, **party_fields(order))

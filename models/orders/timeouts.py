@@ -16,109 +16,127 @@ from models.lifecycle import (
     CONTRACT_ENDED,
     LIFT_BAN,
     STATES_BEFORE_PUBLICATION,
+    DisputeReason,
+    EndReason,
     State,
 )
-from models.orders import endings, operator_actions
 from models.orders.decision import party_fields, refund_all_held
 from models.orders.disputes import arbitrate, escalate_overdue
-from models.orders.endings import cancel_at_no_cost, forfeit_deposit
+from models.orders.endings import cancel_at_no_cost, complete_order, forfeit_deposit
 from models.orders.fulfilment import SILENCE, content_approved, delivery_accepted, script_approved
 from models.orders.operator_actions import restart_clock, stop_clock
 from models.orders.order import Order
 
+StandingEffect = tuple[str, tuple[Fact, ...]]
+"""The row of the table that applies, and what follows."""
+
+NO_EFFECT: StandingEffect = ("", ())
+
 
 def enforce_deadline(order: Order, lapses_at: datetime) -> tuple[Fact, ...]:
-    """End a wait whose time has passed, or a pause."""
+    """End a wait or a pause whose time has passed; raise `BrokenInvariant` if nothing lapses."""
     if order.stoppers:
-        return (operator_actions.restart_clock(order, "operator", lapses_at),)
-    lapse = DEADLINE_EFFECTS.get(order.state)
-    return lapse(order, lapses_at) if lapse else _enforce_payment_deadline(order, lapses_at)
+        return (restart_clock(order, "operator", lapses_at),)
+    effect = DEADLINE_EFFECTS.get(order.state)
+    return effect(order, lapses_at) if effect else _enforce_payment_deadline(order)
 
 
-def _enforce_payment_deadline(order: Order, _: datetime) -> tuple[Fact, ...]:
-    """End a wait whose time has passed."""
+def _enforce_payment_deadline(order: Order) -> tuple[Fact, ...]:
+    """End the wait for a payment, or for the creator's answer to an offer."""
     party_ids = party_fields(order)
     if order.state is State.AWAITING_DEPOSIT:
-        return (OrderExpired(reason="deposit_not_paid", **party_ids),)
+        return (OrderExpired(reason=EndReason.DEPOSIT_NOT_PAID.value, **party_ids),)
     if order.state is State.OFFERED:
-        return (OrderExpired(reason="not_accepted", **party_ids), *refund_all_held(order))
+        return (
+            OrderExpired(reason=EndReason.NOT_ACCEPTED.value, **party_ids),
+            *refund_all_held(order),
+        )
     if order.state is State.AWAITING_BALANCE and order.lapses_at is not None:
         due_at = order.lapses_at + order.policy.payment_notice_grace
         balance_due_fen = order.balance_due_fen
         return (OrderBalanceOverdue(balance_due_fen=balance_due_fen, due_at=due_at, **party_ids),)
     if order.state is State.BALANCE_OVERDUE:
-        return (forfeit_deposit(order, "balance_not_paid"),)
+        return (forfeit_deposit(order, EndReason.BALANCE_NOT_PAID),)
     message = f"nothing lapses in {order.state}"
     raise BrokenInvariant(message)
 
 
 DEADLINE_EFFECTS: dict[State, Callable[[Order, datetime], tuple[Fact, ...]]] = {
-    State.IN_FULFILMENT: lambda order, _: endings.cancel_at_no_cost(order, "clock", "no_work"),
+    State.IN_FULFILMENT: lambda order, _: cancel_at_no_cost(order, "clock", EndReason.NO_WORK),
     State.SCRIPT_REVIEW: lambda order, at: (script_approved(order, SILENCE, at),),
-    State.SCRIPT_REVISION: lambda order, at: (escalate_overdue(order, "script_overdue", at),),
-    State.PRODUCING: lambda order, at: (escalate_overdue(order, "content_overdue", at),),
+    State.SCRIPT_REVISION: lambda order, at: (
+        escalate_overdue(order, DisputeReason.SCRIPT_OVERDUE, at),
+    ),
+    State.PRODUCING: lambda order, at: (
+        escalate_overdue(order, DisputeReason.CONTENT_OVERDUE, at),
+    ),
     State.CONTENT_REVIEW: lambda order, at: (content_approved(order, SILENCE, at),),
-    State.READY_TO_PUBLISH: lambda order, at: (escalate_overdue(order, "not_published", at),),
+    State.READY_TO_PUBLISH: lambda order, at: (
+        escalate_overdue(order, DisputeReason.NOT_PUBLISHED, at),
+    ),
     State.PUBLISHED: lambda order, at: (delivery_accepted(order, SILENCE, at),),
-    State.ACCEPTED_DELIVERY: lambda order, _: endings.complete_order(order),
+    State.ACCEPTED_DELIVERY: lambda order, _: complete_order(order),
 }
-"""What time does when nobody did in time what the work waited for."""
-
-
-StandingEffect = tuple[str, tuple[Fact, ...]]
-"""The row of the table that applies, and what follows."""
-
-
-NO_EFFECT: StandingEffect = ("", ())
-
-
-UNANSWERED_STATES = (State.AWAITING_DEPOSIT, State.OFFERED)
+"""What follows when nobody did in time what the work waited for, by state."""
 
 
 def find_standing_effect(
-    order: Order, creator_standing: Standing, at: datetime, *, begins: bool
+    order: Order, standing: Standing, at: datetime, *, begins: bool
 ) -> StandingEffect:
     """Say what a creator's standing means for an order; asked twice, it does nothing more.
 
     Work that has begun comes before an operator when a ban for good `begins`, and not again when
     the operator has decided.
     """
-    if creator_standing.banned:
-        kind = BAN_FOR_GOOD if creator_standing.for_good else BAN
-        facts = _find_ban_effect(order, creator_standing, at, begins=begins)
+    if standing.banned:
+        kind = BAN_FOR_GOOD if standing.for_good else BAN
+        facts = _find_ban_effect(order, standing, at, begins=begins)
         return (kind, facts) if facts else NO_EFFECT
     if "ban" in order.stoppers:
         return LIFT_BAN, (restart_clock(order, "ban", at),)
-    if not creator_standing.admitted and order.state in UNANSWERED_STATES:
-        return CONTRACT_ENDED, _end_unanswered(order, "creator_left")
+    if not standing.admitted and order.state in UNANSWERED_STATES:
+        return CONTRACT_ENDED, _end_unanswered(order, EndReason.CREATOR_LEFT)
     return NO_EFFECT
 
 
+UNANSWERED_STATES = (State.AWAITING_DEPOSIT, State.OFFERED)
+"""Where the creator has not accepted yet."""
+
+
 def _find_ban_effect(
-    order: Order, creator_standing: Standing, at: datetime, *, begins: bool
+    order: Order, standing: Standing, at: datetime, *, begins: bool
 ) -> tuple[Fact, ...]:
     if order.state in UNANSWERED_STATES:
-        return _end_unanswered(order, "creator_banned")
-    if creator_standing.for_good:
+        return _end_unanswered(order, EndReason.CREATOR_BANNED)
+    if standing.for_good:
         if order.state in (State.AWAITING_BALANCE, State.IN_FULFILMENT):
-            return cancel_at_no_cost(order, "platform", "creator_banned")
+            return cancel_at_no_cost(order, "platform", EndReason.CREATOR_BANNED)
         if begins and order.state in STATES_BEFORE_PUBLICATION:
-            return (arbitrate(order, "creator_banned", at, "platform"),)
+            return (arbitrate(order, DisputeReason.CREATOR_BANNED, at, "platform"),)
     elif order.state is State.AWAITING_BALANCE and "ban" not in order.stoppers:
         return (stop_clock(order, "ban", at, None),)
     return ()
 
 
-def _end_unanswered(order: Order, reason: str) -> tuple[Fact, ...]:
+def _end_unanswered(order: Order, reason: EndReason) -> tuple[Fact, ...]:
     """End an order that the creator has not accepted, and no longer can."""
     if order.state is State.AWAITING_DEPOSIT:
         return cancel_at_no_cost(order, "platform", reason)
-    declined = OrderDeclined(by="platform", reason=reason, note=None, **party_fields(order))
+    declined = OrderDeclined(by="platform", reason=reason.value, note=None, **party_fields(order))
     return (declined, *refund_all_held(order))
 
 
+STATES_WAITING_FOR_CREATOR = (
+    State.OFFERED,
+    State.IN_FULFILMENT,
+    State.SCRIPT_REVISION,
+    State.PRODUCING,
+    State.READY_TO_PUBLISH,
+)
+
+
 def remind(order: Order, due_at: datetime, lead: timedelta) -> Fact:
-    """Remind whoever the order waits for."""
+    """Remind whoever the order waits for, `lead` before `due_at`."""
     if order.state in STATES_WAITING_FOR_CREATOR:
         creator_id = order.creator_id
         return CreatorReminded(recipient_id=creator_id, cause="deadline", due_at=due_at, lead=lead)
@@ -129,9 +147,3 @@ def remind(order: Order, due_at: datetime, lead: timedelta) -> Fact:
         lead=lead,
         balance_due_fen=order.balance_due_fen,
     )
-
-
-STATES_WAITING_FOR_CREATOR = (
-    *(State.OFFERED, State.IN_FULFILMENT, State.SCRIPT_REVISION),
-    *(State.PRODUCING, State.READY_TO_PUBLISH),
-)

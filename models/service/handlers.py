@@ -31,31 +31,31 @@ from models.service.outcome import Outcome, Receipt, applied, cause_of, rejected
 from models.service.unit_of_work import UnitOfWork
 
 
-def handle(book: UnitOfWork, command: AnyCommand, at: datetime) -> Outcome:
-    """Judge a command received at `at` and write down everything that follows in the book.
+def handle(uow: UnitOfWork, command: AnyCommand, at: datetime) -> Outcome:
+    """Handle a command received at `at`, and record all that follows in the unit of work.
 
-    A command id is judged once: a repeat gets the first outcome and changes nothing.
+    A command id is handled once: a repeat gets the first outcome and changes nothing.
     """
-    receipt = book.receipts.get(command.id)
+    receipt = uow.receipts.get(command.id)
     if receipt is not None and receipt.fingerprint == command.fingerprint():
         return Outcome(outcome="duplicate", reason=receipt.reason, cost_fen=receipt.cost_fen)
     if isinstance(command, PlaceOrder):
-        fault = offers.find_terms_error(command, book.policy, at)
-        if fault is not None:
-            return rejected(RejectionReason.MALFORMED, detail=fault)
+        terms_error = offers.find_terms_error(command, uow.policy, at)
+        if terms_error is not None:
+            return rejected(RejectionReason.MALFORMED, detail=terms_error)
     if receipt is not None:
         return rejected(RejectionReason.ID_REUSED)
-    settlement = _HANDLERS.get(type(command), _handle_order_command)(book, command, at)
-    book.receipts[command.id] = Receipt(
+    outcome = _HANDLERS.get(type(command), _handle_order_command)(uow, command, at)
+    uow.receipts[command.id] = Receipt(
         command_id=command.id,
         fingerprint=command.fingerprint(),
-        outcome=settlement.outcome,
-        reason=settlement.reason,
+        outcome=outcome.outcome,
+        reason=outcome.reason,
         received_at=at,
         about=order_id_of(command),
-        cost_fen=settlement.cost_fen,
+        cost_fen=outcome.cost_fen,
     )
-    return settlement
+    return outcome
 
 
 def order_id_of(command: AnyCommand) -> str | None:
@@ -64,75 +64,75 @@ def order_id_of(command: AnyCommand) -> str | None:
 
 
 def describe_outcome(
-    command_id: str | None, command: AnyCommand | None, settlement: Outcome
+    command_id: str | None, command: AnyCommand | None, outcome: Outcome
 ) -> CommandSettled:
     """Describe an outcome for the sender: the fact that is published for every command."""
     return CommandSettled(
         command_id=command_id,
         kind=command.kind if command else None,
-        outcome=settlement.outcome,
-        reason=settlement.reason,
-        detail=settlement.detail,
+        outcome=outcome.outcome,
+        reason=outcome.reason,
+        detail=outcome.detail,
         about=order_id_of(command) if command else None,
-        cost_fen=settlement.cost_fen,
+        cost_fen=outcome.cost_fen,
     )
 
 
 def _handle_order_command(
-    book: UnitOfWork, command: OrderCommand | OperatorAct, at: datetime
+    uow: UnitOfWork, command: OrderCommand | OperatorAct, at: datetime
 ) -> Outcome:
-    order = book.orders.get(command.order_id)
+    order = uow.orders.get(command.order_id)
     if order is None:
         return rejected(RejectionReason.UNKNOWN_ORDER)
-    creator = book.creators.get(order.creator_id)
-    decision = decide(order, command, at, creator, _unknown_party_reason(book, command))
-    events = book.record_decision(decision)
+    creator = uow.creators.get(order.creator_id)
+    decision = decide(order, command, at, creator, _unknown_party_reason(uow, command))
+    events = uow.record_decision(decision)
     if decision.reason is None:
         return applied(events)
     return rejected(decision.reason, events, cost_fen=decision.cost_fen)
 
 
 def _unknown_party_reason(
-    book: UnitOfWork, command: OrderCommand | OperatorAct
+    uow: UnitOfWork, command: OrderCommand | OperatorAct
 ) -> RejectionReason | None:
-    """Say whom a command names that nobody knows."""
+    """Return the refusal due if a command names a service provider that nobody knows."""
     inner_command = command.command if isinstance(command, OperatorAct) else command
     provider_id = inner_command.provider_id if isinstance(inner_command, AppointProvider) else None
     return (
         RejectionReason.UNKNOWN_PROVIDER
-        if provider_id and provider_id not in book.providers
+        if provider_id and provider_id not in uow.providers
         else None
     )
 
 
-def _place_order(book: UnitOfWork, command: PlaceOrder, at: datetime) -> Outcome:
-    fault = _placement_refusal(book, command, at)
-    if fault is not None:
-        return rejected(fault)
-    fact = offers.freeze_terms(command, book.policy, at)
-    return applied(book.add_order(command.order_id, fact, at, cause_of(command)))
+def _place_order(uow: UnitOfWork, command: PlaceOrder, at: datetime) -> Outcome:
+    refusal = _placement_refusal(uow, command, at)
+    if refusal is not None:
+        return rejected(refusal)
+    fact = offers.freeze_terms(command, uow.policy, at)
+    return applied(uow.add_order(command.order_id, fact, at, cause_of(command)))
 
 
 def _placement_refusal(
-    book: UnitOfWork, command: PlaceOrder, at: datetime
+    uow: UnitOfWork, command: PlaceOrder, at: datetime
 ) -> RejectionReason | None:
     """Say why an order cannot be placed, in order of precedence."""
-    if command.order_id in book.orders:
+    if command.order_id in uow.orders:
         return RejectionReason.ORDER_EXISTS
     if command.by.role not in command.roles:
         return RejectionReason.NOT_ALLOWED
-    if book.policy.require_registered_clients and command.by.id not in book.clients:
+    if uow.policy.require_registered_clients and command.by.id not in uow.clients:
         return RejectionReason.UNKNOWN_CLIENT
-    if command.creator_id not in book.creators:
+    if command.creator_id not in uow.creators:
         return RejectionReason.UNKNOWN_CREATOR
-    creator_standing = book.creators[command.creator_id].standing_at(at)
-    if not creator_standing.admitted or creator_standing.banned:
+    standing = uow.creators[command.creator_id].standing_at(at)
+    if not standing.admitted or standing.banned:
         return (
             RejectionReason.CREATOR_BANNED
-            if creator_standing.admitted
+            if standing.admitted
             else RejectionReason.CREATOR_NOT_ADMITTED
         )
-    calendar_known = calendar.is_calendar_known(book.policy, at, command.expected_publish_at)
+    calendar_known = calendar.is_calendar_known(uow.policy, at, command.expected_publish_at)
     return None if calendar_known else RejectionReason.CALENDAR_UNKNOWN
 
 

@@ -53,7 +53,7 @@ def rejected(
 
 
 def applied(events: tuple[Event, ...], outcome: OutcomeStatus = "applied") -> Outcome:
-    """Answer a command that took effect."""
+    """Say that a command took effect, or, as a `duplicate`, had done so before."""
     return Outcome(outcome=outcome, reason=None, events=events)
 
 

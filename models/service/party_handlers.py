@@ -38,56 +38,54 @@ from models.service.outcome import Outcome, applied, cause_of, rejected
 from models.service.unit_of_work import UnitOfWork
 
 
-def register_mcn(book: UnitOfWork, command: RegisterMcn, at: datetime) -> Outcome:
+def register_mcn(uow: UnitOfWork, command: RegisterMcn, at: datetime) -> Outcome:
     """Admit an agency, or rename it."""
     if command.by.role not in command.roles:
         return rejected(RejectionReason.NOT_ALLOWED)
-    mcn = book.mcns.get(command.mcn_id)
+    mcn = uow.mcns.get(command.mcn_id)
     sequence = mcn.sequence + 1 if mcn else 1
-    book.mcns[command.mcn_id] = RegisteredMcn(
+    uow.mcns[command.mcn_id] = RegisteredMcn(
         mcn_id=command.mcn_id, name=command.name, sequence=sequence
     )
     fact = McnRegistered(mcn_id=command.mcn_id, name=command.name)
     return applied(
-        (book.record_fact(f"mcn:{command.mcn_id}", sequence, at, cause_of(command), fact),)
+        (uow.record_fact(f"mcn:{command.mcn_id}", sequence, at, cause_of(command), fact),)
     )
 
 
-def register_client(book: UnitOfWork, command: RegisterClient, at: datetime) -> Outcome:
+def register_client(uow: UnitOfWork, command: RegisterClient, at: datetime) -> Outcome:
     """Admit a client, or rename it."""
     if command.by.role not in command.roles:
         return rejected(RejectionReason.NOT_ALLOWED)
-    client_id, client = command.client_id, book.clients.get(command.client_id)
+    client_id, client = command.client_id, uow.clients.get(command.client_id)
     sequence = client.sequence + 1 if client else 1
-    book.clients[client_id] = RegisteredClient(
+    uow.clients[client_id] = RegisteredClient(
         client_id=client_id, name=command.name, sequence=sequence
     )
     fact = ClientRegistered(client_id=client_id, name=command.name)
-    return applied(
-        (book.record_fact(f"client:{client_id}", sequence, at, cause_of(command), fact),)
-    )
+    return applied((uow.record_fact(f"client:{client_id}", sequence, at, cause_of(command), fact),))
 
 
-def register_provider(book: UnitOfWork, command: RegisterProvider, at: datetime) -> Outcome:
+def register_provider(uow: UnitOfWork, command: RegisterProvider, at: datetime) -> Outcome:
     """Admit a service provider, or rename it."""
     if command.by.role not in command.roles:
         return rejected(RejectionReason.NOT_ALLOWED)
-    provider_id, provider = command.provider_id, book.providers.get(command.provider_id)
+    provider_id, provider = command.provider_id, uow.providers.get(command.provider_id)
     sequence = provider.sequence + 1 if provider else 1
-    book.providers[provider_id] = RegisteredProvider(
+    uow.providers[provider_id] = RegisteredProvider(
         provider_id=provider_id, name=command.name, sequence=sequence
     )
     fact = ProviderRegistered(provider_id=provider_id, name=command.name)
     return applied(
-        (book.record_fact(f"provider:{provider_id}", sequence, at, cause_of(command), fact),)
+        (uow.record_fact(f"provider:{provider_id}", sequence, at, cause_of(command), fact),)
     )
 
 
-def register_creator(book: UnitOfWork, command: RegisterCreator, at: datetime) -> Outcome:
+def register_creator(uow: UnitOfWork, command: RegisterCreator, at: datetime) -> Outcome:
     """Admit a creator, or change the contract; a ban runs on."""
     if command.by.role not in command.roles:
         return rejected(RejectionReason.NOT_ALLOWED)
-    if command.mcn_id is not None and command.mcn_id not in book.mcns:
+    if command.mcn_id is not None and command.mcn_id not in uow.mcns:
         return rejected(RejectionReason.UNKNOWN_MCN)
     fact = CreatorRegistered(
         creator_id=command.creator_id,
@@ -96,76 +94,76 @@ def register_creator(book: UnitOfWork, command: RegisterCreator, at: datetime) -
         mcn_id=command.mcn_id,
         mcn_share_bps=command.mcn_share_bps or 0,
     )
-    return applied(book.record_creator_facts(command.creator_id, (fact,), at, cause_of(command)))
+    return applied(uow.record_creator_facts(command.creator_id, (fact,), at, cause_of(command)))
 
 
-def end_contract(book: UnitOfWork, command: EndContract, at: datetime) -> Outcome:
+def end_contract(uow: UnitOfWork, command: EndContract, at: datetime) -> Outcome:
     """End a creator's contract: what is not accepted ends, what is runs on."""
     creator_id = command.creator_id
-    stranger = command.by.role == Role.CREATOR.value and command.by.id != creator_id
-    if command.by.role not in command.roles or stranger:
+    is_other_creator = command.by.role == Role.CREATOR.value and command.by.id != creator_id
+    if command.by.role not in command.roles or is_other_creator:
         return rejected(RejectionReason.NOT_ALLOWED)
-    if creator_id not in book.creators:
+    if creator_id not in uow.creators:
         return rejected(RejectionReason.UNKNOWN_CREATOR)
-    elapsed = book.elapse_creator(creator_id, at)
-    if not book.creators[creator_id].admitted:
+    elapsed = uow.elapse_creator(creator_id, at)
+    if not uow.creators[creator_id].admitted:
         return rejected(RejectionReason.CREATOR_NOT_ADMITTED, elapsed)
     fact = ContractEnded(creator_id=creator_id, by=sender_of(command), note=command.reason)
-    events = book.record_creator_facts(creator_id, (fact,), at, cause_of(command))
-    change = StandingChange(at, book.creators[creator_id].standing)
+    events = uow.record_creator_facts(creator_id, (fact,), at, cause_of(command))
+    change = StandingChange(at, uow.creators[creator_id].standing)
     return applied(
-        elapsed + events + book.apply_standing_to_orders(creator_id, change, begins=False)
+        elapsed + events + uow.apply_standing_to_orders(creator_id, change, begins=False)
     )
 
 
-def report_violation(book: UnitOfWork, command: ReportViolation, at: datetime) -> Outcome:
+def report_violation(uow: UnitOfWork, command: ReportViolation, at: datetime) -> Outcome:
     """Take a report of an advertisement outside the platform, once, and what follows from it."""
     creator_id, violation_id = command.creator_id, command.violation_id
     if command.by.role not in command.roles:
         return rejected(RejectionReason.NOT_ALLOWED)
-    if creator_id not in book.creators:
+    if creator_id not in uow.creators:
         return rejected(RejectionReason.UNKNOWN_CREATOR)
-    report = book.violations.get(violation_id)
+    report = uow.violations.get(violation_id)
     if report is not None and report.content == command.content():
         return applied((), outcome="duplicate")
     if report is not None:
         return rejected(RejectionReason.VIOLATION_CONFLICT)
-    elapsed = book.elapse_creator(creator_id, at)
-    book.violations[violation_id] = ViolationReport(
+    elapsed = uow.elapse_creator(creator_id, at)
+    uow.violations[violation_id] = ViolationReport(
         violation_id=violation_id, creator_id=creator_id, content=command.content(), reported_at=at
     )
-    facts = creators.penalize(book.creators[creator_id], command, book.policy, at)
-    events = book.record_creator_facts(creator_id, facts, at, cause_of(command))
+    facts = creators.penalize(uow.creators[creator_id], command, uow.policy, at)
+    events = uow.record_creator_facts(creator_id, facts, at, cause_of(command))
     begins = any(isinstance(fact, CreatorBanned) and fact.since == at for fact in facts)
-    change = StandingChange(at, book.creators[creator_id].standing)
+    change = StandingChange(at, uow.creators[creator_id].standing)
     return applied(
-        elapsed + events + book.apply_standing_to_orders(creator_id, change, begins=begins)
+        elapsed + events + uow.apply_standing_to_orders(creator_id, change, begins=begins)
     )
 
 
-def overturn_violation(book: UnitOfWork, command: OverturnViolation, at: datetime) -> Outcome:
+def overturn_violation(uow: UnitOfWork, command: OverturnViolation, at: datetime) -> Outcome:
     """Let an operator declare a violation void; the ladder is climbed again without it."""
     if command.by.role not in command.roles:
         return rejected(RejectionReason.NOT_ALLOWED)
-    report = book.violations.get(command.violation_id)
+    report = uow.violations.get(command.violation_id)
     if report is None:
         return rejected(RejectionReason.UNKNOWN_VIOLATION)
     if report.overturned_at is not None:
         return rejected(RejectionReason.ALREADY_OVERTURNED)
     creator_id = report.creator_id
-    elapsed = book.elapse_creator(creator_id, at)
-    book.violations[command.violation_id] = replace(report, overturned_at=at)
-    last_violation_id = book.creators[creator_id].standing.violation_id
-    facts = creators.revoke_penalty(book.creators[creator_id], command, book.policy, at)
-    acted = OperatorActed(
+    elapsed = uow.elapse_creator(creator_id, at)
+    uow.violations[command.violation_id] = replace(report, overturned_at=at)
+    last_violation_id = uow.creators[creator_id].standing.violation_id
+    facts = creators.revoke_penalty(uow.creators[creator_id], command, uow.policy, at)
+    operator_acted = OperatorActed(
         by=sender_of(command), note=command.reason, act=command.kind, before=None, after=None
     )
-    events = book.record_creator_facts(creator_id, (*facts, acted), at, cause_of(command))
-    creator_standing = book.creators[creator_id].standing
+    events = uow.record_creator_facts(creator_id, (*facts, operator_acted), at, cause_of(command))
+    standing = uow.creators[creator_id].standing
     change = StandingChange(
         at,
-        replace(creator_standing, violation_id=creator_standing.violation_id or last_violation_id),
+        replace(standing, violation_id=standing.violation_id or last_violation_id),
     )
     return applied(
-        elapsed + events + book.apply_standing_to_orders(creator_id, change, begins=False)
+        elapsed + events + uow.apply_standing_to_orders(creator_id, change, begins=False)
     )

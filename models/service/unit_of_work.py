@@ -32,6 +32,7 @@ from models.service.outcome import Receipt
 from models.tracked_dict import Journal, TrackedDict
 
 RecordedEvents = tuple[Event, ...]
+"""Events as recorded: each refund among them has its final id."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,13 +54,13 @@ class UnitOfWork(Obligations):
     def add_order(
         self, order_id: str, fact: OrderPlaced, at: datetime, caused_by: str
     ) -> RecordedEvents:
-        """Write down a new order."""
+        """Record a new order, placed under the policy in force."""
         event = Event(f"order:{order_id}", 1, at, caused_by, fact)
         self.orders[order_id] = begin_order(event, self.policy)
         return (event,)
 
     def record_decision(self, decision: Decision) -> RecordedEvents:
-        """Write down what became of an order; return the events, refunds named."""
+        """Record what became of an order."""
         if decision.events:
             self.orders[decision.order.order_id] = decision.order
         return tuple(map(self.record, decision.events))
@@ -67,13 +68,13 @@ class UnitOfWork(Obligations):
     def record_fact(
         self, subject: str, sequence: int, at: datetime, caused_by: str, fact: Fact
     ) -> Event:
-        """Write down a fact that is about no order; `sequence` counts the subject's facts."""
+        """Record a fact that is about no order; `sequence` counts the subject's facts."""
         return self.record(Event(subject, sequence, at, caused_by, fact))
 
     def record_creator_facts(
         self, creator_id: str, facts: tuple[Fact, ...], at: datetime, caused_by: str
     ) -> RecordedEvents:
-        """Write down facts about a creator."""
+        """Record facts about a creator, and what they change."""
         events: RecordedEvents = ()
         for fact in facts:
             creator = self.creators.get(creator_id)
@@ -86,7 +87,7 @@ class UnitOfWork(Obligations):
     def record_payment_facts(
         self, payment_id: str, facts: tuple[Fact, ...], at: datetime, caused_by: str
     ) -> RecordedEvents:
-        """Write down facts about a payment that belong to no order."""
+        """Record facts about a payment that belong to no order."""
         payment = self.payments[payment_id]
         sequences = range(payment.sequence + 1, payment.sequence + 1 + len(facts))
         self.payments[payment_id] = replace(payment, sequence=payment.sequence + len(facts))
@@ -97,7 +98,7 @@ class UnitOfWork(Obligations):
         )
 
     def savepoint(self) -> None:
-        """Remember how everything stands, before a command is heard."""
+        """Remember how everything stands, before a command is handled."""
         if self.journal is None:
             self.journal = []
             for index, tracked_dict in enumerate(self.tracked_dicts()):
@@ -106,7 +107,7 @@ class UnitOfWork(Obligations):
         self.postings_at_savepoint = len(self.postings)
 
     def rollback(self) -> None:
-        """Forget whatever was written down since the mark: the command is to be heard again."""
+        """Undo whatever was recorded since the savepoint: the command is to be handled again."""
         tracked_dicts = self.tracked_dicts()
         for index, key, previous in reversed(self.journal or []):
             tracked_dicts[index].restore(key, previous)
@@ -174,12 +175,12 @@ class UnitOfWork(Obligations):
 
     def wake(self, subject: str, now: datetime) -> RecordedEvents:
         """Tell an order, or `creator:`, `refund:` or `payout:` and its id, that time has passed."""
-        kind, _, name = subject.rpartition(":")
+        kind, _, subject_id = subject.rpartition(":")
         if kind == "creator":
-            return self.elapse_creator(name, now) if name in self.creators else ()
+            return self.elapse_creator(subject_id, now) if subject_id in self.creators else ()
         if kind in ("refund", "payout"):
-            return self.alert_overdue(kind, name, now)
-        order = self.orders.get(name)
+            return self.alert_overdue(kind, subject_id, now)
+        order = self.orders.get(subject_id)
         return (
             ()
             if order is None
@@ -191,14 +192,16 @@ class UnitOfWork(Obligations):
 
         What ends a wait takes effect just after that instant, all else at it.
         """
-        kind, _, name = subject.rpartition(":")
+        kind, _, subject_id = subject.rpartition(":")
         if kind in ("refund", "payout"):
-            debt = self.refunds.get(name) if kind == "refund" else self.payouts.get(name)
+            debt = (
+                self.refunds.get(subject_id) if kind == "refund" else self.payouts.get(subject_id)
+            )
             return None if debt is None or debt.wake_at is None else (debt.wake_at, False)
         if kind == "creator":
-            ends_at = self.creators[name].wake_at
+            ends_at = self.creators[subject_id].wake_at
             return None if ends_at is None else (ends_at, True)
-        order = self.orders.get(name) if kind in ("", "order") else None
+        order = self.orders.get(subject_id) if kind in ("", "order") else None
         if order is None or order.wake_at is None:
             return None
         return order.wake_at, order.wake_at == order.lapses_at

@@ -1,1 +1,1 @@
-"""Command line: `earnest`; `app` builds it, `commands` lists its words."""
+"""Command line: `earnest`; `app` builds the parser, `commands` lists its commands."""

@@ -1,4 +1,4 @@
-"""Entry: `python -m ops.cli`, which is what the front door becomes."""
+"""Entry: `python -m ops.cli`, which is what the launcher `earnest` becomes."""
 
 from __future__ import annotations
 

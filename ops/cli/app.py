@@ -26,7 +26,6 @@ Look        earnest orders show ID            earnest books             http://1
 Operate     earnest operate --help            earnest trail
 """
 
-
 SETTINGS_HELP = """\
 settings (as options, or as environment variables):
   --database-url  EARNEST_DATABASE_URL   postgresql://… or sqlite:///…   (default: SQLite in var/)
@@ -80,7 +79,7 @@ def _print_error(error: Exception, status: int) -> int:
 
 def build_parser() -> argparse.ArgumentParser:
     """Describe every command, its options and what it is for."""
-    # Suppressed: an option not given to a word must not hide one given to the word before it.
+    # Suppressed: an option not given to a subcommand must not hide one given to its parent.
     settings = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     group = settings.add_argument_group("settings")
     group.add_argument("--database-url", metavar="URL", help="EARNEST_DATABASE_URL")

@@ -1,7 +1,7 @@
-"""Commands: every word of the command line, its options, and which function it runs.
+"""Commands: every command of the command line, its options, and which function it runs.
 
-Each imports what it needs when it is spoken, from the module beside this one that is named
-after its subject: --help stays fast. What starts processes is in `runtime`.
+Each imports what it needs when it runs, from the module beside this one that is named after its
+subject: --help stays fast. What starts processes is in `runtime`.
 """
 
 from __future__ import annotations
@@ -21,49 +21,59 @@ from workers.settings import Settings
 
 
 class LazyParser(argparse.ArgumentParser):
-    """A word whose options need much that others do without: it is filled in at its first use."""
+    """A command whose options need imports that others do without: declared at its first use."""
 
     fill: Callable[[LazyParser], None] | None = None
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[Any, list[str]]:
-        """Fill the word in, then parse as ever."""
+        """Declare the options, then parse as ever."""
         if self.fill is not None:
             fill, self.fill = self.fill, None
             fill(self)
         return super().parse_known_args(args, namespace)
 
 
+AddCommand = Callable[[str, CommandFunction, str], LazyParser]
+"""Declares a command: its name, the function it runs, and its help in a line."""
+
+
 def register(subparsers: Any, settings: argparse.ArgumentParser) -> None:  # noqa: ANN401 - argparse hides the type
     """Declare every command."""
 
-    def word(name: str, run: CommandFunction, summary: str) -> LazyParser:
+    def add_command(name: str, run: CommandFunction, summary: str) -> LazyParser:
         parser: LazyParser = subparsers.add_parser(
             name, help=summary, description=summary, parents=[settings]
         )
         parser.set_defaults(run=run)
         return parser
 
-    up_parser = word("up", up, "start everything on this machine; Ctrl-C stops it in good order")
+    up_parser = add_command(
+        "up", up, "start everything on this machine; Ctrl-C stops it in good order"
+    )
     up_parser.add_argument("--workers", type=int, default=2, metavar="N", help="default: 2")
     up_parser.add_argument("--quiet", action="store_true", help="logs to var/log only")
-    demo_parser = word("demo", demo, "play a campaign of 300 orders against the real pipeline")
+    demo_parser = add_command(
+        "demo", demo, "play a campaign of 300 orders against the real pipeline"
+    )
     demo_parser.add_argument("--keep", action="store_true", help="keep the demo's state folder")
-    simulate_parser = word("simulate", simulate, "play steps against the rules, without servers")
+    simulate_parser = add_command(
+        "simulate", simulate, "play steps against the rules, without servers"
+    )
     simulate_parser.add_argument("steps", metavar="STEPS.jsonl", help="- for standard input")
-    submit_parser = word("submit", submit, "hand in commands, one JSON object a line")
+    submit_parser = add_command("submit", submit, "hand in commands, one JSON object a line")
     submit_parser.add_argument("file", metavar="FILE.jsonl", help="- for standard input")
     submit_parser.add_argument("--wait", action="store_true", help="print each outcome as JSON")
     submit_parser.add_argument(
         "--timeout", type=float, default=60.0, metavar="S", help="with --wait"
     )
-    _register_orders(word)
-    _register_failures(word)
-    _register_monitoring(word)
-    _register_records(word)
-    _register_lists(word)
-    _register_operate(word, settings)
+    _register_orders(add_command)
+    _register_failures(add_command)
+    _register_monitoring(add_command)
+    _register_records(add_command)
+    _register_lists(add_command)
+    _register_operate(add_command, settings)
     for name, summary in (
         ("migrate", "bring the database's schema up to date"),
         ("worker", "run one worker process"),
@@ -71,26 +81,31 @@ def register(subparsers: Any, settings: argparse.ArgumentParser) -> None:  # noq
         ("scheduler", "run the scheduler that makes time pass"),
         ("web", "run the web process: commands over HTTP, the ops page, metrics"),
     ):
-        word(name, PROCESSES[name], summary)
+        add_command(name, PROCESSES[name], summary)
     runtime.register_programs(subparsers)
 
 
-def _register_orders(word: Callable[[str, CommandFunction, str], argparse.ArgumentParser]) -> None:
-    orders_parser = word("orders", list_orders, "list orders, or show one with its history")
+def _register_orders(add_command: AddCommand) -> None:
+    """Declare `orders` and `books`."""
+    orders_parser = add_command("orders", list_orders, "list orders, or show one with its history")
     orders_parser.add_argument("action", choices=("list", "show"), nargs="?", default="list")
     orders_parser.add_argument("order_id", metavar="ID", nargs="?")
     orders_parser.add_argument("--status", metavar="STATE", help="only orders in this state")
     orders_parser.add_argument("--json", action="store_true", help="one JSON object")
-    books_parser = word("books", show_books, "add up the money by account and audit the books")
+    books_parser = add_command(
+        "books", show_books, "add up the money by account and audit the books"
+    )
     books_parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
 def submit(settings: Settings, options: argparse.Namespace) -> int:
     """Hand in commands."""
-    from ops.cli.messages import submit as hand_in
+    from ops.cli import messages as cli_messages
 
     with open_lines(options.file) as lines:
-        return hand_in(settings, lines, wait_s=options.timeout if options.wait else None)
+        return cli_messages.submit(
+            settings, lines, wait_s=options.timeout if options.wait else None
+        )
 
 
 def list_orders(settings: Settings, options: argparse.Namespace) -> int:
@@ -107,30 +122,32 @@ def list_orders(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def show_books(settings: Settings, options: argparse.Namespace) -> int:
-    """Show balances and the audit's verdict."""
+    """Show balances and what the audit found."""
     from ops.cli import money as cli_money
 
     return cli_money.show_books(settings, as_json=options.json)
 
 
-def _register_failures(word: AddCommand) -> None:
+def _register_failures(add_command: AddCommand) -> None:
     """Declare `dead-letters`, `quarantine` and `audit`."""
-    letters_parser = word(
+    dead_letters_parser = add_command(
         "dead-letters", dead_letters, "commands that no repetition settled: list, replay"
     )
-    letters_parser.add_argument(
+    dead_letters_parser.add_argument(
         "action", choices=("list", "show", "replay"), nargs="?", default="list"
     )
-    letters_parser.add_argument("ids", type=record_id, metavar="ID", nargs="*")
-    letters_parser.add_argument("--all", action="store_true", help="replay all that wait")
-    letters_parser.add_argument("--json", action="store_true", help="one JSON object")
-    items_parser = word(
+    dead_letters_parser.add_argument("ids", type=record_id, metavar="ID", nargs="*")
+    dead_letters_parser.add_argument("--all", action="store_true", help="replay all that wait")
+    dead_letters_parser.add_argument("--json", action="store_true", help="one JSON object")
+    quarantine_parser = add_command(
         "quarantine", quarantine, "what came in and was for nobody: list, look at, drop"
     )
-    items_parser.add_argument("action", choices=("list", "show", "drop"), nargs="?", default="list")
-    items_parser.add_argument("ids", type=record_id, metavar="ID", nargs="*")
-    items_parser.add_argument("--json", action="store_true", help="one JSON object")
-    audit_parser = word(
+    quarantine_parser.add_argument(
+        "action", choices=("list", "show", "drop"), nargs="?", default="list"
+    )
+    quarantine_parser.add_argument("ids", type=record_id, metavar="ID", nargs="*")
+    quarantine_parser.add_argument("--json", action="store_true", help="one JSON object")
+    audit_parser = add_command(
         "audit", audit, "check books and delivery; exit status 1 if anything is wrong"
     )
     audit_parser.add_argument("--json", action="store_true", help="one JSON object")
@@ -145,7 +162,7 @@ def record_id(text: str) -> int:
 
 
 def dead_letters(settings: Settings, options: argparse.Namespace) -> int:
-    """List dead letters, show one, or settle some again."""
+    """List dead letters, show one, or replay some."""
     from ops.cli import messages as cli_messages
 
     if options.action == "list":
@@ -188,24 +205,28 @@ def single_id(ids: list[int], command_name: str) -> int:
     return ids[0]
 
 
-def _register_monitoring(word: AddCommand) -> None:
-    """Declare the words."""
-    parser = word("contract", contract, "write, check or release the message contract")
+def _register_monitoring(add_command: AddCommand) -> None:
+    """Declare `contract`, `events`, `queues`, `deadlines`, `explain` and `doctor`."""
+    parser = add_command("contract", contract, "write, check or release the message contract")
     parser.add_argument("action", choices=("write", "check", "release"))
     _add_json_option(parser)
-    _register_events(word)
-    _add_json_option(word("queues", queues, "what waits where, and who is there to work"))
+    _register_events(add_command)
+    _add_json_option(add_command("queues", queues, "what waits where, and who is there to work"))
     _add_json_option(
-        word("deadlines", deadlines, "what falls due within the hour, and what is overdue")
+        add_command("deadlines", deadlines, "what falls due within the hour, and what is overdue")
     )
-    parser = word("explain", explain, "why an order is where it is, and what happens next")
+    parser = add_command("explain", explain, "why an order is where it is, and what happens next")
     parser.add_argument("order_id", metavar="ORDER")
     _add_json_option(parser)
-    _add_json_option(word("doctor", doctor, "check settings, servers, clocks, durability and disk"))
+    _add_json_option(
+        add_command("doctor", doctor, "check settings, servers, clocks, durability and disk")
+    )
 
 
-def _register_events(word: AddCommand) -> None:
-    events_parser = word("events", events, "follow, replay or administer the streams of events")
+def _register_events(add_command: AddCommand) -> None:
+    events_parser = add_command(
+        "events", events, "follow, replay or administer the streams of events"
+    )
     actions = events_parser.add_subparsers(title="actions", dest="action", required=True)
     tail_parser = actions.add_parser("tail", help="print events as they come")
     tail_parser.add_argument("--type", action="append", metavar="PATTERN", help="e.g. 'order.*'")
@@ -275,7 +296,7 @@ def deadlines(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def explain(settings: Settings, options: argparse.Namespace) -> int:
-    """Account for one order."""
+    """Explain one order."""
     from ops.cli import orders as cli_orders
 
     return cli_orders.show_explanation(settings, options.order_id, as_json=options.json)
@@ -299,7 +320,6 @@ postings  the money that moved, each with the event that moved it
 Amounts are whole fen. Instants are UTC: ISO 8601 as text, timestamps with microseconds in Parquet.
 """
 
-
 EXPORT_PROMISES = """\
 Going on. With --output, the same command goes on where an interrupted one ended, also after
 kill -9: FILE.cursor, or _cursor.json in a folder of Parquet, says up to where every row is there
@@ -320,13 +340,11 @@ then; one placed meanwhile may be left out. Because orders change, a finished ex
 gone on with: begin another.
 """
 
-
 ARCHIVE_HELP = """\
 Put away orders that ended long ago: they leave the tables that everything else looks through, with
 their events, postings and settled debts. The scheduler does the same, a batch at a time, once an
 order has ended EARNEST_ARCHIVE_AFTER ago. Without --yes nothing is changed.
 """
-
 
 ARCHIVE_PROMISES = """\
 What stays: orders with a refund or a payout that is not confirmed, with a forfeited deposit for
@@ -340,9 +358,11 @@ nothing is left to do it is archived again. It may be stopped at any moment, als
 """
 
 
-def _register_records(word: AddCommand) -> None:
-    """Declare the words."""
-    parser = word("export", export, "write orders, events or postings as JSON Lines, CSV, Parquet")
+def _register_records(add_command: AddCommand) -> None:
+    """Declare `export` and `archive`."""
+    parser = add_command(
+        "export", export, "write orders, events or postings as JSON Lines, CSV, Parquet"
+    )
     parser.description, parser.epilog = EXPORT_HELP, EXPORT_PROMISES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("what", choices=("orders", "events", "postings"))
@@ -357,7 +377,7 @@ def _register_records(word: AddCommand) -> None:
     parser.add_argument("--after", metavar="CURSOR", help="begin behind this row")
     parser.add_argument("--limit", type=int, metavar="N", help="stop after so many rows")
     parser.add_argument("--json", action="store_true", help="say as JSON where it ended")
-    parser = word("archive", archive, "put away orders that ended long ago; --yes does it")
+    parser = add_command("archive", archive, "put away orders that ended long ago; --yes does it")
     parser.description, parser.epilog = ARCHIVE_HELP, ARCHIVE_PROMISES
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--yes", action="store_true", help="do it; without, only say what would be")
@@ -375,15 +395,17 @@ def export(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def archive(settings: Settings, options: argparse.Namespace) -> int:
-    """Put orders at rest away."""
+    """Archive orders at rest."""
     from ops.cli.records import run_archive
 
     return run_archive(settings, options)
 
 
-def _register_lists(word: AddCommand) -> None:
-    """Declare the words."""
-    parser = word("tasks", tasks, "list a creator's tasks, or those of all of an agency's creators")
+def _register_lists(add_command: AddCommand) -> None:
+    """Declare `tasks` and `reports`."""
+    parser = add_command(
+        "tasks", tasks, "list a creator's tasks, or those of all of an agency's creators"
+    )
     owner_options = parser.add_mutually_exclusive_group()
     owner_options.add_argument("--creator", metavar="ID", help="default: everybody's")
     owner_options.add_argument("--mcn", metavar="ID", help="whoever is signed with it now")
@@ -394,7 +416,9 @@ def _register_lists(word: AddCommand) -> None:
     parser.add_argument("--limit", type=_count, default=50, metavar="N", help="default: 50")
     parser.add_argument("--cursor", metavar="CURSOR", help="where an earlier list said it goes on")
     parser.add_argument("--json", action="store_true", help="one JSON object")
-    parser = word("reports", reports, "add up what became of all orders, and what falls due next")
+    parser = add_command(
+        "reports", reports, "add up what became of all orders, and what falls due next"
+    )
     parser.add_argument("name", choices=("funnel", "endings", "money", "forecast"))
     breakdowns = ("client", "creator", "mcn", "task_type", "month", "state", "hour")
     parser.add_argument(
@@ -450,22 +474,17 @@ def tasks(settings: Settings, options: argparse.Namespace) -> int:
     return cli_orders.list_tasks(settings, order_filter, options)
 
 
-AddCommand = Callable[[str, CommandFunction, str], LazyParser]
-
-
 OPERATE_HELP = (
     "use an operator's power on one order or many; shows what would happen, --yes does it"
 )
 
-
 EXTEND_HELP = "give orders more time: short for `operate extend`"
-
 
 TRAIL_HELP = "who used an operator's power, when, why, and what it changed"
 
 
-def _register_operate(word: AddCommand, settings: argparse.ArgumentParser) -> None:
-    """Declare the words."""
+def _register_operate(add_command: AddCommand, settings: argparse.ArgumentParser) -> None:
+    """Declare `operate`, `extend` and `trail`."""
 
     def fill_operate(parser: LazyParser) -> None:
         from ops.cli import operate as cli_operate
@@ -477,9 +496,9 @@ def _register_operate(word: AddCommand, settings: argparse.ArgumentParser) -> No
 
         cli_operate.declare_action(parser, "extend_deadline")
 
-    word("operate", operate, OPERATE_HELP).fill = fill_operate
-    word("extend", operate, EXTEND_HELP).fill = fill_extend
-    parser = word("trail", trail, TRAIL_HELP)
+    add_command("operate", operate, OPERATE_HELP).fill = fill_operate
+    add_command("extend", operate, EXTEND_HELP).fill = fill_extend
+    parser = add_command("trail", trail, TRAIL_HELP)
     parser.add_argument("--by", metavar="WHO", help="only what this operator did")
     parser.add_argument("--since", metavar="INSTANT", help="2026-03-02T10:00:00+08:00")
     parser.add_argument("--until", metavar="INSTANT", help="default: now")
@@ -488,7 +507,7 @@ def _register_operate(word: AddCommand, settings: argparse.ArgumentParser) -> No
 
 
 def operate(settings: Settings, options: argparse.Namespace) -> int:
-    """Show what a power would do, or use it."""
+    """Show what an operator's action would do, or do it."""
     from ops.cli.operate import run_operate as run
 
     return run(settings, options)

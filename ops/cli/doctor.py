@@ -26,13 +26,13 @@ from workers.timestamps import SECOND_US
 
 CheckState = Literal["ok", "warn", "fail"]
 
-
 MIN_REDIS_VERSION = (6, 2)
 
+SYNCHRONOUS_FULL = 2
+"""What SQLite calls `PRAGMA synchronous = FULL`: a commit is on disk before it returns."""
 
 SKEW_WARN_S, SKEW_FAIL_S = 0.5, 5.0
 """Beyond the first, what people read is off; beyond the second, leases and ages make no sense."""
-
 
 DISK_WARN_BYTES, DISK_FAIL_BYTES = 1_000_000_000, 100_000_000
 """Bytes that should be free where the state is kept."""
@@ -48,7 +48,7 @@ class HealthCheck:
 
 
 def doctor(settings: Settings, *, as_json: bool) -> int:
-    """Look at everything; return 1 if anything must be mended."""
+    """Check everything; return 1 if any check fails."""
     checks = examine(settings)
     has_failures = any(check.state == "fail" for check in checks)
     if as_json:
@@ -62,16 +62,16 @@ def doctor(settings: Settings, *, as_json: bool) -> int:
 
 def examine(settings: Settings) -> list[HealthCheck]:
     """Run every check; one that cannot be made is a failure, and keeps no other from being made."""
-    engine, client = open_database(settings.database_url), connect(settings.redis_url)
+    engine, redis_client = open_database(settings.database_url), connect(settings.redis_url)
     checks: dict[str, Callable[[], Iterator[HealthCheck]]] = {
         "policy": lambda: _check_policy(settings),
         "database": lambda: _check_database(engine),
         "schema": lambda: _check_schema(engine),
-        "redis": lambda: _check_redis(client),
-        "clocks": lambda: _check_clocks(engine, client),
+        "redis": lambda: _check_redis(redis_client),
+        "clocks": lambda: _check_clocks(engine, redis_client),
         "disk": lambda: _check_disk(settings),
-        "processes": lambda: _check_processes(engine, client),
-        "readers": lambda: _check_readers(settings, client),
+        "processes": lambda: _check_processes(engine, redis_client),
+        "readers": lambda: _check_readers(settings, redis_client),
     }
     results: list[HealthCheck] = []
     for name, check in checks.items():
@@ -80,7 +80,7 @@ def examine(settings: Settings) -> list[HealthCheck]:
         except (EarnestError, SettingsError, redis.RedisError, OSError) as error:
             results.append(HealthCheck(name, "fail", str(error).splitlines()[0][:200]))
     engine.dispose()
-    client.close()
+    redis_client.close()
     return results
 
 
@@ -108,17 +108,14 @@ def _check_database(engine: Engine) -> Iterator[HealthCheck]:
         yield HealthCheck("durability of commits", "ok", detail)
 
 
-SYNCHRONOUS_FULL = 2
-
-
 def _check_schema(engine: Engine) -> Iterator[HealthCheck]:
     current = is_current(engine)
     detail = "up to date" if current else "another version: run `earnest migrate`"
     yield HealthCheck("schema", "ok" if current else "fail", detail)
 
 
-def _check_redis(client: redis.Redis) -> Iterator[HealthCheck]:
-    server_info: Any = client.info("server")
+def _check_redis(redis_client: redis.Redis) -> Iterator[HealthCheck]:
+    server_info: Any = redis_client.info("server")
     version = str(server_info.get("valkey_version") or server_info["redis_version"])
     version_numbers = tuple(int(part) for part in version.split(".")[:2])
     name = "Valkey" if "valkey_version" in server_info else "Redis"
@@ -126,7 +123,7 @@ def _check_redis(client: redis.Redis) -> Iterator[HealthCheck]:
         "redis", "ok" if version_numbers >= MIN_REDIS_VERSION else "fail", f"{name} {version}"
     )
     try:
-        config: Any = client.config_get("maxmemory-policy", "appendonly", "appendfsync")
+        config: Any = redis_client.config_get("maxmemory-policy", "appendonly", "appendfsync")
     except redis.ResponseError:
         yield HealthCheck("durability of the wire", "warn", "the server does not show its settings")
         return
@@ -139,9 +136,9 @@ def _check_redis(client: redis.Redis) -> Iterator[HealthCheck]:
     yield HealthCheck("durability of the wire", "ok" if is_durable else "warn", detail + warning)
 
 
-def _check_clocks(engine: Engine, client: redis.Redis) -> Iterator[HealthCheck]:
+def _check_clocks(engine: Engine, redis_client: redis.Redis) -> Iterator[HealthCheck]:
     def redis_time() -> float:
-        seconds, micros = client.time()
+        seconds, micros = redis_client.time()
         return float(seconds + micros / SECOND_US)
 
     def database_time() -> float:
@@ -177,8 +174,8 @@ def _check_disk(settings: Settings) -> Iterator[HealthCheck]:
     yield HealthCheck("disk", state, f"{free_bytes / 1e9:.1f} GB free at {settings.var}")
 
 
-def _check_processes(engine: Engine, client: redis.Redis) -> Iterator[HealthCheck]:
-    queues = monitoring.queue_status(engine, client)
+def _check_processes(engine: Engine, redis_client: redis.Redis) -> Iterator[HealthCheck]:
+    queues = monitoring.queue_status(engine, redis_client)
     workers_alive = queues["workers_alive"]
     yield HealthCheck("workers", "ok" if workers_alive else "warn", f"{workers_alive} alive")
     for name in ("relay", "scheduler"):
@@ -186,8 +183,8 @@ def _check_processes(engine: Engine, client: redis.Redis) -> Iterator[HealthChec
         yield HealthCheck(name, "ok" if queues[name] else "warn", detail)
 
 
-def _check_readers(settings: Settings, client: redis.Redis) -> Iterator[HealthCheck]:
-    consumer_groups = event_streams.list_groups(client, settings.retention)
+def _check_readers(settings: Settings, redis_client: redis.Redis) -> Iterator[HealthCheck]:
+    consumer_groups = event_streams.list_groups(redis_client, settings.retention)
     late_groups = [f"{group.name} of {group.stream}" for group in consumer_groups if group.behind]
     detail = f"{len(consumer_groups)} groups" + (
         f", too far behind: {', '.join(late_groups)}" if late_groups else ""

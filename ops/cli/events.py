@@ -12,7 +12,8 @@ from typing import Any
 import redis
 
 from models.errors import Unavailable
-from ops import context, order_views, terminal
+from ops import order_views, terminal
+from ops.context import open_reader
 from ops.errors import UsageError
 from ops.terminal import read_instant
 from workers.outbox import streams as event_streams
@@ -22,23 +23,21 @@ from workers.queue.redis import connect
 from workers.settings import Settings
 
 BLOCK_MS = 1_000
-"""How long one call listens; below the socket's own patience."""
-
+"""How long one call listens; below the connection's own timeout."""
 
 PAGE_SIZE = 500
-
 
 GROUP_HEADS = ("stream", "group", "consumers", "not taken", "not settled", "oldest", "")
 
 
 def tail_events(settings: Settings, options: argparse.Namespace) -> int:
     """Print events as they come, until interrupted or `--count` of them were printed."""
-    client, printed_count = connect(settings.redis_url), 0
+    redis_client, printed_count = connect(settings.redis_url), 0
     # Asked in any case: a server that is away from the start is nobody's to wait for.
-    newest_id = _last_entry_id(client)
+    newest_id = _last_entry_id(redis_client)
     last_id = newest_id if options.start == "$" else options.start
     while options.count is None or printed_count < options.count:
-        for entry_id, fields in _read_entries(client, last_id):
+        for entry_id, fields in _read_entries(redis_client, last_id):
             last_id = entry_id
             event = json.loads(fields[b"event"])
             if _matches(event, options) and (
@@ -51,18 +50,18 @@ def tail_events(settings: Settings, options: argparse.Namespace) -> int:
     return 0
 
 
-def _last_entry_id(client: redis.Redis) -> str:
+def _last_entry_id(redis_client: redis.Redis) -> str:
     """Return where the stream ends now: `$` would mean another place after each interruption."""
     try:
-        entries: Any = client.xrevrange(EVENTS_STREAM, count=1)
+        entries: Any = redis_client.xrevrange(EVENTS_STREAM, count=1)
     except redis.RedisError as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
     return str(entries[0][0].decode()) if entries else "0"
 
 
-def _read_entries(client: redis.Redis, last_id: str) -> list[Any]:
+def _read_entries(redis_client: redis.Redis, last_id: str) -> list[Any]:
     try:
-        streams: Any = client.xread({EVENTS_STREAM: last_id}, count=PAGE_SIZE, block=BLOCK_MS)
+        streams: Any = redis_client.xread({EVENTS_STREAM: last_id}, count=PAGE_SIZE, block=BLOCK_MS)
     except redis.ResponseError as error:
         raise UsageError(f"--from {last_id}: {error}") from None
     except redis.RedisError:
@@ -91,12 +90,13 @@ def _event_line(event: dict[str, Any]) -> str:
 
 def replay_events(settings: Settings, since: str, until: str | None, *, as_json: bool) -> int:
     """Publish again what was recorded from one instant to another, under the same ids."""
-    reader, client = context.connect_reader(settings), connect(settings.redis_url)
-    first, last = read_instant("--since", since), read_instant("--until", until) if until else None
     event_count = 0
-    for page in recorded_events(reader.store.engine, first, last):
-        publish(client, page)
-        event_count += len(page)
+    with open_reader(settings) as reader, connect(settings.redis_url) as redis_client:
+        first = read_instant("--since", since)
+        last = read_instant("--until", until) if until else None
+        for page in recorded_events(reader.store.engine, first, last):
+            publish(redis_client, page)
+            event_count += len(page)
     message = f"{event_count} events published again; consumers know a repeat by its id."
     print(json.dumps({"events": event_count}) if as_json else message)
     return 0
@@ -104,22 +104,22 @@ def replay_events(settings: Settings, since: str, until: str | None, *, as_json:
 
 def manage_groups(settings: Settings, options: argparse.Namespace) -> int:
     """List, create or delete consumer groups."""
-    client, name = connect(settings.redis_url), options.name
+    redis_client, name = connect(settings.redis_url), options.name
     stream = f"earnest:{options.stream}"
     if options.change == "list":
-        return _list_groups(client, settings, as_json=options.json)
+        return _list_groups(redis_client, settings, as_json=options.json)
     if not name:
         raise UsageError(f"events groups {options.change}: which one? Give its name")
     if options.change == "create":
         try:
-            is_done = event_streams.create_group(client, stream, name, start=options.start)
+            is_done = event_streams.create_group(redis_client, stream, name, start=options.start)
         except redis.ResponseError as error:
             raise UsageError(f"--from {options.start}: {error}") from None
         message = (
             f"{name} reads {stream} from now on" if is_done else f"{stream} has a group {name}"
         )
     else:
-        is_done = event_streams.delete_group(client, stream, name)
+        is_done = event_streams.delete_group(redis_client, stream, name)
         message = (
             f"nothing is kept for {name} any more" if is_done else f"{stream} has no group {name}"
         )
@@ -129,8 +129,8 @@ def manage_groups(settings: Settings, options: argparse.Namespace) -> int:
     return 0 if is_done else 1
 
 
-def _list_groups(client: redis.Redis, settings: Settings, *, as_json: bool) -> int:
-    consumer_groups = event_streams.list_groups(client, settings.retention)
+def _list_groups(redis_client: redis.Redis, settings: Settings, *, as_json: bool) -> int:
+    consumer_groups = event_streams.list_groups(redis_client, settings.retention)
     if as_json:
         print(json.dumps({"groups": [asdict(group) for group in consumer_groups]}))
         return 0

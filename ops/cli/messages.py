@@ -13,7 +13,7 @@ from typing import Any
 
 from models.commands.parsing import MalformedCommand, parse_command, read_json_leniently
 from ops import terminal
-from ops.context import open_pipeline, open_reader, open_redis
+from ops.context import open_reader, open_redis
 from ops.errors import UsageError
 from ops.operate.dead_letters import replay
 from ops.serializers import (
@@ -34,7 +34,6 @@ from workers.settings import Settings
 
 BATCH_SIZE = 5_000
 """Commands read, sent and waited for at a time."""
-
 
 POLL_INTERVAL_S = 0.05
 
@@ -138,10 +137,12 @@ def _print_outcome(entry: SubmittedLine, body: dict[str, Any]) -> None:
 
 def show_queues(settings: Settings, *, as_json: bool) -> int:
     """Show what waits where, who is there to work, and how far the readers of events are."""
-    with open_pipeline(settings) as (reader, client):
-        status = monitoring.queue_status(reader.store.engine, client)
+    with open_reader(settings) as reader, connect(settings.redis_url) as redis_client:
+        status = monitoring.queue_status(reader.store.engine, redis_client)
         consumer_groups = (
-            event_streams.list_groups(client, settings.retention) if status["redis"] == "up" else []
+            event_streams.list_groups(redis_client, settings.retention)
+            if status["redis"] == "up"
+            else []
         )
     if as_json:
         print(json.dumps(status | {"groups": [asdict(group) for group in consumer_groups]}))
@@ -171,18 +172,14 @@ DEAD_LETTER_HEADS = ("letter", "command", "kind", "received", "died", "replayed"
 
 
 def list_dead_letters(settings: Settings, *, as_json: bool) -> int:
-    """List all letters, oldest first."""
+    """List all dead letters, oldest first."""
     with open_reader(settings) as reader:
-        letters = failures.list_dead_letters(reader.store.engine)
+        dead_letters = failures.list_dead_letters(reader.store.engine)
+    documents = [serialize_dead_letter(dead_letter) for dead_letter in dead_letters]
     if as_json:
-        print(
-            json.dumps(
-                {"dead_letters": [serialize_dead_letter(letter) for letter in letters]},
-                ensure_ascii=False,
-            )
-        )
+        print(json.dumps({"dead_letters": documents}, ensure_ascii=False))
         return 0
-    rows = [_dead_letter_row(serialize_dead_letter(letter)) for letter in letters]
+    rows = [_dead_letter_row(document) for document in documents]
     print(
         terminal.draw_table("Dead letters", DEAD_LETTER_HEADS, rows) if rows else "No dead letters."
     )
@@ -190,10 +187,10 @@ def list_dead_letters(settings: Settings, *, as_json: bool) -> int:
 
 
 def show_dead_letter(settings: Settings, letter_id: int, *, as_json: bool) -> int:
-    """Show one letter, with the command's text as it came in."""
+    """Show one dead letter, with the command's text as it came in."""
     with open_reader(settings) as reader:
-        (letter,) = _find_dead_letters(reader, [letter_id])
-    document = serialize_dead_letter(letter) | {"text": letter.command}
+        (dead_letter,) = _find_dead_letters(reader, [letter_id])
+    document = serialize_dead_letter(dead_letter) | {"text": dead_letter.command}
     if as_json:
         print(json.dumps(document, ensure_ascii=False))
         return 0
@@ -204,18 +201,18 @@ def show_dead_letter(settings: Settings, letter_id: int, *, as_json: bool) -> in
 
 
 def replay_dead_letters(settings: Settings, letter_ids: Sequence[int], *, as_json: bool) -> int:
-    """Settle letters again, all that wait where none is named; 1 if any is still unsettled.
+    """Handle dead letters again, all that wait where none is named; 1 if any has no outcome still.
 
-    Here, and not by way of Redis: the door would stamp them anew, and a command received in time
-    would be late. So they are judged under their first receipt and stamp; doing it twice, or
-    beside a worker that still has the command, changes nothing, for the receipts are asked first.
+    Here, and not by way of Redis: there they would arrive anew, and a command received in time
+    would be late. So they are handled under their first instant and arrival number; doing it twice,
+    or beside a worker that still has the command, changes nothing: receipts are read first.
     """
-    with open_reader(settings) as reader, connect(settings.redis_url) as client:
+    with open_reader(settings) as reader, connect(settings.redis_url) as redis_client:
         engine = reader.store.engine
-        letters = _find_dead_letters(reader, letter_ids) if letter_ids else []
-        letters = letters or list(failures.list_dead_letters(engine, replayed=False))
+        dead_letters = _find_dead_letters(reader, letter_ids) if letter_ids else []
+        dead_letters = dead_letters or list(failures.list_dead_letters(engine, replayed=False))
         configure_logs("replay")
-        outcomes = replay(reader, client, letters)
+        outcomes = replay(reader, redis_client, dead_letters)
     if as_json:
         print(json.dumps({"replayed": outcomes}, ensure_ascii=False))
     else:
@@ -229,28 +226,27 @@ def replay_dead_letters(settings: Settings, letter_ids: Sequence[int], *, as_jso
 
 
 def _find_dead_letters(reader: Reader, letter_ids: Sequence[int]) -> list[Any]:
-    letters_by_id = failures.dead_letters_by_id(reader.store.engine, letter_ids)
+    dead_letters_by_id = failures.dead_letters_by_id(reader.store.engine, letter_ids)
     for letter_id in letter_ids:
-        if letter_id not in letters_by_id:
+        if letter_id not in dead_letters_by_id:
             raise UsageError(f"no letter {letter_id}: `earnest dead-letters` lists those there are")
-    return [letters_by_id[letter_id] for letter_id in sorted(letters_by_id)]
+    return [dead_letters_by_id[letter_id] for letter_id in sorted(dead_letters_by_id)]
 
 
-def _dead_letter_row(letter: dict[str, Any]) -> tuple[terminal.Cell, ...]:
-    *cells, error = letter.values()
+def _dead_letter_row(document: dict[str, Any]) -> tuple[terminal.Cell, ...]:
+    *cells, error = document.values()
     return (*cells, terminal.shorten(error, 60))
 
 
 QUARANTINE_HEADS = ("item", "queue", "message", "reason", "bytes", "at", "begins with")
-
 
 QUARANTINE_HINT = "`earnest quarantine` lists those there are"
 
 
 def list_quarantined(settings: Settings, *, as_json: bool) -> int:
     """List all items, oldest first."""
-    with open_reader(settings) as source:
-        items = failures.list_quarantined(source.store.engine)
+    with open_reader(settings) as reader:
+        items = failures.list_quarantined(reader.store.engine)
     if as_json:
         print(json.dumps({"quarantine": [serialize_quarantined(item) for item in items]}))
         return 0
@@ -268,8 +264,8 @@ def list_quarantined(settings: Settings, *, as_json: bool) -> int:
 
 def show_quarantined(settings: Settings, item_id: int, *, as_json: bool) -> int:
     """Show one item with what was kept of its bytes."""
-    with open_reader(settings) as source:
-        item = failures.quarantined_item(source.store.engine, item_id)
+    with open_reader(settings) as reader:
+        item = failures.quarantined_item(reader.store.engine, item_id)
     if item is None:
         raise UsageError(f"no item {item_id}: {QUARANTINE_HINT}")
     if as_json:
@@ -283,11 +279,11 @@ def show_quarantined(settings: Settings, item_id: int, *, as_json: bool) -> int:
 
 def drop_quarantined(settings: Settings, item_ids: Sequence[int], *, as_json: bool) -> int:
     """Forget items that somebody has looked at."""
-    with open_reader(settings) as source:
+    with open_reader(settings) as reader:
         dropped_ids = [
             item_id
             for item_id in item_ids
-            if failures.drop_quarantined(source.store.engine, item_id)
+            if failures.drop_quarantined(reader.store.engine, item_id)
         ]
     missing_ids = sorted(set(item_ids) - set(dropped_ids))
     if as_json:

@@ -13,21 +13,22 @@ from itertools import islice
 from typing import Any
 
 from ops import terminal
-from ops.context import connect_reader, now_and_watermark, open_pipeline, open_reader
+from ops.context import now_and_watermark, open_reader
 from ops.errors import UsageError
 from ops.serializers import serialize_report
 from ops.terminal import MAX_ROWS
 from scheduler.auditor import check_delivery
 from workers.queries.reports import ZONE, NoSuchGrouping, ReportName, ReportRequest
 from workers.queries.reports.grouping import Grouping, ReportRow
+from workers.queue.redis import connect
 from workers.queue.watermark import ArrivalClock
 from workers.settings import Settings
 
 
 def show_books(settings: Settings, *, as_json: bool) -> int:
     """Show balances and audit the books; returns 1 if anything is wrong with them."""
-    source = connect_reader(settings)
-    ledger, report = source.balances(), source.audit()
+    with open_reader(settings) as reader:
+        ledger, report = reader.balances(), reader.audit()
     if as_json:
         findings = [asdict(finding) for finding in report.findings]
         audit = {"ok": not findings, "orders": report.orders, "findings": findings}
@@ -73,13 +74,15 @@ REPORT_TITLES = {
     ReportName.FORECAST: "What falls due, and what hangs on it (amounts in fen)",
 }
 
+EMPTY_REPORT = "Nothing to report."
+
 
 def show_report(settings: Settings, options: argparse.Namespace) -> int:
     """Print a report as it is added up: however many rows it has, they need no memory."""
     by = None if options.by is None else Grouping(options.by)
-    with open_pipeline(settings) as (reader, client):
+    with open_reader(settings) as reader, connect(settings.redis_url) as redis_client:
         engine = reader.store.engine
-        at, _ = now_and_watermark(ArrivalClock(client, engine))
+        at, _ = now_and_watermark(ArrivalClock(redis_client, engine))
         try:
             report = ReportRequest(ReportName(options.name), by, at, timedelta(hours=options.hours))
         except NoSuchGrouping as error:
@@ -124,9 +127,6 @@ def _write_table(report: ReportRequest, rows: Iterator[ReportRow]) -> None:
         print(f"Months are those of {ZONE}.")
     if len(first_rows) > MAX_ROWS:
         print(f"… and more: only the first {MAX_ROWS} rows are shown; --json and --csv have all")
-
-
-EMPTY_REPORT = "Nothing to report."
 
 
 def _cell_text(name: str, value: Any) -> terminal.Cell:  # noqa: ANN401 - of any column

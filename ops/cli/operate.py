@@ -1,7 +1,7 @@
 """Operate: what an operator asks for one order or for many, shown first, then done, then logged.
 
-There is a word for each operator action, with an option for each of its fields: they are drawn
-from the commands themselves, so a new one needs no word here.
+There is a subcommand for each operator action, with an option for each of its fields: they are
+drawn from the commands' own schemas, so a new one needs no line here.
 """
 
 from __future__ import annotations
@@ -46,8 +46,7 @@ from ops.operate.bulk_runs import (
     plan_run,
 )
 from ops.operate.dry_run import ActionRequest, DryRunSummary
-from ops.terminal import MAX_ROWS, Progress, read_instant
-from ops.terminal import open_lines as opened_file
+from ops.terminal import MAX_ROWS, Progress, open_lines, read_instant
 from workers.client import CommandClient
 from workers.queries.order_filters import Selection
 from workers.queries.reader import OperatorLogFilter, Reader, operator_log
@@ -57,32 +56,28 @@ from workers.timestamps import from_us
 
 NAME_PATTERN = r"[A-Za-z0-9_-]{1,64}"
 
-
 MAX_EXTENSION = timedelta(days=3650)
 
 
 def run_operate(settings: Settings, options: Namespace) -> int:
-    """Show what a power would do, use it, or look after its runs."""
+    """Show what an action would do, do it, or look after its runs."""
     if options.run_action == "runs":
         return list_runs(settings, as_json=options.json)
     if options.run_action == "abandon":
         return abandon_run(settings, options.name, as_json=options.json)
     if options.run_action == "continue":
         return _continue_run(settings, options)
-    intent, order_ids, selection = (
-        read_request(options),
-        _named_orders(options),
-        _selection(options),
-    )
+    action_request = read_request(options)
+    order_ids, selection = _named_orders(options), _selection(options)
     if options.power.in_bulk and order_ids is None and selection.is_empty():
         raise UsageError("which orders? Name them, or say --state, --due-between, --orders …")
     with _open_context(settings, options) as context:
-        task = BulkRequest(
-            request=intent, selection=selection, order_ids=order_ids, at=context.now()
+        bulk_request = BulkRequest(
+            request=action_request, selection=selection, order_ids=order_ids, at=context.now()
         )
         if options.yes:
-            return perform(context, task, again=getattr(options, "again", True))
-        return preview(context, task)
+            return perform(context, bulk_request, again=getattr(options, "again", True))
+        return preview(context, bulk_request)
 
 
 def _continue_run(settings: Settings, options: Namespace) -> int:
@@ -97,11 +92,13 @@ def _continue_run(settings: Settings, options: Namespace) -> int:
 
 def read_request(options: Namespace) -> ActionRequest:
     """Read what is wanted, by whom and why."""
-    power: OperatorAction = options.power
-    entry_values = ((entry, getattr(options, FIELD_PREFIX + entry.name)) for entry in power.entries)
+    action: OperatorAction = options.power
+    entry_values = (
+        (entry, getattr(options, FIELD_PREFIX + entry.name)) for entry in action.entries
+    )
     longer = getattr(options, "longer", None)
     return ActionRequest(
-        action=power,
+        action=action,
         operator=_operator_name(options.operator),
         reason=options.reason,
         field_values={
@@ -172,7 +169,7 @@ def _named_orders(options: Namespace) -> Sequence[str] | None:
     if file is None and not order_ids:
         return None
     if file is not None:
-        with opened_file(file) as lines:
+        with open_lines(file) as lines:
             order_ids += [line.strip() for line in lines if line.strip()]
     invalid_id = next(
         (order_id for order_id in order_ids if not re.fullmatch(NAME_PATTERN, order_id)), None
@@ -184,7 +181,7 @@ def _named_orders(options: Namespace) -> Sequence[str] | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorContext:
-    """Where an operator works: the books, the wire, and how to answer."""
+    """What an operator's command works with: database, Redis, and how to answer."""
 
     settings: Settings
     reader: Reader
@@ -200,60 +197,56 @@ class OperatorContext:
 @contextmanager
 def _open_context(settings: Settings, options: Namespace) -> Iterator[OperatorContext]:
     """Open everything, for as long as it is needed."""
-    with open_reader(settings) as reader, open_redis(settings) as client:
+    with open_reader(settings) as reader, open_redis(settings) as redis_client:
         yield OperatorContext(
             settings=settings,
             reader=reader,
-            redis_client=client,
+            redis_client=redis_client,
             as_json=options.json,
             timeout_s=options.timeout,
         )
 
 
-def preview(place: OperatorContext, task: BulkRequest) -> int:
+def preview(context: OperatorContext, bulk_request: BulkRequest) -> int:
     """Show what would happen; 1 if nothing would."""
-    dry_run = dry_run_all(place.reader.store, task)
-    if place.as_json:
-        _print_json({"run": None, "forecast": dry_run.to_json(), "outcomes": None})
+    return _print_dry_run(context, dry_run_all(context.reader.store, bulk_request))
+
+
+def _print_dry_run(context: OperatorContext, summary: DryRunSummary) -> int:
+    if context.as_json:
+        _print_json({"run": None, "forecast": summary.to_json(), "outcomes": None})
     else:
-        print(rendering.render_dry_run(dry_run))
-        print("\nNothing was done: --yes does it." if dry_run.applied else "\nNothing to do.")
-    return 0 if dry_run.applied else 1
+        print(rendering.render_dry_run(summary))
+        print("\nNothing was done: --yes does it." if summary.applied else "\nNothing to do.")
+    return 0 if summary.applied else 1
 
 
-def perform(place: OperatorContext, task: BulkRequest, *, again: bool) -> int:
-    """Write the plan down, carry it out, and say what became of it."""
-    draft = BulkRunDraft(bulk_runs.runs_folder(place.settings.var), task.fingerprint())
-    dry_run, run = plan_run(place.reader.store, task, draft, again=again)
+def perform(context: OperatorContext, bulk_request: BulkRequest, *, again: bool) -> int:
+    """Write the plan down, carry it out, and say what became of it; without one, show why."""
+    draft = BulkRunDraft(bulk_runs.runs_folder(context.settings.var), bulk_request.fingerprint())
+    summary, run = plan_run(context.reader.store, bulk_request, draft, again=again)
     if run is None:
-        return preview_refused(place, dry_run)
-    if not place.as_json:
-        print(rendering.render_dry_run(dry_run) + "\n")
-    return execute_run(place, run, dry_run)
+        return _print_dry_run(context, summary)
+    if not context.as_json:
+        print(rendering.render_dry_run(summary) + "\n")
+    return execute_run(context, run, summary)
 
 
-def preview_refused(place: OperatorContext, dry_run: DryRunSummary) -> int:
-    """Say that everything would be refused, and was not asked."""
-    if place.as_json:
-        _print_json({"run": None, "forecast": dry_run.to_json(), "outcomes": None})
-    else:
-        print(f"{rendering.render_dry_run(dry_run)}\n\nNothing to do.")
-    return 1
-
-
-def execute_run(place: OperatorContext, run: BulkRun, dry_run: DryRunSummary | None = None) -> int:
+def execute_run(
+    context: OperatorContext, run: BulkRun, summary: DryRunSummary | None = None
+) -> int:
     """Carry a run out, or what is left of it; 1 if anything was refused or has no outcome."""
     with run.locked(), _run_progress(run) as progress, _hint_on_interrupt(run):
-        carrier = RunExecutor(
-            client=CommandClient(place.redis_client, place.settings.keyring),
-            reader=place.reader,
+        executor = RunExecutor(
+            client=CommandClient(context.redis_client, context.settings.keyring),
+            reader=context.reader,
             progress=progress,
-            timeout_s=place.timeout_s,
+            timeout_s=context.timeout_s,
         )
-        tally = carrier.execute(run)
-        if not tally.missing:
-            run.finish({"finished_at": format_instant(datetime.now(UTC)), **tally.to_json()})
-    return _print_outcomes(place, run, tally, dry_run)
+        run_outcomes = executor.execute(run)
+        if not run_outcomes.missing:
+            run.finish({"finished_at": format_instant(datetime.now(UTC)), **run_outcomes.to_json()})
+    return _print_outcomes(context, run, run_outcomes, summary)
 
 
 def _run_progress(run: BulkRun) -> Progress:
@@ -275,29 +268,31 @@ def _hint_to_continue(run: BulkRun) -> str:
 
 
 def _print_outcomes(
-    place: OperatorContext, run: BulkRun, tally: RunOutcomes, dry_run: DryRunSummary | None
+    context: OperatorContext, run: BulkRun, run_outcomes: RunOutcomes, summary: DryRunSummary | None
 ) -> int:
-    if place.as_json:
-        forecast_document = None if dry_run is None else dry_run.to_json()
-        _print_json({"run": run.name, "forecast": forecast_document, "outcomes": tally.to_json()})
+    if context.as_json:
+        forecast_document = None if summary is None else summary.to_json()
+        _print_json(
+            {"run": run.name, "forecast": forecast_document, "outcomes": run_outcomes.to_json()}
+        )
     else:
-        print(rendering.render_outcomes(run, tally))
+        print(rendering.render_outcomes(run, run_outcomes))
         if run.head["orders"] == 1:
-            print("\n" + rendering.render_order(place.reader, run))
-    if tally.missing:
+            print("\n" + rendering.render_order(context.reader, run))
+    if run_outcomes.missing:
         print(f"{_hint_to_continue(run)}. Are workers running?", file=sys.stderr)
-    return 1 if tally.missing or tally.outcomes.keys() - {("applied", None)} else 0
+    return 1 if run_outcomes.missing or run_outcomes.outcomes.keys() - {("applied", None)} else 0
 
 
 def list_runs(settings: Settings, *, as_json: bool) -> int:
     """List what was done to many orders, and what is unfinished."""
-    listed_runs = bulk_runs.list_runs(bulk_runs.runs_folder(settings.var))
+    runs = bulk_runs.list_runs(bulk_runs.runs_folder(settings.var))
     if as_json:
         _print_json(
-            {"runs": [{"run": run.name, **run.head, "report": run.report()} for run in listed_runs]}
+            {"runs": [{"run": run.name, **run.head, "report": run.report()} for run in runs]}
         )
     else:
-        print(rendering.render_runs(listed_runs))
+        print(rendering.render_runs(runs))
     return 0
 
 
@@ -319,30 +314,36 @@ def _print_json(document: dict[str, Any]) -> None:
 
 
 FIELD_PREFIX = "said_"
-"""Before the names under which what fields were given is kept: they clash with nothing."""
-
+"""Before the name of a field, in the name of its option's value: so it clashes with none."""
 
 OUTCOME_TIMEOUT_S = 60.0
 
 
 def declare_actions(parser: argparse.ArgumentParser, settings: argparse.ArgumentParser) -> None:
-    """Declare every power, and what is done with runs."""
-    actions = parser.add_subparsers(title="what", metavar="WHAT", required=True)
+    """Declare every action, and what is done with runs."""
+    subparsers = parser.add_subparsers(title="what", metavar="WHAT", required=True)
 
-    def word(subparsers: Any, name: str, about: str, *aliases: str) -> argparse.ArgumentParser:  # noqa: ANN401 - argparse hides it
-        action_parser: argparse.ArgumentParser = subparsers.add_parser(
+    def add_command(
+        parent: Any,  # noqa: ANN401 - argparse hides the type
+        name: str,
+        about: str,
+        *aliases: str,
+    ) -> argparse.ArgumentParser:
+        action_parser: argparse.ArgumentParser = parent.add_parser(
             name, aliases=aliases, help=about, description=about, parents=[settings]
         )
         return action_parser
 
-    for power in OWN_ACTIONS.values():
-        _declare_action(word(actions, power.kind, power.about, *_short_names(power.kind)), power)
-    act = word(actions, "act", "ask what a client or a creator may ask, in their stead")
+    for action in OWN_ACTIONS.values():
+        _declare_action(
+            add_command(subparsers, action.kind, action.about, *_short_names(action.kind)), action
+        )
+    act = add_command(subparsers, "act", "ask what a client or a creator may ask, in their stead")
     kinds = act.add_subparsers(title="what", metavar="COMMAND", required=True)
-    for power in ON_BEHALF_ACTIONS.values():
-        _declare_action(word(kinds, power.kind, power.about), power)
+    for action in ON_BEHALF_ACTIONS.values():
+        _declare_action(add_command(kinds, action.kind, action.about), action)
     for name, about in RUN_COMMANDS.items():
-        run_parser = word(actions, name, about)
+        run_parser = add_command(subparsers, name, about)
         run_parser.set_defaults(run_action=name)
         if name != "runs":
             run_parser.add_argument("name", metavar="RUN")
@@ -367,20 +368,20 @@ def _short_names(kind: str) -> list[str]:
 
 
 def declare_action(parser: argparse.ArgumentParser, kind: str) -> None:
-    """Give a word the options of one of an operator's own powers."""
+    """Give a command the options of one of an operator's own actions."""
     _declare_action(parser, OWN_ACTIONS[kind])
 
 
-def _declare_action(parser: argparse.ArgumentParser, power: OperatorAction) -> None:
-    parser.set_defaults(power=power, run_action=None)
-    if power.in_bulk:
+def _declare_action(parser: argparse.ArgumentParser, action: OperatorAction) -> None:
+    parser.set_defaults(power=action, run_action=None)
+    if action.in_bulk:
         parser.add_argument("named", metavar="ORDER", nargs="*")
         _add_selection_options(parser.add_argument_group("which orders, instead of naming them"))
-    elif power.needs_order:
+    elif action.needs_order:
         parser.add_argument("named", metavar="ORDER", nargs=1)
     field_options = parser.add_argument_group("what is said")
-    for entry in power.entries:
-        _add_field_option(field_options, entry, power)
+    for entry in action.entries:
+        _add_field_option(field_options, entry, action)
     field_options.add_argument("--reason", required=True, metavar="WHY", help="kept in the trail")
     field_options.add_argument(
         "--as", dest="operator", metavar="NAME", help="default: the login name"
@@ -389,7 +390,7 @@ def _declare_action(parser: argparse.ArgumentParser, power: OperatorAction) -> N
     mode = run_options.add_mutually_exclusive_group()
     mode.add_argument("--dry-run", action="store_true", help="show what would happen (default)")
     mode.add_argument("--yes", action="store_true", help="do it, and wait for the outcome")
-    if power.in_bulk:
+    if action.in_bulk:
         run_options.add_argument(
             "--again", action="store_true", help="even if a run did the same before"
         )
@@ -408,13 +409,13 @@ def _add_selection_options(group: Any) -> None:  # noqa: ANN401 - argparse hides
     )
 
 
-def _add_field_option(group: Any, entry: FormField, power: OperatorAction) -> None:  # noqa: ANN401 - the same
+def _add_field_option(group: Any, entry: FormField, action: OperatorAction) -> None:  # noqa: ANN401 - the same
     flag = "--their-reason" if entry.name == REASON_FIELD else f"--{entry.name.replace('_', '-')}"
     options: dict[str, Any] = {"dest": FIELD_PREFIX + entry.name}
     if entry.takes == "flag":
         group.add_argument(flag, action="store_true", **options)
         return
-    if power.in_bulk and entry.takes == "instant":
+    if action.in_bulk and entry.takes == "instant":
         time_options = group.add_mutually_exclusive_group(required=entry.required)
         time_options.add_argument(flag, metavar="INSTANT", help="the same for all", **options)
         help_by = "from each order's own deadline on, or from now: PT3H"
@@ -450,14 +451,14 @@ OPERATOR_LOG_HEADS = ("at", "who", "did", "about", "why", "status", "until")
 
 def show_operator_log(settings: Settings, options: Namespace) -> int:
     """List what operators did, the latest first."""
-    act_filter = OperatorLogFilter(
+    log_filter = OperatorLogFilter(
         by=options.by and options.by.removeprefix("operator:"),
         since=None if options.since is None else read_instant("--since", options.since),
         until=None if options.until is None else read_instant("--until", options.until),
         order_id=options.order,
     )
-    with open_reader(settings) as source:
-        entries = operator_log(source.store.engine, act_filter)
+    with open_reader(settings) as reader:
+        entries = operator_log(reader.store.engine, log_filter)
         if options.json:
             for event, _ in entries:
                 print(json.dumps(event.published() | {"about": event.subject}, ensure_ascii=False))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from itertools import islice
 from statistics import quantiles
-from typing import Any
 
 from sqlalchemy import Engine
 
@@ -14,17 +14,17 @@ from models.fields import format_instant
 from models.lifecycle import State
 from models.orders.order import Order
 from ops import terminal
-from ops.context import connect_reader, now_and_watermark, open_pipeline
+from ops.context import now_and_watermark, open_reader
 from ops.errors import UsageError
-from ops.explain.account import explain_order as account_for
+from ops.explain.account import explain_order
 from ops.explain.render import render_text
 from ops.order_views import event_details, next_step, serialize_order
 from ops.serializers import serialize_task
 from ops.terminal import MAX_ROWS
 from workers.queries import monitoring
 from workers.queries.order_filters import OrderFilter
-from workers.queries.order_lists import BadCursor, CreatorTask, CreatorTaskPage
-from workers.queries.order_lists import creator_tasks as read
+from workers.queries.order_lists import BadCursor, CreatorTask, CreatorTaskPage, creator_tasks
+from workers.queue.redis import connect
 from workers.queue.watermark import ArrivalClock
 from workers.settings import Settings
 from workers.timestamps import from_us, now_us
@@ -46,11 +46,12 @@ def list_orders(settings: Settings, state: str | None, *, as_json: bool) -> int:
     """List orders by id."""
     if state is not None and state not in set(State):
         raise UsageError(f"--status {state}: known are {', '.join(State)}")
-    matching_orders = connect_reader(settings).orders(state=state)
-    if as_json:
-        _print_json_orders(matching_orders)
-        return 0
-    first_orders = list(islice(matching_orders, MAX_ROWS + 1))
+    with open_reader(settings) as reader:
+        matching_orders = reader.orders(state=state)
+        if as_json:
+            _print_json_orders(matching_orders)
+            return 0
+        first_orders = list(islice(matching_orders, MAX_ROWS + 1))
     rows = [_order_row(order) for order in first_orders[:MAX_ROWS]]
     print(
         terminal.draw_table("Orders (amounts in fen)", ORDER_HEADS, rows) if rows else "No orders."
@@ -60,7 +61,7 @@ def list_orders(settings: Settings, state: str | None, *, as_json: bool) -> int:
     return 0
 
 
-def _print_json_orders(orders: Any) -> None:  # noqa: ANN401 - an iterator of orders
+def _print_json_orders(orders: Iterator[Order]) -> None:
     # One object, written as it is read: a million orders need no memory.
     print('{"orders": {', end="")
     for number, order in enumerate(orders):
@@ -85,11 +86,11 @@ def _order_row(order: Order) -> tuple[terminal.Cell, ...]:
 
 def show_order(settings: Settings, order_id: str, *, as_json: bool) -> int:
     """Show one order: where it is, why, and what happens next."""
-    source = connect_reader(settings)
-    order = source.order(order_id)
-    if order is None:
-        raise UsageError(f"no order {order_id}: `earnest orders list` shows those there are")
-    events = [event.published() for event in source.timeline(order_id)]
+    with open_reader(settings) as reader:
+        order = reader.order(order_id)
+        if order is None:
+            raise UsageError(f"no order {order_id}: `earnest orders list` shows those there are")
+        events = [event.published() for event in reader.timeline(order_id)]
     if as_json:
         document = {"orders": {order_id: serialize_order(order)}, "events": events}
         print(json.dumps(document, ensure_ascii=False))
@@ -110,16 +111,15 @@ TASK_HEADS = (
     *("created", "to publish", "status", "state", "reason"),
 )
 
-
 TASK_PAGE_SIZE = 200
 """Tasks read at a time."""
 
 
 def list_tasks(settings: Settings, order_filter: OrderFilter, options: argparse.Namespace) -> int:
     """Print as many tasks as were asked for, and say where the list goes on."""
-    engine = connect_reader(settings).store.engine
     try:
-        page = read_tasks(engine, order_filter, options.cursor, options.limit)
+        with open_reader(settings) as reader:
+            page = read_tasks(reader.store.engine, order_filter, options.cursor, options.limit)
     except BadCursor as error:
         raise UsageError(f"--{error}") from None
     if options.json:
@@ -130,14 +130,11 @@ def list_tasks(settings: Settings, order_filter: OrderFilter, options: argparse.
     print(
         terminal.draw_table("Tasks, the latest first (amounts in fen)", TASK_HEADS, rows)
         if rows
-        else NO_TASKS
+        else "No tasks."
     )
     if page.cursor is not None:
         print(f"… and it goes on: --cursor {page.cursor}")
     return 0
-
-
-NO_TASKS = "No tasks."
 
 
 def read_tasks(
@@ -147,7 +144,7 @@ def read_tasks(
     tasks: list[CreatorTask] = []
     while True:
         page_size = min(TASK_PAGE_SIZE, limit - len(tasks))
-        page = read(engine, order_filter, cursor=cursor, limit=page_size)
+        page = creator_tasks(engine, order_filter, cursor=cursor, limit=page_size)
         tasks += page.tasks
         cursor = page.cursor
         if cursor is None or len(tasks) == limit:
@@ -176,7 +173,7 @@ DEADLINE_HEADS = ("order", "state", "until", "in seconds", "client", "creator")
 
 def show_deadlines(settings: Settings, *, as_json: bool) -> int:
     """Show what falls due within the hour, what is overdue, and how late deadlines have been."""
-    with open_pipeline(settings) as (reader, _):
+    with open_reader(settings) as reader:
         report = monitoring.deadline_status(reader.store, from_us(now_us()))
         report["lateness"] = _lateness_summary(reader.lateness())
     if as_json:
@@ -218,11 +215,11 @@ def _lateness_summary(seconds: list[float]) -> dict[str, float]:
 
 
 def show_explanation(settings: Settings, order_id: str, *, as_json: bool) -> int:
-    """Account for one order."""
-    with open_pipeline(settings) as (reader, client):
-        at, watermark = now_and_watermark(ArrivalClock(client, reader.store.engine))
-        account = account_for(reader.store, order_id, at=at, watermark=watermark)
-    if account is None:
+    """Explain why an order is where it is, and what happens next."""
+    with open_reader(settings) as reader, connect(settings.redis_url) as redis_client:
+        at, watermark = now_and_watermark(ArrivalClock(redis_client, reader.store.engine))
+        explanation = explain_order(reader.store, order_id, at=at, watermark=watermark)
+    if explanation is None:
         raise UsageError(f"no order {order_id}: `earnest orders list` shows those there are")
-    print(json.dumps(account, ensure_ascii=False) if as_json else render_text(account))
+    print(json.dumps(explanation, ensure_ascii=False) if as_json else render_text(explanation))
     return 0

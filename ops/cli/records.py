@@ -1,4 +1,4 @@
-"""Records: putting orders at rest away by hand, or saying which would be."""
+"""Records: archiving orders at rest by hand, or saying how many would be archived."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from argparse import Namespace
 from datetime import timedelta
 
 from models.fields import format_duration, format_instant, parse_duration
-from ops import context
+from ops.context import open_reader
 from ops.errors import UsageError
 from ops.terminal import Progress
 from scheduler.maintenance import ArchiveCutoff, archive_orders, count_archivable
@@ -17,15 +17,17 @@ from workers.timestamps import from_us, now_us
 
 
 def run_archive(settings: Settings, options: Namespace) -> int:
-    """Put away the orders that ended long enough ago, or say how many those are; return 0."""
+    """Archive the orders that ended long enough ago, or say how many those are; return 0."""
     archive_after = _archive_after(settings, options.older_than)
     now = from_us(now_us())
-    with context.open_reader(settings) as reader:
-        due = ArchiveCutoff(now - archive_after, now)
+    with open_reader(settings) as reader:
+        cutoff = ArchiveCutoff(now - archive_after, now)
         if options.yes:
-            _print_done(_archive_all(reader.store, due), options)
+            _print_archived(_archive_all(reader.store, cutoff), options)
         else:
-            _print_due(*count_archivable(reader.store, due), due, archive_after, options)
+            _print_archivable(
+                *count_archivable(reader.store, cutoff), cutoff, archive_after, options
+            )
     return 0
 
 
@@ -39,16 +41,16 @@ def _archive_after(settings: Settings, older_than: str | None) -> timedelta:
     return archive_after
 
 
-def _archive_all(store: Store, due: ArchiveCutoff) -> int:
+def _archive_all(store: Store, cutoff: ArchiveCutoff) -> int:
     archived_count = 0
     with Progress("orders archived") as progress:
-        while batch_count := archive_orders(store, due):
+        while batch_count := archive_orders(store, cutoff):
             archived_count += batch_count
             progress.add(batch_count)
     return archived_count
 
 
-def _print_done(archived_count: int, options: Namespace) -> None:
+def _print_archived(archived_count: int, options: Namespace) -> None:
     print(
         json.dumps({"archived": archived_count})
         if options.json
@@ -56,28 +58,37 @@ def _print_done(archived_count: int, options: Namespace) -> None:
     )
 
 
-def _print_due(
-    ready_count: int,
-    kept_count: int,
-    due: ArchiveCutoff,
+def _print_archivable(
+    archivable_count: int,
+    retained_count: int,
+    cutoff: ArchiveCutoff,
     archive_after: timedelta,
     options: Namespace,
 ) -> None:
-    before = format_instant(due.ended_before)
+    before = format_instant(cutoff.ended_before)
     if options.json:
         print(
             json.dumps(
-                {"ended_before": before, "ready": ready_count, "kept": kept_count, "archived": 0}
+                {
+                    "ended_before": before,
+                    "ready": archivable_count,
+                    "kept": retained_count,
+                    "archived": 0,
+                }
             )
         )
         return
     print(
-        f"{ready_count} orders that ended before {before} "
+        f"{archivable_count} orders that ended before {before} "
         f"({format_duration(archive_after)} ago) are at rest."
     )
-    if kept_count:
+    if retained_count:
         print(
-            f"{kept_count} more ended by then and must stay: "
+            f"{retained_count} more ended by then and must stay: "
             "they owe somebody, or wait for notices."
         )
-    print("Nothing is done yet: --yes archives them." if ready_count else "There is nothing to do.")
+    print(
+        "Nothing is done yet: --yes archives them."
+        if archivable_count
+        else "There is nothing to do."
+    )

@@ -24,13 +24,13 @@ CommandFunction = Callable[[Settings, argparse.Namespace], int]
 
 
 def up(settings: Settings, options: argparse.Namespace) -> int:
-    """Start the whole formation and keep it up until a signal."""
+    """Start the whole local stack and keep it up until a signal."""
     from ops.local.up import LocalStack
 
     if not 1 <= options.workers <= MAX_WORKERS:
         raise UsageError(f"--workers: 1 to {MAX_WORKERS} is wanted")
     policy_in_force(settings)
-    with naming_unusable_files():
+    with reporting_file_errors():
         LocalStack(settings, workers=options.workers, quiet=options.quiet).run_until_stopped()
     return 0
 
@@ -40,19 +40,19 @@ MAX_WORKERS = 64
 
 def demo(_: Settings, options: argparse.Namespace) -> int:
     """Play the demo."""
-    from ops.simulation.demo import run_demo as play
+    from ops.simulation.demo import run_demo
 
-    with naming_unusable_files():
-        return play(keep=options.keep)
+    with reporting_file_errors():
+        return run_demo(keep=options.keep)
 
 
 def simulate(settings: Settings, options: argparse.Namespace) -> int:
     """Play steps on simulated time."""
-    from ops.simulation.simulate import simulate as play
+    from ops.simulation.simulate import simulate as run
 
     policy = policy_in_force(settings)
     with open_lines(options.steps) as lines:
-        return play(lines, policy, sys.stdout, sys.stderr)
+        return run(lines, policy, sys.stdout, sys.stderr)
 
 
 def migrate(settings: Settings, _: argparse.Namespace) -> int:
@@ -63,7 +63,7 @@ def migrate(settings: Settings, _: argparse.Namespace) -> int:
 
     engine = open_database(settings.database_url)
     if settings.embedded_database and engine.url.database:
-        with naming_unusable_files():
+        with reporting_file_errors():
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
     refuse_unsafe_postgresql(engine)
     run(engine)
@@ -107,8 +107,8 @@ def _load_web() -> Callable[..., None]:
 
 
 @contextmanager
-def naming_unusable_files() -> Iterator[None]:
-    """Name in one line the file or folder that cannot be used, where that is all that is wrong."""
+def reporting_file_errors() -> Iterator[None]:
+    """Say in one line which file or folder cannot be used, where that is all that is wrong."""
     try:
         yield
     except OSError as error:
@@ -125,13 +125,12 @@ PROCESSES: dict[str, CommandFunction] = {
     "web": run_process("web", _load_web),
 }
 
-
 MAX_TEST_PROCESSES = 8
 """Processes that run tests: each has a Redis server and a PostgreSQL server of its own."""
 
 
 def register_programs(subparsers: Any) -> None:  # noqa: ANN401 - argparse hides the type
-    """Declare the words whose arguments, `--help` too, go on to another program."""
+    """Declare the commands whose arguments, `--help` too, go on to another program."""
     for name, run, about in (
         ("test", run_tests, "run the tests; arguments go to pytest"),
         (

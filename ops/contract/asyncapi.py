@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ops import json_schema
 from ops.contract import schemas
+from ops.json_schema import JsonObject
 from workers.outbox.streams import EVENTS_STREAM, REMINDER_TYPES, REMINDERS_STREAM
 from workers.queue.redis import COMMANDS, Keys
-
-Document = dict[str, Any]
-
 
 ABOUT = """\
 Commands go in through `enqueue.lua`, outcomes and all other events come out of Redis Streams as
 CloudEvents JSON, in the field `event` of each entry. Events come at least once and in order for
 each subject; their `id` is the same however often they come. Fields may be added to events, and
 values to lists of values: ignore what you do not know. See README.md beside this file."""
-
 
 CHANNELS = {
     "commands": (
@@ -34,7 +29,7 @@ CHANNELS = {
 }
 
 
-def asyncapi_document(version: str) -> Document:
+def asyncapi_document(version: str) -> JsonObject:
     """Write the AsyncAPI 3 document, complete in itself."""
     commands, events = schemas.command_schemas(), schemas.event_schemas()
     reminders = [name for name in events if name in REMINDER_TYPES]
@@ -57,7 +52,7 @@ def asyncapi_document(version: str) -> Document:
     }
 
 
-def _channel(name: str, messages: list[str]) -> Document:
+def _channel(name: str, messages: list[str]) -> JsonObject:
     address, _, description = CHANNELS[name]
     message_refs = {
         message_name: {"$ref": f"#/components/messages/{message_name}"} for message_name in messages
@@ -65,12 +60,12 @@ def _channel(name: str, messages: list[str]) -> Document:
     return {"address": address, "description": description, "messages": message_refs}
 
 
-def _operation(name: str) -> Document:
+def _operation(name: str) -> JsonObject:
     _, action, description = CHANNELS[name]
     return {"action": action, "channel": {"$ref": f"#/channels/{name}"}, "summary": description}
 
 
-def _message(name: str, schema: json_schema.Schema) -> Document:
+def _message(name: str, schema: json_schema.Schema) -> JsonObject:
     metadata_keys = {"$schema", "$id"}
     payload = {key: value for key, value in schema.items() if key not in metadata_keys}
     return {

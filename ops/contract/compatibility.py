@@ -15,22 +15,19 @@ from ops.json_schema import Schema
 
 Readers = Literal["us", "others"]
 
-
 LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems")
-
-
 UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
-
-
 CONDITIONS = ("if", "then", "else", "allOf", "not")
 
 
-def breaks(old: Mapping[str, Schema], new: Mapping[str, Schema], readers: Readers) -> list[str]:
+def breaking_changes(
+    old: Mapping[str, Schema], new: Mapping[str, Schema], readers: Readers
+) -> list[str]:
     """List, in sentences, what of `old` no longer holds in `new`; both map names to schemas."""
-    breakages = [f"{name}: removed" for name in old if name not in new]
+    changes = [f"{name}: removed" for name in old if name not in new]
     for name in old.keys() & new.keys():
-        breakages += _compare(old[name], new[name], readers, name)
-    return sorted(breakages)
+        changes += _compare(old[name], new[name], readers, name)
+    return sorted(changes)
 
 
 def _compare(old: Schema, new: Schema, readers: Readers, path: str) -> Iterator[str]:

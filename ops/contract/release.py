@@ -13,13 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ops.contract import asyncapi, schemas
-from ops.contract.compatibility import breaks
+from ops.contract.compatibility import breaking_changes
 from ops.errors import UsageError
 from workers.settings import project_root
 
 CONTRACT_FOLDER = project_root() / "docs" / "contract"
-
-
 RELEASED_FOLDER = CONTRACT_FOLDER / "released"
 
 
@@ -60,7 +58,7 @@ def write_contract(folder: Path = CONTRACT_FOLDER) -> int:
 
 def find_faults(folder: Path = CONTRACT_FOLDER) -> list[str]:
     """Say what is stale on disk, and what breaks a promise; nothing is what is wanted."""
-    return [*_stale(folder), *broken_promises()]
+    return [*_stale(folder), *changes_that_break_release()]
 
 
 def _stale(folder: Path) -> Iterator[str]:
@@ -82,16 +80,18 @@ def _on_disk(folder: Path) -> list[str]:
     ]
 
 
-def broken_promises(released: Path = RELEASED_FOLDER) -> list[str]:
+def changes_that_break_release(released: Path = RELEASED_FOLDER) -> list[str]:
     """Say what the models no longer keep of the contract that was released last."""
     last_path = last_release(released)
     if last_path is None:
         return []
     last_contract = json.loads(last_path.read_text("utf-8"))
     return [
-        *breaks(last_contract["commands"], schemas.command_schemas(), "us"),
-        *breaks(last_contract["events"], schemas.event_schemas(), "others"),
-        *breaks({"message": last_contract["message"]}, {"message": schemas.message_schema()}, "us"),
+        *breaking_changes(last_contract["commands"], schemas.command_schemas(), "us"),
+        *breaking_changes(last_contract["events"], schemas.event_schemas(), "others"),
+        *breaking_changes(
+            {"message": last_contract["message"]}, {"message": schemas.message_schema()}, "us"
+        ),
     ]
 
 
@@ -109,9 +109,9 @@ def release(released: Path = RELEASED_FOLDER) -> Path:
     path = released / f"{version()}.json"
     if path.exists():
         raise UsageError(f"{path.name} was released before: raise the version in pyproject.toml")
-    breakages = broken_promises(released)
-    if breakages:
-        raise UsageError("the last release would be broken: " + "; ".join(breakages))
+    changes = changes_that_break_release(released)
+    if changes:
+        raise UsageError("the last release would be broken: " + "; ".join(changes))
     released.mkdir(parents=True, exist_ok=True)
     new_contract = {"commands": schemas.command_schemas(), "events": schemas.event_schemas()}
     path.write_text(document_text(new_contract | {"message": schemas.message_schema()}), "utf-8")
@@ -128,13 +128,13 @@ def run_contract(action: str, *, as_json: bool) -> int:
     if action == "release":
         print(f"released: {release().relative_to(project_root())}")
         return 0
-    problems, last_path = find_faults(), last_release()
+    faults, last_path = find_faults(), last_release()
     released_version = last_path.stem if last_path else None
     if as_json:
-        print(json.dumps({"ok": not problems, "against": released_version, "faults": problems}))
+        print(json.dumps({"ok": not faults, "against": released_version, "faults": faults}))
     else:
         print(
-            "\n".join(problems)
+            "\n".join(faults)
             or f"The contract is up to date and keeps what {released_version} promised."
         )
-    return 1 if problems else 0
+    return 1 if faults else 0

@@ -16,7 +16,6 @@ from workers.queue.redis import COMMANDS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
-
 # What the models check beyond types, said in the schemas' own words. A promise's conditions may
 # not change, so fields that came later have theirs in `dependentSchemas`.
 CONDITIONS: dict[str, Schema] = {
@@ -153,12 +152,8 @@ OPTIONAL_FIELDS: Schema = {
 }
 """What a message may say beside its commands."""
 
-
 ID_PATTERN = "[A-Za-z0-9_-]{1,64}"
-
-
 LONG_ID_PATTERN = "[A-Za-z0-9_-]{1,140}"
-
 
 SUBJECT_ID_PATTERNS = {
     "refund": f"{LONG_ID_PATTERN}(~[0-9]{{1,6}})?",
@@ -166,7 +161,6 @@ SUBJECT_ID_PATTERNS = {
     "command": "[ -~]{1,64}",
 }
 """What the id of a subject may be, where it is longer: a malformed command names itself."""
-
 
 SUBJECTS: dict[str, tuple[str, ...]] = {
     "mcn.registered": ("mcn",),
@@ -188,7 +182,6 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "command.settled": ("command",),
 }
 """What an event may be about; those not named are about an order."""
-
 
 CAUSE_PATTERN = f"^(command:.+|(deadline|reminder):[a-z_]+|(ban|contract):{ID_PATTERN}|upgrade:.+)$"
 """What an event may follow from."""
@@ -220,7 +213,7 @@ def _event_schema(name: str) -> Schema:
         "$schema": DIALECT,
         "$id": f"urn:earnest:event:{name}",
         "title": EVENT_TYPES[name].__name__,
-        "description": _first_paragraph(EVENT_TYPES[name]),
+        "description": first_paragraph(EVENT_TYPES[name]),
         "type": "object",
         "properties": properties,
         "required": required,
@@ -256,5 +249,6 @@ def _subject_pattern(name: str) -> str:
     return parts[0] if len(parts) == 1 else f"({'|'.join(parts)})"
 
 
-def _first_paragraph(kind: type) -> str:
+def first_paragraph(kind: type) -> str:
+    """Return the first paragraph of a class's docstring, on one line."""
     return " ".join((kind.__doc__ or "").split("\n\n")[0].split())

@@ -15,20 +15,18 @@ from models.creators import Creator
 from models.events.event import Event
 from models.events.orders import ClockStopped
 from models.fields import format_duration, format_instant
-from models.lifecycle import ENFORCE_DEADLINE, Role, State, find_transition
+from models.lifecycle import ENFORCE_DEADLINE, EndReason, Role, State, find_transition
 from models.orders.decide import elapse
 from models.orders.evolve import begin_order, evolve
 from models.orders.order import Order
 from models.policy import WINDOW_SETTINGS
-from ops.explain.permitted import decision_effect, permitted_actions
+from ops.explain.permitted import Explanation, decision_effect, permitted_actions
 from ops.explain.policy_inputs import policy_inputs, reminder_inputs, window_inputs
 from ops.explain.texts import event_text, fen_text, party_event_text
 from ops.order_views import WAITS_FOR
 from workers.database.repository import Store
 from workers.queries.reader import OrderHistory, order_history
 from workers.timestamps import MICROSECOND
-
-Explanation = dict[str, Any]
 
 
 def explain_order(
@@ -38,49 +36,45 @@ def explain_order(
 
     `watermark` is the instant before which everything received is settled; deadlines wait for it.
     """
-    recorded_history = order_history(store, order_id)
-    return (
-        None
-        if recorded_history is None
-        else account_for(recorded_history, at=at, watermark=watermark)
-    )
+    history = order_history(store, order_id)
+    return None if history is None else account_for(history, at=at, watermark=watermark)
 
 
 def account_for(
-    order_history: OrderHistory, *, at: datetime, watermark: datetime | None = None
+    history: OrderHistory, *, at: datetime, watermark: datetime | None = None
 ) -> Explanation:
     """Account for one order from everything that is on record about it."""
-    order, steps = order_history.order, order_steps(order_history)
-    elapsed_order = elapse(order, at, order_history.creator.standing_changes(at)).order
+    order, steps = history.order, order_steps(history)
+    elapsed_order = elapse(order, at, history.creator.standing_changes(at)).order
     return {
         "order_id": order.order_id,
-        "name": order_history.name,
+        "name": history.name,
         "status": order.state.value,
         "reason": order.reason,
         "since": format_instant(order.entered_at),
         "why": why_text(steps),
         "since_then": steps_since(steps),
-        "parties": _parties(order_history),
-        "creator": _creator_standing(order_history),
+        "parties": _parties(history),
+        "creator": _creator_standing(history),
         "chain": steps,
-        "refused": _rejections(order_history),
-        "money": _money(order_history),
-        "policy": _policy(order_history),
-        "next": next_change(order_history, at, watermark),
-        "later": later_changes(order_history, at),
-        "may": permitted_actions(elapsed_order, order_history.creator, at),
-        # Time is enforced before anyone is heard: this is the state in which rights are judged.
+        "refused": _rejections(history),
+        "money": _money(history),
+        "policy": _policy(history),
+        "next": next_change(history, at, watermark),
+        "later": later_changes(history, at),
+        "may": permitted_actions(elapsed_order, history.creator, at),
+        # Time is enforced before anyone is heard: this is the state in which a command is decided.
         "judged_as": elapsed_order.state.value,
         "clock": {"at": format_instant(at), "watermark": optional_instant_text(watermark)},
     }
 
 
-def _parties(order_history: OrderHistory) -> Explanation:
-    order = order_history.order
+def _parties(history: OrderHistory) -> Explanation:
+    order = history.order
     return {
         "client": order.client_id,
         "creator": order.creator_id,
-        "mcn": order_history.creator.agency,
+        "mcn": history.creator.agency,
         "client_provider": order.client_provider,
         "creator_provider": order.creator_provider,
         # To whom money is owed was frozen when the order was accepted.
@@ -89,11 +83,11 @@ def _parties(order_history: OrderHistory) -> Explanation:
     }
 
 
-def _creator_standing(order_history: OrderHistory) -> Explanation:
+def _creator_standing(history: OrderHistory) -> Explanation:
     """Tell the standing of the order's creator, and what led to it."""
-    creator = order_history.creator
+    creator = history.creator
     standing_events = [
-        event for event in order_history.standing if event.fact.type != "creator.registered"
+        event for event in history.standing if event.fact.type != "creator.registered"
     ]
     return {
         "admitted": creator.admitted,
@@ -113,22 +107,22 @@ def _creator_standing(order_history: OrderHistory) -> Explanation:
     }
 
 
-def _rejections(order_history: OrderHistory) -> list[Explanation]:
+def _rejections(history: OrderHistory) -> list[Explanation]:
     return [
         {
             "command_id": receipt.command_id,
             "received_at": format_instant(receipt.received_at),
             "reason": receipt.reason,
             "cost_fen": receipt.cost_fen,
-            "by": order_history.asked_by.get(receipt.command_id),
+            "by": history.asked_by.get(receipt.command_id),
         }
-        for receipt in order_history.receipts.values()
+        for receipt in history.receipts.values()
         if receipt.outcome == "rejected"
     ]
 
 
-def _money(order_history: OrderHistory) -> Explanation:
-    order = order_history.order
+def _money(history: OrderHistory) -> Explanation:
+    order = history.order
     return {
         "original_amount_fen": order.original_amount_fen,
         "amount_fen": order.amount_fen,
@@ -140,11 +134,11 @@ def _money(order_history: OrderHistory) -> Explanation:
         "forfeited": _holdings(order.forfeited),
         "refunds": [
             {"refund_id": refund.refund_id, "client_id": refund.client_id} | _debt_fields(refund)
-            for refund in order_history.refunds
+            for refund in history.refunds
         ],
         "payouts": [
             {"payout_id": payout.payout_id, "party": payout.party} | _debt_fields(payout)
-            for payout in order_history.payouts
+            for payout in history.payouts
         ],
     }
 
@@ -163,15 +157,14 @@ def _debt_fields(debt: Any) -> Explanation:  # noqa: ANN401 - a refund or a payo
     }
 
 
-def _policy(order_history: OrderHistory) -> Explanation:
-    policy = order_history.order.policy
+def _policy(history: OrderHistory) -> Explanation:
+    policy = history.order.policy
     numbers = policy.model_dump(mode="json")
-    adopted_at = optional_instant_text(order_history.policy_adopted_at)
+    adopted_at = optional_instant_text(history.policy_adopted_at)
     return {"version": policy.version, "adopted_at": adopted_at, "numbers": numbers}
 
 
 NO_TIME = timedelta(0)
-
 
 ENVELOPE_FIELDS = ("order_id", "at", "sequence", "caused_by")
 """What every event carries; in a chain it is said once, for the step."""
@@ -256,8 +249,6 @@ def _standing_text(history: OrderHistory, kind: str, name: str, at: datetime) ->
 
 
 BAN_EVENTS = ("creator.banned", "creator.ban_lifted", "violation.overturned")
-
-
 CONTRACT_EVENTS = ("contract.ended",)
 
 
@@ -268,7 +259,7 @@ def _sender(events: list[Event]) -> str:
         SENDERS[event.fact.type] for event in events if event.fact.type in SENDERS
     ]
     reasons = {getattr(event.fact, "reason", None) for event in events}
-    if "client_cancelled" in reasons:
+    if EndReason.CLIENT_CANCELLED in reasons:
         implied_requesters.append(Role.CLIENT.value)
     return next(iter(requesters + implied_requesters), Role.PAYMENTS.value)
 
@@ -320,7 +311,6 @@ def step_texts(step: Explanation) -> list[str]:
 
 
 DEBT_EVENTS = ("refund.requested", "payout.requested")
-
 
 REFUNDING_EVENTS = {"order.cancelled", "forfeit.released", "payment.unapplied"}
 """Events that say themselves what goes back."""
@@ -480,7 +470,7 @@ def _debt_alerts(history: OrderHistory) -> Iterator[DatedText]:
 
 
 def _late_notices(order: Order) -> Iterator[DatedText]:
-    if order.reason == "balance_not_paid" and not order.released:
+    if order.reason == EndReason.BALANCE_NOT_PAID and not order.released:
         until = order.entered_at + order.policy.late_notice_window
         description = (
             "the last notice of a balance paid in time is heard, and reinstates the order; "

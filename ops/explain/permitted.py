@@ -1,8 +1,8 @@
 """Permitted: what each party may ask about an order now, within what limits, and at what cost.
 
-The rows are those of the table; what each comes to is what the handlers themselves say when they
-are asked for a trial, of which nothing is kept. So what is shown here cannot differ from what
-would happen.
+The rows are those of the lifecycle table; what each comes to is what `decide` itself answers to a
+sample command, of which nothing is kept. So what is shown here cannot differ from what would
+happen.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from models.lifecycle import (
     STATES_BEFORE_PUBLICATION,
     SYSTEM_REQUESTS,
     TRANSITIONS,
+    EndReason,
     Role,
     State,
 )
@@ -35,24 +36,22 @@ from models.orders.decision import Decision
 from models.orders.order import Order
 from models.reasons import RejectionReason, UnappliedReason
 from ops.explain.policy_inputs import quote_range
+from ops.json_schema import JsonObject
 from workers.timestamps import MICROSECOND
 
 Explanation = dict[str, Any]
-
+CommandLimits = dict[str, Any]
 
 ANY_PARTY = "-"
-"""In a trial, the name of an operator or of the payment side: the rules do not care."""
-
+"""In a sample command, the id of an operator or of the payment side: the rules do not care."""
 
 OBVIOUS_REASONS = frozenset(
     {RejectionReason.WRONG_STATE, RejectionReason.CLOCK_RUNNING, RejectionReason.NOTHING_TO_RESTORE}
 )
 """Refusals of what nobody would ask: there is no work, pause or revision that it could be about."""
 
-
 LIMITS_OF_REFUSALS = ("left", "not_before", "not_after")
 """Terms that say why something is refused, or from when it is not."""
-
 
 ON_BEHALF_KINDS = frozenset(
     get_args(kind.model_fields["kind"].annotation)[0]
@@ -64,7 +63,7 @@ ON_BEHALF_KINDS = frozenset(
 def permitted_actions(order: Order, creator: Creator, at: datetime) -> list[Explanation]:
     """List what may be asked about an order on which time has been enforced until `at`.
 
-    What a judge would refuse for a reason worth knowing is listed with that reason.
+    What would be refused for a reason worth knowing is listed with that reason.
     """
     rows: list[Explanation] = []
     for transition in TRANSITIONS:
@@ -121,7 +120,7 @@ def _action_row(order: Order, kind: str, decision: Decision, limits: Explanation
     becomes = [effects.pop("becomes")]
     effects.pop("reason", None)
     if "outcomes" in limits:
-        # Of what an operator may decide, the trial was only one.
+        # Of what an operator may decide, the sample was only one.
         becomes, effects = sorted(set(limits["outcomes"].values())), {}
     if kind == "reinstate_order":
         del effects["due_at"]
@@ -171,9 +170,6 @@ def _on_behalf_row(order: Order, rows: list[Explanation]) -> list[Explanation]:
             "terms": {"stands_in_for": acted_kinds},
         }
     ]
-
-
-CommandLimits = dict[str, Any]
 
 
 def command_limits(order: Order, creator: Creator, at: datetime, kind: str) -> CommandLimits:
@@ -233,7 +229,7 @@ def _release_limits(order: Order, _: Creator, __: datetime) -> CommandLimits:
     if order.released:
         return {}
     limits = {"parts_fen": sum(holding.amount_fen for holding in order.forfeited)}
-    if order.reason != "balance_not_paid":
+    if order.reason != EndReason.BALANCE_NOT_PAID:
         return limits
     # A payment that was made in time may still be noticed, and undoes the forfeiture.
     noticed_by = order.entered_at + order.policy.late_notice_window
@@ -241,7 +237,7 @@ def _release_limits(order: Order, _: Creator, __: datetime) -> CommandLimits:
 
 
 def _resolve_limits(order: Order, creator: Creator, at: datetime) -> CommandLimits:
-    requester = (Role.OPERATOR, "-")
+    requester = (Role.OPERATOR, ANY_PARTY)
     arguments_by_outcome: dict[str, CommandLimits] = {
         "approve": {"creator_bps": None},
         "cancel": {},
@@ -305,12 +301,7 @@ _LIMITS_BY_KIND: dict[str, Callable[[Order, Creator, datetime], CommandLimits]] 
 }
 
 
-CommandBody = dict[str, Any]
-
-
 SAMPLE_LINK = "https://example.com/"
-
-
 SAMPLE_ID = "only-a-trial"
 
 
@@ -322,9 +313,9 @@ def try_command(
     requester: tuple[Role, str],
     **arguments: object,
 ) -> Decision:
-    """Judge a command as if it were received at `at`."""
+    """Decide a sample command as if it were received at `at`; `arguments` are fields of its own."""
     sample = SAMPLES.get(kind)
-    body: CommandBody = {
+    body: JsonObject = {
         "id": SAMPLE_ID,
         "kind": kind,
         "by": {"role": requester[0].value, "id": requester[1]},
@@ -334,16 +325,16 @@ def try_command(
     return decide(order, command, at, creator)
 
 
-def _sample_extension(order: Order, at: datetime) -> CommandBody:
+def _sample_extension(order: Order, at: datetime) -> JsonObject:
     return {"until": max(at, order.due_at or at) + MICROSECOND, "reason": "-"}
 
 
-def _sample_release(order: Order, _: datetime) -> CommandBody:
+def _sample_release(order: Order, _: datetime) -> JsonObject:
     forfeited_fen = sum(holding.amount_fen for holding in order.forfeited)
     return {"parts": [{"to": "platform", "amount_fen": forfeited_fen or 1}], "reason": "-"}
 
 
-SAMPLES: dict[str, Callable[[Order, datetime], CommandBody]] = {
+SAMPLES: dict[str, Callable[[Order, datetime], JsonObject]] = {
     "revise_quote": lambda order, _: {"amount_fen": quote_range(order)[0]},
     **dict.fromkeys(("submit_script", "submit_content"), lambda *_: {"links": [SAMPLE_LINK]}),
     **dict.fromkeys(("reject_script", "reject_content"), lambda *_: {"comment": "-"}),
@@ -384,10 +375,10 @@ def usable_payment_fen(order: Order) -> int:
     return order.balance_due_fen or (order.total_fen - forfeited_fen if forfeited_fen else 0)
 
 
-def decision_effect(decision: Decision, before: Order) -> CommandBody:
+def decision_effect(decision: Decision, before: Order) -> JsonObject:
     """Say what becomes of an order, and of whose money."""
     after = decision.order
-    effects: CommandBody = {"becomes": after.state.value, "reason": after.reason}
+    effects: JsonObject = {"becomes": after.state.value, "reason": after.reason}
     for event in decision.events:
         for name, amount_fen in _amounts(event.fact):
             effects[name] = effects.get(name, 0) + amount_fen

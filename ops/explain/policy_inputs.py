@@ -8,6 +8,7 @@ from typing import Any
 from models import calendar
 from models.events.event import Event
 from models.fields import format_duration, format_instant
+from models.lifecycle import EndReason
 from models.orders import endings
 from models.orders.order import Order
 from models.policy import REMINDER_SETTINGS, WINDOW_SETTINGS
@@ -52,8 +53,8 @@ def reminder_inputs(order: Order) -> PolicyInputs:
     """Return the reminders of a state, longest first."""
     if order.state not in REMINDER_SETTINGS:
         return {}
-    ladder = order.policy.reminder_leads(order.state)
-    return {REMINDER_SETTINGS[order.state]: [format_duration(lead) for lead in ladder]}
+    leads = order.policy.reminder_leads(order.state)
+    return {REMINDER_SETTINGS[order.state]: [format_duration(lead) for lead in leads]}
 
 
 def _ended_window(before: Order | None) -> PolicyInputs:
@@ -152,7 +153,7 @@ def _price_inputs(before: Order, event: Event) -> PolicyInputs:
     if not fact.cost_fen:
         return {}
     bps = endings.cancellation_tier_at(before, event.at)
-    if getattr(fact, "reason", None) == "arbitrated":
+    if getattr(fact, "reason", None) == EndReason.ARBITRATED:
         return {"amount_fen": before.amount_fen, "fee_fen": before.fee_fen}
     return {"cost_bps": bps, "amount_fen": before.amount_fen, "fee_fen": before.fee_fen}
 

@@ -9,22 +9,21 @@ from typing import Any
 
 from ops import terminal
 from ops.explain.account import cause_text, step_texts
+from ops.explain.permitted import CommandLimits, Explanation
 from ops.explain.texts import day_count_text, fen_text, percent_text
-
-Explanation = dict[str, Any]
 
 
 def render_text(account: Explanation) -> str:
-    """Write what `explain` found for a person to read."""
+    """Write what `explain_order` returns for a person to read."""
     parts = (
         _heading,
-        _since,
-        _creator,
-        _next,
-        _later,
-        _permitted,
+        _steps_since,
+        _creator_standing,
+        _next_change,
+        _later_changes,
+        _permitted_actions,
         _steps,
-        _refused,
+        _rejections,
         _money,
         _policy,
     )
@@ -55,14 +54,14 @@ def _heading(account: Explanation) -> Iterator[str]:
     yield f"  {account['why']}."
 
 
-def _since(account: Explanation) -> Iterator[str]:
+def _steps_since(account: Explanation) -> Iterator[str]:
     if account["since_then"]:
         yield "Since then:"
     for step in account["since_then"]:
         yield f"  {step['at']}  {'; '.join(step_texts(step))}"
 
 
-def _creator(account: Explanation) -> Iterator[str]:
+def _creator_standing(account: Explanation) -> Iterator[str]:
     creator = account["creator"]
     if creator["told"]:
         yield "\nThe creator's standing:"
@@ -71,7 +70,7 @@ def _creator(account: Explanation) -> Iterator[str]:
         yield "  It has no contract now: no new orders."
 
 
-def _next(account: Explanation) -> Iterator[str]:
+def _next_change(account: Explanation) -> Iterator[str]:
     upcoming = account["next"]
     if upcoming is None:
         yield "\nNext: nothing happens to the order by itself."
@@ -96,7 +95,7 @@ def _running_clock(upcoming: Explanation) -> Iterator[str]:
     )
     becomes = " or ".join(upcoming["becomes"]) + ending + (f": {effects}" if effects else "")
     yield f"  after {upcoming['lapses_at']} it becomes {becomes}."
-    yield from _policy_inputs(upcoming["numbers"])
+    yield from _policy_numbers(upcoming["numbers"])
     if upcoming["reminder_at"]:
         yield f"  A reminder goes out at {upcoming['reminder_at']}."
     if upcoming["overdue_seconds"]:
@@ -108,7 +107,7 @@ def _running_clock(upcoming: Explanation) -> Iterator[str]:
         yield f"  OVERDUE by {upcoming['overdue_seconds']:g} s{backlog_note}."
 
 
-def _policy_inputs(numbers: Explanation) -> Iterator[str]:
+def _policy_numbers(numbers: Explanation) -> Iterator[str]:
     policy_numbers = {
         key: value for key, value in numbers.items() if key not in ("counted", "elapsed_due_at")
     }
@@ -144,32 +143,32 @@ def _paused_clock(upcoming: Explanation) -> Iterator[str]:
         yield f"  {upcoming['left']} is left."
 
 
-def _later(account: Explanation) -> Iterator[str]:
+def _later_changes(account: Explanation) -> Iterator[str]:
     if account["later"]:
         yield "Also:"
     yield from (f"  {event['at']}  {event['what']}" for event in account["later"])
 
 
-def _permitted(account: Explanation) -> Iterator[str]:
+def _permitted_actions(account: Explanation) -> Iterator[str]:
     if account["judged_as"] != account["status"]:
         yield f"\nTime has moved it on: whoever asks now finds it {account['judged_as']}."
     if account["may"]:
         yield "\nWhat may be asked now"
-    for parties, rights in groupby(account["may"], key=lambda right: _party_names(right["who"])):
+    for parties, rows in groupby(account["may"], key=lambda row: _party_names(row["who"])):
         yield f"  {parties}:"
-        yield from (f"    {_permitted_text(right, account['judged_as'])}" for right in rights)
+        yield from (f"    {_action_text(row, account['judged_as'])}" for row in rows)
 
 
-def _permitted_text(right: Explanation, state: str) -> str:
-    terms, kind = limits_text(right["terms"]), str(right["command"])
-    if right["refused"]:
+def _action_text(row: Explanation, state: str) -> str:
+    terms, kind = limits_text(row["terms"]), str(row["command"])
+    if row["refused"]:
         consequence = "any payment would go back" if kind == "confirm_payment" else "refused now"
-        return f"{kind}: {consequence}, {right['refused']}{f' ({terms})' if terms else ''}"
-    has_outcomes = "outcomes" in right["terms"]
+        return f"{kind}: {consequence}, {row['refused']}{f' ({terms})' if terms else ''}"
+    has_outcomes = "outcomes" in row["terms"]
     becomes = (
         ""
         if has_outcomes
-        else " or ".join("stays" if target == state else target for target in right["becomes"])
+        else " or ".join("stays" if target == state else target for target in row["becomes"])
     )
     return kind + (f" → {becomes}" if becomes else "") + (f", {terms}" if terms else "")
 
@@ -191,7 +190,7 @@ def _steps(account: Explanation) -> Iterator[str]:
             yield f"  by {_inputs_text(step['numbers'])}"
 
 
-def _refused(account: Explanation) -> Iterator[str]:
+def _rejections(account: Explanation) -> Iterator[str]:
     names = ("received_at", "command_id", "by", "reason", "cost_fen")
     rows = [tuple(refusal[name] for name in names) for refusal in account["refused"]]
     heads = ("received at", "command", "by", "reason", "it would have cost")
@@ -238,9 +237,6 @@ def _policy(account: Explanation) -> Iterator[str]:
     since = f", adopted {policy['adopted_at']}" if policy["adopted_at"] else ""
     yield f"\nPolicy {policy['version']}{since}:"
     yield "  " + json.dumps(policy["numbers"])
-
-
-CommandLimits = dict[str, Any]
 
 
 def limits_text(terms: CommandLimits) -> str:

@@ -26,8 +26,7 @@ def _placed(fact: order_events.OrderPlaced) -> str:
     return (
         f"placed with creator {fact.creator_id} at {fen_text(fact.amount_fen)}, "
         f"{fen_text(fact.total_fen)} with the fee; {first} of {fen_text(fact.due_fen)} is due "
-        f"until "
-        f"{format_instant(fact.due_at)}"
+        f"until {format_instant(fact.due_at)}"
     )
 
 
@@ -71,16 +70,15 @@ def _cancelled(fact: order_events.OrderCancelled) -> str:
         return f"{head}; {refund}"
     return (
         f"{head} at a cost of {fen_text(fact.cost_fen)}: {fen_text(fact.creator_part_fen)} to "
-        f"the creator's "
-        f"side, {fen_text(fact.fee_part_fen)} to the platform; {fen_text(fact.refund_fen)} go back"
+        f"the creator's side, {fen_text(fact.fee_part_fen)} to the platform; "
+        f"{fen_text(fact.refund_fen)} go back"
     )
 
 
 def _overdue(fact: order_events.OrderBalanceOverdue) -> str:
     return (
         f"the balance of {fen_text(fact.balance_due_fen)} had not come; notices of a payment "
-        f"made in "
-        f"time count until {format_instant(fact.due_at)}"
+        f"made in time count until {format_instant(fact.due_at)}"
     )
 
 
@@ -120,8 +118,7 @@ def _completed(fact: order_events.OrderCompleted) -> str:
     agency = f"{fen_text(fact.mcn_fen)} to agency {fact.mcn_id}, " if fact.mcn_fen else ""
     return (
         f"completed and settled: {agency}{fen_text(fact.creator_fen)} to creator "
-        f"{fact.creator_id}, "
-        f"{fen_text(fact.fee_fen)} to the platform"
+        f"{fact.creator_id}, {fen_text(fact.fee_fen)} to the platform"
     )
 
 
@@ -226,9 +223,9 @@ def _arbitrated(fact: order_events.OrderInArbitration) -> str:
         else f"{fen_text(fact.cost_fen)} ({percent_text(fact.cost_bps)})"
     )
     return (
-        f"put before an operator by {actor_text(fact.by)} "
-        f"({fact.reason}){quoted_note(fact.note)}, out of "
-        f"{fact.came_from}; until it is decided, leaving costs the client {cost}"
+        f"put before an operator by {actor_text(fact.by)} ({fact.reason})"
+        f"{quoted_note(fact.note)}, out of {fact.came_from}; "
+        f"until it is decided, leaving costs the client {cost}"
     )
 
 
@@ -287,8 +284,7 @@ WORK_TEXTS: dict[type[Fact], Callable[[Any], str]] = {
     order_events.ClockResumed: _resumed,
     order_events.DeadlineExtended: _extended,
 }
-"""How each event of the work is told."""
-
+"""How each event of the work is said."""
 
 EVENT_TEXTS: dict[type[Fact], Callable[[Any], str]] = {
     order_events.OrderPlaced: _placed,
@@ -317,7 +313,7 @@ EVENT_TEXTS: dict[type[Fact], Callable[[Any], str]] = {
     OperatorActed: _acted,
     **WORK_TEXTS,
 }
-"""How each event of an order is told."""
+"""How each event of an order is said."""
 
 
 def _work_due(fact: Any) -> str:  # noqa: ANN401 - any fact of the work that arms a deadline
@@ -390,7 +386,7 @@ PARTY_TEXTS: dict[type[Fact], Callable[[Any], str]] = {
     party_events.CreatorBanLifted: _lifted,
     party_events.ViolationOverturned: _overturned,
 }
-"""How each event of a creator's standing is told."""
+"""How each event of a creator's standing is said."""
 
 
 def fen_text(amount_fen: int) -> str:

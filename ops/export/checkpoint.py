@@ -30,28 +30,26 @@ class Checkpoint:
     complete: bool = False
 
 
-def read_checkpoint(path: Path, new_mark: Checkpoint) -> Checkpoint | None:
-    """Read the mark of an export to go on with, or None; refuse one of another export."""
+def read_checkpoint(path: Path, new: Checkpoint) -> Checkpoint | None:
+    """Read the checkpoint of an export to go on with, or None; refuse that of another export."""
     try:
-        saved_mark = Checkpoint(**json.loads(path.read_text(encoding="utf-8")))
+        saved = Checkpoint(**json.loads(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
         return None
     except (ValueError, TypeError):
         raise UsageError(f"{path} is no cursor of an export") from None
-    if (saved_mark.export, saved_mark.format) != (new_mark.export, new_mark.format):
-        raise UsageError(
-            f"{path} belongs to an export of {saved_mark.export} as {saved_mark.format}"
-        )
-    if new_mark.after not in (None, saved_mark.after):
+    if (saved.export, saved.format) != (new.export, new.format):
+        raise UsageError(f"{path} belongs to an export of {saved.export} as {saved.format}")
+    if new.after not in (None, saved.after):
         raise UsageError(f"--after: {path} says where this export goes on; begin another elsewhere")
-    return saved_mark
+    return saved
 
 
-def write_checkpoint(path: Path, mark: Checkpoint) -> None:
-    """Replace a mark, whole and durably."""
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Replace a checkpoint, whole and durably."""
     partial_path = path.with_name(f"_{path.name}.partial")
     with partial_path.open("w", encoding="utf-8") as file:
-        json.dump(asdict(mark), file)
+        json.dump(asdict(checkpoint), file)
         file.write("\n")
         sync(file.fileno())
     publish_file(partial_path, path)

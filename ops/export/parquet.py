@@ -25,10 +25,8 @@ from workers.queries.exports import ExportPage
 ROWS_PER_GROUP = 50_000
 """Rows of one row group: all that is held in memory at a time."""
 
-
 ROWS_PER_PART = 100_000
 """Rows of one part: so many are written again after a kill."""
-
 
 ARROW_TYPES = {
     ValueKind.TEXT: pa.string(),
@@ -48,9 +46,9 @@ def arrow_schema(columns: ExportColumns) -> pa.Schema:
 class ParquetWriter:
     """A folder of parts. Names that begin with an underscore are for us; readers pass them over."""
 
-    def __init__(self, columns: ExportColumns, mark: Checkpoint, path: Path) -> None:
+    def __init__(self, columns: ExportColumns, checkpoint: Checkpoint, path: Path) -> None:
         """Keep what to write, and where; nothing is opened yet."""
-        self.schema, self.checkpoint, self.path = arrow_schema(columns), mark, path
+        self.schema, self.checkpoint, self.path = arrow_schema(columns), checkpoint, path
         self.checkpoint_path = path / "_cursor.json"
         self.batches: list[pa.RecordBatch] = []
         self.part: ParquetPart | None = None
@@ -71,10 +69,10 @@ class ParquetWriter:
                 self.part.writer.close()
 
     def _resume(self) -> None:
-        saved_mark = read_checkpoint(self.checkpoint_path, self.checkpoint)
-        if saved_mark is None and any(self.path.iterdir()):
+        saved = read_checkpoint(self.checkpoint_path, self.checkpoint)
+        if saved is None and any(self.path.iterdir()):
             raise UsageError(f"{self.path} is not empty, and is no export of ours")
-        self.checkpoint = saved_mark or self.checkpoint
+        self.checkpoint = saved or self.checkpoint
         write_checkpoint(self.checkpoint_path, self.checkpoint)
         for partial_path in self.path.glob("_part-*.partial"):
             partial_path.unlink()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from models.errors import Unavailable
-from ops import context
+from ops.context import open_reader
 from ops.errors import UsageError
 from ops.export.checkpoint import Checkpoint
 from ops.export.text_files import StdoutWriter, TextFileWriter
@@ -25,7 +25,7 @@ CACHE_KIB = 4_096
 
 
 class ExportWriter(Protocol):
-    """Where an export goes: `mark` is how far it has come."""
+    """Where an export goes: `checkpoint` is how far it has come."""
 
     checkpoint: Checkpoint
 
@@ -43,46 +43,46 @@ def export(settings: Settings, options: Namespace) -> int:
         raise UsageError("--limit: 1 or more is wanted")
     try:
         kind.place(options.after)
-        with context.open_reader(settings, CACHE_KIB) as source:
-            mark = _write_pages(source.store, kind, options)
+        with open_reader(settings, CACHE_KIB) as reader:
+            checkpoint = _write_pages(reader.store, kind, options)
     except BadExportCursor as error:
         raise UsageError(f"--after: {error}") from None
     except BrokenPipeError:
         raise
     except OSError as error:
         raise Unavailable(f"{options.output or 'standard output'}: {error}") from None
-    _print_result(mark, options)
+    _print_result(checkpoint, options)
     return 0
 
 
 def _write_pages(store: Store, kind: Export, options: Namespace) -> Checkpoint:
-    with _open_writer(kind, options) as sink:
-        start_mark, limit = sink.checkpoint, options.limit
-        if start_mark.complete and not kind.is_immutable:
+    with _open_writer(kind, options) as writer:
+        start, limit = writer.checkpoint, options.limit
+        if start.complete and not kind.is_immutable:
             output, name = options.output, kind.name
             raise UsageError(
                 f"{output} is complete, and {name} change: export them anew, elsewhere"
             )
         with _progress(kind, options) as progress:
-            for page in export_pages(store, kind, start_mark.cursor or start_mark.after, limit):
-                sink.add(page)
+            for page in export_pages(store, kind, start.cursor or start.after, limit):
+                writer.add(page)
                 if progress:
                     progress.add(len(page.records))
-            sink.finish(complete=limit is None or sink.checkpoint.rows - start_mark.rows < limit)
-        return sink.checkpoint
+            writer.finish(complete=limit is None or writer.checkpoint.rows - start.rows < limit)
+        return writer.checkpoint
 
 
 def _open_writer(kind: Export, options: Namespace) -> AbstractContextManager[ExportWriter]:
-    mark = Checkpoint(export=kind.name, format=options.format, after=options.after)
+    checkpoint = Checkpoint(export=kind.name, format=options.format, after=options.after)
     if options.format == "parquet":
         if options.output is None:
             raise UsageError("parquet: --output FOLDER is wanted, since it is written in parts")
         from ops.export.parquet import ParquetWriter
 
-        return ParquetWriter(kind.columns, mark, Path(options.output))
+        return ParquetWriter(kind.columns, checkpoint, Path(options.output))
     if options.output is None:
-        return nullcontext(StdoutWriter(kind.columns, mark))
-    return TextFileWriter(kind.columns, mark, Path(options.output))
+        return nullcontext(StdoutWriter(kind.columns, checkpoint))
+    return TextFileWriter(kind.columns, checkpoint, Path(options.output))
 
 
 def _progress(kind: Export, options: Namespace) -> AbstractContextManager[Progress | None]:
@@ -91,11 +91,14 @@ def _progress(kind: Export, options: Namespace) -> AbstractContextManager[Progre
     return Progress(f"{kind.name} exported") if is_shown else nullcontext()
 
 
-def _print_result(mark: Checkpoint, options: Namespace) -> None:
+def _print_result(checkpoint: Checkpoint, options: Namespace) -> None:
     """Say where it ended: on standard output, unless that is where the rows went."""
     stream = sys.stderr if options.output is None else sys.stdout
     if options.json:
-        print(json.dumps(asdict(mark) | {"output": options.output}), file=stream)
+        print(json.dumps(asdict(checkpoint) | {"output": options.output}), file=stream)
         return
-    completeness = "complete" if mark.complete else "there may be more"
-    print(f"{mark.rows} {mark.export}, {completeness}; cursor {mark.cursor}", file=stream)
+    completeness = "complete" if checkpoint.complete else "there may be more"
+    print(
+        f"{checkpoint.rows} {checkpoint.export}, {completeness}; cursor {checkpoint.cursor}",
+        file=stream,
+    )

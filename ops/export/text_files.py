@@ -21,7 +21,6 @@ from workers.timestamps import optional_text
 ROWS_PER_CHECKPOINT = 20_000
 """Rows after which a file is made durable: so many are written again after a kill."""
 
-
 Encoder = Callable[[ExportColumns, Sequence[ExportRecord]], str]
 
 
@@ -78,10 +77,10 @@ ENCODERS: dict[str, tuple[Encoder | None, Encoder]] = {
 class StdoutWriter:
     """Standard output, a page at a time; its reader sets the pace."""
 
-    def __init__(self, columns: ExportColumns, mark: Checkpoint) -> None:
+    def __init__(self, columns: ExportColumns, checkpoint: Checkpoint) -> None:
         """Write what comes first, if anything does."""
-        self.columns, self.checkpoint = columns, mark
-        encode_head, self.encode = ENCODERS[mark.format]
+        self.columns, self.checkpoint = columns, checkpoint
+        encode_head, self.encode = ENCODERS[checkpoint.format]
         self.out = sys.stdout.buffer
         if encode_head:
             self.out.write(encode_head(columns, ()).encode())
@@ -100,14 +99,14 @@ class StdoutWriter:
 
 
 class TextFileWriter:
-    """One file; `mark` tells how much of it counts."""
+    """One file; `checkpoint` tells how much of it counts."""
 
-    def __init__(self, columns: ExportColumns, mark: Checkpoint, path: Path) -> None:
+    def __init__(self, columns: ExportColumns, checkpoint: Checkpoint, path: Path) -> None:
         """Keep what to write, and where; nothing is opened yet."""
-        self.columns, self.checkpoint, self.path = columns, mark, path
+        self.columns, self.checkpoint, self.path = columns, checkpoint, path
         self.checkpoint_path = path.with_name(f"{path.name}.cursor")
-        self.first, self.encode = ENCODERS[mark.format]
-        self.pending = 0
+        self.encode_head, self.encode = ENCODERS[checkpoint.format]
+        self.unsaved_rows = 0
 
     def __enter__(self) -> Self:
         self.path.touch()
@@ -123,27 +122,25 @@ class TextFileWriter:
 
     def _resume(self) -> None:
         """Stand where the export ended; what follows was never promised."""
-        size, saved_mark = (
-            self.file.seek(0, io.SEEK_END),
-            read_checkpoint(self.checkpoint_path, self.checkpoint),
-        )
-        if saved_mark is None and size:
+        size = self.file.seek(0, io.SEEK_END)
+        saved = read_checkpoint(self.checkpoint_path, self.checkpoint)
+        if saved is None and size:
             raise UsageError(f"{self.path} is there already, and is no export of ours")
-        self.checkpoint = saved_mark or self.checkpoint
+        self.checkpoint = saved or self.checkpoint
         if size < self.checkpoint.size:
             raise UsageError(f"{self.path} is shorter than {self.checkpoint_path} says")
         write_checkpoint(self.checkpoint_path, self.checkpoint)
         self.file.truncate(self.file.seek(self.checkpoint.size))
-        if self.first and not self.checkpoint.size:
-            self.file.write(self.first(self.columns, ()).encode())
+        if self.encode_head and not self.checkpoint.size:
+            self.file.write(self.encode_head(self.columns, ()).encode())
 
     def add(self, page: ExportPage) -> None:
         """Write a page; now and then, make sure of it."""
         self.file.write(self.encode(self.columns, page.records).encode())
         rows = self.checkpoint.rows + len(page.records)
         self.checkpoint = replace(self.checkpoint, rows=rows, cursor=page.cursor, complete=False)
-        self.pending += len(page.records)
-        if self.pending >= ROWS_PER_CHECKPOINT:
+        self.unsaved_rows += len(page.records)
+        if self.unsaved_rows >= ROWS_PER_CHECKPOINT:
             self._save()
 
     def finish(self, *, complete: bool) -> None:
@@ -156,4 +153,4 @@ class TextFileWriter:
         sync(self.file.fileno())
         self.checkpoint = replace(self.checkpoint, size=self.file.tell())
         write_checkpoint(self.checkpoint_path, self.checkpoint)
-        self.pending = 0
+        self.unsaved_rows = 0

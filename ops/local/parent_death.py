@@ -17,15 +17,13 @@ from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
 
-
 LOCK_TIMEOUT_S = 10.0
-
 
 POLL_INTERVAL_S = 0.02
 
 
 def main(parent: int, lock: str, argv: list[str]) -> None:
-    """Become `argv`, holding `lock` if one is named, and told when `parent` dies."""
+    """Become `argv`: holding `lock` if one is named, signalled when `parent` dies."""
     die_with(parent)
     if lock:
         take_lock(Path(lock))
@@ -59,9 +57,9 @@ def take_lock(path: Path) -> None:
     if try_lock(lock):
         return
     print(f"waiting for another process that serves {path.parent}", flush=True)
-    give_up = time.monotonic() + LOCK_TIMEOUT_S
+    give_up_at = time.monotonic() + LOCK_TIMEOUT_S
     while not try_lock(lock):
-        if time.monotonic() > give_up:
+        if time.monotonic() > give_up_at:
             sys.exit("it is still there; stop it first")
         time.sleep(POLL_INTERVAL_S)
 

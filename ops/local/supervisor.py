@@ -19,15 +19,11 @@ from ops.local.process import ManagedProcess, Program, StartupError, exit_code_t
 
 TICK_INTERVAL_S = 0.05
 
-
 STOP_TIMEOUT_S = 10.0
-
 
 MIN_BACKOFF_S = 0.2
 
-
 MAX_BACKOFF_S = 5.0
-
 
 HEALTHY_AFTER_S = 30.0
 
@@ -38,7 +34,7 @@ class StoppedEarlyError(StartupError):
 
 @dataclass
 class SupervisedProcess:
-    """A child and, once it has died, when to start it again."""
+    """A process and, once it has died, when to start it again."""
 
     process: ManagedProcess
     failures: int = 0
@@ -55,22 +51,29 @@ class SupervisedProcess:
 
 
 class Supervisor:
-    """One life of a formation, all of it in the thread that calls `live`."""
+    """One run of a local stack, all of it in the thread that calls `run`."""
 
     def __init__(
-        self, plan: Sequence[Program], *, var: Path, environ: Mapping[str, str], echo: LogFollower
+        self,
+        plan: Sequence[Program],
+        *,
+        var: Path,
+        environ: Mapping[str, str],
+        log_follower: LogFollower,
     ) -> None:
         self._plan = plan
         self._var = var
         self._environ = environ
-        self._log_follower = echo
+        self._log_follower = log_follower
         self._processes: list[SupervisedProcess] = []
         self._stopping = threading.Event()
 
     def pids(self) -> dict[str, int]:
-        """Name the running children and their process ids."""
-        alive = [watched.process for watched in self._processes if watched.restart_at is None]
-        return {child.program.name: child.pid for child in alive}
+        """Return the process ids of the running programs, by name."""
+        alive = [
+            supervised.process for supervised in self._processes if supervised.restart_at is None
+        ]
+        return {process.program.name: process.pid for process in alive}
 
     def run(
         self, *, ready_event: threading.Event, stop_event: threading.Event, timeout_s: float
@@ -83,8 +86,8 @@ class Supervisor:
             ready_event.set()
             while not stop_event.wait(TICK_INTERVAL_S):
                 self._log_follower.copy_new_lines()
-                for watched in self._processes:
-                    self._check(watched)
+                for supervised in self._processes:
+                    self._check(supervised)
         finally:
             self._bring_down()
 
@@ -94,32 +97,32 @@ class Supervisor:
         Those that depend on nothing but that start side by side.
         """
         for program in self._plan:
-            child = self._add(program)
-            child.spawn()
+            process = self._add(program)
+            process.spawn()
             self._write_pids()
             if program.once or program.probe:
-                self._wait_ready(child, timeout_s)
-        for watched in self._processes:
-            self._wait_ready(watched.process, timeout_s)
+                self._wait_ready(process, timeout_s)
+        for supervised in self._processes:
+            self._wait_ready(supervised.process, timeout_s)
         self._write_pids()
 
     def _add(self, program: Program) -> ManagedProcess:
-        child = ManagedProcess(program, var=self._var, environ=self._environ)
-        self._processes.append(SupervisedProcess(child))
+        process = ManagedProcess(program, var=self._var, environ=self._environ)
+        self._processes.append(SupervisedProcess(process))
         if not program.silent:
-            self._log_follower.follow(child.log)
-        return child
+            self._log_follower.follow(process.log)
+        return process
 
-    def _wait_ready(self, child: ManagedProcess, timeout_s: float) -> None:
-        if child.is_ready:
+    def _wait_ready(self, process: ManagedProcess, timeout_s: float) -> None:
+        if process.is_ready:
             return
-        child.wait_ready(until=time.monotonic() + timeout_s, pause=self._pause)
+        process.wait_ready(until=time.monotonic() + timeout_s, pause=self._pause)
         self._log_follower.write(
-            f"{child.program.name} {'done' if child.program.once else 'ready'}"
+            f"{process.program.name} {'done' if process.program.once else 'ready'}"
         )
-        if child.program.once:
+        if process.program.once:
             self._processes = [
-                watched for watched in self._processes if watched.process is not child
+                supervised for supervised in self._processes if supervised.process is not process
             ]
 
     def _pause(self) -> None:
@@ -127,54 +130,54 @@ class Supervisor:
         if self._stopping.wait(TICK_INTERVAL_S):
             raise StoppedEarlyError("stopped before everything was up")
 
-    def _check(self, watched: SupervisedProcess) -> None:
-        """Do for one child what is due; a full disk or process table is one more failure."""
+    def _check(self, supervised: SupervisedProcess) -> None:
+        """Do for one process what is due; a full disk or process table is one more failure."""
         try:
-            self._restart_if_dead(watched)
-            rotate_log(watched.process.log)
+            self._restart_if_dead(supervised)
+            rotate_log(supervised.process.log)
         except OSError as error:
-            delay_s = watched.schedule(time.monotonic())
+            delay_s = supervised.schedule(time.monotonic())
             self._log_follower.write(
-                f"{watched.process.program.name}: {error}; again in {delay_s:.1f} s"
+                f"{supervised.process.program.name}: {error}; again in {delay_s:.1f} s"
             )
 
-    def _restart_if_dead(self, watched: SupervisedProcess) -> None:
+    def _restart_if_dead(self, supervised: SupervisedProcess) -> None:
         """Notice a death, plan the restart, and carry it out when its time has come."""
-        child, now = watched.process, time.monotonic()
-        code = child.exit_code()
+        process, now = supervised.process, time.monotonic()
+        code = process.exit_code()
         if code is None:
-            if not child.is_ready and child.check_ready():
-                self._log_follower.write(f"{child.program.name} ready again")
-        elif watched.restart_at is None:
-            delay_s = watched.schedule(now)
+            if not process.is_ready and process.check_ready():
+                self._log_follower.write(f"{process.program.name} ready again")
+        elif supervised.restart_at is None:
+            delay_s = supervised.schedule(now)
             exit_description = exit_code_text(code)
             self._log_follower.write(
-                f"{child.program.name} ended with {exit_description}; again in {delay_s:.1f} s"
+                f"{process.program.name} ended with {exit_description}; again in {delay_s:.1f} s"
             )
             self._write_pids()
-        elif now >= watched.restart_at:
-            child.spawn()
-            watched.restart_at = None
+        elif now >= supervised.restart_at:
+            process.spawn()
+            supervised.restart_at = None
             self._write_pids()
 
     def _bring_down(self) -> None:
         """Stop in the opposite order, kind by kind: Redis last, when nobody needs it."""
-        children = [watched.process for watched in reversed(self._processes)]
-        for _, kind in groupby(children, key=lambda child: child.program.kind):
-            self._stop_together(list(kind))
+        processes = [supervised.process for supervised in reversed(self._processes)]
+        for _, group in groupby(processes, key=lambda process: process.program.kind):
+            self._stop_together(list(group))
         self._log_follower.copy_new_lines()
         (self._var / "up.json").unlink(missing_ok=True)
 
-    def _stop_together(self, children: list[ManagedProcess]) -> None:
-        for child in children:
-            child.terminate()
+    def _stop_together(self, processes: list[ManagedProcess]) -> None:
+        for process in processes:
+            process.terminate()
         until = time.monotonic() + STOP_TIMEOUT_S
-        for child in children:
-            if not child.wait_or_kill(until=until):
+        for process in processes:
+            if not process.wait_or_kill(until=until):
                 self._log_follower.write(
-                    f"{child.program.name} did not stop in time and was killed"
+                    f"{process.program.name} did not stop in time and was killed"
                 )
-            child.close()
+            process.close()
 
     def _write_pids(self) -> None:
         """Publish the process ids; replaced in one step, so that readers see a whole file."""
@@ -195,7 +198,7 @@ class LogFollower:
         self._offsets[log] = log.stat().st_size if log.exists() else 0
 
     def write(self, line: str) -> None:
-        """Add a line of the supervisor's own, after what the children said until now."""
+        """Add a line of the supervisor's own, after what the processes have written until now."""
         self.copy_new_lines()
         self._print("up", line)
 

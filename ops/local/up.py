@@ -26,7 +26,6 @@ from workers.settings import PREFIX, Settings
 
 START_TIMEOUT_S = 60.0
 
-
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -37,7 +36,7 @@ class AlreadyUpError(StartupError):
 class LocalStack:
     """A supervisor in a thread, so that a test, the demo and `earnest up` can share it.
 
-    All children belong to that one thread: the kernel ties a child to the *thread*
+    All processes belong to that one thread: the kernel ties a child to the *thread*
     that started it, so a thread that came and went would take its children along.
     """
 
@@ -48,12 +47,12 @@ class LocalStack:
         workers: int = 2,
         quiet: bool = False,
         programs: Sequence[Program] | None = None,
-        start_timeout: float = START_TIMEOUT_S,
+        start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
         self.settings = settings
         self._is_earnest = programs is None
         self._programs = earnest_programs(workers) if programs is None else list(programs)
-        self._start_timeout = start_timeout
+        self._start_timeout_s = start_timeout_s
         self._log_follower = LogFollower(quiet=quiet)
         self._stopping = threading.Event()
         self._started = threading.Event()
@@ -69,13 +68,13 @@ class LocalStack:
         self.stop()
 
     def pids(self) -> dict[str, int]:
-        """Name the running children and their process ids."""
+        """Return the process ids of the running programs, by name."""
         return self._supervisor.pids() if self._supervisor else {}
 
     def start(self) -> None:
-        """Bring everything up; return when all of it is ready. A formation starts once.
+        """Bring everything up; return when all of it is ready. A stack starts once.
 
-        Raise `StartupError`, with the last words of what failed, after taking down again
+        Raise `StartupError`, with the last lines that the failed one wrote, after taking down again
         what had started; `AlreadyUpError` if the state folder is taken.
         """
         self._thread.start()
@@ -115,12 +114,12 @@ class LocalStack:
                     self._plan(),
                     var=self.settings.var,
                     environ=self._environ(),
-                    echo=self._log_follower,
+                    log_follower=self._log_follower,
                 )
                 self._supervisor.run(
                     ready_event=self._started,
                     stop_event=self._stopping,
-                    timeout_s=self._start_timeout,
+                    timeout_s=self._start_timeout_s,
                 )
         except BaseException as error:  # noqa: BLE001
             # Raised again in the thread that asked for all this.
@@ -148,7 +147,7 @@ def earnest_programs(workers: int) -> list[Program]:
 def earnest_program(name: str) -> Program:
     kind = name.partition(".")[0]
     # -P, because the folder the user stands in may hold a `models` of its own.
-    argv = (sys.executable, "-P", "-m", "ops.cli.app", kind)
+    argv = (sys.executable, "-P", "-m", "ops.cli", kind)
     return Program(name, argv, once=kind == "migrate")
 
 
@@ -168,7 +167,7 @@ def locked(var: Path) -> Iterator[None]:
 def set_on_signal(event: threading.Event) -> Iterator[None]:
     """Let the signals that mean "stop" set an event instead of breaking in anywhere."""
 
-    def note(_number: int, _frame: FrameType | None) -> None:
+    def set_event(_number: int, _frame: FrameType | None) -> None:
         event.set()
 
     # What somebody chose to ignore stays ignored: that is how `nohup` works.
@@ -178,7 +177,7 @@ def set_on_signal(event: threading.Event) -> Iterator[None]:
         if signal.getsignal(signal_number) is not signal.SIG_IGN
     ]
     previous_handlers = {
-        signal_number: signal.signal(signal_number, note) for signal_number in handled_signals
+        signal_number: signal.signal(signal_number, set_event) for signal_number in handled_signals
     }
     try:
         yield

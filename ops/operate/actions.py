@@ -18,19 +18,15 @@ from ops.json_schema import Schema, inline_references
 
 SENDER_FIELDS = ("kind", "id", "by")
 
-
 REASON_FIELD = "reason"
-
 
 BULK_KINDS = frozenset(
     {"extend_deadline", "pause_clock", "resume_clock", "cancel_order", "reinstate_order"}
 )
 """What makes sense for many orders at once; all else names amounts or decides one case."""
 
-
 UNUSED_FIELDS = {"cancel_order": ("accept_forfeit", "accept_cost_fen")}
 """Fields that mean nothing from an operator, who cancels free of cost."""
-
 
 FieldKind = Literal["text", "number", "flag", "choice", "instant", "texts", "records"]
 
@@ -52,7 +48,7 @@ class FormField:
 class OperatorAction:
     """One command: what must be said beside the reason, and whether it is about one order.
 
-    `lent` is a party's command that an operator asks in that party's stead.
+    `on_behalf` marks a party's command that an operator asks in that party's stead.
     """
 
     kind: str
@@ -160,24 +156,24 @@ def _field_kind(node: Schema) -> FieldKind:
 
 ON_BEHALF_KIND = kind_of(OperatorAct)
 
+OWN_ACTIONS: dict[str, OperatorAction] = {action.kind: action for action in _own_actions()}
 
-OWN_ACTIONS: dict[str, OperatorAction] = {power.kind: power for power in _own_actions()}
-
-
-ON_BEHALF_ACTIONS: dict[str, OperatorAction] = {power.kind: power for power in _on_behalf_actions()}
+ON_BEHALF_ACTIONS: dict[str, OperatorAction] = {
+    action.kind: action for action in _on_behalf_actions()
+}
 
 
 def actions_in(state: State) -> list[OperatorAction]:
-    """Return what the table allows an operator in a state, its own powers first.
+    """Return what the table allows an operator in a state, its own actions first.
 
     When all is over nobody's part is played any more.
     """
-    own_powers = [
-        power for power in OWN_ACTIONS.values() if _is_listed(state, power.kind, {Role.OPERATOR})
+    own_actions = [
+        action for action in OWN_ACTIONS.values() if _is_listed(state, action.kind, {Role.OPERATOR})
     ]
-    on_behalf_powers = [] if state in FINAL_STATES else list(ON_BEHALF_ACTIONS.values())
-    return own_powers + [
-        power for power in on_behalf_powers if _is_listed(state, power.kind, PARTY_ROLES)
+    on_behalf_actions = [] if state in FINAL_STATES else list(ON_BEHALF_ACTIONS.values())
+    return own_actions + [
+        action for action in on_behalf_actions if _is_listed(state, action.kind, PARTY_ROLES)
     ]
 
 

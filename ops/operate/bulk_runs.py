@@ -29,13 +29,14 @@ from models.errors import TransientError
 from models.fields import format_instant
 from models.service.outcome import Receipt
 from ops.errors import UsageError
+from ops.json_schema import JsonObject
 from ops.operate.dry_run import (
     ActionRequest,
     DryRunResult,
     DryRunSummary,
     digest,
     dry_run_commands,
-    read_command,
+    validate_command,
 )
 from ops.terminal import Progress
 from workers.client import CommandClient
@@ -50,7 +51,7 @@ MAX_ORDERS_NAMED = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BulkRequest:
-    """An intent and the orders that it is for: those named, or those that fit, or both."""
+    """An action and the orders that it is for: those named, or those that fit, or both."""
 
     request: ActionRequest
     selection: Selection
@@ -75,39 +76,43 @@ class BulkRequest:
         return {**self.request.document(), "selection": selection, "named": order_ids}
 
     def fingerprint(self) -> str:
-        """Return what two tasks share exactly when they do the same, whoever asks and why."""
+        """Return what two requests share exactly when they do the same, whoever asks and why."""
         document = self.document()
         return digest(
             {key: value for key, value in document.items() if key not in ("by", "reason")}
         )
 
 
-def dry_run_each(store: Store, task: BulkRequest, run: str) -> Iterator[tuple[DryRunResult, str]]:
-    """Judge each order's command, which is named after the run; return it with its text."""
-    with Progress("judged", quiet=task.is_single()) as progress:
-        for page in _select_orders(store, task):
-            checked_commands = [read_command(_command_for(task, run, *order)) for order in page]
-            foreseen = dry_run_commands(
-                store, [command for _, command in checked_commands], task.at
+def dry_run_each(
+    store: Store, bulk_request: BulkRequest, run: str
+) -> Iterator[tuple[DryRunResult, str]]:
+    """Try each order's command, which is named after the run; return the result with its text."""
+    with Progress("judged", quiet=bulk_request.is_single()) as progress:
+        for page in _select_orders(store, bulk_request):
+            checked_commands = [
+                validate_command(_command_for(bulk_request, run, *order)) for order in page
+            ]
+            results = dry_run_commands(
+                store, [command for _, command in checked_commands], bulk_request.at
             )
-            yield from zip(foreseen, (text for text, _ in checked_commands), strict=True)
+            yield from zip(results, (text for text, _ in checked_commands), strict=True)
             progress.add(len(checked_commands))
 
 
 def _select_orders(
-    store: Store, task: BulkRequest
+    store: Store, bulk_request: BulkRequest
 ) -> Iterator[Sequence[tuple[str | None, int | None]]]:
-    if not task.request.action.needs_order:
+    if not bulk_request.request.action.needs_order:
         yield [(None, None)]
         return
-    yield from select_orders(store.engine, task.selection, task.order_ids)
+    yield from select_orders(store.engine, bulk_request.selection, bulk_request.order_ids)
 
 
 def _command_for(
-    task: BulkRequest, run: str, order_id: str | None, due_at: int | None
+    bulk_request: BulkRequest, run: str, order_id: str | None, due_at: int | None
 ) -> dict[str, Any]:
-    since = task.at if due_at is None else from_us(due_at)
-    return task.request.command(command_id(run, order_id), order_id, since)
+    since = bulk_request.at if due_at is None else from_us(due_at)
+    return bulk_request.request.command(command_id(run, order_id), order_id, since)
 
 
 def command_id(run: str, order_id: str | None) -> str:
@@ -115,60 +120,57 @@ def command_id(run: str, order_id: str | None) -> str:
     return f"{run}-{hashlib.blake2b((order_id or '').encode(), digest_size=16).hexdigest()}"
 
 
-def dry_run_all(store: Store, task: BulkRequest) -> DryRunSummary:
-    """Add up what a task would come to; nothing is written."""
-    forecast = DryRunSummary()
-    for foreseen, _ in dry_run_each(store, task, "dry-run"):
-        forecast.add(foreseen)
-    return forecast
+def dry_run_all(store: Store, bulk_request: BulkRequest) -> DryRunSummary:
+    """Add up what a request would come to; nothing is written."""
+    summary = DryRunSummary()
+    for result, _ in dry_run_each(store, bulk_request, "dry-run"):
+        summary.add(result)
+    return summary
 
 
 def plan_run(
-    store: Store, task: BulkRequest, draft: BulkRunDraft, *, again: bool
+    store: Store, bulk_request: BulkRequest, draft: BulkRunDraft, *, again: bool
 ) -> tuple[DryRunSummary, BulkRun | None]:
     """Write down what is to be done to which orders; return no run where that is nothing.
 
-    What would be refused is not asked. Raise `Refused` where the same is under way, or was done.
+    What would be refused is not asked. Raise `UsageError` where the same is under way, or was
+    done.
     """
-    forecast = DryRunSummary()
+    summary = DryRunSummary()
     with draft.open() as lines:
-        refuse_repeat(task, list_runs(draft.root), again=again)
-        for foreseen, text in dry_run_each(store, task, draft.name):
-            forecast.add(foreseen)
-            if foreseen.is_applied:
+        refuse_repeat(bulk_request, list_runs(draft.root), again=again)
+        for result, text in dry_run_each(store, bulk_request, draft.name):
+            summary.add(result)
+            if result.is_applied:
                 draft.add(lines, text)
         if not draft.count:
-            return forecast, None
+            return summary, None
         head = {
-            "task": task.fingerprint(),
-            **task.document(),
-            "planned_at": format_instant(task.at),
+            "task": bulk_request.fingerprint(),
+            **bulk_request.document(),
+            "planned_at": format_instant(bulk_request.at),
         }
-        return forecast, draft.publish(lines, head | {"refused": dict(forecast.refused)})
+        return summary, draft.publish(lines, head | {"refused": dict(summary.refused)})
 
 
-def refuse_repeat(task: BulkRequest, runs: Sequence[BulkRun], *, again: bool) -> None:
+def refuse_repeat(bulk_request: BulkRequest, runs: Sequence[BulkRun], *, again: bool) -> None:
     """Refuse what is not finished, and what, done once more, would add up: more time."""
     for run in runs:
         report = run.report()
-        if run.head["task"] != task.fingerprint() or (report and report.get("abandoned")):
+        if run.head["task"] != bulk_request.fingerprint() or (report and report.get("abandoned")):
             continue
         if report is None:
             raise UsageError(
                 f"run {run.name} wants the same and is unfinished: `earnest operate continue "
                 f"{run.name}` goes on with it, `earnest operate abandon {run.name}` ends it"
             )
-        if task.request.extension is not None and not again:
+        if bulk_request.request.extension is not None and not again:
             raise UsageError(
                 f"run {run.name} did the same at {report['finished_at']}: --again does it once more"
             )
 
 
-Document = dict[str, Any]
-
-
 PLAN_FILE, HEAD_FILE, REPORT_FILE = "plan.jsonl", "head.json", "report.json"
-
 
 DRAFT_PREFIX = ".draft-"
 
@@ -178,14 +180,14 @@ class BulkRun:
     """One run; its folder and what it is for."""
 
     folder: Path
-    head: Document
+    head: JsonObject
 
     @property
     def name(self) -> str:
         """Return the name under which it is continued."""
         return self.folder.name
 
-    def report(self) -> Document | None:
+    def report(self) -> JsonObject | None:
         """Return what became of it, or None while it is unfinished."""
         path = self.folder / REPORT_FILE
         return json.loads(path.read_text("utf-8")) if path.exists() else None
@@ -199,7 +201,7 @@ class BulkRun:
                     raise UsageError(f"{self.folder / PLAN_FILE} has been changed by other hands")
                 yield str(body["id"]), line.rstrip("\n")
 
-    def finish(self, report: Document) -> None:
+    def finish(self, report: JsonObject) -> None:
         """Write down what became of it: from now on it is over."""
         draft = self.folder / f"{REPORT_FILE}.new"
         with draft.open("w", encoding="utf-8") as file:
@@ -210,7 +212,7 @@ class BulkRun:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Carry it out as the only one; raise `Refused` while another process does."""
+        """Carry it out as the only one; raise `UsageError` while another process does."""
         with _locked(self.folder, f"another process is carrying out run {self.name}"):
             yield
 
@@ -218,9 +220,9 @@ class BulkRun:
 class BulkRunDraft:
     """A run being planned. Of two that want the same at the same moment only one may plan it."""
 
-    def __init__(self, root: Path, intent: str) -> None:
-        """Say where, and what for: `intent` is the same for what is the same."""
-        self.root, self.folder = root, root / f"{DRAFT_PREFIX}{intent}"
+    def __init__(self, root: Path, fingerprint: str) -> None:
+        """Say where, and what for: the same requests have the same `fingerprint`."""
+        self.root, self.folder = root, root / f"{DRAFT_PREFIX}{fingerprint}"
         self.name = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(4)}"
         self.count, self.is_published = 0, False
 
@@ -242,7 +244,7 @@ class BulkRunDraft:
         plan.write(text + "\n")
         self.count += 1
 
-    def publish(self, plan: IO[str], head: Document) -> BulkRun:
+    def publish(self, plan: IO[str], head: JsonObject) -> BulkRun:
         """Make it a run: all of it is on the disk before it can be found."""
         _sync_file(plan)
         with (self.folder / HEAD_FILE).open("w", encoding="utf-8") as file:
@@ -302,7 +304,7 @@ def list_runs(root: Path) -> list[BulkRun]:
 
 
 def find_run(root: Path, name: str) -> BulkRun:
-    """Return a run; raise `Refused` where there is none of that name."""
+    """Return a run; raise `UsageError` where there is none of that name."""
     runs_by_name = {run.name: run for run in list_runs(root)}
     if name not in runs_by_name:
         raise UsageError(f"no run {name}: `earnest operate runs` lists those there are")
@@ -316,17 +318,13 @@ def _read_run(folder: Path) -> BulkRun:
 BATCH_SIZE = 1_000
 """Commands handed in together."""
 
-
 MAX_IN_FLIGHT = 3_000
 """Commands under way at once: the workers are never idle, and nobody else waits behind us long."""
 
-
 POLL_INTERVAL_S = 0.05
-
 
 RESEND_AFTER_S = 10.0
 """After so long without any outcome what is under way is sent again: Redis may have lost it."""
-
 
 MAX_EXAMPLES = 5
 """Orders named for each reason why one was refused."""
@@ -363,7 +361,7 @@ class RunOutcomes:
 class RunExecutor:
     """Carries one run out; what is done already, by whomever, is only counted.
 
-    It never gives up an order: after `patience_s` without any outcome it says what is missing,
+    It never gives up an order: after `timeout_s` without any outcome it says what is missing,
     and whoever continues the run begins with that.
     """
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import redis
 
-from ops.serializers import read_command
+from ops.serializers import command_fields
 from workers.outbox.relay import notify_relay
 from workers.processing import failures
 from workers.processing.processor import BatchProcessor
@@ -16,27 +16,34 @@ from workers.queries.reader import Reader
 from workers.queue.watermark import ArrivalClock
 
 
-def replay(reader: Reader, client: redis.Redis, letters: Sequence[Any]) -> list[dict[str, Any]]:
-    """Settle letters again and say what became of each; one that fails as before has no outcome."""
+def replay(
+    reader: Reader, redis_client: redis.Redis, dead_letters: Sequence[Any]
+) -> list[dict[str, Any]]:
+    """Handle commands again and say what became of each; one that fails again has no outcome."""
     reader.store.adopt_policy()
-    settler = BatchProcessor(
-        reader.store, ArrivalClock(client, reader.store.engine), partial(notify_relay, client)
+    processor = BatchProcessor(
+        reader.store,
+        ArrivalClock(redis_client, reader.store.engine),
+        partial(notify_relay, redis_client),
     )
-    return [_replay_one(settler, reader, letter) for letter in letters]
+    return [_replay_one(processor, reader, dead_letter) for dead_letter in dead_letters]
 
 
-def _replay_one(settler: BatchProcessor, reader: Reader, letter: Any) -> dict[str, Any]:  # noqa: ANN401
-    message, command_id = failures.read_dead_letter(letter), read_command(letter).get("id")
-    deferred = settler.settle([message])
-    key = (f"command:{command_id or '-'}", letter.stamp)
-    answer = reader.outcome_bodies([key]).get(key)
-    document = {"letter": letter.letter_id, "command": command_id}
-    if answer is None:
+def _replay_one(processor: BatchProcessor, reader: Reader, dead_letter: Any) -> dict[str, Any]:  # noqa: ANN401
+    message, command_id = (
+        failures.read_dead_letter(dead_letter),
+        command_fields(dead_letter).get("id"),
+    )
+    deferred = processor.settle([message])
+    key = (f"command:{command_id or '-'}", dead_letter.stamp)
+    outcome = reader.outcome_bodies([key]).get(key)
+    document = {"letter": dead_letter.letter_id, "command": command_id}
+    if outcome is None:
         reason = (
             "commands before it are still being settled: try again"
             if deferred
             else "fails as before"
         )
         return document | {"outcome": None, "reason": reason}
-    failures.mark_replayed(reader.store.engine, letter.letter_id)
-    return document | {"outcome": answer["outcome"], "reason": answer["reason"]}
+    failures.mark_replayed(reader.store.engine, dead_letter.letter_id)
+    return document | {"outcome": outcome["outcome"], "reason": outcome["reason"]}

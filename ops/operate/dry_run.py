@@ -22,12 +22,10 @@ from models.orders.order import Order
 from models.service.handlers import handle, order_id_of
 from models.service.outcome import Outcome
 from ops.errors import UsageError
+from ops.json_schema import JsonObject
 from ops.operate.actions import ON_BEHALF_ACTIONS, OWN_ACTIONS, OperatorAction
 from workers.database.engine import reading
 from workers.database.repository import Store
-
-JsonObject = dict[str, Any]
-
 
 MAX_EXAMPLES = 5
 """Examples of what would be done, and of each reason why not."""
@@ -35,7 +33,7 @@ MAX_EXAMPLES = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DryRunResult:
-    """One command as it would be judged: the order as it stands and as it would, what happens."""
+    """What one command would do: the order before and after it, its outcome, money moved."""
 
     command: AnyCommand
     before: Order | None
@@ -50,16 +48,16 @@ class DryRunResult:
 
     def to_json(self) -> JsonObject:
         """Describe it for a page, or for a program."""
-        settlement = self.outcome
+        outcome = self.outcome
         return {
             "order_id": order_id_of(self.command),
-            "outcome": settlement.outcome,
-            "reason": settlement.reason,
-            "detail": settlement.detail,
-            "cost_fen": settlement.cost_fen,
+            "outcome": outcome.outcome,
+            "reason": outcome.reason,
+            "detail": outcome.detail,
+            "cost_fen": outcome.cost_fen,
             "before": serialize_snapshot(self.before),
             "after": serialize_snapshot(self.after),
-            "events": [event.published() for event in settlement.events],
+            "events": [event.published() for event in outcome.events],
             "moves": [
                 {"from": posting.source, "to": posting.target, "amount_fen": posting.amount_fen}
                 for posting in self.postings
@@ -68,7 +66,7 @@ class DryRunResult:
 
 
 def serialize_snapshot(order: Order | None) -> JsonObject | None:
-    """Say how an order stands, as the trail does."""
+    """Say how an order stands, as the operator log does."""
     if order is None:
         return None
     snapshot = take_snapshot(order)
@@ -84,27 +82,27 @@ def serialize_snapshot(order: Order | None) -> JsonObject | None:
 def dry_run_commands(
     store: Store, commands: Sequence[AnyCommand], at: datetime
 ) -> list[DryRunResult]:
-    """Judge commands as if each were the next to be heard, and forget what it would have done.
+    """Handle commands as if each were the next to be handled, and roll back what it has done.
 
-    The judges are those of the pipeline itself; what they need is read without locking it.
+    The handlers are those of the pipeline itself; what they need is read without locking it.
     """
     with reading(store.engine) as connection:
-        uow = store.load(connection, commands, ()).book
-    dry_runs = []
+        uow = store.load(connection, commands, ()).uow
+    results = []
     for command in commands:
         uow.savepoint()
         order_id, posting_count = order_id_of(command), len(uow.postings)
         before = uow.orders.get(order_id) if order_id else None
-        settlement = handle(uow, command, at)
+        outcome = handle(uow, command, at)
         after = uow.orders.get(order_id) if order_id else None
-        moves = tuple(posting for _, posting in uow.postings[posting_count:])
-        dry_runs.append(
+        postings = tuple(posting for _, posting in uow.postings[posting_count:])
+        results.append(
             DryRunResult(
-                command=command, before=before, after=after, outcome=settlement, postings=moves
+                command=command, before=before, after=after, outcome=outcome, postings=postings
             )
         )
         uow.rollback()
-    return dry_runs
+    return results
 
 
 @dataclass(slots=True)
@@ -119,21 +117,23 @@ class DryRunSummary:
     examples: list[DryRunResult] = field(default_factory=list)
     refusals: list[DryRunResult] = field(default_factory=list)
 
-    def add(self, dry_run: DryRunResult) -> None:
+    def add(self, result: DryRunResult) -> None:
         """Count one command."""
-        self.by_state[dry_run.before.state.value if dry_run.before else "unknown"] += 1
-        if not dry_run.is_applied:
-            reason = str(dry_run.outcome.reason)
+        self.by_state[result.before.state.value if result.before else "unknown"] += 1
+        if not result.is_applied:
+            reason = str(result.outcome.reason)
             self.refused[reason] += 1
             if self.refused[reason] <= MAX_EXAMPLES:
-                self.refusals.append(dry_run)
+                self.refusals.append(result)
             return
         self.applied += 1
-        self.held_fen += dry_run.before.held_fen if dry_run.before else 0
-        for move in dry_run.postings:
-            self.moves[account_family(move.source), account_family(move.target)] += move.amount_fen
+        self.held_fen += result.before.held_fen if result.before else 0
+        for posting in result.postings:
+            self.moves[account_family(posting.source), account_family(posting.target)] += (
+                posting.amount_fen
+            )
         if len(self.examples) < MAX_EXAMPLES:
-            self.examples.append(dry_run)
+            self.examples.append(result)
 
     @property
     def requested(self) -> int:
@@ -152,8 +152,8 @@ class DryRunSummary:
                 {"from": source, "to": target, "amount_fen": amount_fen}
                 for (source, target), amount_fen in sorted(self.moves.items())
             ],
-            "examples": [dry_run.to_json() for dry_run in self.examples],
-            "refusals": [dry_run.to_json() for dry_run in self.refusals],
+            "examples": [result.to_json() for result in self.examples],
+            "refusals": [result.to_json() for result in self.refusals],
         }
 
 
@@ -167,9 +167,9 @@ UNTIL_FIELD = "until"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionRequest:
-    """A power to be used by an operator, with what it needs said.
+    """An action wanted by an operator, with its fields.
 
-    `longer` says until when, measured from each order's own deadline.
+    `extension` says how much longer, measured from each order's own deadline.
     """
 
     action: OperatorAction
@@ -181,7 +181,7 @@ class ActionRequest:
     def command(
         self, command_id: str, order_id: str | None, since: datetime | None = None
     ) -> dict[str, Any]:
-        """Write the command for one order; `since` is what `longer` is measured from."""
+        """Write the command for one order; `since` is what `extension` is measured from."""
         fields = dict(self.field_values)
         if self.extension is not None and since is not None:
             fields[UNTIL_FIELD] = format_instant(since + self.extension)
@@ -201,12 +201,12 @@ class ActionRequest:
 
 
 def find_action(kind: str, *, on_behalf: bool) -> OperatorAction | None:
-    """Return an operator's own power, or one that it may use in a party's stead."""
+    """Return an operator's own action, or one that it may ask in a party's stead."""
     return (ON_BEHALF_ACTIONS if on_behalf else OWN_ACTIONS).get(kind)
 
 
-def read_command(body: Mapping[str, Any]) -> tuple[str, AnyCommand]:
-    """Write a command as its text, and read it as the pipeline will; raise `Refused`."""
+def validate_command(body: Mapping[str, Any]) -> tuple[str, AnyCommand]:
+    """Write a command as its text, and parse that as the pipeline will; raise `UsageError`."""
     text = json.dumps(body, ensure_ascii=False)
     try:
         return text, parse_command(text)

@@ -9,44 +9,38 @@ from models.commands import AnyCommand
 from models.commands.operators import OperatorAct
 from models.service.handlers import order_id_of
 from ops import order_views, terminal
+from ops.json_schema import JsonObject
 from ops.operate.bulk_runs import BulkRun, RunOutcomes
 from ops.operate.dry_run import DryRunResult, DryRunSummary, serialize_snapshot
 from workers.queries.reader import Reader
 
-JsonObject = dict[str, Any]
-
-
 ORDER_HEADS = ("order", "status", "and then", "until", "and then")
 
 
-def render_dry_run(forecast: DryRunSummary) -> str:
+def render_dry_run(summary: DryRunSummary) -> str:
     """Draw what would happen: one order in full, many added up."""
-    if forecast.requested == 1:
-        (foreseen,) = (*forecast.examples, *forecast.refusals)
-        return "\n\n".join(_render_single(foreseen))
-    return "\n\n".join(_render_many(forecast)) if forecast.requested else "No order fits."
+    if summary.requested == 1:
+        (result,) = (*summary.examples, *summary.refusals)
+        return "\n\n".join(_render_single(result))
+    return "\n\n".join(_render_many(summary)) if summary.requested else "No order fits."
 
 
-def _render_single(foreseen: DryRunResult) -> Iterator[str]:
-    outcome, command_name = (
-        foreseen.outcome,
-        f"{_command_name(foreseen.command)} {order_id_of(foreseen.command) or ''}".rstrip(),
-    )
-    if not foreseen.is_applied:
+def _render_single(result: DryRunResult) -> Iterator[str]:
+    outcome = result.outcome
+    command_name = f"{_command_name(result.command)} {order_id_of(result.command) or ''}".rstrip()
+    if not result.is_applied:
         cost = "" if outcome.cost_fen is None else f"; it costs {outcome.cost_fen} fen"
         yield f"{command_name} would be refused: {outcome.reason}{cost}"
     else:
         yield f"{command_name} would be applied"
-    if foreseen.before is not None:
+    if result.before is not None:
         yield terminal.draw_table(
-            "ORDER (amounts in fen)", ("", "now", "then"), _change_rows(foreseen)
+            "ORDER (amounts in fen)", ("", "now", "then"), _change_rows(result)
         )
     if outcome.events:
         yield render_events([event.published() for event in outcome.events])
-    if foreseen.postings:
-        rows = [
-            (posting.source, posting.target, posting.amount_fen) for posting in foreseen.postings
-        ]
+    if result.postings:
+        rows = [(posting.source, posting.target, posting.amount_fen) for posting in result.postings]
         yield terminal.draw_table("MONEY", ("from", "to", "fen"), rows)
 
 
@@ -54,11 +48,9 @@ def _command_name(command: AnyCommand) -> str:
     return f"act {command.command.kind}" if isinstance(command, OperatorAct) else command.kind
 
 
-def _change_rows(foreseen: DryRunResult) -> list[tuple[terminal.Cell, ...]]:
-    before, after = (
-        serialize_snapshot(foreseen.before) or {},
-        serialize_snapshot(foreseen.after) or {},
-    )
+def _change_rows(result: DryRunResult) -> list[tuple[terminal.Cell, ...]]:
+    before = serialize_snapshot(result.before) or {}
+    after = serialize_snapshot(result.after) or {}
     return [(name, _cell_text(before[name]), _cell_text(after[name])) for name in before]
 
 
@@ -72,57 +64,51 @@ def render_events(published_events: Iterable[JsonObject]) -> str:
     return terminal.draw_table("EVENTS", ("event", "details"), rows)
 
 
-def _render_many(forecast: DryRunSummary) -> Iterator[str]:
-    states = sorted(forecast.by_state.items())
+def _render_many(summary: DryRunSummary) -> Iterator[str]:
+    states = sorted(summary.by_state.items())
+    yield terminal.draw_table("ORDERS", ("status", "orders"), [*states, ("all", summary.requested)])
     yield terminal.draw_table(
-        "ORDERS", ("status", "orders"), [*states, ("all", forecast.requested)]
+        "WOULD BE", ("outcome", "reason", "orders", "for example"), _outcome_rows(summary)
     )
-    yield terminal.draw_table(
-        "WOULD BE", ("outcome", "reason", "orders", "for example"), _outcome_rows(forecast)
-    )
-    if forecast.moves:
-        rows = [(*pair, fen) for pair, fen in sorted(forecast.moves.items())]
+    if summary.moves:
+        rows = [(*pair, fen) for pair, fen in sorted(summary.moves.items())]
         yield terminal.draw_table("MONEY THAT WOULD MOVE", ("from", "to", "fen"), rows)
-    if forecast.applied:
-        yield f"These orders hold {forecast.held_fen:,} fen."
-        yield terminal.draw_table("FOR EXAMPLE", ORDER_HEADS, map(_example_row, forecast.examples))
+    if summary.applied:
+        yield f"These orders hold {summary.held_fen:,} fen."
+        yield terminal.draw_table("FOR EXAMPLE", ORDER_HEADS, map(_example_row, summary.examples))
 
 
-def _outcome_rows(forecast: DryRunSummary) -> Iterator[tuple[terminal.Cell, ...]]:
-    yield ("applied", None, forecast.applied, _order_names(forecast.examples))
-    for reason, count in sorted(forecast.refused.items()):
-        refusals = [refusal for refusal in forecast.refusals if refusal.outcome.reason == reason]
+def _outcome_rows(summary: DryRunSummary) -> Iterator[tuple[terminal.Cell, ...]]:
+    yield ("applied", None, summary.applied, _order_names(summary.examples))
+    for reason, count in sorted(summary.refused.items()):
+        refusals = [refusal for refusal in summary.refusals if refusal.outcome.reason == reason]
         yield ("refused", reason, count, _order_names(refusals))
 
 
-def _order_names(foreseen_orders: Sequence[DryRunResult]) -> str:
-    return terminal.shorten(
-        ", ".join(str(order_id_of(foreseen.command)) for foreseen in foreseen_orders), 60
-    )
+def _order_names(results: Sequence[DryRunResult]) -> str:
+    return terminal.shorten(", ".join(str(order_id_of(result.command)) for result in results), 60)
 
 
-def _example_row(foreseen: DryRunResult) -> tuple[terminal.Cell, ...]:
-    before, after = (
-        serialize_snapshot(foreseen.before) or {},
-        serialize_snapshot(foreseen.after) or {},
-    )
+def _example_row(result: DryRunResult) -> tuple[terminal.Cell, ...]:
+    before = serialize_snapshot(result.before) or {}
+    after = serialize_snapshot(result.after) or {}
     pairs = [(before.get(name), after.get(name)) for name in ("status", "due_at")]
-    return (order_id_of(foreseen.command), *(cell for pair in pairs for cell in pair))
+    return (order_id_of(result.command), *(cell for pair in pairs for cell in pair))
 
 
-def render_outcomes(run: BulkRun, tally: RunOutcomes) -> str:
+def render_outcomes(run: BulkRun, run_outcomes: RunOutcomes) -> str:
     """Draw what became of a run."""
     rows: list[tuple[terminal.Cell, ...]] = [
         (
             outcome,
             reason,
             count,
-            terminal.shorten(", ".join(tally.examples.get(reason or "", ())), 60),
+            terminal.shorten(", ".join(run_outcomes.examples.get(reason or "", ())), 60),
         )
-        for (outcome, reason), count in sorted(tally.outcomes.items(), key=str)
+        for (outcome, reason), count in sorted(run_outcomes.outcomes.items(), key=str)
     ]
-    if tally.missing:
-        rows.append(("none yet", None, tally.missing, ""))
+    if run_outcomes.missing:
+        rows.append(("none yet", None, run_outcomes.missing, ""))
     return terminal.draw_table(
         f"RUN {run.name}", ("outcome", "reason", "orders", "for example"), rows
     )
@@ -151,7 +137,7 @@ def render_order(reader: Reader, run: BulkRun) -> str:
     )
 
 
-def render_runs(bulk_runs: Sequence[BulkRun]) -> str:
+def render_runs(runs: Sequence[BulkRun]) -> str:
     """Draw the runs there are."""
     heads = ("run", "what", "by", "planned", "orders", "why", "finished")
     rows = [
@@ -164,7 +150,7 @@ def render_runs(bulk_runs: Sequence[BulkRun]) -> str:
             terminal.shorten(run.head["reason"], 40),
             _finished_text(run.report()),
         )
-        for run in bulk_runs
+        for run in runs
     ]
     return terminal.draw_table("Runs", heads, rows) if rows else "No runs."
 

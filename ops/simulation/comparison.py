@@ -19,7 +19,6 @@ from ops.terminal import Cell, draw_table, shorten
 MAX_DIFFERENCES = 5
 """How many of several differences are worth a line."""
 
-
 NAME_COLUMNS = 36
 
 
@@ -35,7 +34,7 @@ class OutcomeAndReason(Protocol):
 
 @dataclass(slots=True, kw_only=True)
 class ActualResult:
-    """What there is in the end; `left` names processes that should have ended and have not."""
+    """What there is in the end; `still_running` names processes that should have ended."""
 
     outcomes: Mapping[str, OutcomeAndReason]
     answers: Counter[StateAndReason]
@@ -57,30 +56,31 @@ class Comparison:
     faults: tuple[str, ...]
 
 
-def compare(forecast: Expectation, actual: ActualResult) -> list[Comparison]:
+def compare(expectation: Expectation, actual: ActualResult) -> list[Comparison]:
     """Compare everything that decides whether all is right."""
     outcomes = {
         command_id: (receipt.outcome, receipt.reason)
         for command_id, receipt in actual.outcomes.items()
     }
-    expected_balances = {account: fen for account, fen in forecast.balances.items() if fen}
+    expected_balances = {account: fen for account, fen in expectation.balances.items() if fen}
     actual_balances = {account: fen for account, fen in actual.balances.items() if fen}
     return [
         Comparison(
-            "every command has the outcome foreseen", _differences(forecast.outcomes, outcomes)
+            "every command has the outcome foreseen", _differences(expectation.outcomes, outcomes)
         ),
         Comparison(
             "every message was answered, bad ones too",
-            _differences(forecast.answers, actual.answers),
+            _differences(expectation.answers, actual.answers),
         ),
         Comparison(
-            "every order came to the ending foreseen", _differences(forecast.orders, actual.orders)
+            "every order came to the ending foreseen",
+            _differences(expectation.orders, actual.orders),
         ),
         Comparison(
             "every account holds the money foreseen",
             _differences(expected_balances, actual_balances),
         ),
-        Comparison("every fen went where it should", _differences(forecast.flows, actual.flows)),
+        Comparison("every fen went where it should", _differences(expectation.flows, actual.flows)),
         Comparison("the audit finds nothing wrong", tuple(map(str, actual.findings))),
         Comparison("nothing is left running", tuple(actual.still_running)),
     ]
@@ -103,22 +103,22 @@ def _value_text(value: object) -> str:
 
 
 def render_comparison(
-    forecast: Expectation, actual: ActualResult, steps: Iterable[SimulationStep]
+    expectation: Expectation, actual: ActualResult, steps: Iterable[SimulationStep]
 ) -> str:
     """Draw every table; the last one says whether all is right."""
     return "\n\n".join(
         (
-            _endings_table(forecast, actual, order_names(steps)),
-            _commands_table(forecast, actual),
-            _reminders_table(forecast, actual),
-            draw_flows(forecast.flows, actual.flows),
+            _endings_table(expectation, actual, order_names(steps)),
+            _commands_table(expectation, actual),
+            _reminders_table(expectation, actual),
+            draw_flows(expectation.flows, actual.flows),
             _lateness_table(actual),
             draw_table(
                 "PROCESSES USED",
                 ("name", "pid"),
                 [(n, str(p)) for n, p in actual.processes.items()],
             ),
-            _checks_table(compare(forecast, actual)),
+            _checks_table(compare(expectation, actual)),
         )
     )
 
@@ -134,7 +134,7 @@ def order_names(steps: Iterable[SimulationStep]) -> dict[str, str]:
 
 
 def _endings_table(
-    forecast: Expectation, actual: ActualResult, names_by_order_id: Mapping[str, str]
+    expectation: Expectation, actual: ActualResult, names_by_order_id: Mapping[str, str]
 ) -> str:
     actual_endings = Counter(actual.orders.values())
     examples = {
@@ -144,31 +144,31 @@ def _endings_table(
     rows: list[tuple[Cell, ...]] = [
         (
             *ending,
-            forecast.endings[ending],
+            expectation.endings[ending],
             actual_endings[ending],
             shorten(examples.get(ending, "-"), NAME_COLUMNS),
         )
-        for ending in sorted(forecast.endings | actual_endings, key=str)
+        for ending in sorted(expectation.endings | actual_endings, key=str)
     ]
-    rows.append(("all", "", forecast.endings.total(), actual_endings.total(), ""))
+    rows.append(("all", "", expectation.endings.total(), actual_endings.total(), ""))
     return draw_table("ORDERS", ("state", "reason", "foreseen", "actual", "for example"), rows)
 
 
-def _commands_table(forecast: Expectation, actual: ActualResult) -> str:
+def _commands_table(expectation: Expectation, actual: ActualResult) -> str:
     rows: list[tuple[Cell, ...]] = [
-        (*outcome, forecast.answers[outcome], actual.answers[outcome])
-        for outcome in sorted(forecast.answers | actual.answers, key=str)
+        (*outcome, expectation.answers[outcome], actual.answers[outcome])
+        for outcome in sorted(expectation.answers | actual.answers, key=str)
     ]
-    rows.append(("all", "", forecast.answers.total(), actual.answers.total()))
+    rows.append(("all", "", expectation.answers.total(), actual.answers.total()))
     return draw_table("COMMANDS", ("outcome", "reason", "foreseen", "actual"), rows)
 
 
-def _reminders_table(forecast: Expectation, actual: ActualResult) -> str:
+def _reminders_table(expectation: Expectation, actual: ActualResult) -> str:
     rows: list[tuple[Cell, ...]] = [
-        (*reminder, forecast.reminders[reminder], actual.reminders[reminder])
-        for reminder in sorted(forecast.reminders | actual.reminders, key=str)
+        (*reminder, expectation.reminders[reminder], actual.reminders[reminder])
+        for reminder in sorted(expectation.reminders | actual.reminders, key=str)
     ]
-    rows.append(("all", "", forecast.reminders.total(), actual.reminders.total()))
+    rows.append(("all", "", expectation.reminders.total(), actual.reminders.total()))
     return draw_table("REMINDERS SENT", ("to", "about", "foreseen", "actual"), rows)
 
 
@@ -194,14 +194,10 @@ def _checks_table(checks: Sequence[Comparison]) -> str:
 
 
 ESCROW, REFUNDS_PAYABLE = "escrow", "refunds_payable"
-
-
 CREATORS, AGENCIES = "payable:creator", "payable:mcn"
-
 
 FenByLine = Counter[str]
 """Fen by line of a table."""
-
 
 MONEY_HELD = (
     ("waits to be refunded", REFUNDS_PAYABLE),
@@ -215,14 +211,12 @@ MONEY_HELD = (
 )
 """Where money can be, as people call it, and the accounts where it is."""
 
-
 MONEY_PAID_OUT = (
     ("refunded to clients", REFUNDS_PAYABLE),
     ("paid out to creators", CREATORS),
     ("paid out to agencies", AGENCIES),
 )
 """How money leaves, and the accounts from which it does."""
-
 
 FORFEITS_RELEASED = (
     ("reinstated, with the order", ESCROW),
@@ -234,13 +228,13 @@ FORFEITS_RELEASED = (
 """What becomes of a forfeited deposit."""
 
 
-def draw_flows(foreseen: Counter[AccountFlow], actual: Counter[AccountFlow]) -> str:
+def draw_flows(expected: Counter[AccountFlow], actual: Counter[AccountFlow]) -> str:
     """Draw where all money is that ever arrived, and what became of forfeited deposits."""
     return "\n\n".join(
         (
-            _draw_sums("WHERE EVERY FEN WENT", _money_sums(foreseen), _money_sums(actual)),
+            _draw_sums("WHERE EVERY FEN WENT", _money_sums(expected), _money_sums(actual)),
             _draw_sums(
-                "FORFEITED DEPOSITS, IN FEN", _deposit_sums(foreseen), _deposit_sums(actual)
+                "FORFEITED DEPOSITS, IN FEN", _deposit_sums(expected), _deposit_sums(actual)
             ),
         )
     )
@@ -278,7 +272,7 @@ def _outflow(account: str, fen_by_flow: Counter[AccountFlow]) -> int:
     return sum(fen for (source, _), fen in fen_by_flow.items() if source == account)
 
 
-def _draw_sums(title: str, foreseen: FenByLine, actual: FenByLine) -> str:
-    rows: list[tuple[Cell, ...]] = [(name, foreseen[name], actual[name]) for name in foreseen]
-    rows.append(("sum", foreseen.total(), actual.total()))
+def _draw_sums(title: str, expected: FenByLine, actual: FenByLine) -> str:
+    rows: list[tuple[Cell, ...]] = [(name, expected[name], actual[name]) for name in expected]
+    rows.append(("sum", expected.total(), actual.total()))
     return draw_table(title, ("fen", "foreseen", "actual"), rows)

@@ -49,6 +49,20 @@ from workers.queue.redis import connect
 from workers.runtime import policy_in_force
 from workers.settings import Settings, project_root, redis_socket
 
+CAMPAIGN = project_root() / "examples" / "campaign.jsonl"
+POLICY = project_root() / "examples" / "demo-policy.json"
+
+START_DELAY = timedelta(seconds=1)
+"""Between making ready to play and the first command."""
+
+SETTLE_TIMEOUT = timedelta(seconds=10)
+"""How long after the last deadline everything must have come to rest."""
+
+POLL_INTERVAL_S = 0.25
+
+PROGRESS_INTERVALS = {True: timedelta(seconds=0.5), False: timedelta(seconds=3)}
+"""How often progress is told: on a terminal, where a line replaces the last, and elsewhere."""
+
 
 def run_demo(*, keep: bool = False, within: Path | None = None) -> int:
     """Show the whole pipeline at work; return 0 only if everything came out as foreseen.
@@ -64,41 +78,37 @@ def run_demo(*, keep: bool = False, within: Path | None = None) -> int:
         print("starting the pipeline …", file=sys.stderr, flush=True)
         pids: dict[str, int] = {}
         try:
-            performance, observations = run_campaign(demo_settings, HostClock(stop_event), pids)
+            campaign_run, actual = run_campaign(demo_settings, HostClock(stop_event), pids)
         except StoppedError:
             print("\nstopped", file=sys.stderr)
             return 130
-        observations.processes, observations.still_running = pids, find_still_running(pids)
-        print(
-            comparison.render_comparison(performance.expectation, observations, performance.steps)
-        )
-        failed_comparisons = [
-            comparison
-            for comparison in comparison.compare(performance.expectation, observations)
-            if comparison.faults
+        actual.processes, actual.still_running = pids, find_still_running(pids)
+        print(comparison.render_comparison(campaign_run.expectation, actual, campaign_run.steps))
+        failed_checks = [
+            check for check in comparison.compare(campaign_run.expectation, actual) if check.faults
         ]
         duration_s = time.monotonic() - started_at
         print(
-            f"\n{'NOT all is right' if failed_comparisons else 'All is right'}, "
+            f"\n{'NOT all is right' if failed_checks else 'All is right'}, "
             f"after {duration_s:.0f} s."
         )
         if keep:
             print(f"The books, and what each process said, are kept in {demo_settings.var}")
-    return 1 if failed_comparisons else 0
+    return 1 if failed_checks else 0
 
 
 def run_campaign(
     settings: Settings, clock: HostClock, pids: dict[str, int]
 ) -> tuple[CampaignRun, comparison.ActualResult]:
-    """Start everything, play, and look; note in `pids` the process ids that there were."""
+    """Start everything, play, and read the results; note in `pids` the process ids there were."""
     with ThreadPoolExecutor(1) as executor:
         # Foreseeing takes about as long as starting.
         preparation = executor.submit(prepare_campaign)
         with start_pipeline(settings) as running_pipeline:
             pids.update(running_pipeline.pids())
-            performance, observations = play_campaign(preparation.result(), running_pipeline, clock)
+            campaign_run, actual = play_campaign(preparation.result(), running_pipeline, clock)
             pids.update(running_pipeline.pids())
-    return performance, observations
+    return campaign_run, actual
 
 
 @contextmanager
@@ -127,11 +137,11 @@ def stop_signal() -> Iterator[threading.Event]:
 @contextmanager
 def start_pipeline(settings: Settings) -> Iterator[RunningPipeline]:
     """Start every process of Earnest, and connect to the two ends of it."""
-    with LocalStack(settings, quiet=True) as formation:
+    with LocalStack(settings, quiet=True) as stack:
         engine, client = open_database(settings.database_url), connect(settings.redis_url)
         reader = DetailedReader(Store(engine, policy_in_force(settings)))
         try:
-            yield RunningPipeline(CommandClient(client).submit_many, reader, formation.pids)
+            yield RunningPipeline(CommandClient(client).submit_many, reader, stack.pids)
         finally:
             engine.dispose()
             client.close()
@@ -172,32 +182,11 @@ def find_still_running(pids: Mapping[str, int]) -> list[str]:
     """Name the processes that still run, or whose own children do."""
     running_names = []
     for name, pid in pids.items():
-        # Every child leads a group of its own, which exists as long as anybody in it.
+        # Every process leads a group of its own, which exists as long as anybody in it.
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(pid, 0)
             running_names.append(f"{name} ({pid})")
     return running_names
-
-
-CAMPAIGN = project_root() / "examples" / "campaign.jsonl"
-
-
-POLICY = project_root() / "examples" / "demo-policy.json"
-
-
-START_DELAY = timedelta(seconds=1)
-"""Between making ready to play and the first command."""
-
-
-SETTLE_TIMEOUT = timedelta(seconds=10)
-"""How long after the last deadline everything must have come to rest."""
-
-
-POLL_INTERVAL_S = 0.25
-
-
-PROGRESS_INTERVALS = {True: timedelta(seconds=0.5), False: timedelta(seconds=3)}
-"""How often progress is told: on a terminal, where a line replaces the last, and elsewhere."""
 
 
 class PipelineReader(Protocol):
@@ -268,7 +257,7 @@ def prepare_campaign() -> PreparedCampaign:
 
 @dataclass(slots=True)
 class CampaignRun:
-    """One performance: the steps, what must come of them, and how far it has got."""
+    """One run of the campaign: its steps, what must come of them, and how far it has got."""
 
     steps: Sequence[SimulationStep]
     expectation: Expectation
@@ -334,27 +323,27 @@ class CampaignRun:
 
 
 def play_campaign(
-    programme: PreparedCampaign, pipeline: RunningPipeline, clock: HostClock
+    campaign: PreparedCampaign, pipeline: RunningPipeline, clock: HostClock
 ) -> tuple[CampaignRun, comparison.ActualResult]:
     """Play the campaign from now on, and read what came of it."""
     starts_at = clock.now() + START_DELAY
-    steps = shift_steps(programme.steps, starts_at)
-    forecast = programme.expectation.shifted(starts_at - programme.steps[0].at)
-    performance = CampaignRun(steps, forecast, pipeline, clock)
-    performance.run()
-    return performance, _read_results(pipeline.reader, forecast)
+    steps = shift_steps(campaign.steps, starts_at)
+    expectation = campaign.expectation.shifted(starts_at - campaign.steps[0].at)
+    campaign_run = CampaignRun(steps, expectation, pipeline, clock)
+    campaign_run.run()
+    return campaign_run, _read_results(pipeline.reader, expectation)
 
 
-def _read_results(books: PipelineReader, forecast: Expectation) -> comparison.ActualResult:
+def _read_results(reader: PipelineReader, expectation: Expectation) -> comparison.ActualResult:
     """Read everything that decides whether all is right, and what is worth knowing beside it."""
-    postings = books.posting_totals()
+    postings = reader.posting_totals()
     return comparison.ActualResult(
-        outcomes=books.outcomes(list(forecast.outcomes)),
-        answers=books.answer_counts(),
-        orders={order.order_id: order_state_and_reason(order) for order in books.orders()},
+        outcomes=reader.outcomes(list(expectation.outcomes)),
+        answers=reader.answer_counts(),
+        orders={order.order_id: order_state_and_reason(order) for order in reader.orders()},
         balances=ledger.balances(postings),
         flows=sum_flows(postings),
-        reminders=books.reminder_counts(),
-        lateness=books.lateness(),
-        findings=books.audit().findings,
+        reminders=reader.reminder_counts(),
+        lateness=reader.lateness(),
+        findings=reader.audit().findings,
     )

@@ -17,20 +17,17 @@ from models.ledger import Posting
 from models.orders.order import Order
 from models.policy import Policy
 from models.service.unit_of_work import UnitOfWork
-from ops.order_views import JsonObject
+from ops.json_schema import JsonObject
 from ops.simulation.simulate import Simulation, SimulationStep, read_step
 
 INSTANT_FIELDS = ("paid_at", "expected_publish_at", "published_at", "seen_at", "until")
 """What a command says of instants, besides the one at which it is given."""
 
-
 MAX_LOOKAHEAD = timedelta(hours=1)
-"""How far ahead a play is foreseen: work that takes days is not waited for."""
-
+"""How far past its last step a replay is expected: work that takes days is not waited for."""
 
 StateAndReason = tuple[str, str | None]
 """A state and its reason, an outcome and its reason, or who is reminded and of what."""
-
 
 AccountFlow = tuple[str, str]
 """From which kind of account to which."""
@@ -52,9 +49,9 @@ class Expectation:
 
     def shifted(self, offset: timedelta) -> Expectation:
         """Return what comes of the same steps at another time."""
-        over_at = self.ends_at and self.ends_at + offset
+        ends_at = self.ends_at and self.ends_at + offset
         return replace(
-            self, deadlines=[due_at + offset for due_at in self.deadlines], ends_at=over_at
+            self, deadlines=[due_at + offset for due_at in self.deadlines], ends_at=ends_at
         )
 
     def add(self, line: JsonObject) -> None:
@@ -83,7 +80,7 @@ def reminder_kind(kind: str, caused_by: str) -> StateAndReason:
 
 
 def read_steps(lines: Iterable[str]) -> list[SimulationStep]:
-    """Read a file of steps; raise `simulate.NotAStep` at the first line that is none."""
+    """Read a file of steps; raise `InvalidStep` at the first line that is none."""
     steps: list[SimulationStep] = []
     for text in lines:
         if text.strip():
@@ -133,30 +130,30 @@ def shift_command(
 
 def expect(steps: Sequence[SimulationStep], policy: Policy) -> Expectation:
     """Play steps through the rules alone, to the last deadline that is worth waiting for."""
-    world, forecast = Simulation(UnitOfWork(policy=policy)), Expectation()
+    simulation, expectation = Simulation(UnitOfWork(policy=policy)), Expectation()
     for step in steps:
-        for line in world.play(step):
-            forecast.add(line)
-    for line in world.advance(steps[-1].at + MAX_LOOKAHEAD):
-        forecast.add(line)
-    uow = world.state
-    forecast.outcomes = {
+        for line in simulation.play(step):
+            expectation.add(line)
+    for line in simulation.advance(steps[-1].at + MAX_LOOKAHEAD):
+        expectation.add(line)
+    uow = simulation.state
+    expectation.outcomes = {
         receipt.command_id: (receipt.outcome, receipt.reason and str(receipt.reason))
         for receipt in uow.receipts.values()
     }
-    forecast.orders = {
+    expectation.orders = {
         order.order_id: order_state_and_reason(order) for order in uow.orders.values()
     }
-    forecast.endings = Counter(forecast.orders.values())
+    expectation.endings = Counter(expectation.orders.values())
     postings = [posting for _, posting in uow.postings]
-    forecast.balances, forecast.flows = ledger.balances(postings), sum_flows(postings)
-    return forecast
+    expectation.balances, expectation.flows = ledger.balances(postings), sum_flows(postings)
+    return expectation
 
 
 def delay_steps(
     steps: Sequence[SimulationStep], delays: Iterable[timedelta]
 ) -> list[SimulationStep]:
-    """Give every step its own delay: what a real door would make of a file."""
+    """Give every step its own delay: what a real queue would make of a file."""
     delayed_steps = [
         replace(step, at=step.at + delay) for step, delay in zip(steps, delays, strict=True)
     ]

@@ -18,10 +18,10 @@ from models.policy import Policy
 from models.reasons import RejectionReason
 from models.service.handlers import handle
 from models.service.unit_of_work import UnitOfWork
-from ops.order_views import JsonObject, serialize_order
+from ops.json_schema import JsonObject
+from ops.order_views import serialize_order
 
 SMALLEST_STEP = timedelta(microseconds=1)
-
 
 MAX_ID_CHARACTERS = 200
 """Characters of an id worth repeating to whoever wrote it."""
@@ -41,13 +41,13 @@ class SimulationStep:
 
 @dataclass(slots=True)
 class Simulation:
-    """Everything there is, with the instants at which anything next wants attention."""
+    """All orders, parties and money, with the instants at which time next changes anything."""
 
     state: UnitOfWork
     timers: list[tuple[datetime, bool, str]] = field(default_factory=list)
 
     def play(self, step: SimulationStep) -> Iterator[JsonObject]:
-        """Let time pass until a step, then hear its command; yield one line for each."""
+        """Let time pass until a step, then handle its command; yield one line for each."""
         yield from self.advance(step.at)
         if step.command is not None:
             yield self.handle(step.command, step.at)
@@ -68,7 +68,7 @@ class Simulation:
             } | published_events(events)
 
     def handle(self, text: str, at: datetime) -> JsonObject:
-        """Hear one command and describe its outcome."""
+        """Handle one command and describe its outcome."""
         try:
             command = parse_command(text)
         except MalformedCommand as error:
@@ -98,9 +98,9 @@ class Simulation:
 
     def _set_timers(self, subjects: Iterable[str]) -> None:
         for subject in dict.fromkeys(subjects):
-            alarm = self.state.next_wakeup(subject)
-            if alarm is not None:
-                heapq.heappush(self.timers, (*alarm, subject))
+            wakeup = self.state.next_wakeup(subject)
+            if wakeup is not None:
+                heapq.heappush(self.timers, (*wakeup, subject))
 
 
 def subjects_of(events: Iterable[Event]) -> Iterator[str]:
@@ -134,7 +134,7 @@ def published_events(events: Iterable[Event]) -> JsonObject:
 
 
 def read_step(text: str, previous_at: datetime | None) -> SimulationStep:
-    """Read one line of input; raise `NotAStep` that says what is wrong with it."""
+    """Read one line of input; raise `InvalidStep` that says what is wrong with it."""
     line = read_json_leniently(text)
     if not isinstance(line, dict) or not {"at"} <= line.keys() <= {"at", "command"}:
         message = 'a step is {"at": "<ISO 8601 with offset>", "command": {…}} or {"at": …} alone'
@@ -162,7 +162,7 @@ def simulate(lines: Iterable[str], policy: Policy, out: TextIO, err: TextIO) -> 
     Lines that are not steps are reported on `err` as `{"line": N, "error": …}`, the rest still
     runs, and the status is 1.
     """
-    world, previous_at, status = Simulation(UnitOfWork(policy=policy)), None, 0
+    simulation, previous_at, status = Simulation(UnitOfWork(policy=policy)), None, 0
     for number, text in enumerate(lines, start=1):
         if not text.strip():
             continue
@@ -173,9 +173,9 @@ def simulate(lines: Iterable[str], policy: Policy, out: TextIO, err: TextIO) -> 
             status = 1
             continue
         previous_at = step.at
-        for line in world.play(step):
+        for line in simulation.play(step):
             _print_line(line, out)
-    _print_line(world.summary(), out)
+    _print_line(simulation.summary(), out)
     return status
 
 

@@ -1,1 +1,1 @@
-"""Web: the door for those who speak HTTP, and the page for those who operate."""
+"""Web: the HTTP gateway for commands and queries, and the page for operators."""

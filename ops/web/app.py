@@ -33,10 +33,7 @@ from ops.web.routes import tasks as task_routes
 from workers.settings import Settings
 
 POLL_INTERVAL_S = 0.05
-
-
 SHUTDOWN_TIMEOUT_S = 5
-
 
 log = structlog.get_logger()
 
@@ -87,7 +84,7 @@ STATIC = Path(__file__).parent / "static"
 
 
 def create_app(context: AppContext) -> FastAPI:
-    """Build the application around its context; the intake starts when the application does."""
+    """Build the application around its context; its submission queue starts with it."""
     app = FastAPI(
         title="Earnest",
         lifespan=_lifespan,
@@ -95,7 +92,7 @@ def create_app(context: AppContext) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.desk = context
+    app.state.context = context
     web_errors.install_handlers(app)
     for module in (
         command_routes,
@@ -126,7 +123,7 @@ VERSION = "1"
 
 @asynccontextmanager
 async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
-    context: AppContext = app.state.desk
+    context: AppContext = app.state.context
     # As many readers as there are connections for them: more would only wait for one another.
     to_thread.current_default_thread_limiter().total_tokens = MAX_CONNECTIONS - 1
     context.submissions.start()

@@ -1,6 +1,6 @@
-"""Auth: who is asking, by bearer token, and what each may say and see.
+"""Auth: bearer tokens, what each lets its caller say and see, and what every request must be.
 
-And what every request must be, and every response must say, whatever it is about.
+Every response, whatever it is about, gets its security headers here.
 """
 
 from __future__ import annotations
@@ -24,14 +24,11 @@ from workers.settings import Settings, SettingsError
 
 SENDER_ROLES = frozenset(get_args(SenderRole))
 
-
 STAFF_ROLES = frozenset({"operator", "platform"})
 """Roles that look after the whole, and so may look at all of it."""
 
-
 MIN_TOKEN_CHARACTERS = 16
 """Characters of a token that is not to be guessed."""
-
 
 LOOPBACK_PREFIXES = ("127.", "localhost:", "[::1]:")
 
@@ -46,7 +43,7 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever sent a request. `trusted` is a caller on this machine where no tokens are kept."""
+    """Whoever sent a request. `trusted` is a caller on this machine where no tokens are set."""
 
     grants: tuple[Grant, ...] = ()
     trusted: bool = False
@@ -124,7 +121,8 @@ class Tokens:
 def open_tokens(settings: Settings) -> Tokens:
     """Read the tokens, or on this machine alone make do with an operator's of our own.
 
-    Raise `SettingsError` for a file that cannot be used, and for a door open to the world.
+    Raise `SettingsError` for a file that cannot be used, and for an address open to the world
+    without one.
     """
     if settings.tokens is not None:
         return Tokens(read_tokens(settings.tokens), required=True)
@@ -192,7 +190,6 @@ CONTENT_SECURITY_POLICY = (
 )
 """No script but ours, no style but ours, nothing from elsewhere, nobody's frame."""
 
-
 SECURITY_HEADERS = {
     "Content-Security-Policy": CONTENT_SECURITY_POLICY,
     "X-Content-Type-Options": "nosniff",
@@ -202,12 +199,11 @@ SECURITY_HEADERS = {
     "Cache-Control": "no-store",
 }
 
-
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 
 
 class SecurityMiddleware:
-    """Refuses names that are not ours where the machine itself is trusted.
+    """Sets security headers; refuses names that are not ours where the machine itself is trusted.
 
     A page from elsewhere can make a name of its own point here; the browser then sends that name,
     and we do not answer to it.
@@ -223,7 +219,7 @@ class SecurityMiddleware:
             await self.app(scope, receive, send)
             return
 
-        async def sealed(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
                 for name, value in SECURITY_HEADERS.items():
@@ -231,8 +227,8 @@ class SecurityMiddleware:
             await send(message)
 
         problem = self._problem(Headers(scope=scope))
-        answer = self.app if problem is None else problem.response()
-        await answer(scope, receive, sealed)
+        respond = self.app if problem is None else problem.response()
+        await respond(scope, receive, send_with_headers)
 
     def _problem(self, headers: Headers) -> Problem | None:
         host = headers.get("host", "")

@@ -1,4 +1,4 @@
-"""Dependencies: what every route of the web process has at hand, and who is asking."""
+"""Dependencies: the context that every route of the web process works with, and its caller."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MAX_CONNECTIONS = 8
 
 @dataclass(frozen=True, slots=True)
 class AppContext:
-    """One web process's things; built once, before the first request."""
+    """What one web process works with; built once, before the first request."""
 
     settings: Settings
     engine: Engine
@@ -46,7 +46,7 @@ class AppContext:
     report_lock: threading.Lock
 
     def now(self) -> datetime:
-        """Return the present by the door's clock, also while Redis is away."""
+        """Return the present by the arrival clock, also while Redis is away."""
         return from_us(self.submissions.clock.now())
 
     def watermark(self) -> datetime | None:
@@ -78,7 +78,7 @@ def open_context(settings: Settings, limits: SubmissionLimits | None = None) -> 
 
 
 def _app_context(request: Request) -> AppContext:
-    context: AppContext = request.app.state.desk
+    context: AppContext = request.app.state.context
     return context
 
 

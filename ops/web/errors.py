@@ -16,10 +16,7 @@ from starlette.exceptions import HTTPException
 from models.errors import TransientError
 
 MEDIA_TYPE = "application/problem+json"
-
-
 RETRY_AFTER_S = 2
-
 
 log = structlog.get_logger()
 
@@ -59,7 +56,7 @@ class Problem(Exception):
         self.errors, self.headers = list(errors), dict(headers or {})
 
     def response(self) -> JSONResponse:
-        """Write it down."""
+        """Write it as a response."""
         title = HTTPStatus(self.status).phrase
         document = ProblemShown(
             title=title, status=self.status, detail=self.detail, errors=self.errors
@@ -84,15 +81,15 @@ def install_handlers(app: FastAPI) -> None:
     """Answer every error in this form."""
 
     @app.exception_handler(Problem)
-    async def refused(_: Request, problem: Problem) -> JSONResponse:
+    async def on_problem(_: Request, problem: Problem) -> JSONResponse:
         return problem.response()
 
     @app.exception_handler(HTTPException)
-    async def unknown(_: Request, error: HTTPException) -> JSONResponse:
+    async def on_http_error(_: Request, error: HTTPException) -> JSONResponse:
         return Problem(error.status_code, str(error.detail), headers=error.headers).response()
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def on_invalid_request(_: Request, error: RequestValidationError) -> JSONResponse:
         faults = [
             Fault(field=".".join(map(str, details["loc"][1:])) or "request", detail=details["msg"])
             for details in error.errors()
@@ -101,12 +98,12 @@ def install_handlers(app: FastAPI) -> None:
         return Problem(422, detail, errors=faults).response()
 
     @app.exception_handler(TransientError)
-    async def away(_: Request, error: TransientError) -> JSONResponse:
+    async def on_transient_error(_: Request, error: TransientError) -> JSONResponse:
         log.warning("request.failed", error=str(error)[:300])
         detail = "a server is away: nothing was changed, try again in a moment"
         return Problem(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)}).response()
 
     @app.exception_handler(Exception)
-    async def broken(_: Request, error: Exception) -> JSONResponse:
+    async def on_unexpected_error(_: Request, error: Exception) -> JSONResponse:
         log.error("request.broke", error=type(error).__name__)
         return Problem(500, "this is our fault; it was logged").response()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from ops.contract import schemas
-from ops.json_schema import Schema
+from ops.json_schema import JsonObject, Schema
 from ops.web.errors import ProblemShown
 
 ABOUT = """\
@@ -22,36 +20,17 @@ offset, amounts are whole fen (1/100 CNY).
 """
 
 
-def _schema_name(kind: str) -> str:
-    return "".join(part.capitalize() for part in kind.split("_"))
-
-
-def _command_schemas() -> dict[str, Schema]:
-    schemas_by_name = {}
-    for kind, schema in schemas.command_schemas().items():
-        plain_schema = {name: value for name, value in schema.items() if not name.startswith("$")}
-        schemas_by_name[_schema_name(kind)] = plain_schema | {"examples": [example(kind)]}
-    return schemas_by_name
-
-
-def example(kind: str) -> CommandBody:
-    """Return an example of a kind, whole."""
-    return {"id": f"{kind.replace('_', '-')}-0001", "kind": kind, **EXAMPLES[kind]}
-
-
-CommandBody = dict[str, Any]
-
-
+CLIENT = {"role": "client", "id": "cl_aurora"}
 CREATOR = {"role": "creator", "id": "cr_lin"}
-
-
+PROVIDER = {"role": "provider", "id": "sp_nova"}
+PAYMENTS = {"role": "payments", "id": "psp"}
 PLATFORM = {"role": "platform", "id": "admin"}
-
-
 OPERATOR = {"role": "operator", "id": "op_wang"}
 
+ORDER = {"order_id": "ord_20260302_0001"}
+LINKS = {"links": ["https://pan.example.com/s/9f2c"]}
 
-PARTY_EXAMPLES: dict[str, CommandBody] = {
+PARTY_EXAMPLES: dict[str, JsonObject] = {
     "register_mcn": {"by": PLATFORM, "mcn_id": "mcn_qingwu", "name": "青梧传媒"},
     "register_creator": {
         "by": PLATFORM,
@@ -75,17 +54,7 @@ PARTY_EXAMPLES: dict[str, CommandBody] = {
     "overturn_violation": {"by": OPERATOR, "violation_id": "vio_0007", "reason": "系转发 非广告"},
 }
 
-
-CLIENT = {"role": "client", "id": "cl_aurora"}
-
-
-PAYMENTS = {"role": "payments", "id": "psp"}
-
-
-ORDER = {"order_id": "ord_20260302_0001"}
-
-
-DEPOSIT_EXAMPLES: dict[str, CommandBody] = {
+DEPOSIT_EXAMPLES: dict[str, JsonObject] = {
     "place_order": {
         "by": CLIENT,
         **ORDER,
@@ -116,14 +85,7 @@ DEPOSIT_EXAMPLES: dict[str, CommandBody] = {
     "confirm_payout": {"by": PAYMENTS, "payout_id": "po_ord_20260302_0001_creator"},
 }
 
-
-PROVIDER = {"role": "provider", "id": "sp_nova"}
-
-
-LINKS = {"links": ["https://pan.example.com/s/9f2c"]}
-
-
-WORK_EXAMPLES: dict[str, CommandBody] = {
+WORK_EXAMPLES: dict[str, JsonObject] = {
     "submit_script": {"by": CREATOR, **ORDER, **LINKS, "note": "第一稿"},
     "submit_content": {"by": CREATOR, **ORDER, **LINKS},
     "approve_script": {"by": CLIENT, **ORDER},
@@ -142,8 +104,7 @@ WORK_EXAMPLES: dict[str, CommandBody] = {
     "appoint_provider": {"by": CLIENT, **ORDER, "provider_id": "sp_nova"},
 }
 
-
-OPERATOR_EXAMPLES: dict[str, CommandBody] = {
+OPERATOR_EXAMPLES: dict[str, JsonObject] = {
     "resolve_dispute": {
         "by": OPERATOR,
         **ORDER,
@@ -188,18 +149,31 @@ OPERATOR_EXAMPLES: dict[str, CommandBody] = {
     },
 }
 
-
-EXAMPLES: dict[str, CommandBody] = (
+EXAMPLES: dict[str, JsonObject] = (
     PARTY_EXAMPLES | DEPOSIT_EXAMPLES | WORK_EXAMPLES | OPERATOR_EXAMPLES
 )
 """An honest command of every kind, but for its id and its kind."""
 
 
+def example(kind: str) -> JsonObject:
+    """Return an example of a kind, whole."""
+    return {"id": f"{kind.replace('_', '-')}-0001", "kind": kind, **EXAMPLES[kind]}
+
+
+def _command_schemas() -> dict[str, Schema]:
+    schemas_by_name = {}
+    for kind, schema in schemas.command_schemas().items():
+        plain_schema = {name: value for name, value in schema.items() if not name.startswith("$")}
+        schemas_by_name[_schema_name(kind)] = plain_schema | {"examples": [example(kind)]}
+    return schemas_by_name
+
+
+def _schema_name(kind: str) -> str:
+    return "".join(part.capitalize() for part in kind.split("_"))
+
+
 COMMAND_SCHEMAS = _command_schemas()
-
-
 ANY_COMMAND: Schema = {"$ref": "#/components/schemas/Command"}
-
 
 COMMANDS_BODY: Schema = {
     "required": True,

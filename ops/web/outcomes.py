@@ -1,6 +1,6 @@
-"""Outcomes: where commands stand, and waiting for those that are still on their way.
+"""Outcomes: where commands stand, waiting for those on their way, and how many were settled.
 
-How many were settled is noted second by second, so that a chart begins full.
+The latter is noted second by second, so that a chart begins full.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from workers.timestamps import optional_text
 POLL_INTERVAL_S = 0.02
 """How often those who wait are looked for, all of them in one query."""
 
-
 CommandStatus = dict[str, Any]
 
 
@@ -49,7 +48,7 @@ def command_statuses(engine: Engine, command_ids: Collection[str]) -> dict[str, 
         pending_columns = (inbox_columns.command_id, inbox_columns.received_at)
         inbox_rows = bulk.fetch(connection, pending_columns, inbox_columns.command_id, command_ids)
         answer_rows = [*bulk.fetch(connection, answer_columns, event_columns.subject, subjects)]
-        # What was told about an order at rest is where the order is.
+        # Answers about an archived order are archived with it.
         answered_subjects = {answer.subject for answer in answer_rows}
         archived_subjects = [f"command:{receipt.command_id}" for receipt in receipt_rows]
         archived_subjects = [
@@ -100,7 +99,7 @@ class OutcomeWaiter:
     """Looks for outcomes on behalf of all who wait: one query for however many there are."""
 
     def __init__(self, engine: Engine) -> None:
-        """Begin when somebody waits."""
+        """Prepare; nothing is read before somebody waits."""
         self.engine = engine
         self.waiting: dict[str, list[asyncio.Event]] = defaultdict(list)
         self.task: asyncio.Task[None] | None = None
@@ -122,7 +121,7 @@ class OutcomeWaiter:
                 event.set()
 
     def tasks(self) -> set[asyncio.Task[None]]:
-        """Return what is still looking."""
+        """Return the tasks that still read."""
         return {self.task} if self.task else set()
 
     async def _wait(self, command_id: str, wait_s: float) -> None:
@@ -160,8 +159,6 @@ def _is_settled(command_status: CommandStatus | None) -> bool:
 
 
 MAX_TOTALS = 300
-
-
 SAMPLE_INTERVAL_S = 1.0
 
 
@@ -180,11 +177,11 @@ class ThroughputHistory:
         next_at = clock()
         while not self.closing.is_set():
             with suppress(TransientError):
-                self.totals.append(await to_thread.run_sync(self._settled))
+                self.totals.append(await to_thread.run_sync(self._settled_total))
             next_at = max(next_at + SAMPLE_INTERVAL_S, clock())
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.closing.wait(), next_at - clock())
 
-    def _settled(self) -> int:
+    def _settled_total(self) -> int:
         with reading(self.engine) as connection:
             return sum(event_counters.read_counters(connection).get("settled", {}).values())

@@ -1,7 +1,7 @@
-"""Submissions: from the bytes of a request to commands that are durably kept, and handed on.
+"""Submissions: from the bytes of a request to commands that are in the inbox, and queued.
 
-One thread commits whatever requests have gathered, one hands it on. A commit costs the same for
-one command as for a thousand, so requests that come together are kept together. Whoever is
+One thread commits whatever requests have gathered, one queues it. A commit costs the same for one
+command as for a thousand, so requests that come together are committed together. Whoever is
 answered is in the inbox; Redis only makes it quick.
 """
 
@@ -39,19 +39,16 @@ from workers.queue.redis import COMMANDS, Keys
 from workers.queue.watermark import LocalArrivalClock
 from workers.signing import Keyring
 
+log = structlog.get_logger()
+
 MAX_COMMANDS = 500
 """Commands in one request."""
-
 
 MAX_BODY_BYTES = 4 * 1024 * 1024
 """Bytes of a request: five hundred commands with the longest briefs people write."""
 
-
 JSON_TYPE = "application/json"
-
-
 BLANK = " \t\r\n"
-
 
 _DECODER = json.JSONDecoder(
     # Numbers are read where commands are; here a hostile one may not cost anything.
@@ -65,7 +62,7 @@ class SubmissionBody:
     """What a request asks: the commands, ready for the inbox, and whether it was a list."""
 
     submissions: list[Submission]
-    listed: bool
+    is_list: bool
 
 
 async def read_bytes(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes:
@@ -151,8 +148,6 @@ def _elements(text: str) -> tuple[list[str], int]:
 
 
 _NO_COMMANDS = Fault(field="commands", detail="at least one is wanted")
-
-
 _TOO_MANY_COMMANDS = Fault(field="commands", detail=f"at most {MAX_COMMANDS} in one request")
 
 
@@ -168,11 +163,10 @@ def faults_of(error: MalformedCommand, index: int | None) -> Iterator[Fault]:
         prefix = "" if index is None else f"command {index}: "
         raise Problem(413, f"{prefix}at most {MAX_COMMAND_BYTES} bytes are wanted")
     for line in error.detail.split("; "):
-        field, separator, detail = line.partition(": ")
-        field_and_detail = (field, detail) if separator else ("command", line)
-        yield Fault(
-            field=field_and_detail[0], detail=field_and_detail[1], index=index, id=error.command_id
-        )
+        field_name, separator, detail = line.partition(": ")
+        if not separator:
+            field_name, detail = "command", line
+        yield Fault(field=field_name, detail=detail, index=index, id=error.command_id)
 
 
 def _fault_text(fault: Fault) -> str:
@@ -196,15 +190,14 @@ def _check_senders(commands: list[AnyCommand], caller: Caller, *, is_list: bool)
         raise Problem(403, "; ".join(map(_fault_text, faults[:5])), errors=faults)
 
 
-log = structlog.get_logger()
-
-
 MAX_COMMIT_COMMANDS = 5_000
-"""Commands kept in one commit."""
+"""Commands in one commit."""
 
+COMMIT_TIMEOUT_S = 30.0
+"""A commit that takes longer than this is not coming back."""
 
 LOAD_POLL_INTERVAL_S = 0.25
-"""How often the door's clock is compared with, and the load measured."""
+"""How often our arrival clock is compared with Redis', and the load measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +227,9 @@ class SubmissionQueue:
         limits: SubmissionLimits | None = None,
         keys: Keyring = UNSIGNED,
     ) -> None:
-        """Prepare; raise `Unavailable` while the door's clock cannot be read.
+        """Prepare; raise `Unavailable` while the arrival clock cannot be read.
 
-        What is carried is signed with `keys`: who asks was checked at the door.
+        What is queued is signed with `keys`: who asks was checked by token.
         """
         self.keys = keys
         self.engine, self.client, self.limits = engine, client, limits or SubmissionLimits()
@@ -246,18 +239,18 @@ class SubmissionQueue:
         self._requests: queue.SimpleQueue[PendingSubmission | None] = queue.SimpleQueue()
         self._committed: queue.SimpleQueue[list[InboxRow] | None] = queue.SimpleQueue()
         self._threads = [
-            threading.Thread(target=self._commit_loop, name="keep", daemon=True),
-            threading.Thread(target=self._forward_loop, name="carry", daemon=True),
+            threading.Thread(target=self._commit_loop, name="commit", daemon=True),
+            threading.Thread(target=self._forward_loop, name="forward", daemon=True),
         ]
 
     def start(self) -> None:
-        """Begin to keep and to carry."""
+        """Begin to commit and to queue."""
         self._measure_load()
         for thread in self._threads:
             thread.start()
 
     def stop(self) -> None:
-        """Finish what is in hand; what was kept and not carried, the scheduler's sweep carries."""
+        """Finish what is in hand; the scheduler's sweep queues what was only committed."""
         self._requests.put(None)
         for thread in self._threads:
             thread.join(timeout=10)
@@ -277,17 +270,17 @@ class SubmissionQueue:
             or self.in_hand > limits.in_hand
         )
 
-    async def admit(self, knocks: Sequence[Submission]) -> Admission:
-        """Keep commands, all or none; raise `Unavailable` when nothing was kept."""
-        request = PendingSubmission(knocks)
-        self.in_hand += len(knocks)
+    async def admit(self, submissions: Sequence[Submission]) -> Admission:
+        """Put commands into the inbox, all or none; raise `Unavailable` when none is in it."""
+        request = PendingSubmission(submissions)
+        self.in_hand += len(submissions)
         try:
             self._requests.put(request)
             # Shielded: a request that is given up would take its promise back from the thread
             # that is about to keep it, and that thread from everybody else.
             return await asyncio.shield(asyncio.wrap_future(request.admission))
         finally:
-            self.in_hand -= len(knocks)
+            self.in_hand -= len(submissions)
 
     def _commit_loop(self) -> None:
         while (request := self._requests.get()) is not None:
@@ -355,7 +348,3 @@ class SubmissionQueue:
                 self.unsettled = int(connection.execute(query).scalar_one())
         except (redis.RedisError, TransientError) as error:
             log.warning("intake.blind", error=str(error)[:300])
-
-
-COMMIT_TIMEOUT_S = 30.0
-"""A commit that takes longer than this is not coming back."""

@@ -38,11 +38,11 @@ def local_stack(tmp_path_factory: pytest.TempPathFactory, browser: Browser) -> I
     """Run the pipeline, with the web process on any free port."""
     assert browser.is_connected()
     settings = Settings.read({"EARNEST_WEB_BIND": "127.0.0.1:0"}, var=tmp_path_factory.mktemp("up"))
-    with LocalStack(settings, quiet=True, workers=1) as formation:
-        yield formation
+    with LocalStack(settings, quiet=True, workers=1) as local_stack:
+        yield local_stack
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def address(local_stack: LocalStack) -> str:
     """Give the web process's address."""
     url: str = json.loads((local_stack.settings.var / "web.json").read_text())["url"]
@@ -51,13 +51,13 @@ def address(local_stack: LocalStack) -> str:
 
 @pytest.fixture
 def page_complaints() -> list[str]:
-    """Collect what a page complained of, and whatever it asked of others."""
+    """Collect the errors and dialogs of a page, and its requests to other servers."""
     return []
 
 
 @pytest.fixture
 def page(browser: Browser, address: str, page_complaints: list[str]) -> Iterator[Page]:
-    """Give a fresh page; nothing may be complained of and nobody else be asked."""
+    """Give a fresh page, which may have no errors, no dialogs and no requests to other servers."""
     context = browser.new_context(locale="en-US", viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.on(

@@ -1,4 +1,4 @@
-"""Operator actions: tried out on the page, seen with what would come of them, and done."""
+"""Operator actions: previewed on the page, and done."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from tests.support import sample_commands
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
 
-
-ORDERS = ("u1", "u2", "u3", "u4", "u5")
+ORDER_IDS = ("u1", "u2", "u3", "u4", "u5")
 
 
 @pytest.fixture(scope="module")
-def offered(local_stack: LocalStack) -> None:
+def orders_on_offer(address: str) -> None:
     """Let orders be on offer, and one of them disputed."""
-    address = (local_stack.settings.var / "web.json").read_text().split('"')[3]
-    submit_and_wait(address, *sample_commands.admit(), *map(sample_commands.place, ORDERS))
+    submit_and_wait(address, *sample_commands.admit(), *map(sample_commands.place, ORDER_IDS))
     submit_and_wait(
         address,
-        *(sample_commands.pay(f"pay_{order_id}", {order_id: 10_500}) for order_id in ORDERS),
+        *(sample_commands.pay(f"pay_{order_id}", {order_id: 10_500}) for order_id in ORDER_IDS),
     )
     links = {"links": ["https://pan.example/draft"]}
     submit_and_wait(
@@ -40,9 +38,9 @@ def operator(local_stack: LocalStack) -> str:
     return (local_stack.settings.var / "operator-token").read_text().strip()
 
 
-def choose_action(page: Page, address: str, order_id: str, power: str) -> None:
+def choose_action(page: Page, address: str, order_id: str, action: str) -> None:
     page.goto(f"{address}/ops/orders/{order_id}")
-    page.locator(f"#powers [data-power={power}]").click()
+    page.locator(f"#powers [data-power={action}]").click()
 
 
 def enter_token(page: Page, token: str) -> None:
@@ -50,7 +48,7 @@ def enter_token(page: Page, token: str) -> None:
     page.get_by_label("Operator token").fill(token)
 
 
-@pytest.mark.usefixtures("offered")
+@pytest.mark.usefixtures("orders_on_offer")
 def test_a_deadline_extension_is_previewed_and_then_given(
     page: Page, address: str, operator: str
 ) -> None:
@@ -68,7 +66,7 @@ def test_a_deadline_extension_is_previewed_and_then_given(
     assert httpx2.get(events).text.count("deadline.extended") == 1
 
 
-@pytest.mark.usefixtures("offered")
+@pytest.mark.usefixtures("orders_on_offer")
 def test_a_clock_that_runs_can_be_stopped_and_only_then_be_started(
     page: Page, address: str, operator: str
 ) -> None:
@@ -87,7 +85,7 @@ def test_a_clock_that_runs_can_be_stopped_and_only_then_be_started(
     expect(page.locator("#trail .aside")).to_have_count(2)
 
 
-@pytest.mark.usefixtures("offered")
+@pytest.mark.usefixtures("orders_on_offer")
 def test_an_action_changed_after_its_preview_is_previewed_again(
     page: Page, address: str, operator: str
 ) -> None:
@@ -101,7 +99,7 @@ def test_an_action_changed_after_its_preview_is_previewed_again(
     expect(page.locator("#verdict")).to_contain_text("refused: the new deadline is out of range")
 
 
-@pytest.mark.usefixtures("offered")
+@pytest.mark.usefixtures("orders_on_offer")
 def test_an_order_is_cancelled_and_its_money_is_seen_to_go_back(
     page: Page, address: str, operator: str
 ) -> None:
@@ -115,7 +113,7 @@ def test_an_order_is_cancelled_and_its_money_is_seen_to_go_back(
     expect(page.locator("#powers")).to_have_count(0)
 
 
-@pytest.mark.usefixtures("offered")
+@pytest.mark.usefixtures("orders_on_offer")
 def test_an_operator_stands_in_for_the_creator_and_speaks_of_yuan(
     page: Page, address: str, operator: str
 ) -> None:
@@ -131,7 +129,7 @@ def test_an_operator_stands_in_for_the_creator_and_speaks_of_yuan(
     assert httpx2.get(f"{address}/orders/u4").json()["amount_fen"] == 110_050
 
 
-@pytest.mark.usefixtures("offered")
+@pytest.mark.usefixtures("orders_on_offer")
 def test_a_dispute_is_decided_in_chinese_and_a_refused_token_changes_nothing(
     browser: Browser, address: str, operator: str
 ) -> None:

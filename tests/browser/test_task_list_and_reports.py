@@ -1,4 +1,4 @@
-"""Task list and reports: what people see there, and what they find."""
+"""Task list and reports: what they show, and what filters leave of it."""
 
 from __future__ import annotations
 
@@ -8,20 +8,17 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from models.fields import format_instant
-from ops.local.up import LocalStack
 from tests.browser.test_ops_page import submit_and_wait
 from tests.support import sample_commands
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(240)]
 
-
-ORDERS = [f"list_{n:02}" for n in range(53)]
+ORDER_IDS = [f"list_{n:02}" for n in range(53)]
 
 
 @pytest.fixture(scope="module")
-def many_orders(local_stack: LocalStack) -> None:
+def many_orders(address: str) -> None:
     """Let more orders be placed than a page has, and one of them be paid for."""
-    address = (local_stack.settings.var / "web.json").read_text().split('"')[3]
     client = sample_commands.command(
         "register_client", "platform", client_id="c1", name="极光<b>护肤</b>"
     )
@@ -30,7 +27,7 @@ def many_orders(local_stack: LocalStack) -> None:
         address,
         *sample_commands.admit(),
         client,
-        *(sample_commands.place(order_id, **fields) for order_id in ORDERS),
+        *(sample_commands.place(order_id, **fields) for order_id in ORDER_IDS),
     )
     submit_and_wait(address, sample_commands.pay("pay_listed", {"list_07": 10_500}))
 

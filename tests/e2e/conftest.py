@@ -1,4 +1,4 @@
-"""Fixtures: the whole pipeline, as `earnest up` starts it, for tests that knock from outside."""
+"""Fixtures: the whole pipeline, as `earnest up` starts it, for tests that come from outside."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
     settings = Settings.read({}, var=tmp_path_factory.mktemp("pipeline"))
     with LocalStack(
         settings, quiet=True, programs=[earnest_program(name) for name in PROGRAMS]
-    ) as formation:
-        yield formation
+    ) as local_stack:
+        yield local_stack
 
 
 @pytest.fixture

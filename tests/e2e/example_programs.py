@@ -18,12 +18,12 @@ from workers.settings import project_root
 EXAMPLES = project_root() / "examples"
 
 
-def python() -> list[str]:
+def python_command() -> list[str]:
     # -I: neither our folder nor PYTHONPATH is there to import from.
     return [sys.executable, "-I"]
 
 
-def node() -> list[str]:
+def node_command() -> list[str]:
     """Find Node.js with the examples' one package."""
     program = shutil.which("node") or str(skip_or_fail("Node.js is not installed"))
     if not (EXAMPLES / "node_modules" / "redis").exists():
@@ -31,13 +31,13 @@ def node() -> list[str]:
     return [program]
 
 
-def shell() -> list[str]:
+def shell_command() -> list[str]:
     """Find redis-cli."""
     shutil.which("redis-cli") or skip_or_fail("redis-cli is not installed")
     return ["sh"]
 
 
-def run(command: list[str], lines: Iterable[dict[str, Any]] = ()) -> list[dict[str, Any]]:
+def run_producer(command: list[str], lines: Iterable[dict[str, Any]] = ()) -> list[dict[str, Any]]:
     """Run a producer to its end; return the outcomes that it printed."""
     text = "".join(json.dumps(line) + "\n" for line in lines)
     process = subprocess.run(
@@ -54,7 +54,7 @@ def run(command: list[str], lines: Iterable[dict[str, Any]] = ()) -> list[dict[s
 
 
 @contextmanager
-def running(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def running_consumer(command: list[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run a consumer in the background; kill it at the end if it still lives."""
     with log.open("ab") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=bare_environ())

@@ -11,26 +11,17 @@ from tests.support import sample_commands
 from tests.support.sample_commands import SampleCommand
 from tests.support.stories import BALANCE, DEPOSIT, TOTAL
 
-REVISED = 120_000
-
-
-COST = 10_500
-
-
+REVISED_AMOUNT_FEN = 120_000
+CANCELLATION_COST_FEN = 10_500
 LINKS = ["https://studio.example/v/1"]
 
-
-PUBLISHED = {
+PUBLICATION = {
     "url": "https://douyin.example/v/1",
     "published_at": format_instant(sample_commands.LONG_AGO),
 }
 
-
-DECIDED = {"outcome": "cancel", "creator_bps": 2_500, "reason": "half of it was good"}
-
-
-AT_WORK = "place pay accept balance"
-
+RESOLUTION = {"outcome": "cancel", "creator_bps": 2_500, "reason": "half of it was good"}
+FUNDED = "place pay accept balance"
 
 JOURNEYS = {
     "everything is paid": "place pay accept balance",
@@ -45,16 +36,16 @@ JOURNEYS = {
     "without a deposit": "place_full total accept",
     "the agency accepts too late to matter": "place pay accept accept_mcn balance",
     "a stranger asks": "place pay stranger accept forfeit",
-    "delivered": f"{AT_WORK} script agree content approve publish deliver",
-    "nobody looks": f"{AT_WORK} script",
-    "sent back": f"{AT_WORK} script return script agree content reject content approve publish",
-    "left at a cost": f"{AT_WORK} script agree leave",
-    "disputed": f"{AT_WORK} script agree content dispute resolve",
+    "delivered": f"{FUNDED} script agree content approve publish deliver",
+    "nobody looks": f"{FUNDED} script",
+    "sent back": f"{FUNDED} script return script agree content reject content approve publish",
+    "left at a cost": f"{FUNDED} script agree leave",
+    "disputed": f"{FUNDED} script agree content dispute resolve",
 }
 
 
 def command_for(step: str, order_id: str) -> SampleCommand:
-    """Write one step of a plot."""
+    """Write the command of one step of an order."""
     payment = f"{step}_{order_id}"
     return {
         "place": lambda: sample_commands.place(order_id),
@@ -65,7 +56,9 @@ def command_for(step: str, order_id: str) -> SampleCommand:
         "wrong": lambda: sample_commands.pay(sample_commands.fresh_id(), {order_id: 7}),
         "accept": lambda: sample_commands.accept(order_id),
         "accept_mcn": lambda: sample_commands.accept(order_id, "mcn"),
-        "revise": lambda: sample_commands.accept(order_id) | {"revised_amount_fen": REVISED},
+        "revise": lambda: (
+            sample_commands.accept(order_id) | {"revised_amount_fen": REVISED_AMOUNT_FEN}
+        ),
         "restore": lambda: sample_commands.command("restore_quote", "client", order_id),
         "decline": lambda: sample_commands.command("decline_order", "creator", order_id),
         "nudge": lambda: sample_commands.command("nudge_creator", "client", order_id),
@@ -74,7 +67,7 @@ def command_for(step: str, order_id: str) -> SampleCommand:
             "cancel_order", "client", order_id, accept_forfeit=True
         ),
         "leave": lambda: sample_commands.command(
-            "cancel_order", "client", order_id, accept_cost_fen=COST
+            "cancel_order", "client", order_id, accept_cost_fen=CANCELLATION_COST_FEN
         ),
         "stranger": lambda: sample_commands.command("cancel_order", "client:c2", order_id),
         "refund": lambda: sample_commands.command(
@@ -95,21 +88,21 @@ def command_for(step: str, order_id: str) -> SampleCommand:
             "reject_content", "client", order_id, comment="太暗"
         ),
         "publish": lambda: sample_commands.command(
-            "publish_work", "creator", order_id, **PUBLISHED
+            "publish_work", "creator", order_id, **PUBLICATION
         ),
         "deliver": lambda: sample_commands.command("confirm_delivery", "client", order_id),
         "dispute": lambda: sample_commands.command(
             "dispute_order", "client", order_id, reason="不是我要的"
         ),
         "resolve": lambda: sample_commands.command(
-            "resolve_dispute", "operator", order_id, **DECIDED
+            "resolve_dispute", "operator", order_id, **RESOLUTION
         ),
     }[step]()
 
 
 @dataclass
 class OrderJourneys:
-    """Many orders, each at some step of its plot; a step is taken when the last is settled."""
+    """Many orders, each at some step of its journey; a step is taken when the last is settled."""
 
     steps: dict[str, Iterator[SampleCommand]]
     waiting: dict[str, str] = field(default_factory=dict)
@@ -117,32 +110,35 @@ class OrderJourneys:
 
     @classmethod
     def of(cls, number: int) -> OrderJourneys:
-        """Begin a number of orders, of every plot in turn."""
-        plots = list(JOURNEYS.values())
-        orders = {f"e{n:03}": plots[n % len(plots)].split() for n in range(number)}
+        """Begin a number of orders, of every journey in turn."""
+        journeys = list(JOURNEYS.values())
+        orders = {f"e{n:03}": journeys[n % len(journeys)].split() for n in range(number)}
         return cls(
-            {name: iter([command_for(s, name) for s in plot]) for name, plot in orders.items()}
+            {
+                order_id: iter([command_for(step, order_id) for step in steps])
+                for order_id, steps in orders.items()
+            }
         )
 
     def begin(self) -> list[str]:
-        """Return the first commands: who orders are about, and every order."""
+        """Return the first commands: the parties, and every order."""
         first_commands = {command["id"]: json.dumps(command) for command in sample_commands.admit()}
         self.texts |= first_commands
         return [
             *first_commands.values(),
-            *(text for name in self.steps if (text := self._next(name))),
+            *(text for order_id in self.steps if (text := self._next(order_id))),
         ]
 
     def next_commands(self, settled_ids: set[str]) -> list[str]:
         """Return the commands that follow those which are settled."""
         command_ids = [command_id for command_id in self.waiting if command_id in settled_ids]
-        names = [self.waiting.pop(command_id) for command_id in command_ids]
-        return [text for name in names if (text := self._next(name))]
+        order_ids = [self.waiting.pop(command_id) for command_id in command_ids]
+        return [text for order_id in order_ids if (text := self._next(order_id))]
 
-    def _next(self, name: str) -> str | None:
-        command = next(self.steps[name], None)
+    def _next(self, order_id: str) -> str | None:
+        command = next(self.steps[order_id], None)
         if command is None:
             return None
-        self.waiting[command["id"]] = name
+        self.waiting[command["id"]] = order_id
         self.texts[command["id"]] = json.dumps(command)
         return self.texts[command["id"]]

@@ -16,7 +16,7 @@ import redis
 
 from models.errors import TransientError
 from ops.local.up import LocalStack
-from tests.e2e.example_programs import EXAMPLES, node, python, running
+from tests.e2e.example_programs import EXAMPLES, node_command, python_command, running_consumer
 from tests.support import sample_commands
 from tests.support.concurrency import eventually
 from tests.support.stories import DEPOSIT
@@ -26,15 +26,13 @@ from workers.outbox.streams import EVENTS_STREAM
 from workers.queue.redis import connect
 from workers.settings import RetentionLimits
 
-ORDERS = 60
-
-
+ORDER_COUNT = 60
 IDLE_MS = "300"
 
 
-def notices_py(place: Path) -> list[str]:
-    """Read what a consumer in Python has done; each effect was counted as it was had."""
-    with closing(sqlite3.connect(place, isolation_level=None)) as connection:
+def read_python_notices(output_path: Path) -> list[str]:
+    """Read what a consumer in Python has done, and check that each effect was counted once."""
+    with closing(sqlite3.connect(output_path, isolation_level=None)) as connection:
         connection.execute("BEGIN")
         try:
             event_ids = [
@@ -50,27 +48,30 @@ def notices_py(place: Path) -> list[str]:
     return event_ids
 
 
-def notices_mjs(place: Path) -> list[str]:
+def read_node_notices(output_path: Path) -> list[str]:
     """Read what a consumer in Node.js has done: one file is one effect."""
-    return [json.loads(path.read_text("utf-8"))["event_id"] for path in place.glob("*.json")]
+    return [json.loads(path.read_text("utf-8"))["event_id"] for path in output_path.glob("*.json")]
 
 
 ReadNotices = Callable[[Path], list[str]]
+LANGUAGES = {"py": (python_command, read_python_notices), "mjs": (node_command, read_node_notices)}
 
 
-LANGUAGES = {"py": (python, notices_py), "mjs": (node, notices_mjs)}
-
-
-def consumer(language: str, url: str, place: Path) -> list[str]:
-    program = [*LANGUAGES[language][0](), str(EXAMPLES / f"consumer.{language}"), url, str(place)]
+def consumer_command(language: str, url: str, output_path: Path) -> list[str]:
+    program = [
+        *LANGUAGES[language][0](),
+        str(EXAMPLES / f"consumer.{language}"),
+        url,
+        str(output_path),
+    ]
     options = ["--stream", EVENTS_STREAM, "--idle-ms", IDLE_MS]
     return program + (options if language == "py" else [EVENTS_STREAM, IDLE_MS])
 
 
-def campaign(pipeline: LocalStack, tag: str) -> None:
+def submit_orders(pipeline: LocalStack, tag: str) -> None:
     """Let a crowd of orders be placed, paid and accepted."""
     commands: list[dict[str, Any]] = sample_commands.admit()
-    for number in range(ORDERS):
+    for number in range(ORDER_COUNT):
         order = f"{tag}_{number}"
         commands += [
             sample_commands.place(order),
@@ -78,11 +79,11 @@ def campaign(pipeline: LocalStack, tag: str) -> None:
         ]
         commands += [sample_commands.accept(order)]
     client = connect(pipeline.settings.redis_url)
-    eventually(lambda: submitted(client, commands))
+    eventually(lambda: try_to_submit(client, commands))
     client.close()
 
 
-def submitted(client: redis.Redis, commands: list[dict[str, Any]]) -> bool:
+def try_to_submit(client: redis.Redis, commands: list[dict[str, Any]]) -> bool:
     try:
         return bool(CommandClient(client).submit_many(commands))
     except TransientError:
@@ -90,22 +91,22 @@ def submitted(client: redis.Redis, commands: list[dict[str, Any]]) -> bool:
         return False
 
 
-def published(client: redis.Redis, start: str, kind: str = "") -> set[str]:
+def published_event_ids(client: redis.Redis, start: str, kind: str = "") -> set[str]:
     entries: Any = client.xrange(EVENTS_STREAM, min=f"({start}")
     events = [json.loads(fields[b"event"]) for _, fields in entries]
     return {event["id"] for event in events if kind in event["type"]}
 
 
 def all_settled(client: redis.Redis, start: str, tag: str) -> bool:
-    """Tell whether the consumers have settled all that both campaigns brought about."""
+    """Tell whether the consumers have settled the events of all submitted orders."""
     try:
-        accepted_ids = published(client, start, "order.accepted")
+        accepted_ids = published_event_ids(client, start, "order.accepted")
         (group,) = event_streams.list_groups(client, RetentionLimits())
     except (redis.RedisError, TransientError):
         return False
-    # A relay that finds Redis restarted says what it said last again: others' events too.
+    # A relay that finds Redis restarted publishes its last events again: other tests' too.
     own_ids = [event_id for event_id in accepted_ids if event_id.startswith(f"order:{tag}_")]
-    return len(own_ids) == 2 * ORDERS and group.oldest_s is None
+    return len(own_ids) == 2 * ORDER_COUNT and group.oldest_s is None
 
 
 def create_group(client: redis.Redis) -> str:
@@ -124,25 +125,25 @@ def test_every_event_has_its_effect_once_whatever_process_dies(
     pipeline: LocalStack, pipeline_redis: redis.Redis, tmp_path: Path, language: str
 ) -> None:
     _, read_notices = LANGUAGES[language]
-    place, log = tmp_path / "notices", tmp_path / "log"
+    output_path, log = tmp_path / "notices", tmp_path / "log"
     start = create_group(pipeline_redis)
-    campaign(pipeline, f"{language}_first")
+    submit_orders(pipeline, f"{language}_first")
     # A sibling that takes some, acts on none, and is never heard of again.
     eventually(lambda: pipeline_redis.xreadgroup("notices", "dead", {EVENTS_STREAM: ">"}, count=20))
-    command = consumer(language, pipeline.settings.redis_url, place)
-    with running(command, log) as victim:
-        eventually(lambda: read_notices(place))
+    command = consumer_command(language, pipeline.settings.redis_url, output_path)
+    with running_consumer(command, log) as victim:
+        eventually(lambda: read_notices(output_path))
         victim.send_signal(signal.SIGKILL)
         victim.wait()
-    with running(command, log) as first, running(command, log) as second:
+    with running_consumer(command, log) as first, running_consumer(command, log) as second:
         restart_redis(pipeline)
-        campaign(pipeline, f"{language}_second")
+        submit_orders(pipeline, f"{language}_second")
         eventually(lambda: all_settled(pipeline_redis, start, language))
-        notified_ids = read_notices(place)
+        notified_ids = read_notices(output_path)
         for sibling in (first, second):
             sibling.send_signal(signal.SIGTERM)
             assert sibling.wait(10) == 0, log.read_text()
-    assert sorted(notified_ids) == sorted(published(pipeline_redis, start))
+    assert sorted(notified_ids) == sorted(published_event_ids(pipeline_redis, start))
 
 
 def restart_redis(pipeline: LocalStack) -> None:

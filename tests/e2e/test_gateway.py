@@ -26,12 +26,8 @@ from workers.settings import Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-
-TEN_THOUSAND = 10_000
-
-
-BATCH = 250
-
+COMMAND_COUNT = 10_000
+BATCH_SIZE = 250
 
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,"
@@ -39,7 +35,6 @@ CHECKS = (
     "unsupported_method,ignored_auth"
 )
 """All but the acceptance of whatever fits the schema: to JSON Schema 1.0 is an integer."""
-
 
 CONFIG = """
 [checks]
@@ -59,12 +54,12 @@ def local_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack
     environ = {"EARNEST_WEB_BIND": "127.0.0.1:0"}
     with LocalStack(
         Settings.read(environ, var=tmp_path_factory.mktemp("served")), quiet=True
-    ) as formation:
-        yield formation
+    ) as local_stack:
+        yield local_stack
 
 
-def address(formation: LocalStack) -> str:
-    web_info: dict[str, str] = json.loads((formation.settings.var / "web.json").read_text())
+def web_address(local_stack: LocalStack) -> str:
+    web_info: dict[str, str] = json.loads((local_stack.settings.var / "web.json").read_text())
     return web_info["url"]
 
 
@@ -73,7 +68,13 @@ def test_a_fuzzer_finds_no_server_error_and_no_broken_promise(
 ) -> None:
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     command = [
-        *(sys.executable, "-m", "schemathesis.cli", "run", f"{address(local_stack)}/openapi.json"),
+        *(
+            sys.executable,
+            "-m",
+            "schemathesis.cli",
+            "run",
+            f"{web_address(local_stack)}/openapi.json",
+        ),
         *("--checks", CHECKS, "--max-examples", "100", "--seed", "7", "--no-color"),
         "--suppress-health-check=all",
     ]
@@ -81,7 +82,7 @@ def test_a_fuzzer_finds_no_server_error_and_no_broken_promise(
     assert process.returncode == 0, process.stdout[-8_000:] + process.stderr[-2_000:]
 
 
-def commands() -> list[dict[str, Any]]:
+def ten_thousand_commands() -> list[dict[str, Any]]:
     """Write ten thousand commands: some creators, and many orders, half of them cancelled."""
     platform = {"role": "platform", "id": "p"}
     client = {"role": "client", "id": "c1"}
@@ -99,19 +100,19 @@ def commands() -> list[dict[str, Any]]:
     ]
     ends = [{"kind": "cancel_order", "by": client, "order_id": f"o{n}"} for n in range(4_900)]
     bodies: list[dict[str, Any]] = [*creators, *orders, *ends]
-    assert len(bodies) == TEN_THOUSAND
+    assert len(bodies) == COMMAND_COUNT
     return [body | {"id": f"command-{n:05}"} for n, body in enumerate(bodies)]
 
 
 def test_ten_thousand_commands_are_settled_once_each_though_redis_is_wiped(
     local_stack: LocalStack,
 ) -> None:
-    all_commands = commands()
-    batches = [all_commands[n : n + BATCH] for n in range(0, len(all_commands), BATCH)]
+    all_commands = ten_thousand_commands()
+    batches = [all_commands[n : n + BATCH_SIZE] for n in range(0, len(all_commands), BATCH_SIZE)]
     accepted_batches = threading.Semaphore(0)
 
     def send(batch: list[dict[str, Any]]) -> None:
-        response = httpx2.post(f"{address(local_stack)}/commands", json=batch, timeout=60)
+        response = httpx2.post(f"{web_address(local_stack)}/commands", json=batch, timeout=60)
         assert response.status_code == 202, response.text
         accepted_batches.release()
 
@@ -123,7 +124,7 @@ def test_ten_thousand_commands_are_settled_once_each_though_redis_is_wiped(
 
     # The creators first: who is unknown when an order is placed is refused, as it must be.
     send(batches[0])
-    last_url = f"{address(local_stack)}/commands/{batches[0][199]['id']}"
+    last_url = f"{web_address(local_stack)}/commands/{batches[0][199]['id']}"
     assert httpx2.get(last_url, params={"wait": 20}, timeout=30).json()["outcome"] == "applied"
     wipe_thread = threading.Thread(target=wipe)
     wipe_thread.start()
@@ -133,8 +134,8 @@ def test_ten_thousand_commands_are_settled_once_each_though_redis_is_wiped(
     check_each_settled_once(local_stack)
 
 
-def check_each_settled_once(formation: LocalStack) -> None:
-    engine = open_database(formation.settings.database_url)
+def check_each_settled_once(local_stack: LocalStack) -> None:
+    engine = open_database(local_stack.settings.database_url)
 
     def unsettled() -> int:
         with reading(engine) as connection:
@@ -150,9 +151,9 @@ def check_each_settled_once(formation: LocalStack) -> None:
         )
         answers = [json.loads(body) for body in connection.execute(bodies).scalars()]
     engine.dispose()
-    assert outcomes == {("applied", None): TEN_THOUSAND}, outcomes
+    assert outcomes == {("applied", None): COMMAND_COUNT}, outcomes
     first_answers = Counter(
         answer["command_id"] for answer in answers if answer["outcome"] != "duplicate"
     )
     assert set(first_answers.values()) == {1}
-    assert len(first_answers) == TEN_THOUSAND
+    assert len(first_answers) == COMMAND_COUNT

@@ -37,7 +37,6 @@ from workers.timestamps import from_us, to_us
 
 ORDERS = 6 * len(JOURNEYS)
 
-
 WINDOWS = dict.fromkeys(
     (
         "first_work_window",
@@ -48,7 +47,6 @@ WINDOWS = dict.fromkeys(
     ),
     "PT8S",
 )
-
 
 POLICY = {
     **WINDOWS,
@@ -67,69 +65,61 @@ POLICY = {
     "nudge_interval": "PT0S",
 }
 
-
-TWO_OF_EACH = (
+PROGRAMS = (
     "migrate",
     *(f"{kind}.{n}" for kind in ("worker", "relay", "scheduler") for n in (1, 2)),
 )
-"""Everything twice, as on two machines: the books must not show it."""
-
+"""Everything twice, as on two machines: the outcome must not show it."""
 
 # A sender that has seen no outcome for so long sends again; a dead worker is noticed later.
 RESEND_S = 3.0
-
-
 POLL_INTERVAL_S = 0.05
-
-
 TIMEOUT_S = 60.0
-
-
 pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(240)]
 
 
 @dataclass
 class PipelineRun:
-    """A formation at work, what is sent to it, and what was in its streams when they were wiped."""
+    """A local stack at work, what is sent to it, and what it published."""
 
-    formation: LocalStack
-    wire: redis.Redis
+    local_stack: LocalStack
+    redis_client: redis.Redis
     reader: Reader
-    stories: OrderJourneys = field(default_factory=lambda: OrderJourneys.of(ORDERS))
+    journeys: OrderJourneys = field(default_factory=lambda: OrderJourneys.of(ORDERS))
     sent_at: dict[str, float] = field(default_factory=dict)
-    told: list[dict[str, Any]] = field(default_factory=list)
+    published_events: list[dict[str, Any]] = field(default_factory=list)
     pids: set[int] = field(default_factory=set)
 
     def play(self, faults: list[tuple[float, Callable[[], object]]]) -> None:
-        """Send every story to its end; let faults happen when so much of it is settled."""
-        command_count = 2 + sum(len(plot.split()) for plot in JOURNEYS.values()) * ORDERS // len(
+        """Send every journey to its end; let faults happen when so much of it is settled."""
+        command_count = 2 + sum(len(steps.split()) for steps in JOURNEYS.values()) * ORDERS // len(
             JOURNEYS
         )
-        self._send(self.stories.begin())
+        self._send(self.journeys.begin())
         give_up_at = time.monotonic() + TIMEOUT_S
         while self.sent_at:
             assert time.monotonic() < give_up_at, f"no outcome for {sorted(self.sent_at)[:5]}"
             settled_ids = set(self.reader.outcomes(list(self.sent_at)))
             for command_id in settled_ids:
                 del self.sent_at[command_id]
-            self._send(self.stories.next_commands(settled_ids))
+            self._send(self.journeys.next_commands(settled_ids))
             self._send_again()
-            progress = (len(self.stories.texts) - len(self.sent_at)) / command_count
+            progress = (len(self.journeys.texts) - len(self.sent_at)) / command_count
             while faults and progress >= faults[0][0]:
-                self.pids |= set(self.formation.pids().values())
+                self.pids |= set(self.local_stack.pids().values())
                 faults.pop(0)[1]()
             time.sleep(POLL_INTERVAL_S)
         assert faults == []
 
     def kill(self, name: str) -> None:
-        os.kill(self.formation.pids()[name], signal.SIGKILL)
+        os.kill(self.local_stack.pids()[name], signal.SIGKILL)
 
     def wipe(self) -> None:
         """Empty Redis, keeping what consumers could have read until that instant."""
-        with self.wire.pipeline(transaction=True) as pipe:
+        with self.redis_client.pipeline(transaction=True) as pipe:
             pipe.xrange(EVENTS_STREAM)
             pipe.flushall()
-            self.told += events_in(pipe.execute()[0])
+            self.published_events += parse_events(pipe.execute()[0])
 
     def _send(self, texts: list[str]) -> None:
         if not texts:
@@ -137,16 +127,16 @@ class PipelineRun:
         for text in texts:
             self.sent_at[json.loads(text)["id"]] = time.monotonic()
         try:
-            CommandClient(self.wire).submit_many(texts, per_message=5)
+            CommandClient(self.redis_client).submit_many(texts, per_message=5)
         except TransientError:
             return  # They are sent again.
 
     def _send_again(self) -> None:
         before = time.monotonic() - RESEND_S
-        self._send([self.stories.texts[name] for name, at in self.sent_at.items() if at < before])
+        self._send([self.journeys.texts[name] for name, at in self.sent_at.items() if at < before])
 
 
-def events_in(entries: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - what Redis returns
+def parse_events(entries: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - what Redis returns
     return [json.loads(fields[b"event"]) for _, fields in entries]
 
 
@@ -171,10 +161,10 @@ def test_killed_processes_and_a_wiped_redis_change_nothing_in_the_end(
     policy = read_policy(policy_path.read_bytes())
     engine = open_database(settings.database_url)
     with LocalStack(
-        settings, programs=[*map(earnest_program, TWO_OF_EACH)], quiet=True
-    ) as formation:
+        settings, programs=[*map(earnest_program, PROGRAMS)], quiet=True
+    ) as local_stack:
         client = connect(settings.redis_url)
-        run = PipelineRun(formation, client, Reader(Store(engine, policy)))
+        run = PipelineRun(local_stack, client, Reader(Store(engine, policy)))
         run.play(
             [
                 (0.2, lambda: run.kill("worker.1")),
@@ -186,12 +176,12 @@ def test_killed_processes_and_a_wiped_redis_change_nothing_in_the_end(
         )
         eventually(lambda: nothing_waits(run), timeout_s=TIMEOUT_S)
         eventually(lambda: everything_is_published(run), timeout_s=TIMEOUT_S)
-        run.told += events_in(client.xrange(EVENTS_STREAM))
-        run.pids |= set(formation.pids().values())
+        run.published_events += parse_events(client.xrange(EVENTS_STREAM))
+        run.pids |= set(local_stack.pids().values())
         client.close()
     assert [pid for pid in run.pids if is_running(pid)] == []
     # Redis and everything that stays up, and whoever took the place of the four that were killed.
-    assert len(run.pids) >= len(TWO_OF_EACH) + 4
+    assert len(run.pids) >= len(PROGRAMS) + 4
     check_outcomes(run)
     check_events(run)
     check_endings(run, policy)
@@ -212,35 +202,39 @@ def everything_is_published(run: PipelineRun) -> bool:
         return connection.execute(query).scalar() == 0
 
 
-def rows(run: PipelineRun, name: str) -> list[Any]:
+def read_rows(run: PipelineRun, name: str) -> list[Any]:
     with reading(run.reader.store.engine) as connection:
         return list(connection.execute(select(schema.metadata.tables[name])))
 
 
 def check_outcomes(run: PipelineRun) -> None:
-    """Hold that every command was settled once, and every repeat is told so."""
-    receipts = {row.command_id: row for row in rows(run, "receipts")}
-    assert receipts.keys() == run.stories.texts.keys()
-    answers = [json.loads(row.body) for row in rows(run, "events") if row.type == "command.settled"]
+    """Hold that every command was settled once, and every repeat was answered as a duplicate."""
+    receipts = {row.command_id: row for row in read_rows(run, "receipts")}
+    assert receipts.keys() == run.journeys.texts.keys()
+    answers = [
+        json.loads(row.body) for row in read_rows(run, "events") if row.type == "command.settled"
+    ]
     first_answers = Counter(
         answer["command_id"] for answer in answers if answer["outcome"] != "duplicate"
     )
     assert first_answers == Counter(list(receipts))
-    assert rows(run, "dead_letters") == rows(run, "quarantine") == []
+    assert read_rows(run, "dead_letters") == read_rows(run, "quarantine") == []
 
 
 def check_events(run: PipelineRun) -> None:
-    """Hold that everything recorded was told, and told as it was recorded."""
-    recorded_bodies = {f"{row.subject}/{row.sequence}": row.body for row in rows(run, "events")}
-    published_bodies = {event["id"]: event["data"] for event in run.told}
+    """Hold that everything recorded was published, and published as it was recorded."""
+    recorded_bodies = {
+        f"{row.subject}/{row.sequence}": row.body for row in read_rows(run, "events")
+    }
+    published_bodies = {event["id"]: event["data"] for event in run.published_events}
     assert published_bodies == {name: json.loads(body) for name, body in recorded_bodies.items()}
 
 
 def check_endings(run: PipelineRun, policy: Policy) -> None:
-    """Hold the books to what the rules alone make of the same commands at the same instants."""
-    receipts = sorted(rows(run, "receipts"), key=lambda row: (row.received_at, row.stamp))
+    """Hold orders and money to what the rules alone make of the same commands and instants."""
+    receipts = sorted(read_rows(run, "receipts"), key=lambda row: (row.received_at, row.stamp))
     steps = [
-        SimulationStep(from_us(row.received_at), run.stories.texts[row.command_id])
+        SimulationStep(from_us(row.received_at), run.journeys.texts[row.command_id])
         for row in receipts
     ]
     forecast = expect(steps, policy)

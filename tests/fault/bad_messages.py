@@ -13,8 +13,6 @@ from workers.queue.redis import COMMANDS, WAKEUPS, Keys
 from workers.timestamps import now_us
 
 TARGET_ORDER_ID = "o-victim"
-
-
 FORGED_COMMAND_ID = "cmd-forged"
 
 
@@ -27,7 +25,7 @@ class BadMessage:
     queue: str = COMMANDS
 
     def send(self, client: redis.Redis, number: int, *, stamped: bool = True) -> None:
-        """Put it where it will be found; with a stamp forged, or without asking the door at all."""
+        """Put it where a worker will find it; with a forged arrival stamp, or with none."""
         keys, message_id = Keys(self.queue), f"bad-{number}"
         client.hset(keys.messages, message_id, self.payload)
         if stamped:
@@ -67,7 +65,7 @@ def message_bytes(*texts: object, **changes: object) -> bytes:
 
 
 def forged_command(**changes: object) -> str:
-    """Write a command that an outsider would like to see obeyed."""
+    """Write a command that an outsider would like to have applied."""
     body = {
         "id": FORGED_COMMAND_ID,
         "kind": "cancel_order",

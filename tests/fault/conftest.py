@@ -1,4 +1,4 @@
-"""Fixtures: how much the fault suite tries, and what chance begins with."""
+"""Fixtures: how many trials the fault suite makes, and what chance begins with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture(scope="session")
 def trials(pytestconfig: pytest.Config) -> int | None:
-    """Give the number of blows that was asked for, or None."""
+    """Give the number of trials that was asked for, or None."""
     trials: int | None = pytestconfig.getoption("--trials", default=None)
     return trials
 

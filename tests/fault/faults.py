@@ -1,4 +1,4 @@
-"""Faults: what is done to a running Earnest, blow by blow."""
+"""Faults: what is done to a running Earnest on purpose, and the scenarios that do it."""
 
 from __future__ import annotations
 
@@ -19,165 +19,162 @@ from workers.queue.redis import COMMANDS, Keys
 from workers.timestamps import SECOND_US, now_us
 
 FaultAction = Callable[[FaultStack, Random], None]
-
-
-TrialUnit = Literal["blows", "commands", "deadlines"]
+TrialUnit = Literal["faults", "commands", "deadlines"]
 
 
 class TrialCounting(TypedDict):
-    """How trials are counted where one blow meets many."""
+    """How trials are counted where one fault meets many commands or deadlines."""
 
     trials: int
     counted: TrialUnit
 
 
 RESEND_US = 2 * SECOND_US
-
-
 DATABASE_KINDS = ("sqlite", "postgresql")
 
 
 @dataclass(frozen=True, slots=True)
 class FaultScenario:
-    """One kind of fault under load; `pause_s` is how long between two blows, at least and most.
+    """One kind of fault under load; `pause_s` is the pause between two faults, least and most.
 
-    `counted` is what a trial is: a blow, or each command, or each deadline, that met the fault.
+    `counted` is what a trial is: each fault, or each command, or each deadline, that met one.
     """
 
     name: str
-    blow: FaultAction
-    plan: StackOptions = StackOptions()  # noqa: RUF009 - frozen
+    inject: FaultAction
+    options: StackOptions = StackOptions()  # noqa: RUF009 - frozen
     pause_s: tuple[float, float] = (0.3, 1.0)
     databases: tuple[str, ...] = DATABASE_KINDS
     trials: int = 20
-    counted: TrialUnit = "blows"
+    counted: TrialUnit = "faults"
 
-    def of(self, crowd: int) -> FaultScenario:
-        """Return the same with another crowd, where there is one at all."""
-        return replace(self, plan=replace(self.plan, crowd=crowd)) if self.plan.crowd else self
+    def with_burst_size(self, burst_size: int) -> FaultScenario:
+        """Return the same with another number of orders due at once, if it has any."""
+        if not self.options.burst_size:
+            return self
+        return replace(self, options=replace(self.options, burst_size=burst_size))
 
 
 def kill_one_of(kind: str) -> FaultAction:
     """Kill one process of a kind, whichever runs."""
 
-    def blow(arena: FaultStack, rng: Random) -> None:
-        names = [name for name in arena.formation.pids() if name.partition(".")[0] == kind]
+    def inject(stack: FaultStack, rng: Random) -> None:
+        names = [name for name in stack.local_stack.pids() if name.partition(".")[0] == kind]
         if names:
-            arena.signal_process(rng.choice(names))
+            stack.signal_process(rng.choice(names))
 
-    return blow
+    return inject
 
 
-def kill_database(arena: FaultStack, _: Random) -> None:
+def kill_database(stack: FaultStack, _: Random) -> None:
     """Kill PostgreSQL and start it again."""
-    if arena.postgres is not None:
-        kill_postgres(arena.postgres)
+    if stack.postgres is not None:
+        kill_postgres(stack.postgres)
 
 
-def messages_in_flight(arena: FaultStack) -> set[bytes]:
-    """Name the messages that are taken and not settled: those who live do not have them long."""
+def messages_in_flight(stack: FaultStack) -> set[bytes]:
+    """Return the ids of messages that are taken and not settled: a worker holds none for long."""
     message_ids: set[bytes] = set()
-    keys: Any = arena.wire.keys(Keys(COMMANDS).taken("*"))
+    keys: Any = stack.redis_client.keys(Keys(COMMANDS).taken("*"))
     for key in keys:
-        members: Any = arena.wire.smembers(key)
+        members: Any = stack.redis_client.smembers(key)
         message_ids |= members
     return message_ids
 
 
-MAX_TRIES = 300
-
+MAX_ATTEMPTS = 300
 
 FREEZE_S = 17.0
 """Longer than a worker's heartbeat, which is 15 s."""
 
 
-def freeze_worker(arena: FaultStack, rng: Random) -> None:
+def freeze_worker(stack: FaultStack, rng: Random) -> None:
     """Stop a worker with messages in hand for longer than its lease; then let it go on."""
     name = rng.choice(["worker.1", "worker.2"])
-    for _ in range(MAX_TRIES):
-        arena.signal_process(name, signal.SIGSTOP)
-        arena.sender.stopping.wait(0.1)
-        before = messages_in_flight(arena)
-        arena.sender.stopping.wait(0.3)
-        if before & messages_in_flight(arena):
-            arena.sender.stopping.wait(FREEZE_S)
-            arena.signal_process(name, signal.SIGCONT)
+    for _ in range(MAX_ATTEMPTS):
+        stack.signal_process(name, signal.SIGSTOP)
+        stack.sender.stopping.wait(0.1)
+        before = messages_in_flight(stack)
+        stack.sender.stopping.wait(0.3)
+        if before & messages_in_flight(stack):
+            stack.sender.stopping.wait(FREEZE_S)
+            stack.signal_process(name, signal.SIGCONT)
             return
-        arena.signal_process(name, signal.SIGCONT)
-        arena.sender.stopping.wait(rng.uniform(0.01, 0.05))
+        stack.signal_process(name, signal.SIGCONT)
+        stack.sender.stopping.wait(rng.uniform(0.01, 0.05))
     raise AssertionError(f"{name} was never found with anything in hand")
 
 
-def freeze_relay(arena: FaultStack, rng: Random) -> None:
+def freeze_relay(stack: FaultStack, rng: Random) -> None:
     """Stop one of two relays for longer than its lease."""
     name = rng.choice(["relay.1", "relay.2"])
-    if arena.signal_process(name, signal.SIGSTOP):
-        arena.sender.stopping.wait(12.0)
-        arena.signal_process(name, signal.SIGCONT)
+    if stack.signal_process(name, signal.SIGSTOP):
+        stack.sender.stopping.wait(12.0)
+        stack.signal_process(name, signal.SIGCONT)
 
 
-def flush_redis(arena: FaultStack, _: Random) -> None:
+def flush_redis(stack: FaultStack, _: Random) -> None:
     """Empty Redis while everybody uses it."""
-    arena.wire.flushall()
-    arena.wiped_us.append(now_us())
+    stack.redis_client.flushall()
+    stack.wiped_us.append(now_us())
 
 
-def restart_redis_empty(arena: FaultStack, _: Random) -> None:
+def restart_redis_empty(stack: FaultStack, _: Random) -> None:
     """Kill Redis and let it come back with nothing."""
-    empty_redis(arena)
-    arena.wiped_us.append(now_us())
+    empty_redis(stack)
+    stack.wiped_us.append(now_us())
 
 
-def disturb_network(weather: NetworkCondition, longest_s: float) -> FaultAction:
+def disturb_network(condition: NetworkCondition, max_duration_s: float) -> FaultAction:
     """Let the network be bad between the processes and one of the servers."""
 
-    def blow(arena: FaultStack, rng: Random) -> None:
-        proxy = arena.proxies[rng.choice(sorted(arena.proxies))]
-        proxy.set_condition(weather)
-        arena.sender.stopping.wait(rng.uniform(0.1, longest_s))
+    def inject(stack: FaultStack, rng: Random) -> None:
+        proxy = stack.proxies[rng.choice(sorted(stack.proxies))]
+        proxy.set_condition(condition)
+        stack.sender.stopping.wait(rng.uniform(0.1, max_duration_s))
         proxy.set_condition(NetworkCondition.HEALTHY)
 
-    return blow
+    return inject
 
 
-def scheduler_outage(arena: FaultStack, rng: Random) -> None:
+def scheduler_outage(stack: FaultStack, rng: Random) -> None:
     """Keep every scheduler down for a while: deadlines pass unnoticed."""
     for _ in range(6):
-        arena.signal_process("scheduler.1")
-        arena.sender.stopping.wait(rng.uniform(0.4, 0.8))
-
-
-def fill_disk(arena: FaultStack, rng: Random) -> None:
-    """Let no file of the workers, the relay or the scheduler grow, for a moment."""
-    pids = [pid for name, pid in arena.formation.pids().items() if name != "redis"]
-    for limit in (DISK_FULL_LIMIT, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)):
-        for pid in pids:
-            with suppress(ProcessLookupError):
-                resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
-        arena.sender.stopping.wait(rng.uniform(0.2, 1.0))
+        stack.signal_process("scheduler.1")
+        stack.sender.stopping.wait(rng.uniform(0.4, 0.8))
 
 
 DISK_FULL_LIMIT = (4_096, resource.RLIM_INFINITY)
 
 
-def send_bad_message(arena: FaultStack, rng: Random) -> None:
+def fill_disk(stack: FaultStack, rng: Random) -> None:
+    """Let no file of the workers, the relay or the scheduler grow, for a moment."""
+    pids = [pid for name, pid in stack.local_stack.pids().items() if name != "redis"]
+    for limit in (DISK_FULL_LIMIT, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)):
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                resource.prlimit(pid, resource.RLIMIT_FSIZE, limit)
+        stack.sender.stopping.wait(rng.uniform(0.2, 1.0))
+
+
+def send_bad_message(stack: FaultStack, rng: Random) -> None:
     """Put the next bad message among the good ones."""
     bad_messages = all_bad_messages()
-    number = arena.rubbish
-    arena.rubbish += 1
+    number = stack.bad_message_count
+    stack.bad_message_count += 1
     round_number, index = divmod(number, len(bad_messages))
-    bad_messages[index].send(arena.wire, number, stamped=round_number % 2 == 0)
-    arena.sender.stopping.wait(rng.uniform(0.0, 0.05))
+    bad_messages[index].send(stack.redis_client, number, stamped=round_number % 2 == 0)
+    stack.sender.stopping.wait(rng.uniform(0.0, 0.05))
 
 
-def repeat_everything(arena: FaultStack, _: Random) -> None:
+def repeat_everything(stack: FaultStack, _: Random) -> None:
     """Send every command of the past once more."""
     latest = {
         submission.command_id: submission
-        for submission in arena.sender.log
+        for submission in stack.sender.log
         if submission.command_id
     }
-    arena.sender.send(
+    stack.sender.send(
         [
             PlannedCommand(str(submission.command_id), submission.text)
             for submission in list(latest.values())
@@ -185,70 +182,61 @@ def repeat_everything(arena: FaultStack, _: Random) -> None:
     )
 
 
-def any_of(*blows: FaultAction) -> FaultAction:
-    """Strike in one of several ways, by chance."""
+def any_of(*actions: FaultAction) -> FaultAction:
+    """Do one of several things, by chance."""
 
-    def blow(arena: FaultStack, rng: Random) -> None:
-        rng.choice(blows)(arena, rng)
+    def inject(stack: FaultStack, rng: Random) -> None:
+        rng.choice(actions)(stack, rng)
 
-    return blow
+    return inject
 
 
 def no_action(_: FaultStack, __: Random) -> None:
-    """Let the plan be the fault: what stands in it is wrong from the beginning."""
+    """Let the options of the stack be the fault: it is there from the beginning."""
 
 
 def with_wrong_clock(name: str, seconds: int) -> Callable[[Program], Program]:
     """Start one process with its wall clock moved."""
 
-    def swap(program: Program) -> Program:
+    def replace_clock(program: Program) -> Program:
         if program.name != name:
             return program
         shifted_clock = "tests.fault.processes.shifted_clock"
         argv = (*program.argv[:3], shifted_clock, str(seconds), *program.argv[4:])
         return replace(program, argv=argv)
 
-    return swap
+    return replace_clock
 
 
 def wrong_clock_scenario(name: str, seconds: int) -> FaultScenario:
+    """Run one process with its wall clock moved by some seconds, all the time."""
     # Two schedulers even where a worker is wrong: so there is always one that is right.
-    plan = StackOptions(swap=with_wrong_clock(name, seconds), skewed=True, schedulers=2)
+    options = StackOptions(
+        replace_program=with_wrong_clock(name, seconds), has_wrong_clock=True, schedulers=2
+    )
     title = f"clock of {name} {seconds // 3600:+d} h"
-    return FaultScenario(title, no_action, plan, pause_s=(6.0, 6.0), **COUNT_COMMANDS)
+    return FaultScenario(title, no_action, options, pause_s=(6.0, 6.0), **COUNT_COMMANDS)
 
 
 def deadline_burst_scenario(schedulers: int) -> FaultScenario:
+    """Let thousands of deadlines pass at once, under several schedulers."""
     title = f"{schedulers} schedulers, a crowd due at once"
     return FaultScenario(
         title,
         no_action,
-        StackOptions(schedulers=schedulers, crowd=BURST_SIZE),
+        StackOptions(schedulers=schedulers, burst_size=BURST_SIZE),
         PAUSE_S,
         **COUNT_DEADLINES,
     )
 
 
 RESENDING = StackOptions(resend_us=RESEND_US)
-
-
 PROXIED = StackOptions(proxied=True)
-
-
 LONG_PAUSE_S = (8.0, 8.0)
-
-
 PAUSE_S = (5.0, 5.0)
-
-
 COUNT_COMMANDS: TrialCounting = {"trials": 1, "counted": "commands"}
-
-
 COUNT_DEADLINES: TrialCounting = {"trials": 1, "counted": "deadlines"}
-
-
 BURST_SIZE = 3_000
-
 
 FAULT_SCENARIOS = (
     FaultScenario("kill -9 a worker", kill_one_of("worker"), trials=25),

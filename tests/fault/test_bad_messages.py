@@ -1,4 +1,4 @@
-"""Bad-message tests: whatever stands in Redis hurts nobody, and a person can see it afterwards."""
+"""Bad-message tests: whatever is in Redis hurts nobody, and a person can see it afterwards."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from workers.timestamps import from_us, now_us
 
 pytestmark = pytest.mark.fault
 
-
 BAD_MESSAGES = list(all_bad_messages())
 
 
@@ -30,13 +29,13 @@ def pipeline() -> Iterator[InProcessPipeline]:
         migrate(engine)
         engine.dispose()
         pipeline = InProcessPipeline(database_url, redis_url, Policy())
-        pipeline.settler.store.adopt_policy()
+        pipeline.processor.store.adopt_policy()
         yield pipeline
         pipeline.close()
 
 
 def settle_honest_command(pipeline: InProcessPipeline, number: int) -> bool:
-    """Hand in an honest command; tell whether it was settled."""
+    """Submit an honest command; tell whether it was settled."""
     command = {
         "id": f"cmd-honest-{number}",
         "kind": "register_mcn",
@@ -49,7 +48,7 @@ def settle_honest_command(pipeline: InProcessPipeline, number: int) -> bool:
 
 
 def count_refused(state: TableRows) -> int:
-    """Count what stands in the quarantine, and what was refused and is nobody's of ours."""
+    """Count what is in quarantine, and what was rejected and was not an honest command."""
     answers = [row for row in state["events"] if "command.settled" in row]
     unknown = [row for row in answers if not any("cmd-honest" in str(cell) for cell in row)]
     assert all('"outcome":"rejected"' in str(row) for row in unknown)
@@ -61,17 +60,17 @@ def test_there_are_at_least_sixty_bad_messages_and_no_two_are_alike() -> None:
 
 
 @pytest.mark.parametrize("stamped", [True, False], ids=["stamped", "unstamped"])
-@pytest.mark.parametrize("bad", BAD_MESSAGES, ids=lambda bad: bad.name.replace(" ", "_"))
-def test_a_bad_message_is_set_aside_and_its_neighbours_are_served(
-    pipeline: InProcessPipeline, bad: BadMessage, *, stamped: bool
+@pytest.mark.parametrize("bad_message", BAD_MESSAGES, ids=lambda bad: bad.name.replace(" ", "_"))
+def test_a_bad_message_is_refused_and_an_honest_command_is_still_settled(
+    pipeline: InProcessPipeline, bad_message: BadMessage, *, stamped: bool
 ) -> None:
-    number = 2 * BAD_MESSAGES.index(bad) + stamped
+    number = 2 * BAD_MESSAGES.index(bad_message) + stamped
     before = pipeline.save()
-    bad.send(pipeline.wire, number, stamped=stamped)
+    bad_message.send(pipeline.plain_redis, number, stamped=stamped)
     assert settle_honest_command(pipeline, number)
     after = pipeline.save()
     # An empty message is no message: it goes, and there is nothing to be shown of it.
-    assert count_refused(after) > count_refused(before) or not bad.payload
-    assert not pipeline.wire.hlen(Keys(COMMANDS).messages)
+    assert count_refused(after) > count_refused(before) or not bad_message.payload
+    assert not pipeline.plain_redis.hlen(Keys(COMMANDS).messages)
     assert after["orders"] == after["payments"] == [], "it took effect"
     assert after["dead_letters"] == before["dead_letters"]

@@ -33,14 +33,10 @@ from workers.timestamps import MICROSECOND, to_us
 
 pytestmark = pytest.mark.fault
 
-
 POLICY = Policy()
-
-
 BEGIN = datetime.now(UTC) - timedelta(days=90)
 
-
-STORIES = (
+SCENARIO_NAMES = (
     *("merged_one_forfeited", "reinstated", "nobody_accepts", "declined"),
     "settled_with_agency",
 )
@@ -69,7 +65,7 @@ class RecordedRun:
             connection.commit()
 
 
-def run_story(engine: Engine, name: str, number: int) -> list[SentCommand]:
+def run_scenario(engine: Engine, name: str, number: int) -> list[SentCommand]:
     """Settle a worked example in the past; its ids get a number of their own."""
     lines = (SCENARIOS / f"{name}.steps.jsonl").read_text("utf-8")
     lines = re.sub(r'"(id|(?:order|payment|creator|mcn)_id)": "(cmd_)?', rf"\g<0>s{number}-", lines)
@@ -77,36 +73,39 @@ def run_story(engine: Engine, name: str, number: int) -> list[SentCommand]:
     clock = FixedArrivalClock(steps[0].at)
     store = Store(engine, POLICY)
     store.adopt_policy()
-    settler = BatchProcessor(store, clock, lambda: None)
+    processor = BatchProcessor(store, clock, lambda: None)
     submissions = []
     for n, step in enumerate([*steps, SimulationStep(steps[-1].at + timedelta(days=11), None)]):
-        pass_time(settler, clock, step.at)
+        pass_time(processor, clock, step.at)
         clock.present = step.at + MICROSECOND
         if step.command is not None:
             command = Received(step.command, step.at, to_us(step.at) + n, f"m{number}-{n}")
-            if settler.settle([command]):
+            if processor.settle([command]):
                 clock.present = step.at + PATIENCE
-                assert settler.settle([command]) == []
+                assert processor.settle([command]) == []
             command_id = parse_command(step.command).id
             submissions.append(SentCommand(command_id, step.command, command.stamp, command.stamp))
     return submissions
 
 
+SENT_COMMANDS: dict[Path, list[SentCommand]] = {}
+"""What was sent in a good run, by the path of its database."""
+
+
 @pytest.fixture(scope="module")
 def good_run_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a database in which five stories have come to their ends."""
+    """Give a database in which five scenarios have come to their ends."""
     path = tmp_path_factory.mktemp("good") / "earnest.db"
     engine = open_database(f"sqlite:///{path}")
     migrate(engine)
     submissions = [
-        submission for n, name in enumerate(STORIES) for submission in run_story(engine, name, n)
+        submission
+        for n, name in enumerate(SCENARIO_NAMES)
+        for submission in run_scenario(engine, name, n)
     ]
     SENT_COMMANDS[path] = submissions
     engine.dispose()
     return path
-
-
-SENT_COMMANDS: dict[Path, list[SentCommand]] = {}
 
 
 @pytest.fixture
@@ -116,22 +115,14 @@ def recorded_run(good_run_path: Path, tmp_path: Path) -> Iterator[RecordedRun]:
     shutil.copy(good_run_path, copy_path)
     engine = open_database(f"sqlite:///{copy_path}")
     evidence = collect_run(engine, (), (), 0)
-    delivered = [
-        ReadEvent(event.recorded_us // 1000, event.sent_as) for event in evidence.happenings
-    ]
+    delivered = [ReadEvent(event.recorded_us // 1000, event.sent_as) for event in evidence.events]
     yield RecordedRun(engine, list(SENT_COMMANDS[good_run_path]), delivered)
     engine.dispose()
 
 
 Corruption = Callable[[RecordedRun], object]
-
-
 ONE_ORDER = "(SELECT order_id FROM orders ORDER BY order_id LIMIT 1)"
-
-
 FORFEIT = "(SELECT position FROM events WHERE type = 'order.forfeited' ORDER BY position LIMIT 1)"
-
-
 DEADLINE = "caused_by LIKE 'deadline:%' AND type = 'order.expired'"
 
 
@@ -163,7 +154,7 @@ def swap_events(case: RecordedRun) -> None:
     case.delivered[first], case.delivered[second] = case.delivered[second], case.delivered[first]
 
 
-def forged(delivery: ReadEvent) -> dict[str, object]:
+def forged_event(delivery: ReadEvent) -> dict[str, object]:
     return delivery.event | {"type": "order.paid"}
 
 
@@ -224,7 +215,9 @@ CORRUPTIONS: dict[str, tuple[Corruption, str]] = {
         "phantom",
     ),
     "an event is delivered otherwise": (
-        lambda c: c.delivered.insert(0, replace(c.delivered[0], event=forged(c.delivered[0]))),
+        lambda c: c.delivered.insert(
+            0, replace(c.delivered[0], event=forged_event(c.delivered[0]))
+        ),
         "altered",
     ),
     "events are delivered out of order": (swap_events, "ordered"),

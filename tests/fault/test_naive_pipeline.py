@@ -10,7 +10,6 @@ from tests.fault.control.experiment import NO_FAULT, run_control
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(180)]
 
-
 # What each fault must bring to light, at least one of it.
 EXPECTED_FINDINGS = {
     "kill -9": {"stuck", "delivered", "receipted", "effect_once", "judged_once"},

@@ -25,15 +25,9 @@ from tests.fault.trial import TrialResult, run_trial
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(400)]
 
-
 MAX_RECOVERY_S = 30.0
-
-
 MAX_CONCURRENT = 3
-
-
 KILLS = tuple(map(kill_one_of, ("worker", "relay", "scheduler", "redis")))
-
 
 STORMS = (
     disturb_network(NetworkCondition.STALL, 2.0),
@@ -41,9 +35,7 @@ STORMS = (
     disturb_network(NetworkCondition.RESET, 0.5),
 )
 
-
 SQLITE, POSTGRESQL = ("sqlite",), ("postgresql",)
-
 
 # Several kinds of fault in one run: less time, and more that can coincide.
 CAMPAIGNS = (
@@ -71,7 +63,6 @@ CAMPAIGNS = (
     wrong_clock_scenario("scheduler.1", -3_600),
 )
 
-
 # What depends on the database least is tried on one of them.
 ON_ONE_DATABASE = {
     deadline_burst_scenario(5).name: POSTGRESQL,
@@ -79,16 +70,15 @@ ON_ONE_DATABASE = {
     wrong_clock_scenario("scheduler.1", -3_600).name: SQLITE,
 }
 
-
 RUNS = [
     pytest.param(
-        trouble,
+        scenario,
         database,
         marks=[pytest.mark.postgres] if database == "postgresql" else [],
-        id=f"{trouble.name}-{database}".replace(" ", "_"),
+        id=f"{scenario.name}-{database}".replace(" ", "_"),
     )
-    for trouble in CAMPAIGNS
-    for database in ON_ONE_DATABASE.get(trouble.name, trouble.databases)
+    for scenario in CAMPAIGNS
+    for database in ON_ONE_DATABASE.get(scenario.name, scenario.databases)
 ]
 
 
@@ -105,25 +95,25 @@ def campaigns(
     for item in request.session.items:
         if isinstance(item, pytest.Function) and item.module is request.module:
             params: dict[str, Any] = item.callspec.params
-            trouble, database = params["trouble"], params["database"]
-            folder, trial_count = tmp_path_factory.mktemp("campaign"), trials or trouble.trials
+            scenario, database = params["scenario"], params["database"]
+            folder, trial_count = tmp_path_factory.mktemp("campaign"), trials or scenario.trials
             futures[item.name] = pool.submit(
-                run_trial, trouble, database, trial_count, seed, folder
+                run_trial, scenario, database, trial_count, seed, folder
             )
     yield futures
     pool.shutdown(cancel_futures=True)
 
 
-@pytest.mark.parametrize(("trouble", "database"), RUNS)
+@pytest.mark.parametrize(("scenario", "database"), RUNS)
 def test_under_faults_nothing_is_lost_nothing_twice_and_nothing_early(
-    trouble: FaultScenario,
+    scenario: FaultScenario,
     database: str,
     seed: int,
     campaigns: dict[str, Future[TrialResult]],
     request: pytest.FixtureRequest,
 ) -> None:
-    verdict = campaigns[request.node.name].result()
-    assert (verdict.fault, verdict.database) == (trouble.name, database)
-    assert verdict.faults == [], f"--seed {seed}"
-    assert verdict.trials > 0
-    assert verdict.recovery_s < MAX_RECOVERY_S
+    result = campaigns[request.node.name].result()
+    assert (result.fault, result.database) == (scenario.name, database)
+    assert result.faults == [], f"--seed {seed}"
+    assert result.trials > 0
+    assert result.recovery_s < MAX_RECOVERY_S

@@ -19,7 +19,7 @@ WARM_UP_S = 2.0
 
 @dataclass(slots=True)
 class TrialResult:
-    """One row of the table."""
+    """What one fault did to one database: a row of the table, and of the JSON."""
 
     fault: str
     database: str
@@ -33,28 +33,28 @@ class TrialResult:
 
 
 def run_trial(
-    trouble: FaultScenario, database: str, trials: int, seed: int, folder: Path
+    scenario: FaultScenario, database: str, trials: int, seed: int, folder: Path
 ) -> TrialResult:
-    """Strike a running Earnest `trials` times, let it come to rest, and look."""
-    rng = Random(f"{seed} {trouble.name} {database}")  # noqa: S311
-    with FaultStack(folder, database, trouble.plan, seed) as arena:
-        arena.sender.stopping.wait(WARM_UP_S)
+    """Inject a fault into a running Earnest `trials` times, let it come to rest, and check it."""
+    rng = Random(f"{seed} {scenario.name} {database}")  # noqa: S311
+    with FaultStack(folder, database, scenario.options, seed) as stack:
+        stack.sender.stopping.wait(WARM_UP_S)
         for _ in range(trials):
-            arena.sender.stopping.wait(rng.uniform(*trouble.pause_s))
-            trouble.blow(arena, rng)
-        last_blow_us = now_us()
-        arena.wait_until_settled()
-        evidence = arena.collect()
-        faults = [*check(evidence), *audit_findings(arena.engine, POLICY)]
-        faults += model_findings(arena.engine, evidence, POLICY)
+            stack.sender.stopping.wait(rng.uniform(*scenario.pause_s))
+            scenario.inject(stack, rng)
+        last_fault_us = now_us()
+        stack.wait_until_settled()
+        evidence = stack.collect()
+        faults = [*check(evidence), *audit_findings(stack.engine, POLICY)]
+        faults += model_findings(stack.engine, evidence, POLICY)
     command_count = len({submission.command_id for submission in evidence.sent})
-    deadline_count = sum(event.caused_by.startswith("deadline:") for event in evidence.happenings)
-    trial_counts = {"blows": trials, "commands": command_count, "deadlines": deadline_count}
+    deadline_count = sum(event.caused_by.startswith("deadline:") for event in evidence.events)
+    trial_counts = {"faults": trials, "commands": command_count, "deadlines": deadline_count}
     return TrialResult(
-        trouble.name,
+        scenario.name,
         database,
-        trial_counts[trouble.counted],
+        trial_counts[scenario.counted],
         faults=faults,
         lateness_s=lateness_s(evidence),
-        recovery_s=recovery_s(evidence, last_blow_us),
+        recovery_s=recovery_s(evidence, last_fault_us),
     )

@@ -1,4 +1,4 @@
-"""Fixtures: prepared databases, a desk at each, and a connection to the wire."""
+"""Fixtures: migrated databases, a store harness over each, and a connection to Redis."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def sqlite_engine(migrated_sqlite_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def harness(engine: Engine) -> StoreHarness:
-    """Give a desk with an empty database behind it."""
+    """Give a store harness over an empty database."""
     return StoreHarness(engine=engine)
 
 

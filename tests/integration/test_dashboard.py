@@ -1,4 +1,4 @@
-"""Dashboard: every number that deploy/ shows or alerts on is one that the pipeline gives."""
+"""Dashboard: every metric that deploy/ shows or alerts on is one that the pipeline exports."""
 
 from __future__ import annotations
 

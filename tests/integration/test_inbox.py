@@ -1,4 +1,4 @@
-"""Inbox: what was accepted over HTTP is settled once, in its own time, whatever Redis forgets."""
+"""Inbox: a command accepted over HTTP is settled once, as of its receipt, though Redis forgets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ from workers import inbox
 from workers.client import CommandClient
 from workers.database import schema
 from workers.database.engine import open_database, reading, writing
-from workers.database.schema import inbox as rows
 from workers.inbox import Submission
 from workers.outbox.relay import Relay
 from workers.outbox.streams import EVENTS_STREAM
@@ -47,25 +46,25 @@ def make_submission(command_id: str, **changes: str) -> Submission:
     return Submission(command_id, parse_command(text).fingerprint(), text)
 
 
-def admit(engine: Engine, *knocks: Submission, at: int = RECEIVED_US) -> inbox.Admission:
-    (admission,), _ = inbox.admit(engine, lambda _: at, [knocks])
+def admit(engine: Engine, *submissions: Submission, at: int = RECEIVED_US) -> inbox.Admission:
+    (admission,), _ = inbox.admit(engine, lambda _: at, [submissions])
     return admission
 
 
 def read_inbox_rows(engine: Engine) -> list[dict[str, Any]]:
     with reading(engine) as connection:
-        inbox_rows = connection.execute(rows.select().order_by(rows.c.stamp))
+        inbox_rows = connection.execute(schema.inbox.select().order_by(schema.inbox.c.stamp))
         return [dict(row) for row in inbox_rows.mappings()]
 
 
 def received_commands(client: redis.Redis) -> list[Received]:
     """Take everything from the queue, as a worker would."""
-    return [submission for delivery in deliveries(client) for submission in delivery.commands]
+    return [command for delivery in deliveries(client) for command in delivery.commands]
 
 
 def deliveries(client: redis.Redis, keys: Keyring = UNSIGNED) -> list[Delivery]:
-    catch = Scripts(client).fetch(Keys(COMMANDS), "tester", FetchLimits(100))
-    return [read_delivery(COMMANDS, message, keys) for message in catch.found]
+    fetched_batch = Scripts(client).fetch(Keys(COMMANDS), "tester", FetchLimits(100))
+    return [read_delivery(COMMANDS, message, keys) for message in fetched_batch.found]
 
 
 def outcomes(engine: Engine) -> dict[str, tuple[str, int]]:
@@ -85,8 +84,8 @@ def test_a_command_submitted_again_is_stored_in_the_inbox_once(engine: Engine) -
 
 def test_the_inbox_refuses_an_id_used_for_another_command(engine: Engine) -> None:
     admit(engine, make_submission("command_1"))
-    conflicting_knock = make_submission("command_1", name="other")
-    assert admit(engine, make_submission("command_2"), conflicting_knock).reused == [1]
+    conflicting_submission = make_submission("command_1", name="other")
+    assert admit(engine, make_submission("command_2"), conflicting_submission).reused == [1]
     assert [row["command_id"] for row in read_inbox_rows(engine)] == ["command_1"]
 
 
@@ -97,9 +96,11 @@ def test_the_inbox_refuses_two_commands_under_one_id_in_one_request(engine: Engi
 
 
 def test_the_inbox_knows_an_id_that_is_settled(harness: StoreHarness) -> None:
-    settled_knock = make_submission("command_1")
-    harness.handle(json.loads(settled_knock.text), START)
-    assert admit(harness.engine, settled_knock, at=RECEIVED_US + 5).received_at == [RECEIVED_US]
+    settled_submission = make_submission("command_1")
+    harness.handle(json.loads(settled_submission.text), START)
+    assert admit(harness.engine, settled_submission, at=RECEIVED_US + 5).received_at == [
+        RECEIVED_US
+    ]
     assert admit(harness.engine, make_submission("command_1", name="other")).reused == [0]
     assert read_inbox_rows(harness.engine) == []
 
@@ -141,7 +142,9 @@ def test_an_unsettled_command_holds_deadlines_back_although_redis_is_wiped(
     assert arrival_clock.watermark(without=()) > from_us(at)
 
 
-def test_whoever_asks_for_the_oldest_waits_for_those_being_written(engine: Engine) -> None:
+def test_the_oldest_inbox_row_is_not_read_before_admissions_under_way_are_committed(
+    engine: Engine,
+) -> None:
     stamping, go_on = threading.Event(), threading.Event()
 
     def take(_: int) -> int:
@@ -171,24 +174,24 @@ def test_whoever_asks_for_the_oldest_waits_for_those_being_written(engine: Engin
 
 
 @pytest.mark.postgres
-def test_a_web_process_stopped_in_mid_admission_keeps_handlers_waiting_and_buries_nothing(
+def test_a_web_process_stopped_in_mid_admission_keeps_handlers_waiting_and_makes_no_dead_letter(
     postgresql_url: str,
 ) -> None:
-    engine, impatient = open_database(postgresql_url), open_database(postgresql_url)
+    engine, impatient_engine = open_database(postgresql_url), open_database(postgresql_url)
     event.listen(
-        impatient,
+        impatient_engine,
         "connect",
         lambda dbapi_connection, _: dbapi_connection.execute("SET lock_timeout = '50ms'"),
     )
     with writing(engine) as connection:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock_shared({inbox.FENCE})")
         with pytest.raises(Unavailable, match="being written"):
-            inbox.oldest(impatient)
+            inbox.oldest(impatient_engine)
     engine.dispose()
-    impatient.dispose()
+    impatient_engine.dispose()
 
 
-def test_what_redis_lost_is_redelivered_as_it_was(
+def test_an_inbox_message_that_redis_lost_is_redelivered_as_it_was(
     harness: StoreHarness, redis_client: redis.Redis
 ) -> None:
     admit(harness.engine, *(make_submission(f"command_{n}") for n in range(3)))
@@ -223,14 +226,14 @@ def test_an_acceptance_waits_for_a_placement_that_redis_lost(harness: StoreHarne
     terms = {"industry": "I", "brief": "B", "amount_fen": 100_000, "prepay_deposit": True}
     by = {"role": "client", "id": "c1"}
     placement = {"id": "placement", "kind": "place_order", "by": by, **order, **terms}
-    harness.door.waiting["lost"] = harness.now
+    harness.clock.waiting["lost"] = harness.now
     creator = {"role": "creator", "id": "k1"}
     accept = {"id": "acceptance", "kind": "accept_order", "by": creator, "order_id": "o1"}
     acceptance = harness.receive(accept, harness.now + timedelta(seconds=1))
-    harness.door.present = acceptance.at + 10 * PATIENCE
+    harness.clock.present = acceptance.at + 10 * PATIENCE
     assert harness.settle(acceptance) == [acceptance]
     harness.settle(harness.receive(placement, harness.now, message_id="lost"))
-    harness.door.waiting.clear()
+    harness.clock.waiting.clear()
     assert harness.settle(acceptance) == []
     assert harness.outcome_of(acceptance)[1] == "wrong_state"
 
@@ -248,15 +251,15 @@ def test_a_dead_letter_leaves_the_inbox_and_waits_for_an_operator(
     assert len(failures.list_dead_letters(harness.engine)) == 2
 
 
-def test_what_was_overtaken_on_its_way_keeps_its_instant(
+def test_a_command_overtaken_on_its_way_to_redis_keeps_its_instant_of_receipt(
     harness: StoreHarness, redis_client: redis.Redis
 ) -> None:
     at = to_us(ArrivalClock(redis_client, harness.engine).now())
     admit(harness.engine, make_submission("command_1"), at=at)
     CommandClient(redis_client).submit(json.loads(make_submission("command_2").text))
-    assert [submission.at > from_us(at) for submission in received_commands(redis_client)] == [True]
+    assert [command.at > from_us(at) for command in received_commands(redis_client)] == [True]
     redelivery.hand_in(redis_client, read_inbox_rows(harness.engine))
-    assert [submission.at for submission in received_commands(redis_client)] == [from_us(at)]
+    assert [command.at for command in received_commands(redis_client)] == [from_us(at)]
 
 
 def test_a_message_that_was_divided_is_not_redelivered_whole(
@@ -268,15 +271,15 @@ def test_a_message_that_was_divided_is_not_redelivered_whole(
     scripts, keys = Scripts(redis_client), Keys(COMMANDS)
     scripts.split(keys, "tester", whole.message_id, split_delivery(COMMANDS, whole))
     assert redelivery.sweep(harness.engine, redis_client, RECEIVED_US + 1) == 0
-    apart = deliveries(redis_client)
-    assert [delivery.commands[0].stamp for delivery in apart] == [
+    split_deliveries = deliveries(redis_client)
+    assert [delivery.commands[0].stamp for delivery in split_deliveries] == [
         RECEIVED_US,
         RECEIVED_US + 1,
         RECEIVED_US + 2,
     ]
-    scripts.ack(keys, "tester", [apart[0].message_id])
+    scripts.ack(keys, "tester", [split_deliveries[0].message_id])
     assert redelivery.sweep(harness.engine, redis_client, RECEIVED_US + 1) == 1
-    assert [submission.stamp for submission in received_commands(redis_client)] == [RECEIVED_US]
+    assert [command.stamp for command in received_commands(redis_client)] == [RECEIVED_US]
 
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -285,8 +288,8 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 def test_a_trace_context_is_carried_from_the_inbox_to_the_events(
     harness: StoreHarness, redis_client: redis.Redis
 ) -> None:
-    traced = replace(make_submission("command_1"), trace=TRACE)
-    admit(harness.engine, traced, make_submission("command_2"))
+    traced_submission = replace(make_submission("command_1"), trace=TRACE)
+    admit(harness.engine, traced_submission, make_submission("command_2"))
     redelivery.hand_in(redis_client, read_inbox_rows(harness.engine))
     CommandClient(redis_client).submit_many([make_submission("command_3").text], trace=TRACE)
     CommandClient(redis_client).submit_many(
@@ -319,12 +322,12 @@ def test_redelivered_messages_are_signed_where_keys_are_in_force(
 def test_the_inbox_clock_is_never_behind_the_arrival_clock(
     redis_client: redis.Redis, engine: Engine
 ) -> None:
-    clock, arrival_clock = LocalArrivalClock(redis_client), ArrivalClock(redis_client, engine)
+    local_clock, arrival_clock = LocalArrivalClock(redis_client), ArrivalClock(redis_client, engine)
     for _ in range(100):
         before_us = to_us(arrival_clock.now())
-        assert clock.take(1) >= before_us
-    assert clock.take(500) + 500 <= clock.take(1)
-    assert abs(clock.now() - to_us(arrival_clock.now())) < 1_000_000
+        assert local_clock.take(1) >= before_us
+    assert local_clock.take(500) + 500 <= local_clock.take(1)
+    assert abs(local_clock.now() - to_us(arrival_clock.now())) < 1_000_000
 
 
 @pytest.mark.parametrize("without", [False, True])
@@ -332,11 +335,11 @@ def test_the_inbox_rows_of_a_batch_do_not_hold_it_back(
     harness: StoreHarness, redis_client: redis.Redis, *, without: bool
 ) -> None:
     arrival_clock = ArrivalClock(redis_client, harness.engine)
-    settler = BatchProcessor(harness.store, arrival_clock, harness.notify)
+    processor = BatchProcessor(harness.store, arrival_clock, harness.notify)
     admit(harness.engine, make_submission("command_1"), at=to_us(arrival_clock.now()))
     (row,) = read_inbox_rows(harness.engine)
-    submission = Received(row["command"], from_us(row["received_at"]), row["stamp"], "inbox-x")
+    command = Received(row["command"], from_us(row["received_at"]), row["stamp"], "inbox-x")
     if without:
-        submission = Received(submission.text, submission.at, submission.stamp, row["message_id"])
-    assert settler.settle([submission]) == []
+        command = Received(command.text, command.at, command.stamp, row["message_id"])
+    assert processor.settle([command]) == []
     eventually(lambda: read_inbox_rows(harness.engine) == [])

@@ -1,4 +1,4 @@
-"""Mutants: faults planted in the rules, each of which somebody must notice."""
+"""Mutants: faults planted in the rules, each of which some test must notice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from models.creators import StandingChange
 from models.events.event import Event
 from models.events.orders import OrderForfeited, QuoteRevised
 from models.ledger import Posting
-from models.lifecycle import State
+from models.lifecycle import EndReason, State
 from models.orders import decide, decision, endings, evolve, offers, timeouts
 from models.orders import payments as order_payments
 from models.orders.decision import Decision, HandlerResult
@@ -87,18 +87,16 @@ def examples_notice() -> bool:
 
 
 def histories_notice() -> bool:
-    """Tell whether a few random lives break a law, or are told apart by a wake-up."""
-    life_settings = settings(LIMITS, phases=[Phase.generate], report_multiple_bugs=False)
+    """Tell whether a few random histories break an invariant, or differ by a wake-up."""
+    few_histories = settings(LIMITS, phases=[Phase.generate], report_multiple_bugs=False)
     try:
-        run_state_machine_as_test(OrderHistoryMachine, settings=life_settings)
+        run_state_machine_as_test(OrderHistoryMachine, settings=few_histories)
     except Exception:  # noqa: BLE001 - as above
         return True
     return False
 
 
 Patch = pytest.MonkeyPatch
-
-
 Mutant = Callable[[Patch], None]
 
 
@@ -186,7 +184,7 @@ def forfeits_to_the_client(patch: Patch) -> None:
 def forfeits_too_much(patch: Patch) -> None:
     real = endings.forfeit_deposit
 
-    def forfeit(order: Order, reason: str) -> OrderForfeited:
+    def forfeit(order: Order, reason: EndReason) -> OrderForfeited:
         fact = real(order, reason)
         return replace(fact, amount_fen=fact.amount_fen + 1)
 
@@ -197,7 +195,7 @@ def forgets_a_posting(patch: Patch) -> None:
     patch.delitem(ledger._POSTING_RULES, OrderForfeited)  # noqa: SLF001
 
 
-def judges_payments_by_their_notice(patch: Patch) -> None:
+def times_payments_by_their_notice(patch: Patch) -> None:
     real = order_payments.find_unapplied_reason
 
     def unusable(
@@ -266,7 +264,7 @@ MUTANTS: list[Mutant] = [
     forfeits_to_the_client,
     forfeits_too_much,
     forgets_a_posting,
-    judges_payments_by_their_notice,
+    times_payments_by_their_notice,
     reinstates_for_ever,
     listens_to_strangers,
     calls_everybody_late,
@@ -275,8 +273,7 @@ MUTANTS: list[Mutant] = [
     names_two_refunds_alike,
 ]
 
-
-# Those that break a law of the books, or make an answer hang on the scheduler.
+# Those that break an invariant of the ledger, or make an outcome hang on the scheduler.
 INVARIANT_BREAKERS: list[Mutant] = [
     notices_at_its_leisure,
     keeps_the_last_payment,

@@ -1,4 +1,4 @@
-"""Broker harness: one process's broker at a real Redis, whose batches a test settles by hand."""
+"""Broker harness: one process's broker at a real Redis, whose messages a test settles by hand."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ KEYS = Keys(COMMANDS)
 
 @dataclass
 class BrokerHarness:
-    """One process's broker at a wire; `refused` is what it quarantined."""
+    """One process's broker at a Redis; `quarantined` is what it refused."""
 
-    wire: redis.Redis
-    refused: list[RefusedItem] = field(default_factory=list)
-    away: bool = False
+    redis_client: redis.Redis
+    quarantined: list[RefusedItem] = field(default_factory=list)
+    database_is_down: bool = False
     broker: EarnestBroker = field(init=False)
 
     def __post_init__(self) -> None:
-        self.broker = EarnestBroker(self.wire, self.quarantine)
+        self.broker = EarnestBroker(self.redis_client, self.quarantine)
 
-    def quarantine(self, refused_message: RefusedItem) -> None:
-        if self.away:
+    def quarantine(self, item: RefusedItem) -> None:
+        if self.database_is_down:
             raise Unavailable("the database is away")
-        self.refused.append(refused_message)
+        self.quarantined.append(item)
 
     @property
     def consumer(self) -> BundleConsumer:
@@ -43,16 +43,16 @@ class BrokerHarness:
         return next(self.consumer)
 
     def settle(self, message: MessageProxy) -> list[str]:
-        """Settle a bundle and acknowledge it; return the texts of its commands."""
-        bundle: Bundle = message.kwargs["bundle"]
-        bundle.settled = {delivery.message_id for delivery in bundle.deliveries}
+        """Settle a batch and acknowledge it; return the texts of its commands."""
+        batch: Bundle = message.kwargs["bundle"]
+        batch.settled = {delivery.message_id for delivery in batch.deliveries}
         self.consumer.ack(message)
-        return [command.text for delivery in bundle.deliveries for command in delivery.commands]
+        return [command.text for delivery in batch.deliveries for command in delivery.commands]
 
     def drain(self) -> list[str]:
         """Settle until the queue is empty; return the texts of the commands, in order."""
         texts: list[str] = []
-        while self.wire.hlen(KEYS.messages):
+        while self.redis_client.hlen(KEYS.messages):
             message = self.take()
             texts += self.settle(message) if message else []
         return texts
@@ -68,7 +68,7 @@ def require(message: MessageProxy | None) -> MessageProxy:
 
 
 def write_raw(redis_client: redis.Redis, name: str | bytes, payload: str | bytes) -> None:
-    """Write a message past the door, as anybody could who reaches Redis."""
+    """Write a message past the arrival clock, as anybody could who reaches Redis."""
     now, message_id = redis_client.time(), name if isinstance(name, bytes) else name.encode()
     redis_client.hset(KEYS.messages, message_id, payload)
     redis_client.zadd(KEYS.pending, {message_id: now[0] * 1_000_000 + now[1]})

@@ -44,18 +44,18 @@ def events() -> list[dict[str, Any]]:
 
 @cache
 def played_without_wakeups() -> OrderStory:
-    """Play it with nobody to wake anybody: time passes for whoever is asked, and at the end."""
+    """Play the campaign without wake-ups: orders learn of the time when asked, and at the end."""
     story = OrderStory(POLICY)
     for step in steps():
         with suppress(MalformedCommand):
             story.handle(json.loads(step.command or "{}"), step.at)
-    for order_id in list(story.book.orders):
+    for order_id in list(story.uow.orders):
         story.wake(order_id, steps()[-1].at + LONG_AFTER)
     return story
 
 
 def applied_commands(kind: str) -> Iterator[dict[str, Any]]:
-    """Give the commands of one kind that were obeyed."""
+    """Give the commands of one kind that were applied."""
     for command in commands():
         if (
             command["kind"] == kind

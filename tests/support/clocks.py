@@ -16,7 +16,10 @@ from workers.timestamps import MICROSECOND, from_us
 
 @dataclass(slots=True)
 class FixedArrivalClock:
-    """A door at one instant; `waiting` holds what was received and is not settled anywhere."""
+    """An arrival clock that stands still; `waiting` holds received messages, settled by nobody.
+
+    Its instants are set by the test: `present`, and under each message's id when it was received.
+    """
 
     present: datetime
     waiting: dict[str, datetime] = field(default_factory=dict)
@@ -41,6 +44,7 @@ class FixedArrivalClock:
 
 
 CLAIM_LIMIT = 100
+"""How many orders one claim wakes: more than any test has."""
 
 
 def pass_time(processor: BatchProcessor, clock: FixedArrivalClock, until: datetime) -> None:

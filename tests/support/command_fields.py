@@ -9,16 +9,15 @@ from models.fields import format_instant
 from models.orders.order import Order
 
 HOUR = timedelta(hours=1)
-
-
 LINK = "https://pan.example/draft"
-
-
 REASON = "as agreed by telephone"
 
 
 def fields_for(kind: str, order: Order, now: datetime, argument: str = "") -> dict[str, Any]:
-    """Return fields with which a command of some kind makes sense; `argument` says what else."""
+    """Return fields with which a command of some kind makes sense for an order.
+
+    `argument` is the part of a step after its colon: a price, a provider, a side, an outcome.
+    """
     make_fields = _FIELDS_BY_KIND.get(kind)
     fields: dict[str, Any] = make_fields(order, now, argument) if make_fields else {}
     return fields
@@ -33,11 +32,10 @@ def _cancel(_: Order, __: datetime, argument: str) -> dict[str, Any]:
 def _resolve(_: Order, now: datetime, argument: str) -> dict[str, Any]:
     outcome, *bps = (argument or "approve").split("=")
     fields_by_outcome: dict[str, dict[str, Any]] = {
-        "cancel": {"creator_bps": int("".join(bps) or 0)}
+        "cancel": {"creator_bps": int("".join(bps) or 0)},
+        "extend": {"until": format_instant(now + HOUR)},
     }
-    fields_by_outcome["extend"] = {"until": format_instant(now + HOUR)}
-    fields: dict[str, Any] = {"outcome": outcome, "reason": REASON}
-    return fields | fields_by_outcome.get(outcome, {})
+    return {"outcome": outcome, "reason": REASON} | fields_by_outcome.get(outcome, {})
 
 
 def _new_deadline(order: Order, now: datetime, _: str) -> dict[str, Any]:
@@ -59,10 +57,7 @@ PLACEMENTS: dict[str, dict[str, object]] = {
     "unscripted": {"needs_script": False},
 }
 
-
 ABOUT_THE_CREATOR = ("violation", "overturn", "leave", "provider", "contract")
-
-
 CommandParts = tuple[str, str, dict[str, Any]]
 
 

@@ -18,14 +18,12 @@ from ops.local.process import child_environ
 from workers.settings import PREFIX
 
 EARNEST = (sys.executable, "-P", "-m", "ops.cli")
-
-
 TIMEOUT_S = 50.0
 
 
 @dataclass(frozen=True, slots=True)
 class CommandResult:
-    """What a command said and how it ended."""
+    """What a command wrote, and its exit status."""
 
     status: int
     out: str
@@ -36,7 +34,7 @@ class CommandResult:
         return [json.loads(line) for line in self.out.splitlines()]
 
     def error_line(self) -> str:
-        """Return the one line of complaint that there must be."""
+        """Return the one line on standard error that there must be; nothing else was written."""
         (line,) = self.err.splitlines()
         assert line.startswith("earnest: ")
         assert self.status != 0
@@ -52,7 +50,7 @@ def clean_environ(**settings: str) -> dict[str, str]:
 
 
 def run_earnest(*words: Path | str, stdin: str | bytes = "", **settings: str) -> CommandResult:
-    """Run one command to its end."""
+    """Run one command to its end, in a process of its own with `settings` and no others."""
     stdin_bytes = stdin if isinstance(stdin, bytes) else stdin.encode()
     process = subprocess.run(
         [*EARNEST, *map(str, words)],
@@ -66,7 +64,7 @@ def run_earnest(*words: Path | str, stdin: str | bytes = "", **settings: str) ->
 
 
 def run_in_process(*words: Path | str) -> CommandResult:
-    """Run one command in this process: the same words, without the time a process takes."""
+    """Run one command in this process: the same arguments, without the time a process takes."""
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err):
         try:

@@ -16,24 +16,20 @@ from workers.database.engine import open_database
 # As long as a slow machine may take; a healthy one is done in a fraction of it.
 TIMEOUT_S = 20.0
 
-
 POLL_INTERVAL_S = 0.01
 
 
 def eventually(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> None:
-    """Look until something is so; fail if it is not in time."""
-    give_up_at_s = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < give_up_at_s, "it never happened"
-        time.sleep(POLL_INTERVAL_S)
+    """Poll until a condition holds; fail if it does not in time."""
+    wait_until(condition, timeout_s)
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float = 30.0) -> float:
-    """Return the instant at which another process was seen to have made something true."""
+def wait_until(condition: Callable[[], object], timeout_s: float = 30.0) -> float:
+    """Poll until another process has made a condition true; return the monotonic instant, in s."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline_s, "it never became true"
-        time.sleep(0.01)
+        time.sleep(POLL_INTERVAL_S)
     return time.monotonic()
 
 

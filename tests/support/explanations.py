@@ -12,7 +12,7 @@ from workers.queries.reader import STANDING_EVENTS, OrderHistory
 
 def history_of(story: OrderStory, order_id: str = "o1") -> OrderHistory:
     """Collect the events, receipts, refunds and payouts of an order."""
-    uow, order = story.book, story.order(order_id)
+    uow, order = story.uow, story.order(order_id)
     order_subject, creator_subject = f"order:{order_id}", f"creator:{order.creator_id}"
     order_events = [event for event in story.events if event.subject == order_subject]
     causes = {event.caused_by.removeprefix("command:") for event in order_events}

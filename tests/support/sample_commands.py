@@ -11,10 +11,7 @@ from models.fields import format_instant
 from tests.support.stories import AMOUNT, sender
 
 SampleCommand = dict[str, Any]
-
-
 _NUMBERS = itertools.count(1)
-
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 """When payments were made that are in time whenever they are reported."""
@@ -22,7 +19,7 @@ LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
 def fresh_id() -> str:
     """Return an id that nobody has used."""
-    return f"letter_{next(_NUMBERS)}"
+    return f"sample_{next(_NUMBERS)}"
 
 
 def command(kind: str, by: str, order_id: str | None = None, /, **fields: object) -> SampleCommand:

@@ -22,7 +22,7 @@ from sqlalchemy import make_url
 from ops.local.redis_server import start_redis
 from workers.database.engine import open_database
 from workers.database.migrations import migrate
-from workers.settings import redis_url
+from workers.settings import embedded_redis_url
 
 SUPERUSER = "earnest"
 
@@ -32,7 +32,7 @@ def running_redis(var: Path) -> Iterator[str]:
     """Run the embedded server under a folder; give its URL."""
     server = start_redis(var)
     try:
-        yield redis_url(var)
+        yield embedded_redis_url(var)
     finally:
         server.stop()
 
@@ -52,7 +52,7 @@ def empty_redis_at(url: str) -> str:
 
 @dataclass
 class PostgresServer:
-    """A PostgreSQL server that hands out fresh databases."""
+    """A PostgreSQL server that makes fresh databases; `folder` holds its socket and its data."""
 
     folder: Path
     numbers: Iterator[int] = field(default_factory=itertools.count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -15,7 +15,15 @@ from sqlalchemy import Engine, select
 from models.events.event import Event
 from models.service.outcome import Outcome
 from tests.support.clocks import FixedArrivalClock, pass_time
-from tests.support.stories import DEPOSIT, HISTORIES, START, OrderStory, place, play_step
+from tests.support.stories import (
+    DEPOSIT,
+    HISTORIES,
+    START,
+    OrderStory,
+    place,
+    play_step,
+    register_parties,
+)
 from workers.database import mappers, schema
 from workers.database.archive_schema import ARCHIVED, with_archive
 from workers.database.engine import reading
@@ -29,31 +37,30 @@ from workers.queue.messages import Received
 
 @dataclass(kw_only=True)
 class StoreHarness(OrderStory):
-    """Whatever is told here goes into the book and into the database; `check` compares them."""
+    """A story handled in memory and in a database; `check_database` compares the two.
+
+    `clock` is the arrival clock of the processor; `stamps` numbers what arrives.
+    """
 
     engine: Engine
-    door: FixedArrivalClock = field(default_factory=lambda: FixedArrivalClock(START))
+    clock: FixedArrivalClock = field(default_factory=lambda: FixedArrivalClock(START))
     stamps: Iterator[int] = field(default_factory=lambda: itertools.count(1))
     notifications: int = 0
     store: Store = field(init=False)
-    settler: BatchProcessor = field(init=False)
+    processor: BatchProcessor = field(init=False)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.store = Store(self.engine, self.policy)
         self.store.adopt_policy()
-        self.settler = BatchProcessor(self.store, self.door, self.notify)
+        self.processor = BatchProcessor(self.store, self.clock, self.notify)
 
     def notify(self) -> None:
         self.notifications += 1
 
     def admit(self) -> StoreHarness:
-        """Admit two agencies, a signed creator and a direct one."""
-        for mcn_id in ("m1", "m2"):
-            self.ask("register_mcn", "platform", mcn_id=mcn_id, name=mcn_id)
-        creator = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m1"}
-        self.ask("register_creator", "platform", **creator)
-        self.ask("register_creator", "platform", creator_id="k2", name="K2", contract="direct")
+        """Register two agencies, a signed creator and a direct one."""
+        register_parties(self)
         return self
 
     def bring_to(self, situation: str) -> StoreHarness:
@@ -74,24 +81,24 @@ class StoreHarness(OrderStory):
         return Reader(self.store)
 
     def handle(self, body: dict[str, Any], at: datetime) -> Outcome:
-        """Tell the book and the database, and hold them to the same answer."""
+        """Handle a command in memory and in the database; the outcomes must be the same."""
         expected = super().handle(body, at)
         submission = self.settle_alone(body, at)
         assert self.outcome_of(submission)[:2] == (expected.outcome, expected.reason)
         return expected
 
     def wake(self, subject: str, at: datetime) -> tuple[Event, ...]:
-        """Tell an order, a creator or a debt what time it is, in the book and in the database."""
-        self.door.present = at
+        """Tell an order, a creator or a debt what time it is, in memory and in the database."""
+        self.clock.present = at
         self.settle(wakes=[subject])
         return super().wake(subject, at)
 
     def settle_alone(self, text: dict[str, Any] | str, at: datetime) -> Received:
         """Settle one command alone, with the patience it may need."""
         submission = self.receive(text, at)
-        self.door.present = max(self.door.present, at)
+        self.clock.present = max(self.clock.present, at)
         if self.settle(submission):
-            self.door.present = at + PATIENCE
+            self.clock.present = at + PATIENCE
             assert self.settle(submission) == []
         return submission
 
@@ -103,17 +110,17 @@ class StoreHarness(OrderStory):
         stamp: int = 0,
         message_id: str = "",
     ) -> Received:
-        """Bring a command through the door, in a message of its own unless one is named."""
+        """Stamp a command as on its arrival, in a message of its own unless one is named."""
         number = stamp or next(self.stamps)
         text = text if isinstance(text, str) else json.dumps(text)
         return Received(text, at or self.now, number, message_id or f"message-{number}")
 
     def settle(self, *submissions: Received, wakes: Collection[str] = ()) -> list[Received]:
-        return self.settler.settle(submissions, wakes)
+        return self.processor.settle(submissions, wakes)
 
     def advance(self, until: datetime) -> None:
         """Let time pass as a scheduler would: claim what wants attention, and wake it."""
-        pass_time(self.settler, self.door, until)
+        pass_time(self.processor, self.clock, until)
 
     def outcome_of(self, submission: Received) -> tuple[str, str | None, str | None]:
         """Return what was published for one submission: outcome, reason, and how it names it."""
@@ -138,14 +145,14 @@ class StoreHarness(OrderStory):
             return list(connection.execute(query))
 
     def check_database(self) -> None:
-        """Hold the database to the book, row by row, and to the laws of the books."""
-        assert {order.order_id: order for order in self.reader.orders()} == self.book.orders
+        """Hold the database to the unit of work, row by row, and to the checks of the audit."""
+        assert {order.order_id: order for order in self.reader.orders()} == self.uow.orders
         receipts = [mappers.read_receipt(row) for row in self.rows("receipts")]
-        assert {receipt.command_id: receipt for receipt in receipts} == self.book.receipts
+        assert {receipt.command_id: receipt for receipt in receipts} == self.uow.receipts
         for mapper in mappers.MAPPERS:
             records = map(mapper.read, self.rows(mapper.name))
             assert {getattr(record, mapper.key): record for record in records} == getattr(
-                self.book, mapper.name
+                self.uow, mapper.name
             )
         assert self._stored_events() == by_subject(self.events)
         with reading(self.engine) as connection:
@@ -163,3 +170,7 @@ def by_subject(events: list[Event]) -> dict[str, list[Event]]:
     for event in events:
         events_by_subject[event.subject].append(event)
     return dict(events_by_subject)
+
+
+ProcessBatch = Callable[..., list[Received]]
+HarnessAndProcessors = tuple[StoreHarness, list[ProcessBatch]]

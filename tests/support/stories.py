@@ -24,12 +24,8 @@ from tests.support.command_fields import ABOUT_THE_CREATOR, PLACEMENTS, creator_
 START = datetime(2026, 3, 2, 2, tzinfo=UTC)
 """When every story begins: 10 in the morning, in Shanghai."""
 
-
 POLICY = Policy()
-
-
 MICRO = timedelta(microseconds=1)
-
 
 # Whom orders are about, and others of the same kind who have no say in them.
 ORDER_PARTIES = {
@@ -41,13 +37,8 @@ ORDER_PARTIES = {
     "platform": "plat",
 }
 
-
 OTHER_PARTIES = {"client": "c2", "creator": "k2", "mcn": "m2"}
-
-
 AMOUNT, TOTAL, DEPOSIT, BALANCE = 100_000, 105_000, 10_500, 94_500
-
-
 _UNITS = {"d": 86_400_000_000, "h": 3_600_000_000, "m": 60_000_000, "s": 1_000_000, "us": 1}
 
 
@@ -68,30 +59,33 @@ def read_table(text: str) -> list[dict[str, str]]:
 
 @dataclass(slots=True)
 class OrderStory:
-    """A book and everything that was told in it, in order; `now` is the last instant spoken of."""
+    """A unit of work without a database, and the events and outcomes of its commands, in order.
+
+    `now` is the instant of the latest command.
+    """
 
     policy: Policy = POLICY
-    book: UnitOfWork = field(init=False)
+    uow: UnitOfWork = field(init=False)
     events: list[Event] = field(default_factory=list)
-    settled: list[tuple[str, str | None]] = field(default_factory=list)
+    outcomes: list[tuple[str, str | None]] = field(default_factory=list)
     now: datetime = START
-    asked: int = 0
+    command_count: int = 0
 
     def __post_init__(self) -> None:
-        self.book = UnitOfWork(policy=self.policy)
+        self.uow = UnitOfWork(policy=self.policy)
 
     def handle(self, body: dict[str, Any], at: datetime) -> Outcome:
-        """Let the book hear the text of a command."""
-        outcome = handle(self.book, parse_command(json.dumps(body)), at)
+        """Handle a command, given as its JSON body; raise `MalformedCommand` if it is none."""
+        outcome = handle(self.uow, parse_command(json.dumps(body)), at)
         self.events.extend(outcome.events)
-        self.settled.append((outcome.outcome, outcome.reason))
+        self.outcomes.append((outcome.outcome, outcome.reason))
         self.now = at
         return outcome
 
     def ask(self, kind: str, by: str, at: datetime | None = None, /, **fields: object) -> Outcome:
         """Ask something under a fresh id; `by` is a role, or a role and a name."""
-        self.asked += 1
-        body = {"id": f"cmd_{self.asked:05}", "kind": kind, "by": sender(by), **fields}
+        self.command_count += 1
+        body = {"id": f"cmd_{self.command_count:05}", "kind": kind, "by": sender(by), **fields}
         return self.handle(body, at or self.now)
 
     def pay(
@@ -115,13 +109,13 @@ class OrderStory:
         return self.ask("confirm_payment", "payments", at, **(fields | overrides))
 
     def wake(self, order_id: str, at: datetime) -> tuple[Event, ...]:
-        """Tell one order what time it is."""
-        events = self.book.wake(order_id, at)
+        """Tell an order, a creator or a debt what time it is; return the events of that."""
+        events = self.uow.wake(order_id, at)
         self.events.extend(events)
         return events
 
     def order(self, order_id: str = "o1") -> Order:
-        return self.book.orders[order_id]
+        return self.uow.orders[order_id]
 
     def events_of(self, kind: str) -> list[Event]:
         """Return the events of one kind."""
@@ -133,7 +127,7 @@ class OrderStory:
 
     def accounts(self) -> dict[str, int]:
         """Return every account that holds, or is owed, anything."""
-        fen_by_account = balances(posting for _, posting in self.book.postings)
+        fen_by_account = balances(posting for _, posting in self.uow.postings)
         return {account: fen for account, fen in fen_by_account.items() if fen}
 
 
@@ -146,12 +140,17 @@ def sender(by: str) -> dict[str, str]:
 def story_with_parties(policy: Policy = POLICY) -> OrderStory:
     """Begin a story with two agencies, a signed creator and a direct one."""
     story = OrderStory(policy)
+    register_parties(story)
+    return story
+
+
+def register_parties(story: OrderStory) -> None:
+    """Register two agencies, a creator signed with the first, and a direct creator."""
     for mcn_id in ("m1", "m2"):
         story.ask("register_mcn", "platform", mcn_id=mcn_id, name=mcn_id)
     signed = {"creator_id": "k1", "name": "K1", "contract": "mcn", "mcn_id": "m1"}
     story.ask("register_creator", "platform", **signed)
     story.ask("register_creator", "platform", creator_id="k2", name="K2", contract="direct")
-    return story
 
 
 def place(
@@ -174,10 +173,10 @@ def place(
 def play_step(story: OrderStory, step: str) -> Outcome | None:
     """Play one step of a history about order `o1`: see `HISTORIES`."""
     action, _, argument = step.partition(":")
-    payment_id = f"{action}_{story.asked}"
+    payment_id = f"{action}_{story.command_count}"
     action, argument = ("contract", "3000") if action == "agency" else (action, argument)
     if action in ABOUT_THE_CREATOR:
-        kind, by, fields = creator_command(action, argument, story.asked, story.now)
+        kind, by, fields = creator_command(action, argument, story.command_count, story.now)
         return story.ask(kind, by, **fields)
     if action == "time":
         lapses_at = story.order().lapses_at
@@ -228,7 +227,6 @@ MOVES = {
     "release": ("release_forfeit", "operator"),
     "appoint": ("appoint_provider", "client"),
 }
-
 
 HISTORIES = {
     row["situation"]: row["history"].split()
@@ -315,8 +313,8 @@ def story_of(situation: str, policy: Policy = POLICY) -> OrderStory:
 
 
 def audit(story: OrderStory) -> list[Finding]:
-    """Audit a whole book, order by order and payment by payment, and its totals."""
-    uow, sums, findings = story.book, MoneyTotals(), []
+    """Audit a whole story, order by order and payment by payment, and its totals."""
+    uow, sums, findings = story.uow, MoneyTotals(), []
     by_subject: dict[str, list[Event]] = {}
     for event in story.events:
         by_subject.setdefault(event.subject, []).append(event)

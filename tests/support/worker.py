@@ -35,12 +35,12 @@ class RunningWorker:
 
     worker: Worker
     engine: Engine
-    wire: redis.Redis
+    redis_client: redis.Redis
     reader: Reader
 
     @property
     def client(self) -> CommandClient:
-        return CommandClient(self.wire)
+        return CommandClient(self.redis_client)
 
     def settled(self, *command_ids: str) -> bool:
         """Tell whether all of these commands have an outcome."""
@@ -56,8 +56,8 @@ class RunningWorker:
         return len(threads) >= 2 + len(QUEUES) and all(thread.is_alive() for thread in threads)
 
     def idle(self) -> bool:
-        """Tell whether nothing waits, nothing is in anybody's hands, nothing is left over."""
-        return all(not count for count in queue_contents(self.wire).values())
+        """Tell whether nothing waits, nothing is in flight, nothing is left over."""
+        return all(not count for count in queue_contents(self.redis_client).values())
 
 
 def queue_contents(redis_client: redis.Redis) -> dict[str, int]:
@@ -84,10 +84,10 @@ def running_worker(
     store, stopping = Store(engine, policy or Policy()), threading.Event()
     store.adopt_policy()
     broker = EarnestBroker(redis_client, partial(quarantine, engine))
-    settler = BatchProcessor(
+    processor = BatchProcessor(
         store, ArrivalClock(redis_client, engine), partial(notify_relay, redis_client)
     )
-    declare_actors(broker, settler.settle, stopping)
+    declare_actors(broker, processor.settle, stopping)
     worker = Worker(broker, worker_threads=2, worker_timeout=100)
     worker.start()
     try:

@@ -33,7 +33,7 @@ def shanghai_instant(text: str) -> datetime:
 
 
 # Announced by the State Council: which days were free, and which weekends were worked.
-WORKED = read_table("""
+ANNOUNCED_DAYS = read_table("""
     day         works
     2024-02-09  yes
     2024-02-10  no
@@ -59,13 +59,13 @@ WORKED = read_table("""
 """)
 
 
-@pytest.mark.parametrize("row", WORKED, ids=lambda row: row["day"])
+@pytest.mark.parametrize("row", ANNOUNCED_DAYS, ids=lambda row: row["day"])
 def test_holidays_and_make_up_days_are_those_announced(row: dict[str, str]) -> None:
     assert calendar.is_working_day(date.fromisoformat(row["day"])) == (row["works"] == "yes")
 
 
 # A window of whole days from some moment, and its last instant.
-ROLLED = read_table("""
+THREE_DAY_WINDOWS = read_table("""
     from              days  until             because
     2026-03-02 10:00  3     2026-03-05 24:00  an ordinary week
     2026-03-02 00:01  3     2026-03-05 24:00  the hour does not count
@@ -89,7 +89,9 @@ ROLLED = read_table("""
 """)
 
 
-@pytest.mark.parametrize("row", ROLLED, ids=lambda row: f"{row['from']} {row['because']}")
+@pytest.mark.parametrize(
+    "row", THREE_DAY_WINDOWS, ids=lambda row: f"{row['from']} {row['because']}"
+)
 def test_a_window_of_days_ends_at_24_of_a_working_day(row: dict[str, str]) -> None:
     assert row["days"] == "3"
     computed_deadline = compute_deadline(
@@ -120,7 +122,7 @@ def test_windows_in_hours_run_from_the_moment_in_any_case() -> None:
     )
 
 
-PRODUCED = read_table("""
+EXPECTED_PUBLICATIONS = read_table("""
     state             entered           expected          until
     producing         2026-03-02 10:00  -                 2026-03-12 24:00
     producing         2026-03-02 10:00  2026-03-20 20:00  2026-03-23 24:00
@@ -132,7 +134,7 @@ PRODUCED = read_table("""
 """)
 
 
-@pytest.mark.parametrize("row", PRODUCED, ids=lambda row: "  ".join(row.values()))
+@pytest.mark.parametrize("row", EXPECTED_PUBLICATIONS, ids=lambda row: "  ".join(row.values()))
 def test_an_expected_publication_counts_from_its_own_day(row: dict[str, str]) -> None:
     expected = None if row["expected"] == "-" else shanghai_instant(row["expected"])
     computed_deadline = compute_deadline(
@@ -142,7 +144,7 @@ def test_an_expected_publication_counts_from_its_own_day(row: dict[str, str]) ->
     assert computed_deadline.due_at == shanghai_instant(row["until"])
 
 
-def test_both_instants_can_be_told() -> None:
+def test_a_civil_deadline_can_be_shown_beside_the_elapsed_one() -> None:
     entered_at = shanghai_instant("2025-01-25 10:00")
     elapsed_at = calendar.deadline_by_elapsed_time(CIVIL, State.SCRIPT_REVIEW, entered_at, None)
     computed_deadline = compute_deadline(CIVIL, State.SCRIPT_REVIEW, entered_at, None)

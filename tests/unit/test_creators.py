@@ -40,11 +40,11 @@ def report_violation_at(story: OrderStory, name: str, at: str = "0s") -> str | N
 def bans(story: OrderStory) -> list[tuple[int, str, str | None]]:
     return [
         (ban.step, format_instant(ban.since), format_instant(ban.until) if ban.until else None)
-        for ban in story.book.creators["k1"].bans
+        for ban in story.uow.creators["k1"].bans
     ]
 
 
-def test_the_first_time_only_the_removal_of_the_post_is_asked_for() -> None:
+def test_after_a_first_violation_only_the_removal_of_the_post_is_requested() -> None:
     story = story_with_parties()
     assert report_violation_at(story, "v1") is None
     assert [event.fact.type for event in story.events[-2:]] == [
@@ -54,7 +54,7 @@ def test_the_first_time_only_the_removal_of_the_post_is_asked_for() -> None:
     assert (bans(story), place(story).outcome) == ([], "applied")
 
 
-def test_the_ladder_is_a_week_three_months_and_for_good_one_after_the_other() -> None:
+def test_bans_last_a_week_then_three_months_then_for_good_one_after_the_other() -> None:
     story = story_with_parties()
     for name in ("v1", "v2", "v3", "v4", "v5"):
         report_violation_at(story, name)
@@ -128,19 +128,19 @@ def test_a_ban_does_to_an_order_what_the_domain_says(row: dict[str, str]) -> Non
         past_violations = tuple(
             Violation(f"old{n}", old + n * span("200d")) for n in range(step - 1)
         )
-        k1 = story.book.creators["k1"]
-        story.book.creators["k1"] = replace(k1, violations=past_violations)
+        k1 = story.uow.creators["k1"]
+        story.uow.creators["k1"] = replace(k1, violations=past_violations)
         play_step(story, "violation:last")
         assert story.order().state == becomes
         is_final = story.order().state in (State.CANCELLED, State.DECLINED)
         if is_final:
             assert story.order().reason == "creator_banned"
             assert story.accounts().get("refunds_payable:c1", 0) == sum(
-                refund.amount_fen for refund in story.book.refunds.values()
+                refund.amount_fen for refund in story.uow.refunds.values()
             )
 
 
-def test_every_open_order_learns_of_it_in_the_same_breath_and_no_one_elses() -> None:
+def test_a_ban_reaches_every_open_order_of_its_creator_at_once_and_no_other() -> None:
     story = story_with_parties()
     for order_id, creator in (("o1", "k1"), ("o2", "k1"), ("o3", "k2")):
         place(story, order_id, creator_id=creator)
@@ -178,7 +178,7 @@ def test_a_stopped_clock_keeps_its_time_and_runs_on_when_the_ban_is_over() -> No
     assert story.order().pay_by == START + span("14d")
 
 
-def test_the_same_happens_if_nobody_notices_until_somebody_asks() -> None:
+def test_a_clock_stopped_by_a_ban_runs_on_at_its_end_even_if_nobody_notices() -> None:
     story = banned_balance()
     story.pay("late", {"o1": BALANCE}, START + span("14d"))
     assert story.order().state is State.IN_FULFILMENT
@@ -215,7 +215,7 @@ def test_a_ban_for_good_that_begins_when_another_ends_is_enforced_at_that_instan
         report_violation_at(story, name)
     begins = START + WEEK + span("92d")
     assert bans(story)[2][1] == format_instant(begins)
-    # A work under way is not possible so late: put one there by hand of an operator's extension.
+    # An order whose clock the earlier bans have stopped is still open then.
     story = story_of("awaiting_balance")
     for name in ("v1", "v2", "v3", "v4"):
         report_violation_at(story, name)
@@ -245,7 +245,7 @@ def test_the_same_report_again_is_a_duplicate_and_another_under_its_id_a_conflic
     assert (duplicate.outcome, duplicate.events) == ("duplicate", ())
     conflict = story.ask(kind, by, **(fields | {"url": "https://elsewhere.example/2"}))
     assert conflict.reason == RejectionReason.VIOLATION_CONFLICT
-    assert len(story.book.creators["k1"].violations) == 1
+    assert len(story.uow.creators["k1"].violations) == 1
     assert story.ask(kind, "client", **fields).reason == RejectionReason.NOT_ALLOWED
     unknown = story.ask(kind, by, **(fields | {"creator_id": "k9"}))
     assert unknown.reason == RejectionReason.UNKNOWN_CREATOR

@@ -18,14 +18,8 @@ from ops.local.up import earnest_programs
 from workers.settings import SETTING_NAMES, project_root
 
 DEPLOY = project_root() / "deploy"
-
-
 UNITS = sorted((DEPLOY / "systemd").iterdir())
-
-
 SERVICES = [unit for unit in UNITS if unit.suffix == ".service"]
-
-
 KINDS = {program.kind for program in earnest_programs(workers=1)}
 
 
@@ -47,16 +41,16 @@ def queried_metrics() -> set[str]:
 
 
 def test_every_kind_of_process_has_a_unit_and_each_is_notified_when_it_works() -> None:
-    words = {}
+    notifies_by_kind = {}
     for unit in SERVICES:
         text = unit.read_text("utf-8")
-        word = re.findall(r"^ExecStart=\S+ -P -m ops\.cli (\w+)$", text, re.MULTILINE)[0]
-        words[word] = "Type=notify" in text
-    assert words.keys() == KINDS == PROCESSES.keys()
-    assert [word for word, notified in words.items() if not notified] == ["migrate"]
+        kind = re.findall(r"^ExecStart=\S+ -P -m ops\.cli (\w+)$", text, re.MULTILINE)[0]
+        notifies_by_kind[kind] = "Type=notify" in text
+    assert notifies_by_kind.keys() == KINDS == PROCESSES.keys()
+    assert [kind for kind, notifies in notifies_by_kind.items() if not notifies] == ["migrate"]
 
 
-def test_every_unit_is_hardened_alike() -> None:
+def test_every_systemd_unit_is_hardened_alike() -> None:
     hardening_texts = {
         unit.read_text("utf-8").split("User=")[1].partition("\n\n[")[0] for unit in SERVICES
     }
@@ -73,7 +67,7 @@ def test_systemd_finds_nothing_wrong_with_the_units(tmp_path: Path) -> None:
         (tmp_path / unit.name).write_text(text, "utf-8")
     command = [program, "verify", "--man=no", *map(str, sorted(tmp_path.iterdir()))]
     completed_process = subprocess.run(command, capture_output=True, text=True, check=False)
-    # What else is installed on this machine is not ours to judge.
+    # What else is installed on this machine is not ours to check.
     earnest_lines = [line for line in completed_process.stderr.splitlines() if "earnest" in line]
     assert earnest_lines == []
 
@@ -114,7 +108,7 @@ def test_the_example_of_settings_names_settings_that_exist() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(DEPLOY.rglob("*.y*ml")), ids=lambda path: path.name)
-def test_every_yaml_file_can_be_read(path: Path) -> None:
+def test_every_yaml_file_of_deploy_can_be_read(path: Path) -> None:
     assert load_yaml(path)
 
 
@@ -125,7 +119,7 @@ def test_every_alert_says_what_is_wrong_and_how_grave_it_is() -> None:
         assert rule["annotations"]["summary"]
 
 
-def test_panels_do_not_overlap() -> None:
+def test_dashboard_panels_do_not_overlap() -> None:
     board = json.loads((DEPLOY / "grafana" / "earnest.json").read_text("utf-8"))
     occupied_cells: set[tuple[int, int]] = set()
     for position in (panel["gridPos"] for panel in board["panels"]):

@@ -48,26 +48,26 @@ def test_the_money_is_where_the_domain_says(row: dict[str, str]) -> None:
 
 @pytest.mark.parametrize("situation", HISTORIES)
 def test_nobody_but_the_world_outside_is_ever_in_debt(situation: str) -> None:
-    story, running = story_of(situation), []
-    for _, posting in story.book.postings:
-        running.append(posting)
-        accounts = balances(running)
+    story, postings_so_far = story_of(situation), []
+    for _, posting in story.uow.postings:
+        postings_so_far.append(posting)
+        accounts = balances(postings_so_far)
         assert sum(accounts.values()) == 0
         assert {name for name, fen in accounts.items() if fen < 0} <= {"psp"}
 
 
 def test_an_unusable_share_passes_through_suspense() -> None:
     story = story_of("awaiting_balance")
-    posting_count = len(story.book.postings)
+    posting_count = len(story.uow.postings)
     story.pay("p1", {"o1": BALANCE - 1})
-    assert [posting for _, posting in story.book.postings[posting_count:]] == [
+    assert [posting for _, posting in story.uow.postings[posting_count:]] == [
         Posting("psp", "suspense", BALANCE - 1),
         Posting("suspense", "refunds_payable:c1", BALANCE - 1),
     ]
 
 
 def test_events_that_move_no_money_make_no_postings() -> None:
-    moving = {
+    moving_types = {
         "payment.applied",
         "payment.unapplied",
         "refund.requested",
@@ -77,9 +77,9 @@ def test_events_that_move_no_money_make_no_postings() -> None:
     }
     story = story_of("forfeited_late")
     story.pay("p1", {"o1": BALANCE})
-    assert {event.fact.type for event, _ in story.book.postings} <= moving
-    assert moving <= EVENT_TYPES.keys()
-    assert all(not postings(event) for event in story.events if event.fact.type not in moving)
+    assert {event.fact.type for event, _ in story.uow.postings} <= moving_types
+    assert moving_types <= EVENT_TYPES.keys()
+    assert all(not postings(event) for event in story.events if event.fact.type not in moving_types)
 
 
 @pytest.mark.parametrize("amount", [0, -1])
@@ -94,7 +94,7 @@ def test_accounts_are_summed_by_family_and_every_family_is_named() -> None:
     for order_id in ("o1", "o2"):
         place(story, order_id)
     story.pay("p1", {"o1": DEPOSIT, "o2": DEPOSIT, "o9": 3})
-    fen_by_family = sum_by_family(balances(posting for _, posting in story.book.postings))
+    fen_by_family = sum_by_family(balances(posting for _, posting in story.uow.postings))
     assert tuple(fen_by_family) == ACCOUNT_FAMILIES
     assert fen_by_family["escrow"] == 2 * DEPOSIT
     assert (

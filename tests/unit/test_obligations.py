@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.obligations import make_refund_base_id, parse_refund_order_ids, strip_refund_number
+from models.ids import make_refund_base_id, parse_refund_order_ids, strip_refund_number
 from models.reasons import RejectionReason
 from tests.support.stories import (
     BALANCE,
@@ -22,22 +22,22 @@ def confirm(story: OrderStory, refund_id: str, by: str = "payments") -> str | No
     return story.ask("confirm_refund", by, refund_id=refund_id).reason
 
 
-def test_every_payment_goes_back_on_its_own() -> None:
+def test_a_declined_order_has_one_refund_for_each_payment() -> None:
     story = story_with_parties()
     place(story)
     story.pay("dep", {"o1": DEPOSIT})
     story.pay("bal", {"o1": BALANCE})
     story.ask("decline_order", "creator", order_id="o1")
-    amounts = {refund.refund_id: refund.amount_fen for refund in story.book.refunds.values()}
+    amounts = {refund.refund_id: refund.amount_fen for refund in story.uow.refunds.values()}
     assert amounts == {"rf_dep_o1": DEPOSIT, "rf_bal_o1": BALANCE}
     assert confirm(story, "rf_bal_o1") is None
     assert story.accounts() == {"psp": -DEPOSIT, "refunds_payable:c1": DEPOSIT}
     assert audit(story) == []
 
 
-def test_a_refund_leaves_once() -> None:
+def test_a_refund_is_confirmed_once() -> None:
     story = story_of("declined")
-    (refund_id,) = story.book.refunds
+    (refund_id,) = story.uow.refunds
     assert confirm(story, refund_id, "client") == RejectionReason.NOT_ALLOWED
     assert confirm(story, refund_id) is None
     assert confirm(story, refund_id) == RejectionReason.ALREADY_CONFIRMED
@@ -68,7 +68,7 @@ def test_a_refund_owed_by_a_deadline_that_nobody_noticed_can_be_confirmed() -> N
     ]
 
 
-def test_the_order_in_a_refund_learns_its_fate_even_if_the_refund_is_unknown() -> None:
+def test_an_order_named_by_an_unknown_refund_expires_all_the_same() -> None:
     story = story_with_parties()
     pay_deposit("o_1", "dep", story)
     story.now += span("25h")
@@ -76,7 +76,7 @@ def test_the_order_in_a_refund_learns_its_fate_even_if_the_refund_is_unknown() -
     assert story.order("o_1").reason == "not_accepted"
 
 
-def test_the_order_of_a_refund_of_an_unusable_share_learns_its_fate_too() -> None:
+def test_an_order_named_by_the_refund_of_an_unusable_share_expires_too() -> None:
     story = story_with_parties()
     pay_deposit("o1", "dep", story)
     story.pay("odd", {"o1": 1})
@@ -98,7 +98,7 @@ def test_of_two_refunds_spelt_the_same_the_later_one_is_numbered() -> None:
     story = story_with_colliding_refunds()
     for order_id in ("a_b", "b"):
         story.ask("cancel_order", "client", order_id=order_id)
-    order_ids = {refund.refund_id: refund.order_id for refund in story.book.refunds.values()}
+    order_ids = {refund.refund_id: refund.order_id for refund in story.uow.refunds.values()}
     assert order_ids == {"rf_p_a_b": "a_b", "rf_p_a_b~2": "b"}
     assert confirm(story, "rf_p_a_b~2") is None
     assert confirm(story, "rf_p_a_b") is None
@@ -106,17 +106,17 @@ def test_of_two_refunds_spelt_the_same_the_later_one_is_numbered() -> None:
     assert audit(story) == []
 
 
-def test_a_whole_payment_and_a_share_may_spell_the_same_too() -> None:
+def test_the_refund_of_a_share_is_numbered_if_one_of_a_whole_payment_is_spelt_the_same() -> None:
     story = story_with_parties()
     pay_deposit("b", "p_a", story)
     story.pay("p_a_b", {"b": 1}, amount_fen=2)
     story.ask("cancel_order", "client", order_id="b")
-    payment_ids = {refund.refund_id: refund.payment_id for refund in story.book.refunds.values()}
+    payment_ids = {refund.refund_id: refund.payment_id for refund in story.uow.refunds.values()}
     assert payment_ids == {"rf_p_a_b": "p_a_b", "rf_p_a_b~2": "p_a"}
 
 
 @pytest.mark.parametrize("expiry_noticed", [True, False])
-def test_which_of_two_is_the_later_one_does_not_hang_on_when_it_was_noticed(
+def test_which_of_two_refunds_spelt_the_same_is_numbered_does_not_hang_on_wake_ups(
     expiry_noticed: bool,  # noqa: FBT001 - the name of the parameter says all
 ) -> None:
     story = story_with_colliding_refunds()
@@ -124,10 +124,10 @@ def test_which_of_two_is_the_later_one_does_not_hang_on_when_it_was_noticed(
     if expiry_noticed:
         story.wake("b", story.now - span("30m"))
     confirm(story, "rf_p_a_b")
-    assert story.book.refunds["rf_p_a_b"].order_id == "b"
+    assert story.uow.refunds["rf_p_a_b"].order_id == "b"
 
 
-def test_a_number_tells_later_pairs_apart_and_is_no_part_of_the_spelling() -> None:
+def test_the_number_of_a_refund_is_no_part_of_its_base_id() -> None:
     assert (make_refund_base_id("p", "o"), make_refund_base_id("p", None)) == ("rf_p_o", "rf_p")
     assert strip_refund_number("rf_p_o~12") == "rf_p_o"
 

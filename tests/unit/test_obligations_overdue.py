@@ -23,7 +23,7 @@ def overdue_alerts(story: OrderStory, subject: str, after: str) -> list[dict[str
 
 def test_a_refund_that_has_not_left_in_a_week_is_told_to_an_operator_once() -> None:
     story = story_of("declined")
-    (refund_id,) = story.book.refunds
+    (refund_id,) = story.uow.refunds
     assert overdue_alerts(story, f"refund:{refund_id}", "7d-1us") == []
     (alert,) = overdue_alerts(story, f"refund:{refund_id}", "7d")
     assert (alert["alert"], alert["refund_id"], alert["for_order_id"]) == (
@@ -36,16 +36,16 @@ def test_a_refund_that_has_not_left_in_a_week_is_told_to_an_operator_once() -> N
     assert audit(story) == []
 
 
-def test_a_payout_that_has_not_left_in_a_week_is_told_too() -> None:
+def test_a_payout_that_has_not_left_in_a_week_is_told_to_an_operator_too() -> None:
     story = story_of("completed")
     (alert,) = overdue_alerts(story, "payout:po_o1_creator", "8d")
     assert (alert["alert"], alert["payout_id"]) == ("payout_overdue", "po_o1_creator")
     assert (alert["amount_fen"], alert["payment_id"]) == (AMOUNT, "")
 
 
-def test_what_has_left_is_never_overdue() -> None:
+def test_a_confirmed_refund_is_never_overdue() -> None:
     story = story_of("declined")
-    (name,) = story.book.refunds
+    (name,) = story.uow.refunds
     story.ask("confirm_refund", "payments", refund_id=name)
     assert overdue_alerts(story, f"refund:{name}", "90d") == []
     assert overdue_alerts(story, "refund:rf_nobody", "90d") == []
@@ -79,9 +79,9 @@ def test_each_share_in_suspense_goes_back_on_its_own_and_once() -> None:
         "escrow:o1": DEPOSIT,
         "refunds_payable:unknown": 7,
     }
-    assert sorted(story.book.refunds) == ["rf_px_o8", "rf_px_o9"]
+    assert sorted(story.uow.refunds) == ["rf_px_o8", "rf_px_o9"]
     assert story.events_of("suspense.resolved")[0].published()["to"] == "c7"
-    for name in list(story.book.refunds):
+    for name in list(story.uow.refunds):
         assert story.ask("confirm_refund", "payments", refund_id=name).reason is None
     assert story.accounts() == {"psp": -DEPOSIT, "escrow:o1": DEPOSIT}
     assert audit(story) == []

@@ -31,7 +31,7 @@ DEFAULTS = {
 }
 
 
-def test_the_defaults_are_the_published_ones() -> None:
+def test_the_defaults_of_the_policy_are_the_published_ones() -> None:
     assert json.loads(Policy().model_dump_json()) == DEFAULTS
 
 
@@ -71,13 +71,13 @@ def test_a_policy_survives_being_written_and_read() -> None:
         ("version", "mine"),
     ],
 )
-def test_a_wrong_setting_is_refused_by_name(setting: str, value: object) -> None:
+def test_a_wrong_number_in_a_policy_is_refused_by_name(setting: str, value: object) -> None:
     with pytest.raises(InvalidPolicy, match=setting):
         read_policy(json.dumps({setting: value}))
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", "7", "{", '{"nudge_limit": NaN}', b"\xff"])
-def test_what_is_no_policy_at_all_is_refused(text: str | bytes) -> None:
+def test_a_text_that_is_no_policy_is_refused(text: str | bytes) -> None:
     with pytest.raises(InvalidPolicy):
         read_policy(text)
 
@@ -98,12 +98,12 @@ def test_every_state_that_waits_has_a_window() -> None:
     assert set(Policy().windows) == WAITING_STATES | {State.IN_ARBITRATION}
 
 
-def test_a_lead_not_shorter_than_the_window_is_skipped() -> None:
+def test_a_reminder_lead_not_shorter_than_the_window_is_skipped() -> None:
     policy = read_policy('{"accept_window": "PT4H"}')
     assert policy.reminder_leads(State.OFFERED) == (timedelta(hours=1),)
 
 
-def test_leads_are_told_longest_first_and_once_each() -> None:
+def test_reminder_leads_come_longest_first_and_once_each() -> None:
     policy = read_policy('{"accept_reminders": ["PT1H", "PT3H", "PT60M", "PT2H"]}')
     assert policy.reminder_leads(State.OFFERED) == tuple(timedelta(hours=n) for n in (3, 2, 1))
 
@@ -117,14 +117,14 @@ def test_states_that_wait_for_no_person_have_no_reminders() -> None:
     ]
 
 
-def test_a_version_is_the_same_for_the_same_numbers_only() -> None:
+def test_a_policy_version_is_the_same_for_the_same_numbers_only() -> None:
     assert (
         Policy().version == read_policy("{}").version == read_policy(json.dumps(DEFAULTS)).version
     )
     assert Policy().version != Policy(nudge_limit=4).version
 
 
-def test_a_copy_with_another_number_has_another_version() -> None:
+def test_a_copy_of_a_policy_with_another_number_has_another_version() -> None:
     policy = Policy()
     name = policy.version
     assert policy.model_copy(update={"nudge_limit": 4}).version != name
@@ -139,37 +139,40 @@ def test_a_day_is_always_24_hours() -> None:
     assert parse_duration("P1W") == parse_duration("P7D") == parse_duration("PT168H")
 
 
-# A policy as the first version of this program kept it, and the name it kept it under.
-KEPT = {name: value for name, value in DEFAULTS.items() if name not in DEFAULTS_WHEN_INTRODUCED}
+# A policy as the first version of this program stored it, and the version it stored it under.
+STORED_POLICY = {
+    name: value for name, value in DEFAULTS.items() if name not in DEFAULTS_WHEN_INTRODUCED
+}
+
+STORED_VERSION = "p546777df3957"
 
 
-KEPT_AS = "p546777df3957"
+def test_a_policy_stored_by_the_first_version_still_has_its_version() -> None:
+    assert (
+        read_stored_policy(json.dumps(STORED_POLICY)).version == Policy().version == STORED_VERSION
+    )
 
 
-def test_a_policy_kept_by_the_first_version_is_still_called_what_it_was() -> None:
-    assert read_stored_policy(json.dumps(KEPT)).version == Policy().version == KEPT_AS
-
-
-def test_what_a_kept_policy_does_not_say_is_as_when_it_was_introduced(
+def test_a_number_missing_from_a_stored_policy_is_as_when_it_was_introduced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # As if a later version had changed its mind about the default.
     monkeypatch.setitem(DEFAULTS_WHEN_INTRODUCED, "review_window", "P5D")
-    assert read_stored_policy(json.dumps(KEPT)).review_window == timedelta(days=5)
-    assert read_policy(json.dumps(KEPT)).review_window == timedelta(days=3)
+    assert read_stored_policy(json.dumps(STORED_POLICY)).review_window == timedelta(days=5)
+    assert read_policy(json.dumps(STORED_POLICY)).review_window == timedelta(days=3)
 
 
-def test_what_a_kept_policy_says_is_what_it_means() -> None:
-    policy_text = json.dumps(KEPT | {"review_window": "P9D"})
+def test_a_number_in_a_stored_policy_is_taken_at_its_word() -> None:
+    policy_text = json.dumps(STORED_POLICY | {"review_window": "P9D"})
     assert read_stored_policy(policy_text).review_window == timedelta(days=9)
-    assert read_stored_policy(policy_text).version != KEPT_AS
+    assert read_stored_policy(policy_text).version != STORED_VERSION
     assert read_stored_policy(
         read_stored_policy(policy_text).model_dump_json()
     ) == read_stored_policy(policy_text)
 
 
 @pytest.mark.parametrize("name", sorted(DEFAULTS_WHEN_INTRODUCED))
-def test_every_later_number_changes_the_version_when_it_changes(name: str) -> None:
+def test_every_number_added_later_changes_the_policy_version(name: str) -> None:
     value = DEFAULTS_WHEN_INTRODUCED[name]
     changed_value: object = value
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Stories, checked: the examples that tests share are what their names say."""
+"""Stories: the situations that tests share are what their names say."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
-from models.lifecycle import DISPUTE_REASONS, END_REASONS, State
+from models.lifecycle import END_REASONS, DisputeReason, State
 from tests.support.stories import HISTORIES, audit, read_table, span, story_of
 
-ENDS_AS = {
+STATE_BY_SITUATION = {
     "awaiting_total": "awaiting_deposit",
     "offered_paid": "offered",
     "offered_full": "offered",
@@ -42,10 +42,10 @@ ENDS_AS = {
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
-def test_a_situation_is_what_its_name_says_and_its_books_are_right(situation: str) -> None:
+def test_a_situation_is_what_its_name_says_and_passes_the_audit(situation: str) -> None:
     story = story_of(situation)
     stem = next((s for s in State if situation.startswith(s)), None)
-    assert story.order().state == ENDS_AS.get(situation, stem)
+    assert story.order().state == STATE_BY_SITUATION.get(situation, stem)
     assert audit(story) == []
 
 
@@ -53,16 +53,16 @@ def test_the_situations_know_every_state_and_ending_of_an_orders_life() -> None:
     orders = [story_of(situation).order() for situation in HISTORIES]
     assert {order.state for order in orders} == set(State)
     disputes = {order.reason for order in orders if order.state is State.IN_ARBITRATION}
-    assert disputes == set(DISPUTE_REASONS)
+    assert disputes == set(DisputeReason)
     endings = {(state, reason) for state, reasons in END_REASONS.items() for reason in reasons}
     assert {(order.state, order.reason) for order in orders if order.is_final} == endings
 
 
-def test_spans_add_and_subtract() -> None:
+def test_lengths_of_time_in_tables_add_and_subtract() -> None:
     assert span("7d10m-1us") == timedelta(days=7, minutes=10) - timedelta(microseconds=1)
     assert span("-") == timedelta(0)
 
 
-def test_a_row_with_a_missing_column_is_no_row() -> None:
+def test_a_table_with_a_missing_column_is_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         read_table("one  two\n1")

@@ -18,8 +18,8 @@ def gateway(migrated_url: str, redis_url: str, tmp_path: Path) -> Iterator[Gatew
     """Give prepared servers, and nothing served yet."""
     settings = Settings.read({}, var=tmp_path, database_url=migrated_url, redis_url=redis_url)
     engine, client = open_database(migrated_url), connect(redis_url)
-    house = GatewayHarness(settings=settings, engine=engine, wire=client)
-    with house.stack:
-        yield house
+    harness = GatewayHarness(settings=settings, engine=engine, redis_client=client)
+    with harness.exit_stack:
+        yield harness
     engine.dispose()
     client.close()

@@ -1,4 +1,4 @@
-"""Gateway harness: an application over real servers, a worker on demand, and how senders ask."""
+"""Gateway harness: the web application over real servers, a worker on demand, and requests."""
 
 from __future__ import annotations
 
@@ -39,24 +39,23 @@ platform           platform-token-0001
 payments           payments-token-0001
 """
 
-
 LOCAL_URL = "http://127.0.0.1:8000"
 
 
 @dataclass(kw_only=True)
 class GatewayHarness:
-    """An application and what stands behind it; `settle` does a worker's work, once."""
+    """The web application and its servers; `settle` does a worker's and a relay's work, once."""
 
     settings: Settings
     engine: Engine
-    wire: redis.Redis
-    stack: ExitStack = field(default_factory=ExitStack)
+    redis_client: redis.Redis
+    exit_stack: ExitStack = field(default_factory=ExitStack)
 
     def open(self, *, limits: SubmissionLimits | None = None, **changes: Any) -> TestClient:  # noqa: ANN401
-        """Serve, with settings changed."""
+        """Serve, with settings changed, until the test ends."""
         context = open_context(replace(self.settings, **changes), limits)
-        self.stack.callback(context.engine.dispose)
-        return self.stack.enter_context(
+        self.exit_stack.callback(context.engine.dispose)
+        return self.exit_stack.enter_context(
             TestClient(create_app(context), LOCAL_URL, raise_server_exceptions=False)
         )
 
@@ -67,44 +66,45 @@ class GatewayHarness:
         return path
 
     def is_queued(self) -> bool:
-        """Tell whether everything accepted has come to the queue."""
+        """Tell whether everything accepted is in the queue."""
         with reading(self.engine) as connection:
             message_ids = set(connection.execute(select(inbox.c.message_id)).scalars())
         return all(
-            self.wire.hexists(Keys(COMMANDS).messages, message_id) for message_id in message_ids
+            self.redis_client.hexists(Keys(COMMANDS).messages, message_id)
+            for message_id in message_ids
         )
 
     def settle(self) -> int:
         """Settle whatever was accepted and publish it; return how many commands."""
         eventually(self.is_queued)
-        batch = Scripts(self.wire).fetch(Keys(COMMANDS), "tester", FetchLimits(1_000))
+        batch = Scripts(self.redis_client).fetch(Keys(COMMANDS), "tester", FetchLimits(1_000))
         deliveries = [
             read_delivery(COMMANDS, message, self.settings.keyring) for message in batch.found
         ]
         commands = [command for delivery in deliveries for command in delivery.commands]
         store = Store(self.engine, policy_in_force(self.settings))
         store.adopt_policy()
-        deferred = BatchProcessor(store, ArrivalClock(self.wire, self.engine), lambda: None).settle(
-            commands
-        )
+        deferred = BatchProcessor(
+            store, ArrivalClock(self.redis_client, self.engine), lambda: None
+        ).settle(commands)
         settled_ids = {delivery.message_id for delivery in deliveries} - {
             command.message_id for command in deferred
         }
-        Scripts(self.wire).ack(Keys(COMMANDS), "tester", sorted(settled_ids))
-        while Relay(self.engine, self.wire).run_once():
+        Scripts(self.redis_client).ack(Keys(COMMANDS), "tester", sorted(settled_ids))
+        while Relay(self.engine, self.redis_client).run_once():
             continue
         return len(commands) - len(deferred)
 
     def settle_soon(self) -> None:
-        """Settle in another thread, as soon as there is something; the house waits for its end."""
+        """Settle in another thread, as soon as there is something; closing waits for its end."""
 
         def run() -> None:
             while not self.settle():
-                self.wire.blpop([Keys(COMMANDS).notify], timeout=5)
+                self.redis_client.blpop([Keys(COMMANDS).notify], timeout=5)
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        self.stack.callback(thread.join, timeout=30)
+        self.exit_stack.callback(thread.join, timeout=30)
 
 
 JsonBody = dict[str, Any]
@@ -130,9 +130,5 @@ def post(http_client: TestClient, body: object, token: str | None = None) -> Any
 
 
 ACTION_HEADER = {"X-Earnest-Action": "1"}
-
-
 OPERATOR_ACTION_HEADERS = ACTION_HEADER | bearer("operator-token-0001")
-
-
 REASON_BODY = {"reason": "the sender asked"}

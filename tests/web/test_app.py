@@ -28,18 +28,20 @@ def test_an_address_that_is_taken_is_named_in_one_line() -> None:
 
 
 @pytest.mark.parametrize("bind", ["203.0.113.1:80", "no.such.host.invalid:80"])
-def test_an_address_that_is_not_ours_is_refused(bind: str) -> None:
+def test_an_address_of_another_host_is_refused(bind: str) -> None:
     with pytest.raises(SettingsError, match="cannot be used"):
         listen_on(bind)
 
 
 @pytest.mark.parametrize("bind", ["8000", "host", ":8000", "host:", "host:99999", "host:x"])
-def test_what_is_no_address_is_refused(bind: str) -> None:
+def test_a_malformed_address_is_refused(bind: str) -> None:
     with pytest.raises(SettingsError, match="must be like"):
         Settings.read({"EARNEST_WEB_BIND": bind})
 
 
-def test_the_process_serves_says_where_and_ends_when_told(gateway: GatewayHarness) -> None:
+def test_the_web_process_writes_its_address_and_ends_though_a_request_waits(
+    gateway: GatewayHarness,
+) -> None:
     settings = replace(gateway.settings, web_bind="127.0.0.1:0")
     stopping, ready = threading.Event(), threading.Event()
     server_thread = threading.Thread(target=run, args=(settings, stopping, ready.set))
@@ -50,7 +52,7 @@ def test_the_process_serves_says_where_and_ends_when_told(gateway: GatewayHarnes
     assert os.access(settings.var / "operator-token", os.R_OK)
 
     def wait() -> None:
-        # Whether it comes before the end or after, it must not be kept.
+        # Whether it comes before the end or after, it must not be left waiting.
         with suppress(httpx2.HTTPError):
             httpx2.get(f"{url}/commands/unknown-1", params={"wait": 30}, timeout=40)
 

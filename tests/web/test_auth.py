@@ -12,7 +12,9 @@ from workers.settings import Settings, SettingsError
 
 
 @pytest.mark.parametrize("bind", ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "example.com:0"])
-def test_nobody_listens_beyond_this_machine_without_tokens(tmp_path: Path, bind: str) -> None:
+def test_an_address_beyond_this_machine_is_refused_without_tokens(
+    tmp_path: Path, bind: str
+) -> None:
     settings = Settings.read({"EARNEST_WEB_BIND": bind}, var=tmp_path)
     with pytest.raises(SettingsError, match="EARNEST_TOKENS"):
         open_tokens(settings)
@@ -26,7 +28,7 @@ def test_on_this_machine_the_operator_has_a_token_that_only_its_owner_reads(tmp_
     assert stat.S_IMODE((tmp_path / "operator-token").stat().st_mode) == 0o600
 
 
-def test_a_file_of_tokens_is_read(tmp_path: Path) -> None:
+def test_each_line_of_a_token_file_grants_a_role_or_one_party(tmp_path: Path) -> None:
     path = tmp_path / "tokens"
     path.write_text("# note\n\nclient/c1  0123456789abcdef\noperator fedcba9876543210\n")
     assert [grant for _, grant in read_tokens(path)] == [
@@ -47,7 +49,7 @@ def test_a_file_of_tokens_is_read(tmp_path: Path) -> None:
         ("operator 0123456789abcdef more", "line 1"),
     ],
 )
-def test_a_file_that_cannot_be_meant_is_refused_without_a_word_of_what_it_holds(
+def test_a_malformed_token_file_is_refused_without_quoting_its_tokens(
     tmp_path: Path, text: str, message: str
 ) -> None:
     path = tmp_path / "tokens"

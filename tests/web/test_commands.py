@@ -1,4 +1,4 @@
-"""Commands over HTTP: what is taken in is kept, what is not is told why, field by field."""
+"""Commands over HTTP: what is accepted is kept, what is not is refused field by field."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from workers.queue import redelivery
 from workers.timestamps import SECOND_US, now_us
 
 
-def test_a_command_is_accepted_settled_and_its_outcome_told(gateway: GatewayHarness) -> None:
-    web = gateway.open()
-    response = post(web, register_mcn())
+def test_a_command_is_accepted_settled_and_its_outcome_can_be_read(gateway: GatewayHarness) -> None:
+    http_client = gateway.open()
+    response = post(http_client, register_mcn())
     assert response.status_code == 202
     assert response.headers["location"] == "/commands/register-1"
-    assert web.get("/commands/register-1").json()["status"] == "pending"
+    assert http_client.get("/commands/register-1").json()["status"] == "pending"
     gateway.settle_soon()
-    receipt = web.get("/commands/register-1", params={"wait": 10}).json()
+    receipt = http_client.get("/commands/register-1", params={"wait": 10}).json()
     assert (receipt["status"], receipt["outcome"], receipt["reason"]) == (
         "settled",
         "applied",
@@ -34,17 +34,19 @@ def test_a_command_is_accepted_settled_and_its_outcome_told(gateway: GatewayHarn
 
 
 def test_a_command_submitted_again_is_the_same_command(gateway: GatewayHarness) -> None:
-    web = gateway.open()
-    first = post(web, register_mcn()).json()
-    assert post(web, register_mcn()).json() == first
+    http_client = gateway.open()
+    first = post(http_client, register_mcn()).json()
+    assert post(http_client, register_mcn()).json() == first
     gateway.settle()
-    assert post(web, register_mcn()).json() == first
+    assert post(http_client, register_mcn()).json() == first
     assert gateway.settle() == 0
 
 
 def test_a_list_of_commands_is_accepted_whole_and_in_order(gateway: GatewayHarness) -> None:
-    web = gateway.open()
-    response = post(web, [register_mcn(f"register-{n}", mcn_id=f"m{n}") for n in range(500)])
+    http_client = gateway.open()
+    response = post(
+        http_client, [register_mcn(f"register-{n}", mcn_id=f"m{n}") for n in range(500)]
+    )
     assert [command["id"] for command in response.json()["accepted"]] == [
         f"register-{n}" for n in range(500)
     ]
@@ -53,11 +55,13 @@ def test_a_list_of_commands_is_accepted_whole_and_in_order(gateway: GatewayHarne
 
 def test_a_trace_context_is_kept_with_the_command(gateway: GatewayHarness) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-    web = gateway.open()
+    http_client = gateway.open()
     for n, traceparent in enumerate((trace, "no trace at all")):
         body = register_mcn(f"register-{n}", mcn_id=f"m{n}")
         assert (
-            web.post("/commands", json=body, headers={"traceparent": traceparent}).status_code
+            http_client.post(
+                "/commands", json=body, headers={"traceparent": traceparent}
+            ).status_code
             == 202
         )
         gateway.settle()
@@ -67,27 +71,29 @@ def test_a_trace_context_is_kept_with_the_command(gateway: GatewayHarness) -> No
 
 
 def test_a_list_of_too_many_commands_is_refused_whole(gateway: GatewayHarness) -> None:
-    web = gateway.open()
-    response = post(web, [register_mcn(f"register-{n}", mcn_id=f"m{n}") for n in range(501)])
+    http_client = gateway.open()
+    response = post(
+        http_client, [register_mcn(f"register-{n}", mcn_id=f"m{n}") for n in range(501)]
+    )
     assert (response.status_code, response.json()["errors"][0]["field"]) == (413, "commands")
-    assert web.get("/commands/register-0").status_code == 404
+    assert http_client.get("/commands/register-0").status_code == 404
 
 
 def test_a_list_with_one_fault_is_refused_whole_and_the_fault_is_named(
     gateway: GatewayHarness,
 ) -> None:
-    web = gateway.open()
-    response = post(web, [register_mcn(), register_mcn("register-2", name=7, extra=1)])
+    http_client = gateway.open()
+    response = post(http_client, [register_mcn(), register_mcn("register-2", name=7, extra=1)])
     assert response.status_code == 422
     assert response.headers["content-type"] == "application/problem+json"
     assert {(error["index"], error["field"]) for error in response.json()["errors"]} == {
         (1, "name"),
         (1, "extra"),
     }
-    assert web.get("/commands/register-1").status_code == 404
+    assert http_client.get("/commands/register-1").status_code == 404
 
 
-def test_an_order_that_cannot_be_is_refused_at_the_door(gateway: GatewayHarness) -> None:
+def test_an_order_to_be_published_in_the_past_is_not_accepted(gateway: GatewayHarness) -> None:
     body = example("place_order") | {"expected_publish_at": "2020-01-01T00:00:00Z"}
     response = post(gateway.open(), body)
     assert response.status_code == 422
@@ -95,11 +101,11 @@ def test_an_order_that_cannot_be_is_refused_at_the_door(gateway: GatewayHarness)
 
 
 def test_an_id_used_for_another_command_is_refused_over_http(gateway: GatewayHarness) -> None:
-    web = gateway.open()
-    post(web, register_mcn())
-    assert post(web, register_mcn(name="other")).status_code == 409
+    http_client = gateway.open()
+    post(http_client, register_mcn())
+    assert post(http_client, register_mcn(name="other")).status_code == 409
     gateway.settle()
-    response = post(web, [register_mcn("register-2"), register_mcn(name="other")])
+    response = post(http_client, [register_mcn("register-2"), register_mcn(name="other")])
     assert response.status_code == 409
     assert response.json()["errors"] == [
         {"index": 1, "field": "id", "detail": "used before for another command", "id": "register-1"}
@@ -129,7 +135,7 @@ def test_an_id_used_for_another_command_is_refused_over_http(gateway: GatewayHar
         (b" " * (4 * 1024 * 1024 + 1), 413),
     ],
 )
-def test_what_is_no_command_is_refused_and_costs_nothing(
+def test_a_body_that_is_no_command_is_refused(
     gateway: GatewayHarness, body: bytes, status: int
 ) -> None:
     response = gateway.open().post(
@@ -139,23 +145,28 @@ def test_what_is_no_command_is_refused_and_costs_nothing(
     assert response.json()["status"] == status
 
 
-def test_a_form_from_elsewhere_is_not_heard(gateway: GatewayHarness) -> None:
-    web = gateway.open()
-    assert web.post("/commands", content=json.dumps(register_mcn())).status_code == 415
+def test_a_request_of_another_content_type_origin_or_host_is_refused(
+    gateway: GatewayHarness,
+) -> None:
+    http_client = gateway.open()
+    assert http_client.post("/commands", content=json.dumps(register_mcn())).status_code == 415
     plain_text = {"Content-Type": "text/plain"}
-    assert web.post("/commands", content="{}", headers=plain_text).status_code == 415
+    assert http_client.post("/commands", content="{}", headers=plain_text).status_code == 415
     foreign_origin = {"Origin": "https://elsewhere.example"}
-    assert web.post("/commands", json=register_mcn(), headers=foreign_origin).status_code == 403
-    assert web.get("/orders", headers={"Host": "elsewhere.example"}).status_code == 421
+    assert (
+        http_client.post("/commands", json=register_mcn(), headers=foreign_origin).status_code
+        == 403
+    )
+    assert http_client.get("/orders", headers={"Host": "elsewhere.example"}).status_code == 421
 
 
-def test_too_much_waiting_is_said_with_when_to_come_back(gateway: GatewayHarness) -> None:
-    web = gateway.open(limits=SubmissionLimits(unsettled=1))
-    assert post(web, [register_mcn(), register_mcn("register-2")]).status_code == 202
-    response = post(web, register_mcn("register-3"))
+def test_a_full_inbox_refuses_commands_and_says_when_to_come_back(gateway: GatewayHarness) -> None:
+    http_client = gateway.open(limits=SubmissionLimits(unsettled=1))
+    assert post(http_client, [register_mcn(), register_mcn("register-2")]).status_code == 202
+    response = post(http_client, register_mcn("register-3"))
     assert response.status_code == 429
     assert int(response.headers["retry-after"]) > 0
-    assert web.get("/readyz").json()["checks"]["room"] == "full"
+    assert http_client.get("/readyz").json()["checks"]["room"] == "full"
 
 
 @pytest.mark.parametrize(
@@ -172,51 +183,53 @@ def test_too_much_waiting_is_said_with_when_to_come_back(gateway: GatewayHarness
         ("operator-token-0001", ("operator", "ann"), 202),
     ],
 )
-def test_who_asks_is_checked_and_never_believed(
+def test_a_command_is_accepted_only_with_a_token_of_its_sender(
     gateway: GatewayHarness, token: str | None, by: tuple[str, str], status: int
 ) -> None:
-    web = gateway.open(tokens=gateway.tokens())
+    http_client = gateway.open(tokens=gateway.tokens())
     body = example("cancel_order") | {"by": {"role": by[0], "id": by[1]}}
-    assert post(web, body, token).status_code == status
+    assert post(http_client, body, token).status_code == status
 
 
-def test_an_operator_is_not_believed_without_a_token_even_here(gateway: GatewayHarness) -> None:
+def test_an_operator_needs_a_token_even_on_this_machine(gateway: GatewayHarness) -> None:
     body = example("cancel_order") | {"by": {"role": "operator", "id": "o"}}
-    web = gateway.open()
-    assert post(web, body).status_code == 403
-    own = (gateway.settings.var / "operator-token").read_text().strip()
-    assert post(web, body, own).status_code == 202
+    http_client = gateway.open()
+    assert post(http_client, body).status_code == 403
+    own_token = (gateway.settings.var / "operator-token").read_text().strip()
+    assert post(http_client, body, own_token).status_code == 202
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
-def test_every_example_of_the_document_is_an_accepted_command(
+def test_every_example_of_the_openapi_document_is_accepted(
     gateway: GatewayHarness, kind: str
 ) -> None:
-    web = gateway.open()
-    own = (gateway.settings.var / "operator-token").read_text().strip()
-    assert post(web, example(kind), own).status_code == 202
+    http_client = gateway.open()
+    own_token = (gateway.settings.var / "operator-token").read_text().strip()
+    assert post(http_client, example(kind), own_token).status_code == 202
 
 
-def test_every_command_is_believed_of_its_own_sender_only(gateway: GatewayHarness) -> None:
+def test_every_kind_of_command_is_accepted_from_its_own_sender_only(
+    gateway: GatewayHarness,
+) -> None:
     senders = {(command["by"]["role"], command["by"]["id"]) for command in EXAMPLES.values()}
     tokens = {role: f"{role}-has-this-token" for role, _ in senders}
     path = gateway.settings.var / "tokens"
     path.write_text("".join(f"{role}/{party_id} {tokens[role]}\n" for role, party_id in senders))
-    web = gateway.open(tokens=path)
+    http_client = gateway.open(tokens=path)
     for kind, body in EXAMPLES.items():
         own_role = body["by"]["role"]
         for role in sorted(tokens):
-            response = post(web, example(kind) | {"id": f"{kind}-{role}"}, tokens[role])
+            response = post(http_client, example(kind) | {"id": f"{kind}-{role}"}, tokens[role])
             assert response.status_code == (202 if role == own_role else 403), (kind, role)
         foreign_command = example(kind) | {"by": body["by"] | {"id": "somebody-else"}}
-        assert post(web, foreign_command, tokens[own_role]).status_code == 403, kind
+        assert post(http_client, foreign_command, tokens[own_role]).status_code == 403, kind
 
 
-def test_what_was_accepted_survives_the_loss_of_redis(gateway: GatewayHarness) -> None:
-    web = gateway.open()
-    post(web, register_mcn())
+def test_an_accepted_command_survives_the_loss_of_redis(gateway: GatewayHarness) -> None:
+    http_client = gateway.open()
+    post(http_client, register_mcn())
     eventually(gateway.is_queued)
-    gateway.wire.flushall()
-    assert web.get("/commands/register-1").json()["status"] == "pending"
-    redelivery.sweep(gateway.engine, gateway.wire, now_us() + SECOND_US)
+    gateway.redis_client.flushall()
+    assert http_client.get("/commands/register-1").json()["status"] == "pending"
+    redelivery.sweep(gateway.engine, gateway.redis_client, now_us() + SECOND_US)
     assert gateway.settle() == 1

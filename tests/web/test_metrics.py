@@ -21,7 +21,7 @@ from workers.timestamps import SECOND_US, now_us
 UNITS = ("_seconds", "_fen")
 
 
-def scraped(http_client: TestClient) -> dict[str, Metric]:
+def scrape(http_client: TestClient) -> dict[str, Metric]:
     response = http_client.get("/metrics")
     assert response.status_code == 200
     return {family.name: family for family in text_string_to_metric_families(response.text)}
@@ -33,20 +33,20 @@ def values(family: Metric) -> dict[tuple[str, ...], float]:
 
 def scrape_after_events(gateway: GatewayHarness) -> tuple[TestClient, dict[str, Metric]]:
     """Let a few things happen, and scrape."""
-    web = gateway.open()
-    post(web, sample_commands.admit())
+    http_client = gateway.open()
+    post(http_client, sample_commands.admit())
     gateway.settle()
     post(
-        web,
+        http_client,
         [sample_commands.place("o1"), sample_commands.place("o2"), sample_commands.accept("o1")],
     )
     gateway.settle()
     BookAuditor(Store(gateway.engine, Policy())).run_once()
-    return web, scraped(web)
+    return http_client, scrape(http_client)
 
 
 def test_metrics_count_what_happened_once(gateway: GatewayHarness) -> None:
-    web, families = scrape_after_events(gateway)
+    http_client, families = scrape_after_events(gateway)
     settled_counts = values(families["earnest_commands_settled"])
     assert settled_counts["place_order", "applied"] == 2
     assert settled_counts["accept_order", "rejected"] == 1
@@ -58,12 +58,12 @@ def test_metrics_count_what_happened_once(gateway: GatewayHarness) -> None:
     }
     assert latency["earnest_command_settle_seconds_count"] == 5
     assert values(families["earnest_audit_findings"]) == {(): 0}
-    second_web = gateway.open()
-    assert values(scraped(second_web)["earnest_commands_settled"]) == settled_counts
-    assert values(scraped(web)["earnest_up"]) == {(): 1}
+    second_http_client = gateway.open()
+    assert values(scrape(second_http_client)["earnest_commands_settled"]) == settled_counts
+    assert values(scrape(http_client)["earnest_up"]) == {(): 1}
 
 
-def test_names_follow_the_rules_of_the_house_and_of_prometheus(gateway: GatewayHarness) -> None:
+def test_metric_names_follow_our_rules_and_those_of_prometheus(gateway: GatewayHarness) -> None:
     _, families = scrape_after_events(gateway)
     for name, family in families.items():
         assert re.fullmatch(r"earnest_[a-z]+(_[a-z]+)*", name), name
@@ -88,33 +88,33 @@ def test_no_metric_label_names_a_party(gateway: GatewayHarness) -> None:
     assert not any(re.search(r"o[12]\b|k1|c1|m1|letter", value) for value in label_values)
 
 
-def _row(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
+def inbox_row(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
     row = {"command_id": "lost-command", "fingerprint": b"x", "command": "{}", "stamp": 1}
     return row | {"message_id": "inbox-x", "excused": 0} | changes
 
 
-def test_health_is_judged_by_work_left_undone(gateway: GatewayHarness) -> None:
-    web = gateway.open()
-    assert web.get("/healthz").status_code == 200
+def test_health_fails_while_an_accepted_command_is_left_unsettled(gateway: GatewayHarness) -> None:
+    http_client = gateway.open()
+    assert http_client.get("/healthz").status_code == 200
     with writing(gateway.engine) as connection:
-        connection.execute(inbox.insert(), _row(received_at=now_us() - 60 * SECOND_US))
-    response = web.get("/healthz")
+        connection.execute(inbox.insert(), inbox_row(received_at=now_us() - 60 * SECOND_US))
+    response = http_client.get("/healthz")
     assert response.status_code == 503
     assert response.json()["checks"]["commands"].endswith("s behind")
-    assert web.get("/readyz").status_code == 200
+    assert http_client.get("/readyz").status_code == 200
 
 
-def test_a_door_whose_schema_is_another_is_not_ready(gateway: GatewayHarness) -> None:
-    web = gateway.open()
+def test_a_web_process_over_another_schema_version_is_not_ready(gateway: GatewayHarness) -> None:
+    http_client = gateway.open()
     with writing(gateway.engine) as connection:
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0001'")
-    assert web.get("/readyz").status_code == 503
-    assert web.get("/readyz").json()["checks"]["schema"] == "another version"
+    assert http_client.get("/readyz").status_code == 503
+    assert http_client.get("/readyz").json()["checks"]["schema"] == "another version"
 
 
-def test_what_was_accepted_is_seen_waiting(gateway: GatewayHarness) -> None:
-    web = gateway.open()
-    post(web, register_mcn())
-    assert values(scraped(web)["earnest_inbox_commands"]) == {(): 1}
+def test_accepted_commands_are_counted_until_they_are_settled(gateway: GatewayHarness) -> None:
+    http_client = gateway.open()
+    post(http_client, register_mcn())
+    assert values(scrape(http_client)["earnest_inbox_commands"]) == {(): 1}
     gateway.settle()
-    assert values(scraped(web)["earnest_inbox_commands"]) == {(): 0}
+    assert values(scrape(http_client)["earnest_inbox_commands"]) == {(): 0}

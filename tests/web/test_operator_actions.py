@@ -1,4 +1,4 @@
-"""Operator actions over HTTP: tried out without a trace, asked once, by operators only."""
+"""Operator actions over HTTP: dry runs without a trace, done once, by operators only."""
 
 from __future__ import annotations
 
@@ -23,30 +23,26 @@ from workers.database import schema
 from workers.database.engine import reading
 from workers.database.schema import inbox
 
-ORDER = "/ops/api/orders/o1"
-
-
-PAUSE = {"kind": "pause_clock", "lent": False, "said": {}, **REASON_BODY}
-
-
-LATER = "2099-01-01T00:00:00Z"
+ORDER_PATH = "/ops/api/orders/o1"
+PAUSE_BODY = {"kind": "pause_clock", "lent": False, "said": {}, **REASON_BODY}
+FAR_FUTURE = "2099-01-01T00:00:00Z"
 
 
 @pytest.fixture
 def http_client(gateway: GatewayHarness) -> TestClient:
     """Serve one order on offer."""
-    web = gateway.open(tokens=gateway.tokens())
-    post(web, sample_commands.admit(), "platform-token-0001")
+    http_client = gateway.open(tokens=gateway.tokens())
+    post(http_client, sample_commands.admit(), "platform-token-0001")
     gateway.settle()
-    post(web, sample_commands.place("o1"), "every-client-token-1")
+    post(http_client, sample_commands.place("o1"), "every-client-token-1")
     gateway.settle()
-    post(web, sample_commands.pay("pay_1", {"o1": 10_500}), "payments-token-0001")
+    post(http_client, sample_commands.pay("pay_1", {"o1": 10_500}), "payments-token-0001")
     gateway.settle()
-    return web
+    return http_client
 
 
 def stored_rows(gateway: GatewayHarness) -> list[Any]:
-    """Return everything that a power could leave behind."""
+    """Return everything that an operator action could leave behind."""
     with reading(gateway.engine) as connection:
         return [
             connection.execute(select(table)).all()
@@ -56,14 +52,16 @@ def stored_rows(gateway: GatewayHarness) -> list[Any]:
 
 def call_api(http_client: TestClient, endpoint: str, **changes: object) -> Any:  # noqa: ANN401 - a response
     return http_client.post(
-        f"{ORDER}/{endpoint}", json=PAUSE | changes, headers=OPERATOR_ACTION_HEADERS
+        f"{ORDER_PATH}/{endpoint}", json=PAUSE_BODY | changes, headers=OPERATOR_ACTION_HEADERS
     )
 
 
-def test_the_page_is_told_what_the_table_allows_and_what_each_wants_said(
+def test_the_actions_that_an_order_allows_are_listed_with_their_entries(
     http_client: TestClient,
 ) -> None:
-    actions = http_client.get(f"{ORDER}/powers", headers=OPERATOR_ACTION_HEADERS).json()["powers"]
+    actions = http_client.get(f"{ORDER_PATH}/powers", headers=OPERATOR_ACTION_HEADERS).json()[
+        "powers"
+    ]
     assert [(action["kind"], action["lent"]) for action in actions] == [
         (action.kind, action.on_behalf) for action in actions_in(State.OFFERED)
     ]
@@ -77,7 +75,7 @@ def test_the_page_is_told_what_the_table_allows_and_what_each_wants_said(
         == 404
     )
     client = bearer("client-token-000001")
-    assert http_client.get(f"{ORDER}/powers", headers=client).status_code == 403
+    assert http_client.get(f"{ORDER_PATH}/powers", headers=client).status_code == 403
 
 
 def test_a_dry_run_of_an_operator_action_leaves_no_trace(
@@ -94,7 +92,7 @@ def test_a_dry_run_of_an_operator_action_leaves_no_trace(
     assert stored_rows(gateway) == before
 
 
-def test_what_it_would_cost_and_where_the_money_would_go_is_shown(
+def test_a_dry_run_shows_the_cost_and_where_the_money_would_go(
     http_client: TestClient, gateway: GatewayHarness
 ) -> None:
     moves = call_api(http_client, "preview", kind="cancel_order").json()["moves"]
@@ -117,7 +115,7 @@ def test_what_it_would_cost_and_where_the_money_would_go_is_shown(
     assert dry_run["outcome"] == "applied"
 
 
-def test_what_was_tried_out_is_asked_once_however_often_it_is_sent(
+def test_an_operator_action_takes_effect_once_however_often_it_is_sent(
     http_client: TestClient, gateway: GatewayHarness
 ) -> None:
     command_id = call_api(http_client, "preview").json()["id"]
@@ -132,7 +130,7 @@ def test_what_was_tried_out_is_asked_once_however_often_it_is_sent(
         ]
         == "applied"
     )
-    order = http_client.get(ORDER, headers=OPERATOR_ACTION_HEADERS).json()
+    order = http_client.get(ORDER_PATH, headers=OPERATOR_ACTION_HEADERS).json()
     operator_events = [
         event
         for step in order["chain"]
@@ -151,7 +149,7 @@ def test_what_was_tried_out_is_asked_once_however_often_it_is_sent(
 def test_an_operator_action_without_an_id_gets_one(
     http_client: TestClient, gateway: GatewayHarness
 ) -> None:
-    fields = {"said": {"until": LATER}, "kind": "extend_deadline"}
+    fields = {"said": {"until": FAR_FUTURE}, "kind": "extend_deadline"}
     response = call_api(http_client, "act", **fields)
     assert response.status_code == 202
     gateway.settle()
@@ -159,7 +157,7 @@ def test_an_operator_action_without_an_id_gets_one(
     assert (outcome["outcome"], outcome["reason"]) == ("rejected", "until_out_of_range")
 
 
-UNAUTHORIZED = [
+UNAUTHORIZED_HEADERS = [
     (ACTION_HEADER, 401),
     (ACTION_HEADER | bearer("platform-token-0001"), 403),
     (ACTION_HEADER | bearer("client-token-000001"), 403),
@@ -169,17 +167,17 @@ UNAUTHORIZED = [
 ]
 
 
-def test_no_operator_action_without_the_right_token_and_our_page(
+def test_an_operator_action_is_refused_without_an_operators_token_and_our_page(
     http_client: TestClient, gateway: GatewayHarness
 ) -> None:
     before = stored_rows(gateway)
-    for headers, status in UNAUTHORIZED:
-        response = http_client.post(f"{ORDER}/act", json=PAUSE, headers=headers)
+    for headers, status in UNAUTHORIZED_HEADERS:
+        response = http_client.post(f"{ORDER_PATH}/act", json=PAUSE_BODY, headers=headers)
         assert response.status_code == status, headers
     assert stored_rows(gateway) == before
 
 
-WRONG: list[tuple[dict[str, Any], str]] = [
+INVALID_REQUESTS: list[tuple[dict[str, Any], str]] = [
     ({"reason": "no"}, "reason"),
     ({"reason": None}, "reason"),
     ({"id": "short"}, "id"),
@@ -194,11 +192,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("endpoint", ["preview", "act"])
-def test_what_is_wrong_is_named_by_its_field_and_nothing_is_asked(
+def test_an_invalid_operator_action_is_refused_by_field_and_leaves_no_trace(
     http_client: TestClient, gateway: GatewayHarness, endpoint: str
 ) -> None:
     before = stored_rows(gateway)
-    for changes, field in WRONG:
+    for changes, field in INVALID_REQUESTS:
         response = call_api(http_client, endpoint, **changes)
         assert response.status_code == 422, changes
         assert any(error["field"].startswith(field) for error in response.json()["errors"]), changes
@@ -211,14 +209,17 @@ def test_only_operator_actions_go_through_the_ops_api(http_client: TestClient) -
         assert call_api(http_client, "act", kind=kind, lent=True).status_code == 422
 
 
-def test_an_operator_action_of_another_size_or_kind_is_refused(http_client: TestClient) -> None:
+def test_an_oversized_or_malformed_operator_action_is_refused(http_client: TestClient) -> None:
     deep = "[" * 50_000 + "]" * 50_000
     for body, status in ((b"{", 422), (deep.encode(), 422), (b" " * 100_001, 413)):
         headers = OPERATOR_ACTION_HEADERS | {"Content-Type": "application/json"}
-        assert http_client.post(f"{ORDER}/act", content=body, headers=headers).status_code == status
+        assert (
+            http_client.post(f"{ORDER_PATH}/act", content=body, headers=headers).status_code
+            == status
+        )
 
 
-def test_what_was_done_in_somebodys_stead_bears_the_operators_name(
+def test_an_action_on_behalf_of_a_party_bears_the_operators_name(
     http_client: TestClient, gateway: GatewayHarness
 ) -> None:
     fields = {"kind": "accept_order", "lent": True, "said": {"revised_amount_fen": 110_000}}
@@ -226,7 +227,7 @@ def test_what_was_done_in_somebodys_stead_bears_the_operators_name(
     gateway.settle()
     (event,) = (
         event
-        for step in http_client.get(ORDER, headers=OPERATOR_ACTION_HEADERS).json()["chain"]
+        for step in http_client.get(ORDER_PATH, headers=OPERATOR_ACTION_HEADERS).json()["chain"]
         for event in step["events"]
         if event["type"] == "order.accepted"
     )

@@ -24,16 +24,16 @@ from workers.timestamps import from_us, now_us
 @pytest.fixture
 def http_client(gateway: GatewayHarness) -> TestClient:
     """Serve one order, a dead letter and something in quarantine."""
-    web = gateway.open(tokens=gateway.tokens())
-    post(web, sample_commands.admit(), "platform-token-0001")
+    http_client = gateway.open(tokens=gateway.tokens())
+    post(http_client, sample_commands.admit(), "platform-token-0001")
     gateway.settle()
-    post(web, sample_commands.place("o1"), "every-client-token-1")
+    post(http_client, sample_commands.place("o1"), "every-client-token-1")
     gateway.settle()
     failures.quarantine(gateway.engine, RefusedItem("commands", "m1", b"\xff<b>", "not JSON", 4))
     text = '{"id":"dead-letter-1","kind":"nudge_creator","by":{"role":"client","id":"c1"},'
     command = Received(text + '"order_id":"o1"}', from_us(now_us()), now_us(), "m2")
     failures.add_dead_letter(gateway.engine, command, ValueError("a fault of ours"))
-    return web
+    return http_client
 
 
 @pytest.mark.parametrize(
@@ -49,13 +49,13 @@ def http_client(gateway: GatewayHarness) -> TestClient:
     ],
 )
 @pytest.mark.parametrize("path", ["dead-letters/1/replay", "quarantine/1/drop"])
-def test_nobody_acts_without_the_right_a_reason_and_our_page(
+def test_acting_on_failed_messages_needs_an_operators_token_a_reason_and_our_page(
     http_client: TestClient, path: str, headers: dict[str, str], body: dict[str, Any], status: int
 ) -> None:
     response = http_client.post(f"/ops/api/{path}", json=body, headers=headers)
     assert response.status_code == status
-    set_aside = http_client.get("/ops/api/asides", headers=OPERATOR_ACTION_HEADERS).json()
-    assert (len(set_aside["dead_letters"]), len(set_aside["quarantine"])) == (1, 1)
+    failed_messages = http_client.get("/ops/api/asides", headers=OPERATOR_ACTION_HEADERS).json()
+    assert (len(failed_messages["dead_letters"]), len(failed_messages["quarantine"])) == (1, 1)
 
 
 def test_a_dead_letter_is_replayed_once(http_client: TestClient) -> None:
@@ -77,7 +77,7 @@ def test_a_dead_letter_is_replayed_once(http_client: TestClient) -> None:
     )
 
 
-def test_a_dead_letter_that_fails_as_before_waits_on(
+def test_a_dead_letter_that_fails_again_stays(
     http_client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -108,7 +108,7 @@ def test_a_quarantined_message_is_dropped_once(http_client: TestClient) -> None:
     )
 
 
-def test_orders_are_found_by_their_own_name_and_by_their_parties(http_client: TestClient) -> None:
+def test_orders_are_found_by_their_id_and_by_their_parties(http_client: TestClient) -> None:
     for query in ("o1", "c1", "k1", " o1 ", ""):
         orders = http_client.get(
             "/ops/api/search", params={"q": query}, headers=OPERATOR_ACTION_HEADERS
@@ -120,9 +120,7 @@ def test_orders_are_found_by_their_own_name_and_by_their_parties(http_client: Te
 
 
 @pytest.mark.parametrize("path", ["/ops", "/ops/orders/o1", "/ops/static/ops.js"])
-def test_the_page_itself_holds_nothing_and_runs_nothing_from_elsewhere(
-    http_client: TestClient, path: str
-) -> None:
+def test_the_ops_page_loads_nothing_from_elsewhere(http_client: TestClient, path: str) -> None:
     response = http_client.get(path)
     assert response.status_code == 200
     policy = response.headers["content-security-policy"]

@@ -1,4 +1,4 @@
-"""Orders over HTTP: pages that neither skip nor repeat, and nobody sees what is not theirs."""
+"""Orders over HTTP: pages neither skip nor repeat, and nobody sees orders of others."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from starlette.testclient import TestClient
 from tests.support import sample_commands
 from tests.web.gateway_harness import GatewayHarness, bearer, post
 
-OPERATOR_HEADERS = "operator-token-0001"
+OPERATOR_TOKEN = "operator-token-0001"
 
 
 @pytest.fixture
 def http_client(gateway: GatewayHarness) -> TestClient:
     """Serve five orders of two clients, for a creator who is signed with an agency."""
-    web = gateway.open(tokens=gateway.tokens())
-    post(web, sample_commands.admit(), "platform-token-0001")
+    http_client = gateway.open(tokens=gateway.tokens())
+    post(http_client, sample_commands.admit(), "platform-token-0001")
     gateway.settle()
     for n in range(5):
         by = "client:c2" if n == 4 else "client"
-        post(web, sample_commands.place(f"o{n}", by), "every-client-token-1")
+        post(http_client, sample_commands.place(f"o{n}", by), "every-client-token-1")
     gateway.settle()
-    return web
+    return http_client
 
 
 def read_order_ids(
     http_client: TestClient,
-    token: str = OPERATOR_HEADERS,
+    token: str = OPERATOR_TOKEN,
     **params: Any,  # noqa: ANN401 - whatever the query is to be tried with
 ) -> list[str]:
     response = http_client.get("/orders", params=params, headers=bearer(token))
@@ -40,9 +40,7 @@ def test_pages_of_orders_neither_skip_nor_repeat(http_client: TestClient) -> Non
     order_ids, cursor = [], None
     while True:
         params = {"limit": 2} | ({"cursor": cursor} if cursor else {})
-        page = http_client.get(
-            "/orders", params=params, headers=bearer("operator-token-0001")
-        ).json()
+        page = http_client.get("/orders", params=params, headers=bearer(OPERATOR_TOKEN)).json()
         order_ids += [order["order_id"] for order in page["orders"]]
         if (cursor := page["next"]) is None:
             break
@@ -50,7 +48,7 @@ def test_pages_of_orders_neither_skip_nor_repeat(http_client: TestClient) -> Non
     assert len(order_ids) == 5
 
 
-def test_orders_are_found_by_whom_they_concern_and_how_they_stand(http_client: TestClient) -> None:
+def test_orders_are_filtered_by_party_status_and_time(http_client: TestClient) -> None:
     assert read_order_ids(http_client, client="c2") == ["o4"]
     assert len(read_order_ids(http_client, creator="k1")) == 5
     assert len(read_order_ids(http_client, status="awaiting_deposit")) == 5
@@ -74,12 +72,12 @@ def test_orders_are_found_by_whom_they_concern_and_how_they_stand(http_client: T
 def test_an_invalid_query_for_orders_is_refused(
     http_client: TestClient, params: dict[str, Any]
 ) -> None:
-    response = http_client.get("/orders", params=params, headers=bearer("operator-token-0001"))
+    response = http_client.get("/orders", params=params, headers=bearer(OPERATOR_TOKEN))
     assert response.status_code == 422
     assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_nobody_sees_what_is_not_theirs(http_client: TestClient) -> None:
+def test_nobody_sees_orders_of_others(http_client: TestClient) -> None:
     assert len(read_order_ids(http_client, "client-token-000001")) == 4
     assert read_order_ids(http_client, "client-token-000001", client="c2") == []
     assert len(read_order_ids(http_client, "creator-token-00001")) == 5
@@ -124,4 +122,4 @@ def test_a_client_reads_its_order_and_the_events_of_it(http_client: TestClient) 
 def test_the_ops_api_and_metrics_are_for_the_staff(http_client: TestClient, path: str) -> None:
     assert http_client.get(path).status_code == 401
     assert http_client.get(path, headers=bearer("client-token-000001")).status_code == 403
-    assert http_client.get(path, headers=bearer("operator-token-0001")).status_code == 200
+    assert http_client.get(path, headers=bearer(OPERATOR_TOKEN)).status_code == 200

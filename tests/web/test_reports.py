@@ -16,8 +16,6 @@ from workers.queries.reports import orders as order_reports
 from workers.queries.reports.grouping import Grouping
 
 OPERATOR_HEADERS = bearer("operator-token-0001")
-
-
 REPORTS = ("funnel", "endings", "money", "forecast")
 
 
@@ -36,7 +34,7 @@ def report(http_client: TestClient, name: str, **params: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("by", [None, "mcn", "month"])
-def test_rows_are_what_the_database_adds_up(
+def test_report_rows_are_what_the_database_adds_up(
     http_client: TestClient, gateway: GatewayHarness, by: str | None
 ) -> None:
     params = {} if by is None else {"by": by}
@@ -55,7 +53,7 @@ def test_a_forecast_counts_what_is_overdue(
     http_client: TestClient, gateway: GatewayHarness
 ) -> None:
     del gateway
-    open_orders = [order for order in every_situation().book.orders.values() if order.due_at]
+    open_orders = [order for order in every_situation().uow.orders.values() if order.due_at]
     body = report(http_client, "forecast", hours=24)
     assert sum(row["overdue"] for row in body["rows"]) == len(open_orders)
     assert {row["state"] for row in body["rows"]} == {order.state.value for order in open_orders}
@@ -84,24 +82,26 @@ def test_reports_are_for_the_staff(http_client: TestClient, name: str) -> None:
         ("/reports/horoscope", 404),
     ],
 )
-def test_an_unknown_report_is_not_found(http_client: TestClient, path: str, status: int) -> None:
+def test_an_unknown_report_or_parameter_is_refused(
+    http_client: TestClient, path: str, status: int
+) -> None:
     response = http_client.get(path, headers=OPERATOR_HEADERS)
     assert response.status_code == status
     assert response.headers["content-type"] == "application/problem+json"
 
 
-def test_one_report_is_made_at_a_time(gateway: GatewayHarness) -> None:
+def test_a_report_is_refused_while_another_is_made(gateway: GatewayHarness) -> None:
     context = open_context(gateway.settings)
-    with TestClient(create_app(context), LOCAL_URL) as web:
+    with TestClient(create_app(context), LOCAL_URL) as http_client:
         with context.report_lock:
-            response = web.get("/reports/money")
+            response = http_client.get("/reports/money")
             assert (response.status_code, response.headers["retry-after"]) == (429, "5")
             assert response.headers["content-type"] == "application/problem+json"
-        assert web.get("/reports/money").status_code == 200
+        assert http_client.get("/reports/money").status_code == 200
     context.engine.dispose()
 
 
-def test_the_pages_of_lists_and_reports_are_the_ops_page(http_client: TestClient) -> None:
+def test_task_lists_and_reports_are_pages_of_the_ops_page(http_client: TestClient) -> None:
     for path in ("/ops/tasks", "/ops/reports"):
         response = http_client.get(path)
         assert response.status_code == 200

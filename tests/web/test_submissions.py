@@ -1,4 +1,4 @@
-"""Submissions: whoever hangs up before the answer takes nobody along."""
+"""Submissions: a sender that hangs up before the answer does not stop the others."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def submission(name: str) -> Submission:
 
 @pytest.fixture
 def submissions(gateway: GatewayHarness) -> Iterator[SubmissionQueue]:
-    """Give the intake of a web process, at work."""
-    intake = SubmissionQueue(gateway.engine, gateway.wire)
-    intake.start()
-    yield intake
-    intake.stop()
+    """Give the submission queue of a web process, at work."""
+    submission_queue = SubmissionQueue(gateway.engine, gateway.redis_client)
+    submission_queue.start()
+    yield submission_queue
+    submission_queue.stop()
 
 
-def test_a_sender_that_is_gone_before_the_commit_stops_nobody(
+def test_a_sender_that_hangs_up_before_the_commit_does_not_stop_the_next(
     gateway: GatewayHarness, submissions: SubmissionQueue
 ) -> None:
-    async def story() -> int:
+    async def submit_twice() -> int:
         with writing(gateway.engine) as connection:
             if gateway.engine.dialect.name == "postgresql":
                 connection.execute(text(f"SELECT pg_advisory_xact_lock({FENCE})"))
@@ -43,6 +43,6 @@ def test_a_sender_that_is_gone_before_the_commit_stops_nobody(
         admission = await asyncio.wait_for(submissions.admit([submission("register-2")]), 20)
         return len(admission.received_at)
 
-    assert asyncio.run(story()) == 1
+    assert asyncio.run(submit_twice()) == 1
     assert submissions.alive()
     assert submissions.in_hand == 0

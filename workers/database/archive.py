@@ -72,10 +72,10 @@ def totals_of_postings(postings: Iterable[Any]) -> Totals:
     return totals
 
 
-def add_to_totals(connection: Connection, worth: Mapping[str, int]) -> None:
+def add_to_totals(connection: Connection, changes_by_name: Mapping[str, int]) -> None:
     """Change totals; always in the same order, so that nobody waits for each other in a circle."""
     table = archive_schema.totals
-    changes = sorted((name, value) for name, value in worth.items() if value)
+    changes = sorted((name, value) for name, value in changes_by_name.items() if value)
     insert_new(connection, table, [{"name": name, "value": 0} for name, _ in changes])
     for name, value in changes:
         update = table.update().where(table.c.name == name)
@@ -100,10 +100,15 @@ def ending_totals(totals: Mapping[str, int]) -> Counter[tuple[str, str | None]]:
     return Counter({_ending(name): totals[name] for name in names})
 
 
+def _ending(name: str) -> tuple[str, str]:
+    state, _, reason = name.removeprefix(ENDED).partition(":")
+    return state, reason
+
+
 def recompute_totals(connection: Connection) -> Totals:
     """Add up the archive anew, row by row."""
     totals = Totals()
-    for table, worth in (
+    for table, totals_of in (
         (archive_schema.orders, lambda rows: totals_of_orders(rows, (), ())),
         (archive_schema.refunds, lambda rows: totals_of_orders((), rows, ())),
         (archive_schema.payouts, lambda rows: totals_of_orders((), (), rows)),
@@ -111,7 +116,7 @@ def recompute_totals(connection: Connection) -> Totals:
     ):
         query = select(table).execution_options(yield_per=CHUNK_SIZE)
         for chunk in connection.execute(query).partitions():
-            totals.update(worth(chunk))
+            totals.update(totals_of(chunk))
     return totals
 
 
@@ -129,11 +134,6 @@ def totals_findings(
     ]
 
 
-def _ending(name: str) -> tuple[str, str]:
-    state, _, reason = name.removeprefix(ENDED).partition(":")
-    return state, reason
-
-
 def subject_of_newest_event() -> ColumnElement[str]:
     """Name whom the newest event is about: it stays, for SQLite would give its number again."""
     column = schema.events.c
@@ -141,30 +141,30 @@ def subject_of_newest_event() -> ColumnElement[str]:
     return func.coalesce(query.scalar_subquery(), "")
 
 
-def put_away(connection: Connection, orders: Sequence[Any]) -> None:
+def move_to_archive(connection: Connection, orders: Sequence[Any]) -> None:
     """Move some orders, given as their rows, with all that is at rest with them."""
     order_ids = [row.order_id for row in orders]
     debts = [
         bulk.fetch(connection, table.c, table.c.order_id, order_ids)
         for table in (schema.refunds, schema.payouts)
     ]
-    subjects, posting = [f"order:{order_id}" for order_id in order_ids], schema.postings.c
-    posting_rows = bulk.fetch(connection, posting, posting.subject, subjects)
-    worth = totals_of_orders(orders, *debts)
-    worth.update(totals_of_postings(posting_rows))
-    add_to_totals(connection, worth)
-    _move_to_archive(
+    subjects, column = [f"order:{order_id}" for order_id in order_ids], schema.postings.c
+    posting_rows = bulk.fetch(connection, column, column.subject, subjects)
+    added_totals = totals_of_orders(orders, *debts)
+    added_totals.update(totals_of_postings(posting_rows))
+    add_to_totals(connection, added_totals)
+    _move_rows(
         connection, schema.events, "position", _published_events(connection, order_ids, subjects)
     )
-    _move_to_archive(connection, schema.postings, "subject", subjects)
+    _move_rows(connection, schema.postings, "subject", subjects)
     for table in (schema.refunds, schema.payouts, schema.orders):
-        _move_to_archive(connection, table, "order_id", order_ids)
+        _move_rows(connection, table, "order_id", order_ids)
 
 
 def _published_events(
     connection: Connection, order_ids: list[str], subjects: list[str]
 ) -> list[int]:
-    """Find the events of some orders, and the outcomes of commands about them that were told."""
+    """Find the events of some orders, and the published outcomes of commands about them."""
     receipt, event = schema.receipts.c, schema.events.c
     receipt_rows = bulk.fetch(connection, (receipt.command_id,), receipt.about, order_ids)
     subjects = subjects + [f"command:{row.command_id}" for row in receipt_rows]
@@ -176,12 +176,12 @@ def _published_events(
     ]
 
 
-def _move_to_archive(connection: Connection, table: Table, by: str, ids: Sequence[Any]) -> None:
+def _move_rows(connection: Connection, table: Table, by: str, ids: Sequence[Any]) -> None:
     bulk.move(connection, table, ARCHIVED[table], by, ids)
 
 
 class ArchivedOrdersNeeded(Conflict):
-    """Orders at rest are needed for what was judged without them: once they are back, try again."""
+    """Orders at rest are needed for what was decided without them: bring them back, try again."""
 
     def __init__(self, order_ids: Collection[str]) -> None:
         """Keep which."""
@@ -205,7 +205,7 @@ def restore(connection: Connection, order_ids: Collection[str]) -> list[str]:
     rows = bulk.fetch(connection, columns, columns.order_id, archived_by_id, "FOR UPDATE")
     if len(rows) < len(archived_by_id):
         raise Conflict("another writer is bringing an order back from the archive")
-    _move_back(connection, rows)
+    _move_to_live(connection, rows)
     return list(archived_by_id)
 
 
@@ -224,20 +224,20 @@ def fetch_archived(
     )
 
 
-def _move_back(connection: Connection, rows: Sequence[Any]) -> None:
+def _move_to_live(connection: Connection, rows: Sequence[Any]) -> None:
     ids = [row.order_id for row in rows]
     debts = [
         bulk.fetch(connection, table.c, table.c.order_id, ids)
         for table in (archive_schema.refunds, archive_schema.payouts)
     ]
-    worth = totals_of_orders(rows, *debts)
-    add_to_totals(connection, {name: -value for name, value in worth.items()})
+    removed_totals = totals_of_orders(rows, *debts)
+    add_to_totals(connection, {name: -value for name, value in removed_totals.items()})
     for table in (schema.orders, schema.refunds, schema.payouts):
         bulk.move(connection, ARCHIVED[table], table, "order_id", ids)
 
 
 def refuse_archived_refunds(connection: Connection, refund_ids: Collection[str]) -> None:
-    """Raise `Recalled` where an order at rest has a refund of one of these names already."""
+    """Raise `ArchivedOrdersNeeded` where an order at rest has one of these refunds already."""
     table = archive_schema.refunds.c
     refund_rows = bulk.fetch(
         connection, (table.refund_id, table.order_id), table.refund_id, refund_ids

@@ -25,10 +25,14 @@ ColumnNames = tuple[str, ...]
 
 
 def insert(
-    connection: Connection, table: Table, rows: Sequence[RowValues], *, pass_over: bool = False
+    connection: Connection,
+    table: Table,
+    rows: Sequence[RowValues],
+    *,
+    ignore_existing: bool = False,
 ) -> None:
-    """Insert rows that all have the same columns; `pass_over` those whose key is there already."""
-    _insert_all(connection, table, rows, "DO NOTHING" if pass_over else "")
+    """Insert rows that all have the same columns; `ignore_existing` passes over known keys."""
+    _insert_all(connection, table, rows, "DO NOTHING" if ignore_existing else "")
 
 
 def add_to_totals(connection: Connection, table: Table, rows: Sequence[RowValues]) -> None:

@@ -26,7 +26,7 @@ from workers.database import schema
 from workers.timestamps import now_us
 
 MAX_CONNECTIONS = 3
-"""Connections a process may hold: the one that settles, one that reads, one to spare."""
+"""Connections a process may hold: one that writes, one that reads, one to spare."""
 
 
 # PostgreSQL: serialization_failure, deadlock_detected, unique_violation;
@@ -142,18 +142,18 @@ def _write_lock(engine: Engine) -> Iterator[None]:
     if not has_one_writer(engine) or file is None:
         yield
         return
-    with open(f"{file}.turn", "wb") as turn:  # noqa: PTH123 - as cheap as it gets, per commit
+    with open(f"{file}.turn", "wb") as lock_file:  # noqa: PTH123 - as cheap as it gets, per commit
         give_up_at = time.monotonic() + WRITE_TIMEOUT_S
-        while not _try_lock(turn):
+        while not _try_lock(lock_file):
             if time.monotonic() > give_up_at:
                 raise Unavailable(f"a process holds the database for over {WRITE_TIMEOUT_S:.0f} s")
             time.sleep(LOCK_POLL_INTERVAL_S)
         yield
 
 
-def _try_lock(turn: IO[bytes]) -> bool:
+def _try_lock(lock_file: IO[bytes]) -> bool:
     try:
-        fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True

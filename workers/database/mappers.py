@@ -12,8 +12,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from sqlalchemy import Table
 
-from models.creators import CREATOR_ADAPTER as DOCUMENTS
 from models.creators import (
+    CREATOR_ADAPTER,
     Creator,
     RegisteredClient,
     RegisteredMcn,
@@ -24,7 +24,8 @@ from models.errors import BrokenInvariant
 from models.events import read_fact
 from models.events.event import Event
 from models.events.orders import OrderPlaced
-from models.obligations import Payment, Payout, Refund, SuspenseItem, strip_refund_number
+from models.ids import strip_refund_number
+from models.obligations import Payment, Payout, Refund, SuspenseItem
 from models.orders.order import ORDER_ADAPTER, Order, public_status
 from models.policy import Policy
 from models.service.outcome import Receipt
@@ -61,7 +62,7 @@ def order_row(order: Order) -> Row:
 
 
 def new_order_row(order: Order, order_placed: OrderPlaced) -> Row:
-    """Write an order for the first time, with what never changes and texts that no judge needs."""
+    """Write an order for the first time, with what never changes and texts that no rule needs."""
     fixed = {
         "client_id": order.client_id,
         "creator_id": order.creator_id,
@@ -164,9 +165,9 @@ def read_receipt(row: Any) -> Receipt:  # noqa: ANN401 - a row of any statement 
 
 @dataclass(frozen=True, slots=True)
 class TableMapper:
-    """One table of one kind of thing: `name` is the book's attribute, `key` the id's column.
+    """One table of one kind of thing: `name` is the unit of work's attribute, `key` the id's.
 
-    `alarm` is what wake-ups put before the id, where the kind has deadlines of its own.
+    `wake_prefix` is what wake-ups put before the id, where the kind has deadlines of its own.
     """
 
     name: str
@@ -214,7 +215,7 @@ def _refund_row(refund: Refund) -> Row:
 
 
 def _read_creator(row: Any) -> Creator:  # noqa: ANN401 - a row of any statement over creators
-    return DOCUMENTS.validate_json(row.document)
+    return CREATOR_ADAPTER.validate_json(row.document)
 
 
 def _creator_row(creator: Creator) -> Row:
@@ -225,7 +226,7 @@ def _creator_row(creator: Creator) -> Row:
         "sequence": creator.sequence,
         "standing": creator.standing.name,
         "wake_at": optional_us(creator.wake_at),
-        "document": DOCUMENTS.dump_json(creator).decode(),
+        "document": CREATOR_ADAPTER.dump_json(creator).decode(),
     }
 
 
@@ -278,4 +279,4 @@ PARTY_MAPPERS = (MCNS, CLIENTS, PROVIDERS)
 
 
 MAPPERS = (CREATORS, *PARTY_MAPPERS, VIOLATIONS, PAYMENTS, REFUNDS, PAYOUTS, SUSPENDED)
-"""Everything but orders and receipts, which are more than their shelf."""
+"""Everything but orders and receipts, which have functions of their own."""

@@ -14,7 +14,7 @@ from models.events.event import Event
 from models.events.orders import OrderPlaced
 from models.orders.order import OPEN_STATUSES, Order
 from models.policy import Policy, read_stored_policy
-from models.service.dependencies import dependencies_of
+from models.service.dependencies import add_orders, add_violations, dependencies_of
 from models.service.unit_of_work import UnitOfWork
 from models.tracked_dict import TrackedDict
 from workers.database import archive, bulk, mappers, schema
@@ -38,27 +38,27 @@ FOR_UPDATE, FOR_SHARE = "FOR UPDATE", "FOR SHARE"
 
 @dataclass(slots=True)
 class LoadedState:
-    """What one batch needs of the book, how it stood before, and what has happened since.
+    """The unit of work of one batch, how it stood before, and what has happened since.
 
-    `stamps` tells, for each receipt in the book, which submission it answers; `touched` names
-    what to write even if it did not change; `answered` are rows of the inbox that it settles;
-    `asked_by` tells who sent the commands that get a receipt, `traces` what trace context
-    they came with, by what their events name as their cause.
+    `stamps` tells, for each receipt in it, which submission it answers; `woken` names what to
+    write even if it did not change; `settled_inbox_keys` are ids and stamps of the inbox's rows
+    that it settles; `asked_by` tells who sent the commands that get a receipt, `traces` what
+    trace context they came with, by what their events name as their cause.
     """
 
-    book: UnitOfWork
+    uow: UnitOfWork
     before: dict[str, dict[str, Any]] = field(default_factory=dict)
     stamps: dict[str, int] = field(default_factory=dict)
     new_stamps: dict[str, int] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     outcomes: list[Event] = field(default_factory=list)
-    touched: set[str] = field(default_factory=set)
-    answered: list[tuple[str, int]] = field(default_factory=list)
+    woken: set[str] = field(default_factory=set)
+    settled_inbox_keys: list[tuple[str, int]] = field(default_factory=list)
     asked_by: dict[str, str] = field(default_factory=dict)
     traces: dict[str, str] = field(default_factory=dict)
 
-    def stands_on(self, fresh: LoadedState) -> bool:
-        """Tell whether all that was loaded here is still so on a page that was loaded later."""
+    def still_holds_in(self, fresh: LoadedState) -> bool:
+        """Tell whether all that was loaded here is still so in what was loaded later."""
         loaded_stamps = {
             command_id: stamp
             for command_id, stamp in self.stamps.items()
@@ -68,7 +68,7 @@ class LoadedState:
 
 
 class Store:
-    """The database seen as a book: `load` a page, judge, write down the `draft.draft` of it."""
+    """The database as the rules need it: `load` what a batch concerns, run its `flush_steps`."""
 
     def __init__(self, engine: Engine, policy: Policy) -> None:
         """Keep the engine and the policy in force; nothing is opened yet."""
@@ -103,10 +103,10 @@ class Store:
         columns = schema.receipts.c
         command_ids = {command.id for command in commands}
         for row in bulk.fetch(connection, columns, columns.command_id, command_ids):
-            loaded_state.book.receipts[row.command_id] = mappers.read_receipt(row)
+            loaded_state.uow.receipts[row.command_id] = mappers.read_receipt(row)
             loaded_state.stamps[row.command_id] = row.stamp
         _load(connection, loaded_state, VIOLATIONS, dependencies.violations, FOR_UPDATE)
-        dependencies.add_violations(loaded_state.book.violations.values())
+        add_violations(dependencies, loaded_state.uow.violations.values())
         locked_creator_ids = dependencies.creators_changing | dependencies.creators_held_unchanged
         _load(
             connection,
@@ -121,7 +121,7 @@ class Store:
             dependencies.orders
             | _open_orders_of(connection, dependencies.creators_with_open_orders),
         )
-        dependencies.add_orders(loaded_state.book.orders.values())
+        add_orders(dependencies, loaded_state.uow.orders.values())
         _load(connection, loaded_state, CREATORS, dependencies.creators - locked_creator_ids, "")
         _load(
             connection,
@@ -133,7 +133,7 @@ class Store:
         )
         whole_payment_ids = {
             refund.payment_id
-            for refund in loaded_state.book.refunds.values()
+            for refund in loaded_state.uow.refunds.values()
             if refund.order_id is None
         }
         _load(connection, loaded_state, PAYOUTS, dependencies.payouts, FOR_UPDATE)
@@ -171,8 +171,8 @@ class Store:
             restored_ids = archive.restore(connection, missing_ids)
             order_rows += bulk.fetch(connection, columns, table.order_id, restored_ids, FOR_UPDATE)
         orders = self.read_orders(connection, order_rows)
-        loaded_state.book.orders = TrackedDict({order.order_id: order for order in orders})
-        loaded_state.before["orders"] = dict(loaded_state.book.orders)
+        loaded_state.uow.orders = TrackedDict({order.order_id: order for order in orders})
+        loaded_state.before["orders"] = dict(loaded_state.uow.orders)
 
     def _read_policies(self, connection: Connection) -> None:
         for row in connection.execute(select(schema.policies)):
@@ -216,18 +216,18 @@ def _load(
     entities = {getattr(entity, mapper.key): entity for entity in map(mapper.read, table_rows)}
     before = loaded_state.before.setdefault(mapper.name, {})
     before |= entities
-    setattr(loaded_state.book, mapper.name, TrackedDict(before))
+    setattr(loaded_state.uow, mapper.name, TrackedDict(before))
 
 
 FlushStep = Callable[[Connection], object]
 
 
 def flush_steps(loaded_state: LoadedState) -> list[FlushStep]:
-    """Prepare to write down everything that changed on the page: what is left needs a database."""
+    """Prepare to write down everything that a batch changed: what is left needs a database."""
     now = now_us()
-    new_refund_ids = loaded_state.book.refunds.keys() - loaded_state.before[REFUNDS.name].keys()
+    new_refund_ids = loaded_state.uow.refunds.keys() - loaded_state.before[REFUNDS.name].keys()
     receipts = [
-        mappers.receipt_row(loaded_state.book.receipts[key], stamp, loaded_state.asked_by.get(key))
+        mappers.receipt_row(loaded_state.uow.receipts[key], stamp, loaded_state.asked_by.get(key))
         for key, stamp in loaded_state.new_stamps.items()
     ]
     events = [mappers.event_row(event, now, loaded_state.traces) for event in loaded_state.events]
@@ -241,9 +241,9 @@ def flush_steps(loaded_state: LoadedState) -> list[FlushStep]:
         *_order_steps(loaded_state),
         *(step for mapper in MAPPERS for step in _mapper_steps(loaded_state, mapper)),
         partial(bulk.insert, table=schema.events, rows=events),
-        partial(bulk.insert, table=schema.events, rows=outcomes, pass_over=True),
-        partial(bulk.insert, table=schema.postings, rows=mappers.posting_rows(loaded_state.book)),
-        partial(remove_from_inbox, ids_and_stamps=loaded_state.answered),
+        partial(bulk.insert, table=schema.events, rows=outcomes, ignore_existing=True),
+        partial(bulk.insert, table=schema.postings, rows=mappers.posting_rows(loaded_state.uow)),
+        partial(remove_from_inbox, ids_and_stamps=loaded_state.settled_inbox_keys),
     ]
 
 
@@ -254,7 +254,7 @@ def _order_steps(loaded_state: LoadedState) -> list[FlushStep]:
         if isinstance(event.fact, OrderPlaced)
     }
     new_orders, changed_orders = _differences(
-        loaded_state.before["orders"], loaded_state.book.orders, loaded_state.touched
+        loaded_state.before["orders"], loaded_state.uow.orders, loaded_state.woken
     )
     new_rows = [mappers.new_order_row(order, placed_facts[order.order_id]) for order in new_orders]
     changed_rows = [mappers.order_row(order) for order in changed_orders]
@@ -265,7 +265,7 @@ def _order_steps(loaded_state: LoadedState) -> list[FlushStep]:
 
 
 def _mapper_steps(loaded_state: LoadedState, mapper: TableMapper) -> list[FlushStep]:
-    after = getattr(loaded_state.book, mapper.name)
+    after = getattr(loaded_state.uow, mapper.name)
     new_entities, changed_entities = _differences(
         loaded_state.before[mapper.name], after, _touched(loaded_state, mapper)
     )
@@ -285,9 +285,7 @@ def _touched(loaded_state: LoadedState, mapper: TableMapper) -> Collection[str]:
         return ()
     prefix = f"{mapper.wake_prefix}:"
     return {
-        subject.removeprefix(prefix)
-        for subject in loaded_state.touched
-        if subject.startswith(prefix)
+        subject.removeprefix(prefix) for subject in loaded_state.woken if subject.startswith(prefix)
     }
 
 
@@ -304,7 +302,7 @@ def _differences(
 
 
 def remove_from_inbox(connection: Connection, ids_and_stamps: Sequence[tuple[str, int]]) -> None:
-    """Remove what was settled, or buried, given as ids and stamps, in the commit that did it."""
+    """Remove rows, given as ids and stamps, in the commit that settled or dead-lettered them."""
     if not ids_and_stamps:
         return
     if connection.dialect.name == "sqlite":

@@ -146,6 +146,9 @@ refunds = strict_table(
 partial_index("ix_refunds_wake_at", refunds.c.wake_at, "wake_at IS NOT NULL")
 
 
+partial_index("ix_refunds_waiting", refunds.c.requested_at, "confirmed_at IS NULL")
+
+
 payouts = strict_table(
     "payouts",
     Column("payout_id", Text, primary_key=True),
@@ -240,6 +243,9 @@ orders = strict_table(
 partial_index("ix_orders_wake_at", orders.c.wake_at, "wake_at IS NOT NULL")
 
 
+partial_index("ix_orders_due_at", orders.c.due_at, "due_at IS NOT NULL")
+
+
 LIST_INDEXES = {
     "newest": ("placed_at", "order_id", "creator_id"),
     "by_status": ("public_status", "placed_at", "order_id", "creator_id", "state"),
@@ -271,6 +277,9 @@ receipts = strict_table(
         name="refusal_says_why",
     ),
 )
+
+
+Index("ix_receipts_about", receipts.c.about)
 
 
 events = strict_table(
@@ -378,7 +387,7 @@ inbox = strict_table(
     Column("excused", WholeNumber, nullable=False),
     Column("trace", Text),
 )
-"""Commands accepted and not settled yet. Settling one, or burying it, removes its row."""
+"""Commands accepted and not settled yet. Settling or dead-lettering one removes its row."""
 
 
 Index("ix_inbox_received_at_stamp", inbox.c.received_at, inbox.c.stamp)
@@ -402,13 +411,4 @@ audits = strict_table(
     Column("took_ms", WholeNumber, nullable=False),
     Column("findings", Text, nullable=False),
 )
-"""The latest verdicts on the books; `findings` is a JSON list, empty when they are right."""
-
-
-partial_index("ix_orders_due_at", orders.c.due_at, "due_at IS NOT NULL")
-
-
-Index("ix_receipts_about", receipts.c.about)
-
-
-partial_index("ix_refunds_waiting", refunds.c.requested_at, "confirmed_at IS NULL")
+"""The latest audits of the books; `findings` is a JSON list, empty when they are right."""

@@ -36,14 +36,14 @@ PAGE_SIZE = 1_000
 
 
 RESENDING_PREFIX = b"since:"
-"""How the memory begins of a server that is being told again; the instant in microseconds follows,
+"""How the id begins of a server that is being told again; the instant in microseconds follows,
 so that whoever comes after a relay that died at it begins where that one did."""
 
 
 class StreamRecovery:
-    """What a server remembers: its own name, where it has forgotten nothing that we told it.
+    """The id that a server bears: its own, while it has forgotten nothing that we told it.
 
-    Another's name is what a restart leaves behind, and none at all is what a wipe does. A repeat
+    Another's id is what a restart leaves behind, and none at all is what a wipe does. A repeat
     does no harm, since its id is the same; an event that never comes does. The events keep the
     mark that they were published: each is counted once.
     """
@@ -53,7 +53,7 @@ class StreamRecovery:
         self.engine, self.client = engine, client
 
     def refresh(self) -> None:
-        """Tell the server again what it may have forgotten, until it remembers its own name.
+        """Tell the server again what it may have forgotten, until it bears its own id.
 
         Raise `Unavailable` while Redis is away, or forgets faster than it is told.
         """
@@ -61,30 +61,30 @@ class StreamRecovery:
             with self.client.pipeline(transaction=False) as pipe:
                 pipe.get(SERVER_ID_KEY)
                 pipe.info("server")
-                memory, info = pipe.execute()
-            server = str(info["run_id"]).encode()
-            if memory == server:
+                known_id, info = pipe.execute()
+            server_id = str(info["run_id"]).encode()
+            if known_id == server_id:
                 return
-            since = _resend_since(memory)
-            telling = RESENDING_PREFIX + str(since).encode()
-            self.client.set(SERVER_ID_KEY, telling)
+            since = _resend_since(known_id)
+            resending_id = RESENDING_PREFIX + str(since).encode()
+            self.client.set(SERVER_ID_KEY, resending_id)
         except redis.RedisError as error:
             raise Unavailable(str(error)) from error
-        events = 0
-        for page in _pages(self.engine, _recent_events(self.engine, since, whole=memory is None)):
-            if not publish(self.client, page, telling):
+        event_count = 0
+        for page in _pages(self.engine, _recent_events(self.engine, since, whole=known_id is None)):
+            if not publish(self.client, page, resending_id):
                 raise Unavailable("Redis forgets what it is told again")
-            events += len(page)
-        if not replace_server_id(self.client, telling, server):
+            event_count += len(page)
+        if not replace_server_id(self.client, resending_id, server_id):
             raise Unavailable("Redis forgets what it was told again")
-        if events:
-            log.warning("events.resent", events=events, wiped=memory is None)
+        if event_count:
+            log.warning("events.resent", events=event_count, wiped=known_id is None)
 
 
-def _resend_since(memory: bytes | None) -> int:
-    if memory is not None and memory.startswith(RESENDING_PREFIX):
-        return int(memory.removeprefix(RESENDING_PREFIX))
-    return now_us() - (WIPE_WINDOW if memory is None else RESTART_WINDOW) // MICROSECOND
+def _resend_since(known_id: bytes | None) -> int:
+    if known_id is not None and known_id.startswith(RESENDING_PREFIX):
+        return int(known_id.removeprefix(RESENDING_PREFIX))
+    return now_us() - (WIPE_WINDOW if known_id is None else RESTART_WINDOW) // MICROSECOND
 
 
 def _recent_events(engine: Engine, since: int, *, whole: bool) -> Select[Any]:

@@ -49,7 +49,7 @@ IDLE_TIMEOUT_S = 1.0
 
 
 def notify_relay(client: redis.Redis) -> None:
-    """Tell the relay that there is something to carry; a strike that is lost costs a second."""
+    """Tell the relay that there is something to carry; a call that is lost costs a second."""
     try:
         with client.pipeline(transaction=False) as pipe:
             pipe.rpush(NOTIFY_KEY, "1")
@@ -74,7 +74,7 @@ class Relay:
         self.retention = Retention(client, limits or RetentionLimits())
         self.recovery = StreamRecovery(engine, client)
         self.name = f"{socket.gethostname()}:{uuid4().hex[:8]}"
-        self.held_at = -LEASE_RENEWAL_INTERVAL_S
+        self.lease_confirmed_at = -LEASE_RENEWAL_INTERVAL_S
         self.rate_limiter = RateLimiter()
 
     def run(self, stopping: threading.Event) -> None:
@@ -93,20 +93,20 @@ class Relay:
 
     def _holds_lease(self) -> bool:
         asked_at = time.monotonic()
-        if asked_at - self.held_at < LEASE_RENEWAL_INTERVAL_S:
+        if asked_at - self.lease_confirmed_at < LEASE_RENEWAL_INTERVAL_S:
             return True
         has_lease = hold_lease(self.engine, "relay", self.name, LEASE_US)
-        self.held_at = asked_at if has_lease else -LEASE_RENEWAL_INTERVAL_S
+        self.lease_confirmed_at = asked_at if has_lease else -LEASE_RENEWAL_INTERVAL_S
         return has_lease
 
     def _round(self) -> None:
-        """Carry what there is, and listen for the bell: it was struck for whatever came later."""
+        """Carry what there is, then wait to be notified of whatever came later."""
         self.rate_limiter.wait()
-        carried = self.run_once()
-        self.retention.run_sometimes()
-        if carried:
-            self.rate_limiter.worked()
-        if carried < BATCH_SIZE:
+        event_count = self.run_once()
+        self.retention.run_if_due()
+        if event_count:
+            self.rate_limiter.note_work()
+        if event_count < BATCH_SIZE:
             self.client.blpop([NOTIFY_KEY], timeout=IDLE_TIMEOUT_S)
 
     def run_once(self) -> int:
@@ -138,10 +138,12 @@ class Relay:
         positions = [row.position for row in event_rows]
         with writing(self.engine) as connection:
             # A relay that slept through its lease may come second: it must not count again.
-            fresh = bulk.set_where_null(
+            new_positions = bulk.set_where_null(
                 connection, table.published_at, now, table.position, positions
             )
-            count_events(connection, [row for row in event_rows if row.position in fresh], now)
+            count_events(
+                connection, [row for row in event_rows if row.position in new_positions], now
+            )
 
 
 def _lag_ms(event_rows: Sequence[Any]) -> int:

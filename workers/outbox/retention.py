@@ -37,20 +37,20 @@ class Retention:
         self.limits = limits
         text = (files("workers") / "queue" / "lua" / "trim.lua").read_text(encoding="utf-8")
         self._trim = client.register_script(text)
-        self._not_before = 0.0
+        self._next_run_at = 0.0
         self._quiet_until: dict[tuple[str, str], float] = {}
 
-    def run_sometimes(self) -> None:
+    def run_if_due(self) -> None:
         """Trim the streams unless that was done a moment ago."""
-        if time.monotonic() >= self._not_before:
-            self._not_before = time.monotonic() + TRIM_INTERVAL_S
+        if time.monotonic() >= self._next_run_at:
+            self._next_run_at = time.monotonic() + TRIM_INTERVAL_S
             self.run_once()
 
     def run_once(self) -> int:
         """Trim the streams; return how many entries were dropped, or raise `Unavailable`."""
-        return sum(map(self._trim_whole, STREAMS))
+        return sum(map(self._trim_stream, STREAMS))
 
-    def _trim_whole(self, stream: str) -> int:
+    def _trim_stream(self, stream: str) -> int:
         total = total_unread = 0
         limits = self.limits
         age_ms = limits.max_age // timedelta(milliseconds=1)

@@ -29,26 +29,27 @@ REMINDER_TYPES = frozenset({"creator.reminded", "client.reminded"})
 
 
 SERVER_ID_KEY = "earnest:events.memory"
-"""The key under which a server keeps what it remembers of what it was told; see `resend`."""
+"""The key of the id that a server bears while it has forgotten nothing; see `StreamRecovery`."""
 
 
 OWN_SERVER_ID = b"server"
-"""For `publish`: what a server remembers that has forgotten nothing."""
+"""For `publish`: the server's own id, which it bears while it has forgotten nothing."""
 
 
-def publish(client: redis.Redis, event_rows: Sequence[Any], memory: bytes | None = None) -> bool:
+def publish(client: redis.Redis, event_rows: Sequence[Any], server_id: bytes | None = None) -> bool:
     """Write rows of the events table to the streams; raise `Unavailable` while Redis is away.
 
-    All or none; and none, which is told by False, where the server's memory is another than given.
+    All or none; and none, which is told by False, where the server bears another id than given.
     """
-    flat = [
+    arguments = [
         part for row in event_rows for part in (int(row.type in REMINDER_TYPES), cloud_event(row))
     ]
     try:
         script = client.register_script(_publish_script())
         return bool(
             script(
-                keys=[SERVER_ID_KEY, EVENTS_STREAM, REMINDERS_STREAM], args=[memory or b"", *flat]
+                keys=[SERVER_ID_KEY, EVENTS_STREAM, REMINDERS_STREAM],
+                args=[server_id or b"", *arguments],
             )
         )
     except redis.RedisError as error:
@@ -61,12 +62,12 @@ def _publish_script() -> str:
 
 
 def replace_server_id(client: redis.Redis, before: bytes, after: bytes) -> bool:
-    """Replace what a server remembers, unless it has forgotten that, too."""
+    """Replace the id that a server bears, unless it has forgotten that, too."""
     try:
         with client.pipeline(transaction=True) as pipe:
             pipe.watch(SERVER_ID_KEY)  # type: ignore[no-untyped-call]
-            now: Any = pipe.get(SERVER_ID_KEY)
-            if now != before:
+            current_id: Any = pipe.get(SERVER_ID_KEY)
+            if current_id != before:
                 return False
             pipe.multi()
             pipe.set(SERVER_ID_KEY, after)

@@ -1,1 +1,1 @@
-"""Processing: batches of commands judged and written down, what failed, and wake-ups."""
+"""Processing: batches of commands handled and written down, what failed, and wake-ups."""

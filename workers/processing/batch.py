@@ -1,4 +1,4 @@
-"""Batch: who came first, as far as one batch must know it, and the batch before the judges."""
+"""Batch: commands handled in one transaction, by order of receipt, and which must wait."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from models.commands import AnyCommand
+from models.commands.command import Dependencies
 from models.commands.parsing import MalformedCommand, parse_command
 from models.commands.payments import ConfirmPayment
 from models.events.event import Event
@@ -18,9 +19,9 @@ from models.reasons import RejectionReason
 from models.service.dependencies import (
     blocked_by,
     blocks,
+    dependencies_of,
     must_wait_until,
     names_unknown_order,
-    related_order_ids_of,
 )
 from models.service.handlers import describe_outcome, handle, order_id_of
 from models.service.outcome import Outcome, rejected
@@ -34,7 +35,7 @@ PATIENCE = timedelta(seconds=2)
 
 
 class Door(Protocol):
-    """Where commands are stamped; its clock is the only one that decides anything."""
+    """The clock that commands are stamped by: the only one that decides anything."""
 
     def now(self) -> datetime:
         """Return the present."""
@@ -48,7 +49,7 @@ class Door(Protocol):
 
 @dataclass(slots=True)
 class Deferred:
-    """Commands that were not judged: behind somebody, or for an order that does not exist yet.
+    """Commands not handled yet: behind another one, or for an order that does not exist yet.
 
     Only the former hold deadlines back, and only they are counted by `since`.
     """
@@ -82,13 +83,13 @@ class Deferred:
 
 @dataclass(slots=True)
 class ArrivalOrder:
-    """What is still to be judged elsewhere, asked of the door once a bundle and only if it matters.
+    """What is still to be handled elsewhere, asked of the clock once and only if it matters.
 
-    The bundle's own messages do not count: their commands are judged in the order of receipt.
-    What it holds back does.
+    The messages at hand do not count: their commands are handled in the order of receipt. What
+    is held back of them does.
     """
 
-    door: Door
+    clock: Door
     messages: Collection[str]
     held: Deferred = field(default_factory=Deferred)
     _others: datetime | None = None
@@ -97,7 +98,7 @@ class ArrivalOrder:
     def watermark(self, deferred: Deferred) -> datetime:
         """Return an instant before which everything received is settled."""
         if self._others is None:
-            self._others = self.door.watermark(without=self.messages)
+            self._others = self.clock.watermark(without=self.messages)
         return min(
             instant for instant in (self._others, self.held.since, deferred.since) if instant
         )
@@ -105,7 +106,7 @@ class ArrivalOrder:
     def is_early(self, submission: Received) -> bool:
         """Tell whether a command came so lately that an order may yet be placed for it."""
         if self._present is None:
-            self._present = self.door.now()
+            self._present = self.clock.now()
         return self._present - submission.at < PATIENCE
 
 
@@ -132,7 +133,7 @@ def read(submission: Received) -> ParsedCommand:
 
 @dataclass(slots=True)
 class Batch:
-    """One batch at work: what was judged stands on the page, what must wait is `held`."""
+    """One batch at work: `page` has what was handled, and what must wait is `held`."""
 
     page: LoadedState
     turns: ArrivalOrder
@@ -141,19 +142,22 @@ class Batch:
     _outcomes: Counter[str] = field(default_factory=Counter)
 
     def judge(self, request: ParsedCommand) -> None:
-        """Judge one command, or hold it back until its moment has come."""
+        """Handle one command, or hold it back until its moment has come."""
         submission, command = request.received, request.command
         if command is None:
             detail = request.fault.detail if request.fault else None
             self._answer(request, rejected(RejectionReason.MALFORMED, detail=detail))
         elif self.page.stamps.get(command.id) != submission.stamp:
-            if command.id in self.page.book.receipts:
+            dependencies = dependencies_of([command])
+            if command.id in self.page.uow.receipts:
                 self._settle(request, command)
-            elif self._is_for_nobody(submission, command):
+            elif self._is_for_nobody(submission, dependencies):
                 self.held.orphans.append(submission)
-            elif self._would_overtake(submission, command) or not self._settle(request, command):
+            elif self._would_overtake(submission, dependencies) or not self._settle(
+                request, command
+            ):
                 self.held.hold(submission)
-                self._blocked.update(blocks(self.page.book, command))
+                self._blocked.update(blocks(self.page.uow, dependencies))
 
     def wake(self, subjects: Collection[str]) -> None:
         """Tell orders, creators and debts that time has passed, as far as it has for everybody.
@@ -165,72 +169,72 @@ class Batch:
             return
         now = self.turns.watermark(self.held)
         for subject in subjects:
-            self.page.events.extend(self.page.book.wake(subject, now))
-            self.page.touched.add(subject)
+            self.page.events.extend(self.page.uow.wake(subject, now))
+            self.page.woken.add(subject)
 
     def counts(self) -> dict[str, int]:
         """Count what was settled, for the log."""
         deferred_count = len(self.held.everything())
         return dict(self._outcomes) | {"held": deferred_count, "events": len(self.page.events)}
 
-    def _answer(self, request: ParsedCommand, settlement: Outcome) -> None:
+    def _answer(self, request: ParsedCommand, outcome: Outcome) -> None:
         submission, command = request.received, request.command
         name = command.id if command else request.fault.command_id if request.fault else None
-        fact = describe_outcome(name, command, settlement)
+        fact = describe_outcome(name, command, outcome)
         subject, caused_by = f"command:{name or '-'}", f"command:{name or '-'}"
         self.page.outcomes.append(Event(subject, submission.stamp, submission.at, caused_by, fact))
-        self._outcomes[settlement.outcome] += 1
+        self._outcomes[outcome.outcome] += 1
         if submission.trace:
             self.page.traces.setdefault(caused_by, submission.trace)
         if name and submission.message_id.startswith(PREFIX):
-            self.page.answered.append((name, submission.stamp))
+            self.page.settled_inbox_keys.append((name, submission.stamp))
 
     def _settle(self, request: ParsedCommand, command: AnyCommand) -> bool:
-        """Judge and note the outcome; False if somebody received earlier might change it."""
-        submission, book = request.received, self.page.book
-        book.savepoint()
-        settlement = handle(book, command, submission.at)
-        if _may_be_premature(book, command, settlement) and self._is_overtaking(submission):
-            book.rollback()
+        """Handle a command and note its outcome; False if an earlier one might change it."""
+        submission, uow = request.received, self.page.uow
+        uow.savepoint()
+        outcome = handle(uow, command, submission.at)
+        if _may_be_premature(uow, command, outcome) and self._is_overtaking(submission):
+            uow.rollback()
             return False
-        if command.id in book.receipts and command.id not in self.page.stamps:
+        if command.id in uow.receipts and command.id not in self.page.stamps:
             self.page.stamps[command.id] = self.page.new_stamps[command.id] = submission.stamp
             self.page.asked_by[command.id] = f"{command.by.role}:{command.by.id}"
-        self.page.events.extend(settlement.events)
-        self._answer(request, settlement)
+        self.page.events.extend(outcome.events)
+        self._answer(request, outcome)
         return True
 
-    def _is_for_nobody(self, submission: Received, command: AnyCommand) -> bool:
+    def _is_for_nobody(self, submission: Received, dependencies: Dependencies) -> bool:
         """Tell whether a command names only orders that do not exist, or not yet."""
-        orders = self.page.book.orders
-        if not names_unknown_order(command, orders) or any(
-            order_id in orders for order_id in related_order_ids_of(command)
+        orders = self.page.uow.orders
+        if not names_unknown_order(dependencies, orders) or any(
+            order_id in orders for order_id in dependencies.orders
         ):
             return False
         return self.turns.is_early(submission) or self._is_overtaking(submission)
 
-    def _would_overtake(self, submission: Received, command: AnyCommand) -> bool:
-        """Tell whether judging now would wrong somebody who was received earlier.
+    def _would_overtake(self, submission: Received, dependencies: Dependencies) -> bool:
+        """Tell whether deciding now would wrong somebody who was received earlier.
 
         That is so behind a held command about the same order or creator, where an order is still
         missing, and where this command would end a wait before all who came in time were heard.
         """
         # Rarely is anything held: what a command stands behind need not be named until then.
-        if self._blocked and not self._blocked.isdisjoint(blocked_by(self.page.book, command)):
+        if self._blocked and not self._blocked.isdisjoint(blocked_by(self.page.uow, dependencies)):
             return True
-        if names_unknown_order(command, self.page.book.orders):
+        if names_unknown_order(dependencies, self.page.uow.orders):
             return self.turns.is_early(submission) or self._is_overtaking(submission)
-        heard_up_to = must_wait_until(self.page.book, command, submission.at)
+        heard_up_to = must_wait_until(self.page.uow, dependencies, submission.at)
         return heard_up_to is not None and self.turns.watermark(self.held) <= heard_up_to
 
     def _is_overtaking(self, submission: Received) -> bool:
         return self.turns.watermark(self.held) < submission.at
 
 
-def _may_be_premature(book: UnitOfWork, command: AnyCommand, settlement: Outcome) -> bool:
-    """Tell whether an answer might have been another, had everybody earlier been judged."""
+def _may_be_premature(uow: UnitOfWork, command: AnyCommand, outcome: Outcome) -> bool:
+    """Tell whether an answer might have been another, had everybody earlier been heard."""
     if isinstance(command, ConfirmPayment):
-        return any(isinstance(event.fact, PaymentUnapplied) for event in settlement.events)
-    refusal = settlement.outcome == "rejected" and settlement.reason not in FOR_GOOD
-    order = book.orders.get(order_id_of(command) or "")
+        return any(isinstance(event.fact, PaymentUnapplied) for event in outcome.events)
+    refusal = outcome.outcome == "rejected" and outcome.reason not in FOR_GOOD
+    order = uow.orders.get(order_id_of(command) or "")
     return refusal and not (order is not None and order.state in CLOSED_STATES)

@@ -27,7 +27,7 @@ MAX_ERROR_LENGTH = 2_000
 
 
 def add_dead_letter(engine: Engine, command: Received, error: Exception) -> None:
-    """Keep a command that could not be settled; burying it twice changes nothing."""
+    """Keep a command that could not be settled; a second time changes nothing."""
     with writing(engine) as connection:
         dead_letter = dead_letter_row(command, f"{type(error).__name__}: {error}")
         insert_new(connection, schema.dead_letters, [dead_letter])
@@ -48,7 +48,7 @@ def _command_id(text: str) -> str | None:
 
 
 def dead_letter_row(command: Received, error: str) -> Row:
-    """Write a letter. NUL and lone surrogates, which no database keeps, become visible."""
+    """Write a dead letter. NUL and lone surrogates, which no database keeps, become visible."""
     return {
         "command": _writable(command.text),
         "received_at": to_us(command.at),
@@ -63,7 +63,7 @@ def _writable(text: str) -> str:
 
 
 def read_dead_letter(dead_letter: Any) -> Received:  # noqa: ANN401 - a row of the table
-    """Read the command of a letter as it came through the door: same instant, same stamp."""
+    """Read the command of a dead letter as it was received: same instant, same stamp."""
     message_id = f"letter:{dead_letter.letter_id}"
     return Received(
         dead_letter.command, from_us(dead_letter.received_at), dead_letter.stamp, message_id
@@ -71,7 +71,7 @@ def read_dead_letter(dead_letter: Any) -> Received:  # noqa: ANN401 - a row of t
 
 
 def list_dead_letters(engine: Engine, *, replayed: bool = True) -> Sequence[Any]:
-    """Return all letters, oldest first, or those that still wait for somebody to act."""
+    """Return all dead letters, oldest first, or those that still wait for somebody to act."""
     table = schema.dead_letters
     query = select(table).order_by(table.c.letter_id)
     query = query if replayed else query.where(table.c.replayed_at.is_(None))
@@ -80,7 +80,7 @@ def list_dead_letters(engine: Engine, *, replayed: bool = True) -> Sequence[Any]
 
 
 def latest_dead_letters(engine: Engine, limit: int) -> Sequence[Any]:
-    """Return some letters that wait for somebody to act, latest first."""
+    """Return some dead letters that wait for somebody to act, latest first."""
     table = schema.dead_letters
     query = select(table).where(table.c.replayed_at.is_(None))
     with reading(engine) as connection:
@@ -88,14 +88,14 @@ def latest_dead_letters(engine: Engine, limit: int) -> Sequence[Any]:
 
 
 def count_dead_letters(connection: Connection) -> int:
-    """Count the letters that wait for somebody to act."""
+    """Count the dead letters that wait for somebody to act."""
     table = schema.dead_letters
     query = select(func.count()).where(table.c.replayed_at.is_(None))
     return int(connection.execute(query).scalar_one())
 
 
 def dead_letters_by_id(engine: Engine, letter_ids: Collection[int]) -> dict[int, Any]:
-    """Return some letters by their ids; ids of none are missing from the answer."""
+    """Return some dead letters by their ids; ids of none are missing from the answer."""
     table = schema.dead_letters
     query = select(table).where(table.c.letter_id.in_(sorted(letter_ids)))
     with reading(engine) as connection:
@@ -103,7 +103,7 @@ def dead_letters_by_id(engine: Engine, letter_ids: Collection[int]) -> dict[int,
 
 
 def mark_replayed(engine: Engine, letter_id: int) -> None:
-    """Note that a letter's command has been settled; the first time counts."""
+    """Note that a dead letter's command has been settled; the first time counts."""
     table = schema.dead_letters
     condition = (table.c.letter_id == letter_id) & table.c.replayed_at.is_(None)
     with writing(engine) as connection:

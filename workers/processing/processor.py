@@ -1,4 +1,4 @@
-"""Processor: judges batches of commands and writes down, at once, everything that follows."""
+"""Processor: handles batches of commands and writes down, at once, everything that follows."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ log = structlog.get_logger()
 
 
 ATTEMPTS = 5
-"""How often a batch is judged anew when another writer came first."""
+"""How often a batch is handled anew when another writer came first."""
 
 
 MOST = 500
@@ -36,13 +36,13 @@ PAUSE_S = 0.02
 
 
 class BatchProcessor:
-    """Judges batches against the store. A command ends settled, dead-lettered or held back."""
+    """Handles batches against the store. A command ends settled, dead-lettered or deferred."""
 
-    def __init__(self, store: Store, door: Door, ring: Callable[[], None]) -> None:
+    def __init__(self, store: Store, clock: Door, notify: Callable[[], None]) -> None:
         """Keep where orders are written, where time is read, and whom to tell of new events."""
         self.store = store
-        self.door = door
-        self.ring = ring
+        self.clock = clock
+        self.notify = notify
 
     def settle(
         self, submissions: Sequence[Received], wakes: Collection[str] = ()
@@ -57,20 +57,22 @@ class BatchProcessor:
             map(read, submissions),
             key=lambda request: (request.received.at, request.received.stamp),
         )
-        turns = ArrivalOrder(self.door, {submission.message_id for submission in submissions})
+        arrival_order = ArrivalOrder(
+            self.clock, {submission.message_id for submission in submissions}
+        )
         for batch in _batches(requests):
-            turns.held.add(self._settle_safely(batch, (), turns))
+            arrival_order.held.add(self._settle_safely(batch, (), arrival_order))
         for orders in _batches(sorted(wakes)):
-            self._settle_safely([], orders, turns)
-        # At the end, when nothing of these messages is still to be judged.
-        self.door.excuse(turns.held.excused())
-        return turns.held.everything()
+            self._settle_safely([], orders, arrival_order)
+        # At the end, when nothing of these messages is still to be handled.
+        self.clock.excuse(arrival_order.held.excused())
+        return arrival_order.held.everything()
 
     def _settle_safely(
-        self, requests: Sequence[ParsedCommand], wakes: Sequence[str], turns: ArrivalOrder
+        self, requests: Sequence[ParsedCommand], wakes: Sequence[str], arrival_order: ArrivalOrder
     ) -> Deferred:
         try:
-            return self._settle_together(requests, wakes, turns)
+            return self._settle_together(requests, wakes, arrival_order)
         except Unavailable:
             raise
         except Exception as error:  # noqa: BLE001 - one command's fault is not its neighbours'
@@ -79,33 +81,33 @@ class BatchProcessor:
             )
         deferred = Deferred()
         for request in requests:
-            behind = ArrivalOrder(self.door, turns.messages)
-            behind.held.add(turns.held)
+            behind = ArrivalOrder(self.clock, arrival_order.messages)
+            behind.held.add(arrival_order.held)
             behind.held.add(deferred)
             deferred.add(self._settle_alone([request], (), behind))
         for order_id in wakes:
-            self._settle_alone([], [order_id], turns)
+            self._settle_alone([], [order_id], arrival_order)
         return deferred
 
     def _settle_together(
-        self, requests: Sequence[ParsedCommand], wakes: Sequence[str], turns: ArrivalOrder
+        self, requests: Sequence[ParsedCommand], wakes: Sequence[str], arrival_order: ArrivalOrder
     ) -> Deferred:
         for attempt in range(1, ATTEMPTS):
             try:
-                return self._attempt(requests, wakes, turns)
+                return self._attempt(requests, wakes, arrival_order)
             except Conflict as conflict:
                 log.info("batch.retried", commands=len(requests), because=str(conflict)[:200])
                 if isinstance(conflict, ArchivedOrdersNeeded):
                     self.store.restore(conflict.order_ids)
                 # Whoever came first is about to commit; a little later there is no conflict.
                 time.sleep(attempt * PAUSE_S)
-        return self._attempt(requests, wakes, turns)
+        return self._attempt(requests, wakes, arrival_order)
 
     def _settle_alone(
-        self, requests: Sequence[ParsedCommand], wakes: Sequence[str], turns: ArrivalOrder
+        self, requests: Sequence[ParsedCommand], wakes: Sequence[str], arrival_order: ArrivalOrder
     ) -> Deferred:
         try:
-            return self._settle_together(requests, wakes, turns)
+            return self._settle_together(requests, wakes, arrival_order)
         except Unavailable:
             raise
         except Exception as error:
@@ -117,36 +119,36 @@ class BatchProcessor:
             return Deferred()
 
     def _attempt(
-        self, requests: Sequence[ParsedCommand], wakes: Sequence[str], turns: ArrivalOrder
+        self, requests: Sequence[ParsedCommand], wakes: Sequence[str], arrival_order: ArrivalOrder
     ) -> Deferred:
         began = time.monotonic()
         traces = [request.received.trace for request in requests if request.received.trace]
-        facts = {"commands": len(requests), "orders": len(wakes)}
-        with span("settle", links=traces, facts=facts):
-            sitting, steps = self._foresee(requests, wakes, turns)
+        attributes = {"commands": len(requests), "orders": len(wakes)}
+        with span("settle", links=traces, attributes=attributes):
+            batch, steps = self._foresee(requests, wakes, arrival_order)
             with writing(self.store.engine) as connection:
-                page = self._load(connection, requests, wakes)
-                if sitting is None or not sitting.page.stands_on(page):
-                    sitting, steps = self._judge(page, requests, wakes, turns)
+                loaded_state = self._load(connection, requests, wakes)
+                if batch is None or not batch.page.still_holds_in(loaded_state):
+                    batch, steps = self._judge(loaded_state, requests, wakes, arrival_order)
                 for step in steps:
                     step(connection)
-        self.ring()
+        self.notify()
         took_ms = round(1000 * (time.monotonic() - began), 1)
-        log.info("batch.settled", **sitting.counts(), woken=len(wakes), took_ms=took_ms)
-        return sitting.held
+        log.info("batch.settled", **batch.counts(), woken=len(wakes), took_ms=took_ms)
+        return batch.held
 
     def _foresee(
-        self, requests: Sequence[ParsedCommand], wakes: Sequence[str], turns: ArrivalOrder
+        self, requests: Sequence[ParsedCommand], wakes: Sequence[str], arrival_order: ArrivalOrder
     ) -> tuple[Batch | None, list[FlushStep]]:
-        """Judge before it is our turn to write, where everybody else would wait meanwhile.
+        """Handle a batch before our turn to write, where everybody else would wait meanwhile.
 
-        What was judged holds only if, when our turn has come, all that was read still stands.
+        What was decided holds only if, when our turn has come, all that was read still stands.
         """
         if not has_one_writer(self.store.engine):
             return None, []
         with reading(self.store.engine) as connection:
-            page = self._load(connection, requests, wakes)
-        return self._judge(page, requests, wakes, turns)
+            loaded_state = self._load(connection, requests, wakes)
+        return self._judge(loaded_state, requests, wakes, arrival_order)
 
     def _load(
         self, connection: Connection, requests: Sequence[ParsedCommand], wakes: Sequence[str]
@@ -156,16 +158,16 @@ class BatchProcessor:
 
     def _judge(
         self,
-        page: LoadedState,
+        loaded_state: LoadedState,
         requests: Sequence[ParsedCommand],
         wakes: Sequence[str],
-        turns: ArrivalOrder,
+        arrival_order: ArrivalOrder,
     ) -> tuple[Batch, list[FlushStep]]:
-        sitting = Batch(page, turns)
+        batch = Batch(loaded_state, arrival_order)
         for request in requests:
-            sitting.judge(request)
-        sitting.wake(wakes)
-        return sitting, flush_steps(page)
+            batch.judge(request)
+        batch.wake(wakes)
+        return batch, flush_steps(loaded_state)
 
 
 def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:

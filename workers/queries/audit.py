@@ -45,7 +45,7 @@ class AuditReport:
 
 
 class AuditStopped(Exception):
-    """Whoever audits was told to stop: what was found so far is no verdict."""
+    """Whoever audits was told to stop: what was found so far is no result."""
 
 
 def audit(
@@ -54,7 +54,7 @@ def audit(
     """Recompute everything from the events, on one snapshot, and hold it against the tables.
 
     Without `recompute_archive` the archive counts by its stored totals and is not read again. Raise
-    `Stopped` soon after `stopping` is set.
+    `AuditStopped` soon after `stopping` is set.
     """
     report, sums = AuditReport(), MoneyTotals()
     policies = store.known_policies()
@@ -66,7 +66,7 @@ def audit(
             _count_archive(sums, totals)
         orders_table = with_archive(schema.orders) if recompute_archive else schema.orders
         for chunk in _chunks(connection, orders_table, "order_id", stopping):
-            orders = _readable(chunk, policies, report)
+            orders = _read_orders(chunk, policies, report)
             facts_by_subject = _events_and_postings(
                 connection, [f"order:{order.order_id}" for order in orders]
             )
@@ -77,7 +77,7 @@ def audit(
                 events, postings = facts_by_subject[f"order:{order.order_id}"]
                 debts = refunds_by_order[order.order_id], payouts_by_order[order.order_id]
                 report.add(audit_order(order, events, postings, *debts))
-                _count(sums, order, *debts)
+                _count_order(sums, order, *debts)
             report.orders += len(chunk)
         _audit_payments(connection, report, sums, stopping)
         _audit_creators(connection, report, stopping)
@@ -85,7 +85,7 @@ def audit(
     return report
 
 
-def _readable(
+def _read_orders(
     chunk: Sequence[Any], policies: dict[str, Policy], report: AuditReport
 ) -> list[Order]:
     """Read orders; one that cannot be read is a finding, and hides no other."""
@@ -98,7 +98,7 @@ def _readable(
     return orders
 
 
-def _count(
+def _count_order(
     sums: MoneyTotals, order: Order, refunds: Sequence[Refund], payouts: Sequence[Payout]
 ) -> None:
     sums.count_order(order)

@@ -71,7 +71,7 @@ class Export(ABC):
     """Whether a row never changes, so that an export once finished may be gone on with."""
 
     def place(self, cursor: str | None) -> ExportPlace:
-        """Read a cursor; raise `BadCursor`."""
+        """Read a cursor; raise `BadExportCursor`."""
         try:
             return self.beginning if cursor is None else self._read(cursor)
         except ValueError:
@@ -176,7 +176,7 @@ class OrderExport(Export):
     columns = export_columns.ORDER_COLUMNS
     example = "2026-03-02T02:00:00.5Z/ord_1, which is placed_at/order_id"
     beginning = (-1, "")
-    lasting = False
+    is_immutable = False
 
     def last(self, engine: Engine) -> ExportPlace:
         table = with_archive(schema.orders).c
@@ -211,7 +211,7 @@ class OrderExport(Export):
 class FactExport(Export):
     """Facts, by the number that their event has."""
 
-    lasting = True
+    is_immutable = True
 
     def last(self, engine: Engine) -> ExportPlace:
         return (stable_position(engine),)
@@ -300,7 +300,7 @@ EXPORTS: dict[str, Export] = {
 def export_pages(
     store: Store, export: Export, after: str | None = None, limit: int | None = None
 ) -> Iterator[ExportPage]:
-    """Give what stands in the database now, behind a cursor; raise `BadCursor`.
+    """Give what stands in the database now, behind a cursor; raise `BadExportCursor`.
 
     A row that is there at the first page comes exactly once, whatever is written meanwhile.
     """

@@ -38,7 +38,7 @@ Snapshot = dict[str, Any]
 
 
 def queue_status(engine: Engine, client: redis.Redis) -> Snapshot:
-    """Say what waits between the doors and the settled outcome, and who is there to work."""
+    """Say what waits between receipt and the settled outcome, and who is there to work."""
     redis_state = _redis_status(client)
     now = redis_state.pop("now_us", None) or now_us()
     with reading(engine) as connection:
@@ -49,11 +49,13 @@ def queue_status(engine: Engine, client: redis.Redis) -> Snapshot:
             "quarantine": _count(connection, schema.quarantine),
             "dead_letters": failures.count_dead_letters(connection),
         }
-    pending = redis_state.pop("pending_us", None)
-    oldest = min((at for at in (inbox_oldest_at, pending) if at is not None), default=None)
+    oldest_pending_at = redis_state.pop("pending_us", None)
+    oldest_at = min(
+        (at for at in (inbox_oldest_at, oldest_pending_at) if at is not None), default=None
+    )
     return redis_state | {
         "inbox": {"commands": inbox_count, "oldest_seconds": _age_s(inbox_oldest_at, now)},
-        "oldest_seconds": _age_s(oldest, now),
+        "oldest_seconds": _age_s(oldest_at, now),
         "outbox": {"events": unpublished_count, "lag_seconds": _age_s(outbox_oldest_at, now_us())},
         "relay": leases.get("relay", False),
         "scheduler": leases.get("scheduler", False),
@@ -90,16 +92,17 @@ def _redis_status(client: redis.Redis) -> Snapshot:
 
 def _inbox_status(connection: Connection) -> tuple[int, int | None]:
     query = select(func.count(), func.min(inbox.c.received_at))
-    count, first = connection.execute(query).one()
-    return int(count), first
+    count, oldest_at = connection.execute(query).one()
+    return int(count), oldest_at
 
 
 def _outbox_status(connection: Connection) -> tuple[int, int | None]:
     table = schema.events.c
-    query = select(func.count()).where(table.published_at.is_(None))
-    first = select(table.recorded_at).where(table.published_at.is_(None))
-    first = first.order_by(table.position).limit(1)
-    return int(connection.execute(query).scalar_one()), connection.execute(first).scalar()
+    count_query = select(func.count()).where(table.published_at.is_(None))
+    oldest_query = select(table.recorded_at).where(table.published_at.is_(None))
+    oldest_query = oldest_query.order_by(table.position).limit(1)
+    count = connection.execute(count_query).scalar_one()
+    return int(count), connection.execute(oldest_query).scalar()
 
 
 def _count(connection: Connection, table: Any) -> int:  # noqa: ANN401 - a table
@@ -120,18 +123,18 @@ def deadline_status(
     with reading(store.engine) as connection:
         by_state = select(table.c.state, func.count()).where(table.c.due_at.is_not(None))
         armed = {row[0]: row[1] for row in connection.execute(by_state.group_by(table.c.state))}
-        late, worst = connection.execute(
+        overdue_count, earliest_overdue_at = connection.execute(
             select(func.count(), func.min(table.c.due_at)).where(overdue)
         ).one()
-        due = connection.execute(select(func.count()).where(soon)).scalar_one()
+        due_count = connection.execute(select(func.count()).where(soon)).scalar_one()
         query = select(table).where(or_(soon, overdue)).order_by(table.c.due_at, table.c.order_id)
         order_rows = connection.execute(query.limit(limit)).all()
     return {
         "at": optional_text(now),
         "armed": armed,
-        "due_within": int(due),
-        "overdue": int(late),
-        "worst_overdue_seconds": _age_s(worst, now),
+        "due_within": int(due_count),
+        "overdue": int(overdue_count),
+        "worst_overdue_seconds": _age_s(earliest_overdue_at, now),
         "next": [_deadline_fields(row, now) for row in order_rows],
     }
 
@@ -175,7 +178,7 @@ def orders_by_state(engine: Engine) -> dict[str, int]:
 
 
 def last_audit(engine: Engine) -> Snapshot | None:
-    """Return the latest verdict on the books, or None before the first."""
+    """Return the latest audit of the books, or None before the first."""
     with reading(engine) as connection:
         row = connection.execute(audits.select().order_by(audits.c.audit_id.desc())).first()
     if row is None:
@@ -201,34 +204,31 @@ class Balances:
     def __init__(self, engine: Engine) -> None:
         """Add up at the first question."""
         self.engine = engine
-        self.found: dict[str, int] = {}
-        self.good_until = 0.0
+        self.sums: dict[str, int] = {}
+        self.fresh_until = 0.0
 
     def read(self) -> dict[str, int]:
         """Return the sums, in fen, seconds old at most on books of ordinary size."""
         began_at = time.monotonic()
-        if began_at >= self.good_until:
+        if began_at >= self.fresh_until:
             with reading(self.engine) as connection:
-                self.found = sum_by_family(audit.balances(connection))
+                self.sums = sum_by_family(audit.balances(connection))
             ended_at = time.monotonic()
-            self.good_until = ended_at + max(1.0, self.REST_FACTOR * (ended_at - began_at))
-        return self.found
+            self.fresh_until = ended_at + max(1.0, self.REST_FACTOR * (ended_at - began_at))
+        return self.sums
 
 
-WaitingFigures = dict[str, Any]
-
-
-def refunds_waiting(engine: Engine) -> WaitingFigures:
+def refunds_waiting(engine: Engine) -> Snapshot:
     """Say how many refunds wait to be confirmed, how much they come to and since when."""
     return _unconfirmed(engine, schema.refunds)
 
 
-def payouts_waiting(engine: Engine) -> WaitingFigures:
+def payouts_waiting(engine: Engine) -> Snapshot:
     """Say the same of what is owed to creators and agencies."""
     return _unconfirmed(engine, schema.payouts)
 
 
-def _unconfirmed(engine: Engine, table: Table) -> WaitingFigures:
+def _unconfirmed(engine: Engine, table: Table) -> Snapshot:
     columns = table.c
     query = select(func.count(), func.sum(columns.amount_fen), func.min(columns.requested_at))
     with reading(engine) as connection:
@@ -239,7 +239,10 @@ def _unconfirmed(engine: Engine, table: Table) -> WaitingFigures:
     return {"waiting": int(count), "fen": int(amount_fen or 0), "oldest_seconds": age_s}
 
 
-def stalled_counts(engine: Engine, at: datetime) -> WaitingFigures:
+BANNED_STANDINGS = ("banned", "banned_for_good")
+
+
+def stalled_counts(engine: Engine, at: datetime) -> Snapshot:
     """Count stopped clocks, arbitrations past their window at `at`, and creators under a ban."""
     orders, creators = schema.orders.c, schema.creators.c
     # While its clock is stopped, and only then, an order that waits has no deadline.
@@ -257,6 +260,3 @@ def stalled_counts(engine: Engine, at: datetime) -> WaitingFigures:
         return {
             name: int(connection.execute(query).scalar_one()) for name, query in queries.items()
         }
-
-
-BANNED_STANDINGS = ("banned", "banned_for_good")

@@ -85,20 +85,20 @@ class OrderFilter:
 class QueryShape:
     """What is given in a question, whatever the values: all questions of a shape are one query."""
 
-    given: frozenset[str]
+    parameter_names: frozenset[str]
     statuses: tuple[PublicStatus, ...]
 
-    def index_ranges(self, c: OrderColumns) -> list[tuple[Condition, ...]]:
+    def index_ranges(self, columns: OrderColumns) -> list[tuple[Condition, ...]]:
         """Name the stretches of an index, each sorted by place, in which these orders lie."""
-        by_status = [(c.public_status == status.value,) for status in self.statuses]
-        if "creator" in self.given:
+        by_status = [(columns.public_status == status.value,) for status in self.statuses]
+        if "creator" in self.parameter_names:
             return [
-                (c.creator_id == bindparam("creator"), *status_condition)
+                (columns.creator_id == bindparam("creator"), *status_condition)
                 for status_condition in by_status
             ]
-        if "client" in self.given:
-            return [(c.client_id == bindparam("client"),)]
-        return [*by_status] if self.given & {"status", "state"} else [()]
+        if "client" in self.parameter_names:
+            return [(columns.client_id == bindparam("client"),)]
+        return [*by_status] if self.parameter_names & {"status", "state"} else [()]
 
     def required_columns(self) -> list[str]:
         """Name the columns that `fits` looks at."""
@@ -109,38 +109,38 @@ class QueryShape:
             "state": {"state"},
         }
         filter_columns = (
-            name for name, filters in filters_by_column.items() if filters & self.given
+            name for name, filters in filters_by_column.items() if filters & self.parameter_names
         )
         return ["placed_at", "order_id", *filter_columns]
 
-    def conditions(self, c: OrderColumns) -> Iterator[Condition]:
+    def conditions(self, columns: OrderColumns) -> Iterator[Condition]:
         """Ask for what is wanted."""
-        columns = {"client": "client_id", "creator": "creator_id", "state": "state"}
-        for name, column in columns.items():
-            if name in self.given:
-                yield c[column] == bindparam(name)
-        if "status" in self.given:
-            yield c.public_status == bindparam("status")
-        if "mcn" in self.given:
+        columns_by_filter = {"client": "client_id", "creator": "creator_id", "state": "state"}
+        for name, column in columns_by_filter.items():
+            if name in self.parameter_names:
+                yield columns[column] == bindparam(name)
+        if "status" in self.parameter_names:
+            yield columns.public_status == bindparam("status")
+        if "mcn" in self.parameter_names:
             # As a value it is looked up in a set; as a plain condition it might become a join.
-            yield c.creator_id.in_(creators_of_mcn()).is_(true())
-        if "prefix" in self.given:
-            yield from has_prefix(c)
-        yield from self.interval_conditions(c)
+            yield columns.creator_id.in_(creators_of_mcn()).is_(true())
+        if "prefix" in self.parameter_names:
+            yield from has_prefix(columns)
+        yield from self.interval_conditions(columns)
 
-    def interval_conditions(self, c: OrderColumns) -> Iterator[Condition]:
+    def interval_conditions(self, columns: OrderColumns) -> Iterator[Condition]:
         """Ask for what was placed within the interval, and stands behind a place on the list."""
-        if "since" in self.given:
-            yield c.placed_at > bindparam("since")
-        if "before" in self.given:
+        if "since" in self.parameter_names:
+            yield columns.placed_at > bindparam("since")
+        if "before" in self.parameter_names:
             end = bindparam("before", type_=BigInteger), bindparam("before_id", type_=Text)
-            yield tuple_(c.placed_at, c.order_id) < tuple_(*end)
+            yield tuple_(columns.placed_at, columns.order_id) < tuple_(*end)
 
 
-def has_prefix(c: OrderColumns) -> Iterator[Condition]:
+def has_prefix(columns: OrderColumns) -> Iterator[Condition]:
     """Ask for ids that begin so: a stretch of the index, which has them in the order of bytes."""
-    yield c.order_id >= bindparam("prefix")
-    yield c.order_id < bindparam("prefix_end")
+    yield columns.order_id >= bindparam("prefix")
+    yield columns.order_id < bindparam("prefix_end")
 
 
 def creators_of_mcn() -> Select[Any]:
@@ -178,7 +178,7 @@ def select_orders(
 ) -> Iterator[list[SelectedOrder]]:
     """Return the orders that are wanted, by id, or those of `among` in the order given.
 
-    What is named in `among` and not known comes back too, without an instant: whoever judges it
+    What is named in `among` and not known comes back too, without an instant: whoever handles it
     says so, rather than nobody.
     """
     if among is None:

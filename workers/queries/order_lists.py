@@ -60,10 +60,12 @@ LIMIT_PARAMETER, MAX_GATHERED_PARAMETER, MAX_WALKED_PARAMETER = (
 @cache
 def indexed_query(orders: Table, shape: QueryShape) -> Select[Any]:
     """Read down the stretches of an index that hold these orders alone, side by side."""
-    lanes = [_page_query(shape, orders.c, *lane) for lane in shape.index_ranges(orders.c)]
-    if len(lanes) == 1:
-        return lanes[0]
-    combined = union_all(*(select(lane.subquery()) for lane in lanes)).subquery()
+    pages = [
+        _page_query(shape, orders.c, *index_range) for index_range in shape.index_ranges(orders.c)
+    ]
+    if len(pages) == 1:
+        return pages[0]
+    combined = union_all(*(select(page.subquery()) for page in pages)).subquery()
     return _newest_first(select(combined), combined.c).limit(LIMIT_PARAMETER)
 
 
@@ -94,20 +96,22 @@ def gathered_query(orders: Table, shape: QueryShape, *, array: bool) -> Select[A
 
     PostgreSQL looks up an `array` in the index, name by name; a join might read all orders.
     """
-    c = orders.c
-    if "creator" in shape.given:
-        conditions = [c.creator_id == bindparam("creator")]
+    columns = orders.c
+    if "creator" in shape.parameter_names:
+        conditions = [columns.creator_id == bindparam("creator")]
     elif array:
-        conditions = [c.creator_id == func.any(func.array(creators_of_mcn().scalar_subquery()))]
+        conditions = [
+            columns.creator_id == func.any(func.array(creators_of_mcn().scalar_subquery()))
+        ]
     else:
-        conditions = [c.creator_id.in_(creators_of_mcn())]
-    if "status" in shape.given:
-        conditions.append(c.public_status == bindparam("status"))
+        conditions = [columns.creator_id.in_(creators_of_mcn())]
+    if "status" in shape.parameter_names:
+        conditions.append(columns.public_status == bindparam("status"))
     matches = _required_columns(orders, shape).where(*conditions).limit(MAX_GATHERED_PARAMETER)
     # As the index has them, so that it is used, though any order would do.
-    sorted_matches = matches.order_by(c.creator_id, c.public_status, c.placed_at, c.order_id).cte(
-        "few"
-    )
+    sorted_matches = matches.order_by(
+        columns.creator_id, columns.public_status, columns.placed_at, columns.order_id
+    ).cte("few")
     count = select(func.count().label("few")).select_from(sorted_matches).subquery()
     top = _page_query(shape, sorted_matches.c).subquery()
     query = select(top.c.placed_at, top.c.order_id, count.c.few)
@@ -134,9 +138,11 @@ def latest_key_query(orders: Table) -> Select[Any]:
 
 
 def _walk(orders: Table, shape: QueryShape) -> Select[Any]:
-    lanes = shape.index_ranges(orders.c)
-    lane = lanes[0] if len(lanes) == 1 else ()
-    query = _required_columns(orders, shape).where(*lane, *shape.interval_conditions(orders.c))
+    index_ranges = shape.index_ranges(orders.c)
+    index_range = index_ranges[0] if len(index_ranges) == 1 else ()
+    query = _required_columns(orders, shape).where(
+        *index_range, *shape.interval_conditions(orders.c)
+    )
     return _newest_first(query, orders.c)
 
 
@@ -144,27 +150,30 @@ def _required_columns(orders: Table, shape: QueryShape) -> Select[Any]:
     return select(*(orders.c[name] for name in shape.required_columns()))
 
 
-def _page_query(shape: QueryShape, c: OrderColumns, *lane: Condition) -> Select[Any]:
+def _page_query(shape: QueryShape, columns: OrderColumns, *index_range: Condition) -> Select[Any]:
     """Ask for the next orders among those of which `c` are the columns."""
-    query = select(c.placed_at, c.order_id).where(*lane, *shape.conditions(c))
-    return _newest_first(query, c).limit(LIMIT_PARAMETER)
+    query = select(columns.placed_at, columns.order_id).where(
+        *index_range, *shape.conditions(columns)
+    )
+    return _newest_first(query, columns).limit(LIMIT_PARAMETER)
 
 
-def _newest_first(query: Select[Any], c: OrderColumns) -> Select[Any]:
-    return query.order_by(c.placed_at.desc(), c.order_id.desc())
+def _newest_first(query: Select[Any], columns: OrderColumns) -> Select[Any]:
+    return query.order_by(columns.placed_at.desc(), columns.order_id.desc())
 
 
 @dataclass(frozen=True, slots=True)
 class SearchBounds:
     """How much one page may cost, in orders looked at.
 
-    Up to `few` are gathered and sorted; of more, one in some hundreds fits, and a walk meets it. A
-    walk looks at so many before anything else is tried, and at so many after all was tried.
+    Up to `max_gathered` are gathered and sorted; of more, one in some hundreds fits, and a walk
+    meets it. A walk looks at `first_walk` before anything else is tried, and at `max_walk` after
+    all was tried.
     """
 
-    few: int = 3_000
-    at_first: int = 1_000
-    at_most: int = 8_000
+    max_gathered: int = 3_000
+    first_walk: int = 1_000
+    max_walk: int = 8_000
 
 
 SEARCH_BOUNDS = SearchBounds()
@@ -214,10 +223,10 @@ def _merge(live: ListSection, archived: ListSection, limit: int) -> ListSection:
     ends = [listing.after for listing in (live, archived) if listing.after is not None]
     end = max(ends) if ends else None
     keys = sorted((*live.keys, *archived.keys), reverse=True)
-    sure = [key for key in keys if end is None or key >= end]
-    if len(sure) > limit:
-        return ListSection(sure[:limit], sure[limit - 1])
-    return ListSection(sure, end)
+    certain_keys = [key for key in keys if end is None or key >= end]
+    if len(certain_keys) > limit:
+        return ListSection(certain_keys[:limit], certain_keys[limit - 1])
+    return ListSection(certain_keys, end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,24 +242,26 @@ class OrderSearch:
 
     def run(self) -> ListSection:
         """Find them the cheapest way there is."""
-        filter_names = self.shape.given
+        filter_names = self.shape.parameter_names
         if "prefix" not in filter_names and (
             "mcn" not in filter_names or "creator" in filter_names
         ):
             return self._section(self._keys(indexed_query(self.orders, self.shape)))
         if "prefix" in filter_names and (keys := self._by_prefix()) is not None:
             return self._section(keys)
-        listing = self._walk(self.bounds.at_first)
+        listing = self._walk(self.bounds.first_walk)
         if listing.after is None or len(listing.keys) == self.limit:
             return listing
         creator_keys = self._gather() if filter_names & {"mcn", "creator"} else None
         return (
-            self._walk(self.bounds.at_most) if creator_keys is None else self._section(creator_keys)
+            self._walk(self.bounds.max_walk)
+            if creator_keys is None
+            else self._section(creator_keys)
         )
 
     def _by_prefix(self) -> list[ListPosition] | None:
         """Return the orders whose ids begin so, or None for too many."""
-        max_count = self.bounds.few
+        max_count = self.bounds.max_gathered
         parameters = self.values | {"few": max_count + 1}
         if (
             self.connection.execute(count_prefix_query(self.orders), parameters).scalar_one()
@@ -261,7 +272,7 @@ class OrderSearch:
 
     def _gather(self) -> list[ListPosition] | None:
         """Return what the creators have, or None for too much."""
-        max_count, array = self.bounds.few, self.connection.dialect.name == "postgresql"
+        max_count, array = self.bounds.max_gathered, self.connection.dialect.name == "postgresql"
         query = gathered_query(self.orders, self.shape, array=array)
         parameters = self.values | {"few": max_count + 1, "limit": self.limit + 1}
         rows = self.connection.execute(query, parameters).all()
@@ -272,12 +283,12 @@ class OrderSearch:
             reverse=True,
         )
 
-    def _walk(self, look: int) -> ListSection:
+    def _walk(self, max_walked: int) -> ListSection:
         """Return those of the next orders that fit, and where enough of either were seen."""
-        keys = self._keys(walk_query(self.orders, self.shape), look=look)
+        keys = self._keys(walk_query(self.orders, self.shape), look=max_walked)
         if len(keys) > self.limit:
             return self._section(keys)
-        walk_ends = self._keys(walk_end_query(self.orders, self.shape), look=look)
+        walk_ends = self._keys(walk_end_query(self.orders, self.shape), look=max_walked)
         return ListSection(keys, walk_ends[0] if walk_ends else None)
 
     def _keys(self, query: Select[Any], **extra_parameters: int) -> list[ListPosition]:

@@ -53,7 +53,7 @@ class EarnestBroker(Broker):
         return self.consumers[queue_name]
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
-        """Refuse Dramatiq's own way in: what it sends bears no stamp of the door."""
+        """Refuse Dramatiq's own way in: what it sends bears no stamp of ours."""
         del delay
         raise NotImplementedError(f"use workers.client instead of {message.actor_name}.send()")
 

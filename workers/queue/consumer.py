@@ -90,7 +90,7 @@ MOST_BYTES = 512 * 1024
 
 
 IDLE_S = 1.0
-"""How long an idle consumer listens for the bell before it shows again that it lives."""
+"""How long an idle consumer waits to be notified before it shows again that it lives."""
 
 
 DOUBT_S = 10.0
@@ -100,16 +100,16 @@ DOUBT_S = 10.0
 class BundleConsumer(Consumer):
     """Takes messages many at a time, quarantines what is none, and never lets go by accident."""
 
-    def __init__(self, crew: ProcessState, queue: str) -> None:
-        """Start with empty hands."""
-        self.crew, self.queue, self.keys = crew, queue, Keys(queue)
-        self.scripts = crew.scripts
+    def __init__(self, process_state: ProcessState, queue: str) -> None:
+        """Start with nothing in flight."""
+        self.crew, self.queue, self.keys = process_state, queue, Keys(queue)
+        self.scripts = process_state.scripts
         self.hands = InFlightMessages()
         self.unclean: list[Delivery] = []
         self.failed, self.more = False, False
         self.compared_at = self.clean_at = 0.0
         self.room, self.pace = threading.Event(), RateLimiter()
-        crew.join(self, queue)
+        process_state.join(self, queue)
 
     def __next__(self) -> MessageProxy | None:
         """Return the next bundle, or None after a while without one. Never raise."""
@@ -125,7 +125,7 @@ class BundleConsumer(Consumer):
                 self._settle_doubts()
                 deliveries = self._taken(deliveries)
             if deliveries:
-                self.pace.worked()
+                self.pace.note_work()
                 return self._bundle(deliveries)
             self._wait()
         except (redis.RedisError, TransientError) as error:
@@ -145,7 +145,7 @@ class BundleConsumer(Consumer):
         self.room.wait(IDLE_S)
 
     def ack(self, message: MessageProxy) -> None:
-        """Forget what the bundle's commit has settled; the rest is judged again in a moment."""
+        """Forget what the bundle's commit has settled; the rest is handled again in a moment."""
         bundle: Bundle = message.kwargs["bundle"]
         settled_ids = [
             delivery.message_id
@@ -155,7 +155,7 @@ class BundleConsumer(Consumer):
         try:
             self.scripts.ack(self.keys, self.crew.name, settled_ids)
         except redis.RedisError as error:
-            # Dramatiq calls again until this works; nothing is judged twice by that.
+            # Dramatiq calls again until this works; nothing is handled twice by that.
             raise ConnectionClosed(str(error)) from None  # type: ignore[no-untyped-call]
         self.hands.put_down(bundle)
         self.crew.make_room()
@@ -218,12 +218,12 @@ class BundleConsumer(Consumer):
         return deliveries
 
     def _fetch(self, room: int, at_work: int, max_at_work: int) -> list[Delivery]:
-        taking = self.taking(room, at_work, max_at_work)
-        catch = self.scripts.fetch(self.keys, self.crew.name, taking)
-        self.crew.remember(catch.epoch)
-        self.more = catch.more
+        limits = self.taking(room, at_work, max_at_work)
+        fetched = self.scripts.fetch(self.keys, self.crew.name, limits)
+        self.crew.remember(fetched.epoch)
+        self.more = fetched.more
         deliveries = [
-            read_delivery(self.queue, message, self.crew.signing) for message in catch.found
+            read_delivery(self.queue, message, self.crew.signing) for message in fetched.found
         ]
         self.hands.take(deliveries)
         self.unclean += [delivery for delivery in deliveries if delivery.refused]

@@ -24,7 +24,7 @@ TAKEN = 768
 
 AHEAD = 1
 """Bundles of a queue that a process has at work: what comes in meanwhile makes one commit, and is
-judged after what it may depend on, where more bundles would be small ones, and overtake."""
+handled after what it may depend on, where more bundles would be small ones, and overtake."""
 
 
 FEW = 8
@@ -32,7 +32,7 @@ FEW = 8
 
 
 HELD_S = 0.05
-"""How long a message that was held back rests before it is judged again."""
+"""How long a message that was held back rests before it is handled again."""
 
 
 def company(attempts: int) -> int:
@@ -180,7 +180,7 @@ class ProcessState:
         return list(self._members.values())
 
     def make_room(self) -> None:
-        """Wake the consumers that wait until somebody has less in hand."""
+        """Wake the consumers that wait until somebody has fewer messages in flight."""
         for consumer in self.everyone():
             consumer.room.set()
 

@@ -19,7 +19,7 @@ from workers.timestamps import from_us, to_us
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """One command as it came through the door.
+    """One command as it was received.
 
     `stamp` is unique to this submission: a redelivery bears the same one, a sender that asks
     again gets another. `message_id` names the message it travelled in. `trace` is the sender's
@@ -64,7 +64,7 @@ class MalformedMessage(PermanentError):
 
 @dataclass(frozen=True, slots=True)
 class RefusedItem:
-    """What came through the wire and is for nobody: a message, or one item of it.
+    """What came through Redis and is for nobody: a message, or one item of it.
 
     `payload` may be only the beginning of its `size` bytes. `commands` are those to be kept
     whole, as dead letters: they may be honest.
@@ -113,7 +113,7 @@ def wrap(
     keys: Keyring = UNSIGNED,
     trace: str | None = None,
 ) -> tuple[str, int, str, str]:
-    """Write a message around `texts`, leaving room for the door's stamp.
+    """Write a message around `texts`, leaving room for Redis's stamp.
 
     Returns its id, how many items it carries, and its text before and after the stamp. Commands
     travel as text: a malformed one cannot spoil the message around it.
@@ -124,6 +124,36 @@ def wrap(
     traces = {"traces": [trace] * len(texts)} if trace else {}
     text = _message(queue, message_id, {items: list(texts)} | signatures | traces)
     return message_id, len(texts), text[:-2] + ',"received_at":', "}}"
+
+
+def wrap_stamped(
+    message_id: str,
+    received_at: int,
+    commands: Sequence[tuple[str, int, str | None]],
+    keys: Keyring = UNSIGNED,
+) -> str:
+    """Write a message of commands that were stamped elsewhere, given as (text, stamp, trace)."""
+    texts, stamps, traces = map(list, zip(*commands, strict=True))
+    kwargs: dict[str, Any] = {ITEM_FIELDS[COMMANDS]: texts}
+    if keys:
+        kwargs["signatures"] = [keys.sign(text) for text in texts]
+    if any(traces):
+        kwargs["traces"] = traces
+    kwargs |= {"received_at": received_at, "stamp": stamps[0], "stamps": stamps}
+    return _message(COMMANDS, message_id, kwargs)
+
+
+def _message(queue: str, message_id: str, kwargs: dict[str, Any]) -> str:
+    message = {
+        "queue_name": queue,
+        "actor_name": ACTORS[queue],
+        "args": [],
+        "options": {"redis_message_id": message_id},
+        "message_id": message_id,
+        "message_timestamp": time.time_ns() // 1_000_000,
+        "kwargs": kwargs,
+    }
+    return json.dumps(message, ensure_ascii=True, separators=(",", ":"))
 
 
 def unwrap(
@@ -179,36 +209,6 @@ def split_delivery(queue: str, delivery: Delivery) -> list[tuple[str, str]]:
         part_id = f"{delivery.message_id}.{stamps[number] if 'stamps' in kwargs else number}"
         messages.append((part_id, _message(queue, part_id, part_kwargs)))
     return messages
-
-
-def _message(queue: str, message_id: str, kwargs: dict[str, Any]) -> str:
-    message = {
-        "queue_name": queue,
-        "actor_name": ACTORS[queue],
-        "args": [],
-        "options": {"redis_message_id": message_id},
-        "message_id": message_id,
-        "message_timestamp": time.time_ns() // 1_000_000,
-        "kwargs": kwargs,
-    }
-    return json.dumps(message, ensure_ascii=True, separators=(",", ":"))
-
-
-def wrap_stamped(
-    message_id: str,
-    received_at: int,
-    commands: Sequence[tuple[str, int, str | None]],
-    keys: Keyring = UNSIGNED,
-) -> str:
-    """Write a message of commands that were stamped elsewhere, given as (text, stamp, trace)."""
-    texts, stamps, traces = map(list, zip(*commands, strict=True))
-    kwargs: dict[str, Any] = {ITEM_FIELDS[COMMANDS]: texts}
-    if keys:
-        kwargs["signatures"] = [keys.sign(text) for text in texts]
-    if any(traces):
-        kwargs["traces"] = traces
-    kwargs |= {"received_at": received_at, "stamp": stamps[0], "stamps": stamps}
-    return _message(COMMANDS, message_id, kwargs)
 
 
 def _kwargs(queue: str, payload: bytes) -> dict[str, Any]:

@@ -34,24 +34,24 @@ def hand_in(
     by_message = groupby(rows, key=lambda row: (row["message_id"], row["received_at"]))
     messages = []
     for (message_id, received_at), group in by_message:
-        carried = [(row["command"], row["stamp"], row["trace"]) for row in group]
-        text = wrap_stamped(message_id, received_at, carried, keys)
+        commands = [(row["command"], row["stamp"], row["trace"]) for row in group]
+        text = wrap_stamped(message_id, received_at, commands, keys)
         messages.append((message_id, received_at, text))
     # What goes in front goes in backwards: the oldest last, so that it ends up first.
     messages = messages[::-1] if front else messages
-    scripts, handed = Scripts(client), 0
+    scripts, delivered_count = Scripts(client), 0
     try:
         for n in range(0, len(messages), PER_CALL):
-            part = messages[n : n + PER_CALL]
-            handed += scripts.hand_in(Keys(COMMANDS), part, front=front)
+            chunk = messages[n : n + PER_CALL]
+            delivered_count += scripts.hand_in(Keys(COMMANDS), chunk, front=front)
     except redis.RedisError as error:
         raise Unavailable(f"Redis did not answer: {error}") from error
-    return handed
+    return delivered_count
 
 
 def sweep(engine: Engine, client: redis.Redis, before: int, keys: Keyring = UNSIGNED) -> int:
     """Hand in again what was accepted before an instant and is neither settled nor in Redis."""
-    handed, after = 0, (0, 0)
+    delivered_count, after = 0, (0, 0)
     while page := _page(engine, before, after):
         after = page[-1].received_at, page[-1].stamp
         lost_message_ids = _lost(client, sorted({row.message_id for row in page}))
@@ -63,8 +63,8 @@ def sweep(engine: Engine, client: redis.Redis, before: int, keys: Keyring = UNSI
         }
         lost_command_ids = [parts[name].command_id for name in sorted(_lost(client, sorted(parts)))]
         if lost_command_ids:
-            handed += hand_in(client, _rows(engine, lost_command_ids), keys, front=True)
-    return handed
+            delivered_count += hand_in(client, _rows(engine, lost_command_ids), keys, front=True)
+    return delivered_count
 
 
 def _page(engine: Engine, before: int, after: tuple[int, int]) -> Sequence[Any]:

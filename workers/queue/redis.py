@@ -175,13 +175,13 @@ class Scripts:
         names = [keys.waiting, keys.messages, keys.pending, keys.attempts, keys.notify]
         return int(self._call("hand_in", names, [int(front), *flat]))
 
-    def fetch(self, keys: Keys, consumer: str, taking: FetchLimits) -> FetchResult:
+    def fetch(self, keys: Keys, consumer: str, limits: FetchLimits) -> FetchResult:
         """Take messages, and show that the consumer lives."""
         names = [keys.waiting, keys.messages, keys.pending, keys.attempts, keys.floor]
         names += [keys.taken(consumer), HEARTBEATS_KEY, EPOCH_KEY]
-        numbers = [max(0, taking.limit), taking.hands, taking.company, taking.few]
-        sizes = [taking.longest, taking.most_bytes]
-        flat = self._call("fetch", names, [consumer, *numbers, *sizes, taking.epoch])
+        numbers = [max(0, limits.limit), limits.hands, limits.company, limits.few]
+        sizes = [limits.longest, limits.most_bytes]
+        flat = self._call("fetch", names, [consumer, *numbers, *sizes, limits.epoch])
         messages = [_fetched_message(*flat[n : n + 6]) for n in range(2, len(flat), 6)]
         return FetchResult(flat[0].decode(), flat[1] == b"1", messages)
 

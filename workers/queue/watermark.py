@@ -14,15 +14,14 @@ from sqlalchemy import Engine
 
 from models.errors import Unavailable
 from workers import inbox
-from workers.queue.redis import COMMANDS, Keys
-from workers.queue.redis import EPOCH_KEY as WIRE_EPOCH
+from workers.queue.redis import COMMANDS, EPOCH_KEY, Keys
 from workers.timestamps import EPOCH, SECOND_US, from_us
 
 log = structlog.get_logger()
 
 
 GRACE = timedelta(seconds=15)
-"""How long no deadline takes effect after the wire was wiped: by then every worker that lives has
+"""How long no deadline takes effect after Redis was wiped: by then every worker that lives has
 said again what it has, for one silent as long counts as dead."""
 
 
@@ -43,7 +42,7 @@ class ArrivalClock:
         self._calm_at = 0.0
 
     def now(self) -> datetime:
-        """Return the present by the door's clock."""
+        """Return the present by Redis's clock."""
         return self.watermark(without=(), wait=False)
 
     def watermark(self, without: Collection[str], *, wait: bool = True) -> datetime:
@@ -51,14 +50,14 @@ class ArrivalClock:
 
         It is the receipt of the oldest command still in the inbox, queued or in flight, or the
         present. After Redis has been wiped it is the beginning of time, until workers have had
-        the chance to say again what they have in hand. The clock is read first: whatever the
+        the chance to say again what they have in flight. The clock is read first: whatever the
         inbox gets later is stamped later too.
         """
         try:
             with self.client.pipeline(transaction=True) as pipe:
                 pipe.time()
                 if wait:
-                    pipe.get(WIRE_EPOCH)
+                    pipe.get(EPOCH_KEY)
                     pipe.zrange(Keys(COMMANDS).pending, 0, len(without), withscores=True)
                 now, *replies = pipe.execute()
         except redis.RedisError as error:
@@ -108,25 +107,25 @@ def _oldest(entries: Sequence[Any], without: Collection[str], present: int) -> d
 def open_door(client: redis.Redis, *, in_use: bool) -> None:
     """Begin an epoch where Redis remembers none.
 
-    `in_use` says that orders exist: then others may have in hand what was wiped, and deadlines
+    `in_use` says that orders exist: then others may have in flight what was wiped, and deadlines
     must give them time. Raise `Unavailable` while Redis is away.
     """
     try:
         seconds, micros = client.time()
         now = seconds * SECOND_US + micros
-        client.set(WIRE_EPOCH, now if in_use else -now, nx=True)
+        client.set(EPOCH_KEY, now if in_use else -now, nx=True)
     except redis.RedisError as error:
         raise Unavailable(str(error)) from error
 
 
 MARGIN_US = 100
-"""How far the stamps of `DoorClock` may run ahead of the door: what clocks drift between looks."""
+"""How far `LocalArrivalClock` may run ahead of Redis: what clocks drift between looks."""
 
 
 class LocalArrivalClock:
-    """The door's clock, told without asking each time, and while Redis is away.
+    """Redis's clock, told without asking each time, and while Redis is away.
 
-    It never runs behind the door: a stamp is never earlier than a watermark already given out.
+    It never runs behind Redis: a stamp is never earlier than a watermark already given out.
     """
 
     def __init__(self, client: redis.Redis) -> None:
@@ -137,14 +136,14 @@ class LocalArrivalClock:
             raise Unavailable("Redis does not tell the time")
 
     def look(self) -> bool:
-        """Compare with the door's own clock, if it can be reached."""
-        began = time.monotonic_ns() // 1_000
+        """Compare with Redis's own clock, if it can be reached."""
+        asked_at_us = time.monotonic_ns() // 1_000
         try:
             seconds, micros = self.client.time()
         except redis.RedisError:
             return False
         # As if Redis had looked the moment we asked: never behind, at most a trip ahead.
-        self._ahead = seconds * SECOND_US + micros - began + MARGIN_US
+        self._ahead = seconds * SECOND_US + micros - asked_at_us + MARGIN_US
         return True
 
     def now(self) -> int:

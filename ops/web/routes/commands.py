@@ -22,10 +22,7 @@ from workers.runtime import span
 from workers.timestamps import optional_text
 
 MAX_WAIT_S = 30.0
-
-
 RETRY_AFTER_S = 5
-
 
 router = APIRouter(tags=["commands"])
 
@@ -76,21 +73,18 @@ async def submit(request: Request, context: Context, caller: CurrentCaller) -> J
         raise Problem(429, detail, headers={"Retry-After": str(RETRY_AFTER_S)})
     raw = await read_bytes(request)
     body = await to_thread.run_sync(read_body, raw, caller, context.store.policy, context.now)
-    parent, facts = (
-        traceparent(request.headers.get("traceparent")),
-        {"commands": len(body.submissions)},
-    )
-    with span("submit", parent=parent, facts=facts) as trace:
+    parent = traceparent(request.headers.get("traceparent"))
+    with span("submit", parent=parent, attributes={"commands": len(body.submissions)}) as trace:
         admission = await context.submissions.admit(
             [replace(submission, trace=trace) for submission in body.submissions]
         )
     if admission.reused:
         raise _reused_problem(body, admission.reused)
-    pairs = zip(body.submissions, admission.received_at, strict=True)
     accepted_commands = [
-        _serialize_accepted(submission.command_id, received_at) for submission, received_at in pairs
+        _serialize_accepted(submission.command_id, received_at)
+        for submission, received_at in zip(body.submissions, admission.received_at, strict=True)
     ]
-    if body.listed:
+    if body.is_list:
         return JSONResponse({"accepted": accepted_commands}, 202)
     return JSONResponse(
         accepted_commands[0], 202, headers={"Location": accepted_commands[0]["outcome_at"]}
@@ -111,7 +105,7 @@ def _reused_problem(body: SubmissionBody, positions: list[int]) -> Problem:
         Fault(
             field="id",
             detail="used before for another command",
-            index=position if body.listed else None,
+            index=position if body.is_list else None,
             id=body.submissions[position].command_id,
         )
         for position in positions

@@ -1,4 +1,4 @@
-"""Health: is the work being done, and can a command be taken in now; judged by work, not by pulse.
+"""Health: is the work being done, and can a command be taken in now; by work done, not by pulse.
 
 `/readyz` is about this process: a load balancer stops sending where it says no. `/healthz` is about
 the pipeline: it says no while work is left undone, whoever's fault that is.
@@ -19,17 +19,14 @@ from workers.queries import monitoring
 
 router = APIRouter(tags=["operating"])
 
-
 MAX_COMMAND_AGE_S = 30.0
 """A command that is unsettled for longer means that nobody settles, or not fast enough."""
-
 
 MAX_DEADLINE_LATENESS_S = 60.0
 """A deadline enforced later than this means that nobody makes time pass."""
 
-
 MAX_EVENT_AGE_S = 60.0
-"""An event unpublished for longer means that nobody carries."""
+"""An event unpublished for longer means that nobody publishes."""
 
 
 class Health(BaseModel):

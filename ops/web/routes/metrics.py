@@ -27,9 +27,7 @@ from workers.timestamps import SECOND_US
 
 router = APIRouter(tags=["operating"])
 
-
 PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 
 COUNTERS = (
     ("earnest_commands_settled", "settled", "Outcomes on record.", ("kind", "outcome")),
@@ -39,14 +37,12 @@ COUNTERS = (
     ("earnest_deadlines_enforced", "deadlines", "Waits that time has ended.", ("state",)),
 )
 
-
 HISTOGRAMS = (
     ("earnest_command_settle_seconds", "command_settle", "From receipt to outcome on record."),
     ("earnest_command_end_to_end_seconds", "command_end_to_end", "From receipt to publication."),
     ("earnest_deadline_lateness_seconds", "deadline_lateness", "From a deadline to its record."),
     ("earnest_event_publish_seconds", "event_publish", "From record to publication."),
 )
-
 
 Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
 
@@ -71,7 +67,7 @@ class PipelineCollector(Collector):
     """Reads the pipeline for one scrape."""
 
     def __init__(self, context: AppContext) -> None:
-        """Keep where to read."""
+        """Prepare to read what `context` leads to."""
         self.context = context
 
     def describe(self) -> list[Family]:
@@ -105,8 +101,8 @@ class PipelineCollector(Collector):
         yield labelled("earnest_money_fen", "Money by account family.", "family", balances)
         yield from debt_gauges("refunds", monitoring.refunds_waiting(context.engine))
         yield from debt_gauges("payouts", monitoring.payouts_waiting(context.engine))
-        yield from standstill_gauges(monitoring.stalled_counts(context.engine, context.now()))
-        yield from reader_gauges(readers(context))
+        yield from stalled_gauges(monitoring.stalled_counts(context.engine, context.now()))
+        yield from group_gauges(consumer_groups(context))
         yield from audit_gauges(monitoring.last_audit(context.engine))
 
 
@@ -150,21 +146,21 @@ def queue_gauges(snapshot: Snapshot) -> Iterator[Family]:
     yield gauge("earnest_dead_letters", "Commands nothing settles.", snapshot["dead_letters"])
 
 
-def readers(context: AppContext) -> list[event_streams.ConsumerGroup]:
-    """Find who reads the streams; nobody is known while Redis is away."""
+def consumer_groups(context: AppContext) -> list[event_streams.ConsumerGroup]:
+    """List who reads the streams; nobody is known while Redis is away."""
     try:
         return event_streams.list_groups(context.client, context.settings.retention)
     except (TransientError, redis.RedisError):
         return []
 
 
-def reader_gauges(consumer_groups: Sequence[event_streams.ConsumerGroup]) -> Iterator[Family]:
+def group_gauges(groups: Sequence[event_streams.ConsumerGroup]) -> Iterator[Family]:
     """Write how far each consumer group is."""
     labels = ("stream", "group")
     lag = GaugeMetricFamily("earnest_stream_group_lag", "Never taken.", labels=labels)
     pending = GaugeMetricFamily("earnest_stream_group_pending", "Not settled.", labels=labels)
     behind = GaugeMetricFamily("earnest_stream_group_behind", "Held back for it.", labels=labels)
-    for group in consumer_groups:
+    for group in groups:
         label_values = [group.stream, group.name]
         lag.add_metric(label_values, group.lag)
         pending.add_metric(label_values, group.pending)
@@ -188,19 +184,19 @@ def debt_gauges(kind: str, debts: Snapshot) -> Iterator[Family]:
     yield gauge(f"earnest_{kind}_oldest_seconds", "Age of the oldest.", debts["oldest_seconds"])
 
 
-def standstill_gauges(standstill: Snapshot) -> Iterator[Family]:
+def stalled_gauges(stalled: Snapshot) -> Iterator[Family]:
     """Write what only people can set in motion again; orders in arbitration count by state."""
-    stopped_clocks = standstill["clocks_stopped"]
-    overdue_arbitrations = standstill["arbitrations_overdue"]
+    stopped_clocks = stalled["clocks_stopped"]
+    overdue_arbitrations = stalled["arbitrations_overdue"]
     yield gauge("earnest_clocks_stopped", "Orders whose clock stands still.", stopped_clocks)
     yield gauge(
         "earnest_arbitrations_overdue", "Undecided past their window.", overdue_arbitrations
     )
-    yield gauge("earnest_creators_banned", "Creators under a ban.", standstill["creators_banned"])
+    yield gauge("earnest_creators_banned", "Creators under a ban.", stalled["creators_banned"])
 
 
 def audit_gauges(audit: Snapshot | None) -> Iterator[Family]:
-    """Write the last verdict on the books, once there is one."""
+    """Write what the last audit found, once there has been one."""
     if audit is not None:
         yield gauge("earnest_audit_findings", "Laws broken.", len(audit["findings"]))
         yield gauge("earnest_audit_age_seconds", "Since the last audit.", audit["age_seconds"])

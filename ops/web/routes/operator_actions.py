@@ -1,4 +1,4 @@
-"""Operator actions: what an operator may do with one order on its page, first tried out."""
+"""Operator actions: what an operator may do with one order on its page, after a dry run."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from models.commands import AnyCommand
 from models.commands.parsing import MalformedCommand, parse_command
 from models.fields import CommandId, Note, StrictModel
+from ops.json_schema import JsonObject
 from ops.operate.actions import OperatorAction, actions_in
 from ops.operate.dry_run import ActionRequest, dry_run_commands, find_action
 from ops.web.dependencies import AppContext, Context, CurrentCaller, StaffCaller
@@ -28,20 +29,16 @@ from workers.queries.reader import Reader
 
 log = structlog.get_logger()
 
-
 router = APIRouter(prefix="/ops/api/orders/{order_id}", include_in_schema=False)
-
-
-JsonObject = dict[str, Any]
 
 
 MAX_BODY_BYTES = 100_000
 
 
 class OperatorActionBody(StrictModel):
-    """What an operator wants done to an order, and why; `lent` is in a party's stead.
+    """What an operator wants done to an order, and why; `lent` is on a party's behalf.
 
-    `id` is the command's: what was tried out is asked under it, once, however often it is sent.
+    `id` is the command's, from the preview: under it the action is done once, however often sent.
     """
 
     kind: Annotated[str, Field(max_length=64)]
@@ -90,7 +87,7 @@ RequestedAction = Annotated[OperatorActionBody, Depends(_read_action)]
 async def preview(
     context: Context, caller: StaffCaller, action_request: RequestedAction, order_id: OrderId
 ) -> JsonObject:
-    """Judge what is asked, by the pipeline's own judges, and write nothing down."""
+    """Decide the action by the pipeline's own handlers, and write nothing down."""
     command_id = f"ops-{uuid4().hex}"
     _, command = _build_command(
         action_request, order_id, command_id, caller.operator_id() or "operator"
@@ -111,7 +108,7 @@ async def act(
     action_request: RequestedAction,
     order_id: OrderId,
 ) -> JSONResponse:
-    """Ask it: a command like any other, only written here."""
+    """Submit the action: a command like any other, only written here."""
     text, command = _build_command(
         action_request, order_id, action_request.id or f"ops-{uuid4().hex}", operator
     )
@@ -133,24 +130,24 @@ async def act(
 
 
 def _build_command(
-    action_request: OperatorActionBody, order_id: str, command_id: str, operator: str
+    body: OperatorActionBody, order_id: str, command_id: str, operator: str
 ) -> tuple[str, AnyCommand]:
-    action = find_action(action_request.kind, on_behalf=action_request.lent)
+    action = find_action(body.kind, on_behalf=body.lent)
     if action is None or not action.needs_order:
         raise Problem(422, "kind: an operator has no such power over an order")
-    unknown_fields = sorted(action_request.said.keys() - {entry.name for entry in action.entries})
+    unknown_fields = sorted(body.said.keys() - {entry.name for entry in action.entries})
     if unknown_fields:
         faults = [
             Fault(field=field_name, detail="not a field of it") for field_name in unknown_fields
         ]
         raise Problem(422, "said: a field that is none of it", errors=faults)
-    intent = ActionRequest(
+    requested_action = ActionRequest(
         action=action,
         operator=operator,
-        reason=action_request.reason,
-        field_values=action_request.said,
+        reason=body.reason,
+        field_values=body.said,
     )
-    text = json.dumps(intent.command(command_id, order_id))
+    text = json.dumps(requested_action.command(command_id, order_id))
     try:
         return text, parse_command(text)
     except MalformedCommand as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Annotated, Any
+from typing import Annotated
 
 import structlog
 from anyio import to_thread
@@ -14,6 +14,7 @@ from pydantic import Field
 from models.fields import Note, StrictModel
 from ops import serializers
 from ops.explain.account import explain_order
+from ops.json_schema import JsonObject
 from ops.operate import dead_letters
 from ops.web.dependencies import AppContext, Context, CurrentCaller, StaffCaller
 from ops.web.errors import Fault, Problem
@@ -28,19 +29,13 @@ from workers.queries.reader import Reader
 
 log = structlog.get_logger()
 
-
 router = APIRouter(prefix="/ops/api", include_in_schema=False)
 
 
-JsonObject = dict[str, Any]
-
-
-MAX_FOUND = 20
-
+MAX_SEARCH_RESULTS = 20
 
 MAX_SET_ASIDE = 100
 """Dead letters, and items in quarantine, that the page shows; the command line lists all."""
-
 
 MAX_ACTION_BYTES = 10_000
 
@@ -116,8 +111,10 @@ def search(
         if search_id
         else (OrderFilter(),)
     ):
-        orders += order_lists.order_page(context.store, order_filter, limit=MAX_FOUND).orders
-    return {"orders": [serialize_listed_order(order) for order in orders[:MAX_FOUND]]}
+        orders += order_lists.order_page(
+            context.store, order_filter, limit=MAX_SEARCH_RESULTS
+        ).orders
+    return {"orders": [serialize_listed_order(order) for order in orders[:MAX_SEARCH_RESULTS]]}
 
 
 @router.get("/orders/{order_id}")
@@ -165,7 +162,9 @@ OperatorAndAction = Annotated[tuple[str, ActionBody], Depends(_operator_and_acti
 
 
 @router.post("/dead-letters/{letter_id}/replay")
-async def replay_letter(context: Context, acting: OperatorAndAction, letter_id: int) -> JsonObject:
+async def replay_dead_letter(
+    context: Context, acting: OperatorAndAction, letter_id: int
+) -> JsonObject:
     """Settle a dead letter again, under its first receipt; 409 where that fails as before."""
     replay_outcome = await to_thread.run_sync(lambda: _replay(context, letter_id))
     operator, action = acting
@@ -179,7 +178,9 @@ async def replay_letter(context: Context, acting: OperatorAndAction, letter_id: 
 
 
 def _replay(context: AppContext, letter_id: int) -> JsonObject:
-    dead_letter = failures.dead_letters_by_id(context.engine, [_in_range(letter_id)]).get(letter_id)
+    dead_letter = failures.dead_letters_by_id(context.engine, [_checked_row_id(letter_id)]).get(
+        letter_id
+    )
     if dead_letter is None or dead_letter.replayed_at is not None:
         raise Problem(404, NO_SUCH_ITEM)
     (replay_outcome,) = dead_letters.replay(Reader(context.store), context.client, [dead_letter])
@@ -189,7 +190,7 @@ def _replay(context: AppContext, letter_id: int) -> JsonObject:
 NO_SUCH_ITEM = "there is no such thing any more"
 
 
-def _in_range(row_id: int) -> int:
+def _checked_row_id(row_id: int) -> int:
     if not 0 < row_id < 2**53:
         raise Problem(404, NO_SUCH_ITEM)
     return row_id
@@ -198,7 +199,7 @@ def _in_range(row_id: int) -> int:
 @router.post("/quarantine/{item_id}/drop")
 async def drop_item(context: Context, acting: OperatorAndAction, item_id: int) -> JsonObject:
     """Throw away what was no message."""
-    row_id = _in_range(item_id)
+    row_id = _checked_row_id(item_id)
     if not await to_thread.run_sync(lambda: failures.drop_quarantined(context.engine, row_id)):
         raise Problem(404, NO_SUCH_ITEM)
     operator, action = acting

@@ -23,11 +23,12 @@ from workers.queries.reader import Reader
 
 router = APIRouter(tags=["orders"])
 
-
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 
-
 OrderId = Annotated[str, Path(pattern=ID_PATTERN, examples=["ord_20260302_0001"])]
+
+
+FIRST_YEAR, LAST_YEAR = 1970, 9000
 
 
 def _in_range(at: datetime) -> datetime:
@@ -35,9 +36,6 @@ def _in_range(at: datetime) -> datetime:
         message = "an instant of this age is wanted"
         raise ValueError(message)
     return at
-
-
-FIRST_YEAR, LAST_YEAR = 1970, 9000
 
 
 QueryInstant = Annotated[

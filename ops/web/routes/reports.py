@@ -16,21 +16,14 @@ from workers.queries.reports.grouping import Grouping
 
 router = APIRouter(tags=["reports"])
 
-
 RETRY_AFTER_S = 5
-
-
 MAX_HOURS = 24 * 366
-
 
 FenField = Annotated[int, Field(description="In fen.")]
 
-
 ShareField = Annotated[float | None, Field(description="A part of 1; null of nothing.")]
 
-
 BreakdownName = Literal["client", "creator", "mcn", "task_type", "month"]
-
 
 BreakdownQuery = Annotated[
     BreakdownName | None,

@@ -35,7 +35,7 @@ class ProcessDied(BaseException):
 
 @dataclass(slots=True)
 class CallCounter:
-    """Lets calls through, counted, but for the `at`-th."""
+    """Counts calls and lets them through, but for the `at`-th, which fails in the given mode."""
 
     at: int = 0
     mode: FailureMode = FailureMode.ERROR_BEFORE
@@ -49,7 +49,7 @@ class CallCounter:
         self.calls_seen.clear()
 
     def count(self, call_name: str) -> bool:
-        """Count a call; tell whether it is the one."""
+        """Count a call; tell whether it is the one that fails."""
         self.calls += 1
         self.calls_seen.append(call_name)
         if self.calls != self.at:
@@ -88,11 +88,11 @@ class CallCounter:
         return True
 
     def _around(self, call_name: str, connection: Any, call: Any) -> None:  # noqa: ANN401
-        trips = self.count(call_name[:60])
-        if trips and not self.mode.after:
+        fails = self.count(call_name[:60])
+        if fails and not self.mode.after:
             self._fail(connection)
         call()
-        if trips:
+        if fails:
             self._fail(connection)
 
     def _fail(self, connection: Any) -> None:  # noqa: ANN401
@@ -114,11 +114,11 @@ class CallCounter:
         return client
 
 
-def failing_connection_class(kind: type[Any], tripwire: CallCounter) -> type[Any]:
-    """Make a kind of connection whose commands pass the tripwire."""
+def failing_connection_class(connection_class: type[Any], counter: CallCounter) -> type[Any]:
+    """Make a class of connections whose commands are counted, and of which one fails."""
 
-    class Failing(kind):  # type: ignore[misc]
-        doomed = False
+    class Failing(connection_class):  # type: ignore[misc]
+        fails_on_response = False
         ready = False
 
         def on_connect_check_health(self, check_health: bool = True) -> None:  # noqa: FBT001, FBT002
@@ -128,22 +128,22 @@ def failing_connection_class(kind: type[Any], tripwire: CallCounter) -> type[Any
 
         def send_packed_command(self, command: Any, check_health: bool = True) -> None:  # noqa: ANN401, FBT001, FBT002
             # What redis-py says of its own accord when it connects is no call of ours.
-            trips = self.ready and tripwire.count(_command_text(command))
-            if trips and not tripwire.mode.after:
+            fails = self.ready and counter.count(_command_text(command))
+            if fails and not counter.mode.after:
                 self.fail()
             super().send_packed_command(command, check_health=check_health)
-            self.doomed = trips
+            self.fails_on_response = fails
 
         def read_response(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401
-            answer = super().read_response(*args, **kwargs)
-            if self.doomed:
-                self.doomed = False
+            response = super().read_response(*args, **kwargs)
+            if self.fails_on_response:
+                self.fails_on_response = False
                 self.fail()
-            return answer
+            return response
 
         def fail(self) -> None:
             self.disconnect()
-            if tripwire.mode.kills_process:
+            if counter.mode.kills_process:
                 raise ProcessDied
             raise redis.TimeoutError("no answer")
 

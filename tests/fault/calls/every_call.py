@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 from tests.fault.calls.call_counter import FailureMode
 from tests.fault.calls.in_process_pipeline import (
-    NAMES,
+    SCENARIO_NAMES,
     InProcessPipeline,
     Moment,
     TableRows,
@@ -26,11 +26,11 @@ from workers.queue import consumer
 
 @dataclass(slots=True)
 class CallFailures:
-    """What was tried, and what came out otherwise than undisturbed."""
+    """How often a call failed, and what came out otherwise than undisturbed."""
 
     trials: int = 0
     moments: int = 0
-    wrong: list[str] = field(default_factory=list)
+    differences: list[str] = field(default_factory=list)
 
 
 @contextmanager
@@ -39,7 +39,7 @@ def empty_servers(database: str) -> Iterator[tuple[str, str]]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="earnest-calls-")))
         redis_url = stack.enter_context(servers.running_redis(folder))
-        # A consumer that met trouble rests for a moment: here nobody mends anything meanwhile.
+        # A consumer that met an error rests for a moment: here nobody mends anything meanwhile.
         stack.callback(setattr, consumer, "IDLE_S", consumer.IDLE_S)
         setattr(consumer, "IDLE_S", 0.01)  # noqa: B010 - a constant, but for us
         if database == "sqlite":
@@ -52,7 +52,9 @@ def empty_servers(database: str) -> Iterator[tuple[str, str]]:
 def choose_moments(seed: int, limit: int | None) -> dict[str, set[int]]:
     """Choose the moments to disturb: all, or of those alike by the rules one, or fewer."""
     examples_by_signature: dict[tuple[object, ...], tuple[str, int]] = {}
-    all_moments = [(name, n, moment) for name in NAMES for n, moment in enumerate(moments(name)[1])]
+    all_moments = [
+        (name, n, moment) for name in SCENARIO_NAMES for n, moment in enumerate(moments(name)[1])
+    ]
     Random(seed).shuffle(all_moments)  # noqa: S311 - which example stands for its like
     for name, n, moment in all_moments:
         examples_by_signature.setdefault(moment.signature, (name, n))
@@ -75,30 +77,30 @@ def fail_calls(
     run ended it: so the whole journey does.
     """
     policy, timeline = moments(name)
-    pipeline, tally = InProcessPipeline(database_url, redis_url, policy), CallFailures()
+    pipeline, failures = InProcessPipeline(database_url, redis_url, policy), CallFailures()
     try:
         empty: TableRows = {table: [] for table in pipeline.save()}
         pipeline.restore(empty)
-        pipeline.settler.store.adopt_policy()
+        pipeline.processor.store.adopt_policy()
         for n, moment in enumerate(timeline[: max(moment_indexes) + 1]):
             before = pipeline.save()
-            pipeline.tripwire.fail_call(0, FailureMode.ERROR_BEFORE)
+            pipeline.call_counter.fail_call(0, FailureMode.ERROR_BEFORE)
             pipeline.play(moment)
             after = pipeline.save()
             if n in moment_indexes:
-                tally.moments += 1
-                _fail_each_call(pipeline, moment, (before, after), tally)
+                failures.moments += 1
+                _fail_each_call(pipeline, moment, (before, after), failures)
                 pipeline.restore(after)
     finally:
         pipeline.close()
-    return tally
+    return failures
 
 
 def _fail_each_call(
     pipeline: InProcessPipeline,
     moment: Moment,
     states: tuple[TableRows, TableRows],
-    tally: CallFailures,
+    failures: CallFailures,
 ) -> None:
     before, after = states
     for mode in FailureMode:
@@ -106,15 +108,14 @@ def _fail_each_call(
         while True:
             call_number += 1
             pipeline.restore(before)
-            pipeline.tripwire.fail_call(call_number, mode)
+            pipeline.call_counter.fail_call(call_number, mode)
             pipeline.play(moment)
-            if not pipeline.tripwire.failed_call:
+            if not pipeline.call_counter.failed_call:
                 break
-            tally.trials += 1
-            label = (
-                f"{moment.signature} call {call_number} ({pipeline.tripwire.failed_call}), {mode}"
-            )
-            tally.wrong += [
+            failures.trials += 1
+            call_name = f"call {call_number} ({pipeline.call_counter.failed_call})"
+            label = f"{moment.signature} {call_name}, {mode}"
+            failures.differences += [
                 f"{label}: {difference}"
                 for difference in _differences_from(pipeline, before, after)
             ]
@@ -127,6 +128,6 @@ def _differences_from(
     yield from differences(expected, actual)
     if unpublished_events(actual):
         yield f"not published: {unpublished_events(actual)}"
-    unsent_ids = event_ids(actual) - event_ids(before) - pipeline.streamed()
+    unsent_ids = event_ids(actual) - event_ids(before) - pipeline.streamed_event_ids()
     if unsent_ids:
         yield f"not on the stream: {sorted(unsent_ids)}"

@@ -40,27 +40,24 @@ from workers.timestamps import MICROSECOND
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 
-
-NAMES = sorted(path.name.removesuffix(".steps.jsonl") for path in SCENARIOS.glob("*.steps.jsonl"))
-
+SCENARIO_NAMES = sorted(
+    path.name.removesuffix(".steps.jsonl") for path in SCENARIOS.glob("*.steps.jsonl")
+)
 
 MAX_ATTEMPTS = 12
 """How often a moment is gone through again, at most: one failure needs two or three."""
 
-
 CLAIM_LIMIT = 100
-
 
 MAX_ROUNDS = 500
 """How often a queue is looked at until it is empty, at most."""
-
 
 TableRows = dict[str, list[tuple[Any, ...]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """An instant of the story: a command is received, or time has passed for somebody.
+    """An instant of a scenario: a command is received, or time has passed for somebody.
 
     `signature` is what comes of it by the rules: moments alike in it exercise the same calls.
     """
@@ -74,9 +71,9 @@ def moments(name: str) -> tuple[Policy, list[Moment]]:
     """Read a worked example: its policy, and every instant at which something happens."""
     path = SCENARIOS / f"{name}.policy.json"
     policy = read_policy(path.read_bytes()) if path.exists() else Policy()
-    world, timeline = Simulation(UnitOfWork(policy=policy)), []
+    simulation, timeline = Simulation(UnitOfWork(policy=policy)), []
     for step in read_steps((SCENARIOS / f"{name}.steps.jsonl").read_text("utf-8").splitlines()):
-        for line in world.play(step):
+        for line in simulation.play(step):
             event_types = tuple(event["type"] for event in line["events"])
             if "outcome" in line:
                 kind = json.loads(step.command or "{}").get("kind")
@@ -91,8 +88,8 @@ def moments(name: str) -> tuple[Policy, list[Moment]]:
     return policy, timeline
 
 
-class StoryArrivalClock(ArrivalClock):
-    """The real door, asked as always, with the story's clock in place of its own."""
+class ScenarioArrivalClock(ArrivalClock):
+    """The real arrival clock, asked as always, with the scenario's time in place of its own."""
 
     present: datetime
 
@@ -101,58 +98,56 @@ class StoryArrivalClock(ArrivalClock):
         super().now()
         return self.present + PATIENCE
 
-    def watermark(self, without: Any, *, wait: bool = True) -> datetime:  # noqa: ANN401 - the door's own
-        """Return the story's instant."""
+    def watermark(self, without: Any, *, wait: bool = True) -> datetime:  # noqa: ANN401 - as its base class
+        """Return the scenario's instant."""
         super().watermark(without, wait=wait)
         return self.present
 
 
 @dataclass
 class InProcessPipeline:
-    """Client, worker, scheduler and relay over real servers, each call through a tripwire."""
+    """Client, worker, scheduler and relay over real servers; each call is counted and can fail."""
 
     database_url: str
     redis_url: str
     policy: Policy
-    tripwire: CallCounter = field(default_factory=CallCounter)
+    call_counter: CallCounter = field(default_factory=CallCounter)
     engine: Engine = field(init=False)
-    births: int = 0
 
     def __post_init__(self) -> None:
-        self.plain = open_database(self.database_url)
-        self.wire = connect(self.redis_url)
+        self.plain_engine = open_database(self.database_url)
+        self.plain_redis = connect(self.redis_url)
         self.start_process()
 
     def close(self) -> None:
-        self.plain.dispose()
+        self.plain_engine.dispose()
         self.engine.dispose()
-        self.wire.close()
-        self.client.close()
+        self.plain_redis.close()
+        self.redis_client.close()
 
     def start_process(self) -> None:
-        """Begin as a process does: with new connections and empty hands."""
-        self.births += 1
-        self.engine = self.tripwire.watch_engine(open_database(self.database_url))
-        self.client = self.tripwire.watch_redis(connect(self.redis_url))
-        self.door = StoryArrivalClock(self.client, self.engine)
+        """Begin as a process does: with new connections and nothing in hand."""
+        self.engine = self.call_counter.watch_engine(open_database(self.database_url))
+        self.redis_client = self.call_counter.watch_redis(connect(self.redis_url))
+        self.clock = ScenarioArrivalClock(self.redis_client, self.engine)
         store = Store(self.engine, self.policy)
-        self.broker = EarnestBroker(self.client, partial(quarantine, self.engine))
-        self.settler = BatchProcessor(store, self.door, partial(notify_relay, self.client))
-        self.relay = Relay(self.engine, self.client)
+        self.broker = EarnestBroker(self.redis_client, partial(quarantine, self.engine))
+        self.processor = BatchProcessor(store, self.clock, partial(notify_relay, self.redis_client))
+        self.relay = Relay(self.engine, self.redis_client)
 
     def kill_process(self) -> None:
         """End as a killed process does, be noticed, and begin anew."""
         self.engine.dispose()
-        self.client.close()
+        self.redis_client.close()
         for queue in QUEUES:
-            Scripts(self.wire).rescue(Keys(queue), 0, last=queue == QUEUES[-1])
+            Scripts(self.plain_redis).rescue(Keys(queue), 0, last=queue == QUEUES[-1])
         self.start_process()
 
     def play(self, moment: Moment, attempts: int = MAX_ATTEMPTS) -> None:
         """Go through one moment, again where something failed, until nothing is left to do."""
         is_sent, last_error = False, ""
         for attempt in range(attempts):
-            self.door.present = moment.at
+            self.clock.present = moment.at
             try:
                 if not is_sent:
                     self.send(moment, attempt)
@@ -166,68 +161,68 @@ class InProcessPipeline:
                 last_error = f"{type(error).__name__}: {error}"
             else:
                 return
-        raise AssertionError(f"no end of it after {self.tripwire.failed_call!r}: {last_error}")
+        raise AssertionError(f"no end of it after {self.call_counter.failed_call!r}: {last_error}")
 
     def send(self, moment: Moment, attempt: int) -> None:
         """Hand in a command as its sender does, or wake orders as the scheduler does."""
         if moment.command is not None:
-            CommandClient(self.client).submit(moment.command)
+            CommandClient(self.redis_client).submit(moment.command)
             return
         # After a failure a claim's lease must end before anybody may claim again.
         until_at = moment.at + attempt * (wakeups.LEASE_US + 1) * MICROSECOND
         if not wakeups.nothing_due(self.engine, until_at):
-            wakeups.send(self.client, wakeups.claim(self.engine, until_at, CLAIM_LIMIT))
+            wakeups.send(self.redis_client, wakeups.claim(self.engine, until_at, CLAIM_LIMIT))
 
     def drain(self) -> None:
-        """Settle and acknowledge, until no message waits and none is in hand."""
+        """Settle and acknowledge, until no message waits and none is in flight."""
         for queue in QUEUES:
             consumer = self.broker.consume(queue)
             for _ in range(MAX_ROUNDS):
-                if not self.wire.hlen(Keys(queue).messages):
+                if not self.plain_redis.hlen(Keys(queue).messages):
                     break
                 message = next(consumer)
                 if message is None:
                     continue
-                bundle: Bundle = message.kwargs["bundle"]
-                # As a worker does: a bundle in hand is settled, and then acknowledged, in place.
-                retry_while_unavailable(partial(self.settle, bundle))
+                batch: Bundle = message.kwargs["bundle"]
+                # As a worker does: a batch in hand is settled, and then acknowledged, in place.
+                retry_while_unavailable(partial(self.settle, batch))
                 retry_while_unavailable(partial(consumer.ack, message))
             else:
                 raise AssertionError(f"{queue}: a message is stranded")
 
-    def settle(self, bundle: Bundle) -> None:
+    def settle(self, batch: Bundle) -> None:
         commands = [
-            replace(command, at=self.door.present)
-            for delivery in bundle.deliveries
+            replace(command, at=self.clock.present)
+            for delivery in batch.deliveries
             for command in delivery.commands
         ]
-        orders = {order_id for delivery in bundle.deliveries for order_id in delivery.orders}
-        deferred = self.settler.settle(commands, sorted(orders))
+        orders = {order_id for delivery in batch.deliveries for order_id in delivery.orders}
+        deferred = self.processor.settle(commands, sorted(orders))
         deferred_ids = {command.message_id for command in deferred}
-        bundle.settled = {delivery.message_id for delivery in bundle.deliveries} - deferred_ids
+        batch.settled = {delivery.message_id for delivery in batch.deliveries} - deferred_ids
 
     def save(self) -> TableRows:
         """Copy every table."""
-        with reading(self.plain) as connection:
+        with reading(self.plain_engine) as connection:
             return {
                 table.name: [tuple(row) for row in connection.execute(select(table))]
                 for table in schema.metadata.sorted_tables
             }
 
     def restore(self, state: TableRows) -> None:
-        """Make the database what it was, and the wire empty."""
-        with writing(self.plain) as connection:
+        """Make the database what it was, and Redis empty."""
+        with writing(self.plain_engine) as connection:
             for table in schema.metadata.sorted_tables:
                 connection.execute(table.delete())
                 column_names = table.c.keys()
                 if state[table.name]:
                     rows = [dict(zip(column_names, row, strict=True)) for row in state[table.name]]
                     connection.execute(table.insert(), rows)
-        self.wire.flushall()
+        self.plain_redis.flushall()
 
-    def streamed(self) -> set[str]:
+    def streamed_event_ids(self) -> set[str]:
         """Name the events on the stream."""
-        entries: Any = self.wire.xrange(EVENTS_STREAM)
+        entries: Any = self.plain_redis.xrange(EVENTS_STREAM)
         return {json.loads(entry[b"event"])["id"] for _, entry in entries}
 
 
@@ -240,13 +235,16 @@ def retry_while_unavailable(call: Callable[[], object]) -> None:
     raise AssertionError("it never worked")
 
 
-# What depends on this host's clock, or on how often somebody asked, and on nothing else.
-VOLATILE = {
+# What depends on this host's clock, or on how often something was sent, and on nothing else.
+VOLATILE_COLUMNS = {
     "events": {"position", "recorded_at", "published_at"},
     "receipts": {"stamp"},
     "policies": {"adopted_at"},
     "leases": {"holder", "until"},
 }
+
+FACT_COUNTERS = ("events", "reminders", "deadlines")
+"""Totals that count facts: each once, whatever happened on the way."""
 
 
 def without_volatile(state: TableRows) -> TableRows:
@@ -257,7 +255,7 @@ def without_volatile(state: TableRows) -> TableRows:
         column_indexes = [
             index
             for index, name in enumerate(column_names)
-            if name not in VOLATILE.get(table.name, ())
+            if name not in VOLATILE_COLUMNS.get(table.name, ())
         ]
         rows = [
             row
@@ -274,13 +272,9 @@ def _depends_on_delivery(
     table_name: str, column_names: Sequence[str], row: tuple[Any, ...]
 ) -> bool:
     if table_name == "tallies":
-        # Of the totals, those stay that count facts: each once, whatever happened on the way.
         counter, labels = row[column_names.index("name")], row[column_names.index("labels")]
-        return counter not in FACTS_COUNTED or labels == "command.settled"
+        return counter not in FACT_COUNTERS or labels == "command.settled"
     return table_name == "events" and row[column_names.index("type")] == "command.settled"
-
-
-FACTS_COUNTED = ("events", "reminders", "deadlines")
 
 
 def unpublished_events(state: TableRows) -> list[Any]:

@@ -12,10 +12,8 @@ from workers.timestamps import SECOND_US
 
 FindingKind = Literal["lost", "twice", "early", "wrong"]
 
-
 GRACE_US = 30 * SECOND_US
 """How long after its deadline an order may still not know of it: the promised recovery."""
-
 
 EVENTS_AT_MOST_ONCE = frozenset(
     {
@@ -23,8 +21,7 @@ EVENTS_AT_MOST_ONCE = frozenset(
         *("order.cancelled", "order.funded", "order.reinstated", "quote.revised"),
     }
 )
-"""What happens to an order at most once in its life, whatever is asked."""
-
+"""What happens to an order at most once in its life, whatever is commanded."""
 
 REASONS_WITHOUT_CLAIM = frozenset({"malformed", "id_reused"})
 """Answers that leave the command's id unclaimed."""
@@ -45,12 +42,12 @@ def check(evidence: CollectedRun) -> list[CheckerFinding]:
     return [fault for law in CHECKS for fault in law(evidence)]
 
 
-def _answered(evidence: CollectedRun) -> Iterator[CheckerFinding]:
+def _check_answers(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that everything acknowledged has its own answer, and its id an outcome."""
     outcome_ids = {outcome.command_id for outcome in evidence.outcomes}
     answers = {
         (event.subject, event.sequence): event.body["reason"]
-        for event in evidence.happenings
+        for event in evidence.events
         if event.type == "command.settled"
     }
     last_wipe = max(evidence.wiped_us, default=0)
@@ -59,7 +56,7 @@ def _answered(evidence: CollectedRun) -> Iterator[CheckerFinding]:
             continue
         name = f"command:{submission.command_id or '-'}"
         if (
-            evidence.answers
+            evidence.answers_every_submission
             and (name, submission.stamp) not in answers
             and submission.stamp > last_wipe
         ):
@@ -69,11 +66,11 @@ def _answered(evidence: CollectedRun) -> Iterator[CheckerFinding]:
             yield CheckerFinding(
                 "lost", "receipted", name, f"acknowledged at {submission.stamp}, no outcome"
             )
-    for entry in evidence.set_aside:
+    for entry in evidence.failed_messages:
         yield CheckerFinding("lost", "set_aside", entry)
 
 
-def _judged_once(evidence: CollectedRun) -> Iterator[CheckerFinding]:
+def _check_single_outcome(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that a command id has one outcome, and that the answers say the same."""
     for command_id, times in Counter(outcome.command_id for outcome in evidence.outcomes).items():
         if times > 1:
@@ -82,7 +79,7 @@ def _judged_once(evidence: CollectedRun) -> Iterator[CheckerFinding]:
         outcome.command_id: (outcome.outcome, outcome.reason) for outcome in evidence.outcomes
     }
     first_answers: Counter[str] = Counter()
-    for event in evidence.happenings:
+    for event in evidence.events:
         if event.type != "command.settled":
             continue
         answer = (event.body["outcome"], event.body["reason"])
@@ -104,7 +101,7 @@ def _judged_once(evidence: CollectedRun) -> Iterator[CheckerFinding]:
             )
 
 
-def _nothing_invented(evidence: CollectedRun) -> Iterator[CheckerFinding]:
+def _check_senders(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that every outcome belongs to something that was sent."""
     sent_ids = {submission.command_id for submission in evidence.sent}
     for outcome in evidence.outcomes:
@@ -112,16 +109,16 @@ def _nothing_invented(evidence: CollectedRun) -> Iterator[CheckerFinding]:
             yield CheckerFinding("wrong", "invented", outcome.command_id, "nobody sent it")
 
 
-def _contiguous(evidence: CollectedRun) -> Iterator[CheckerFinding]:
+def _check_sequences(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that events number 1, 2, 3 … and end where the order says."""
     sequences_by_subject: dict[str, list[int]] = defaultdict(list)
-    for event in evidence.happenings:
+    for event in evidence.events:
         if not event.subject.startswith("command:"):
             sequences_by_subject[event.subject].append(event.sequence)
     for subject, sequences in sequences_by_subject.items():
         if sorted(sequences) != list(range(1, len(sequences) + 1)):
             yield CheckerFinding("lost", "contiguous", subject, f"{sorted(sequences)}")
-    for order in evidence.standings:
+    for order in evidence.final_orders:
         last_sequence = max(sequences_by_subject.get(f"order:{order.order_id}", [0]))
         if last_sequence != order.sequence:
             yield CheckerFinding(
@@ -129,11 +126,11 @@ def _contiguous(evidence: CollectedRun) -> Iterator[CheckerFinding]:
             )
 
 
-def _happened_once(evidence: CollectedRun) -> Iterator[CheckerFinding]:
+def _check_single_effect(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that no deadline and no command took effect a second time."""
     effects: Counter[tuple[str, str, str]] = Counter()
     instants_by_cause: dict[str, set[int]] = defaultdict(set)
-    for event in evidence.happenings:
+    for event in evidence.events:
         if event.type == "command.settled":
             continue
         if event.type in EVENTS_AT_MOST_ONCE or (
@@ -158,10 +155,10 @@ def _is_order_event(event: RecordedEvent) -> bool:
     return event.type.startswith("order.")
 
 
-def _effects_have_causes(evidence: CollectedRun) -> Iterator[CheckerFinding]:
+def _check_causes(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that only what was applied had effects, money and orders alike."""
     outcomes = {outcome.command_id: outcome.outcome for outcome in evidence.outcomes}
-    for event in evidence.happenings:
+    for event in evidence.events:
         cause_kind, _, command_id = event.caused_by.partition(":")
         if cause_kind != "command" or event.type in {"command.settled", "operator.alerted"}:
             continue
@@ -170,10 +167,10 @@ def _effects_have_causes(evidence: CollectedRun) -> Iterator[CheckerFinding]:
             yield CheckerFinding("wrong", "caused", event.event_id, detail)
 
 
-def _never_early(evidence: CollectedRun) -> Iterator[CheckerFinding]:
+def _check_not_early(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that no deadline took effect before it had passed, by any clock that saw it."""
-    first_deliveries = _first_read(evidence)
-    for event in evidence.happenings:
+    first_deliveries = _first_deliveries(evidence)
+    for event in evidence.events:
         if not event.caused_by.startswith("deadline:"):
             continue
         first_delivery = first_deliveries.get(event.event_id)
@@ -185,10 +182,10 @@ def _never_early(evidence: CollectedRun) -> Iterator[CheckerFinding]:
             yield CheckerFinding("early", "not_early", event.event_id, "read before it was due")
 
 
-def _delivered(evidence: CollectedRun) -> Iterator[CheckerFinding]:
+def _check_delivery(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that consumers read what was committed, all of it, and nothing else, in order."""
-    committed = {event.event_id: event for event in evidence.happenings}
-    first_deliveries = _first_read(evidence)
+    committed = {event.event_id: event for event in evidence.events}
+    first_deliveries = _first_deliveries(evidence)
     for event_id in committed.keys() - first_deliveries.keys():
         yield CheckerFinding("lost", "delivered", event_id, committed[event_id].type)
     last_sequence: dict[str, int] = defaultdict(int)
@@ -206,19 +203,19 @@ def _delivered(evidence: CollectedRun) -> Iterator[CheckerFinding]:
             last_sequence[subject] = int(sequence)
 
 
-def _first_read(evidence: CollectedRun) -> dict[str, ReadEvent]:
+def _first_deliveries(evidence: CollectedRun) -> dict[str, ReadEvent]:
     first_deliveries: dict[str, ReadEvent] = {}
     for delivery in evidence.delivered:
         first_deliveries.setdefault(delivery.event_id, delivery)
     return first_deliveries
 
 
-def _balanced(evidence: CollectedRun) -> Iterator[CheckerFinding]:
+def _check_postings(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that what one account gained another lost, and that escrow is what orders hold."""
     totals_fen: Counter[str] = Counter()
     escrow_fen: Counter[str] = Counter()
-    event_ids = {event.event_id for event in evidence.happenings}
-    for side in evidence.sides:
+    event_ids = {event.event_id for event in evidence.events}
+    for side in evidence.posting_sides:
         totals_fen[side.event_id] += side.amount_fen
         family, _, owner = side.account.partition(":")
         if family == "escrow":
@@ -228,16 +225,16 @@ def _balanced(evidence: CollectedRun) -> Iterator[CheckerFinding]:
             yield CheckerFinding(
                 "wrong", "balanced", event_id, f"{total_fen} fen, of an event on record or not"
             )
-    held_fen = Counter({order.order_id: order.held_fen for order in evidence.standings})
+    held_fen = Counter({order.order_id: order.held_fen for order in evidence.final_orders})
     for order_id in held_fen.keys() | escrow_fen.keys():
         if escrow_fen[order_id] != held_fen[order_id]:
             detail = f"{escrow_fen[order_id]} fen, and the order holds {held_fen[order_id]}"
             yield CheckerFinding("wrong", "escrow", order_id, detail)
 
 
-def _nobody_waits_for_ever(evidence: CollectedRun) -> Iterator[CheckerFinding]:
-    """Hold that every order in wait is armed, and none is past its deadline and the grace."""
-    for order in evidence.standings:
+def _check_no_order_is_stuck(evidence: CollectedRun) -> Iterator[CheckerFinding]:
+    """Hold that every waiting order is armed, and none is past its deadline and the grace."""
+    for order in evidence.final_orders:
         if (order.lapses_us is None) != (order.wake_us is None):
             yield CheckerFinding(
                 "lost", "armed", order.order_id, f"{order.state}, woken at {order.wake_us}"
@@ -250,16 +247,16 @@ def _nobody_waits_for_ever(evidence: CollectedRun) -> Iterator[CheckerFinding]:
 
 
 CHECKS: tuple[Callable[[CollectedRun], Iterator[CheckerFinding]], ...] = (
-    _answered,
-    _judged_once,
-    _nothing_invented,
-    _contiguous,
-    _happened_once,
-    _effects_have_causes,
-    _never_early,
-    _delivered,
-    _balanced,
-    _nobody_waits_for_ever,
+    _check_answers,
+    _check_single_outcome,
+    _check_senders,
+    _check_sequences,
+    _check_single_effect,
+    _check_causes,
+    _check_not_early,
+    _check_delivery,
+    _check_postings,
+    _check_no_order_is_stuck,
 )
 
 
@@ -267,14 +264,14 @@ def lateness_s(evidence: CollectedRun) -> float:
     """Return how late, at worst, a deadline was on record, in seconds."""
     lateness_us = (
         event.recorded_us - event.at_us
-        for event in evidence.happenings
+        for event in evidence.events
         if event.caused_by.startswith("deadline:") and _is_order_event(event)
     )
     return max(lateness_us, default=0) / SECOND_US
 
 
-def recovery_s(evidence: CollectedRun, blow_us: int) -> float:
-    """Return how long after the last blow all that was due before it was on record, in seconds.
+def recovery_s(evidence: CollectedRun, last_fault_us: int) -> float:
+    """Return how long after the last fault all that was due before it was on record, in seconds.
 
     Due are the outcomes of what had been acknowledged, and the deadlines that had passed.
     """
@@ -283,16 +280,16 @@ def recovery_s(evidence: CollectedRun, blow_us: int) -> float:
         for submission in reversed(evidence.sent)
         if submission.stamp is not None and submission.command_id
     }
-    due_ids = {command_id: stamp for command_id, stamp in stamps.items() if stamp <= blow_us}
+    due_ids = {command_id: stamp for command_id, stamp in stamps.items() if stamp <= last_fault_us}
     settled_us = {
         str(event.body["command_id"]): event.recorded_us
-        for event in sorted(evidence.happenings, key=lambda event: -event.recorded_us)
+        for event in sorted(evidence.events, key=lambda event: -event.recorded_us)
         if event.type == "command.settled"
     }
     recorded_us = [settled_us[command_id] for command_id in due_ids.keys() & settled_us.keys()]
     recorded_us += [
         event.recorded_us
-        for event in evidence.happenings
-        if event.caused_by.startswith("deadline:") and event.at_us <= blow_us
+        for event in evidence.events
+        if event.caused_by.startswith("deadline:") and event.at_us <= last_fault_us
     ]
-    return max(0, max(recorded_us, default=0) - blow_us) / SECOND_US
+    return max(0, max(recorded_us, default=0) - last_fault_us) / SECOND_US

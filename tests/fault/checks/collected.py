@@ -19,7 +19,7 @@ from workers.timestamps import optional_us
 
 @dataclass(frozen=True, slots=True)
 class SentCommand:
-    """One thing a sender handed in; `stamp` is None where the door did not acknowledge it."""
+    """One command a sender submitted; `stamp` is None where it was not acknowledged."""
 
     command_id: str | None
     text: str
@@ -29,7 +29,7 @@ class SentCommand:
 
 @dataclass(frozen=True, slots=True)
 class ReadEvent:
-    """One event as a consumer read it; `read_ms` is the wire's own clock."""
+    """One event as a consumer read it; `read_ms` is Redis' own clock."""
 
     read_ms: int
     event: dict[str, Any]
@@ -41,7 +41,7 @@ class ReadEvent:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseOutcome:
-    """What a command came to, as the database keeps it."""
+    """What a command came to, as the database has it."""
 
     command_id: str
     outcome: str
@@ -51,7 +51,7 @@ class DatabaseOutcome:
 
 @dataclass(frozen=True, slots=True)
 class RecordedEvent:
-    """One event as the database keeps it."""
+    """One event as the database has it."""
 
     subject: str
     sequence: int
@@ -78,7 +78,7 @@ class PostingSide:
 
 @dataclass(frozen=True, slots=True)
 class FinalOrder:
-    """Where one order is in the end."""
+    """One order as the database has it in the end."""
 
     order_id: str
     state: str
@@ -91,23 +91,23 @@ class FinalOrder:
 
 @dataclass(slots=True, kw_only=True)
 class CollectedRun:
-    """All of it, and the instant up to which deadlines must have taken effect.
+    """What all three say, and the instant up to which deadlines must have taken effect.
 
-    `wiped_us` are the instants at which the wire lost everything on purpose: what was
-    acknowledged before them may be lost until its sender sends again. `answers` tells whether
-    every submission is answered by an event of its own.
+    `wiped_us` are the instants at which Redis lost everything on purpose: what was
+    acknowledged before them may be lost until its sender sends again. `answers_every_submission`
+    tells whether every submission is answered by an event of its own.
     """
 
     outcomes: list[DatabaseOutcome]
-    happenings: list[RecordedEvent]
-    sides: list[PostingSide]
-    standings: list[FinalOrder]
+    events: list[RecordedEvent]
+    posting_sides: list[PostingSide]
+    final_orders: list[FinalOrder]
     sent: Sequence[SentCommand]
     delivered: Sequence[ReadEvent]
     until_us: int
-    set_aside: list[str] = field(default_factory=list)
+    failed_messages: list[str] = field(default_factory=list)
     wiped_us: Sequence[int] = ()
-    answers: bool = True
+    answers_every_submission: bool = True
 
 
 def collect_run(
@@ -134,13 +134,13 @@ def collect_run(
             )
             for receipt in receipts
         ],
-        happenings=[_recorded_event(row) for row in events],
-        sides=[side for row in postings for side in _posting_sides(row)],
-        standings=[_final_order(row, policies) for row in orders],
+        events=[_recorded_event(row) for row in events],
+        posting_sides=[side for row in postings for side in _posting_sides(row)],
+        final_orders=[_final_order(row, policies) for row in orders],
         sent=submissions,
         delivered=deliveries,
         until_us=until_us,
-        set_aside=[
+        failed_messages=[
             *(f"dead letter {n}" for n in dead_letter_stamps),
             *(f"quarantined {n}" for n in quarantined_ids),
         ],

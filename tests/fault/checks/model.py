@@ -1,4 +1,4 @@
-"""Model: the rules alone, told what was received and when, must come to the same books."""
+"""Model: the rules alone, given what was received and when, must come to the same events."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sqlalchemy import Engine, select
 
 from models.commands.parsing import MalformedCommand, parse_command
 from models.policy import Policy
-from models.service.dependencies import related_order_ids_of
+from models.service.dependencies import dependencies_of
 from models.service.unit_of_work import UnitOfWork
 from ops.simulation.simulate import Simulation, SimulationStep
 from tests.fault.checks.checker import CheckerFinding, FindingKind
@@ -25,13 +25,11 @@ from workers.timestamps import MICROSECOND, from_us
 
 # Short of the fortnight in which a first work is due: nobody works in these trials.
 LONG_AFTER = timedelta(days=12)
-
-
 EventsByOrder = dict[str, list[tuple[Any, ...]]]
 
 
 def audit_findings(engine: Engine, policy: Policy) -> Iterator[CheckerFinding]:
-    """Let the production audit have its say: it replays every order from its events."""
+    """Return what the production audit finds: it replays every order from its events."""
     for finding in audit(Store(engine, policy)).findings:
         yield CheckerFinding("wrong", f"books.{finding.law}", finding.where, finding.detail)
 
@@ -60,15 +58,17 @@ def model_findings(
     policy_by_order = {
         order.order_id: policies_by_version[order.policy_version] for order in orders
     }
-    world, ambiguous_ids = (
+    simulation, ambiguous_ids = (
         Simulation(UnitOfWork(policy=policy)),
         _possibly_overtaken(receipts, texts),
     )
     expected: EventsByOrder = defaultdict(list)
     for row in receipts:
         # Each was placed under the policy in force where it was settled.
-        world.state.policy = policy_by_order.get(row.about, policy)
-        for line in world.play(SimulationStep(from_us(row.received_at), texts[row.command_id])):
+        simulation.state.policy = policy_by_order.get(row.about, policy)
+        for line in simulation.play(
+            SimulationStep(from_us(row.received_at), texts[row.command_id])
+        ):
             _record(line, expected)
             if (
                 line.get("id") != row.command_id
@@ -79,7 +79,7 @@ def model_findings(
                 kind: FindingKind = "early" if row.reason == "late" else "wrong"
                 detail = f"{row.outcome} {row.reason}, not {line['outcome']} {line['reason']}"
                 yield CheckerFinding(kind, "rules", row.command_id, detail)
-    for line in world.advance(from_us(evidence.until_us) + LONG_AFTER):
+    for line in simulation.advance(from_us(evidence.until_us) + LONG_AFTER):
         _record(line, expected)
     yield from _compare(evidence, expected, ambiguous_ids)
 
@@ -97,7 +97,7 @@ def _compare(
 ) -> Iterator[CheckerFinding]:
     """Compare what happened to each order, but for reminders: those bear the instant of sending."""
     actual: EventsByOrder = defaultdict(list)
-    for event in evidence.happenings:
+    for event in evidence.events:
         if event.subject.startswith("order:") and not event.type.endswith(".reminded"):
             entry = (event.type, event.body["at"], event.caused_by)
             actual[event.subject.removeprefix("order:")].append(entry)
@@ -108,14 +108,14 @@ def _compare(
 
 
 def _possibly_overtaken(receipts: Any, texts: dict[str, str]) -> set[str]:  # noqa: ANN401 - rows
-    """Name orders spoken of shortly before they were placed: patience decides there, not order."""
+    """Name orders mentioned shortly before they were placed: patience decides there, not order."""
     placements, mentions = {}, defaultdict(list)
     for row in receipts:
         command = parse_command(texts[row.command_id])
         if command.kind == "place_order":
             placements[command.order_id] = row.received_at, row.stamp
         else:
-            for order_id in related_order_ids_of(command):
+            for order_id in dependencies_of([command]).orders:
                 mentions[order_id].append((row.received_at, row.stamp))
     slack = 2 * PATIENCE // MICROSECOND
     return {
@@ -130,6 +130,6 @@ def _possibly_overtaken(receipts: Any, texts: dict[str, str]) -> set[str]:  # no
 
 def _orders_concerned(text: str) -> set[str]:
     try:
-        return set(related_order_ids_of(parse_command(text)))
+        return dependencies_of([parse_command(text)]).orders
     except MalformedCommand:
         return set()

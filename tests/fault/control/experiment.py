@@ -33,21 +33,18 @@ from tests.fault.checks.collected import (
 )
 from tests.fault.control import naive_pipeline
 from tests.fault.processes.clients import CommandSender, EventReader, SenderBehaviour
-from workers.settings import Settings, redis_url
+from workers.settings import Settings, embedded_redis_url
 from workers.timestamps import from_us, now_us
 
 WARM_UP_S = 2.0
 
-
 SETTLE_TIMEOUT_S = 8.0
 """Longer than any order waits: whoever waits still has been forgotten."""
 
-
 DEADLINE_SLACK_US = 2_000_000
 
-
 RESEND_US = 3_000_000
-"""Its senders are as patient as ours, and send again what has had no outcome."""
+"""Its senders are as patient as ours: after so long they send again what had no outcome."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,20 +59,20 @@ class NaiveStack:
     """The naive build in real processes, with the same traffic."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self.url = folder, redis_url(folder)
-        self.file = str(folder / "naive.db")
-        variables = {"NAIVE_REDIS": self.url, "NAIVE_DATABASE": self.file}
+        self.folder, self.url = folder, embedded_redis_url(folder)
+        self.database_path = str(folder / "naive.db")
+        variables = {"NAIVE_REDIS": self.url, "NAIVE_DATABASE": self.database_path}
         assignments = [f"{name}={value}" for name, value in variables.items()]
         actors = "tests.fault.control.naive_pipeline"
         cli = (sys.executable, "-P", "-m", "dramatiq", actors, "-p", "1", "-t", "4")
         program = Program("naive.1", ("/usr/bin/env", *assignments, *cli), probe=lambda _: True)
         settings = Settings(
-            f"sqlite:///{self.file}", "redis://127.0.0.1:1", folder, web_bind="127.0.0.1:0"
+            f"sqlite:///{self.database_path}", "redis://127.0.0.1:1", folder, web_bind="127.0.0.1:0"
         )
         programs = [redis_program(folder), program]
-        self.formation = LocalStack(settings, quiet=True, programs=programs)
+        self.local_stack = LocalStack(settings, quiet=True, programs=programs)
         self.broker = RedisBroker(url=self.url)  # type: ignore[no-untyped-call]
-        self.wire = redis.Redis.from_url(self.url)
+        self.redis_client = redis.Redis.from_url(self.url)
         self.sender = CommandSender(
             self.submit, self.outcomes, SenderBehaviour(seed=1, resend_us=RESEND_US)
         )
@@ -105,13 +102,13 @@ class NaiveStack:
         }
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
-        with closing(sqlite3.connect(self.file, timeout=15)) as connection:
+        with closing(sqlite3.connect(self.database_path, timeout=15)) as connection:
             connection.executescript(naive_pipeline.SCHEMA)
             return connection.execute(query).fetchall()
 
     def kill(self) -> None:
         """Kill the workers, the whole session: a machine that loses its power."""
-        pid = self.formation.pids().get("naive.1")
+        pid = self.local_stack.pids().get("naive.1")
         if pid is not None:
             os.killpg(pid, signal.SIGKILL)
 
@@ -121,9 +118,9 @@ class NaiveStack:
         orders = self.rows("SELECT order_id, state, held_fen, due_us, sequence FROM orders")
         return CollectedRun(
             outcomes=[DatabaseOutcome(*row) for row in self.rows("SELECT * FROM outcomes")],
-            happenings=[_recorded_event(row) for row in events],
-            sides=[PostingSide(*row) for row in self.rows("SELECT * FROM postings")],
-            standings=[
+            events=[_recorded_event(row) for row in events],
+            posting_sides=[PostingSide(*row) for row in self.rows("SELECT * FROM postings")],
+            final_orders=[
                 FinalOrder(order_id, state, None, held_fen, sequence, due_us, due_us)
                 for order_id, state, held_fen, due_us, sequence in orders
             ],
@@ -131,7 +128,7 @@ class NaiveStack:
             delivered=self.consumer.log,
             # Whoever waits has been forgotten: the promised grace would only make this slower.
             until_us=now_us() + GRACE_US - DEADLINE_SLACK_US,
-            answers=False,
+            answers_every_submission=False,
         )
 
 
@@ -153,39 +150,38 @@ def _recorded_event(row: tuple[Any, ...]) -> RecordedEvent:
 NaiveFaultAction = Callable[[NaiveStack, Random], None]
 
 
-def kill(build: NaiveStack, rng: Random) -> None:
-    build.kill()
-    build.sender.stopping.wait(rng.uniform(0.5, 1.5))
+def kill(stack: NaiveStack, rng: Random) -> None:
+    stack.kill()
+    stack.sender.stopping.wait(rng.uniform(0.5, 1.5))
 
 
-def flush_redis(build: NaiveStack, rng: Random) -> None:
-    build.wire.flushall()
-    build.sender.stopping.wait(rng.uniform(0.05, 0.3))
+def flush_redis(stack: NaiveStack, rng: Random) -> None:
+    stack.redis_client.flushall()
+    stack.sender.stopping.wait(rng.uniform(0.05, 0.3))
 
 
-def scheduler_outage(build: NaiveStack, _: Random) -> None:
+def scheduler_outage(stack: NaiveStack, _: Random) -> None:
     """Keep down, for longer than a deadline, whatever it is that knows of deadlines."""
     until_at = time.monotonic() + 1.5 * naive_pipeline.WINDOW_MS / 1000
     while time.monotonic() < until_at:
-        build.kill()
-        build.sender.stopping.wait(0.1)
+        stack.kill()
+        stack.sender.stopping.wait(0.1)
 
 
-def repeat_payments(build: NaiveStack, _: Random) -> None:
+def repeat_payments(stack: NaiveStack, _: Random) -> None:
     """Send every payment of the past once more."""
     texts = [
-        submission.text for submission in build.sender.log if "confirm_payment" in submission.text
+        submission.text for submission in stack.sender.log if "confirm_payment" in submission.text
     ]
-    build.submit(texts)
+    stack.submit(texts)
 
 
-def no_action(build: NaiveStack, _: Random) -> None:
+def no_action(stack: NaiveStack, _: Random) -> None:
     """Do nothing: on a good day the naive build is right, so what it breaks, faults break."""
-    build.sender.stopping.wait(1.0)
+    stack.sender.stopping.wait(1.0)
 
 
 NO_FAULT = "no fault at all"
-
 
 CONTROL_FAULTS: dict[str, tuple[NaiveFaultAction, int]] = {
     "kill -9": (kill, 6),
@@ -198,18 +194,18 @@ CONTROL_FAULTS: dict[str, tuple[NaiveFaultAction, int]] = {
 
 def run_control(name: str, folder: Path, seed: int = 1) -> list[CheckerFinding]:
     """Let one fault loose on the naive build; return what the checker says of it."""
-    blow, trials = CONTROL_FAULTS[name]
-    rng, build = Random(seed), NaiveStack(folder)  # noqa: S311
-    with build.formation:
-        for thread in (build.sender, build.consumer):
+    inject, trials = CONTROL_FAULTS[name]
+    rng, stack = Random(seed), NaiveStack(folder)  # noqa: S311
+    with stack.local_stack:
+        for thread in (stack.sender, stack.consumer):
             thread.start()
-        build.sender.stopping.wait(WARM_UP_S)
+        stack.sender.stopping.wait(WARM_UP_S)
         for _ in range(trials):
-            blow(build, rng)
-        build.sender.no_more.set()
-        build.sender.idle.wait(SETTLE_TIMEOUT_S)
-        build.sender.stopping.wait(SETTLE_TIMEOUT_S)
-        for thread in (build.sender, build.consumer):
+            inject(stack, rng)
+        stack.sender.no_new_orders.set()
+        stack.sender.idle.wait(SETTLE_TIMEOUT_S)
+        stack.sender.stopping.wait(SETTLE_TIMEOUT_S)
+        for thread in (stack.sender, stack.consumer):
             thread.stopping.set()
             thread.join()
-        return check(build.collect())
+        return check(stack.collect())

@@ -23,10 +23,8 @@ from workers.timestamps import from_us, now_us
 
 STREAM = "naive:events"
 
-
 WINDOW_MS = 3_000
 """How long an order waits for each next step."""
-
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS orders (
@@ -39,7 +37,6 @@ CREATE TABLE IF NOT EXISTS events (
 CREATE TABLE IF NOT EXISTS postings (event_id TEXT, account TEXT, amount_fen INTEGER);
 """
 
-
 # From which state a command leads where; whoever is paid moves money first.
 TRANSITIONS = {
     ("awaiting_deposit", "confirm_payment"): ("offered", "order.offered"),
@@ -49,22 +46,15 @@ TRANSITIONS = {
     ("offered", "cancel_order"): ("cancelled", "order.cancelled"),
 }
 
-
 TIMEOUT_STATES = {
     "awaiting_deposit": "expired",
     "offered": "expired",
     "awaiting_balance": "forfeited",
 }
 
-
 NaiveEvent = dict[str, Any]
-
-
 url = os.environ.get("NAIVE_REDIS", "redis://127.0.0.1:1/0")
-
-
 broker = RedisBroker(url=url)  # type: ignore[no-untyped-call]
-
 
 dramatiq.set_broker(broker)
 
@@ -83,7 +73,7 @@ def transaction() -> Iterator[sqlite3.Connection]:
 
 @dramatiq.actor(max_retries=3, min_backoff=500)
 def handle(text: str, received_us: int) -> None:
-    """Do what a command asks, and then tell the world."""
+    """Apply a command, and then publish its events."""
     command = json.loads(text)
     with transaction() as connection:
         events = apply_command(connection, command, received_us)
@@ -173,7 +163,7 @@ def record_change(
 
 
 def publish(events: list[NaiveEvent]) -> None:
-    """Tell the world, now that it is true."""
+    """Publish events, after they were committed."""
     with redis.Redis.from_url(os.environ["NAIVE_REDIS"]) as client:
         for event in events:
             if event["id"]:

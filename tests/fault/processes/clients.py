@@ -27,17 +27,11 @@ from workers.timestamps import SECOND_US, now_us, to_us
 
 POLL_INTERVAL_S = 0.03
 
-
 RETRY_AFTER_US = SECOND_US // 3
-"""How soon a sender repeats what the door did not acknowledge."""
-
+"""How soon a sender repeats what was not acknowledged."""
 
 READ_TIMEOUT_MS = 300
-
-
 READ_BATCH_SIZE = 500
-
-
 Submit = Callable[[Sequence[str]], Sequence[int]]
 
 
@@ -59,7 +53,7 @@ class SenderBehaviour:
     """How a sender behaves: orders a second, copies of each command, patience with outcomes.
 
     With `resend_us` it sends again what has had no outcome for so long: that is what a sender
-    does who knows that the wire may lose things. `backwards` orders are told last step first.
+    does who knows that Redis may lose things. `backwards` orders are sent last step first.
     """
 
     seed: int
@@ -71,98 +65,100 @@ class SenderBehaviour:
 
 @dataclass(slots=True)
 class OrderInProgress:
-    """One order being lived, and what it waits for."""
+    """One order in progress, and the command whose outcome it waits for."""
 
-    plot: LifeSteps
-    ask: PlannedCommand
+    steps: LifeSteps
+    command: PlannedCommand
     send_us: int
-    sent: bool = False
+    is_sent: bool = False
 
 
 class CommandSender(threading.Thread):
-    """Lives orders, many at a time; writes down everything it sends."""
+    """Takes orders through their lives, many at a time, and logs everything it sends."""
 
-    def __init__(self, submit: Submit, outcomes: ReadOutcomes, habits: SenderBehaviour) -> None:
+    def __init__(self, submit: Submit, outcomes: ReadOutcomes, behaviour: SenderBehaviour) -> None:
         super().__init__(name="sender", daemon=True)
-        self.submit, self.outcomes, self.habits = submit, outcomes, habits
-        random = Random(habits.seed)  # noqa: S311
-        self.author = OrderLifeFactory(random, f"o{habits.seed}", backwards=habits.backwards)
+        self.submit, self.outcomes, self.behaviour = submit, outcomes, behaviour
+        random = Random(behaviour.seed)  # noqa: S311
+        self.factory = OrderLifeFactory(random, f"o{behaviour.seed}", backwards=behaviour.backwards)
         self.log: list[SentCommand] = []
-        self.errands: list[OrderInProgress] = []
-        self.begun = 0
-        self.admitted = False
-        self.no_more = threading.Event()
+        self.orders: list[OrderInProgress] = []
+        self.begun_count = 0
+        self.is_creator_registered = False
+        self.no_new_orders = threading.Event()
         self.stopping = threading.Event()
         self.idle = threading.Event()
 
     def run(self) -> None:
-        """Live orders until told to begin no more, and then until all are over."""
-        with ThreadPoolExecutor(self.habits.copies) as self.hands:
-            self._begin_order(self.author.register_creator())
+        """Begin orders until told to begin no more, and then go on until all are over."""
+        with ThreadPoolExecutor(self.behaviour.copies) as self.pool:
+            self._begin_order(self.factory.register_creator())
             start_us = now_us()
             while not self.stopping.is_set() and not self.idle.is_set():
-                if self.admitted and not self.no_more.is_set():
-                    due_count = int((now_us() - start_us) / SECOND_US * self.habits.rate)
-                    for _ in range(due_count - self.begun):
-                        self._begin_order(self.author.next_life())
-                    self.begun = max(due_count, self.begun)
+                if self.is_creator_registered and not self.no_new_orders.is_set():
+                    due_count = int((now_us() - start_us) / SECOND_US * self.behaviour.rate)
+                    for _ in range(due_count - self.begun_count):
+                        self._begin_order(self.factory.next_life())
+                    self.begun_count = max(due_count, self.begun_count)
                 self._send_due()
                 self._read_outcomes()
-                if self.no_more.is_set() and not self.errands:
+                if self.no_new_orders.is_set() and not self.orders:
                     self.idle.set()
                 self.stopping.wait(POLL_INTERVAL_S)
 
-    def send(self, asks: Sequence[PlannedCommand]) -> bool:
+    def send(self, commands: Sequence[PlannedCommand]) -> bool:
         """Hand in commands, each in a message of its own; tell whether all were acknowledged."""
         sent_us = now_us()
-        stamps: Sequence[int | None] = [None] * len(asks)
+        stamps: Sequence[int | None] = [None] * len(commands)
         with suppress(TransientError, redis.RedisError):
-            stamps = self.submit([ask.text for ask in asks])
-        for ask, stamp in zip(asks, stamps, strict=True):
-            self.log.append(SentCommand(ask.command_id, ask.text, sent_us, stamp))
+            stamps = self.submit([command.text for command in commands])
+        for command, stamp in zip(commands, stamps, strict=True):
+            self.log.append(SentCommand(command.command_id, command.text, sent_us, stamp))
         return None not in stamps
 
-    def _begin_order(self, plot: LifeSteps) -> None:
-        ask = next(plot)
-        self.errands.append(OrderInProgress(plot, ask, ask.not_before_us))
+    def _begin_order(self, steps: LifeSteps) -> None:
+        command = next(steps)
+        self.orders.append(OrderInProgress(steps, command, command.not_before_us))
 
     def _send_due(self) -> None:
         now = now_us()
-        due_errands = [
-            errand for errand in self.errands if not errand.sent and errand.send_us <= now
-        ]
-        if not due_errands:
+        due_orders = [order for order in self.orders if not order.is_sent and order.send_us <= now]
+        if not due_orders:
             return
-        asks = [ask for errand in due_errands for ask in (*errand.ask.before, errand.ask)]
-        is_acknowledged = all(self.hands.map(lambda _: self.send(asks), range(self.habits.copies)))
-        for errand in due_errands:
-            errand.sent = is_acknowledged
-            errand.send_us = now + (self.habits.resend_us if is_acknowledged else RETRY_AFTER_US)
+        commands = [
+            command for order in due_orders for command in (*order.command.before, order.command)
+        ]
+        is_acknowledged = all(
+            self.pool.map(lambda _: self.send(commands), range(self.behaviour.copies))
+        )
+        for order in due_orders:
+            order.is_sent = is_acknowledged
+            order.send_us = now + (self.behaviour.resend_us if is_acknowledged else RETRY_AFTER_US)
 
     def _read_outcomes(self) -> None:
-        errand_by_command = {errand.ask.command_id: errand for errand in self.errands}
+        order_by_command_id = {order.command.command_id: order for order in self.orders}
         try:
-            outcomes = self.outcomes(errand_by_command.keys())
+            outcomes = self.outcomes(order_by_command_id.keys())
         except TransientError:
             return
         for command_id, outcome in outcomes.items():
             self._take_next_step(
-                errand_by_command[command_id],
+                order_by_command_id[command_id],
                 StepOutcome(outcome.outcome, to_us(outcome.received_at)),
             )
         now = now_us()
-        for errand in self.errands:
-            if self.habits.resend_us and errand.sent and errand.send_us <= now:
-                errand.sent = False
+        for order in self.orders:
+            if self.behaviour.resend_us and order.is_sent and order.send_us <= now:
+                order.is_sent = False
 
-    def _take_next_step(self, errand: OrderInProgress, answer: StepOutcome) -> None:
-        self.admitted = True
+    def _take_next_step(self, order: OrderInProgress, outcome: StepOutcome) -> None:
+        self.is_creator_registered = True
         try:
-            ask = errand.plot.send(answer)
+            command = order.steps.send(outcome)
         except StopIteration:
-            self.errands.remove(errand)
+            self.orders.remove(order)
             return
-        errand.ask, errand.send_us, errand.sent = ask, ask.not_before_us, False
+        order.command, order.send_us, order.is_sent = command, command.not_before_us, False
 
 
 class EventReader(threading.Thread):
@@ -172,8 +168,8 @@ class EventReader(threading.Thread):
         super().__init__(name="consumer", daemon=True)
         self.client, self.stream = client, stream
         self.log: list[ReadEvent] = []
-        self.seen: set[str] = set()
-        self.last = b"0"
+        self.seen_event_ids: set[str] = set()
+        self.last_entry_id = b"0"
         self.stopping = threading.Event()
 
     def run(self) -> None:
@@ -181,7 +177,7 @@ class EventReader(threading.Thread):
         while not self.stopping.is_set():
             try:
                 streams: Any = self.client.xread(
-                    {self.stream: self.last}, READ_BATCH_SIZE, READ_TIMEOUT_MS
+                    {self.stream: self.last_entry_id}, READ_BATCH_SIZE, READ_TIMEOUT_MS
                 )
             except redis.RedisError:
                 self.stopping.wait(POLL_INTERVAL_S)
@@ -191,7 +187,7 @@ class EventReader(threading.Thread):
                     self._record(entry_id, entry)
 
     def _record(self, entry_id: bytes, entry: dict[bytes, bytes]) -> None:
-        self.last = entry_id
+        self.last_entry_id = entry_id
         delivery = ReadEvent(int(entry_id.split(b"-")[0]), json.loads(entry[b"event"]))
         self.log.append(delivery)
-        self.seen.add(delivery.event_id)
+        self.seen_event_ids.add(delivery.event_id)

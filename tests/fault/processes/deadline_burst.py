@@ -20,13 +20,11 @@ from workers.timestamps import MICROSECOND, from_us, now_us, to_us
 
 BATCH_SIZE = 500
 
-
 SETTLED_PER_S = 2_000
 """How fast orders are placed here, at least: they must not be due before all are there."""
 
-
 START_UP = timedelta(seconds=20)
-"""Until the processes are up, and trust a wire that has just begun to remember."""
+"""Until the processes are up, and trust a Redis that has just begun to remember."""
 
 
 def place_orders(engine: Engine, number: int) -> list[SentCommand]:
@@ -41,20 +39,24 @@ def place_orders(engine: Engine, number: int) -> list[SentCommand]:
     began_at = from_us(now_us())
     store = Store(engine, policy)
     store.adopt_policy()
-    settler = BatchProcessor(store, FixedArrivalClock(began_at), lambda: None)
-    author = OrderLifeFactory(Random(number), "crowd")  # noqa: S311
-    admitted = next(author.register_creator())
-    asks = [admitted, *(OrderLife(author, f"crowd-{n}").place() for n in range(number))]
-    # A name of its own: the arena's sender admits the creator again.
-    asks[0] = replace(admitted, command_id="cmd-crowd")
-    asks[0] = replace(asks[0], text=admitted.text.replace(admitted.command_id, "cmd-crowd"))
+    processor = BatchProcessor(store, FixedArrivalClock(began_at), lambda: None)
+    factory = OrderLifeFactory(Random(number), "crowd")  # noqa: S311
+    registration = next(factory.register_creator())
+    commands = [registration, *(OrderLife(factory, f"crowd-{n}").place() for n in range(number))]
+    # An id of its own: the stack's sender registers the creator again.
+    commands[0] = replace(registration, command_id="cmd-crowd")
+    commands[0] = replace(
+        commands[0], text=registration.text.replace(registration.command_id, "cmd-crowd")
+    )
     began_us = to_us(began_at)
     submissions = [
-        SentCommand(ask.command_id, ask.text, began_us, began_us + n * 9 * 100_000 // (number + 1))
-        for n, ask in enumerate(asks)
+        SentCommand(
+            command.command_id, command.text, began_us, began_us + n * 9 * 100_000 // (number + 1)
+        )
+        for n, command in enumerate(commands)
     ]
     for n in range(0, len(submissions), BATCH_SIZE):
-        settler.settle([_received(submission) for submission in submissions[n : n + BATCH_SIZE]])
+        processor.settle([_received(submission) for submission in submissions[n : n + BATCH_SIZE]])
     return submissions
 
 

@@ -26,6 +26,8 @@ POLICY = Policy(
 )
 """The usual rules with seconds for hours and days: deadlines fall while things break."""
 
+REVERSED_SHARE = 0.5
+"""How many of the orders that are sent in any order are sent last step first."""
 
 DEADLINE_JITTER_US = 40_000
 """How near to its deadline somebody acts who acts at the last moment, in microseconds."""
@@ -46,7 +48,7 @@ class PlannedCommand:
 
 @dataclass(frozen=True, slots=True)
 class StepOutcome:
-    """What came of it."""
+    """What came of a planned command."""
 
     outcome: str
     received_us: int
@@ -59,10 +61,10 @@ class OrderLifeFactory:
     """Writes orders' lives; the same seed writes the same ones."""
 
     def __init__(self, rng: Random, name: str, *, backwards: bool = False) -> None:
-        self.chance, self.name, self.number, self.backwards = rng, name, 0, backwards
+        self.rng, self.name, self.number, self.backwards = rng, name, 0, backwards
 
     def register_creator(self) -> LifeSteps:
-        """Admit the one creator of everybody."""
+        """Register the one creator of everybody."""
         yield self.command(
             "register_creator", "platform", creator_id="k1", name="K", contract="direct"
         )
@@ -70,8 +72,8 @@ class OrderLifeFactory:
     def next_life(self) -> LifeSteps:
         """Begin another order."""
         self.number += 1
-        plot = in_any_order if self.backwards else self.chance.choice(ORDER_LIVES)
-        return plot(OrderLife(self, f"{self.name}-{self.number}"))
+        begin_life = in_any_order if self.backwards else self.rng.choice(ORDER_LIVES)
+        return begin_life(OrderLife(self, f"{self.name}-{self.number}"))
 
     def command(
         self, kind: str, role: str, not_before_us: int = 0, /, **fields: object
@@ -88,13 +90,13 @@ class OrderLifeFactory:
 class OrderLife:
     """One order's life, step by step; each step is taken when the one before has its outcome."""
 
-    author: OrderLifeFactory
+    factory: OrderLifeFactory
     order_id: str
     deposit: bool = True
     amount_fen: int = 100_000
 
     def place(self) -> PlannedCommand:
-        return self.author.command(
+        return self.factory.command(
             "place_order",
             "client",
             order_id=self.order_id,
@@ -108,18 +110,18 @@ class OrderLife:
         )
 
     @property
-    def first_fen(self) -> int:
-        total = money.total(self.amount_fen, POLICY.service_fee_bps)
-        return money.deposit(total, POLICY.deposit_bps) if self.deposit else total
+    def first_payment_fen(self) -> int:
+        total_fen = money.total(self.amount_fen, POLICY.service_fee_bps)
+        return money.deposit(total_fen, POLICY.deposit_bps) if self.deposit else total_fen
 
     @property
     def balance_fen(self) -> int:
-        return money.total(self.amount_fen, POLICY.service_fee_bps) - self.first_fen
+        return money.total(self.amount_fen, POLICY.service_fee_bps) - self.first_payment_fen
 
     def pay(self, prefix: str, amount_fen: int, not_before_us: int = 0) -> PlannedCommand:
         paid_at = format_instant(from_us(max(now_us(), not_before_us)))
         share = {"order_id": self.order_id, "amount_fen": amount_fen}
-        return self.author.command(
+        return self.factory.command(
             "confirm_payment",
             "payments",
             not_before_us,
@@ -129,24 +131,24 @@ class OrderLife:
             shares=[share],
         )
 
-    def do(
+    def command(
         self, kind: str, role: str, not_before_us: int = 0, /, **fields: object
     ) -> PlannedCommand:
-        return self.author.command(kind, role, not_before_us, order_id=self.order_id, **fields)
+        return self.factory.command(kind, role, not_before_us, order_id=self.order_id, **fields)
 
     def soon(self) -> int:
         """Choose an instant within the next second."""
-        return now_us() + round(self.author.chance.random() * SECOND_US)
+        return now_us() + round(self.factory.rng.random() * SECOND_US)
 
     def near_deadline(self, since: StepOutcome, window: timedelta) -> int:
         """Choose an instant about a deadline, just before or just after."""
-        jitter = round(self.author.chance.uniform(-DEADLINE_JITTER_US, DEADLINE_JITTER_US))
+        jitter = round(self.factory.rng.uniform(-DEADLINE_JITTER_US, DEADLINE_JITTER_US))
         return since.received_us + window // MICROSECOND + jitter
 
 
 def offered(life: OrderLife) -> Generator[PlannedCommand, StepOutcome, StepOutcome]:
     yield life.place()
-    return (yield life.pay("dep", life.first_fen))
+    return (yield life.pay("dep", life.first_payment_fen))
 
 
 def unpaid(life: OrderLife) -> LifeSteps:
@@ -159,74 +161,71 @@ def unanswered(life: OrderLife) -> LifeSteps:
 
 def declined(life: OrderLife) -> LifeSteps:
     yield from offered(life)
-    yield life.do("decline_order", "creator", life.soon())
+    yield life.command("decline_order", "creator", life.soon())
 
 
 def cancelled(life: OrderLife) -> LifeSteps:
     yield from offered(life)
-    yield life.do("nudge_creator", "client", life.soon())
-    yield life.do("cancel_order", "client", life.soon())
+    yield life.command("nudge_creator", "client", life.soon())
+    yield life.command("cancel_order", "client", life.soon())
 
 
 def accepted_at_the_edge(life: OrderLife) -> LifeSteps:
     since = yield from offered(life)
-    answer = yield life.do(
+    outcome = yield life.command(
         "accept_order", "creator", life.near_deadline(since, POLICY.accept_window)
     )
-    if answer.outcome == "applied":
+    if outcome.outcome == "applied":
         yield life.pay("bal", life.balance_fen, life.soon())
 
 
 def funded(life: OrderLife) -> LifeSteps:
     yield from offered(life)
-    yield life.do("accept_order", "creator", life.soon())
+    yield life.command("accept_order", "creator", life.soon())
     yield life.pay("bal", life.balance_fen, life.soon())
 
 
 def revised(life: OrderLife) -> LifeSteps:
     yield from offered(life)
-    yield life.do("accept_order", "creator", life.soon(), revised_amount_fen=110_000)
+    yield life.command("accept_order", "creator", life.soon(), revised_amount_fen=110_000)
     yield life.pay("old", life.balance_fen, life.soon())
-    yield life.do("restore_quote", "client")
+    yield life.command("restore_quote", "client")
     yield life.pay("bal", life.balance_fen)
 
 
 def forfeited(life: OrderLife) -> LifeSteps:
     yield from offered(life)
-    yield life.do("accept_order", "creator", life.soon())
+    yield life.command("accept_order", "creator", life.soon())
 
 
 def paid_at_the_edge(life: OrderLife) -> LifeSteps:
     yield from offered(life)
-    since = yield life.do("accept_order", "creator", life.soon())
+    since = yield life.command("accept_order", "creator", life.soon())
     yield life.pay("bal", life.balance_fen, life.near_deadline(since, POLICY.balance_window))
 
 
 def paid_in_full(life: OrderLife) -> LifeSteps:
     life.deposit = False
     yield from offered(life)
-    yield life.do("accept_order", "creator", life.soon())
+    yield life.command("accept_order", "creator", life.soon())
 
 
 def in_any_order(life: OrderLife) -> LifeSteps:
-    """Tell everything at once and in any order, such as paying before accepting before placing."""
-    asks = [
+    """Send everything at once and in any order, such as paying before accepting before placing."""
+    commands = [
         life.place(),
-        life.pay("dep", life.first_fen),
-        life.do("accept_order", "creator"),
+        life.pay("dep", life.first_payment_fen),
+        life.command("accept_order", "creator"),
         life.pay("bal", life.balance_fen),
     ]
-    if life.author.chance.random() < REVERSED_SHARE:
-        asks.reverse()
+    if life.factory.rng.random() < REVERSED_SHARE:
+        commands.reverse()
     else:
-        life.author.chance.shuffle(asks)
-    last = asks.pop()
-    yield replace(last, before=tuple(asks))
-    for ask in asks:
-        yield replace(ask, before=())
-
-
-REVERSED_SHARE = 0.5
+        life.factory.rng.shuffle(commands)
+    last = commands.pop()
+    yield replace(last, before=tuple(commands))
+    for command in commands:
+        yield replace(command, before=())
 
 
 ORDER_LIVES: tuple[Callable[[OrderLife], LifeSteps], ...] = (

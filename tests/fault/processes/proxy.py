@@ -11,10 +11,7 @@ from enum import StrEnum
 from typing import Self
 
 CHUNK_BYTES = 65_536
-
-
 POLL_INTERVAL_S = 0.05
-
 
 LINGER_RESET = struct.pack("ii", 1, 0)
 """Linger for no time at all: closing then sends a reset."""
@@ -23,18 +20,18 @@ LINGER_RESET = struct.pack("ii", 1, 0)
 class NetworkCondition(StrEnum):
     """What the network does to what passes."""
 
-    HEALTHY = "fair"
+    HEALTHY = "healthy"
     STALL = "stall"
-    DROP_REPLIES = "deaf"
-    RESET = "cut"
+    DROP_REPLIES = "drop replies"
+    RESET = "reset"
 
 
 class Proxy:
-    """Forwards bytes both ways; in bad weather it does worse.
+    """Forwards bytes both ways, or does what its network condition says.
 
-    `STALL` forwards nothing for a while, and then everything. `DEAF` lets requests through and
-    drops the replies, so that nobody knows whether a COMMIT took effect. `CUT` resets every
-    connection, and those to come.
+    `STALL` forwards nothing for a while, and then everything. `DROP_REPLIES` lets requests
+    through and drops the replies, so that nobody knows whether a COMMIT took effect. `RESET`
+    resets every connection, and those to come.
     """
 
     def __init__(self, target: str | tuple[str, int]) -> None:
@@ -58,15 +55,15 @@ class Proxy:
         self.listener.close()
         self.reset()
 
-    def set_condition(self, weather: NetworkCondition) -> None:
-        """Change the weather; a cut breaks what is connected, and so does the end of deafness."""
-        after_deafness = self.condition is NetworkCondition.DROP_REPLIES
-        self.condition = weather
-        # Who was not answered cannot be answered later: the bytes are gone.
-        if weather is NetworkCondition.RESET or after_deafness:
+    def set_condition(self, condition: NetworkCondition) -> None:
+        """Change the condition; `RESET`, and the end of `DROP_REPLIES`, break connections."""
+        replies_were_dropped = self.condition is NetworkCondition.DROP_REPLIES
+        self.condition = condition
+        # A reply that was dropped cannot be sent later: the bytes are gone.
+        if condition is NetworkCondition.RESET or replies_were_dropped:
             self.reset()
 
-    def stalls(self) -> bool:
+    def is_stalled(self) -> bool:
         return self.condition is NetworkCondition.STALL
 
     def reset(self) -> None:
@@ -122,11 +119,11 @@ class ProxiedConnection:
 
     def _forward(self) -> bool:
         """Forward what there is; tell whether the connection goes on."""
-        if self.proxy.stalls():
+        if self.proxy.is_stalled():
             return not self.ended.wait(POLL_INTERVAL_S)
         ready, _, _ = select.select((self.near, self.far), (), (), POLL_INTERVAL_S)
         for sock in ready:
-            if self.proxy.stalls():
+            if self.proxy.is_stalled():
                 break
             data = sock.recv(CHUNK_BYTES)
             if not data:

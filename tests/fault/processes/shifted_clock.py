@@ -1,6 +1,6 @@
-"""Shifted clock: run one process by a wrong wall clock.
+"""Shifted clock: one of our processes, run with a wrong wall clock.
 
-As `python -m tests.fault.processes.shifted_clock SECONDS WORD`.
+As `python -m tests.fault.processes.shifted_clock SECONDS COMMAND`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ import datetime  # noqa: ICN001 - the module itself is what is changed here
 import sys
 import time
 from typing import Any
-
-from ops.cli.app import main
 
 REAL = datetime.datetime
 
@@ -46,6 +44,7 @@ def shift_clock(seconds: int) -> None:
 
 if __name__ == "__main__":
     shift_clock(int(sys.argv.pop(1)))
+    # Not before the clock is moved: many modules keep the `datetime` they find at import.
     from ops.cli.app import main
 
     sys.exit(main())

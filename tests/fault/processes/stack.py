@@ -34,127 +34,130 @@ from workers.database.repository import Store
 from workers.queries.reader import Reader
 from workers.queue.redis import connect
 from workers.queue.watermark import GRACE
-from workers.settings import Settings, redis_socket, redis_url
+from workers.settings import Settings, embedded_redis_url, redis_socket
 from workers.timestamps import now_us
 
 SETTLE_TIMEOUT_S = 60.0
-"""How long after the last blow everything may take to come to rest."""
-
+"""How long after the last fault everything may take to come to rest."""
 
 BURST_RATE_PER_S = 1_000
-"""Deadlines due at once that are enforced, told and read here in a second, at least."""
-
+"""Deadlines due at once that are enforced, published and read here in a second, at least."""
 
 POLL_INTERVAL_S = 0.05
+DATABASE_NAME = "faults"
 
 
 @dataclass(frozen=True, slots=True)
 class StackOptions:
-    """What an arena consists of."""
+    """What a stack consists of, and how its sender behaves."""
 
     workers: int = 2
     schedulers: int = 1
     relays: int = 1
     proxied: bool = False
-    skewed: bool = False
-    crowd: int = 0
+    has_wrong_clock: bool = False
+    burst_size: int = 0
     resend_us: int = 0
     copies: int = 1
     backwards: bool = False
-    swap: Callable[[Program], Program] = field(default=lambda program: program)
+    replace_program: Callable[[Program], Program] = field(default=lambda program: program)
 
 
 class FaultStack:
-    """Formation, servers, sender and consumer; enter it, strike, come to rest, look."""
+    """A local stack with a sender and a consumer: enter it, break it, let it rest, collect."""
 
-    def __init__(self, folder: Path, database: str, plan: StackOptions, seed: int) -> None:
-        """Keep where to live, `sqlite` or `postgresql`, and what to start."""
-        self.folder, self.database, self.plan, self.seed = folder, database, plan, seed
-        self.stack = ExitStack()
+    def __init__(self, folder: Path, database: str, options: StackOptions, seed: int) -> None:
+        """Keep where to live, `sqlite` or `postgresql`, what to start, and chance's seed."""
+        self.folder, self.database, self.options, self.seed = folder, database, options, seed
+        self.exit_stack = ExitStack()
         self.postgres: servers.PostgresServer | None = None
         self.proxies: dict[str, Proxy] = {}
         self.wiped_us: list[int] = []
-        self.rubbish = 0
+        self.bad_message_count = 0
 
     def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            self._start(stack)
-            self.stack = stack.pop_all()
+        with ExitStack() as exit_stack:
+            self._start(exit_stack)
+            self.exit_stack = exit_stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.stack.close()
+        self.exit_stack.close()
 
-    def _start(self, stack: ExitStack) -> None:
+    def _start(self, exit_stack: ExitStack) -> None:
         (self.folder / "policy.json").write_text(POLICY.model_dump_json())
-        direct_settings = Settings.read({}, var=self.folder, database_url=self._database(stack))
+        direct_settings = Settings.read(
+            {}, var=self.folder, database_url=self._database(exit_stack)
+        )
         broker_url, database_url = direct_settings.redis_url, direct_settings.database_url
-        if self.plan.proxied:
-            broker_url, database_url = self._start_proxies(stack, direct_settings)
+        if self.options.proxied:
+            broker_url, database_url = self._start_proxies(exit_stack, direct_settings)
         policy_path = self.folder / "policy.json"
         self.settings = Settings(
             database_url, broker_url, self.folder, policy_path, web_bind="127.0.0.1:0"
         )
         self.engine = open_database(direct_settings.database_url)
-        stack.callback(self.engine.dispose)
-        self.crowd = place_orders(self.engine, self.plan.crowd) if self.plan.crowd else []
-        self.formation = LocalStack(self.settings, quiet=True, programs=self._programs())
-        stack.enter_context(self.formation)
-        self.wire = connect(direct_settings.redis_url)
-        stack.callback(self.wire.close)
-        if self.plan.crowd:
-            # Orders and an empty wire look like a wipe: deadlines are held back until it is over.
+        exit_stack.callback(self.engine.dispose)
+        self.burst_commands = (
+            place_orders(self.engine, self.options.burst_size) if self.options.burst_size else []
+        )
+        self.local_stack = LocalStack(self.settings, quiet=True, programs=self._programs())
+        exit_stack.enter_context(self.local_stack)
+        self.redis_client = connect(direct_settings.redis_url)
+        exit_stack.callback(self.redis_client.close)
+        if self.options.burst_size:
+            # Orders and an empty Redis look like a wipe: deadlines are held back until it is over.
             threading.Event().wait(GRACE.total_seconds())
-        self._start_traffic(stack)
+        self._start_traffic(exit_stack)
 
-    def _start_traffic(self, stack: ExitStack) -> None:
-        habits = SenderBehaviour(
+    def _start_traffic(self, exit_stack: ExitStack) -> None:
+        behaviour = SenderBehaviour(
             seed=self.seed,
-            resend_us=self.plan.resend_us,
-            copies=self.plan.copies,
-            backwards=self.plan.backwards,
+            resend_us=self.options.resend_us,
+            copies=self.options.copies,
+            backwards=self.options.backwards,
         )
         client = CommandClient(connect(self.settings.redis_url))
         reader = Reader(Store(self.engine, POLICY))
         submit = partial(client.submit_many, per_message=1)
-        self.sender = CommandSender(submit, reader.outcomes, habits)
-        self.sender.log.extend(self.crowd)
-        self.consumer = EventReader(connect(redis_url(self.folder)))
+        self.sender = CommandSender(submit, reader.outcomes, behaviour)
+        self.sender.log.extend(self.burst_commands)
+        self.consumer = EventReader(connect(embedded_redis_url(self.folder)))
         for thread in (self.sender, self.consumer):
             thread.start()
-            stack.callback(thread.join)
-            stack.callback(thread.stopping.set)
+            exit_stack.callback(thread.join)
+            exit_stack.callback(thread.stopping.set)
 
-    def _database(self, stack: ExitStack) -> str | None:
+    def _database(self, exit_stack: ExitStack) -> str | None:
         if self.database == "sqlite":
             return None
-        self.postgres = stack.enter_context(servers.running_postgres())
-        return stack.enter_context(undropped_database(self.postgres))
+        self.postgres = exit_stack.enter_context(servers.running_postgres())
+        return exit_stack.enter_context(undropped_database(self.postgres))
 
-    def _start_proxies(self, stack: ExitStack, direct_settings: Settings) -> tuple[str, str]:
-        self.proxies["redis"] = stack.enter_context(Proxy(str(redis_socket(self.folder))))
+    def _start_proxies(self, exit_stack: ExitStack, direct_settings: Settings) -> tuple[str, str]:
+        self.proxies["redis"] = exit_stack.enter_context(Proxy(str(redis_socket(self.folder))))
         broker_url = f"redis://127.0.0.1:{self.proxies['redis'].port}/0"
         if self.postgres is None:
             return broker_url, direct_settings.database_url
         socket_path = self.postgres.folder / ".s.PGSQL.5432"
-        proxy = self.proxies["postgresql"] = stack.enter_context(Proxy(str(socket_path)))
+        proxy = self.proxies["postgresql"] = exit_stack.enter_context(Proxy(str(socket_path)))
         authority = f"{servers.SUPERUSER}@127.0.0.1:{proxy.port}"
-        return broker_url, f"postgresql+psycopg://{authority}/arena"
+        return broker_url, f"postgresql+psycopg://{authority}/{DATABASE_NAME}"
 
     def _programs(self) -> list[Program]:
         names = ["migrate"]
         for kind in ("worker", "relay", "scheduler"):
-            names += [f"{kind}.{n}" for n in range(1, getattr(self.plan, f"{kind}s") + 1)]
-        programs = [self.plan.swap(earnest_program(name)) for name in names]
+            names += [f"{kind}.{n}" for n in range(1, getattr(self.options, f"{kind}s") + 1)]
+        programs = [self.options.replace_program(earnest_program(name)) for name in names]
         # Behind a proxy Redis is not at its usual address, and nobody else would start it.
-        return [redis_program(self.folder), *programs] if self.plan.proxied else programs
+        return [redis_program(self.folder), *programs] if self.options.proxied else programs
 
     def pid(self, name: str) -> int | None:
-        """Return the process id of a child, or None while it is down."""
-        return self.formation.pids().get(name)
+        """Return the id of a process, or None while it is down."""
+        return self.local_stack.pids().get(name)
 
     def signal_process(self, name: str, signum: signal.Signals = signal.SIGKILL) -> bool:
-        """Send a signal to a child; tell whether there was one."""
+        """Send a signal to a process; tell whether it was there."""
         pid = self.pid(name)
         if pid is None:
             return False
@@ -166,8 +169,10 @@ class FaultStack:
 
     def wait_until_settled(self) -> None:
         """Begin no more orders, and wait until all there are have come to their ends."""
-        self.sender.no_more.set()
-        give_up_at = time.monotonic() + SETTLE_TIMEOUT_S + self.plan.crowd / BURST_RATE_PER_S
+        self.sender.no_new_orders.set()
+        give_up_at = (
+            time.monotonic() + SETTLE_TIMEOUT_S + self.options.burst_size / BURST_RATE_PER_S
+        )
         while time.monotonic() < give_up_at:
             if self.sender.idle.is_set() and self._is_settled():
                 return
@@ -192,7 +197,7 @@ class FaultStack:
                 }
         except Exception:  # noqa: BLE001 - whatever is down now is looked at again
             return False
-        return committed_ids <= self.consumer.seen
+        return committed_ids <= self.consumer.seen_event_ids
 
     def collect(self) -> CollectedRun:
         """Collect what everybody says, after stopping the traffic."""
@@ -201,24 +206,26 @@ class FaultStack:
             thread.join()
         evidence = collect_run(self.engine, self.sender.log, self.consumer.log, now_us())
         evidence.wiped_us = self.wiped_us
-        if self.rubbish:
-            # That it stands there is the point; what became of it is the corpus' own test.
-            evidence.set_aside = [entry for entry in evidence.set_aside if "bad-" not in entry]
+        if self.bad_message_count:
+            # That they are there is the point; what became of them is their own test.
+            evidence.failed_messages = [
+                entry for entry in evidence.failed_messages if "bad-" not in entry
+            ]
             evidence.sent = [
                 *evidence.sent,
                 SentCommand(FORGED_COMMAND_ID, forged_command(), 0, None),
             ]
-        return with_redis_instants(evidence) if self.plan.skewed else evidence
+        return with_redis_instants(evidence) if self.options.has_wrong_clock else evidence
 
 
 def with_redis_instants(evidence: CollectedRun) -> CollectedRun:
-    """Believe the wire's clock, where a host's is wrong on purpose: it knows when it was read."""
+    """Take Redis' clock, where a host's is wrong on purpose: it knows when an event was read."""
     first_read_us: dict[str, int] = {}
     for delivery in evidence.delivered:
         first_read_us.setdefault(delivery.event_id, delivery.read_ms * 1000 + 999)
-    evidence.happenings = [
-        replace(happening, recorded_us=first_read_us.get(happening.event_id, happening.recorded_us))
-        for happening in evidence.happenings
+    evidence.events = [
+        replace(event, recorded_us=first_read_us.get(event.event_id, event.recorded_us))
+        for event in evidence.events
     ]
     return evidence
 
@@ -226,8 +233,8 @@ def with_redis_instants(evidence: CollectedRun) -> CollectedRun:
 @contextmanager
 def undropped_database(postgres: servers.PostgresServer) -> Iterator[str]:
     """Create a database that needs no dropping: its server may not be there to ask."""
-    postgres.execute("CREATE DATABASE {}", "arena")
-    yield postgres.url("arena")
+    postgres.execute("CREATE DATABASE {}", DATABASE_NAME)
+    yield postgres.url(DATABASE_NAME)
 
 
 def kill_postgres(postgres: servers.PostgresServer) -> None:
@@ -235,7 +242,7 @@ def kill_postgres(postgres: servers.PostgresServer) -> None:
     data = postgres.folder / "data"
     pid = int((data / "postmaster.pid").read_text().splitlines()[0])
     os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not alive(pid))
+    eventually(lambda: not is_alive(pid))
     start_postgres(postgres)
 
 
@@ -256,7 +263,7 @@ def start_postgres(postgres: servers.PostgresServer) -> None:
     eventually(started)
 
 
-def alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -264,7 +271,7 @@ def alive(pid: int) -> bool:
     return True
 
 
-def empty_redis(arena: FaultStack) -> None:
+def empty_redis(stack: FaultStack) -> None:
     """Kill Redis and let it begin with nothing."""
-    shutil.rmtree(arena.folder / "redis" / "appendonlydir", ignore_errors=True)
-    arena.signal_process("redis")
+    shutil.rmtree(stack.folder / "redis" / "appendonlydir", ignore_errors=True)
+    stack.signal_process("redis")

@@ -30,24 +30,21 @@ COMMANDS = {
     "scheduler": "--policy",
 }
 
-
 NOWHERE = "redis://127.0.0.1:1/0"
-
-
 NO_POSTGRES = "postgresql://somebody:secret@127.0.0.1:1/none"
 
 
-@pytest.mark.parametrize("word", COMMANDS)
-def test_every_cli_command_says_what_it_is_for(word: str) -> None:
-    result = run_earnest(word, "--help")
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_cli_command_says_what_it_is_for(command: str) -> None:
+    result = run_earnest(command, "--help")
     assert (result.status, result.err) == (0, "")
-    assert f"usage: earnest {word}" in result.out
-    assert COMMANDS[word] in result.out
+    assert f"usage: earnest {command}" in result.out
+    assert COMMANDS[command] in result.out
 
 
 def test_the_help_lists_every_cli_command() -> None:
     help_text = run_earnest("--help").out
-    assert [word for word in COMMANDS if f"\n    {word}" not in help_text] == []
+    assert [command for command in COMMANDS if f"\n    {command}" not in help_text] == []
 
 
 def test_without_a_cli_command_they_are_listed_and_nothing_is_done() -> None:
@@ -56,9 +53,9 @@ def test_without_a_cli_command_they_are_listed_and_nothing_is_done() -> None:
     assert result.out == run_earnest("--help").out
 
 
-@pytest.mark.parametrize("words", [["frobnicate"], ["up", "--worker", "x"], ["submit"]])
-def test_a_misused_cli_command_is_answered_with_its_usage(words: list[str]) -> None:
-    result = run_earnest(*words)
+@pytest.mark.parametrize("arguments", [["frobnicate"], ["up", "--worker", "x"], ["submit"]])
+def test_a_misused_cli_command_is_answered_with_its_usage(arguments: list[str]) -> None:
+    result = run_earnest(*arguments)
     assert result.status == 2
     assert result.err.startswith("usage: earnest")
 
@@ -66,7 +63,7 @@ def test_a_misused_cli_command_is_answered_with_its_usage(words: list[str]) -> N
 UNREADABLE = {
     "an unknown database": (["--database-url", "mysql://u:secret@h/x"], "begins with mysql://"),
     "no port": (["--database-url", "postgresql://u:secret@h:port/x"], "port must be a number"),
-    "an unknown wire": (["--redis-url", "http://u:secret@h"], "begins with http://"),
+    "an unknown kind of Redis": (["--redis-url", "http://u:secret@h"], "begins with http://"),
     "no port of Redis": (["--redis-url", "redis://u:secret@h:port/0"], "port must be a number"),
     "in memory": (["--database-url", "sqlite://"], "names no file"),
 }
@@ -96,14 +93,14 @@ BAD_POLICIES = {
 
 
 @pytest.mark.parametrize(
-    ("word", "kind"), [*[("simulate", k) for k in BAD_POLICIES], ("up", "unknown")]
+    ("command", "kind"), [*[("simulate", k) for k in BAD_POLICIES], ("up", "unknown")]
 )
-def test_a_policy_that_cannot_be_kept_is_refused(tmp_path: Path, word: str, kind: str) -> None:
+def test_an_invalid_policy_is_refused(tmp_path: Path, command: str, kind: str) -> None:
     text, setting = BAD_POLICIES[kind]
     policy = tmp_path / "policy.json"
     policy.write_text(text)
-    words = [word, "-"] if word == "simulate" else [word]
-    result = run_earnest(*words, "--var", tmp_path / "var", "--policy", policy)
+    arguments = [command, "-"] if command == "simulate" else [command]
+    result = run_earnest(*arguments, "--var", tmp_path / "var", "--policy", policy)
     assert result.status == 2
     assert setting in result.error_line()
 
@@ -115,7 +112,7 @@ def migrate_sqlite(var: Path) -> None:
     engine.dispose()
 
 
-def test_a_file_as_other_systems_write_it_is_read_all_the_same(tmp_path: Path) -> None:
+def test_a_steps_file_with_a_byte_order_mark_and_crlf_is_read(tmp_path: Path) -> None:
     steps = tmp_path / "steps.jsonl"
     steps.write_bytes(b'\xef\xbb\xbf{"at": "2026-03-02T10:00:00Z"}\r\n')
     for result in (
@@ -125,9 +122,9 @@ def test_a_file_as_other_systems_write_it_is_read_all_the_same(tmp_path: Path) -
         assert (result.status, result.err) == (0, "")
 
 
-@pytest.mark.parametrize("word", ["simulate", "submit"])
-def test_a_file_that_is_not_there_is_named(tmp_path: Path, word: str) -> None:
-    result = run_earnest(word, tmp_path / "none.jsonl")
+@pytest.mark.parametrize("command", ["simulate", "submit"])
+def test_a_file_that_is_not_there_is_named(tmp_path: Path, command: str) -> None:
+    result = run_earnest(command, tmp_path / "none.jsonl")
     assert result.status == 2
     assert result.error_line().endswith("none.jsonl: No such file or directory")
 
@@ -139,15 +136,15 @@ def test_a_policy_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("word", "url"),
+    ("command", "url"),
     [(word, NOWHERE) for word in ("worker", "relay", "scheduler", "submit")]
     + [("submit", "unix:///no/such/socket")],
 )
-def test_a_redis_that_does_not_answer_is_named(tmp_path: Path, word: str, url: str) -> None:
+def test_a_redis_that_does_not_answer_is_named(tmp_path: Path, command: str, url: str) -> None:
     migrate_sqlite(tmp_path)
-    words = [word, "-"] if word == "submit" else [word]
+    arguments = [command, "-"] if command == "submit" else [command]
     result = run_earnest(
-        *words, "--var", tmp_path, "--redis-url", url, stdin='{"id": "cmd_0001"}\n'
+        *arguments, "--var", tmp_path, "--redis-url", url, stdin='{"id": "cmd_0001"}\n'
     )
     assert result.status == 1
     assert "Redis" in result.error_line()
@@ -174,48 +171,56 @@ def test_up_looks_whether_its_address_is_free_before_it_starts_anything(tmp_path
 
 
 @pytest.mark.parametrize("start", ["$", "0"])
-def test_who_follows_events_is_told_that_redis_does_not_answer(start: str) -> None:
+def test_events_tail_says_that_redis_does_not_answer(start: str) -> None:
     result = run_earnest("events", "tail", "--from", start, EARNEST_REDIS_URL=NOWHERE)
     assert result.status == 1
     assert "Redis does not answer" in result.error_line()
 
 
-def test_where_nothing_is_up_a_sender_is_told_what_starts_it(tmp_path: Path) -> None:
+def test_submit_without_a_running_stack_names_the_command_that_starts_it(tmp_path: Path) -> None:
     result = run_earnest("submit", "-", "--var", tmp_path, stdin='{"id": "cmd_0001"}\n')
     assert result.status == 2
     assert "`earnest up`" in result.error_line()
 
 
-@pytest.mark.parametrize("word", ["up", "migrate"])
-def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, word: str) -> None:
+@pytest.mark.parametrize("command", ["up", "migrate"])
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, command: str) -> None:
     (tmp_path / "file").touch()
     for var in (tmp_path / "file", tmp_path / "file" / "var"):
-        result = run_earnest(word, "--var", var)
+        result = run_earnest(command, "--var", var)
         assert result.status != 0
         assert str(tmp_path / "file") in result.error_line()
 
 
 @pytest.mark.parametrize(
-    "words", [["dead-letters", "show"], ["dead-letters", "replay"], ["quarantine", "drop"]]
+    "arguments", [["dead-letters", "show"], ["dead-letters", "replay"], ["quarantine", "drop"]]
 )
 @pytest.mark.parametrize("number", ["0", str(2**63), "9" * 99, "x"])
-def test_what_no_database_can_have_numbered_is_misuse(words: list[str], number: str) -> None:
+def test_a_number_that_no_database_row_can_have_is_refused(
+    arguments: list[str], number: str
+) -> None:
     with pytest.raises(SystemExit, match="2"):
-        main([*words, number])
+        main([*arguments, number])
 
 
-@pytest.mark.parametrize("words", [["orders"], ["books"], ["migrate"], ["submit", "-", "--wait"]])
-def test_a_postgresql_that_does_not_answer_is_named_without_its_password(words: list[str]) -> None:
-    result = run_earnest(*words, "--database-url", NO_POSTGRES, "--redis-url", NOWHERE)
+@pytest.mark.parametrize(
+    "arguments", [["orders"], ["books"], ["migrate"], ["submit", "-", "--wait"]]
+)
+def test_a_postgresql_that_does_not_answer_is_named_without_its_password(
+    arguments: list[str],
+) -> None:
+    result = run_earnest(*arguments, "--database-url", NO_POSTGRES, "--redis-url", NOWHERE)
     assert result.status == 1
     assert "127.0.0.1" in result.error_line()
     assert "secret" not in result.err
 
 
-@pytest.mark.parametrize("words", [["orders"], ["books"], ["orders", "show", "o1"]])
-def test_an_empty_folder_holds_no_orders_and_stays_empty(tmp_path: Path, words: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["orders"], ["books"], ["orders", "show", "o1"]])
+def test_an_empty_folder_holds_no_orders_and_stays_empty(
+    tmp_path: Path, arguments: list[str]
+) -> None:
     for var in (tmp_path, tmp_path / "none"):
-        result = run_earnest(*words, "--var", var)
+        result = run_earnest(*arguments, "--var", var)
         assert result.status == 2
         assert "`earnest up`" in result.error_line()
     assert list(tmp_path.iterdir()) == []
@@ -223,8 +228,8 @@ def test_an_empty_folder_holds_no_orders_and_stays_empty(tmp_path: Path, words: 
 
 def test_a_database_without_our_tables_is_refused(tmp_path: Path, redis_url: str) -> None:
     (tmp_path / "earnest.db").touch()
-    for words in (["orders"], ["submit", "-", "--wait"], ["worker"]):
-        result = run_earnest(*words, "--var", tmp_path, "--redis-url", redis_url)
+    for arguments in (["orders"], ["submit", "-", "--wait"], ["worker"]):
+        result = run_earnest(*arguments, "--var", tmp_path, "--redis-url", redis_url)
         assert result.status == 2
         assert "`earnest migrate`" in result.error_line()
 
@@ -236,14 +241,14 @@ def test_migrating_twice_is_harmless_and_makes_the_folder(tmp_path: Path) -> Non
     assert run_earnest("orders", "--var", var).out == "No orders.\n"
 
 
-def test_a_question_that_cannot_be_answered_says_what_can(tmp_path: Path) -> None:
+def test_orders_with_invalid_arguments_says_what_would_be_valid(tmp_path: Path) -> None:
     migrate_sqlite(tmp_path)
-    for words, hint in (
+    for arguments, hint in (
         (["show"], "`earnest orders list`"),
         (["show", "nobody"], "no order nobody"),
         (["--status", "lost"], "awaiting_deposit"),
     ):
-        result = run_earnest("orders", *words, "--var", tmp_path)
+        result = run_earnest("orders", *arguments, "--var", tmp_path)
         assert result.status == 2
         assert hint in result.error_line()
 
@@ -253,8 +258,8 @@ def test_a_redis_that_may_drop_commands_is_refused(tmp_path: Path, redis_url: st
     with redis.Redis.from_url(redis_url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
         try:
-            for word in ("worker", "scheduler"):
-                result = run_earnest(word, "--var", tmp_path, "--redis-url", redis_url)
+            for command in ("worker", "scheduler"):
+                result = run_earnest(command, "--var", tmp_path, "--redis-url", redis_url)
                 assert result.status == 2
                 assert "allkeys-lru" in result.error_line()
         finally:
@@ -262,7 +267,7 @@ def test_a_redis_that_may_drop_commands_is_refused(tmp_path: Path, redis_url: st
 
 
 @pytest.mark.postgres
-def test_a_postgresql_that_promises_too_early_is_refused(
+def test_a_process_refuses_a_postgresql_with_synchronous_commit_off(
     postgresql_url: str, redis_url: str
 ) -> None:
     engine = open_database(postgresql_url)
@@ -271,8 +276,8 @@ def test_a_postgresql_that_promises_too_early_is_refused(
         change = f"ALTER DATABASE {engine.url.database} SET synchronous_commit = off"
         connection.exec_driver_sql(change)
     engine.dispose()
-    for word in ("migrate", "worker"):
-        result = run_earnest(word, "--database-url", postgresql_url, "--redis-url", redis_url)
+    for command in ("migrate", "worker"):
+        result = run_earnest(command, "--database-url", postgresql_url, "--redis-url", redis_url)
         assert result.status == 2
         assert "synchronous_commit off" in result.error_line()
 
@@ -292,7 +297,7 @@ def test_a_folder_is_up_once_and_comes_down_on_ctrl_c(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", ["0", "65", "-1"])
-def test_a_number_of_workers_that_makes_no_sense_is_refused(tmp_path: Path, number: str) -> None:
+def test_a_number_of_workers_out_of_range_is_refused(tmp_path: Path, number: str) -> None:
     result = run_earnest("up", "--var", tmp_path, f"--workers={number}")
     assert result.status == 2
     assert "1 to 64" in result.error_line()

@@ -1,4 +1,4 @@
-"""Doctor and watching: what operators are shown at a terminal, on both databases."""
+"""Doctor, queues, deadlines and explain: what operators are shown, on both databases."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def run_command(
     address = engine.url.render_as_string(hide_password=False)
     monkeypatch.setenv("EARNEST_DATABASE_URL", address)
 
-    def spoken(*words: str, status: int = 0) -> str:
+    def run(*arguments: str, status: int = 0) -> str:
         capsys.readouterr()
-        assert main(words) == status, capsys.readouterr()
+        assert main(arguments) == status, capsys.readouterr()
         return capsys.readouterr().out
 
-    return spoken
+    return run
 
 
 @pytest.fixture
 def todays_harness(harness: StoreHarness) -> StoreHarness:
-    """Tell of one offer that was nearly answered too late, an hour ago, and of one overdue."""
+    """Give a harness with one offer that is due within the hour, and one that is overdue."""
     harness.now = from_us(now_us()) - timedelta(hours=23, minutes=30)
     harness.admit().offer("o1")
     harness.now -= timedelta(hours=2)
@@ -116,7 +116,7 @@ def test_the_doctor_names_what_is_wrong(
     assert "FAIL  redis" in run_command("doctor", status=1)
 
 
-@pytest.mark.parametrize(("off", "state"), [(0.0, "ok"), (-1.0, "warn"), (60.0, "fail")])
-def test_a_clock_that_is_off_is_noticed(off: float, state: str) -> None:
-    check: HealthCheck = _check_skew("Redis", lambda: now_us() / 1_000_000 + off)
+@pytest.mark.parametrize(("skew_s", "state"), [(0.0, "ok"), (-1.0, "warn"), (60.0, "fail")])
+def test_a_clock_that_is_off_is_noticed(skew_s: float, state: str) -> None:
+    check: HealthCheck = _check_skew("Redis", lambda: now_us() / 1_000_000 + skew_s)
     assert check.state == state

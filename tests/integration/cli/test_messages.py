@@ -30,8 +30,6 @@ from workers.settings import Settings
 from workers.timestamps import from_us, now_us
 
 HOSTILE = b'\x1b[2J\x00\xff"} \xe2\x80\xa8'
-
-
 HOUR_US = 3_600_000_000
 
 
@@ -41,26 +39,26 @@ class OperatorTerminal:
 
     settings: Settings
     engine: Engine
-    said: Callable[[], str]
+    read_output: Callable[[], str]
 
-    def run(self, *words: str) -> tuple[int, Any]:
-        # What the preparations logged is not what is looked at here.
-        self.said()
-        status = main([*words, "--json", *self.options()])
-        return status, json.loads(self.said())
+    def run(self, *arguments: str) -> tuple[int, Any]:
+        # Output of the preparations is not what is read here.
+        self.read_output()
+        status = main([*arguments, "--json", *self.options()])
+        return status, json.loads(self.read_output())
 
-    def replay(self, *words: str) -> tuple[int, Any]:
+    def replay(self, *arguments: str) -> tuple[int, Any]:
         """Replay in a process of its own, which settles and writes logs."""
-        result = run_earnest("dead-letters", "replay", *words, "--json", *self.options())
+        result = run_earnest("dead-letters", "replay", *arguments, "--json", *self.options())
         return result.status, json.loads(result.out)["replayed"]
 
-    def read(self, *words: str) -> str:
-        self.said()
-        main([*words, *self.options()])
-        return self.said()
+    def read(self, *arguments: str) -> str:
+        self.read_output()
+        main([*arguments, *self.options()])
+        return self.read_output()
 
     def options(self) -> list[str]:
-        """Say where everything is, to any word."""
+        """Give the options that say where the database and Redis are, for any command."""
         database_options = [
             "--database-url",
             self.settings.database_url,
@@ -69,7 +67,7 @@ class OperatorTerminal:
         ]
         return [*database_options, "--redis-url", self.settings.redis_url]
 
-    def bury(self, command: str, stamp: int = 5, at: int = HOUR_US) -> None:
+    def add_dead_letter(self, command: str, stamp: int = 5, at: int = HOUR_US) -> None:
         error = RuntimeError("the disk said no")
         failures.add_dead_letter(self.engine, Received(command, from_us(at), stamp, "m"), error)
 
@@ -86,10 +84,10 @@ def terminal(
     engine.dispose()
 
 
-def test_a_replayed_command_is_judged_as_of_its_first_receipt_and_once(
+def test_a_replayed_command_is_handled_once_and_as_of_its_first_receipt(
     terminal: OperatorTerminal,
 ) -> None:
-    terminal.bury(registration(1), stamp=77)
+    terminal.add_dead_letter(registration(1), stamp=77)
     _, listing = terminal.run("dead-letters")
     (dead_letter,) = listing["dead_letters"]
     assert dead_letter["command"] == "register_000001"
@@ -109,7 +107,7 @@ def test_a_replayed_command_is_judged_as_of_its_first_receipt_and_once(
 
 def test_replay_all_replays_the_dead_letters_that_wait(terminal: OperatorTerminal) -> None:
     for number in range(3):
-        terminal.bury(registration(number), stamp=number + 1)
+        terminal.add_dead_letter(registration(number), stamp=number + 1)
     terminal.replay("2")
     _, replays = terminal.replay("--all")
     assert [replay["command"] for replay in replays] == ["register_000000", "register_000002"]
@@ -121,7 +119,7 @@ def test_a_dead_letter_that_fails_again_stays(terminal: OperatorTerminal) -> Non
         "kind": "accept_order",
         "by": {"role": "creator", "id": "k1"},
     }
-    terminal.bury(json.dumps(acceptance | {"order_id": "o1"}))
+    terminal.add_dead_letter(json.dumps(acceptance | {"order_id": "o1"}))
     with writing(terminal.engine) as connection:
         connection.execute(text("ALTER TABLE receipts RENAME TO receipts_elsewhere"))
     result = run_earnest("dead-letters", "replay", "--all", *terminal.options())
@@ -129,15 +127,15 @@ def test_a_dead_letter_that_fails_again_stays(terminal: OperatorTerminal) -> Non
     assert len(failures.list_dead_letters(terminal.engine, replayed=False)) == 1
 
 
-@pytest.mark.parametrize("words", [["show"], ["show", "1", "2"], ["replay"], ["replay", "9"]])
+@pytest.mark.parametrize("arguments", [["show"], ["show", "1", "2"], ["replay"], ["replay", "9"]])
 def test_a_dead_letter_to_replay_must_be_named(
-    terminal: OperatorTerminal, words: list[str]
+    terminal: OperatorTerminal, arguments: list[str]
 ) -> None:
-    assert main(["dead-letters", *words, *terminal.options()]) == 2
+    assert main(["dead-letters", *arguments, *terminal.options()]) == 2
 
 
-def test_text_that_no_database_keeps_is_kept_visibly(terminal: OperatorTerminal) -> None:
-    terminal.bury("\x00\ud800三")
+def test_text_that_no_database_can_store_is_stored_escaped(terminal: OperatorTerminal) -> None:
+    terminal.add_dead_letter("\x00\ud800三")
     (dead_letter,) = failures.list_dead_letters(terminal.engine)
     assert dead_letter.command == "\\u0000\\ud800三"
     assert "\x00" not in terminal.read("dead-letters", "show", "1")
@@ -152,8 +150,8 @@ def test_quarantined_bytes_are_shown_whole_and_steer_no_terminal(
     (item,) = listing["quarantine"]
     assert base64.b64decode(item["payload_base64"]) == payload[:MAX_PAYLOAD_BYTES]
     assert item["bytes"] == len(payload)
-    for words in (["quarantine"], ["quarantine", "show", "1"]):
-        output = terminal.read(*words)
+    for arguments in (["quarantine"], ["quarantine", "show", "1"]):
+        output = terminal.read(*arguments)
         assert output.replace("…", "").isascii()
         assert "\x1b" not in output
         assert "not JSON" in output
@@ -161,13 +159,15 @@ def test_quarantined_bytes_are_shown_whole_and_steer_no_terminal(
     assert terminal.run("quarantine") == (0, {"quarantine": []})
 
 
-def test_an_audit_of_nothing_is_right(terminal: OperatorTerminal) -> None:
+def test_an_audit_of_an_empty_database_finds_nothing(terminal: OperatorTerminal) -> None:
     status, report = terminal.run("audit")
     assert (status, report["ok"], report["findings"]) == (0, True, [])
 
 
-def test_an_audit_names_all_that_needs_somebody(terminal: OperatorTerminal) -> None:
-    terminal.bury(registration(1))
+def test_an_audit_names_unanswered_unpublished_dead_and_quarantined_messages(
+    terminal: OperatorTerminal,
+) -> None:
+    terminal.add_dead_letter(registration(1))
     quarantine(terminal.engine, RefusedItem("commands", "m", b"}{", "not JSON", 2))
     receipt = {"command_id": "c1", "fingerprint": b"f", "outcome": "applied", "reason": None}
     event = {"subject": "s", "sequence": 1, "type": "t", "caused_by": "c", "body": "{}"}
@@ -187,16 +187,20 @@ def test_an_audit_names_all_that_needs_somebody(terminal: OperatorTerminal) -> N
     assert "findings" in terminal.read("audit")
 
 
-def test_an_audit_names_an_order_that_time_forgot(terminal: OperatorTerminal) -> None:
+def test_an_audit_names_an_order_whose_deadline_passed_unnoticed(
+    terminal: OperatorTerminal,
+) -> None:
     StoreHarness(engine=terminal.engine).admit().offer("o1")
     _, report = terminal.run("audit")
-    stuck = [finding["where"] for finding in report["findings"] if finding["law"] == "timely"]
-    assert stuck == ["order:o1"]
+    overdue_orders = [
+        finding["where"] for finding in report["findings"] if finding["law"] == "timely"
+    ]
+    assert overdue_orders == ["order:o1"]
 
 
 def test_dead_letters_are_shown_without_redis(
     terminal: OperatorTerminal, redis_client: redis.Redis
 ) -> None:
-    terminal.bury(registration(1))
+    terminal.add_dead_letter(registration(1))
     redis_client.execute_command("CLIENT", "PAUSE", "300")  # type: ignore[no-untyped-call]
     assert "register_000001" in terminal.read("dead-letters")

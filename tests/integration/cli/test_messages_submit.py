@@ -1,4 +1,4 @@
-"""Submit: what goes in by the command line, what comes of it, and what can be read afterwards."""
+"""Submit: commands sent by the command line, their outcomes, and what can be read afterwards."""
 
 from __future__ import annotations
 
@@ -85,7 +85,11 @@ def test_a_line_that_is_no_object_is_named_and_the_rest_is_sent(var_folder: Path
 
 def test_a_step_whose_command_is_no_object_is_named(var_folder: Path) -> None:
     result = submit_lines(
-        var_folder, *(f'{{"at": "2020-01-01T00:00Z", "command": {x}}}' for x in ("[1]", "null"))
+        var_folder,
+        *(
+            f'{{"at": "2020-01-01T00:00Z", "command": {command_text}}}'
+            for command_text in ("[1]", "null")
+        ),
     )
     assert (result.status, result.out) == (1, "")
     faults = [json.loads(line) for line in result.err.splitlines() if line.startswith("{")]
@@ -97,16 +101,16 @@ def test_a_step_is_submitted_without_its_instant(var_folder: Path) -> None:
     steps = [{"at": "2020-01-01T00:00:00Z", "command": placement}, {"at": "2020-01-02T00:00:00Z"}]
     result = submit_lines(var_folder, *map(json.dumps, steps))
     assert [answer["outcome"] for answer in result.lines()] == ["applied"]
-    (event,) = show_order(var_folder, "orders", "show", "d1")["events"]
+    (event,) = run_json(var_folder, "orders", "show", "d1")["events"]
     assert event["at"] > "2026"
 
 
-def test_without_wait_nothing_is_printed_and_all_the_same_settled(var_folder: Path) -> None:
+def test_submit_without_wait_prints_nothing_and_the_command_is_settled(var_folder: Path) -> None:
     result = run_earnest(
         "submit", "-", "--var", var_folder, stdin=json.dumps(sample_commands.place("e1"))
     )
     assert (result.status, result.out) == (0, "")
-    eventually(lambda: "e1" in show_order(var_folder, "orders")["orders"])
+    eventually(lambda: "e1" in run_json(var_folder, "orders")["orders"])
 
 
 def test_an_outcome_that_does_not_come_in_time_is_missed_by_line(
@@ -137,37 +141,37 @@ def test_an_outcome_behind_one_that_does_not_come_is_printed_all_the_same(
     assert json.loads(captured.err)["line"] == 1
 
 
-def show_order(var: Path, *words: str) -> dict[str, Any]:
-    result = run_earnest(*words, "--json", "--var", var)
+def run_json(var: Path, *arguments: str) -> dict[str, Any]:
+    result = run_earnest(*arguments, "--json", "--var", var)
     assert (result.status, result.err) == (0, "")
     (answer,) = result.lines()
     return answer
 
 
-def test_what_is_shown_as_json_has_the_shape_of_a_simulation(var_folder: Path) -> None:
+def test_orders_and_books_as_json_have_the_shape_of_a_simulation(var_folder: Path) -> None:
     *_, summary = run_earnest("simulate", SCENARIO).lines()
     lines = SCENARIO.read_text("utf-8").splitlines()
     result = submit_lines(var_folder, *(line for line in lines if '"command"' in line))
     assert result.status == 0
-    orders, books = show_order(var_folder, "orders")["orders"], show_order(var_folder, "books")
+    orders, books = run_json(var_folder, "orders")["orders"], run_json(var_folder, "books")
     (name, simulated), *_ = summary["orders"].items()
     assert list(orders[name]) == list(simulated)
     assert {key: type(value) for key, value in orders[name].items()} == {
         key: type(value) for key, value in simulated.items()
     }
-    assert show_order(var_folder, "orders", "show", name)["orders"] == {name: orders[name]}
+    assert run_json(var_folder, "orders", "show", name)["orders"] == {name: orders[name]}
     assert list(books["ledger"]) == list(summary["ledger"])
     assert sum(books["ledger"].values()) == 0
     assert books["audit"] == {"ok": True, "orders": len(orders), "findings": []}
 
 
-def test_orders_can_be_listed_by_where_they_are(var_folder: Path) -> None:
+def test_orders_can_be_listed_by_status(var_folder: Path) -> None:
     submit_lines(var_folder, sample_commands.place("f1"), sample_commands.place("f2"))
     submit_lines(var_folder, sample_commands.command("cancel_order", "client", "f1"))
-    waiting = show_order(var_folder, "orders", "--status", "awaiting_deposit")["orders"]
-    assert "f2" in waiting
-    assert {order["status"] for order in waiting.values()} == {"awaiting_deposit"}
-    assert "f1" in show_order(var_folder, "orders", "--status", "cancelled")["orders"]
+    unpaid_orders = run_json(var_folder, "orders", "--status", "awaiting_deposit")["orders"]
+    assert "f2" in unpaid_orders
+    assert {order["status"] for order in unpaid_orders.values()} == {"awaiting_deposit"}
+    assert "f1" in run_json(var_folder, "orders", "--status", "cancelled")["orders"]
     table = run_earnest("orders", "--status", "cancelled", "--var", var_folder).out
     assert "f1" in table
     assert "f2" not in table
@@ -180,13 +184,15 @@ def test_one_order_is_shown_with_its_history_and_what_comes_next(var_folder: Pat
     assert "it waits for the client to pay (10500 fen), until 2" in result.out
 
 
-def test_what_is_settled_is_published(var_folder: Path) -> None:
+def test_a_submitted_command_and_its_order_are_published(var_folder: Path) -> None:
     placement = sample_commands.place("h1")
     submit_lines(var_folder, placement)
-    with redis.Redis.from_url(Settings.read({}, var=var_folder).redis_url) as wire:
+    with redis.Redis.from_url(Settings.read({}, var=var_folder).redis_url) as redis_client:
 
-        def told() -> set[str]:
-            events = (json.loads(fields[b"event"]) for _, fields in wire.xrange(EVENTS_STREAM))
+        def published_subjects() -> set[str]:
+            events = (
+                json.loads(fields[b"event"]) for _, fields in redis_client.xrange(EVENTS_STREAM)
+            )
             return {event["subject"] for event in events}
 
-        eventually(lambda: {"order:h1", f"command:{placement['id']}"} <= told())
+        eventually(lambda: {"order:h1", f"command:{placement['id']}"} <= published_subjects())

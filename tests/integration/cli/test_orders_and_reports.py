@@ -1,4 +1,4 @@
-"""Orders and reports: `earnest tasks` and `earnest reports`, for people and for programs."""
+"""Tasks and reports: `earnest tasks` and `earnest reports`, for people and for programs."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import pytest
 
 from tests.support.command_line import CommandResult, run_earnest
 from tests.support.datasets.every_situation import every_situation, write_story
-from tests.support.datasets.simultaneous_orders import creator_rows, order_rows
-from tests.support.datasets.simultaneous_orders import write_rows as put
+from tests.support.datasets.simultaneous_orders import creator_rows, order_rows, write_rows
 from workers.database.engine import open_database
 from workers.database.migrations import migrate
 from workers.database.repository import Store
@@ -35,7 +34,7 @@ def every_situation_store(sqlite_url: str) -> Iterator[Store]:
 
 @pytest.fixture
 def database_options(sqlite_url: str) -> tuple[str, ...]:
-    """Say where it is; Redis is away, and is not needed."""
+    """Give the options that say where it is; Redis is away, and is not needed."""
     return ("--database-url", sqlite_url, "--redis-url", NOWHERE)
 
 
@@ -50,7 +49,7 @@ def test_a_task_list_goes_on_where_it_stopped(database_options: tuple[str, ...])
     all_ids, next_cursor = task_ids_and_cursor(
         run_earnest("tasks", "--json", "--limit", "500", *database_options)
     )
-    assert (len(all_ids), next_cursor) == (len(every_situation().book.orders), None)
+    assert (len(all_ids), next_cursor) == (len(every_situation().uow.orders), None)
     names, cursor = task_ids_and_cursor(
         run_earnest("tasks", "--json", "--limit", "40", *database_options)
     )
@@ -64,7 +63,7 @@ def test_a_task_list_goes_on_where_it_stopped(database_options: tuple[str, ...])
 
 @pytest.mark.usefixtures("every_situation_store")
 def test_a_task_list_is_filtered(database_options: tuple[str, ...]) -> None:
-    orders = every_situation().book.orders.values()
+    orders = every_situation().uow.orders.values()
     task_ids, _ = task_ids_and_cursor(
         run_earnest("tasks", "--json", "--creator", "k1x4", *database_options)
     )
@@ -84,8 +83,8 @@ def test_a_table_of_tasks_says_that_the_list_goes_on(
 ) -> None:
     engine = open_database(sqlite_url)
     migrate(engine)
-    put(engine, "creators", creator_rows([("k1", "m1")]))
-    put(engine, "orders", order_rows(12, ("k1",)))
+    write_rows(engine, "creators", creator_rows([("k1", "m1")]))
+    write_rows(engine, "orders", order_rows(12, ("k1",)))
     engine.dispose()
     result = run_earnest("tasks", "--mcn", "m1", "--limit", "10", *database_options)
     head, _, *lines = result.out.splitlines()[1:]
@@ -100,7 +99,7 @@ def test_a_table_of_tasks_says_that_the_list_goes_on(
     )
 
 
-MISUSED = {
+INVALID_OPTIONS = {
     "two lists at once": ("tasks", "--creator", "k1", "--mcn", "m1"),
     "a state for a status": ("tasks", "--status", "offered"),
     "a local time": ("tasks", "--created-after", "2026-03-01T00:00:00"),
@@ -112,11 +111,11 @@ MISUSED = {
 
 
 @pytest.mark.usefixtures("every_situation_store")
-@pytest.mark.parametrize("kind", MISUSED)
+@pytest.mark.parametrize("kind", INVALID_OPTIONS)
 def test_invalid_options_of_tasks_and_reports_are_refused(
     database_options: tuple[str, ...], kind: str
 ) -> None:
-    result = run_earnest(*MISUSED[kind], *database_options)
+    result = run_earnest(*INVALID_OPTIONS[kind], *database_options)
     assert (result.status, result.out) == (2, "")
     assert "Traceback" not in result.err
 
@@ -135,16 +134,18 @@ def test_a_report_says_the_same_in_every_form(
 ) -> None:
     del every_situation_store
     by = Grouping.MCN
-    words = ("reports", name.value, "--by", by.value, "--hours", "9999")
-    report = json.loads(run_earnest(*words, "--json", *database_options).out)
+    arguments = ("reports", name.value, "--by", by.value, "--hours", "9999")
+    report = json.loads(run_earnest(*arguments, "--json", *database_options).out)
     columns = ("mcn", *COLUMNS[name])
     assert (report["report"], report["by"], report["zone"]) == (name, by, "Asia/Shanghai")
-    rows = list(csv.DictReader(io.StringIO(run_earnest(*words, "--csv", *database_options).out)))
+    rows = list(
+        csv.DictReader(io.StringIO(run_earnest(*arguments, "--csv", *database_options).out))
+    )
     assert rows == [
         {column: "" if row[column] is None else str(row[column]) for column in columns}
         for row in report["rows"]
     ]
-    table = run_earnest(*words, *database_options).out
+    table = run_earnest(*arguments, *database_options).out
     assert {"m1", "m2"} <= {row["mcn"] for row in report["rows"]}
     assert all(row["mcn"] in table for row in report["rows"] if row["mcn"])
 
@@ -153,9 +154,9 @@ def test_the_money_report_agrees_with_the_books(
     every_situation_store: Store, database_options: tuple[str, ...]
 ) -> None:
     (sums,) = json.loads(run_earnest("reports", "money", "--json", *database_options).out)["rows"]
-    books = Reader(every_situation_store).balances()
-    assert sums["held_fen"] == books["escrow"]
-    assert sums["fees_fen"] == books["service_fees"]
+    balances = Reader(every_situation_store).balances()
+    assert sums["held_fen"] == balances["escrow"]
+    assert sums["fees_fen"] == balances["service_fees"]
     output = run_earnest("reports", "money", *database_options).out
     assert f"{sums['received_fen']:,}" in output
     assert output.splitlines()[0] == "Money (fen)"

@@ -1,4 +1,4 @@
-"""Archive: whether an order is archived makes no difference to anybody."""
+"""Archive: whether an order is archived makes no difference to commands, readers and the audit."""
 
 from __future__ import annotations
 
@@ -24,8 +24,7 @@ from tests.support.stories import BALANCE, DEPOSIT, START, place, play_step, spa
 from workers.database.engine import writing
 from workers.outbox.recovery import recorded_events
 from workers.queries import audit, monitoring, order_lists
-from workers.queries.exports import EXPORTS
-from workers.queries.exports import export_pages as exported
+from workers.queries.exports import EXPORTS, export_pages
 from workers.queries.order_filters import OrderFilter
 from workers.queries.order_lists import creator_tasks
 from workers.queries.reports import GROUPINGS, ReportRequest
@@ -48,7 +47,7 @@ def sqlite_harness(sqlite_engine: Engine) -> ArchivingHarness:
 
 
 @pytest.mark.parametrize("situation", ENDINGS)
-def test_everything_asked_of_an_order_at_rest_is_answered_as_ever(
+def test_commands_for_an_archived_order_have_the_outcomes_they_would_have_had(
     harness: ArchivingHarness, situation: str
 ) -> None:
     harness.bring_to(situation)
@@ -56,14 +55,14 @@ def test_everything_asked_of_an_order_at_rest_is_answered_as_ever(
     assert count_live_and_archived(harness.engine) == (0, 1)
     harness.check_database()
     assert harness.wake("o1", harness.now) == ()
-    # At the desk every answer is held against that of a book in which nothing ever moved.
+    # The harness compares every outcome with that of a unit of work that has no archive.
     for body, at in list(harness.commands_handled):
         assert harness.handle(body, at).outcome == "duplicate"
     harness.now += ARCHIVE_AFTER
     assert place(harness).reason == "order_exists"
     harness.pay("much_too_late", {"o1": DEPOSIT})
     harness.pay("much_too_late_as_well", {"o1": BALANCE})
-    for kind, by, fields in LATE:
+    for kind, by, fields in LATE_COMMANDS:
         harness.ask(kind, by, order_id="o1", **fields)
     harness.check_database()
     if harness.order().state in FINAL_STATES:
@@ -73,7 +72,7 @@ def test_everything_asked_of_an_order_at_rest_is_answered_as_ever(
         harness.check_database()
 
 
-LATE: tuple[tuple[str, str, dict[str, Any]], ...] = (
+LATE_COMMANDS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("accept_order", "creator", {}),
     ("cancel_order", "client", {}),
     ("rate_order", "client", {"rating": 4}),
@@ -93,11 +92,11 @@ def test_an_archived_order_can_be_restored(harness: ArchivingHarness) -> None:
         harness.check_database()
     assert harness.order().state is State.CANCELLED
     # What it had gone through before is still in the archive; the rest follows.
-    first, second = count_live_and_archived(harness.engine, "events")
+    live_count, archived_count = count_live_and_archived(harness.engine, "events")
     harness.archive_all()
     assert count_live_and_archived(harness.engine) == (0, 1)
-    assert count_live_and_archived(harness.engine, "events")[1] > second > 0
-    assert first > 0
+    assert count_live_and_archived(harness.engine, "events")[1] > archived_count > 0
+    assert live_count > 0
     harness.check_database()
 
 
@@ -107,18 +106,18 @@ def test_money_confirmed_before_archiving_cannot_leave_again(
 ) -> None:
     harness.bring_to(situation)
     harness.archive_all()
-    for refund_id in list(harness.book.refunds):
-        answer = harness.ask("confirm_refund", "payments", refund_id=refund_id)
-        assert answer.reason == "already_confirmed"
-    for payout_id in list(harness.book.payouts):
-        answer = harness.ask("confirm_payout", "payments", payout_id=payout_id)
-        assert answer.reason == "already_confirmed"
+    for refund_id in list(harness.uow.refunds):
+        outcome = harness.ask("confirm_refund", "payments", refund_id=refund_id)
+        assert outcome.reason == "already_confirmed"
+    for payout_id in list(harness.uow.payouts):
+        outcome = harness.ask("confirm_payout", "payments", payout_id=payout_id)
+        assert outcome.reason == "already_confirmed"
     assert count_live_and_archived(harness.engine) == (1, 0)
     harness.check_database()
 
 
 @pytest.mark.parametrize("situation", ["forfeited_late", "completed_agency"])
-def test_every_reader_finds_an_order_at_rest(
+def test_every_reader_finds_an_archived_order(
     sqlite_harness: ArchivingHarness, situation: str
 ) -> None:
     sqlite_harness.bring_to(situation)
@@ -126,13 +125,13 @@ def test_every_reader_finds_an_order_at_rest(
     sqlite_harness.publish()
     place(sqlite_harness, "o2")
     sqlite_harness.publish()
-    before = everything_read(sqlite_harness)
+    before = read_everything(sqlite_harness)
     assert sqlite_harness.archive(older_than=timedelta(0)) == 1
     assert count_live_and_archived(sqlite_harness.engine, "events")[1] > 0
-    assert everything_read(sqlite_harness) == before
+    assert read_everything(sqlite_harness) == before
 
 
-def everything_read(harness: ArchivingHarness) -> dict[str, Any]:
+def read_everything(harness: ArchivingHarness) -> dict[str, Any]:
     """Return what every reader of orders, events and money says."""
     reader, order_filter = harness.reader, OrderFilter(creator="k1")
     first_page = order_lists.order_page(harness.store, order_filter, limit=1)
@@ -153,36 +152,38 @@ def everything_read(harness: ArchivingHarness) -> dict[str, Any]:
         "balances": reader.balances(),
         "lateness": sorted(reader.lateness()),
         "tasks": creator_tasks(harness.engine, order_filter, limit=1),
-        "reports": [list(report.rows(harness.engine)) for report in reports(harness)],
+        "reports": [list(report.rows(harness.engine)) for report in report_requests(harness)],
         "pages": [
             first_page,
             order_lists.order_page(harness.store, order_filter, cursor=first_page.cursor),
         ],
         "explained": explain_order(harness.store, "o1", at=harness.now),
-        "exports": [list(exported(harness.store, export)) for export in EXPORTS.values()],
+        "exports": [list(export_pages(harness.store, export)) for export in EXPORTS.values()],
         "audit": reader.audit(),
     }
 
 
-def reports(harness: ArchivingHarness) -> list[ReportRequest]:
+def report_requests(harness: ArchivingHarness) -> list[ReportRequest]:
     breakdowns = [(name, by) for name, parts in GROUPINGS.items() for by in (None, *parts)]
     return [ReportRequest(name, by, harness.now, ARCHIVE_AFTER) for name, by in breakdowns]
 
 
-def test_by_hand_nothing_is_done_until_it_is_asked_for(sqlite_harness: ArchivingHarness) -> None:
+def test_the_archive_command_archives_nothing_without_yes(sqlite_harness: ArchivingHarness) -> None:
     write_orders(sqlite_harness.engine, 3, declined=True)
     write_orders(sqlite_harness.engine, 2, first=10)
     sqlite_harness.publish()
     url = sqlite_harness.engine.url.render_as_string(hide_password=False)
-    words = ("archive", "--older-than", "P30D")
-    (report,) = run_earnest(*words, "--json", EARNEST_DATABASE_URL=url).lines()
+    arguments = ("archive", "--older-than", "P30D")
+    (report,) = run_earnest(*arguments, "--json", EARNEST_DATABASE_URL=url).lines()
     assert (report["ready"], report["kept"], report["archived"]) == (3, 0, 0)
     assert (
         "Nothing is done yet: --yes archives them."
-        in run_earnest(*words, EARNEST_DATABASE_URL=url).out
+        in run_earnest(*arguments, EARNEST_DATABASE_URL=url).out
     )
     assert count_live_and_archived(sqlite_harness.engine) == (5, 0)
-    assert run_earnest(*words, "--yes", EARNEST_DATABASE_URL=url).out == "3 orders are archived.\n"
+    assert (
+        run_earnest(*arguments, "--yes", EARNEST_DATABASE_URL=url).out == "3 orders are archived.\n"
+    )
     assert count_live_and_archived(sqlite_harness.engine) == (2, 3)
     result = run_earnest("archive", EARNEST_DATABASE_URL=url, EARNEST_ARCHIVE_AFTER="never")
     assert "say --older-than how long" in result.error_line()
@@ -197,12 +198,12 @@ NOT_ARCHIVED = {
 
 
 @pytest.mark.parametrize("reason", NOT_ARCHIVED)
-def test_an_order_of_which_more_is_expected_is_not_archived(
+def test_an_order_that_is_open_owes_money_or_may_be_reinstated_is_not_archived(
     harness: ArchivingHarness, reason: str
 ) -> None:
     harness.bring_to(NOT_ARCHIVED[reason])
     if reason == "owes a payout":
-        for refund_id in list(harness.book.refunds):
+        for refund_id in list(harness.uow.refunds):
             harness.ask("confirm_refund", "payments", refund_id=refund_id)
     harness.publish()
     window = harness.policy.late_notice_window
@@ -213,17 +214,22 @@ def test_an_order_of_which_more_is_expected_is_not_archived(
         int(reason != "is open"),
     )
     if reason == "may be reinstated":
-        late = now + span("1us")
+        late_at = now + span("1us")
         assert maintenance.count_archivable(
-            harness.store, maintenance.ArchiveCutoff(late, late)
+            harness.store, maintenance.ArchiveCutoff(late_at, late_at)
         ) == (
             1,
             0,
         )
-        assert maintenance.archive_orders(harness.store, maintenance.ArchiveCutoff(late, late)) == 1
+        assert (
+            maintenance.archive_orders(harness.store, maintenance.ArchiveCutoff(late_at, late_at))
+            == 1
+        )
 
 
-def test_an_order_stays_until_its_time_and_its_events_have_come(harness: ArchivingHarness) -> None:
+def test_an_order_is_archived_only_after_its_time_and_when_its_events_are_published(
+    harness: ArchivingHarness,
+) -> None:
     harness.bring_to("expired_unpaid")
     harness.ask("register_mcn", "platform", mcn_id="m9", name="M9")
     assert harness.archive(older_than=timedelta(0)) == 0
@@ -234,7 +240,7 @@ def test_an_order_stays_until_its_time_and_its_events_have_come(harness: Archivi
     assert maintenance.archive_orders(harness.store, maintenance.ArchiveCutoff(ended_at, now)) == 1
 
 
-def test_the_newest_event_stays_so_that_its_number_is_not_given_again(
+def test_the_newest_event_is_not_archived_so_that_its_position_is_not_used_again(
     harness: ArchivingHarness,
 ) -> None:
     harness.bring_to("expired_unpaid")
@@ -242,13 +248,13 @@ def test_the_newest_event_stays_so_that_its_number_is_not_given_again(
     with writing(harness.engine) as connection:
         connection.execute(text("DELETE FROM events WHERE subject LIKE 'command:%'"))
         connection.execute(text("DELETE FROM events WHERE subject = 'mcn:m9'"))
-    newest = max(row.position for row in harness.rows("events"))
+    newest_position = max(row.position for row in harness.rows("events"))
     assert harness.archive(older_than=timedelta(0)) == 0
     harness.publish()
     assert harness.archive(older_than=timedelta(0)) == 1
     positions = [row.position for row in harness.rows("events")]
     assert len(positions) == len(set(positions))
-    assert max(positions) > newest
+    assert max(positions) > newest_position
 
 
 def test_batches_are_as_large_as_asked_and_those_that_ended_first_go_first(
@@ -271,7 +277,7 @@ def test_batches_are_as_large_as_asked_and_those_that_ended_first_go_first(
     harness.check_database()
 
 
-def test_a_refund_never_gets_the_name_that_one_at_rest_has(harness: ArchivingHarness) -> None:
+def test_a_refund_never_gets_the_id_of_an_archived_one(harness: ArchivingHarness) -> None:
     harness.admit()
     for order_id, payment_id in (("b_c", "a"), ("c", "a_b")):
         place(harness, order_id)
@@ -280,13 +286,13 @@ def test_a_refund_never_gets_the_name_that_one_at_rest_has(harness: ArchivingHar
     harness.archive_all()
     assert count_live_and_archived(harness.engine, "refunds") == (0, 1)
     harness.ask("decline_order", "creator", order_id="c")
-    assert set(harness.book.refunds) == {"rf_a_b_c", "rf_a_b_c~2"}
+    assert set(harness.uow.refunds) == {"rf_a_b_c", "rf_a_b_c~2"}
     harness.check_database()
 
 
 @pytest.mark.parametrize("recompute_archive", [True, False])
 @pytest.mark.parametrize("situation", ["forfeited_late", "completed_agency", "cancelled_offered"])
-def test_the_books_are_right_with_or_without_reading_the_archive(
+def test_an_audit_finds_nothing_with_or_without_recomputing_the_archive(
     harness: ArchivingHarness, situation: str, *, recompute_archive: bool
 ) -> None:
     harness.bring_to(situation)
@@ -297,7 +303,7 @@ def test_the_books_are_right_with_or_without_reading_the_archive(
 
 
 @pytest.mark.parametrize("name", ["account:psp", "returned", "ended:cancelled:client_cancelled"])
-def test_totals_that_the_archive_does_not_add_up_to_are_found(
+def test_an_audit_finds_totals_that_the_archive_does_not_add_up_to(
     sqlite_harness: ArchivingHarness, name: str
 ) -> None:
     sqlite_harness.bring_to("cancelled_at_a_cost")
@@ -315,7 +321,7 @@ def test_totals_that_the_archive_does_not_add_up_to_are_found(
     assert bool(laws) == (not name.startswith("ended"))
 
 
-def test_an_order_that_cannot_be_read_keeps_no_other_from_resting(
+def test_an_unreadable_order_does_not_keep_others_from_being_archived(
     sqlite_harness: ArchivingHarness,
 ) -> None:
     sqlite_harness.bring_to("expired_unpaid")

@@ -1,4 +1,4 @@
-"""Archive concurrency: orders are archived while somebody is about to name the very order."""
+"""Archive concurrency: orders are archived while commands about the same orders are settled."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ from workers.queue.messages import Received
 
 ROUNDS = 8
 """Orders raced for: in some rounds one comes first, in some the other."""
+COUNT = 3_000
+"""Orders enough for several batches of the archiver."""
 
 
 @pytest.fixture
@@ -36,15 +38,15 @@ def harness(engine: Engine) -> ArchivingHarness:
     return ArchivingHarness(engine=engine)
 
 
-def other_stores(harness: ArchivingHarness, number: int) -> list[BatchProcessor]:
-    """Stand for other processes at the same database."""
+def other_processors(harness: ArchivingHarness, number: int) -> list[BatchProcessor]:
+    """Give processors as other processes would have them, over the same database."""
     url = harness.engine.url.render_as_string(hide_password=False)
     stores = (Store(open_database(url), harness.policy) for _ in range(number))
-    return [BatchProcessor(store, harness.door, harness.notify) for store in stores]
+    return [BatchProcessor(store, harness.clock, harness.notify) for store in stores]
 
 
 def payment(harness: ArchivingHarness, payment_id: str, order_id: str = "o1") -> Received:
-    """Write a payment that comes long after everything has ended."""
+    """Receive a payment that comes long after everything has ended."""
     share = {"order_id": order_id, "amount_fen": DEPOSIT}
     body: dict[str, Any] = {"id": f"late_pay_{payment_id}", "kind": "confirm_payment"}
     body["payment_id"] = payment_id
@@ -54,14 +56,16 @@ def payment(harness: ArchivingHarness, payment_id: str, order_id: str = "o1") ->
 
 
 def outcomes_of(harness: ArchivingHarness) -> list[tuple[str, str]]:
-    """Say what became of each late payment: of which subject, and why."""
+    """Return the order of each unapplied payment, and why it was not applied."""
     events = [
         json.loads(row.body) for row in harness.rows("events") if row.type == "payment.unapplied"
     ]
     return [(event.get("order_id", "nobody"), event["reason"]) for event in events]
 
 
-def test_a_late_payment_and_the_archiver_come_at_once(harness: ArchivingHarness) -> None:
+def test_a_late_payment_that_races_the_archiver_finds_its_order_closed(
+    harness: ArchivingHarness,
+) -> None:
     harness.admit()
     names = [f"o{number}" for number in range(ROUNDS)]
     for name in names:
@@ -69,41 +73,46 @@ def test_a_late_payment_and_the_archiver_come_at_once(harness: ArchivingHarness)
         harness.ask("decline_order", "creator", order_id=name)
     harness.confirm_obligations()
     harness.publish()
-    (settler,) = other_stores(harness, 1)
+    (processor,) = other_processors(harness, 1)
     for name in names:
         late_payment = payment(harness, f"late_{name}", name)
         due = maintenance.ArchiveCutoff(harness.order(name).entered_at, harness.now)
         at_once(
-            partial(settler.settle, [late_payment]),
+            partial(processor.settle, [late_payment]),
             partial(maintenance.archive_orders, harness.store, due, limit=1),
         )
     assert outcomes_of(harness) == [(name, "order_closed") for name in names]
     assert sum(count_live_and_archived(harness.engine)) == ROUNDS
     assert sum(count_live_and_archived(harness.engine, "refunds")) == 2 * ROUNDS
     assert harness.reader.audit().findings == []
-    settler.store.engine.dispose()
+    processor.store.engine.dispose()
 
 
-def test_two_who_need_the_same_order_bring_it_back_once(harness: ArchivingHarness) -> None:
+def test_two_workers_that_need_the_same_archived_order_restore_it_once(
+    harness: ArchivingHarness,
+) -> None:
     harness.bring_to("declined")
     harness.archive_all()
-    first, second = other_stores(harness, 2)
+    first_processor, second_processor = other_processors(harness, 2)
     first_payment, second_payment = payment(harness, "p1"), payment(harness, "p2")
-    at_once(lambda: first.settle([first_payment]), lambda: second.settle([second_payment]))
+    at_once(
+        lambda: first_processor.settle([first_payment]),
+        lambda: second_processor.settle([second_payment]),
+    )
     assert outcomes_of(harness) == [("o1", "order_closed")] * 2
     assert count_live_and_archived(harness.engine) == (1, 0)
     assert harness.reader.audit().findings == []
-    for settler in (first, second):
-        settler.store.engine.dispose()
+    for processor in (first_processor, second_processor):
+        processor.store.engine.dispose()
 
 
 def payment_while_uncommitted(harness: ArchivingHarness, change: Callable[[Any], object]) -> None:
     """Let a payment come while a change of the archive is not committed yet."""
-    (settler,) = other_stores(harness, 1)
+    (processor,) = other_processors(harness, 1)
     late_payment = payment(harness, "p1")
     with writing(harness.engine) as connection:
         change(connection)
-        payment_thread = threading.Thread(target=lambda: settler.settle([late_payment]))
+        payment_thread = threading.Thread(target=lambda: processor.settle([late_payment]))
         payment_thread.start()
         payment_thread.join(0.3)
         assert payment_thread.is_alive()
@@ -111,10 +120,10 @@ def payment_while_uncommitted(harness: ArchivingHarness, change: Callable[[Any],
     assert outcomes_of(harness) == [("o1", "order_closed")]
     assert count_live_and_archived(harness.engine) == (1, 0)
     assert harness.reader.audit().findings == []
-    settler.store.engine.dispose()
+    processor.store.engine.dispose()
 
 
-def test_a_payment_that_waits_for_the_archiver_finds_the_order_where_it_went(
+def test_a_payment_that_waits_for_the_archiver_finds_the_order_in_the_archive(
     harness: ArchivingHarness,
 ) -> None:
     harness.bring_to("declined")
@@ -122,13 +131,13 @@ def test_a_payment_that_waits_for_the_archiver_finds_the_order_where_it_went(
     harness.publish()
     payment_while_uncommitted(
         harness,
-        lambda connection: archive.archive(
+        lambda connection: archive.move_to_archive(
             connection, connection.execute(select(schema.orders)).all()
         ),
     )
 
 
-def test_a_payment_that_waits_for_another_who_needs_the_order_finds_it_back(
+def test_a_payment_that_waits_for_another_restore_finds_the_order_restored(
     harness: ArchivingHarness,
 ) -> None:
     harness.bring_to("declined")
@@ -136,7 +145,7 @@ def test_a_payment_that_waits_for_another_who_needs_the_order_finds_it_back(
     payment_while_uncommitted(harness, lambda connection: archive.restore(connection, ["o1"]))
 
 
-def test_two_archivers_share_the_work(harness: ArchivingHarness) -> None:
+def test_two_archivers_at_once_archive_each_order_once(harness: ArchivingHarness) -> None:
     write_orders(harness.engine, 120, declined=True)
     harness.publish()
     due = maintenance.ArchiveCutoff(harness.now.replace(year=2100), harness.now.replace(year=2100))
@@ -146,14 +155,14 @@ def test_two_archivers_share_the_work(harness: ArchivingHarness) -> None:
         def work(store: Store) -> int:
             return sum(iter(lambda: maintenance.archive_orders(store, due, limit=7), 0))
 
-        shares = at_once(*(lambda store=store: work(store) for store in stores))
+        archived_counts = at_once(*(lambda store=store: work(store) for store in stores))
     remaining = sum(iter(lambda: maintenance.archive_orders(harness.store, due), 0))
-    assert sum(shares) + remaining == 120
+    assert sum(archived_counts) + remaining == 120
     assert count_live_and_archived(harness.engine) == (0, 120)
     assert harness.reader.audit().findings == []
 
 
-def test_the_scheduler_puts_away_what_ended_long_enough_ago(harness: ArchivingHarness) -> None:
+def test_the_archiver_archives_orders_that_ended_long_enough_ago(harness: ArchivingHarness) -> None:
     write_orders(harness.engine, 3, declined=True)
     harness.publish()
     assert Archiver(harness.store, None).run_once() == 0
@@ -166,15 +175,19 @@ def test_the_scheduler_puts_away_what_ended_long_enough_ago(harness: ArchivingHa
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_kill_9_between_two_batches_leaves_books_that_are_right(harness: ArchivingHarness) -> None:
+def test_kill_9_between_two_archive_batches_leaves_books_without_findings(
+    harness: ArchivingHarness,
+) -> None:
     write_orders(harness.engine, COUNT, declined=True)
     harness.publish()
     url = harness.engine.url.render_as_string(hide_password=False)
-    words = ("archive", "--older-than", "PT0S")
-    assert f"{COUNT} orders that ended before" in run_earnest(*words, EARNEST_DATABASE_URL=url).out
+    arguments = ("archive", "--older-than", "PT0S")
+    assert (
+        f"{COUNT} orders that ended before" in run_earnest(*arguments, EARNEST_DATABASE_URL=url).out
+    )
     assert count_live_and_archived(harness.engine) == (COUNT, 0)
     process = subprocess.Popen(
-        [*EARNEST, *words, "--yes"],
+        [*EARNEST, *arguments, "--yes"],
         env=clean_environ(EARNEST_DATABASE_URL=url),
         stderr=subprocess.DEVNULL,
     )
@@ -188,13 +201,10 @@ def test_kill_9_between_two_batches_leaves_books_that_are_right(harness: Archivi
     assert live_count > 0
     assert archived_count > 0
     assert harness.reader.audit().findings == []
-    result = run_earnest(*words, "--yes", "--json", EARNEST_DATABASE_URL=url)
+    result = run_earnest(*arguments, "--yes", "--json", EARNEST_DATABASE_URL=url)
     assert result.lines() == [{"archived": live_count}]
     assert count_live_and_archived(harness.engine) == (0, COUNT)
     assert harness.reader.audit().findings == []
-
-
-COUNT = 3_000
 
 
 def counts_during(engine: Engine, worker: subprocess.Popen[bytes]) -> Iterator[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Migrations: the steps lead to exactly the schema that the code was written for."""
+"""Migrations: the steps lead to exactly the schema that the code declares."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def describe_tables(engine: Engine) -> dict[str, Any]:
         query = "SELECT name, sql FROM sqlite_master WHERE name NOT LIKE 'alembic%'"
         query += " AND name NOT LIKE 'sqlite_%'"
         with reading(engine) as connection:
-            return {name: parts(sql) for name, sql in connection.execute(text(query))}
+            return {name: statement_parts(sql) for name, sql in connection.execute(text(query))}
     query = "SELECT conrelid::regclass || '.' || conname, pg_get_constraintdef(oid)"
     query += " FROM pg_constraint WHERE conrelid <> 0 UNION ALL"
     query += " SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'"
@@ -32,7 +32,7 @@ def describe_tables(engine: Engine) -> dict[str, Any]:
         return {name: sql for name, sql in definitions.items() if "alembic" not in name}
 
 
-def parts(sql: str) -> set[str]:
+def statement_parts(sql: str) -> set[str]:
     """Split a CREATE statement, so that the order of constraints does not matter."""
     statement = re.sub(r"\s*\)\s*STRICT\s*$", " , \n STRICT", sql)
     # A column that was added later stands on the line of the one before.

@@ -1,4 +1,4 @@
-"""Task columns: an upgrade shows of every order what the version after would have written."""
+"""Task columns: an upgrade fills them for every order as the newer version would have."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from workers.database import bulk, mappers, schema
 from workers.database.engine import open_database, reading, writing
 from workers.database.migrations import alembic_config, migrate
 
-PROJECTED = ("public_status", "expected_publish_at")
+PROJECTED_COLUMNS = ("public_status", "expected_publish_at")
 
-
-EXPECTED = (
+PUBLISH_DATES = (
     None,
     datetime(2026, 4, 1, 4, tzinfo=UTC),
     datetime(2026, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC),
@@ -26,7 +25,7 @@ EXPECTED = (
 )
 
 
-@pytest.mark.parametrize("first", range(len(EXPECTED)))
+@pytest.mark.parametrize("first", range(len(PUBLISH_DATES)))
 def test_a_migration_fills_the_task_columns_of_existing_orders(
     database_url: str, first: int
 ) -> None:
@@ -38,13 +37,13 @@ def test_a_migration_fills_the_task_columns_of_existing_orders(
     order_rows = {}
     for number, situation in enumerate(sorted(HISTORIES)):
         story = story_of(situation)
-        expected = EXPECTED[(number + first) % len(EXPECTED)]
-        order = replace(story.order(), order_id=situation, expected_publish_at=expected)
+        publish_at = PUBLISH_DATES[(number + first) % len(PUBLISH_DATES)]
+        order = replace(story.order(), order_id=situation, expected_publish_at=publish_at)
         order_placed: Any = story.events_of("order.placed")[0].fact
         order_rows[situation] = mappers.new_order_row(order, order_placed)
     with writing(engine) as connection:
         column_names = {column["name"] for column in inspect(connection).get_columns("orders")}
-        assert column_names.isdisjoint(PROJECTED)
+        assert column_names.isdisjoint(PROJECTED_COLUMNS)
         old_rows = [
             {k: v for k, v in row.items() if k in column_names} for row in order_rows.values()
         ]

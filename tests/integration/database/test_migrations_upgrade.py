@@ -1,4 +1,4 @@
-"""Upgrade: a database of the version before goes on living, with orders in every state."""
+"""Upgrade: a database of the version before can still be used, with orders in every state."""
 
 from __future__ import annotations
 
@@ -21,15 +21,13 @@ from workers.timestamps import from_us, now_us, to_us
 
 HISTORY = Path(__file__).with_name("deposit_phase.jsonl")
 
-
 # One line for each situation of the deposit phase: every row that version 0.1.0 had written.
-BEFORE = {
+OLD_TABLES = {
     record["situation"]: record["tables"]
     for record in map(json.loads, HISTORY.read_text("utf-8").splitlines())
 }
 
-
-IN_FULFILMENT = [name for name in BEFORE if name in ("in_fulfilment", "full_at_work")]
+IN_FULFILMENT = [name for name in OLD_TABLES if name in ("in_fulfilment", "full_at_work")]
 
 
 @pytest.fixture
@@ -49,7 +47,7 @@ def upgrade_from(engine: Engine, situation: str) -> StoreHarness:
     with writing(engine) as connection:
         schema = MetaData()
         schema.reflect(connection)
-        for name, rows in BEFORE[situation].items():
+        for name, rows in OLD_TABLES[situation].items():
             for row in rows:
                 connection.execute(schema.tables[name].insert(), plain_row(row))
         if engine.dialect.name == "postgresql":
@@ -67,71 +65,75 @@ def plain_row(row: dict[str, Any]) -> dict[str, Any]:
     return {k: bytes.fromhex(v) if k in binary else v for k, v in row.items()}
 
 
-def order(harness: StoreHarness) -> Any:  # noqa: ANN401 - an order
+def read_order(harness: StoreHarness) -> Any:  # noqa: ANN401 - an order
     stored_order = harness.reader.order("o1")
     assert stored_order is not None
     return stored_order
 
 
-@pytest.mark.parametrize("situation", BEFORE)
-def test_the_books_are_right_before_and_after_everything_has_ended(
+@pytest.mark.parametrize("situation", OLD_TABLES)
+def test_an_upgraded_database_passes_the_audit_before_and_after_its_orders_end(
     engine: Engine, situation: str
 ) -> None:
-    desk = upgrade_from(engine, situation)
-    assert desk.reader.audit().findings == []
-    desk.advance(desk.now + timedelta(days=30))
-    assert desk.reader.audit().findings == []
-    assert order(desk).state in FINAL_STATES
+    harness = upgrade_from(engine, situation)
+    assert harness.reader.audit().findings == []
+    harness.advance(harness.now + timedelta(days=30))
+    assert harness.reader.audit().findings == []
+    assert read_order(harness).state in FINAL_STATES
 
 
-@pytest.mark.parametrize("situation", BEFORE)
+@pytest.mark.parametrize("situation", OLD_TABLES)
 def test_an_upgrade_keeps_when_orders_ended(engine: Engine, situation: str) -> None:
-    desk = upgrade_from(engine, situation)
-    (row,), stored_order = desk.rows("orders"), order(desk)
+    harness = upgrade_from(engine, situation)
+    (row,), stored_order = harness.rows("orders"), read_order(harness)
     assert row.ended_at == (to_us(stored_order.entered_at) if stored_order.is_final else None)
 
 
 @pytest.mark.parametrize("situation", IN_FULFILMENT)
-def test_an_upgrade_cancels_nobody(engine: Engine, situation: str) -> None:
-    desk = upgrade_from(engine, situation)
-    (extension,) = desk.published("deadline.extended")
+def test_an_upgrade_gives_orders_in_fulfilment_a_whole_window_for_the_first_work(
+    engine: Engine, situation: str
+) -> None:
+    harness = upgrade_from(engine, situation)
+    (extension,) = harness.published("deadline.extended")
     due_at = datetime.fromisoformat(extension["due_at"])
-    assert order(desk).due_at == due_at
-    assert timedelta(0) <= desk.now + POLICY.first_work_window - due_at < timedelta(minutes=1)
-    desk.advance(due_at)
-    assert order(desk).state is State.IN_FULFILMENT
+    assert read_order(harness).due_at == due_at
+    assert timedelta(0) <= harness.now + POLICY.first_work_window - due_at < timedelta(minutes=1)
+    harness.advance(due_at)
+    assert read_order(harness).state is State.IN_FULFILMENT
     leads = [
         reminder["lead"]
-        for reminder in desk.published("creator.reminded")
+        for reminder in harness.published("creator.reminded")
         if reminder["at"] > extension["at"]
     ]
     assert leads == ["P1D", "PT4H"]
-    desk.advance(due_at + span("1us"))
-    assert (order(desk).state, order(desk).reason) == (State.CANCELLED, "no_work")
+    harness.advance(due_at + span("1us"))
+    assert (read_order(harness).state, read_order(harness).reason) == (State.CANCELLED, "no_work")
 
 
-def test_after_an_upgrade_work_goes_on_where_it_was(engine: Engine) -> None:
-    desk = upgrade_from(engine, "in_fulfilment")
+def test_after_an_upgrade_a_script_can_be_submitted_for_an_order_in_fulfilment(
+    engine: Engine,
+) -> None:
+    harness = upgrade_from(engine, "in_fulfilment")
     body: dict[str, Any] = {"id": "the_first_script", "kind": "submit_script", "order_id": "o1"}
     body |= {"by": {"role": "mcn", "id": "m1"}, "links": ["https://example.com/1"]}
-    assert desk.outcome_of(desk.settle_alone(body, desk.now))[:2] == ("applied", None)
-    assert order(desk).state is State.SCRIPT_REVIEW
-    assert desk.reader.audit().findings == []
+    assert harness.outcome_of(harness.settle_alone(body, harness.now))[:2] == ("applied", None)
+    assert read_order(harness).state is State.SCRIPT_REVIEW
+    assert harness.reader.audit().findings == []
 
 
 def test_after_an_upgrade_money_owed_has_its_whole_time_to_leave(engine: Engine) -> None:
-    desk = upgrade_from(engine, "cancelled_offered")
-    (refund,) = [row for row in desk.rows("refunds") if row.order_id == "o1"]
-    desk.advance(from_us(refund.due_at) - span("1us"))
-    alerts = [event["alert"] for event in desk.published("operator.alerted")]
+    harness = upgrade_from(engine, "cancelled_offered")
+    (refund,) = [row for row in harness.rows("refunds") if row.order_id == "o1"]
+    harness.advance(from_us(refund.due_at) - span("1us"))
+    alerts = [event["alert"] for event in harness.published("operator.alerted")]
     assert alerts == ["unknown_order"]
-    desk.advance(from_us(refund.due_at))
-    alert = desk.published("operator.alerted")[-1]
+    harness.advance(from_us(refund.due_at))
+    alert = harness.published("operator.alerted")[-1]
     assert (alert["alert"], alert["refund_id"]) == ("refund_overdue", refund.refund_id)
 
 
 def test_after_an_upgrade_money_in_suspense_can_be_sent_back(engine: Engine) -> None:
-    desk = upgrade_from(engine, "cancelled_offered")
+    harness = upgrade_from(engine, "cancelled_offered")
     body: dict[str, Any] = {
         "id": "send_the_stray_back",
         "kind": "resolve_suspense",
@@ -139,6 +141,6 @@ def test_after_an_upgrade_money_in_suspense_can_be_sent_back(engine: Engine) -> 
     }
     body |= {"by": {"role": "operator", "id": "ops"}, "payment_id": "stray"}
     body |= {"to": "c1", "reason": "nobody knows the order"}
-    assert desk.outcome_of(desk.settle_alone(body, desk.now))[:2] == ("applied", None)
-    assert desk.reader.balances()["suspense"] == 0
-    assert desk.reader.audit().findings == []
+    assert harness.outcome_of(harness.settle_alone(body, harness.now))[:2] == ("applied", None)
+    assert harness.reader.balances()["suspense"] == 0
+    assert harness.reader.audit().findings == []

@@ -1,4 +1,4 @@
-"""Repository: what the pure rules say of a story is what the database holds after it."""
+"""Repository: after a story the database holds what the pure rules say of it."""
 
 from __future__ import annotations
 
@@ -21,13 +21,11 @@ from tests.support.store_harness import StoreHarness
 from tests.support.stories import HISTORIES, MICRO, START, TOTAL, place, span
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
-
-
 SCENARIOS = sorted(path.name.removesuffix(".steps.jsonl") for path in FOLDER.glob("*.steps.jsonl"))
 
 
 def scenario(name: str) -> tuple[list[SimulationStep], Policy, dict[str, Any]]:
-    """Read a worked example: its steps, the policy it wants, and what must come out."""
+    """Read a scenario: its steps, its policy, and what must come of it."""
     policy_file = FOLDER / f"{name}.policy.json"
     policy = read_policy(policy_file.read_bytes()) if policy_file.exists() else Policy()
     lines = (FOLDER / f"{name}.steps.jsonl").read_text("utf-8").splitlines()
@@ -38,7 +36,7 @@ def scenario(name: str) -> tuple[list[SimulationStep], Policy, dict[str, Any]]:
 def play_through_store(
     harness: StoreHarness, steps: list[SimulationStep]
 ) -> Iterator[dict[str, Any]]:
-    """Play steps through the store; describe what came of them as `simulate` does."""
+    """Play steps through the store; yield what came of them, in the form of `simulate`."""
     for step in steps:
         harness.advance(step.at)
         if step.command is not None:
@@ -54,25 +52,25 @@ def play_through_rules(
     steps: list[SimulationStep], policy: Policy
 ) -> tuple[list[Any], dict[str, Any]]:
     """Play steps through the rules alone: the events, sorted, and the summary."""
-    world = Simulation(UnitOfWork(policy=policy))
-    events = [event for step in steps for line in world.play(step) for event in line["events"]]
-    return sorted(map(json.dumps, events)), world.summary()
+    simulation = Simulation(UnitOfWork(policy=policy))
+    events = [event for step in steps for line in simulation.play(step) for event in line["events"]]
+    return sorted(map(json.dumps, events)), simulation.summary()
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_a_worked_example_comes_out_of_the_store_as_it_must(engine: Engine, name: str) -> None:
+def test_a_scenario_played_through_the_store_ends_as_expected(engine: Engine, name: str) -> None:
     steps, policy, expect = scenario(name)
-    desk = StoreHarness(policy, engine=engine)
-    lines = list(play_through_store(desk, steps))
+    harness = StoreHarness(policy, engine=engine)
+    lines = list(play_through_store(harness, steps))
     assert list(differences(expect, lines)) == []
     events, summary = play_through_rules(steps, policy)
     assert sorted(map(json.dumps, lines[-2]["events"])) == events
     assert lines[-1] == summary
-    assert desk.reader.audit().findings == []
+    assert harness.reader.audit().findings == []
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
-def test_every_situation_is_stored_as_the_book_has_it(
+def test_every_situation_is_stored_as_the_unit_of_work_has_it(
     harness: StoreHarness, situation: str
 ) -> None:
     harness.bring_to(situation).check_database()
@@ -81,7 +79,7 @@ def test_every_situation_is_stored_as_the_book_has_it(
     ]
 
 
-def test_two_pairs_that_spell_one_refund_are_kept_apart(harness: StoreHarness) -> None:
+def test_two_refunds_whose_ids_are_spelt_alike_are_kept_apart(harness: StoreHarness) -> None:
     harness.admit()
     for order_id in ("c", "b_c"):
         place(harness, order_id)
@@ -95,51 +93,51 @@ def test_two_pairs_that_spell_one_refund_are_kept_apart(harness: StoreHarness) -
     }
 
 
-def test_commands_are_judged_in_the_order_of_their_receipt(harness: StoreHarness) -> None:
+def test_commands_are_handled_in_the_order_of_their_receipt(harness: StoreHarness) -> None:
     harness.admit().offer("o1")
-    later = harness.receive(sample_commands.accept(), harness.now + 2 * MICRO)
-    sooner = harness.receive(
+    accept = harness.receive(sample_commands.accept(), harness.now + 2 * MICRO)
+    decline = harness.receive(
         sample_commands.command("decline_order", "creator", "o1"), harness.now + MICRO
     )
-    twin = harness.receive(
+    nudge = harness.receive(
         sample_commands.command("nudge_creator", "client", "o1"), harness.now + MICRO
     )
-    harness.door.present = later.at
-    assert harness.settle(later, twin, sooner) == []
-    assert [harness.outcome_of(submission)[1] for submission in (sooner, twin, later)] == [
+    harness.clock.present = accept.at
+    assert harness.settle(accept, nudge, decline) == []
+    assert [harness.outcome_of(submission)[1] for submission in (decline, nudge, accept)] == [
         None,
         *["wrong_state"] * 2,
     ]
 
 
-def test_what_was_settled_is_told_to_the_relay_once_it_is_written(harness: StoreHarness) -> None:
+def test_the_relay_is_notified_once_for_each_batch_written(harness: StoreHarness) -> None:
     harness.admit()
-    assert harness.notifications == harness.asked
+    assert harness.notifications == harness.command_count
 
 
-OTHER = Policy(service_fee_bps=1_000, accept_window=timedelta(hours=1))
+OTHER_POLICY = Policy(service_fee_bps=1_000, accept_window=timedelta(hours=1))
 
 
 def test_an_order_keeps_the_policy_it_was_placed_under(harness: StoreHarness) -> None:
     harness.admit().offer("o1")
-    successor = StoreHarness(OTHER, engine=harness.engine, now=harness.now)
+    successor = StoreHarness(OTHER_POLICY, engine=harness.engine, now=harness.now)
     placement = sample_commands.place("o2")
     successor.settle_alone(placement, harness.now)
     accept = successor.receive(sample_commands.accept(), harness.now + span("24h"))
-    successor.door.present = accept.at
+    successor.clock.present = accept.at
     assert successor.settle(accept) == []
     assert successor.outcome_of(accept)[:2] == ("applied", None)
     orders = {order.order_id: order for order in successor.reader.orders()}
     assert orders["o1"].total_fen == TOTAL
     assert orders["o2"].total_fen == 110_000
-    assert {order.policy for order in orders.values()} == {harness.policy, OTHER}
+    assert {order.policy for order in orders.values()} == {harness.policy, OTHER_POLICY}
     assert successor.reader.audit().findings == []
 
 
 def test_a_worker_of_the_old_policy_reads_what_the_new_one_placed(harness: StoreHarness) -> None:
     harness.admit()
-    successor = StoreHarness(OTHER, engine=harness.engine)
+    successor = StoreHarness(OTHER_POLICY, engine=harness.engine)
     successor.settle_alone(sample_commands.place(), START)
     harness.settle_alone(sample_commands.command("cancel_order", "client", "o1"), START)
-    assert [order.policy for order in harness.reader.orders()] == [OTHER]
+    assert [order.policy for order in harness.reader.orders()] == [OTHER_POLICY]
     assert [order.state for order in harness.reader.orders()] == ["cancelled"]

@@ -1,4 +1,4 @@
-"""Schema: what no program of ours would write, the database refuses to hold."""
+"""Schema: the database refuses rows that no program of ours would write."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from workers.settings import SettingsError
 
 @pytest.fixture
 def filled_harness(harness: StoreHarness) -> StoreHarness:
-    """Give a desk with rows in every table that the rules fill, and one order that has ended."""
+    """Give a harness with rows in every table that the rules fill, and one order that has ended."""
     harness.bring_to("cancelled_agency")
     harness.offer("o2")
     harness.pay("stray", {"nobodys": 100})
@@ -26,7 +26,7 @@ def filled_harness(harness: StoreHarness) -> StoreHarness:
     return harness
 
 
-def run(engine: Engine, statement: str) -> int:
+def execute(engine: Engine, statement: str) -> int:
     with writing(engine) as connection:
         return connection.execute(text(statement)).rowcount
 
@@ -71,20 +71,22 @@ def test_the_database_refuses_an_impossible_row(
 ) -> None:
     before = filled_harness.rows(row["change"].split()[0])
     with pytest.raises(BrokenInvariant, match=row["constraint"]):
-        run(filled_harness.engine, f"UPDATE {row['change']}")
+        execute(filled_harness.engine, f"UPDATE {row['change']}")
     assert filled_harness.rows(row["change"].split()[0]) == before
 
 
-def test_every_check_constraint_is_tried(filled_harness: StoreHarness) -> None:
+def test_every_check_constraint_has_an_impossible_row_to_try_it(
+    filled_harness: StoreHarness,
+) -> None:
     declared = {
         str(constraint.name)
         for db_table in schema.metadata.tables.values()
         for constraint in db_table.constraints
     }
     checks = {name for name in declared if name.startswith("ck_")}
-    # The archive holds what its originals hold, word for word: what it adds is tried below.
-    own = {name for name in checks if not name.startswith("ck_archived_")}
-    assert own == {row["constraint"] for row in UNWRITABLE}
+    # An archive table has the same checks as its original: those it adds are tried below.
+    own_checks = {name for name in checks if not name.startswith("ck_archived_")}
+    assert own_checks == {row["constraint"] for row in UNWRITABLE}
     assert {f"ck_archived_{name}_at_rest" for name in NOT_ENDED} < checks
     for row in UNWRITABLE:
         name, _, condition = row["change"].partition(" WHERE ")
@@ -104,7 +106,9 @@ NOT_ENDED = {
 
 
 @pytest.mark.parametrize("name", NOT_ENDED)
-def test_the_archive_refuses_what_is_not_at_rest(filled_harness: StoreHarness, name: str) -> None:
+def test_the_archive_refuses_rows_that_are_still_open(
+    filled_harness: StoreHarness, name: str
+) -> None:
     if name == "refunds":
         filled_harness.ask("cancel_order", "client", order_id="o2")
     columns = ", ".join(schema.metadata.tables[name].c.keys())
@@ -112,14 +116,11 @@ def test_the_archive_refuses_what_is_not_at_rest(filled_harness: StoreHarness, n
     with reading(filled_harness.engine) as connection:
         assert connection.execute(text(open_rows_query)).first(), "nothing is open"
     with pytest.raises(BrokenInvariant, match=f"ck_archived_{name}_at_rest"):
-        run(filled_harness.engine, f"INSERT INTO archived_{name} ({columns}) {open_rows_query}")
+        execute(filled_harness.engine, f"INSERT INTO archived_{name} ({columns}) {open_rows_query}")
 
 
 EVENT = "subject, sequence, type, at, recorded_at, caused_by, body"
-
-
 REFUND = "base_id, payment_id, order_id, client_id, amount_fen, requested_at, confirmed_at"
-
 
 DUPLICATES = [
     "orders SELECT * FROM orders",
@@ -140,11 +141,10 @@ DUPLICATES = [
 @pytest.mark.parametrize("twin", DUPLICATES, ids=lambda twin: twin[:10])
 def test_the_database_refuses_a_duplicate_row(filled_harness: StoreHarness, twin: str) -> None:
     with pytest.raises(Conflict):
-        run(filled_harness.engine, f"INSERT INTO {twin}")
+        execute(filled_harness.engine, f"INSERT INTO {twin}")
 
 
 DEAD_LETTER = "(command, received_at, stamp, error, died_at) VALUES ('accept', 1, 7, 'why', 2)"
-
 
 QUARANTINED = (
     "(queue, message_id, reason, payload, size, quarantined_at) VALUES ('q', 'm', '', {}, 0, 1)"
@@ -157,28 +157,30 @@ def test_a_dead_letter_or_quarantined_message_is_stored_once(
 ) -> None:
     empty_bytes = {"sqlite": "x''", "postgresql": "''"}[filled_harness.engine.dialect.name]
     statement = f"INSERT INTO {row}".replace("{}", empty_bytes)
-    assert run(filled_harness.engine, statement) == 1
+    assert execute(filled_harness.engine, statement) == 1
     with pytest.raises(Conflict):
-        run(filled_harness.engine, statement)
+        execute(filled_harness.engine, statement)
 
 
 @pytest.mark.parametrize("column", ["order_id", "document", "placed_at", "policy_version"])
-def test_what_every_order_has_cannot_be_missing(filled_harness: StoreHarness, column: str) -> None:
+def test_a_column_that_every_order_has_cannot_be_null(
+    filled_harness: StoreHarness, column: str
+) -> None:
     with pytest.raises(BrokenInvariant):
-        run(filled_harness.engine, f"UPDATE orders SET {column} = NULL")  # noqa: S608
+        execute(filled_harness.engine, f"UPDATE orders SET {column} = NULL")  # noqa: S608
 
 
 def test_an_amount_cannot_be_a_text_or_a_fraction(filled_harness: StoreHarness) -> None:
     for value in ("'much'", "'1.5'"):
         with pytest.raises(Exception, match=r"invalid input syntax|cannot store (TEXT|REAL)"):
-            run(filled_harness.engine, f"UPDATE postings SET amount_fen = {value}")  # noqa: S608
+            execute(filled_harness.engine, f"UPDATE postings SET amount_fen = {value}")  # noqa: S608
 
 
 def test_a_refusal_of_the_database_does_not_repeat_what_was_in_the_row(
     filled_harness: StoreHarness,
 ) -> None:
     with pytest.raises(BrokenInvariant) as refusal:
-        run(filled_harness.engine, "UPDATE orders SET amount_fen = 0")
+        execute(filled_harness.engine, "UPDATE orders SET amount_fen = 0")
     assert "春季" not in str(refusal.value)
 
 
@@ -188,16 +190,16 @@ def test_a_database_that_is_away_is_unavailable_and_says_so_in_a_line() -> None:
         "sqlite:////no/such/folder/earnest.db",
     ):
         engine = open_database(url)
-        with pytest.raises(Unavailable) as away, reading(engine) as connection:
+        with pytest.raises(Unavailable) as unavailable, reading(engine) as connection:
             connection.execute(text("SELECT 1"))
-        assert "\n" not in str(away.value)
+        assert "\n" not in str(unavailable.value)
         engine.dispose()
 
 
 def database_with_setting(url: str, setting: str) -> Engine:
     """Open a database under a setting of its own."""
     engine = open_database(url)
-    run(engine, f"ALTER DATABASE {engine.url.database} SET {setting}")
+    execute(engine, f"ALTER DATABASE {engine.url.database} SET {setting}")
     engine.dispose()
     return engine
 
@@ -206,18 +208,18 @@ def database_with_setting(url: str, setting: str) -> Engine:
 def test_a_standby_is_unavailable_and_not_at_fault(postgresql_url: str) -> None:
     engine = database_with_setting(postgresql_url, "default_transaction_read_only = on")
     with pytest.raises(Unavailable, match="read-only"):
-        run(engine, "CREATE TABLE t AS SELECT 1")
+        execute(engine, "CREATE TABLE t AS SELECT 1")
     engine.dispose()
 
 
 @pytest.mark.postgres
-def test_a_lock_that_somebody_silent_holds_is_waited_for(postgresql_url: str) -> None:
+def test_a_lock_that_cannot_be_had_makes_the_database_unavailable(postgresql_url: str) -> None:
     engine = open_database(postgresql_url)
-    run(engine, "CREATE TABLE t AS SELECT 1 AS n")
+    execute(engine, "CREATE TABLE t AS SELECT 1 AS n")
     with writing(engine) as holder:
         holder.execute(text("UPDATE t SET n = 2"))
         with pytest.raises(Unavailable):
-            run(engine, "SELECT n FROM t FOR UPDATE NOWAIT")
+            execute(engine, "SELECT n FROM t FOR UPDATE NOWAIT")
     engine.dispose()
 
 
@@ -234,7 +236,7 @@ def test_a_database_that_cannot_keep_every_text_is_refused(
 
 
 @pytest.mark.postgres
-def test_what_the_environment_says_of_encodings_changes_nothing(
+def test_an_encoding_in_the_environment_changes_nothing(
     postgresql_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
@@ -245,7 +247,7 @@ def test_what_the_environment_says_of_encodings_changes_nothing(
 
 
 @pytest.mark.postgres
-def test_a_server_that_promises_too_early_is_refused(postgresql_url: str) -> None:
+def test_a_postgresql_with_synchronous_commit_off_is_refused(postgresql_url: str) -> None:
     engine = database_with_setting(postgresql_url, "synchronous_commit = off")
     with pytest.raises(SettingsError, match="synchronous_commit off"):
         refuse_unsafe_postgresql(engine)

@@ -1,4 +1,4 @@
-"""Account: the explanation of an order, held against stories whose truth is known."""
+"""Account: the explanation of an order, compared with histories whose truth is known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.stories import AMOUNT, BALANCE, DEPOSIT, HISTORIES, TOTAL, sp
 
 
 @pytest.fixture
-def harness_on_sqlite(sqlite_engine: Engine) -> StoreHarness:
+def sqlite_harness(sqlite_engine: Engine) -> StoreHarness:
     return StoreHarness(engine=sqlite_engine)
 
 
@@ -30,11 +30,9 @@ def account_of(harness: StoreHarness, at: datetime | None = None) -> dict[str, A
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
-def test_every_situation_can_be_accounted_for(
-    harness_on_sqlite: StoreHarness, situation: str
-) -> None:
-    explanation = account_of(harness_on_sqlite.bring_to(situation))
-    order = harness_on_sqlite.order()
+def test_every_situation_can_be_accounted_for(sqlite_harness: StoreHarness, situation: str) -> None:
+    explanation = account_of(sqlite_harness.bring_to(situation))
+    order = sqlite_harness.order()
     assert (explanation["status"], explanation["reason"]) == (order.state, order.reason)
     assert explanation["chain"][0]["from"] is None
     assert explanation["chain"][-1]["to"] == order.state
@@ -46,14 +44,14 @@ def test_every_situation_can_be_accounted_for(
     assert order.state in render_text(explanation)
 
 
-def test_nobody_can_account_for_what_is_not_there(harness_on_sqlite: StoreHarness) -> None:
-    assert explain_order(harness_on_sqlite.store, "o1", at=harness_on_sqlite.now) is None
+def test_an_unknown_order_has_no_account(sqlite_harness: StoreHarness) -> None:
+    assert explain_order(sqlite_harness.store, "o1", at=sqlite_harness.now) is None
 
 
 def test_a_deposit_is_explained_by_the_numbers_it_came_from(
-    harness_on_sqlite: StoreHarness,
+    sqlite_harness: StoreHarness,
 ) -> None:
-    placement_step = account_of(harness_on_sqlite.bring_to("offered"))["chain"][0]
+    placement_step = account_of(sqlite_harness.bring_to("offered"))["chain"][0]
     assert placement_step["cause"]["by"] == "client:c1"
     assert placement_step["numbers"] == {
         "service_fee_bps": 500,
@@ -65,14 +63,14 @@ def test_a_deposit_is_explained_by_the_numbers_it_came_from(
     }
 
 
-def test_a_revision_shows_its_range_from_the_original(harness_on_sqlite: StoreHarness) -> None:
-    chain = account_of(harness_on_sqlite.bring_to("revised"))["chain"]
+def test_a_revision_shows_its_range_from_the_original(sqlite_harness: StoreHarness) -> None:
+    chain = account_of(sqlite_harness.bring_to("revised"))["chain"]
     assert chain[-1]["numbers"]["least_fen"] == 80_000
     assert chain[-1]["numbers"]["most_fen"] == 120_000
 
 
-def test_a_forfeiture_names_the_clock_and_its_windows(harness_on_sqlite: StoreHarness) -> None:
-    explanation = account_of(harness_on_sqlite.bring_to("forfeited_late"))
+def test_a_forfeiture_names_the_clock_and_its_windows(sqlite_harness: StoreHarness) -> None:
+    explanation = account_of(sqlite_harness.bring_to("forfeited_late"))
     overdue, forfeited = explanation["chain"][-2:]
     assert overdue["cause"] == {"kind": "deadline", "state": "awaiting_balance", "by": "clock"}
     assert overdue["numbers"]["balance_window"] == "P7D"
@@ -82,19 +80,19 @@ def test_a_forfeiture_names_the_clock_and_its_windows(harness_on_sqlite: StoreHa
     assert explanation["money"]["forfeited"][0]["amount_fen"] == DEPOSIT
 
 
-def test_what_happens_next_is_said_with_its_instant_and_its_reminder(
-    harness_on_sqlite: StoreHarness,
+def test_the_next_deadline_is_explained_with_its_instant_and_its_reminder(
+    sqlite_harness: StoreHarness,
 ) -> None:
-    harness_on_sqlite.bring_to("offered")
-    due_at = harness_on_sqlite.order().due_at
+    sqlite_harness.bring_to("offered")
+    due_at = sqlite_harness.order().due_at
     assert due_at is not None
-    next_deadline = account_of(harness_on_sqlite)["next"]
+    next_deadline = account_of(sqlite_harness)["next"]
     assert next_deadline["becomes"] == ["expired"]
     assert next_deadline["reminder_at"] == (due_at - timedelta(hours=12)).isoformat().replace(
         "+00:00", "Z"
     )
     late_explanation = explain_order(
-        harness_on_sqlite.store, "o1", at=due_at + span("5s"), watermark=due_at
+        sqlite_harness.store, "o1", at=due_at + span("5s"), watermark=due_at
     )
     assert late_explanation is not None
     assert late_explanation["next"]["overdue_seconds"] == 5
@@ -102,8 +100,8 @@ def test_what_happens_next_is_said_with_its_instant_and_its_reminder(
     assert "OVERDUE by 5 s: commands received earlier" in render_text(late_explanation)
 
 
-def test_each_party_is_told_what_it_may_do(harness_on_sqlite: StoreHarness) -> None:
-    rows = {row["command"]: row for row in account_of(harness_on_sqlite.bring_to("offered"))["may"]}
+def test_each_party_is_told_what_it_may_do(sqlite_harness: StoreHarness) -> None:
+    rows = {row["command"]: row for row in account_of(sqlite_harness.bring_to("offered"))["may"]}
     assert rows["accept_order"]["who"] == [
         {"role": "creator", "id": "k1"},
         {"role": "mcn", "id": "m1"},
@@ -114,30 +112,32 @@ def test_each_party_is_told_what_it_may_do(harness_on_sqlite: StoreHarness) -> N
     assert "enforce_deadline" not in rows
 
 
-def test_when_time_is_up_only_payments_may_be_reported(harness_on_sqlite: StoreHarness) -> None:
-    harness_on_sqlite.bring_to("offered")
-    late_at = harness_on_sqlite.now + timedelta(days=2)
-    assert [row["command"] for row in account_of(harness_on_sqlite, late_at)["may"]] == [
+def test_when_an_offers_time_is_up_only_payments_may_be_reported(
+    sqlite_harness: StoreHarness,
+) -> None:
+    sqlite_harness.bring_to("offered")
+    late_at = sqlite_harness.now + timedelta(days=2)
+    assert [row["command"] for row in account_of(sqlite_harness, late_at)["may"]] == [
         "confirm_payment"
     ]
 
 
-def test_a_refusal_is_part_of_the_account(harness_on_sqlite: StoreHarness) -> None:
-    harness_on_sqlite.bring_to("offered")
-    harness_on_sqlite.ask("restore_quote", "client", order_id="o1")
-    (refusal,) = account_of(harness_on_sqlite)["refused"]
+def test_a_refusal_is_part_of_the_account(sqlite_harness: StoreHarness) -> None:
+    sqlite_harness.bring_to("offered")
+    sqlite_harness.ask("restore_quote", "client", order_id="o1")
+    (refusal,) = account_of(sqlite_harness)["refused"]
     assert (refusal["reason"], refusal["by"]) == ("wrong_state", "client:c1")
-    assert "client:c1" in render_text(account_of(harness_on_sqlite))
+    assert "client:c1" in render_text(account_of(sqlite_harness))
 
 
-def test_money_that_went_back_is_listed(harness_on_sqlite: StoreHarness) -> None:
-    explanation = account_of(harness_on_sqlite.bring_to("cancelled_at_work"))
+def test_refunds_are_part_of_the_account(sqlite_harness: StoreHarness) -> None:
+    explanation = account_of(sqlite_harness.bring_to("cancelled_at_work"))
     amounts = sorted(refund["amount_fen"] for refund in explanation["money"]["refunds"])
     assert amounts == sorted([DEPOSIT, BALANCE])
 
 
-def test_a_creator_s_bans_are_part_of_the_account(harness_on_sqlite: StoreHarness) -> None:
-    explanation = account_of(harness_on_sqlite.bring_to("balance_banned"))
+def test_a_creators_bans_are_part_of_the_account(sqlite_harness: StoreHarness) -> None:
+    explanation = account_of(sqlite_harness.bring_to("balance_banned"))
     (ban,) = explanation["creator"]["bans"]
     assert (ban["step"], ban["until"]) == (2, "2026-03-09T02:00:00Z")
     (stopper,) = explanation["next"]["stopped_by"]
@@ -147,25 +147,25 @@ def test_a_creator_s_bans_are_part_of_the_account(harness_on_sqlite: StoreHarnes
     assert "creator k1 is banned from" in step["cause"]["told"]
 
 
-def test_money_that_is_owed_to_the_creator_s_side_is_listed(
-    harness_on_sqlite: StoreHarness,
+def test_payouts_to_the_creators_side_are_part_of_the_account(
+    sqlite_harness: StoreHarness,
 ) -> None:
-    harness_on_sqlite.bring_to("completed_agency")
-    harness_on_sqlite.ask("confirm_payout", "payments", payout_id="po_o1_mcn")
+    sqlite_harness.bring_to("completed_agency")
+    sqlite_harness.ask("confirm_payout", "payments", payout_id="po_o1_mcn")
     payouts = {
-        payout["payout_id"]: payout for payout in account_of(harness_on_sqlite)["money"]["payouts"]
+        payout["payout_id"]: payout for payout in account_of(sqlite_harness)["money"]["payouts"]
     }
     assert payouts["po_o1_creator"]["confirmed_at"] is None
     assert (payouts["po_o1_mcn"]["party"], payouts["po_o1_mcn"]["amount_fen"]) == ("mcn:m1", 30_000)
     assert payouts["po_o1_mcn"]["confirmed_at"] is not None
 
 
-def test_whoever_asked_is_named_and_so_is_what_it_would_have_cost(
-    harness_on_sqlite: StoreHarness,
+def test_a_refused_cancellation_names_who_asked_and_what_it_would_have_cost(
+    sqlite_harness: StoreHarness,
 ) -> None:
-    harness_on_sqlite.bring_to("script_review")
-    harness_on_sqlite.ask("cancel_order", "client", order_id="o1", accept_cost_fen=1)
-    explanation = account_of(harness_on_sqlite)
+    sqlite_harness.bring_to("script_review")
+    sqlite_harness.ask("cancel_order", "client", order_id="o1", accept_cost_fen=1)
+    explanation = account_of(sqlite_harness)
     (refusal,) = explanation["refused"]
     assert (refusal["reason"], refusal["cost_fen"]) == ("cost_mismatch", 10_500)
     assert "payments:psp asked, by command" in render_text(explanation)

@@ -21,7 +21,6 @@ FEN = (
     *("held_fen", "balance_due_fen", "forfeited_fen"),
 )
 
-
 COLUMNS = {
     "orders": {
         "whole": (*FEN, "mcn_share_bps", "revisions", "sequence"),
@@ -46,7 +45,6 @@ COLUMNS = {
         "text": ("subject", "order_id", "source", "target"),
     },
 }
-
 
 TYPES = {
     "pandas": {
@@ -91,11 +89,11 @@ def analysis(harness: StoreHarness, tmp_path: Path) -> dict[str, Any]:
     return dict(json.loads(process.stdout))
 
 
-def test_types_and_totals_are_those_of_the_books(
+def test_parquet_files_have_the_types_and_totals_of_the_books(
     harness: StoreHarness, analysis: dict[str, Any]
 ) -> None:
     balances = {name: fen for name, fen in harness.reader.balances().items() if fen}
-    held_fen = sum(order.held_fen for order in harness.book.orders.values())
+    held_fen = sum(order.held_fen for order in harness.uow.orders.values())
     for reader, types in TYPES.items():
         for dataset, kinds in COLUMNS.items():
             expected_types = {name: types[kind] for kind, names in kinds.items() for name in names}

@@ -1,4 +1,4 @@
-"""Export run: what stands in the file or the folder, and what an interruption leaves of it."""
+"""Export run: what is in the file or the folder, and what an interruption leaves of it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,6 @@ from tests.support.datasets.many_orders import write_orders
 from workers.timestamps import optional_text, to_us
 
 EXPORTS = ("orders", "events", "postings")
-
-
 FORMATS = ("jsonl", "csv", "parquet")
 
 
@@ -39,13 +37,13 @@ class ExportRunner:
     def url(self) -> str:
         return self.engine.url.render_as_string(hide_password=False)
 
-    def export(self, *words: Path | str) -> CommandResult:
-        return run_earnest("export", *words, EARNEST_DATABASE_URL=self.url)
+    def export(self, *arguments: Path | str) -> CommandResult:
+        return run_earnest("export", *arguments, EARNEST_DATABASE_URL=self.url)
 
-    def write(self, dataset: str, form: str, name: str, *words: str) -> dict[str, Any]:
+    def write(self, dataset: str, form: str, name: str, *arguments: str) -> dict[str, Any]:
         """Export to a file or a folder; return how that ended."""
         output_options = ("--output", self.folder / name, "--json")
-        result = self.export(dataset, "--format", form, *output_options, *words)
+        result = self.export(dataset, "--format", form, *output_options, *arguments)
         assert result.status == 0, result.err
         (summary,) = result.lines()
         return dict(summary)
@@ -68,7 +66,7 @@ def records(part: Path) -> list[dict[str, Any]]:
 
 
 def as_text(value: Any) -> str:  # noqa: ANN401 - a value of any column
-    """Write a value as CSV does: what differs now is no matter of the format."""
+    """Write a value as CSV does, so that only the format can make a difference."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -87,14 +85,16 @@ def export_runner(engine: Engine, tmp_path: Path) -> ExportRunner:
 
 @pytest.fixture
 def sqlite_export_runner(sqlite_engine: Engine, tmp_path: Path) -> ExportRunner:
-    """Give an office where the kind of database is not the question."""
+    """Give a runner over SQLite, where the kind of database is not the question."""
     folder = tmp_path / "exports"
     folder.mkdir()
     return ExportRunner(sqlite_engine, folder)
 
 
 @pytest.mark.parametrize("dataset", EXPORTS)
-def test_the_three_formats_say_the_same(export_runner: ExportRunner, dataset: str) -> None:
+def test_an_export_has_the_same_rows_in_all_three_formats(
+    export_runner: ExportRunner, dataset: str
+) -> None:
     write_orders(export_runner.engine, 30)
     for form in FORMATS:
         summary = export_runner.write(dataset, form, f"all.{form}")
@@ -104,7 +104,7 @@ def test_the_three_formats_say_the_same(export_runner: ExportRunner, dataset: st
     assert other_rows == [first_rows, first_rows]
 
 
-def test_rows_go_to_standard_output_and_the_cursor_to_standard_error(
+def test_an_export_writes_rows_to_standard_output_and_the_cursor_to_standard_error(
     sqlite_export_runner: ExportRunner,
 ) -> None:
     write_orders(sqlite_export_runner.engine, 3)
@@ -121,7 +121,7 @@ def test_rows_go_to_standard_output_and_the_cursor_to_standard_error(
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_nothing_on_record_is_an_export_all_the_same(
+def test_an_export_of_no_orders_is_empty_and_complete(
     sqlite_export_runner: ExportRunner, form: str
 ) -> None:
     summary = sqlite_export_runner.write("orders", form, "none")
@@ -169,7 +169,7 @@ def test_a_half_written_export_row_is_written_again(
 def leave_half_a_row(path: Path) -> None:
     if path.is_dir():
         (path / "_part-00001.parquet.partial").write_bytes(b"PAR1")
-        # A kill between a part's name and its mark leaves a part that is not counted.
+        # A kill between renaming a part and writing the cursor leaves a part that is not counted.
         (path / "part-00001.parquet").write_bytes((path / "part-00000.parquet").read_bytes())
     else:
         with path.open("a", encoding="utf-8") as file:
@@ -178,22 +178,24 @@ def leave_half_a_row(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
-def test_kill_9_leaves_an_export_that_is_gone_on_with(
+def test_kill_9_leaves_an_export_that_can_be_continued(
     export_runner: ExportRunner, form: str
 ) -> None:
     write_orders(export_runner.engine, 45_000)
     path = export_runner.folder / "events"
-    mark = path / "_cursor.json" if form == "parquet" else path.with_name("events.cursor")
-    words = [*EARNEST, "export", "events", "--format", form, "--output", str(path)]
+    cursor_file = path / "_cursor.json" if form == "parquet" else path.with_name("events.cursor")
+    arguments = [*EARNEST, "export", "events", "--format", form, "--output", str(path)]
     process = subprocess.Popen(
-        words, env=clean_environ(EARNEST_DATABASE_URL=export_runner.url), stderr=subprocess.DEVNULL
+        arguments,
+        env=clean_environ(EARNEST_DATABASE_URL=export_runner.url),
+        stderr=subprocess.DEVNULL,
     )
-    for cursor_state in checkpoints_during(mark, process):
+    for cursor_state in checkpoints_during(cursor_file, process):
         if cursor_state["rows"]:
             process.kill()
             break
     assert process.wait() == -9
-    interrupted = json.loads(mark.read_text())
+    interrupted = json.loads(cursor_file.read_text())
     assert not interrupted["complete"]
     assert 0 < interrupted["rows"] < 135_000
     assert export_runner.write("events", form, "events")["rows"] == 135_000
@@ -203,14 +205,14 @@ def test_kill_9_leaves_an_export_that_is_gone_on_with(
 
 
 def checkpoints_during(path: Path, writer: subprocess.Popen[bytes]) -> Iterator[dict[str, Any]]:
-    """Give what the mark says, for as long as the export runs."""
+    """Yield the contents of the cursor file for as long as the export runs."""
     while writer.poll() is None:
         if path.exists():
             yield json.loads(path.read_text())
         time.sleep(0.002)
 
 
-REFUSED = {
+REFUSED_ARGUMENTS = {
     "parquet to standard output": (["orders", "--format", "parquet"], "--output FOLDER"),
     "a limit of nothing": (["orders", "--limit", "0"], "1 or more"),
     "no cursor": (["events", "--after", "x"], "one is like 1234, which is position"),
@@ -234,11 +236,11 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize("kind", REFUSED)
-def test_what_would_spoil_an_export_is_refused(
+@pytest.mark.parametrize("kind", REFUSED_ARGUMENTS)
+def test_arguments_that_would_spoil_an_export_are_refused(
     sqlite_export_runner: ExportRunner, kind: str
 ) -> None:
-    words, complaint = REFUSED[kind]
+    arguments, complaint = REFUSED_ARGUMENTS[kind]
     write_orders(sqlite_export_runner.engine, 1)
     (sqlite_export_runner.folder / "theirs").write_text("theirs")
     (sqlite_export_runner.folder / "full").mkdir()
@@ -248,7 +250,7 @@ def test_what_would_spoil_an_export_is_refused(
     os.truncate(sqlite_export_runner.folder / "short", 10)
     names = [
         sqlite_export_runner.folder / word if before == "--output" else word
-        for before, word in option_pairs(words)
+        for before, word in option_pairs(arguments)
     ]
     result = sqlite_export_runner.export(*names)
     assert result.status != 0
@@ -256,8 +258,8 @@ def test_what_would_spoil_an_export_is_refused(
     assert (sqlite_export_runner.folder / "theirs").read_text() == "theirs"
 
 
-def option_pairs(words: list[str]) -> list[tuple[str, str]]:
-    return list(zip(["", *words], words, strict=False))
+def option_pairs(arguments: list[str]) -> list[tuple[str, str]]:
+    return list(zip(["", *arguments], arguments, strict=False))
 
 
 @pytest.mark.parametrize("form", FORMATS)

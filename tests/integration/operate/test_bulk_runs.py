@@ -1,4 +1,4 @@
-"""Bulk runs: a plan is found whole or not at all, by one process at a time, until it is over."""
+"""Bulk runs: a plan is stored whole or not at all, and carried out by one process at a time."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from ops.errors import UsageError
 from ops.operate.bulk_runs import HEAD_FILE, PLAN_FILE, BulkRun, BulkRunDraft, find_run, list_runs
 
 TEXTS = ['{"id": "command-1", "kind": "x"}', '{"id": "command-2", "kind": "x"}']
-
 
 # Plans, and dies where a name of `BulkRunDraft` is called for the first time.
 DYING_PROGRAM = """
@@ -40,16 +39,16 @@ def make_run(root: Path, task: str = "same") -> BulkRun:
 
 def test_a_run_is_found_again_with_every_command_of_its_plan(tmp_path: Path) -> None:
     run = make_run(tmp_path)
-    again = find_run(tmp_path, run.name)
-    assert again.head == {"task": "same", "kind": "pause_clock", "orders": 2}
-    assert list(again.commands()) == [("command-1", TEXTS[0]), ("command-2", TEXTS[1])]
-    assert again.report() is None
-    again.finish({"applied": 2})
+    found_run = find_run(tmp_path, run.name)
+    assert found_run.head == {"task": "same", "kind": "pause_clock", "orders": 2}
+    assert list(found_run.commands()) == [("command-1", TEXTS[0]), ("command-2", TEXTS[1])]
+    assert found_run.report() is None
+    found_run.finish({"applied": 2})
     assert find_run(tmp_path, run.name).report() == {"applied": 2}
 
 
 @pytest.mark.parametrize("function_name", ["_sync_file", "_sync_folder", "rename"])
-def test_what_dies_while_it_plans_leaves_nothing_that_could_be_taken_for_a_run(
+def test_a_process_that_dies_while_it_plans_leaves_nothing_that_could_be_taken_for_a_run(
     tmp_path: Path, function_name: str
 ) -> None:
     process = subprocess.run(
@@ -70,7 +69,9 @@ def test_a_plan_that_is_given_up_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_same_is_planned_by_one_process_and_something_else_by_another(tmp_path: Path) -> None:
+def test_a_task_is_planned_by_one_process_at_a_time_and_another_task_meanwhile(
+    tmp_path: Path,
+) -> None:
     first = BulkRunDraft(tmp_path, "same")
     with first.open() as plan:
         first.add(plan, TEXTS[0])
@@ -106,7 +107,7 @@ def test_a_run_of_another_name_is_not_guessed(tmp_path: Path) -> None:
         find_run(tmp_path / "nowhere", "nothing")
 
 
-def test_everything_is_on_the_disk_before_a_run_has_its_name(
+def test_a_run_gets_its_name_only_when_everything_is_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order: list[str] = []

@@ -1,4 +1,4 @@
-"""Dry run: what is shown before is what happens after, and showing it changes nothing."""
+"""Dry run: it predicts what then happens, and changes nothing."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ SITUATIONS = (
 )
 
 
-def command_of(harness: StoreHarness, power: OperatorAction, number: int = 1) -> AnyCommand:
-    """Write what a power asks of order `o1` just now."""
-    arguments = fields_for(power.kind, harness.order(), harness.now)
-    if not power.on_behalf:
+def command_of(harness: StoreHarness, action: OperatorAction, number: int = 1) -> AnyCommand:
+    """Write the command of an operator action on order `o1` as it is now."""
+    arguments = fields_for(action.kind, harness.order(), harness.now)
+    if not action.on_behalf:
         arguments.pop("reason", None)
     head = {"id": f"asked-{number:04}", "by": {"role": "operator", "id": "ann"}}
     return parse_command(
-        json.dumps(power.command(arguments, order_id="o1", reason="why", head=head))
+        json.dumps(action.command(arguments, order_id="o1", reason="why", head=head))
     )
 
 
@@ -50,16 +50,16 @@ def test_a_dry_run_of_every_action_is_as_the_rules_decide_and_writes_nothing(
 ) -> None:
     harness.bring_to(situation)
     commands = [
-        command_of(harness, power, n) for n, power in enumerate(actions_in(harness.order().state))
+        command_of(harness, action, n) for n, action in enumerate(actions_in(harness.order().state))
     ]
     before, at = stored_rows(harness), harness.now + timedelta(minutes=1)
     predictions = dry_run_commands(harness.store, commands, at)
     assert len(predictions) == len(commands) > 0
     for prediction in predictions:
-        harness.book.savepoint()
-        assert handle(harness.book, prediction.command, at) == prediction.outcome
+        harness.uow.savepoint()
+        assert handle(harness.uow, prediction.command, at) == prediction.outcome
         assert harness.order() == prediction.after
-        harness.book.rollback()
+        harness.uow.rollback()
         assert harness.order() == prediction.before
     assert any(prediction.is_applied for prediction in predictions)
     assert stored_rows(harness) == before
@@ -79,26 +79,26 @@ def test_a_dry_run_shows_what_then_happens(
     harness: StoreHarness, situation: str, kind: str
 ) -> None:
     harness.bring_to(situation)
-    (power,) = (
+    (action,) = (
         candidate
         for candidate in actions_in(harness.order().state)
         if candidate.kind == kind and not candidate.on_behalf
     )
-    command = command_of(harness, power)
-    (foreseen,) = dry_run_commands(harness.store, [command], harness.now)
-    settlement = harness.handle(json.loads(command.model_dump_json(exclude_none=True)), harness.now)
-    assert foreseen.outcome == settlement
-    assert foreseen.after == harness.order()
+    command = command_of(harness, action)
+    (prediction,) = dry_run_commands(harness.store, [command], harness.now)
+    outcome = harness.handle(json.loads(command.model_dump_json(exclude_none=True)), harness.now)
+    assert prediction.outcome == outcome
+    assert prediction.after == harness.order()
     harness.check_database()
 
 
 def test_a_dry_run_counts_deadlines_that_passed_unnoticed(harness: StoreHarness) -> None:
     harness.bring_to("offered")
-    (power,) = (
+    (action,) = (
         candidate for candidate in actions_in(State.OFFERED) if candidate.kind == "pause_clock"
     )
     (prediction,) = dry_run_commands(
-        harness.store, [command_of(harness, power)], START + span("25h")
+        harness.store, [command_of(harness, action)], START + span("25h")
     )
     assert (prediction.outcome.outcome, prediction.outcome.reason) == ("rejected", "late")
     assert prediction.before is not None
@@ -109,82 +109,82 @@ def test_a_dry_run_counts_deadlines_that_passed_unnoticed(harness: StoreHarness)
 
 def test_a_dry_run_shows_a_settled_command_as_a_repeat(harness: StoreHarness) -> None:
     harness.bring_to("offered")
-    (power,) = (
+    (action,) = (
         candidate for candidate in actions_in(State.OFFERED) if candidate.kind == "pause_clock"
     )
-    body = json.loads(command_of(harness, power).model_dump_json())
+    body = json.loads(command_of(harness, action).model_dump_json())
     harness.handle(body, harness.now)
-    (prediction,) = dry_run_commands(harness.store, [command_of(harness, power)], harness.now)
+    (prediction,) = dry_run_commands(harness.store, [command_of(harness, action)], harness.now)
     assert prediction.outcome.outcome == "duplicate"
 
 
 def test_a_dry_run_waits_for_no_lock(harness: StoreHarness) -> None:
     harness.bring_to("offered")
-    (power,) = (
+    (action,) = (
         candidate for candidate in actions_in(State.OFFERED) if candidate.kind == "pause_clock"
     )
-    look_over = threading.Event()
+    dry_run_over = threading.Event()
 
-    def look() -> None:
-        dry_run_commands(harness.store, [command_of(harness, power)], harness.now)
-        look_over.set()
+    def dry_run() -> None:
+        dry_run_commands(harness.store, [command_of(harness, action)], harness.now)
+        dry_run_over.set()
 
     with writing(harness.engine) as connection:
         connection.execute(text("UPDATE orders SET name = 'held' WHERE order_id = 'o1'"))
-        looking = threading.Thread(target=look, daemon=True)
-        looking.start()
-        assert look_over.wait(timeout=4)
-    looking.join()
+        dry_run_thread = threading.Thread(target=dry_run, daemon=True)
+        dry_run_thread.start()
+        assert dry_run_over.wait(timeout=4)
+    dry_run_thread.join()
 
 
-def test_many_are_added_up_by_state_reason_and_money(harness: StoreHarness) -> None:
+def test_a_dry_run_of_many_orders_is_added_up_by_state_reason_and_money(
+    harness: StoreHarness,
+) -> None:
     harness.admit().offer("o1", "o2", "o3")
     harness.ask("accept_order", "creator", order_id="o2")
     harness.ask("decline_order", "creator", order_id="o3")
-    forecast = DryRunSummary()
-    (power,) = (
+    summary = DryRunSummary()
+    (action,) = (
         candidate
         for candidate in actions_in(State.OFFERED)
         if candidate.kind == "cancel_order" and not candidate.on_behalf
     )
     head = {"id": "asked-0001", "by": {"role": "operator", "id": "ann"}}
     bodies = [
-        power.command({}, order_id=name, reason="why", head=head | {"id": f"asked-{name}"})
+        action.command({}, order_id=name, reason="why", head=head | {"id": f"asked-{name}"})
         for name in ("o1", "o2", "o3", "nobody")
     ]
     for prediction in dry_run_commands(
         harness.store, [parse_command(json.dumps(body)) for body in bodies], harness.now
     ):
-        forecast.add(prediction)
-    summary = forecast.to_json()
-    assert summary["by_state"] == {
+        summary.add(prediction)
+    report = summary.to_json()
+    assert report["by_state"] == {
         "awaiting_balance": 1,
         "declined": 1,
         "offered": 1,
         "unknown": 1,
     }
-    assert (summary["asked"], summary["applied"]) == (4, 2)
-    assert summary["refused"] == {"unknown_order": 1, "wrong_state": 1}
-    assert summary["held_fen"] == 2 * DEPOSIT
-    assert summary["moves"] == [
+    assert (report["asked"], report["applied"]) == (4, 2)
+    assert report["refused"] == {"unknown_order": 1, "wrong_state": 1}
+    assert report["held_fen"] == 2 * DEPOSIT
+    assert report["moves"] == [
         {"from": "escrow", "to": "refunds_payable", "amount_fen": 2 * DEPOSIT}
     ]
-    assert [example["order_id"] for example in summary["examples"]] == ["o1", "o2"]
+    assert [example["order_id"] for example in report["examples"]] == ["o1", "o2"]
 
 
 @pytest.mark.parametrize("kind", ["release_forfeit", "cancel_order"])
-def test_an_order_at_rest_is_judged_where_it_rests_and_stays_there(
-    engine: Engine, kind: str
-) -> None:
-    desk = ArchivingHarness(engine=engine)
-    desk.bring_to("forfeited_asked")
-    place(desk, "o2")
-    desk.archive_all()
+def test_a_dry_run_on_an_archived_order_leaves_it_in_the_archive(engine: Engine, kind: str) -> None:
+    harness = ArchivingHarness(engine=engine)
+    harness.bring_to("forfeited_asked")
+    place(harness, "o2")
+    harness.archive_all()
     before = count_live_and_archived(engine)
     assert before[1] > 0
-    power, at = OWN_ACTIONS[kind], desk.now + timedelta(days=500)
-    (prediction,) = dry_run_commands(desk.store, [command_of(desk, power)], at)
-    desk.book.savepoint()
-    assert handle(desk.book, prediction.command, at) == prediction.outcome
-    desk.book.rollback()
+    action, at = OWN_ACTIONS[kind], harness.now + timedelta(days=500)
+    (prediction,) = dry_run_commands(harness.store, [command_of(harness, action)], at)
+    harness.uow.savepoint()
+    assert handle(harness.uow, prediction.command, at) == prediction.outcome
+    harness.uow.rollback()
     assert count_live_and_archived(engine) == before

@@ -34,7 +34,7 @@ StreamEvents = list[dict[str, Any]]
 
 @pytest.fixture
 def story(harness: StoreHarness) -> StoreHarness:
-    """Give a desk at which an order was placed, reminded of, accepted and forfeited."""
+    """Give a harness with an order that was placed, reminded of, accepted and forfeited."""
     harness.admit().offer("o1", "o2")
     harness.wake("o1", START + span("12h"))
     harness.ask("nudge_creator", "client", order_id="o1")
@@ -76,7 +76,7 @@ def test_a_published_event_is_a_cloud_event(story: StoreHarness, redis_client: r
         assert event["time"].endswith("Z")
 
 
-def test_each_subject_is_told_in_order_and_without_gaps(
+def test_events_of_each_subject_are_published_in_order_and_without_gaps(
     story: StoreHarness, redis_client: redis.Redis
 ) -> None:
     Relay(story.engine, redis_client).run_once()
@@ -108,8 +108,8 @@ def test_reminders_have_a_stream_of_their_own_with_nothing_else(
 
 @contextmanager
 def publishing_marks_refused(engine: Engine) -> Iterator[None]:
-    """Let the database refuse to note what was published, as a failing one might."""
-    make, drop = {
+    """Let the database refuse to mark events as published, as a failing one might."""
+    create_statement, drop_statement = {
         "sqlite": (
             "CREATE TRIGGER stuck BEFORE UPDATE ON events BEGIN SELECT RAISE(ABORT, 'stuck'); END",
             "DROP TRIGGER stuck",
@@ -119,14 +119,14 @@ def publishing_marks_refused(engine: Engine) -> Iterator[None]:
             "ALTER TABLE events DROP CONSTRAINT stuck",
         ),
     }[engine.dialect.name]
-    for statement in (make, drop):
+    for statement in (create_statement, drop_statement):
         with writing(engine) as connection:
             connection.execute(text(statement))
-        if statement == make:
+        if statement == create_statement:
             yield
 
 
-def test_what_was_published_and_not_noted_comes_again_under_the_same_ids(
+def test_events_published_but_not_marked_are_published_again_under_the_same_ids(
     story: StoreHarness, redis_client: redis.Redis
 ) -> None:
     event_relay, number = Relay(story.engine, redis_client), len(story.published())
@@ -139,7 +139,7 @@ def test_what_was_published_and_not_noted_comes_again_under_the_same_ids(
     assert event_relay.run_once() == 0
 
 
-def test_what_could_not_be_published_is_not_taken_for_published(
+def test_an_event_that_could_not_be_published_is_not_marked_as_published(
     story: StoreHarness, redis_client: redis.Redis
 ) -> None:
     nowhere = connect("redis://127.0.0.1:1/0")
@@ -149,7 +149,7 @@ def test_what_could_not_be_published_is_not_taken_for_published(
     assert Relay(story.engine, redis_client).run_once() == len(story.published())
 
 
-def test_what_redis_lost_is_republished_before_anything_newer(
+def test_events_that_redis_lost_are_republished_before_anything_newer(
     story: StoreHarness, redis_client: redis.Redis
 ) -> None:
     event_relay = Relay(story.engine, redis_client)
@@ -157,7 +157,7 @@ def test_what_redis_lost_is_republished_before_anything_newer(
     before = stream_events(redis_client)
     redis_client.flushall()
     story.ask("register_mcn", "platform", mcn_id="m9", name="M")
-    # What is told again was counted once already.
+    # An event published again was counted once already.
     assert event_relay.run_once() == len(story.published()) - len(before) > 0
     assert len(stream_events(redis_client)) == len(story.published())
     after = [event["id"] for event in stream_events(redis_client)]
@@ -165,22 +165,22 @@ def test_what_redis_lost_is_republished_before_anything_newer(
     assert event_relay.run_once() == 0
 
 
-def test_what_a_consumer_read_long_ago_is_not_republished(
+def test_events_published_long_ago_are_not_republished_after_a_wipe(
     story: StoreHarness, redis_client: redis.Redis
 ) -> None:
     event_relay = Relay(story.engine, redis_client)
     event_relay.run_once()
-    again_us = WIPE_WINDOW // MICROSECOND
+    window_us = WIPE_WINDOW // MICROSECOND
     with writing(story.engine) as connection:
         connection.execute(
-            schema.events.update().values(published_at=schema.events.c.published_at - again_us)
+            schema.events.update().values(published_at=schema.events.c.published_at - window_us)
         )
     redis_client.flushall()
     assert event_relay.run_once() == 0
     assert stream_events(redis_client) == []
 
 
-def test_a_long_backlog_is_carried_in_batches(
+def test_a_long_backlog_is_published_in_batches(
     harness: StoreHarness, redis_client: redis.Redis
 ) -> None:
     harness.settle(*(harness.receive("{", START) for _ in range(BATCH_SIZE + 1)))
@@ -195,21 +195,21 @@ def test_an_event_that_is_committed_after_its_successor_is_published_too(
 ) -> None:
     engine = open_database(postgresql_url)
     migrate(engine)
-    desk, event_relay = StoreHarness(engine=engine), Relay(engine, redis_client)
+    harness, event_relay = StoreHarness(engine=engine), Relay(engine, redis_client)
     row = {"sequence": 1, "type": "t", "at": 1, "recorded_at": 1, "caused_by": "-", "body": "{}"}
-    with writing(engine) as slow:
-        slow.execute(schema.events.insert(), [row | {"subject": "slow"}])
-        with writing(engine) as quick:
-            quick.execute(schema.events.insert(), [row | {"subject": "quick"}])
+    with writing(engine) as slow_connection:
+        slow_connection.execute(schema.events.insert(), [row | {"subject": "slow"}])
+        with writing(engine) as quick_connection:
+            quick_connection.execute(schema.events.insert(), [row | {"subject": "quick"}])
         assert event_relay.run_once() == 1
     assert event_relay.run_once() == 1
     assert [event["subject"] for event in stream_events(redis_client)] == ["quick", "slow"]
-    assert [row.subject for row in sorted(desk.rows("events"))] == ["slow", "quick"]
+    assert [row.subject for row in sorted(harness.rows("events"))] == ["slow", "quick"]
     engine.dispose()
 
 
 @contextmanager
-def running(*relays: Relay) -> Iterator[list[threading.Event]]:
+def running_relays(*relays: Relay) -> Iterator[list[threading.Event]]:
     """Run relays, each in a thread with a switch to stop it."""
     switches = [threading.Event() for _ in relays]
     threads = [
@@ -232,11 +232,11 @@ def lease_holder(harness: StoreHarness) -> str | None:
     return str(holders[0]) if holders else None
 
 
-def test_of_two_relays_one_works_and_the_other_takes_over(
+def test_of_two_relays_one_publishes_and_the_other_takes_over(
     story: StoreHarness, redis_client: redis.Redis
 ) -> None:
     relays = [Relay(story.engine, redis_client) for _ in range(2)]
-    with running(*relays) as switches:
+    with running_relays(*relays) as switches:
         eventually(lambda: len(stream_events(redis_client)) == len(story.published()))
         first = [event_relay.name for event_relay in relays].index(lease_holder(story) or "")
         switches[first].set()
@@ -248,7 +248,7 @@ def test_of_two_relays_one_works_and_the_other_takes_over(
     assert lease_holder(story) is None
 
 
-def test_a_lease_is_one_holders_until_it_ends(harness: StoreHarness) -> None:
+def test_a_lease_has_one_holder_until_it_is_released(harness: StoreHarness) -> None:
     hour = 3_600_000_000
     assert hold_lease(harness.engine, "relay", "one", hour)
     assert hold_lease(harness.engine, "relay", "one", hour)
@@ -260,7 +260,7 @@ def test_a_lease_is_one_holders_until_it_ends(harness: StoreHarness) -> None:
     assert hold_lease(harness.engine, "relay", "other", hour)
 
 
-def test_a_lease_that_is_not_renewed_passes_on(harness: StoreHarness) -> None:
+def test_a_lease_that_is_not_renewed_passes_to_another(harness: StoreHarness) -> None:
     assert hold_lease(harness.engine, "relay", "dead", 50_000)
     eventually(lambda: hold_lease(harness.engine, "relay", "other", 50_000))
 
@@ -286,11 +286,11 @@ def test_a_lease_is_renewed_now_and_then_and_not_with_every_round(
 ) -> None:
     monkeypatch.setattr(relay, "LEASE_RENEWAL_INTERVAL_S", renewed_s)
     ends = set()
-    with running(Relay(harness.engine, redis_client)):
+    with running_relays(Relay(harness.engine, redis_client)):
         for number in range(1, 6):
             harness.settle(harness.receive("{", START))
             notify_relay(redis_client)
-            eventually(lambda carried=number: redis_client.xlen(EVENTS_STREAM) == carried)  # type: ignore[misc]
+            eventually(lambda published=number: redis_client.xlen(EVENTS_STREAM) == published)  # type: ignore[misc]
             ends |= {row.until for row in harness.rows("leases")}
     assert len(ends) == (1 if renewed_s else 5)
 
@@ -298,7 +298,7 @@ def test_a_lease_is_renewed_now_and_then_and_not_with_every_round(
 def test_a_resting_relay_is_woken_by_the_notify_key(
     harness: StoreHarness, redis_client: redis.Redis
 ) -> None:
-    with running(Relay(harness.engine, redis_client)):
+    with running_relays(Relay(harness.engine, redis_client)):
         eventually(lambda: lease_holder(harness) is not None)
         harness.settle(harness.receive("{", START))
         notify_relay(redis_client)
@@ -314,7 +314,7 @@ def test_notifications_that_no_relay_reads_do_not_pile_up(redis_client: redis.Re
     nowhere.close()
 
 
-def test_a_name_in_any_script_travels_unharmed(
+def test_a_name_in_any_script_is_published_unchanged(
     harness: StoreHarness, redis_client: redis.Redis
 ) -> None:
     name = '春\\"\u2028\x7f🙂'

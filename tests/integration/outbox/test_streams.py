@@ -25,8 +25,6 @@ from workers.settings import RetentionLimits, Settings, SettingsError
 from workers.timestamps import from_us, now_us
 
 WEEK = timedelta(days=7)
-
-
 MINUTE_MS = 60_000
 
 
@@ -63,7 +61,7 @@ def test_retention_trims_old_entries_and_keeps_the_rest(redis_client: redis.Redi
     assert redis_client.xlen(EVENTS_STREAM) == 4
 
 
-def test_what_a_group_has_not_read_stays_and_an_alarm_says_so(
+def test_entries_that_a_group_has_not_read_are_kept_and_an_alert_is_logged(
     redis_client: redis.Redis, log_entries: list[Any]
 ) -> None:
     ids = write_entries(redis_client, 10)
@@ -71,11 +69,11 @@ def test_what_a_group_has_not_read_stays_and_an_alarm_says_so(
     assert trim(redis_client, max_entries=6) == 4
     assert log_entries == []
     assert trim(redis_client, max_entries=5) == 0
-    alarm = {"event": "events.held_back", "stream": EVENTS_STREAM, "group": "mail"}
-    assert log_entries == [alarm | {"log_level": "error"}]
+    alert = {"event": "events.held_back", "stream": EVENTS_STREAM, "group": "mail"}
+    assert log_entries == [alert | {"log_level": "error"}]
 
 
-def test_what_a_group_has_taken_and_not_settled_stays(redis_client: redis.Redis) -> None:
+def test_entries_that_a_group_has_not_acknowledged_are_kept(redis_client: redis.Redis) -> None:
     ids = write_entries(redis_client, 10)
     event_streams.create_group(redis_client, EVENTS_STREAM, "mail", start="0")
     redis_client.xreadgroup("mail", "one", {EVENTS_STREAM: ">"}, count=10)
@@ -104,15 +102,15 @@ def test_the_slowest_consumer_group_decides_what_is_trimmed(redis_client: redis.
     assert trim(redis_client, max_entries=6) == 2
 
 
-def test_a_group_that_is_gone_holds_no_memory_and_the_loss_is_logged(
+def test_an_abandoned_group_does_not_stop_trimming_for_ever_and_the_loss_is_logged(
     redis_client: redis.Redis, log_entries: list[Any]
 ) -> None:
     write_entries(redis_client, 30)
     event_streams.create_group(redis_client, EVENTS_STREAM, "gone", start="0")
     assert trim(redis_client, max_entries=10) == 10
     assert redis_client.xlen(EVENTS_STREAM) == 20
-    alarm = {"event": "events.dropped_unread", "stream": EVENTS_STREAM, "entries": 10}
-    assert alarm | {"log_level": "error"} in log_entries
+    alert = {"event": "events.dropped_unread", "stream": EVENTS_STREAM, "entries": 10}
+    assert alert | {"log_level": "error"} in log_entries
 
 
 def test_a_retention_alert_is_not_repeated_every_round(
@@ -158,7 +156,7 @@ def stream_event_ids(redis_client: redis.Redis, stream: str = EVENTS_STREAM) -> 
 
 @pytest.fixture
 def relay_after_story(sqlite_engine: Engine, redis_client: redis.Redis) -> Relay:
-    """Give a relay that has carried the story of a nudged offer."""
+    """Give a relay that has published the history of a nudged offer."""
     StoreHarness(engine=sqlite_engine).bring_to("offered_nudged")
     relay = Relay(sqlite_engine, redis_client)
     relay.run_once()
@@ -183,7 +181,7 @@ def test_a_restarted_redis_gets_the_events_of_the_last_seconds_again(
         assert stream_event_ids(relay_after_story.client) == before + before
 
 
-def test_recovery_interrupted_by_a_death_begins_where_it_began(
+def test_an_interrupted_recovery_starts_again_from_its_beginning(
     relay_after_story: Relay,
 ) -> None:
     before = stream_event_ids(relay_after_story.client)
@@ -196,7 +194,7 @@ def test_recovery_interrupted_by_a_death_begins_where_it_began(
 def test_new_events_wait_for_those_that_redis_lost(relay_after_story: Relay) -> None:
     before = stream_event_ids(relay_after_story.client)
     relay_after_story.client.flushall()
-    record_one_more(relay_after_story)
+    record_another_event(relay_after_story)
     assert relay_after_story.run_once() == 1
     assert stream_event_ids(relay_after_story.client)[:-1] == before
 
@@ -211,7 +209,7 @@ def test_a_redis_wiped_during_recovery_gets_nothing_new_before_the_old(
         relay_after_story.client.flushall()
 
     relay_after_story.client.flushall()
-    record_one_more(relay_after_story)
+    record_another_event(relay_after_story)
     with monkeypatch.context() as patch:
         patch.setattr(relay_after_story.recovery, "refresh", wiped_at_the_last_moment)
         with pytest.raises(Unavailable, match="forgets"):
@@ -221,9 +219,9 @@ def test_a_redis_wiped_during_recovery_gets_nothing_new_before_the_old(
     assert stream_event_ids(relay_after_story.client)[:-1] == before
 
 
-def record_one_more(relayed: Relay) -> None:
-    desk = StoreHarness(engine=relayed.engine)
-    desk.settle(desk.receive("{", START))
+def record_another_event(relay: Relay) -> None:
+    harness = StoreHarness(engine=relay.engine)
+    harness.settle(harness.receive("{", START))
 
 
 def test_a_redis_that_stayed_up_gets_nothing_twice(relay_after_story: Relay) -> None:
@@ -232,7 +230,7 @@ def test_a_redis_that_stayed_up_gets_nothing_twice(relay_after_story: Relay) -> 
     assert stream_event_ids(relay_after_story.client) == before
 
 
-def test_what_was_recorded_in_an_interval_is_found_again(relay_after_story: Relay) -> None:
+def test_events_recorded_in_an_interval_are_found(relay_after_story: Relay) -> None:
     begin, now = from_us(0), from_us(now_us())
     events = [
         row for page in recorded_events(relay_after_story.engine, begin, None) for row in page
@@ -242,7 +240,7 @@ def test_what_was_recorded_in_an_interval_is_found_again(relay_after_story: Rela
     assert list(recorded_events(relay_after_story.engine, begin, now - WEEK)) == []
 
 
-def test_the_command_line_follows_replays_and_administers(
+def test_the_events_command_replays_tails_and_manages_groups(
     relay_after_story: Relay,
     redis_url: str,
     capsys: pytest.CaptureFixture[str],
@@ -251,40 +249,42 @@ def test_the_command_line_follows_replays_and_administers(
     monkeypatch.setenv("EARNEST_REDIS_URL", redis_url)
     monkeypatch.setenv("EARNEST_DATABASE_URL", str(relay_after_story.engine.url))
 
-    def say(*words: str, status: int = 0) -> str:
+    def run_command(*words: str, status: int = 0) -> str:
         assert main(words) == status
         return capsys.readouterr().out
 
     before = stream_event_ids(relay_after_story.client)
-    assert json.loads(say("events", "replay", "--since", "2026-01-01T00:00Z", "--json")) == {
-        "events": len(before)
-    }
+    assert json.loads(
+        run_command("events", "replay", "--since", "2026-01-01T00:00Z", "--json")
+    ) == {"events": len(before)}
     assert stream_event_ids(relay_after_story.client) == before + before
-    follow = ("events", "tail", "--from", "0", "--type", "creator.*", "--json")
-    events = [json.loads(line) for line in say(*follow, "--count", "3").splitlines()]
+    tail_arguments = ("events", "tail", "--from", "0", "--type", "creator.*", "--json")
+    events = [
+        json.loads(line) for line in run_command(*tail_arguments, "--count", "3").splitlines()
+    ]
     assert [event["type"] for event in events] == ["creator.registered"] * 2 + ["creator.reminded"]
-    assert "creator.reminded" in say(*follow[:-1], "--order", "o1", "--count", "1")
-    say("events", "groups", "create", "mail")
-    say("events", "groups", "create", "mail", status=1)
-    (group,) = json.loads(say("events", "groups", "--json"))["groups"]
+    assert "creator.reminded" in run_command(*tail_arguments[:-1], "--order", "o1", "--count", "1")
+    run_command("events", "groups", "create", "mail")
+    run_command("events", "groups", "create", "mail", status=1)
+    (group,) = json.loads(run_command("events", "groups", "--json"))["groups"]
     assert (group["name"], group["lag"]) == ("mail", 2 * len(before))
-    assert "mail" in say("events", "groups")
-    say("events", "groups", "delete", "mail")
-    assert say("events", "groups") == "No consumer groups.\n"
-    say("events", "groups", "create", status=2)
-    say("events", "replay", "--since", "yesterday", status=2)
-    say("events", "tail", "--from", "nowhere", status=2)
+    assert "mail" in run_command("events", "groups")
+    run_command("events", "groups", "delete", "mail")
+    assert run_command("events", "groups") == "No consumer groups.\n"
+    run_command("events", "groups", "create", status=2)
+    run_command("events", "replay", "--since", "yesterday", status=2)
+    run_command("events", "tail", "--from", "nowhere", status=2)
 
 
 @pytest.mark.parametrize(
     "wrong", [{"EARNEST_EVENTS_KEPT": "many"}, {"EARNEST_EVENTS_AGE": "a week"}]
 )
-def test_retention_that_makes_no_sense_is_refused(wrong: dict[str, str]) -> None:
+def test_an_invalid_retention_setting_is_refused(wrong: dict[str, str]) -> None:
     with pytest.raises(SettingsError, match=next(iter(wrong))):
         Settings.read(wrong)
 
 
-def test_retention_is_a_setting_and_reaches_child_processes() -> None:
+def test_the_retention_setting_reaches_child_processes() -> None:
     settings = Settings.read({"EARNEST_EVENTS_KEPT": "10", "EARNEST_EVENTS_AGE": "PT1H"})
     assert settings.retention == RetentionLimits(10, timedelta(hours=1))
     assert Settings.read(settings.environ()) == settings

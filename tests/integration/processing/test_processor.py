@@ -1,4 +1,4 @@
-"""Processor: each id is settled once, each submission answered, none pays for another."""
+"""Processor: each id is settled once, each submission answered, and a bad one harms no other."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from workers.queue.messages import Received
 
 
 def published_outcomes(harness: StoreHarness) -> list[tuple[str | None, str, str | None]]:
-    """List everything that senders were told."""
+    """List all outcomes published to senders, in order."""
     events = harness.published("command.settled")
     return [(event["command_id"], event["outcome"], event["reason"]) for event in events]
 
 
 def stored_state(harness: StoreHarness) -> list[Any]:
-    """Return everything stored but what senders were told."""
+    """Return everything stored but the outcomes published to senders."""
     table_rows = [harness.rows(name) for name in sorted(schema.metadata.tables) if name != "events"]
     return [
         *table_rows,
@@ -33,7 +33,7 @@ def stored_state(harness: StoreHarness) -> list[Any]:
 
 @pytest.fixture
 def offered(harness: StoreHarness) -> StoreHarness:
-    """Give a desk with one order that waits for its creator."""
+    """Give a store harness with one order that waits for its creator."""
     harness.admit().offer("o1")
     return harness
 
@@ -47,12 +47,14 @@ def test_the_same_submission_again_says_and_does_nothing(offered: StoreHarness) 
     assert published_outcomes(offered) == answers_before
 
 
-def test_a_batch_that_comes_again_with_news_settles_only_the_news(offered: StoreHarness) -> None:
+def test_a_batch_redelivered_with_a_new_command_settles_only_that_command(
+    offered: StoreHarness,
+) -> None:
     first = offered.settle_alone(sample_commands.accept(), offered.now)
     news = offered.receive(sample_commands.command("cancel_order", "operator", "o1"))
     assert offered.settle(first, news, news) == []
     assert offered.outcome_of(news)[:2] == ("applied", None)
-    assert len(published_outcomes(offered)) == offered.asked + 2
+    assert len(published_outcomes(offered)) == offered.command_count + 2
     assert offered.reader.audit().findings == []
 
 
@@ -96,11 +98,13 @@ def test_an_id_that_was_used_for_something_else_is_refused_and_changes_nothing(
     assert published_outcomes(offered)[-2] == (command["id"], "applied", None)
 
 
-def test_bodies_are_compared_as_read_and_not_as_written(offered: StoreHarness) -> None:
+def test_a_command_spelt_differently_under_the_same_id_is_a_duplicate(
+    offered: StoreHarness,
+) -> None:
     command = sample_commands.command("cancel_order", "client", "o1")
     offered.settle_alone(command, offered.now)
-    spelt = json.dumps({"accept_forfeit": False, **command}, indent=3)
-    again = offered.settle_alone(spelt, offered.now)
+    respelt_command = json.dumps({"accept_forfeit": False, **command}, indent=3)
+    again = offered.settle_alone(respelt_command, offered.now)
     assert offered.outcome_of(again)[0] == "duplicate"
 
 
@@ -187,7 +191,7 @@ def batch_with_broken_order(harness: StoreHarness) -> tuple[list[Received], Rece
         harness.receive(command, harness.now + n * MICRO) for n, command in enumerate(commands)
     ]
     bad = harness.receive(sample_commands.accept("o2"), harness.now + MICRO)
-    harness.door.present = harness.now + span("1m")
+    harness.clock.present = harness.now + span("1m")
     return [submissions[0], bad, *submissions[1:]], bad
 
 
@@ -203,7 +207,7 @@ def test_a_broken_order_costs_its_neighbours_nothing(offered: StoreHarness, defe
 
 
 @pytest.mark.parametrize("defect", CORRUPTIONS)
-def test_what_cannot_be_settled_is_buried_once_with_its_error_and_not_answered(
+def test_a_command_that_cannot_be_settled_becomes_one_dead_letter_with_its_error_and_no_outcome(
     offered: StoreHarness, defect: str
 ) -> None:
     corrupt_second_order(offered, defect)
@@ -227,11 +231,11 @@ def test_what_cannot_be_settled_is_buried_once_with_its_error_and_not_answered(
 
 def test_a_dead_letter_is_settled_when_its_cause_is_gone(offered: StoreHarness) -> None:
     with writing(offered.engine) as connection:
-        sound = connection.execute(text("SELECT document FROM orders")).scalar_one()
+        valid_document = connection.execute(text("SELECT document FROM orders")).scalar_one()
     corrupt_order(offered.engine, "o1", "{}")
     bad = offered.receive(sample_commands.accept("o1"))
     offered.settle(bad)
-    corrupt_order(offered.engine, "o1", sound)
+    corrupt_order(offered.engine, "o1", valid_document)
     assert offered.settle(bad) == []
     assert offered.outcome_of(bad)[:2] == ("applied", None)
     assert offered.reader.audit().findings == []

@@ -1,4 +1,4 @@
-"""Speculative handling: on SQLite a batch is judged before its turn, anew if something changed."""
+"""Speculative handling: on SQLite a batch is handled before it has the lock, anew on a change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from workers.processing.processor import BatchProcessor
 
 @dataclass
 class InterruptedStore(Store):
-    """A store before whose next turn to write something else happens, once."""
+    """A store that lets something else happen, once, between reading a batch and writing it."""
 
     engine: Engine
     policy: Policy
@@ -33,54 +33,61 @@ class InterruptedStore(Store):
     def load(
         self, connection: Connection, commands: Sequence[AnyCommand], wakes: Collection[str]
     ) -> LoadedState:
-        page = super().load(connection, commands, wakes)
+        state = super().load(connection, commands, wakes)
         if only_reads(connection) and self.interruptions:
             self.interruptions.pop()()
-        return page
+        return state
 
 
 @pytest.fixture
 def harness(sqlite_engine: Engine) -> StoreHarness:
-    """Give a desk with one order on offer."""
-    sqlite_desk = StoreHarness(engine=sqlite_engine).admit()
-    sqlite_desk.offer("o1")
-    return sqlite_desk
+    """Give a store harness with one order on offer."""
+    sqlite_harness = StoreHarness(engine=sqlite_engine).admit()
+    sqlite_harness.offer("o1")
+    return sqlite_harness
 
 
 def settle_after(
     harness: StoreHarness, command: sample_commands.SampleCommand, meanwhile: Callable[[], Any]
 ) -> Any:  # noqa: ANN401
-    """Settle a command before whose turn something else is; return its outcome and reason."""
+    """Settle a command, and `meanwhile` before it is written; return its outcome and reason."""
     store = InterruptedStore(harness.engine, harness.policy, [meanwhile])
     submission = harness.receive(command, harness.now + 2 * MICRO)
-    harness.door.present = submission.at
-    assert BatchProcessor(store, harness.door, lambda: None).settle([submission]) == []
+    harness.clock.present = submission.at
+    assert BatchProcessor(store, harness.clock, lambda: None).settle([submission]) == []
     assert store.interruptions == []
     assert harness.reader.audit().findings == []
     return harness.outcome_of(submission)[:2]
 
 
-def settling(harness: StoreHarness, command: sample_commands.SampleCommand) -> Callable[[], Any]:
+def settle_call(harness: StoreHarness, command: sample_commands.SampleCommand) -> Callable[[], Any]:
     return lambda: harness.settle(harness.receive(command, harness.now + MICRO))
 
 
-def test_an_order_that_moved_meanwhile_is_judged_where_it_is(harness: StoreHarness) -> None:
-    declines = sample_commands.command("decline_order", "creator", "o1")
-    assert settle_after(harness, sample_commands.accept(), settling(harness, declines)) == (
+def test_a_command_is_decided_in_the_state_that_its_order_reached_meanwhile(
+    harness: StoreHarness,
+) -> None:
+    decline = sample_commands.command("decline_order", "creator", "o1")
+    assert settle_after(harness, sample_commands.accept(), settle_call(harness, decline)) == (
         "rejected",
         "wrong_state",
     )
 
 
 def test_the_same_command_settled_meanwhile_is_not_applied_twice(harness: StoreHarness) -> None:
-    accepts = sample_commands.accept()
-    assert settle_after(harness, accepts, settling(harness, accepts)) == ("duplicate", None)
+    acceptance = sample_commands.accept()
+    assert settle_after(harness, acceptance, settle_call(harness, acceptance)) == (
+        "duplicate",
+        None,
+    )
     assert len(harness.published("order.accepted")) == 1
 
 
-def test_an_order_that_was_placed_meanwhile_is_there(harness: StoreHarness) -> None:
-    cancels = sample_commands.command("cancel_order", "client", "o2")
-    assert settle_after(harness, cancels, settling(harness, sample_commands.place("o2"))) == (
+def test_an_order_that_was_placed_meanwhile_can_be_cancelled(harness: StoreHarness) -> None:
+    cancellation = sample_commands.command("cancel_order", "client", "o2")
+    assert settle_after(
+        harness, cancellation, settle_call(harness, sample_commands.place("o2"))
+    ) == (
         "applied",
         None,
     )
@@ -96,18 +103,20 @@ def test_a_creator_who_was_banned_meanwhile_gets_no_order(harness: StoreHarness)
     assert settle_after(harness, sample_commands.place("o2"), ban) == ("rejected", "creator_banned")
 
 
-def test_money_that_came_meanwhile_is_counted(harness: StoreHarness) -> None:
-    settling(harness, sample_commands.accept())()
-    pays = sample_commands.pay("p2", {"o1": 94_500})
-    again = sample_commands.pay("p3", {"o1": 94_500})
-    assert settle_after(harness, pays, settling(harness, again)) == ("applied", None)
-    (returned,) = harness.published("payment.unapplied")
-    assert returned["payment_id"] == "p2"
+def test_a_payment_that_was_settled_meanwhile_makes_a_second_one_unapplied(
+    harness: StoreHarness,
+) -> None:
+    settle_call(harness, sample_commands.accept())()
+    payment = sample_commands.pay("p2", {"o1": 94_500})
+    other_payment = sample_commands.pay("p3", {"o1": 94_500})
+    assert settle_after(harness, payment, settle_call(harness, other_payment)) == ("applied", None)
+    (unapplied_payment,) = harness.published("payment.unapplied")
+    assert unapplied_payment["payment_id"] == "p2"
 
 
 def test_a_change_elsewhere_does_not_repeat_the_batch(harness: StoreHarness) -> None:
-    elsewhere = sample_commands.place("o9")
-    assert settle_after(harness, sample_commands.accept(), settling(harness, elsewhere)) == (
+    placement = sample_commands.place("o9")
+    assert settle_after(harness, sample_commands.accept(), settle_call(harness, placement)) == (
         "applied",
         None,
     )

@@ -1,4 +1,4 @@
-"""Wake-ups: every order that time concerns is claimed by one, and again if that one is lost."""
+"""Wake-ups: every order that is due is claimed by one process, and again if that one is lost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEASE = timedelta(microseconds=wakeups.LEASE_US)
 
 @pytest.fixture
 def offered(harness: StoreHarness) -> StoreHarness:
-    """Give a desk with one order, offered now: its first reminder comes in twelve hours."""
+    """Give a harness with one order, offered now: its first reminder comes in twelve hours."""
     harness.admit().offer("o1")
     return harness
 
@@ -35,7 +35,7 @@ def wake_at(harness: StoreHarness) -> datetime:
     return from_us(row.wake_at)
 
 
-def test_an_order_is_claimed_from_the_instant_it_wants_attention(offered: StoreHarness) -> None:
+def test_an_order_is_claimed_from_its_wake_up_time_on(offered: StoreHarness) -> None:
     for at, claimed, idle in ((FIRST_REMINDER - MICRO, [], True), (FIRST_REMINDER, ["o1"], False)):
         assert wakeups.nothing_due(offered.engine, at) is idle
         assert wakeups.claim(offered.engine, at, 10) == claimed
@@ -66,7 +66,7 @@ def test_a_wake_up_that_finds_nothing_to_do_ends_the_lease_and_says_nothing(
     offered.check_database()
 
 
-def test_whatever_settles_a_claimed_order_ends_the_lease(offered: StoreHarness) -> None:
+def test_a_command_for_a_claimed_order_ends_the_lease(offered: StoreHarness) -> None:
     wakeups.claim(offered.engine, FIRST_REMINDER, 10)
     offered.ask("accept_order", "creator", FIRST_REMINDER, order_id="o1")
     assert wake_at(offered) == FIRST_REMINDER + span("4d")
@@ -82,7 +82,7 @@ def test_waking_twice_has_the_effect_of_once(offered: StoreHarness) -> None:
     offered.check_database()
 
 
-def test_to_wake_an_order_that_nobody_knows_is_harmless(offered: StoreHarness) -> None:
+def test_waking_an_unknown_order_is_harmless(offered: StoreHarness) -> None:
     offered.settle(wakes=["nobody", "o1", "", "x" * 10_000])
     offered.check_database()
 
@@ -92,9 +92,9 @@ def test_the_most_overdue_are_claimed_first(harness: StoreHarness) -> None:
     for number in range(4):
         place(harness, f"o{number}")
         harness.now += MICRO
-    later = START + span("41m")
-    assert sorted(wakeups.claim(harness.engine, later, 2)) == ["o0", "o1"]
-    assert sorted(wakeups.claim(harness.engine, later, 9)) == ["o2", "o3"]
+    now = START + span("41m")
+    assert sorted(wakeups.claim(harness.engine, now, 2)) == ["o0", "o1"]
+    assert sorted(wakeups.claim(harness.engine, now, 9)) == ["o2", "o3"]
 
 
 def test_final_orders_are_never_claimed(harness: StoreHarness) -> None:
@@ -129,12 +129,12 @@ def test_claimers_share_the_work_and_none_is_claimed_twice(harness: StoreHarness
 
 
 @pytest.mark.postgres
-def test_a_claimer_passes_over_what_another_is_at_work_on(postgresql_url: str) -> None:
+def test_a_claim_skips_an_order_that_another_transaction_has_locked(postgresql_url: str) -> None:
     engine = open_database(postgresql_url)
     migrate(engine)
-    desk = StoreHarness(engine=engine).admit()
+    harness = StoreHarness(engine=engine).admit()
     for name in ("o1", "o2"):
-        place(desk, name)
+        place(harness, name)
     with writing(engine) as connection:
         connection.execute(text("SELECT 1 FROM orders WHERE order_id = 'o1' FOR UPDATE"))
         assert wakeups.claim(engine, START + span("1h"), 10) == ["o2"]

@@ -23,15 +23,13 @@ from workers.timestamps import optional_text
 COUNT = 2 * PAGE_SIZE + 10
 """Orders enough for several pages."""
 
-
 KEYS = {
     "orders": ("order_id",),
     "events": ("subject", "sequence"),
     "postings": ("subject", "sequence", "ordinal"),
 }
 
-
-WHATS = tuple(KEYS)
+DATASETS = tuple(KEYS)
 
 
 @pytest.fixture
@@ -61,7 +59,7 @@ def recorded_keys(engine: Engine, dataset: str) -> set[tuple[Any, ...]]:
         }
 
 
-@pytest.mark.parametrize("dataset", WHATS)
+@pytest.mark.parametrize("dataset", DATASETS)
 def test_an_export_has_every_row_once(store: Store, dataset: str) -> None:
     write_orders(store.engine, COUNT)
     row_keys = keys_of_rows(dataset, export_rows(store, dataset))
@@ -69,8 +67,8 @@ def test_an_export_has_every_row_once(store: Store, dataset: str) -> None:
     assert set(row_keys) == recorded_keys(store.engine, dataset)
 
 
-@pytest.mark.parametrize("dataset", WHATS)
-def test_pieces_of_any_size_make_up_the_whole(store: Store, dataset: str) -> None:
+@pytest.mark.parametrize("dataset", DATASETS)
+def test_pages_of_any_size_make_up_the_whole_export(store: Store, dataset: str) -> None:
     write_orders(store.engine, 8)
     whole, pieces, cursor = export_rows(store, dataset), [], None
     for limit in (1, 2, 1, 3, 100):
@@ -81,7 +79,7 @@ def test_pieces_of_any_size_make_up_the_whole(store: Store, dataset: str) -> Non
     assert list(export_pages(store, EXPORTS[dataset], cursor)) == []
 
 
-@pytest.mark.parametrize("dataset", WHATS)
+@pytest.mark.parametrize("dataset", DATASETS)
 def test_orders_placed_meanwhile_make_nothing_come_twice_or_not_at_all(
     store: Store, dataset: str
 ) -> None:
@@ -98,7 +96,7 @@ def test_orders_placed_meanwhile_make_nothing_come_twice_or_not_at_all(
     assert set(row_keys) >= before
 
 
-@pytest.mark.parametrize("dataset", WHATS)
+@pytest.mark.parametrize("dataset", DATASETS)
 def test_orders_archived_meanwhile_make_nothing_come_twice_or_not_at_all(
     store: Store, dataset: str
 ) -> None:
@@ -120,7 +118,7 @@ def test_orders_archived_meanwhile_make_nothing_come_twice_or_not_at_all(
 
 
 @pytest.mark.parametrize("dataset", ["events", "postings"])
-def test_facts_written_since_come_behind_the_cursor(store: Store, dataset: str) -> None:
+def test_rows_written_after_an_export_come_behind_its_cursor(store: Store, dataset: str) -> None:
     write_orders(store.engine, 5)
     *_, page = export_pages(store, EXPORTS[dataset])
     # Older by their own instants: what counts is when they were written down.
@@ -130,22 +128,24 @@ def test_facts_written_since_come_behind_the_cursor(store: Store, dataset: str) 
 
 
 @pytest.mark.postgres
-def test_a_smaller_number_that_is_committed_later_is_waited_for(postgresql_url: str) -> None:
+def test_an_export_waits_for_a_smaller_position_that_is_committed_later(
+    postgresql_url: str,
+) -> None:
     """Hold back a writer that took its number first; nobody may pass its place until it ends."""
     engine = open_database(postgresql_url)
     migrate(engine)
     store, records = Store(engine, Policy()), []
-    with writing(engine) as early:
-        early.execute(schema.events.insert(), event("early"))
-        with writing(engine) as late:
-            late.execute(schema.events.insert(), event("late"))
+    with writing(engine) as first_writer:
+        first_writer.execute(schema.events.insert(), event_row("early"))
+        with writing(engine) as second_writer:
+            second_writer.execute(schema.events.insert(), event_row("late"))
         reader = threading.Thread(target=lambda: records.extend(export_rows(store, "events")))
         reader.start()
         reader.join(0.5)
         reader_waited = reader.is_alive()
         # Nobody is kept from writing meanwhile, nor waited for.
-        with writing(engine) as third:
-            third.execute(schema.events.insert(), event("third"))
+        with writing(engine) as third_writer:
+            third_writer.execute(schema.events.insert(), event_row("third"))
     reader.join()
     assert reader_waited
     assert [record["subject"] for record in records] == ["order:early", "order:late"]
@@ -153,7 +153,7 @@ def test_a_smaller_number_that_is_committed_later_is_waited_for(postgresql_url: 
     engine.dispose()
 
 
-def event(order_id: str) -> dict[str, Any]:
+def event_row(order_id: str) -> dict[str, Any]:
     facts = {"subject": f"order:{order_id}", "sequence": 1, "type": "order.placed"}
     return facts | {"at": 1, "recorded_at": 1, "caused_by": "command:c", "body": "{}"}
 
@@ -161,13 +161,13 @@ def event(order_id: str) -> dict[str, Any]:
 @pytest.mark.parametrize(
     "cursor", ["", "x", "1:2:3", "-1", "\u0661", "2026-03-02T02:00:00Z", "1" * 30]
 )
-@pytest.mark.parametrize("dataset", WHATS)
+@pytest.mark.parametrize("dataset", DATASETS)
 def test_an_export_refuses_what_is_no_cursor(dataset: str, cursor: str) -> None:
     with pytest.raises(BadExportCursor, match="one is like"):
         EXPORTS[dataset].place(cursor)
 
 
-@pytest.mark.parametrize("dataset", WHATS)
+@pytest.mark.parametrize("dataset", DATASETS)
 def test_the_cursor_of_a_row_is_made_of_its_columns(store: Store, dataset: str) -> None:
     write_orders(store.engine, 3)
     (page,) = export_pages(store, EXPORTS[dataset], limit=2)

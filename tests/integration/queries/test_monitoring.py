@@ -1,4 +1,4 @@
-"""Monitoring: what only people or banks can set in motion is counted, and is no fault of ours."""
+"""Monitoring: orders and payouts that wait for people or banks are counted, and are no alarm."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from workers.queries import monitoring
 
 def test_stopped_clocks_and_banned_creators_are_counted(harness: StoreHarness) -> None:
     harness.bring_to("balance_banned")
-    standstill = monitoring.stalled_counts(harness.engine, harness.now)
-    assert (standstill["clocks_stopped"], standstill["creators_banned"]) == (1, 1)
-    (ban,) = harness.book.creators["k1"].bans
+    stalled = monitoring.stalled_counts(harness.engine, harness.now)
+    assert (stalled["clocks_stopped"], stalled["creators_banned"]) == (1, 1)
+    (ban,) = harness.uow.creators["k1"].bans
     assert ban.until is not None
     harness.wake("creator:k1", ban.until + MICRO)
-    standstill = monitoring.stalled_counts(harness.engine, harness.now)
-    assert (standstill["clocks_stopped"], standstill["creators_banned"]) == (0, 0)
+    stalled = monitoring.stalled_counts(harness.engine, harness.now)
+    assert (stalled["clocks_stopped"], stalled["creators_banned"]) == (0, 0)
 
 
-def test_an_arbitration_past_its_window_is_a_person_s_lateness_and_not_a_deadline_s(
+def test_an_arbitration_past_its_window_counts_as_overdue_and_not_as_an_overdue_deadline(
     harness: StoreHarness,
 ) -> None:
     harness.bring_to("disputed_work")
     later = harness.now + span("31d")
-    standstill = monitoring.stalled_counts(harness.engine, harness.now)
-    assert (standstill["arbitrations"], standstill["arbitrations_overdue"]) == (1, 0)
+    stalled = monitoring.stalled_counts(harness.engine, harness.now)
+    assert (stalled["arbitrations"], stalled["arbitrations_overdue"]) == (1, 0)
     assert monitoring.stalled_counts(harness.engine, later)["arbitrations_overdue"] == 1
     assert monitoring.deadline_status(harness.store, later)["overdue"] == 0
 

@@ -18,7 +18,7 @@ from workers.queries.reader import OPERATOR_LOG_PAGE_SIZE, OperatorLogFilter, op
 HOUR = timedelta(hours=1)
 
 
-def with_operator_actions(harness: StoreHarness) -> StoreHarness:
+def record_operator_actions(harness: StoreHarness) -> StoreHarness:
     """Let two operators do this and that, an hour apart; one of it is refused."""
     harness.admit().offer("o1", "o2")
     stray = {"payment_id": "stray", "order_id": "o9", "to": "c1"}
@@ -37,30 +37,24 @@ def with_operator_actions(harness: StoreHarness) -> StoreHarness:
 
 
 def logged_actions(
-    harness: StoreHarness, trail_filter: OperatorLogFilter
+    harness: StoreHarness, log_filter: OperatorLogFilter
 ) -> list[tuple[str, str, str]]:
     return [
         (event.subject, fact.by, fact.act)
-        for event, fact in operator_log(harness.engine, trail_filter)
+        for event, fact in operator_log(harness.engine, log_filter)
     ]
 
 
 ACCEPTED = ("order:o1", "operator:ann", "accept_order")
-
-
 RESOLVED = ("payment:stray", "operator:bob", "resolve_suspense")
-
-
 PAUSED = ("order:o2", "operator:bob", "pause_clock")
-
-
 EXTENDED = ("order:o1", "operator:ann", "extend_deadline")
 
 
-def test_what_operators_did_is_listed_the_latest_first_and_what_was_refused_is_not(
+def test_the_operator_log_lists_what_was_done_the_latest_first_and_nothing_refused(
     harness: StoreHarness,
 ) -> None:
-    with_operator_actions(harness)
+    record_operator_actions(harness)
     assert logged_actions(harness, OperatorLogFilter()) == [ACCEPTED, RESOLVED, PAUSED, EXTENDED]
     assert logged_actions(harness, OperatorLogFilter(by="bob")) == [RESOLVED, PAUSED]
     assert logged_actions(harness, OperatorLogFilter(order_id="o1")) == [ACCEPTED, EXTENDED]
@@ -68,15 +62,17 @@ def test_what_operators_did_is_listed_the_latest_first_and_what_was_refused_is_n
 
 
 def test_the_operator_log_of_an_interval_includes_both_ends(harness: StoreHarness) -> None:
-    with_operator_actions(harness)
-    between = OperatorLogFilter(since=START + 2 * HOUR, until=START + 3 * HOUR)
-    assert logged_actions(harness, between) == [RESOLVED, PAUSED]
-    later = OperatorLogFilter(since=START + 3 * HOUR + timedelta(microseconds=1))
-    assert logged_actions(harness, later) == [ACCEPTED]
+    record_operator_actions(harness)
+    interval_filter = OperatorLogFilter(since=START + 2 * HOUR, until=START + 3 * HOUR)
+    assert logged_actions(harness, interval_filter) == [RESOLVED, PAUSED]
+    later_filter = OperatorLogFilter(since=START + 3 * HOUR + timedelta(microseconds=1))
+    assert logged_actions(harness, later_filter) == [ACCEPTED]
 
 
-def test_an_act_says_why_and_how_things_stood_before_and_after(harness: StoreHarness) -> None:
-    with_operator_actions(harness)
+def test_an_operator_log_entry_says_why_and_the_state_before_and_after(
+    harness: StoreHarness,
+) -> None:
+    record_operator_actions(harness)
     (event, fact), *_ = operator_log(harness.engine, OperatorLogFilter())
     assert (event.at, fact.note) == (START + 4 * HOUR, "by phone")
     assert fact.before is not None
@@ -85,15 +81,15 @@ def test_an_act_says_why_and_how_things_stood_before_and_after(harness: StoreHar
 
 
 def test_the_operator_log_includes_actions_on_archived_orders(engine: Engine) -> None:
-    desk = ArchivingHarness(engine=engine)
-    with_operator_actions(desk)
-    desk.ask("cancel_order", "operator:ann", order_id="o1", reason="over")
-    before = logged_actions(desk, OperatorLogFilter())
+    harness = ArchivingHarness(engine=engine)
+    record_operator_actions(harness)
+    harness.ask("cancel_order", "operator:ann", order_id="o1", reason="over")
+    before = logged_actions(harness, OperatorLogFilter())
     assert before[0] == ("order:o1", "operator:ann", "cancel_order")
-    desk.archive_all()
+    harness.archive_all()
     assert count_live_and_archived(engine, "events")[1] > 0
-    assert logged_actions(desk, OperatorLogFilter()) == before
-    assert len(logged_actions(desk, OperatorLogFilter(order_id="o1"))) == 3
+    assert logged_actions(harness, OperatorLogFilter()) == before
+    assert len(logged_actions(harness, OperatorLogFilter(order_id="o1"))) == 3
 
 
 def test_a_long_operator_log_is_read_to_its_end(harness: StoreHarness) -> None:
@@ -105,11 +101,11 @@ def test_a_long_operator_log_is_read_to_its_end(harness: StoreHarness) -> None:
     assert len(logged_actions(harness, OperatorLogFilter())) == 2 * rounds
 
 
-@pytest.mark.parametrize("trail_filter", [OperatorLogFilter(), OperatorLogFilter(since=START)])
+@pytest.mark.parametrize("log_filter", [OperatorLogFilter(), OperatorLogFilter(since=START)])
 def test_the_operator_log_is_read_by_its_index(
-    harness: StoreHarness, trail_filter: OperatorLogFilter
+    harness: StoreHarness, log_filter: OperatorLogFilter
 ) -> None:
-    query = reader.operator_log_query(trail_filter).limit(1)
+    query = reader.operator_log_query(log_filter).limit(1)
     sql = str(query.compile(harness.engine, compile_kwargs={"literal_binds": True}))
     with reading(harness.engine) as connection:
         if connection.dialect.name == "sqlite":

@@ -1,4 +1,4 @@
-"""Order filters: the orders that a person means are found, all of them, and no other."""
+"""Order filters: a selection finds all the orders that meet its conditions, and no other."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def orders(harness: StoreHarness) -> StoreHarness:
-    """Let there be offers of three clients an hour apart, and what was never paid for."""
+    """Give a harness with offers of three clients an hour apart, and an order never paid for."""
     harness.admit()
     for number, client in enumerate(("c1", "c2", "c3")):
         harness.now = START + number * HOUR
@@ -29,15 +29,15 @@ def orders(harness: StoreHarness) -> StoreHarness:
     return harness
 
 
-def found_ids(
-    harness: StoreHarness, selection: Selection, among: list[str] | None = None
+def selected_ids(
+    harness: StoreHarness, selection: Selection, order_ids: list[str] | None = None
 ) -> list[str]:
-    pages = select_orders(harness.engine, selection, among)
+    pages = select_orders(harness.engine, selection, order_ids)
     return [name for page in pages for name, _ in page]
 
 
 @pytest.mark.parametrize(
-    ("selection", "fitting"),
+    ("selection", "expected_ids"),
     [
         (Selection(), ["o0", "o1", "o2", "unpaid"]),
         (Selection(states=("offered",)), ["o0", "o1", "o2"]),
@@ -52,35 +52,35 @@ def found_ids(
         (Selection(due_from=START + 26 * HOUR), ["o2"]),
     ],
 )
-def test_what_is_given_must_fit_and_an_interval_has_both_its_ends(
-    orders: StoreHarness, selection: Selection, fitting: list[str]
+def test_a_selection_meets_every_condition_and_an_interval_includes_both_ends(
+    orders: StoreHarness, selection: Selection, expected_ids: list[str]
 ) -> None:
-    assert found_ids(orders, selection) == fitting
+    assert selected_ids(orders, selection) == expected_ids
 
 
-def test_what_is_named_comes_in_its_order_and_strangers_come_too(orders: StoreHarness) -> None:
+def test_named_orders_come_in_the_order_named_and_unknown_ids_too(orders: StoreHarness) -> None:
     order_ids = ["o2", "nobody", "unpaid", "o0"]
-    assert found_ids(orders, Selection(), order_ids) == order_ids
-    assert found_ids(orders, Selection(states=("offered",)), order_ids) == ["o2", "nobody", "o0"]
+    assert selected_ids(orders, Selection(), order_ids) == order_ids
+    assert selected_ids(orders, Selection(states=("offered",)), order_ids) == ["o2", "nobody", "o0"]
     (page,) = select_orders(orders.engine, Selection(), ["o0", "nobody"])
     assert page == [("o0", to_us(START + 24 * HOUR)), ("nobody", None)]
 
 
-def test_nothing_is_missed_or_seen_twice_where_pages_meet(
+def test_no_order_is_missed_or_selected_twice_where_pages_meet(
     orders: StoreHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(order_filters, "PAGE_SIZE", 2)
-    assert found_ids(orders, Selection()) == ["o0", "o1", "o2", "unpaid"]
+    assert selected_ids(orders, Selection()) == ["o0", "o1", "o2", "unpaid"]
     order_ids = ["o2", "o1", "o0"]
-    assert found_ids(orders, Selection(), order_ids) == order_ids
+    assert selected_ids(orders, Selection(), order_ids) == order_ids
 
 
-def test_an_order_at_rest_is_found_like_any_other(engine: Engine) -> None:
-    desk = ArchivingHarness(engine=engine)
-    desk.admit().offer("o1", "o2")
-    desk.ask("cancel_order", "client", order_id="o1")
-    desk.archive_all()
+def test_an_archived_order_is_selected_like_any_other(engine: Engine) -> None:
+    harness = ArchivingHarness(engine=engine)
+    harness.admit().offer("o1", "o2")
+    harness.ask("cancel_order", "client", order_id="o1")
+    harness.archive_all()
     assert count_live_and_archived(engine) == (1, 1)
-    assert found_ids(desk, Selection(states=("cancelled",))) == ["o1"]
-    assert found_ids(desk, Selection(states=("offered",)), ["o1", "o2"]) == ["o2"]
-    assert found_ids(desk, Selection(), ["o1"]) == ["o1"]
+    assert selected_ids(harness, Selection(states=("cancelled",))) == ["o1"]
+    assert selected_ids(harness, Selection(states=("offered",)), ["o1", "o2"]) == ["o2"]
+    assert selected_ids(harness, Selection(), ["o1"]) == ["o1"]

@@ -1,4 +1,4 @@
-"""Order lists: whatever is asked for is found, each order once, the latest placed first."""
+"""Order lists: every order that a filter asks for, once, the latest placed first."""
 
 from __future__ import annotations
 
@@ -26,12 +26,9 @@ from workers.queries.order_lists import (
 from workers.timestamps import to_us
 
 CREATORS = {"k1": "m1", "k2": "m1", "k3": "m2", "k4": None, "k5": "m1", "k6": None, "k7": "m3"}
-
-
 COUNT = 210
 
-
-WHOSE = (
+OWNER_FILTERS = (
     OrderFilter(),
     *(OrderFilter(creator=name) for name in ("k1", "k6", "nobody")),
     *(OrderFilter(mcn=name) for name in ("m1", "m2", "nobody")),
@@ -40,27 +37,23 @@ WHOSE = (
     OrderFilter(client="c1"),
 )
 
-
 STATUSES = (None, *PublicStatus)
 
-
-WHEN: tuple[dict[str, Any], ...] = (
+INTERVALS: tuple[dict[str, Any], ...] = (
     {},
     {"placed_after": START + timedelta(seconds=30)},
     {"placed_after": START + timedelta(seconds=7), "placed_before": START + timedelta(seconds=41)},
 )
 
+PREFIXES = (None, "", "a", "b3", "b3_0206", "zz")
 
-NAMED = (None, "", "a", "b3", "b3_0206", "zz")
-
-
-LOOSE, TIGHT = SearchBounds(), SearchBounds(few=9, at_first=4, at_most=25)
-"""Bounds that no question here comes near, and such as nearly every one exceeds."""
+LOOSE, TIGHT = SearchBounds(), SearchBounds(max_gathered=9, first_walk=4, max_walk=25)
+"""Bounds that no filter here comes near, and bounds that nearly every one exceeds."""
 
 
 @pytest.fixture
 def crowded(engine: Engine) -> list[dict[str, Any]]:
-    """Fill the table; return its rows."""
+    """Fill the orders table and its archive; return all rows."""
     order_rows = simultaneous_orders.order_rows(COUNT, tuple(CREATORS))
     simultaneous_orders.write_rows(
         engine, "creators", simultaneous_orders.creator_rows(CREATORS.items())
@@ -78,16 +71,18 @@ def crowded(engine: Engine) -> list[dict[str, Any]]:
     return order_rows
 
 
-def questions(first: int) -> list[OrderFilter]:
+def filters_from(first: int) -> list[OrderFilter]:
     """Combine every filter with every other, and take one in eleven: each pair occurs."""
-    combinations = product(WHOSE, STATUSES, WHEN, NAMED)
+    combinations = product(OWNER_FILTERS, STATUSES, INTERVALS, PREFIXES)
     return [
         replace(order_filter, status=status, prefix=prefix, **interval)
         for order_filter, status, interval, prefix in islice(combinations, first, None, 11)
     ]
 
 
-def expected(order_rows: list[dict[str, Any]], order_filter: OrderFilter) -> list[ListPosition]:
+def expected_positions(
+    order_rows: list[dict[str, Any]], order_filter: OrderFilter
+) -> list[ListPosition]:
     """Find by looking at every order."""
     return sorted(
         ((row["placed_at"], row["order_id"]) for row in order_rows if _fits(row, order_filter)),
@@ -128,28 +123,32 @@ def read_all_pages(
 @pytest.mark.parametrize(
     ("limit", "bounds", "first"), [(7, LOOSE, 0), (7, TIGHT, 4), (7, TIGHT, 7), (500, TIGHT, 9)]
 )
-def test_every_question_has_its_whole_answer_in_order(
+def test_every_filter_finds_all_of_its_orders_the_latest_first(
     engine: Engine, crowded: list[dict[str, Any]], limit: int, bounds: SearchBounds, first: int
 ) -> None:
-    for order_filter in questions(first):
-        assert read_all_pages(engine, order_filter, limit, bounds) == expected(
+    for order_filter in filters_from(first):
+        assert read_all_pages(engine, order_filter, limit, bounds) == expected_positions(
             crowded, order_filter
         ), order_filter
 
 
-def test_within_its_bounds_no_page_is_short(engine: Engine, crowded: list[dict[str, Any]]) -> None:
+def test_within_its_search_bounds_no_page_is_short(
+    engine: Engine, crowded: list[dict[str, Any]]
+) -> None:
     with reading(engine) as connection:
-        for order_filter in questions(2):
+        for order_filter in filters_from(2):
             page = find_newest(connection, order_filter, None, 7)
-            assert list(page.keys) == expected(crowded, order_filter)[:7], order_filter
+            assert list(page.keys) == expected_positions(crowded, order_filter)[:7], order_filter
 
 
 def test_a_search_that_finds_no_order_stops_and_says_where(engine: Engine) -> None:
     crowded = simultaneous_orders.order_rows(COUNT, tuple(CREATORS))
     simultaneous_orders.write_rows(engine, "orders", crowded)
     with reading(engine) as connection:
-        page = find_newest(connection, OrderFilter(prefix="zz"), None, 7, replace(TIGHT, few=-1))
-    assert (page.keys, page.after) == ([], expected(crowded, OrderFilter())[24])
+        page = find_newest(
+            connection, OrderFilter(prefix="zz"), None, 7, replace(TIGHT, max_gathered=-1)
+        )
+    assert (page.keys, page.after) == ([], expected_positions(crowded, OrderFilter())[24])
 
 
 def read_tasks(harness: StoreHarness, order_filter: OrderFilter) -> list[CreatorTask]:
@@ -184,7 +183,7 @@ def test_a_registered_client_has_a_name(harness: StoreHarness) -> None:
         ("disputed_work", ("in_progress", "in_arbitration", "disputed")),
     ],
 )
-def test_a_status_stands_beside_the_state_and_its_reason(
+def test_a_task_shows_its_public_status_beside_the_state_and_its_reason(
     harness: StoreHarness, situation: str, shown_as: tuple[str, str, str]
 ) -> None:
     harness.bring_to(situation)

@@ -1,4 +1,4 @@
-"""Paging: whoever reads a list while orders come in meets each one that was there, once."""
+"""Paging: a list read while orders come in shows each order that was there, once."""
 
 from __future__ import annotations
 
@@ -22,11 +22,7 @@ from workers.queries.order_filters import OrderFilter
 from workers.queries.order_lists import creator_tasks
 
 SECOND = timedelta(seconds=1)
-
-
 MIN_PAGES = 60
-
-
 LISTS = (OrderFilter(), OrderFilter(creator="k1"), OrderFilter(mcn="m1"), OrderFilter(prefix="w"))
 
 
@@ -53,7 +49,7 @@ def read_pages(engine: Engine, order_filter: OrderFilter, cursor: str | None = N
 
 
 @pytest.mark.parametrize("order_filter", LISTS)
-def test_what_is_recorded_between_two_pages_comes_once_or_the_next_time(
+def test_an_order_recorded_between_two_pages_is_listed_once_or_the_next_time(
     engine: Engine, order_filter: OrderFilter
 ) -> None:
     simultaneous_orders.write_rows(
@@ -68,7 +64,7 @@ def test_what_is_recorded_between_two_pages_comes_once_or_the_next_time(
     assert read_pages(engine, order_filter) == expected_ids
 
 
-def test_orders_of_one_instant_stand_by_their_ids(engine: Engine) -> None:
+def test_orders_of_one_instant_are_listed_by_their_ids(engine: Engine) -> None:
     order_rows = [
         simultaneous_orders.order_row("offered", name, "k1", START)
         for name in ("w_b", "wB", "w-a", "w1")
@@ -91,40 +87,40 @@ def test_an_order_that_moves_on_leaves_a_list_by_status_and_no_gap(engine: Engin
 
 @dataclass
 class OrderPlacer:
-    """Somebody who has orders placed without a pause, each received a little before it is kept."""
+    """A sender that places orders without a pause, each received a little before it is recorded."""
 
-    desk: StoreHarness
+    harness: StoreHarness
     recorded: list[str] = field(default_factory=list)
     stopping: threading.Event = field(default_factory=threading.Event)
-    failed: list[BaseException] = field(default_factory=list)
+    errors: list[BaseException] = field(default_factory=list)
 
     def run(self) -> None:
-        """Go on until told to stop; what is in `recorded` is committed."""
-        chance = random.Random(7)  # noqa: S311 - the same delays every time
+        """Place orders until `stopping` is set; those in `recorded` are committed."""
+        rng = random.Random(7)  # noqa: S311 - the same delays every time
         number = 0
         try:
             while not self.stopping.is_set():
-                names = [f"w{number + n:05}" for n in range(chance.randint(1, 9))]
+                names = [f"w{number + n:05}" for n in range(rng.randint(1, 9))]
                 number += len(names)
-                self.desk.now += SECOND
-                delays = [chance.random() * 3 * SECOND for _ in names]
+                self.harness.now += SECOND
+                delays = [rng.random() * 3 * SECOND for _ in names]
                 submissions = [
-                    self.desk.receive(sample_commands.place(name), self.desk.now - delay)
+                    self.harness.receive(sample_commands.place(name), self.harness.now - delay)
                     for name, delay in zip(names, delays, strict=True)
                 ]
-                assert self.desk.settle(*submissions) == []
+                assert self.harness.settle(*submissions) == []
                 self.recorded += names
-        except BaseException as error:  # noqa: BLE001 - told to whoever waits
-            self.failed.append(error)
+        except BaseException as error:  # noqa: BLE001 - reported by the test's thread
+            self.errors.append(error)
 
 
 @contextmanager
 def placing_orders(engine: Engine) -> Iterator[OrderPlacer]:
     """Have orders placed in another thread for as long as the block lasts."""
-    desk = StoreHarness(engine=engine)
-    desk.admit()
-    placer = OrderPlacer(desk)
-    desk.door.present = START + timedelta(days=300)
+    harness = StoreHarness(engine=engine)
+    harness.admit()
+    placer = OrderPlacer(harness)
+    harness.clock.present = START + timedelta(days=300)
     thread = threading.Thread(target=placer.run)
     thread.start()
     try:
@@ -132,17 +128,17 @@ def placing_orders(engine: Engine) -> Iterator[OrderPlacer]:
     finally:
         placer.stopping.set()
         thread.join()
-    assert placer.failed == []
+    assert placer.errors == []
 
 
 @pytest.mark.parametrize("order_filter", LISTS)
-def test_nobody_is_met_twice_or_missed_while_orders_are_placed(
+def test_no_order_is_listed_twice_or_missed_while_orders_are_placed(
     engine: Engine, order_filter: OrderFilter
 ) -> None:
-    with engines_for(engine, 1) as (other_engine,), placing_orders(other_engine) as writer:
-        while len(writer.recorded) < MIN_PAGES and not writer.failed:
-            recorded_before = set(writer.recorded)
+    with engines_for(engine, 1) as (writer_engine,), placing_orders(writer_engine) as placer:
+        while len(placer.recorded) < MIN_PAGES and not placer.errors:
+            recorded_before = set(placer.recorded)
             names = read_pages(engine, order_filter)
             assert len(names) == len(set(names))
             assert recorded_before <= set(names)
-    assert sorted(read_pages(engine, order_filter)) == sorted(writer.recorded)
+    assert sorted(read_pages(engine, order_filter)) == sorted(placer.recorded)

@@ -1,4 +1,4 @@
-"""Reports: what the databases add up is what the events, the postings and the books say."""
+"""Reports: their sums in SQL agree with the events, the postings and the balances."""
 
 from __future__ import annotations
 
@@ -30,8 +30,6 @@ from workers.queries.reports import orders as order_reports
 from workers.queries.reports.grouping import Grouping
 
 ExpectedRow = dict[str, Any]
-
-
 GroupKey = Callable[[Order], str]
 
 
@@ -60,7 +58,7 @@ def group_keys(story: OrderStory) -> dict[Grouping | None, GroupKey]:
         None: lambda _: "",
         Grouping.CLIENT: lambda order: order.client_id,
         Grouping.CREATOR: lambda order: order.creator_id,
-        Grouping.MCN: lambda order: story.book.creators[order.creator_id].agency or "",
+        Grouping.MCN: lambda order: story.uow.creators[order.creator_id].agency or "",
         Grouping.TASK_TYPE: lambda order: order.task_type,
         Grouping.MONTH: lambda order: month(order.placed_at),
         Grouping.STATE: lambda order: order.state.value,
@@ -90,16 +88,18 @@ def group_fields(by: Grouping | None, name: str) -> ExpectedRow:
 def stages_reached(story: OrderStory) -> dict[str, dict[str, datetime]]:
     """Find when each order first reached a stage."""
     reached_at: dict[str, dict[str, datetime]] = defaultdict(dict)
-    stages = {kind: stage for stage, kind in order_reports.STAGES.items()}
+    stage_rows = {kind: stage for stage, kind in order_reports.STAGES.items()}
     for event in story.events:
-        if event.fact.type in stages:
+        if event.fact.type in stage_rows:
             order_times = reached_at[event.order_id or ""]
-            stage = stages[event.fact.type]
+            stage = stage_rows[event.fact.type]
             order_times[stage] = min(event.at, order_times.get(stage, event.at))
     return reached_at
 
 
-def stages(by: Grouping | None, name: str, times: list[dict[str, datetime]]) -> list[ExpectedRow]:
+def stage_rows(
+    by: Grouping | None, name: str, times: list[dict[str, datetime]]
+) -> list[ExpectedRow]:
     rows = []
     counts = {
         stage: sum(stage in order_times for order_times in times) for stage in order_reports.STAGES
@@ -126,13 +126,13 @@ def stages(by: Grouping | None, name: str, times: list[dict[str, datetime]]) -> 
 
 
 @pytest.mark.parametrize("by", [None, *order_reports.FUNNEL_GROUPINGS])
-def test_a_funnel_counts_who_came_how_far_and_how_long_it_took(
+def test_a_funnel_counts_the_orders_that_reached_each_stage_and_how_long_it_took(
     store: Store, by: Grouping | None
 ) -> None:
     story = every_situation()
     times, expected = stages_reached(story), []
-    for name, orders in group_by(story.book.orders.values(), group_keys(story)[by]):
-        expected += stages(by, name, [times[order.order_id] for order in orders])
+    for name, orders in group_by(story.uow.orders.values(), group_keys(story)[by]):
+        expected += stage_rows(by, name, [times[order.order_id] for order in orders])
     rows = list(order_reports.funnel(store.engine, by))
     assert rows == [
         row | {"median_seconds": pytest.approx(row["median_seconds"], abs=1e-6)} for row in expected
@@ -146,7 +146,7 @@ def test_a_funnel_counts_who_came_how_far_and_how_long_it_took(
 @pytest.mark.parametrize("by", [None, *order_reports.ENDING_GROUPINGS])
 def test_endings_are_counted_by_state_and_reason(store: Store, by: Grouping | None) -> None:
     story = every_situation()
-    ended_orders = [order for order in story.book.orders.values() if order.is_final]
+    ended_orders = [order for order in story.uow.orders.values() if order.is_final]
     expected = []
     for name, orders in group_by(ended_orders, group_keys(story)[by]):
         for ending, ending_orders in group_by(
@@ -198,10 +198,10 @@ def posting_flow(source: str, target: str, fen: int) -> dict[str, int]:
 def order_of(story: OrderStory, subject: str) -> Order | None:
     kind, _, name = subject.partition(":")
     if kind == "order":
-        return story.book.orders[name]
-    debts: Any = {"refund": story.book.refunds, "payout": story.book.payouts}.get(kind)
+        return story.uow.orders[name]
+    debts: Any = {"refund": story.uow.refunds, "payout": story.uow.payouts}.get(kind)
     order_id = debts[name].order_id if debts else None
-    return None if order_id is None else story.book.orders[order_id]
+    return None if order_id is None else story.uow.orders[order_id]
 
 
 def sum_by_group(story: OrderStory, by: Grouping | None) -> list[ExpectedRow]:
@@ -209,7 +209,7 @@ def sum_by_group(story: OrderStory, by: Grouping | None) -> list[ExpectedRow]:
         lambda: dict.fromkeys(money_reports.MONEY_COLUMNS, 0)
     )
     own = group_keys(story) | {Grouping.MCN: lambda order: order.mcn_id or ""}
-    for event, posting in story.book.postings:
+    for event, posting in story.uow.postings:
         order = order_of(story, event.subject)
         name = "" if order is None else own[by](order)
         name = month(event.at) if by is Grouping.MONTH else name
@@ -219,7 +219,7 @@ def sum_by_group(story: OrderStory, by: Grouping | None) -> list[ExpectedRow]:
 
 
 @pytest.mark.parametrize("by", [None, *money_reports.MONEY_GROUPINGS])
-def test_money_is_what_the_postings_say(store: Store, by: Grouping | None) -> None:
+def test_the_money_report_is_the_sum_of_the_postings(store: Store, by: Grouping | None) -> None:
     rows = list(money_reports.money(store.engine, by))
     assert rows == sum_by_group(every_situation(), by)
     assert all(
@@ -234,7 +234,7 @@ INCOME = "income_fen"
 
 
 @pytest.mark.parametrize("by", [None, *money_reports.MONEY_GROUPINGS])
-def test_money_agrees_with_the_books_however_it_is_broken_down(
+def test_the_money_report_agrees_with_the_books_however_it_is_broken_down(
     store: Store, by: Grouping | None
 ) -> None:
     rows = list(money_reports.money(store.engine, by))
@@ -259,14 +259,14 @@ def test_money_agrees_with_the_books_however_it_is_broken_down(
 
 @pytest.mark.parametrize("by", order_reports.FORECAST_GROUPINGS)
 @pytest.mark.parametrize("hours", [6, 24 * 30])
-def test_a_forecast_says_what_falls_due_and_what_hangs_on_it(
+def test_a_forecast_counts_the_deadlines_due_and_the_money_that_depends_on_them(
     store: Store, by: Grouping, hours: int
 ) -> None:
     story, within = every_situation(), timedelta(hours=hours)
-    dues = sorted(order.due_at for order in story.book.orders.values() if order.due_at is not None)
+    dues = sorted(order.due_at for order in story.uow.orders.values() if order.due_at is not None)
     at = dues[len(dues) // 2] + timedelta(seconds=1)
     until = at + within
-    soon = [order for order in story.book.orders.values() if order.due_at and order.due_at <= until]
+    soon = [order for order in story.uow.orders.values() if order.due_at and order.due_at <= until]
     expected = [
         {
             by.value: name or None,
@@ -283,7 +283,7 @@ def test_a_forecast_says_what_falls_due_and_what_hangs_on_it(
     assert sum(row["overdue"] for row in rows) == len(dues) // 2 + 1
 
 
-def test_a_month_is_one_of_shanghai(store: Store) -> None:
+def test_a_report_by_month_uses_months_of_shanghai(store: Store) -> None:
     edge = datetime(2026, 1, 31, 16, tzinfo=UTC)
     placements = [
         event for event in every_situation().events if isinstance(event.fact, OrderPlaced)
@@ -312,13 +312,13 @@ def test_an_empty_database_has_empty_reports(engine: Engine) -> None:
 
 
 def test_a_report_leaves_its_connection_as_it_found_it(sqlite_engine: Engine) -> None:
-    def told() -> list[int]:
+    def pragma_values() -> list[int]:
         with reading(sqlite_engine) as connection:
             names = ("temp_store", "cache_size")
             ask = connection.exec_driver_sql
             return [int(ask(f"PRAGMA {pragma}").scalar_one()) for pragma in names]
 
-    before = told()
+    before = pragma_values()
     assert list(order_reports.funnel(sqlite_engine, None)) == []
     rows = order_reports.funnel(
         write_story(sqlite_engine, every_situation()).engine, Grouping.CREATOR
@@ -326,4 +326,4 @@ def test_a_report_leaves_its_connection_as_it_found_it(sqlite_engine: Engine) ->
     next(iter(rows))
     # Whoever has read enough of it leaves it so too.
     del rows
-    assert told() == before
+    assert pragma_values() == before

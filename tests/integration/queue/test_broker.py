@@ -1,4 +1,4 @@
-"""Broker: a real worker between a real Redis and a real database, fed with the worst of both."""
+"""Broker: a real worker between a real Redis and a real database, through bad input and outages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ACTORS = {COMMANDS: "settle_commands", WAKEUPS: "wake_orders"}
 
 
 def write_raw(redis_client: redis.Redis, queue: str, message_id: str, payload: str | bytes) -> None:
-    """Write a message past the door, with everything that an honest one has."""
+    """Write a message into Redis past the scripts, with everything that an honest one has."""
     keys, (seconds, micros) = Keys(queue), redis_client.time()
     with redis_client.pipeline(transaction=True) as pipe:
         pipe.hset(keys.messages, message_id, payload)
@@ -79,10 +79,10 @@ POISON: dict[str, str | bytes] = {
 
 @pytest.fixture
 def settled_worker(engine: Engine, redis_client: redis.Redis) -> Iterator[RunningWorker]:
-    with running_worker(engine, redis_client) as started_workplace:
-        started_workplace.client.submit_many(map(json.dumps, sample_commands.admit()))
-        eventually(lambda: len(started_workplace.rows("receipts")) == 2)
-        yield started_workplace
+    with running_worker(engine, redis_client) as worker:
+        worker.client.submit_many(map(json.dumps, sample_commands.admit()))
+        eventually(lambda: len(worker.rows("receipts")) == 2)
+        yield worker
 
 
 def test_poison_is_quarantined_once_and_costs_its_neighbours_nothing(
@@ -91,9 +91,12 @@ def test_poison_is_quarantined_once_and_costs_its_neighbours_nothing(
     placements = [sample_commands.place(f"o{number}") for number in range(len(POISON) + 1)]
     for neighbour, (name, payload) in zip(placements, POISON.items(), strict=False):
         settled_worker.client.submit(neighbour)
-        write_raw(settled_worker.wire, COMMANDS, name, payload)
+        write_raw(settled_worker.redis_client, COMMANDS, name, payload)
     write_raw(
-        settled_worker.wire, WAKEUPS, "bad wake-up", message_text(WAKEUPS, kwargs={"orders": [7]})
+        settled_worker.redis_client,
+        WAKEUPS,
+        "bad wake-up",
+        message_text(WAKEUPS, kwargs={"orders": [7]}),
     )
     settled_worker.client.submit(placements[-1])
     eventually(lambda: settled_worker.settled(*(placement["id"] for placement in placements)))
@@ -122,29 +125,34 @@ def test_a_forged_option_of_a_message_is_ignored(
     command = sample_commands.place("o1")
     kwargs = {"commands": [json.dumps(command)], "received_at": 5, "stamp": 5}
     options = {option: FORGED_OPTIONS[option]}
-    write_raw(settled_worker.wire, COMMANDS, "forged", message_text(kwargs=kwargs, options=options))
+    write_raw(
+        settled_worker.redis_client,
+        COMMANDS,
+        "forged",
+        message_text(kwargs=kwargs, options=options),
+    )
     eventually(lambda: settled_worker.settled(command["id"]))
     eventually(settled_worker.idle)
     assert settled_worker.alive()
     assert [
-        key for key in settled_worker.wire.scan_iter("*") if b".DQ" in key or b".XQ" in key
+        key for key in settled_worker.redis_client.scan_iter("*") if b".DQ" in key or b".XQ" in key
     ] == []
 
 
 def test_a_forged_wake_up_cannot_make_time_pass(engine: Engine, redis_client: redis.Redis) -> None:
-    desk = StoreHarness(engine=engine, now=sample_commands.LONG_AGO).admit()
-    with running_worker(engine, redis_client) as workplace:
+    harness = StoreHarness(engine=engine, now=sample_commands.LONG_AGO).admit()
+    with running_worker(engine, redis_client) as worker:
         placement = sample_commands.place("o1")
-        workplace.client.submit(placement)
-        eventually(lambda: workplace.settled(placement["id"]))
-        claims = {"orders": ["o1"], "received_at": 2**52, "stamp": 2**52, "now": 2**52}
-        write_raw(redis_client, WAKEUPS, "forged", message_text(WAKEUPS, kwargs=claims))
+        worker.client.submit(placement)
+        eventually(lambda: worker.settled(placement["id"]))
+        kwargs = {"orders": ["o1"], "received_at": 2**52, "stamp": 2**52, "now": 2**52}
+        write_raw(redis_client, WAKEUPS, "forged", message_text(WAKEUPS, kwargs=kwargs))
         forged_command = json.dumps(sample_commands.command("enforce_deadline", "client", "o1"))
-        workplace.client.submit(forged_command)
-        eventually(lambda: workplace.idle() and len(desk.published("command.settled")) > 4)
-        assert workplace.alive()
-    assert [row.state for row in desk.rows("orders")] == ["awaiting_deposit"]
-    assert desk.published("command.settled")[-1]["reason"] == "malformed"
+        worker.client.submit(forged_command)
+        eventually(lambda: worker.idle() and len(harness.published("command.settled")) > 4)
+        assert worker.alive()
+    assert [row.state for row in harness.rows("orders")] == ["awaiting_deposit"]
+    assert harness.published("command.settled")[-1]["reason"] == "malformed"
 
 
 NAMES = ["", "\0", "a\0b", "\ud800", "x" * 100_000, "o1'; DROP TABLE orders; --", "春"]
@@ -153,10 +161,10 @@ NAMES = ["", "\0", "a\0b", "\ud800", "x" * 100_000, "o1'; DROP TABLE orders; --"
 def test_a_wake_up_for_names_that_no_order_can_have_is_harmless(
     engine: Engine, redis_client: redis.Redis
 ) -> None:
-    desk = StoreHarness(engine=engine, now=sample_commands.LONG_AGO)
-    desk.admit()
-    place(desk)
-    with running_worker(engine, redis_client) as workplace:
+    harness = StoreHarness(engine=engine, now=sample_commands.LONG_AGO)
+    harness.admit()
+    place(harness)
+    with running_worker(engine, redis_client) as worker:
         for number, name in enumerate(NAMES):
             kwargs = {"orders": [name, "o1"], "received_at": 5, "stamp": 5}
             write_raw(
@@ -168,10 +176,10 @@ def test_a_wake_up_for_names_that_no_order_can_have_is_harmless(
             "right",
             message_text(WAKEUPS, kwargs=kwargs | {"orders": ["o1"]}),
         )
-        eventually(workplace.idle)
-        assert workplace.alive()
-    assert [row.state for row in desk.rows("orders")] == ["expired"]
-    assert desk.reader.audit().findings == []
+        eventually(worker.idle)
+        assert worker.alive()
+    assert [row.state for row in harness.rows("orders")] == ["expired"]
+    assert harness.reader.audit().findings == []
 
 
 def test_thousands_of_commands_in_one_go_are_all_settled(settled_worker: RunningWorker) -> None:
@@ -193,18 +201,18 @@ def test_a_worker_that_stops_gives_back_what_it_had_and_another_settles_it(
     engine: Engine, redis_client: redis.Redis
 ) -> None:
     placements = [sample_commands.place(f"o{number}") for number in range(400)]
-    with running_worker(engine, redis_client) as workplace:
-        workplace.client.submit_many(map(json.dumps, sample_commands.admit()))
-        eventually(lambda: len(workplace.rows("receipts")) == 2)
-        workplace.client.submit_many(map(json.dumps, placements), per_message=1)
-        eventually(lambda: workplace.rows("orders"))
+    with running_worker(engine, redis_client) as worker:
+        worker.client.submit_many(map(json.dumps, sample_commands.admit()))
+        eventually(lambda: len(worker.rows("receipts")) == 2)
+        worker.client.submit_many(map(json.dumps, placements), per_message=1)
+        eventually(lambda: worker.rows("orders"))
     counts = queue_contents(redis_client)
     assert counts["commands taken"] == 0
     assert counts["commands waiting"] == counts["commands stored"] == counts["commands pending"]
-    with running_worker(engine, redis_client) as workplace:
-        eventually(lambda: workplace.settled(*(placement["id"] for placement in placements)))
-        eventually(workplace.idle)
-    assert workplace.reader.audit().findings == []
+    with running_worker(engine, redis_client) as worker:
+        eventually(lambda: worker.settled(*(placement["id"] for placement in placements)))
+        eventually(worker.idle)
+    assert worker.reader.audit().findings == []
 
 
 @contextmanager
@@ -230,24 +238,24 @@ def database_closed(engine: Engine) -> Iterator[None]:
 
 
 def check_worker_waits(settled_worker: RunningWorker, command_id: str) -> None:
-    """Submit while the database is away: it is taken, and neither lost nor acknowledged."""
-    write_raw(settled_worker.wire, COMMANDS, "poison", "{")
-    eventually(lambda: queue_contents(settled_worker.wire)["commands taken"] == 1)
+    """Submit while the database is away: messages are taken, and neither lost nor acknowledged."""
+    write_raw(settled_worker.redis_client, COMMANDS, "poison", "{")
+    eventually(lambda: queue_contents(settled_worker.redis_client)["commands taken"] == 1)
     settled_worker.client.submit(sample_commands.place("o1") | {"id": command_id})
-    eventually(lambda: queue_contents(settled_worker.wire)["commands taken"] == 2)
+    eventually(lambda: queue_contents(settled_worker.redis_client)["commands taken"] == 2)
 
 
 def test_while_sqlite_is_busy_a_worker_waits_and_acknowledges_nothing(
     sqlite_engine: Engine, redis_client: redis.Redis
 ) -> None:
-    with running_worker(sqlite_engine, redis_client) as workplace:
+    with running_worker(sqlite_engine, redis_client) as worker:
         with writer_locked(sqlite_engine):
-            check_worker_waits(workplace, "waiting_0001")
+            check_worker_waits(worker, "waiting_0001")
             assert queue_contents(redis_client)["commands stored"] == 2
-        eventually(lambda: workplace.settled("waiting_0001"))
-        eventually(workplace.idle)
-        assert workplace.alive()
-        assert [row.message_id for row in workplace.rows("quarantine")] == ["poison"]
+        eventually(lambda: worker.settled("waiting_0001"))
+        eventually(worker.idle)
+        assert worker.alive()
+        assert [row.message_id for row in worker.rows("quarantine")] == ["poison"]
 
 
 @pytest.mark.postgres
@@ -256,32 +264,32 @@ def test_while_postgresql_is_away_a_worker_waits_and_goes_on_when_it_is_back(
 ) -> None:
     engine = open_database(postgresql_url)
     migrate(engine)
-    with running_worker(engine, redis_client) as workplace:
-        workplace.client.submit_many(map(json.dumps, sample_commands.admit()))
-        eventually(lambda: len(workplace.rows("receipts")) == 2 and workplace.idle())
+    with running_worker(engine, redis_client) as worker:
+        worker.client.submit_many(map(json.dumps, sample_commands.admit()))
+        eventually(lambda: len(worker.rows("receipts")) == 2 and worker.idle())
         with database_closed(engine):
-            check_worker_waits(workplace, "waiting_0001")
+            check_worker_waits(worker, "waiting_0001")
             assert queue_contents(redis_client)["commands stored"] == 2
-        eventually(lambda: workplace.settled("waiting_0001"))
-        eventually(workplace.idle)
-        assert workplace.alive()
-        assert [row.message_id for row in workplace.rows("quarantine")] == ["poison"]
-        assert [row.order_id for row in workplace.rows("orders")] == ["o1"]
+        eventually(lambda: worker.settled("waiting_0001"))
+        eventually(worker.idle)
+        assert worker.alive()
+        assert [row.message_id for row in worker.rows("quarantine")] == ["poison"]
+        assert [row.order_id for row in worker.rows("orders")] == ["o1"]
     engine.dispose()
 
 
-def test_what_redis_forgets_while_it_is_settled_is_settled_once(
+def test_commands_that_redis_forgets_while_they_are_settled_are_settled_once(
     settled_worker: RunningWorker,
 ) -> None:
     placements = [sample_commands.place(f"o{number}") for number in range(300)]
     texts = [json.dumps(placement) for placement in placements]
     settled_worker.client.submit_many(texts, per_message=1)
     eventually(lambda: settled_worker.rows("orders"))
-    settled_worker.wire.flushall()
+    settled_worker.redis_client.flushall()
     settled_worker.client.submit_many(texts, per_message=10)
     eventually(lambda: settled_worker.settled(*(placement["id"] for placement in placements)))
     eventually(settled_worker.idle)
     assert settled_worker.alive()
     assert len(settled_worker.rows("orders")) == len(placements)
     assert settled_worker.reader.audit().findings == []
-    assert all(settled_worker.wire.hlen(Keys(queue).messages) == 0 for queue in QUEUES)
+    assert all(settled_worker.redis_client.hlen(Keys(queue).messages) == 0 for queue in QUEUES)

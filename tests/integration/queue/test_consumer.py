@@ -1,4 +1,4 @@
-"""Consumer: what came in is settled or quarantined, and no message hurts, strands or is lost."""
+"""Consumer: every message is settled or quarantined, and none is lost or stops its neighbours."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def broker_harness(redis_client: redis.Redis) -> BrokerHarness:
     return BrokerHarness(redis_client)
 
 
-BAD: dict[str, str | bytes] = {
+BAD_MESSAGES: dict[str, str | bytes] = {
     "no JSON": "}{",
     "empty object": "{}",
     "a list": "[]",
@@ -66,22 +66,22 @@ BAD: dict[str, str | bytes] = {
 }
 
 
-@pytest.mark.parametrize("name", BAD)
+@pytest.mark.parametrize("name", BAD_MESSAGES)
 def test_a_bad_message_is_quarantined_and_its_neighbours_are_served(
     broker_harness: BrokerHarness, name: str
 ) -> None:
-    CommandClient(broker_harness.wire).submit(registration(1))
-    write_raw(broker_harness.wire, "bad", BAD[name])
-    CommandClient(broker_harness.wire).submit(registration(2))
+    CommandClient(broker_harness.redis_client).submit(registration(1))
+    write_raw(broker_harness.redis_client, "bad", BAD_MESSAGES[name])
+    CommandClient(broker_harness.redis_client).submit(registration(2))
     assert broker_harness.drain() == [registration(1), registration(2)]
-    (refused_message,) = broker_harness.refused
-    assert refused_message.name == "bad"
-    assert refused_message.size == len(BAD[name])
-    assert not broker_harness.wire.zcard(KEYS.pending)
+    (item,) = broker_harness.quarantined
+    assert item.name == "bad"
+    assert item.size == len(BAD_MESSAGES[name])
+    assert not broker_harness.redis_client.zcard(KEYS.pending)
 
 
 @pytest.mark.parametrize("message_id", [b"\xff\xfe", b"", b"a\x00b", "三".encode(), b"x" * 9_999])
-def test_whatever_an_id_is_made_of_it_is_kept_and_forgotten(
+def test_a_message_id_of_any_bytes_can_be_quarantined_and_acknowledged(
     sqlite_engine: Engine, redis_client: redis.Redis, message_id: bytes
 ) -> None:
     broker = EarnestBroker(redis_client, partial(quarantine, sqlite_engine))
@@ -95,9 +95,9 @@ def test_whatever_an_id_is_made_of_it_is_kept_and_forgotten(
 
 
 def next_deliveries(broker: EarnestBroker) -> list[Delivery]:
-    while (bundle_message := next(broker.consume(COMMANDS))) is None:
+    while (batch_message := next(broker.consume(COMMANDS))) is None:
         pass
-    return deliveries_of(bundle_message)
+    return deliveries_of(batch_message)
 
 
 OPTIONS = {
@@ -115,10 +115,10 @@ def test_a_long_batch_of_honest_commands_is_divided_and_not_quarantined(
     broker_harness: BrokerHarness,
 ) -> None:
     long = [registration(n, name="𠮷" * 20_000) for n in range(100)]
-    stamps = CommandClient(broker_harness.wire).submit_many(long)
+    stamps = CommandClient(broker_harness.redis_client).submit_many(long)
     assert broker_harness.drain() == long
     assert stamps == list(range(stamps[0], stamps[0] + 100))
-    assert broker_harness.refused == []
+    assert broker_harness.quarantined == []
 
 
 def test_every_command_has_an_arrival_number_of_its_own(redis_client: redis.Redis) -> None:
@@ -132,60 +132,62 @@ def test_every_command_has_an_arrival_number_of_its_own(redis_client: redis.Redi
 
 @pytest.mark.parametrize("option", OPTIONS)
 def test_no_option_of_a_message_is_honoured(broker_harness: BrokerHarness, option: str) -> None:
-    write_raw(broker_harness.wire, "m1", message_text(options={option: OPTIONS[option]}))
+    write_raw(broker_harness.redis_client, "m1", message_text(options={option: OPTIONS[option]}))
     taken_message = broker_harness.take()
     assert taken_message is not None
     assert taken_message.options == {}
     broker_harness.settle(require(taken_message))
-    assert not broker_harness.wire.hlen(KEYS.messages)
+    assert not broker_harness.redis_client.hlen(KEYS.messages)
 
 
 def test_a_forged_wake_up_names_ids_or_is_refused(broker_harness: BrokerHarness) -> None:
     consumer = broker_harness.broker.consume(WAKEUPS)
     for order_id in ("o'1", "o1\0", "x" * 65, "", "\ud800"):
-        Scripts(broker_harness.wire).enqueue(Keys(WAKEUPS), [wrap(WAKEUPS, "orders", [order_id])])
-    while broker_harness.wire.hlen(Keys(WAKEUPS).messages):
+        Scripts(broker_harness.redis_client).enqueue(
+            Keys(WAKEUPS), [wrap(WAKEUPS, "orders", [order_id])]
+        )
+    while broker_harness.redis_client.hlen(Keys(WAKEUPS).messages):
         assert next(consumer) is None
-    assert {refused_message.reason for refused_message in broker_harness.refused} == {
-        "orders: ids are wanted"
-    }
+    assert {item.reason for item in broker_harness.quarantined} == {"orders: ids are wanted"}
 
 
-def test_while_nothing_can_be_quarantined_it_stays_taken_and_is_tried_again(
+def test_a_bad_message_that_cannot_be_quarantined_stays_taken_and_is_tried_again(
     broker_harness: BrokerHarness,
 ) -> None:
-    write_raw(broker_harness.wire, "bad", "}{")
-    broker_harness.away = True
+    write_raw(broker_harness.redis_client, "bad", "}{")
+    broker_harness.database_is_down = True
     assert broker_harness.take() is None
     assert broker_harness.take() is None
-    assert broker_harness.wire.hexists(KEYS.messages, "bad")
-    assert broker_harness.wire.sismember(KEYS.taken(broker_harness.broker.crew.name), "bad")
-    broker_harness.away = False
+    assert broker_harness.redis_client.hexists(KEYS.messages, "bad")
+    assert broker_harness.redis_client.sismember(KEYS.taken(broker_harness.broker.crew.name), "bad")
+    broker_harness.database_is_down = False
     assert broker_harness.drain() == []
-    assert [refused_message.name for refused_message in broker_harness.refused] == ["bad"]
+    assert [item.name for item in broker_harness.quarantined] == ["bad"]
 
 
-def test_neighbours_are_served_while_nothing_can_be_quarantined(
+def test_other_messages_are_handed_out_while_a_bad_one_cannot_be_quarantined(
     broker_harness: BrokerHarness,
 ) -> None:
-    write_raw(broker_harness.wire, "bad", "}{")
-    CommandClient(broker_harness.wire).submit(registration(1))
-    broker_harness.away = True
+    write_raw(broker_harness.redis_client, "bad", "}{")
+    CommandClient(broker_harness.redis_client).submit(registration(1))
+    broker_harness.database_is_down = True
     served_texts: list[str] = []
     for number in range(2, 5):
         taken_message = broker_harness.take()
         served_texts += broker_harness.settle(taken_message) if taken_message else []
-        CommandClient(broker_harness.wire).submit(registration(number))
+        CommandClient(broker_harness.redis_client).submit(registration(number))
     assert served_texts == [registration(1), registration(2), registration(3)]
 
 
-def test_a_stamp_in_the_past_or_future_gains_nothing(broker_harness: BrokerHarness) -> None:
-    arrival_clock = ArrivalClock(broker_harness.wire, None)
+def test_a_forged_score_does_not_change_when_a_command_was_received(
+    broker_harness: BrokerHarness,
+) -> None:
+    arrival_clock = ArrivalClock(broker_harness.redis_client, None)
     before = arrival_clock.now()
     assert broker_harness.take() is None
     for message_id, score in (("past", 1.0), ("future", 2.0**52), ("never", float("inf"))):
-        write_raw(broker_harness.wire, message_id, message_text())
-        broker_harness.wire.zadd(KEYS.pending, {message_id: score})
+        write_raw(broker_harness.redis_client, message_id, message_text())
+        broker_harness.redis_client.zadd(KEYS.pending, {message_id: score})
     deliveries = deliveries_of(broker_harness.take())
     after = arrival_clock.now()
     arrived_at = [delivery.commands[0].at for delivery in deliveries]
@@ -194,26 +196,24 @@ def test_a_stamp_in_the_past_or_future_gains_nothing(broker_harness: BrokerHarne
 
 
 def test_a_message_without_an_arrival_number_is_quarantined(broker_harness: BrokerHarness) -> None:
-    broker_harness.wire.hset(KEYS.messages, "m", message_text())
-    broker_harness.wire.rpush(KEYS.waiting, "m")
+    broker_harness.redis_client.hset(KEYS.messages, "m", message_text())
+    broker_harness.redis_client.rpush(KEYS.waiting, "m")
     assert broker_harness.drain() == []
-    assert [refused_message.reason for refused_message in broker_harness.refused] == [
-        "no stamp of our door"
-    ]
+    assert [item.reason for item in broker_harness.quarantined] == ["no stamp of our door"]
 
 
 def test_forged_scores_do_not_stop_the_watermark(broker_harness: BrokerHarness) -> None:
-    broker_harness.wire.zadd(KEYS.pending, {b"\xff": float("-inf"), b"x": float("inf")})
-    arrival_clock = ArrivalClock(broker_harness.wire, None)
+    broker_harness.redis_client.zadd(KEYS.pending, {b"\xff": float("-inf"), b"x": float("inf")})
+    arrival_clock = ArrivalClock(broker_harness.redis_client, None)
     assert arrival_clock.watermark(()) == BEGINNING
-    Scripts(broker_harness.wire).mend(KEYS, thoroughly=True)
+    Scripts(broker_harness.redis_client).mend(KEYS, thoroughly=True)
     assert arrival_clock.watermark(()) > BEGINNING
 
 
-def test_what_comes_in_while_a_bundle_is_at_work_makes_one_bundle(
+def test_messages_that_arrive_while_a_batch_is_at_work_make_one_batch(
     broker_harness: BrokerHarness,
 ) -> None:
-    client = CommandClient(broker_harness.wire)
+    client = CommandClient(broker_harness.redis_client)
     client.submit(registration(0))
     first = require(broker_harness.take())
     for number in range(1, 6):

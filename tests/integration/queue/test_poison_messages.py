@@ -1,4 +1,4 @@
-"""Poison messages: commands that kill their worker are found out, and neighbours settled."""
+"""Poison messages: commands that kill their worker are quarantined, and neighbours settled."""
 
 from __future__ import annotations
 
@@ -36,35 +36,37 @@ TIMEOUT_S = 40.0
 
 @dataclass
 class CrashingWorkers:
-    """A database, a wire, and a worker that is started again however often it dies."""
+    """A database, a Redis, and a worker that is started again however often it dies."""
 
     settings: Settings
     engine: Engine
-    wire: redis.Redis
+    redis_client: redis.Redis
     deaths: Path
 
     def settled(self) -> int:
         return Reader(Store(self.engine, Policy())).count_outcomes()
 
     def idle(self) -> bool:
-        return not self.wire.hlen(Keys("commands").messages)
+        return not self.redis_client.hlen(Keys("commands").messages)
 
-    def live(self, *, most_deaths: int = 1_000) -> None:
+    def run_until_idle(self, *, max_deaths: int = 1_000) -> None:
         """Run workers one after the other until nothing waits; the dead are noticed at once."""
         deadline_s = time.monotonic() + TIMEOUT_S
         while not self.idle():
-            assert time.monotonic() < deadline_s, self.wire.hgetall(Keys("commands").attempts)
-            with self.worker(most_deaths) as worker:
+            assert time.monotonic() < deadline_s, self.redis_client.hgetall(
+                Keys("commands").attempts
+            )
+            with self.worker(max_deaths) as worker:
                 wait_until(lambda: worker.poll() is not None or self.idle())
                 assert worker.poll() in {None, EXIT_STATUS}
             for queue in QUEUES:
-                Scripts(self.wire).rescue(Keys(queue), 0, last=queue == QUEUES[-1])
+                Scripts(self.redis_client).rescue(Keys(queue), 0, last=queue == QUEUES[-1])
 
     @contextmanager
-    def worker(self, most_deaths: int) -> Iterator[subprocess.Popen[bytes]]:
+    def worker(self, max_deaths: int) -> Iterator[subprocess.Popen[bytes]]:
         argv = [sys.executable, "-m", "tests.support.programs.poisoned_worker"]
         environ = {**os.environ, **self.settings.environ()}
-        argv += [str(self.deaths), str(most_deaths)]
+        argv += [str(self.deaths), str(max_deaths)]
         with subprocess.Popen(argv, cwd=project_root(), env=environ, stderr=-3) as process:
             yield process
             process.terminate()
@@ -72,33 +74,33 @@ class CrashingWorkers:
 
 @pytest.fixture
 def crashing_workers(tmp_path: Path, redis_url: str) -> Iterator[CrashingWorkers]:
-    """Give a prepared ward where nobody has died."""
+    """Give a migrated database and an empty Redis, where no worker has died."""
     settings = Settings.read({}, var=tmp_path, redis_url=redis_url)
-    engine, wire = open_database(settings.database_url), connect(redis_url)
+    engine, redis_client = open_database(settings.database_url), connect(redis_url)
     migrate(engine)
     (tmp_path / "deaths").touch()
-    yield CrashingWorkers(settings, engine, wire, tmp_path / "deaths")
+    yield CrashingWorkers(settings, engine, redis_client, tmp_path / "deaths")
     engine.dispose()
-    wire.close()
+    redis_client.close()
 
 
-def test_a_command_that_kills_three_workers_is_taken_out_and_its_neighbours_are_served(
+def test_a_command_that_kills_three_workers_is_quarantined_and_its_neighbours_are_settled(
     crashing_workers: CrashingWorkers,
 ) -> None:
-    # One message with the killer in it, and many messages around it.
-    sender = CommandClient(crashing_workers.wire)
+    # One message with the poison command in it, and many messages around it.
+    sender = CommandClient(crashing_workers.redis_client)
     sender.submit_many([registration(n) for n in range(100)], per_message=1)
     sender.submit_many([registration(100), registration(101, name="deadly"), registration(102)])
     sender.submit_many([registration(n) for n in range(103, 400)], per_message=3)
-    crashing_workers.live()
+    crashing_workers.run_until_idle()
     assert len(crashing_workers.deaths.read_text()) == 3
     assert crashing_workers.settled() == 399
     (item,) = failures.list_quarantined(crashing_workers.engine)
     assert item.reason == POISON_MESSAGE
     (dead_letter,) = failures.list_dead_letters(crashing_workers.engine)
     assert dead_letter.command == registration(101, name="deadly")
-    assert not crashing_workers.wire.zcard(Keys("commands").pending)
-    assert not crashing_workers.wire.hlen(Keys("commands").attempts)
+    assert not crashing_workers.redis_client.zcard(Keys("commands").pending)
+    assert not crashing_workers.redis_client.hlen(Keys("commands").attempts)
 
 
 @pytest.mark.slow
@@ -106,10 +108,10 @@ def test_a_message_is_not_quarantined_after_two_worker_deaths(
     crashing_workers: CrashingWorkers,
 ) -> None:
     commands = [registration(n) for n in range(200)]
-    CommandClient(crashing_workers.wire).submit_many(
+    CommandClient(crashing_workers.redis_client).submit_many(
         [*commands, registration(200, name="deadly")], per_message=10
     )
-    crashing_workers.live(most_deaths=2)
+    crashing_workers.run_until_idle(max_deaths=2)
     assert len(crashing_workers.deaths.read_text()) == 2
     assert crashing_workers.settled() == 201
     assert not failures.list_quarantined(crashing_workers.engine)
@@ -117,19 +119,21 @@ def test_a_message_is_not_quarantined_after_two_worker_deaths(
 
 @pytest.mark.slow
 def test_two_poison_messages_are_told_apart(crashing_workers: CrashingWorkers) -> None:
-    killers = [registration(n, name="deadly") for n in (10, 150)]
+    poison_commands = [registration(n, name="deadly") for n in (10, 150)]
     commands = [registration(n) for n in range(200) if n not in {10, 150}]
-    CommandClient(crashing_workers.wire).submit_many([*killers, *commands], per_message=4)
-    crashing_workers.live()
+    CommandClient(crashing_workers.redis_client).submit_many(
+        [*poison_commands, *commands], per_message=4
+    )
+    crashing_workers.run_until_idle()
     assert crashing_workers.settled() == 198
     assert [
         dead_letter.command for dead_letter in failures.list_dead_letters(crashing_workers.engine)
-    ] == killers
+    ] == poison_commands
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(120)
-def test_what_a_killed_worker_had_is_settled_within_thirty_seconds(
+def test_commands_in_flight_at_a_killed_worker_are_settled_within_thirty_seconds(
     crashing_workers: CrashingWorkers,
 ) -> None:
     argv = (
@@ -142,7 +146,7 @@ def test_what_a_killed_worker_had_is_settled_within_thirty_seconds(
     programs = [Program("worker.1", argv), earnest_program("scheduler")]
     with LocalStack(crashing_workers.settings, programs=programs, quiet=True):
         commands = [registration(n) for n in range(300)]
-        CommandClient(crashing_workers.wire).submit_many(
+        CommandClient(crashing_workers.redis_client).submit_many(
             [*commands, registration(300, name="deadly")], per_message=1
         )
         killed_at = wait_until(lambda: bool(crashing_workers.deaths.read_text()))

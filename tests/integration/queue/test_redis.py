@@ -1,4 +1,4 @@
-"""Redis scripts: on a real server, who came first, who holds what, and what is still to come."""
+"""Redis scripts: on a real server, the order of messages, who has taken them, and the watermark."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def scripts(redis_client: redis.Redis) -> Scripts:
     return Scripts(redis_client)
 
 
-def enqueue(scripts: Scripts, *texts: str) -> tuple[list[str], int]:
+def enqueue(scripts: Scripts, *command_texts: str) -> tuple[list[str], int]:
     """Enqueue each text in a message of its own, all in one call; return ids and first stamp."""
-    messages = [wrap(COMMANDS, "commands", [text]) for text in texts]
+    messages = [wrap(COMMANDS, "commands", [text]) for text in command_texts]
     return [message[0] for message in messages], scripts.enqueue(KEYS, messages)
 
 
@@ -46,13 +46,13 @@ def fetch_messages(
     return scripts.fetch(KEYS, consumer, FetchLimits(limit)).found
 
 
-def kwargs(message: FetchedMessage) -> dict[str, Any]:
-    message_kwargs: dict[str, Any] = json.loads(message.payload)["kwargs"]
-    return message_kwargs
+def message_kwargs(message: FetchedMessage) -> dict[str, Any]:
+    kwargs: dict[str, Any] = json.loads(message.payload)["kwargs"]
+    return kwargs
 
 
-def texts(messages: list[FetchedMessage]) -> list[str]:
-    return [text for message in messages for text in kwargs(message)["commands"]]
+def command_texts(messages: list[FetchedMessage]) -> list[str]:
+    return [text for message in messages for text in message_kwargs(message)["commands"]]
 
 
 def now_us(redis_client: redis.Redis) -> int:
@@ -72,8 +72,8 @@ def test_messages_are_taken_in_the_order_in_which_they_came(scripts: Scripts) ->
     for text in TEXTS[:5]:
         enqueue(scripts, text)
     enqueue(scripts, *TEXTS[5:])
-    assert texts(fetch_messages(scripts, limit=3)) == list("abc")
-    assert texts(fetch_messages(scripts, "other")) == list("defghij")
+    assert command_texts(fetch_messages(scripts, limit=3)) == list("abc")
+    assert command_texts(fetch_messages(scripts, "other")) == list("defghij")
     assert fetch_messages(scripts) == []
 
 
@@ -84,9 +84,9 @@ def test_the_server_stamps_what_comes_in_with_its_own_time(
     enqueue(scripts, "a", "b")
     after = now_us(redis_client)
     messages = fetch_messages(scripts)
-    assert all(before <= kwargs(message)["received_at"] <= after for message in messages)
+    assert all(before <= message_kwargs(message)["received_at"] <= after for message in messages)
     assert [message.at for message in messages] == [
-        kwargs(message)["received_at"] for message in messages
+        message_kwargs(message)["received_at"] for message in messages
     ]
 
 
@@ -102,32 +102,32 @@ def test_every_command_has_a_stamp_of_its_own_and_its_sender_knows_it(
     message_stamps: list[int] = []
     while messages := fetch_messages(scripts):
         for message in messages:
-            first = kwargs(message)["stamp"]
-            message_stamps += range(first, first + len(kwargs(message)["commands"]))
+            first = message_kwargs(message)["stamp"]
+            message_stamps += range(first, first + len(message_kwargs(message)["commands"]))
     assert message_stamps == stamps
 
 
 def test_a_stamp_is_never_given_again_though_the_clock_is_set_back(
     scripts: Scripts, redis_client: redis.Redis
 ) -> None:
-    ahead = now_us(redis_client) + 1_000_000
-    redis_client.set(KEYS.stamp, ahead)
-    assert enqueue(scripts, "a", "b")[1] == ahead + 1
-    assert enqueue(scripts, "c")[1] == ahead + 3
-    assert all(kwargs(message)["received_at"] < ahead for message in fetch_messages(scripts))
+    ahead_us = now_us(redis_client) + 1_000_000
+    redis_client.set(KEYS.stamp, ahead_us)
+    assert enqueue(scripts, "a", "b")[1] == ahead_us + 1
+    assert enqueue(scripts, "c")[1] == ahead_us + 3
+    assert all(
+        message_kwargs(message)["received_at"] < ahead_us for message in fetch_messages(scripts)
+    )
 
 
-def test_to_enqueue_a_message_again_is_harmless(
-    scripts: Scripts, redis_client: redis.Redis
-) -> None:
+def test_enqueuing_a_message_again_is_harmless(scripts: Scripts, redis_client: redis.Redis) -> None:
     message = wrap(COMMANDS, "commands", ["a"])
     first = scripts.enqueue(KEYS, [message])
     scripts.enqueue(KEYS, [message, message])
     assert queue_contents(redis_client)["commands waiting"] == 1
     (taken_message,) = fetch_messages(scripts)
-    assert kwargs(taken_message)["stamp"] == first
+    assert message_kwargs(taken_message)["stamp"] == first
     scripts.enqueue(KEYS, [message])
-    assert fetch_messages(scripts) == [], "it is still in somebody's hands"
+    assert fetch_messages(scripts) == [], "it is still in flight"
 
 
 def test_a_full_queue_takes_nothing_in_and_says_so(
@@ -142,7 +142,7 @@ def test_a_full_queue_takes_nothing_in_and_says_so(
     with pytest.raises(QueueFull):
         CommandClient(redis_client).submit_many("de", per_message=1)
     assert queue_contents(redis_client) == before
-    assert texts(fetch_messages(Scripts(redis_client))) == list("abc")
+    assert command_texts(fetch_messages(Scripts(redis_client))) == list("abc")
     client.submit("d")
 
 
@@ -175,12 +175,12 @@ def test_a_message_that_another_has_settled_is_not_handed_out(
 ) -> None:
     ids, _ = enqueue(scripts, "a", "b", "c")
     redis_client.hdel(KEYS.messages, ids[1])
-    assert texts(fetch_messages(scripts)) == ["a", "c"]
+    assert command_texts(fetch_messages(scripts)) == ["a", "c"]
     assert redis_client.smembers(KEYS.taken("one")) == {ids[0].encode(), ids[2].encode()}
     assert redis_client.zscore(KEYS.pending, ids[1]) is None
 
 
-def test_what_is_given_back_is_first_again_and_in_order(
+def test_released_messages_are_first_again_and_in_order(
     scripts: Scripts, redis_client: redis.Redis
 ) -> None:
     for text in TEXTS[:8]:
@@ -188,19 +188,19 @@ def test_what_is_given_back_is_first_again_and_in_order(
     ids = [message.message_id for message in fetch_messages(scripts, limit=6)]
     scripts.ack(KEYS, "one", ids[:1])
     assert scripts.release(KEYS, "one", but=ids[1:2]) == 4
-    assert texts(fetch_messages(scripts, "other")) == list("cdefgh")
+    assert command_texts(fetch_messages(scripts, "other")) == list("cdefgh")
     assert redis_client.smembers(KEYS.taken("one")) == {ids[1].encode()}
     assert scripts.release(KEYS, "one", but=ids) == 0
 
 
-def test_what_came_in_one_call_is_given_back_in_its_order_too(scripts: Scripts) -> None:
+def test_messages_enqueued_in_one_call_are_released_in_their_order(scripts: Scripts) -> None:
     enqueue(scripts, *TEXTS)
     fetch_messages(scripts)
     scripts.release(KEYS, "one")
-    assert texts(fetch_messages(scripts, "other")) == list(TEXTS)
+    assert command_texts(fetch_messages(scripts, "other")) == list(TEXTS)
 
 
-def test_what_the_dead_had_is_first_again_in_order_and_counted(
+def test_messages_of_a_dead_consumer_are_first_again_in_order_and_counted(
     scripts: Scripts, redis_client: redis.Redis
 ) -> None:
     for text in TEXTS[:5]:
@@ -254,7 +254,7 @@ def test_whoever_asks_for_messages_shows_that_it_lives(
     assert scripts.rescue(KEYS, 1_000, last=True) == []
 
 
-def test_the_notify_key_wakes_a_resting_consumer_and_does_not_pile_up(
+def test_notifications_of_a_queue_do_not_pile_up(
     scripts: Scripts, redis_client: redis.Redis
 ) -> None:
     for _ in range(40):
@@ -262,7 +262,7 @@ def test_the_notify_key_wakes_a_resting_consumer_and_does_not_pile_up(
     assert 1 <= redis_client.llen(KEYS.notify) <= 16
 
 
-def test_the_watermark_is_the_receipt_of_the_oldest_that_is_not_settled(
+def test_the_watermark_is_the_receipt_of_the_oldest_unsettled_message(
     scripts: Scripts, redis_client: redis.Redis
 ) -> None:
     arrival_clock, receipts = ArrivalClock(redis_client, None), []
@@ -270,17 +270,17 @@ def test_the_watermark_is_the_receipt_of_the_oldest_that_is_not_settled(
         ids, _ = enqueue(scripts, text)
         receipts.append((ids[0], from_us(int(redis_client.zscore(KEYS.pending, ids[0]) or 0))))
         eventually(lambda: to_us(arrival_clock.now()) > to_us(receipts[-1][1]))
-    names, instants = zip(*receipts, strict=True)
+    message_ids, instants = zip(*receipts, strict=True)
     assert arrival_clock.watermark(without=()) == instants[0]
     fetch_messages(scripts)
     assert list(map(from_us, stored_instants(redis_client))) == list(instants)
-    assert arrival_clock.watermark(without=()) == instants[0], "in somebody's hands is not settled"
-    assert arrival_clock.watermark(without=names[:1]) == instants[1]
-    assert arrival_clock.watermark(without=names[1:]) == instants[0]
-    scripts.ack(KEYS, "one", names[:2])
+    assert arrival_clock.watermark(without=()) == instants[0], "in flight is not settled"
+    assert arrival_clock.watermark(without=message_ids[:1]) == instants[1]
+    assert arrival_clock.watermark(without=message_ids[1:]) == instants[0]
+    scripts.ack(KEYS, "one", message_ids[:2])
     assert arrival_clock.watermark(without=()) == instants[2]
-    assert instants[2] < arrival_clock.watermark(without=names) <= arrival_clock.now()
-    scripts.ack(KEYS, "one", names[2:])
+    assert instants[2] < arrival_clock.watermark(without=message_ids) <= arrival_clock.now()
+    scripts.ack(KEYS, "one", message_ids[2:])
     assert instants[2] < arrival_clock.watermark(without=()) <= arrival_clock.now()
 
 
@@ -315,7 +315,7 @@ def test_a_released_message_holds_no_deadline_back_and_is_settled_all_the_same(
     at = arrival_clock.watermark(without=())
     arrival_clock.excuse(ids)
     assert arrival_clock.watermark(without=()) > at
-    assert texts(fetch_messages(scripts)) == ["a"]
+    assert command_texts(fetch_messages(scripts)) == ["a"]
     arrival_clock.excuse([])
 
 

@@ -23,25 +23,25 @@ def broker_harness(redis_client: redis.Redis) -> BrokerHarness:
     return BrokerHarness(redis_client)
 
 
-Fault = tuple[Callable[[redis.Redis], object], Callable[[redis.Redis], object]]
+Outage = tuple[Callable[[redis.Redis], object], Callable[[redis.Redis], object]]
 
 
 def allow_default_user(redis_client: redis.Redis, rule: str) -> object:
     return redis_client.execute_command("ACL", "SETUSER", "default", rule)  # type: ignore[no-untyped-call]
 
 
-FAULTS: dict[str, Fault] = {
+FAULTS: dict[str, Outage] = {
     "out of memory": (
-        lambda wire: wire.config_set("maxmemory", 1),
-        lambda wire: wire.config_set("maxmemory", 0),
+        lambda client: client.config_set("maxmemory", 1),
+        lambda client: client.config_set("maxmemory", 0),
     ),
     "read only": (
-        lambda wire: wire.replicaof("127.0.0.1", 1),
-        lambda wire: wire.replicaof("NO", "ONE"),
+        lambda client: client.replicaof("127.0.0.1", 1),
+        lambda client: client.replicaof("NO", "ONE"),
     ),
     "not allowed": (
-        lambda wire: allow_default_user(wire, "-evalsha"),
-        lambda wire: allow_default_user(wire, "+@all"),
+        lambda client: allow_default_user(client, "-evalsha"),
+        lambda client: allow_default_user(client, "+@all"),
     ),
 }
 
@@ -52,18 +52,18 @@ def fault(
 ) -> Iterator[tuple[Callable[[], object], Callable[[], object]]]:
     """Give a fault of Redis as (begin, end); it is over when the test is."""
     begin, end = FAULTS[request.param]
-    with redis.Redis.from_url(redis_url) as operator:
+    with redis.Redis.from_url(redis_url) as admin_client:
         try:
-            yield partial(begin, operator), partial(end, operator)
+            yield partial(begin, admin_client), partial(end, admin_client)
         finally:
-            end(operator)
+            end(admin_client)
 
 
 def test_a_faulty_redis_puts_the_consumer_into_waiting_and_it_recovers(
     broker_harness: BrokerHarness, fault: tuple[Callable[[], object], Callable[[], object]]
 ) -> None:
     begin, end = fault
-    CommandClient(broker_harness.wire).submit_many(
+    CommandClient(broker_harness.redis_client).submit_many(
         [registration(n) for n in range(10)], per_message=1
     )
     begin()
@@ -72,8 +72,8 @@ def test_a_faulty_redis_puts_the_consumer_into_waiting_and_it_recovers(
     assert len(broker_harness.drain()) == 10
 
 
-def test_messages_of_a_reply_that_was_lost_come_again(broker_harness: BrokerHarness) -> None:
-    CommandClient(broker_harness.wire).submit(registration(1))
+def test_messages_of_a_fetch_whose_reply_was_lost_come_again(broker_harness: BrokerHarness) -> None:
+    CommandClient(broker_harness.redis_client).submit(registration(1))
     consumer = broker_harness.consumer
     # The script ran, and nobody heard what it returned.
     broker_harness.broker.crew.scripts.fetch(
@@ -83,21 +83,30 @@ def test_messages_of_a_reply_that_was_lost_come_again(broker_harness: BrokerHarn
     assert broker_harness.drain() == [registration(1)]
 
 
-def test_after_a_wipe_a_consumer_says_again_what_it_has(broker_harness: BrokerHarness) -> None:
-    open_door(broker_harness.wire, in_use=False)
-    stamp = CommandClient(broker_harness.wire).submit(registration(1))
-    taken_message, arrival_clock = broker_harness.take(), ArrivalClock(broker_harness.wire, None)
+def test_after_a_wipe_a_consumer_declares_again_what_is_in_flight(
+    broker_harness: BrokerHarness,
+) -> None:
+    open_door(broker_harness.redis_client, in_use=False)
+    stamp = CommandClient(broker_harness.redis_client).submit(registration(1))
+    taken_message, arrival_clock = (
+        broker_harness.take(),
+        ArrivalClock(broker_harness.redis_client, None),
+    )
     assert arrival_clock.watermark(()) < arrival_clock.now()
-    broker_harness.wire.flushall()
+    broker_harness.redis_client.flushall()
     # Until everybody has had the time to speak, no deadline takes effect.
     assert arrival_clock.watermark(()) == BEGINNING
     assert broker_harness.take() is None
     assert (
-        broker_harness.wire.zscore(KEYS.pending, deliveries_of(taken_message)[0].message_id) or 0
+        broker_harness.redis_client.zscore(KEYS.pending, deliveries_of(taken_message)[0].message_id)
+        or 0
     ) <= stamp
     assert arrival_clock.watermark(()) == BEGINNING
     broker_harness.settle(require(taken_message))
-    assert [broker_harness.wire.hlen(KEYS.messages), broker_harness.wire.zcard(KEYS.pending)] == [
+    assert [
+        broker_harness.redis_client.hlen(KEYS.messages),
+        broker_harness.redis_client.zcard(KEYS.pending),
+    ] == [
         0,
         0,
     ]
@@ -106,31 +115,31 @@ def test_after_a_wipe_a_consumer_says_again_what_it_has(broker_harness: BrokerHa
 def test_a_worker_that_starts_after_a_wipe_gives_the_others_time(
     broker_harness: BrokerHarness,
 ) -> None:
-    CommandClient(broker_harness.wire).submit(registration(1))
+    CommandClient(broker_harness.redis_client).submit(registration(1))
     broker_harness.take()
-    broker_harness.wire.flushall()
-    open_door(broker_harness.wire, in_use=True)
-    assert ArrivalClock(broker_harness.wire, None).watermark(()) == BEGINNING
+    broker_harness.redis_client.flushall()
+    open_door(broker_harness.redis_client, in_use=True)
+    assert ArrivalClock(broker_harness.redis_client, None).watermark(()) == BEGINNING
 
 
 def test_a_redis_that_was_never_used_holds_nothing_back(broker_harness: BrokerHarness) -> None:
-    arrival_clock = ArrivalClock(broker_harness.wire, None)
+    arrival_clock = ArrivalClock(broker_harness.redis_client, None)
     assert arrival_clock.watermark(()) <= arrival_clock.now()
-    open_door(broker_harness.wire, in_use=False)
+    open_door(broker_harness.redis_client, in_use=False)
     broker_harness.take()
     assert arrival_clock.watermark(()) > BEGINNING
 
 
-def test_a_process_that_is_stopped_in_its_turn_keeps_others_waiting_and_not_for_ever(
+def test_a_process_stopped_while_it_holds_sqlite_keeps_others_waiting_only_until_the_timeout(
     sqlite_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(database_engine, "WRITE_TIMEOUT_S", 0.05)
-    with open(f"{sqlite_engine.url.database}.turn", "wb") as turn:  # noqa: PTH123
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    with open(f"{sqlite_engine.url.database}.turn", "wb") as lock_file:  # noqa: PTH123
+        fcntl.flock(lock_file, fcntl.LOCK_EX)
         with (
             pytest.raises(Unavailable, match="holds the database"),
             database_engine.writing(sqlite_engine),
         ):
-            pytest.fail("it was not its turn")
+            pytest.fail("another process holds the lock")
     with database_engine.writing(sqlite_engine) as connection:
         assert connection.exec_driver_sql("SELECT 1").scalar() == 1

@@ -39,14 +39,8 @@ from workers.settings import RetentionLimits, project_root
 from workers.timestamps import from_us, now_us
 
 RULES = project_root() / "deploy" / "redis.acl"
-
-
 TEXT = json.dumps(registration(1))
-
-
 SUBMISSION = Submission("registration_1", b"fingerprint", TEXT)
-
-
 ConnectAs = Callable[[str], redis.Redis]
 
 
@@ -54,11 +48,11 @@ ConnectAs = Callable[[str], redis.Redis]
 def acl_redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Run a server that obeys the file; give its URL, with which nobody gets in."""
     with servers.running_redis(tmp_path_factory.mktemp("guarded")) as url:
-        with redis.Redis.from_url(url) as operator:
+        with redis.Redis.from_url(url) as admin_client:
             for line in RULES.read_text().splitlines():
                 if line.startswith("user "):
                     # A selector is one argument, with the blanks inside it.
-                    operator.execute_command("ACL", "SETUSER", *rule_words(line)[1:])
+                    admin_client.execute_command("ACL", "SETUSER", *rule_words(line)[1:])
         yield url
 
 
@@ -71,12 +65,12 @@ def connect_as(acl_redis_url: str) -> Iterator[ConnectAs]:
     """Give a way to connect as any role."""
     clients: list[redis.Redis] = []
 
-    def connected(name: str) -> redis.Redis:
+    def connect_with_role(name: str) -> redis.Redis:
         url = acl_redis_url.replace("unix://", f"unix://{name}:change-me-{name}@")
         clients.append(connect(url))
         return clients[-1]
 
-    yield connected
+    yield connect_with_role
     for client in clients:
         client.close()
 
@@ -110,24 +104,24 @@ def test_a_producer_can_hand_in_commands_and_a_worker_take_them(connect_as: Conn
     consumer = broker.consume(COMMANDS)
     message = next(consumer)
     assert message is not None
-    bundle = message.kwargs["bundle"]
-    commands = [command for delivery in bundle.deliveries for command in delivery.commands]
+    batch = message.kwargs["bundle"]
+    commands = [command for delivery in batch.deliveries for command in delivery.commands]
     assert [command.stamp for command in commands] == stamps
-    bundle.settled = {delivery.message_id for delivery in bundle.deliveries}
+    batch.settled = {delivery.message_id for delivery in batch.deliveries}
     consumer.ack(message)
     assert next(consumer) is None
 
 
 @pytest.mark.usefixtures("scripts_loaded")
-def test_a_producer_s_rights_are_enough_for_an_operator_at_a_terminal(
+def test_a_producers_rights_are_enough_for_an_operator_at_a_terminal(
     sqlite_engine: Engine, connect_as: ConnectAs, acl_redis_url: str, tmp_path: Path
 ) -> None:
     StoreHarness(engine=sqlite_engine, now=from_us(now_us())).admit().offer("o1")
     url = acl_redis_url.replace("unix://", "unix://producer:change-me-producer@")
     database = sqlite_engine.url.render_as_string(hide_password=False)
     server_options = ("--redis-url", url, "--database-url", database, "--var", tmp_path)
-    words = ("operate", "pause", "o1", "--reason", "ill", "--as", "ann", "--yes")
-    result = run_in_process(*words, "--timeout", "0", *server_options)
+    arguments = ("operate", "pause", "o1", "--reason", "ill", "--as", "ann", "--yes")
+    result = run_in_process(*arguments, "--timeout", "0", *server_options)
     assert "none yet" in result.out
     consumer = EarnestBroker(connect_as("worker"), lambda _: None).consume(COMMANDS)
     message = next(consumer)
@@ -138,7 +132,9 @@ def test_a_producer_s_rights_are_enough_for_an_operator_at_a_terminal(
     consumer.ack(message)
 
 
-def test_a_producer_that_is_early_is_told_so(connect_as: ConnectAs, acl_redis_url: str) -> None:
+def test_a_producer_gets_an_error_for_a_script_that_nobody_has_loaded(
+    connect_as: ConnectAs, acl_redis_url: str
+) -> None:
     del acl_redis_url
     producer = connect_as("producer")
     script = producer.register_script("return 1")
@@ -255,8 +251,8 @@ def test_a_worker_may_start_and_keep_the_arrival_clock(
 def test_events_are_published_by_one_and_read_by_another(
     connect_as: ConnectAs, sqlite_engine: Engine
 ) -> None:
-    desk, reader = StoreHarness(engine=sqlite_engine), connect_as("subscriber")
-    desk.admit()
+    harness, reader = StoreHarness(engine=sqlite_engine), connect_as("subscriber")
+    harness.admit()
     connect_as("relay").xgroup_create(event_streams.EVENTS_STREAM, "g", mkstream=True)
     assert relay.Relay(sqlite_engine, connect_as("relay")).run_once() > 0
     streams: Any = reader.xreadgroup("g", "c", {event_streams.EVENTS_STREAM: ">"})
@@ -267,8 +263,8 @@ def test_events_are_published_by_one_and_read_by_another(
 def test_the_relay_may_publish_republish_and_trim(
     connect_as: ConnectAs, sqlite_engine: Engine
 ) -> None:
-    desk = StoreHarness(engine=sqlite_engine)
-    desk.settle(desk.receive("{", START))
+    harness = StoreHarness(engine=sqlite_engine)
+    harness.settle(harness.receive("{", START))
     publisher = Relay(sqlite_engine, connect_as("relay"))
     assert publisher.run_once() == 1
     connect_as("relay").set(SERVER_ID_KEY, "somebody else")

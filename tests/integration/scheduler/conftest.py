@@ -1,4 +1,4 @@
-"""Fixtures: what is due when the scheduler looks."""
+"""Fixtures: an order whose deadline has passed before the scheduler looks."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.support.stories import place
 
 @pytest.fixture
 def overdue(engine: Engine) -> StoreHarness:
-    """Give a desk with an order that nobody has paid for, since long ago."""
-    desk = StoreHarness(engine=engine, now=sample_commands.LONG_AGO)
-    desk.admit()
-    place(desk)
-    return desk
+    """Give a store harness with an order that has waited for its deposit since long ago."""
+    harness = StoreHarness(engine=engine, now=sample_commands.LONG_AGO)
+    harness.admit()
+    place(harness)
+    return harness

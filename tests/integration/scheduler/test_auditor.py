@@ -10,21 +10,21 @@ from workers.database.engine import writing
 
 
 def test_the_audit_runs_and_rests(overdue: StoreHarness) -> None:
-    tick = BookAuditor(overdue.store)
-    report = tick.run_once()
+    auditor = BookAuditor(overdue.store)
+    report = auditor.run_once()
     assert report
     assert (report.orders, report.findings) == (1, [])
-    assert tick.run_once() is None
+    assert auditor.run_once() is None
 
 
-def test_an_audit_under_way_holds_up_nobody_who_wants_to_stop(overdue: StoreHarness) -> None:
+def test_a_scheduler_that_is_stopping_gives_its_audit_up_unrecorded(overdue: StoreHarness) -> None:
     stopping = threading.Event()
-    tick = BookAuditor(overdue.store, stopping)
+    auditor = BookAuditor(overdue.store, stopping)
     stopping.set()
-    assert tick.run_once() is None
+    assert auditor.run_once() is None
     assert overdue.rows("audits") == []
     stopping.clear()
-    assert tick.run_once()
+    assert auditor.run_once()
     assert len(overdue.rows("audits")) == 1
 
 

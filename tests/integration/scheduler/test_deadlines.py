@@ -1,7 +1,4 @@
-"""Deadlines: orders are woken once, twice or late, and the same comes of it.
-
-Where a backlog holds deadlines back, somebody is told, now and then and how many.
-"""
+"""Deadlines: orders woken once, twice or late end alike, and a backlog that delays is reported."""
 
 from __future__ import annotations
 
@@ -36,13 +33,13 @@ def order_state(harness: StoreHarness) -> str:
 def test_a_tick_sends_the_orders_whose_time_has_come_once(
     overdue: StoreHarness, redis_client: redis.Redis
 ) -> None:
-    waker = DeadlineScheduler(overdue.engine, redis_client)
-    assert [waker.run_once() for _ in range(3)] == [1, 0, 0]
+    deadline_scheduler = DeadlineScheduler(overdue.engine, redis_client)
+    assert [deadline_scheduler.run_once() for _ in range(3)] == [1, 0, 0]
     assert wakeups.count_waiting(redis_client) == 1
     assert order_state(overdue) == "awaiting_deposit"
-    with running_worker(overdue.engine, redis_client) as workplace:
+    with running_worker(overdue.engine, redis_client) as worker:
         eventually(lambda: order_state(overdue) == "expired")
-        eventually(workplace.idle)
+        eventually(worker.idle)
     assert overdue.reader.audit().findings == []
 
 
@@ -60,7 +57,7 @@ def test_two_schedulers_at_once_end_each_order_once(
         place(overdue, f"n{number}")
     with engines_for(overdue.engine, 3) as engines, running_worker(overdue.engine, redis_client):
         ticks = [
-            DeadlineScheduler(engine, same_redis_again(redis_client)).run_once for engine in engines
+            DeadlineScheduler(engine, another_client(redis_client)).run_once for engine in engines
         ]
         assert sum(at_once(*ticks, *ticks)) == 31
         eventually(lambda: Counter(r.state for r in overdue.rows("orders")) == {"expired": 31})
@@ -68,8 +65,8 @@ def test_two_schedulers_at_once_end_each_order_once(
     assert overdue.reader.audit().findings == []
 
 
-def same_redis_again(redis_client: redis.Redis) -> redis.Redis:
-    """Open the same wire again, as another process would."""
+def another_client(redis_client: redis.Redis) -> redis.Redis:
+    """Open another client of the same Redis, as another process would."""
     return redis.Redis(connection_pool=redis_client.connection_pool)
 
 
@@ -78,9 +75,9 @@ def test_the_same_wake_up_delivered_twice_ends_the_order_once(
 ) -> None:
     for _ in range(3):
         wakeups.send(redis_client, ["o1", "o1"])
-    with running_worker(overdue.engine, redis_client) as workplace:
+    with running_worker(overdue.engine, redis_client) as worker:
         eventually(lambda: order_state(overdue) == "expired")
-        eventually(workplace.idle)
+        eventually(worker.idle)
     assert [event["type"] for event in overdue.published()].count("order.expired") == 1
 
 
@@ -95,29 +92,29 @@ def test_a_wake_up_that_is_lost_is_sent_again_when_its_lease_ends(
     assert DeadlineScheduler(overdue.engine, redis_client).run_once() == 1
 
 
-def test_time_stands_still_behind_a_command_that_was_heard_before(
+def test_no_deadline_takes_effect_while_a_command_received_before_it_waits(
     engine: Engine, redis_client: redis.Redis
 ) -> None:
     arrival_clock = ArrivalClock(redis_client, None)
-    desk = StoreHarness(
+    harness = StoreHarness(
         engine=engine, now=arrival_clock.now() - span("40m") + timedelta(milliseconds=300)
     )
-    desk.admit()
-    place(desk)
-    lapses_at = desk.order().lapses_at
+    harness.admit()
+    place(harness)
+    lapses_at = harness.order().lapses_at
     assert lapses_at
     CommandClient(redis_client).submit(
         sample_commands.command("register_mcn", "platform", mcn_id="m9", name="M9")
     )
     assert arrival_clock.now() < lapses_at, "the machine was too slow for this test"
     eventually(lambda: arrival_clock.now() > lapses_at)
-    waker = DeadlineScheduler(engine, redis_client)
-    assert [waker.run_once() for _ in range(3)] == [0, 0, 0]
+    deadline_scheduler = DeadlineScheduler(engine, redis_client)
+    assert [deadline_scheduler.run_once() for _ in range(3)] == [0, 0, 0]
     redis_client.delete(Keys(COMMANDS).pending)
-    assert waker.run_once() == 1
+    assert deadline_scheduler.run_once() == 1
 
 
-def test_no_more_wake_ups_are_sent_than_anybody_takes(
+def test_no_wake_ups_are_sent_while_too_many_wait(
     overdue: StoreHarness, redis_client: redis.Redis
 ) -> None:
     wakeups.send(redis_client, ["nobody"] * wakeups.PER_MESSAGE * MAX_WAITING_MESSAGES)
@@ -127,7 +124,7 @@ def test_no_more_wake_ups_are_sent_than_anybody_takes(
     assert DeadlineScheduler(overdue.engine, redis_client).run_once() == 1
 
 
-def test_without_redis_nobody_is_claimed(overdue: StoreHarness) -> None:
+def test_without_redis_no_order_is_claimed(overdue: StoreHarness) -> None:
     nowhere = connect("redis://127.0.0.1:1/0")
     with pytest.raises(Unavailable):
         DeadlineScheduler(overdue.engine, nowhere).run_once()
@@ -150,9 +147,9 @@ def offered(harness: StoreHarness) -> StoreHarness:
 def test_a_lag_alert_says_how_many_deadlines_are_held_back_and_since_when(
     offered: StoreHarness,
 ) -> None:
-    backlog_alarm, present = LagAlert(offered.engine), START + LATER
+    lag_alert, now = LagAlert(offered.engine), START + LATER
     with capture_logs() as logs:
-        assert backlog_alarm.check(present - 2 * MAX_LAG, present) == 3
+        assert lag_alert.check(now - 2 * MAX_LAG, now) == 3
     (entry,) = logs
     assert entry["event"] == "deadlines.held_back"
     assert entry["log_level"] == "error"
@@ -162,15 +159,15 @@ def test_a_lag_alert_says_how_many_deadlines_are_held_back_and_since_when(
 def test_a_lag_alert_is_not_repeated_with_every_tick_and_lifted_once(
     offered: StoreHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backlog_alarm, present = LagAlert(offered.engine), START + LATER
+    lag_alert, now = LagAlert(offered.engine), START + LATER
     with capture_logs() as logs:
         for _ in range(50):
-            backlog_alarm.check(present - 2 * MAX_LAG, present)
+            lag_alert.check(now - 2 * MAX_LAG, now)
         monkeypatch.setattr(deadlines, "ALERT_INTERVAL_S", 0.0)
-        backlog_alarm.not_before = 0.0
-        backlog_alarm.check(present - 2 * MAX_LAG, present)
+        lag_alert.not_before = 0.0
+        lag_alert.check(now - 2 * MAX_LAG, now)
         for _ in range(50):
-            backlog_alarm.check(present, present)
+            lag_alert.check(now, now)
     assert [entry["event"] for entry in logs] == ["deadlines.held_back"] * 2 + [
         "deadlines.released"
     ]
@@ -185,22 +182,22 @@ def test_a_backlog_that_holds_nothing_back_raises_no_lag_alert(harness: StoreHar
 def test_a_tick_holds_back_what_an_older_command_may_still_save(
     offered: StoreHarness, redis_client: redis.Redis
 ) -> None:
-    waker = DeadlineScheduler(offered.engine, redis_client)
+    deadline_scheduler = DeadlineScheduler(offered.engine, redis_client)
     redis_client.zadd(Keys(COMMANDS).pending, {"older": 5})
     with capture_logs() as logs:
-        assert waker.run_once() == 0
+        assert deadline_scheduler.run_once() == 0
     assert [entry["event"] for entry in logs] == ["deadlines.held_back"]
     redis_client.delete(Keys(COMMANDS).pending)
-    assert waker.run_once() == 3
+    assert deadline_scheduler.run_once() == 3
 
 
 def test_after_a_wipe_the_lag_alert_says_why(
     offered: StoreHarness, redis_client: redis.Redis
 ) -> None:
-    waker = DeadlineScheduler(offered.engine, redis_client)
+    deadline_scheduler = DeadlineScheduler(offered.engine, redis_client)
     redis_client.set(EPOCH_KEY, -1)
-    assert waker.clock.watermark(()) > BEGINNING
+    assert deadline_scheduler.clock.watermark(()) > BEGINNING
     redis_client.flushall()
     with capture_logs() as logs:
-        assert waker.run_once() == 0
+        assert deadline_scheduler.run_once() == 0
     assert logs[0]["because"] == "the wire was wiped"

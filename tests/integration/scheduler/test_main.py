@@ -23,30 +23,30 @@ from workers.processing import wakeups
 
 
 @pytest.mark.parametrize("fault", [Unavailable("away"), RuntimeError("broken")])
-def test_a_tick_that_fails_stops_nothing_and_counts_as_life(fault: Exception) -> None:
+def test_a_tick_that_fails_stops_nothing_and_counts_as_a_sign_of_life(fault: Exception) -> None:
     def fail() -> None:
         raise fault
 
-    pulse = Watchdog()
-    run = pulse.wrap("failing", fail, timeout_s=60)
-    before = pulse.due["failing"]
+    watchdog = Watchdog()
+    run = watchdog.wrap("failing", fail, timeout_s=60)
+    before = watchdog.deadlines["failing"]
     run()
-    assert pulse.due["failing"] > before
+    assert watchdog.deadlines["failing"] > before
 
 
 def test_a_tick_that_hangs_does_not_hide_behind_those_that_go_on() -> None:
-    pulse = Watchdog()
-    pulse.wrap("hanging", print, timeout_s=-1)
-    pulse.wrap("living", list, timeout_s=60)()
-    assert pulse.stuck() == ["hanging"]
+    watchdog = Watchdog()
+    watchdog.wrap("hanging", print, timeout_s=-1)
+    watchdog.wrap("living", list, timeout_s=60)()
+    assert watchdog.stuck() == ["hanging"]
 
 
 def test_the_process_starts_ticks_and_stops_when_asked(
     tmp_path: Path, sqlite_engine: Engine, redis_client: redis.Redis, redis_url: str
 ) -> None:
-    desk = StoreHarness(engine=sqlite_engine, now=datetime.fromisoformat("2020-01-01T00:00:00Z"))
-    desk.admit()
-    place(desk)
+    harness = StoreHarness(engine=sqlite_engine, now=datetime.fromisoformat("2020-01-01T00:00:00Z"))
+    harness.admit()
+    place(harness)
     url = sqlite_engine.url.render_as_string()
     options = ("--var", tmp_path, "--database-url", url, "--redis-url", redis_url)
     with start_earnest("scheduler", *options) as process:
@@ -59,7 +59,7 @@ def test_the_process_starts_ticks_and_stops_when_asked(
     assert "Traceback" not in log
 
 
-def test_two_processes_tick_side_by_side(
+def test_two_scheduler_processes_side_by_side_end_each_order_once(
     tmp_path: Path, sqlite_engine: Engine, redis_client: redis.Redis, redis_url: str
 ) -> None:
     url = sqlite_engine.url.render_as_string()
@@ -70,14 +70,14 @@ def test_two_processes_tick_side_by_side(
         start() as second_process,
         running_worker(sqlite_engine, redis_client),
     ):
-        desk = StoreHarness(engine=sqlite_engine, now=sample_commands.LONG_AGO)
-        desk.admit()
+        harness = StoreHarness(engine=sqlite_engine, now=sample_commands.LONG_AGO)
+        harness.admit()
         for number in range(20):
-            place(desk, f"o{number}")
-        eventually(lambda: {row.state for row in desk.rows("orders")} == {"expired"})
+            place(harness, f"o{number}")
+        eventually(lambda: {row.state for row in harness.rows("orders")} == {"expired"})
         for process in (first_process, second_process):
             process.send_signal(signal.SIGTERM)
             assert process.stderr
             process.stderr.read()
             assert process.wait() == 0
-    assert [event["type"] for event in desk.published()].count("order.expired") == 20
+    assert [event["type"] for event in harness.published()].count("order.expired") == 20

@@ -1,4 +1,4 @@
-"""Rescuer: messages of dead workers come back, entries without a message go."""
+"""Rescuer: messages of dead workers come back, and entries without a message are dropped."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ KEYS = Keys(COMMANDS)
 
 @pytest.fixture
 def rescuer(redis_client: redis.Redis) -> MessageRescuer:
-    """Give a rescuer that has looked thoroughly once already."""
+    """Give a rescuer that has checked the queues thoroughly once already."""
     primed_rescuer = MessageRescuer(redis_client)
     primed_rescuer.run_once()
     return primed_rescuer
 
 
-def test_a_message_that_nobody_has_comes_back_at_the_second_look(
+def test_a_message_that_nobody_has_comes_back_at_the_second_check(
     redis_client: redis.Redis, rescuer: MessageRescuer
 ) -> None:
     CommandClient(redis_client).submit_many([registration(n) for n in range(3)], per_message=1)
@@ -55,7 +55,7 @@ def test_an_entry_without_a_message_holds_deadlines_back_no_longer(
     ]
 
 
-def test_a_thorough_look_leaves_messages_of_a_living_worker_alone(
+def test_a_thorough_check_leaves_messages_of_a_living_worker_alone(
     redis_client: redis.Redis, rescuer: MessageRescuer
 ) -> None:
     CommandClient(redis_client).submit_many([registration(n) for n in range(3)], per_message=1)
@@ -67,7 +67,7 @@ def test_a_thorough_look_leaves_messages_of_a_living_worker_alone(
     assert redis_client.zcard(KEYS.pending) == 3
 
 
-def test_an_honest_queue_is_never_looked_at_thoroughly(
+def test_a_consistent_queue_is_never_checked_thoroughly(
     redis_client: redis.Redis, rescuer: MessageRescuer
 ) -> None:
     CommandClient(redis_client).submit_many([registration(n) for n in range(300)], per_message=1)
@@ -75,11 +75,11 @@ def test_an_honest_queue_is_never_looked_at_thoroughly(
     for _ in range(3):
         message = next(broker.consume(COMMANDS))
         if message is not None:
-            bundle = message.kwargs["bundle"]
-            bundle.settled = {delivery.message_id for delivery in bundle.deliveries[::2]}
+            batch = message.kwargs["bundle"]
+            batch.settled = {delivery.message_id for delivery in batch.deliveries[::2]}
             broker.consume(COMMANDS).ack(message)
         rescuer.run_once()
-        assert not any(rescuer.disagreed.values())
+        assert not any(rescuer.was_inconsistent.values())
 
 
 def test_messages_of_the_dead_come_back_in_order(redis_client: redis.Redis) -> None:
@@ -110,11 +110,11 @@ def test_a_message_shares_a_batch_with_few_after_one_death_and_with_none_after_t
         if (message := next(broker.consume(COMMANDS))) is None:
             continue
         # While it is at work, nobody else of this process gets anything.
-        bundle = message.kwargs["bundle"]
-        sizes.append(len(bundle.deliveries))
+        batch = message.kwargs["bundle"]
+        sizes.append(len(batch.deliveries))
         if sizes[-1] == 1:
             assert next(broker.consume(COMMANDS)) is None
-        bundle.settled = {delivery.message_id for delivery in bundle.deliveries}
+        batch.settled = {delivery.message_id for delivery in batch.deliveries}
         broker.consume(COMMANDS).ack(message)
     assert sizes == [1, 8, 41]
 
@@ -130,12 +130,12 @@ def test_a_suspected_message_that_must_wait_lets_older_ones_in(redis_client: red
     while redis_client.hlen(KEYS.messages):
         if (message := next(consumer)) is None:
             continue
-        bundle = message.kwargs["bundle"]
-        batch_sizes.append(len(bundle.deliveries))
+        batch = message.kwargs["bundle"]
+        batch_sizes.append(len(batch.deliveries))
         # The suspect is the youngest: it is held back as long as there is anybody older.
         must_wait = redis_client.hlen(KEYS.messages) > 1
-        message_ids = {delivery.message_id for delivery in bundle.deliveries}
-        bundle.settled = message_ids - ({suspect.decode()} if must_wait else set())
+        message_ids = {delivery.message_id for delivery in batch.deliveries}
+        batch.settled = message_ids - ({suspect.decode()} if must_wait else set())
         consumer.ack(message)
     assert max(batch_sizes) == 3
     assert len(batch_sizes) <= 6
@@ -150,15 +150,15 @@ def test_messages_of_a_dead_worker_are_given_to_another(
     assert queue_contents(redis_client)["commands taken"] == 1
     assert MessageRescuer(redis_client).run_once() == 1
     assert queue_contents(redis_client)["commands taken"] == 0
-    with running_worker(overdue.engine, redis_client) as workplace:
-        eventually(lambda: workplace.settled(command["id"]))
-        eventually(workplace.idle)
+    with running_worker(overdue.engine, redis_client) as worker:
+        eventually(lambda: worker.settled(command["id"]))
+        eventually(worker.idle)
 
 
 def take_all_and_die(redis_client: redis.Redis) -> None:
     """Take every command as a worker does, and be silent from then on."""
-    taking = FetchLimits(100)
-    assert Scripts(redis_client).fetch(Keys(COMMANDS), "dead", taking).found
+    limits = FetchLimits(100)
+    assert Scripts(redis_client).fetch(Keys(COMMANDS), "dead", limits).found
     redis_client.zadd(HEARTBEATS_KEY, {"dead": 0})
 
 

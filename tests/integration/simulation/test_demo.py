@@ -1,4 +1,4 @@
-"""Demo reader: its look into the books counts every fen, reminder and deadline once."""
+"""Demo reader: its totals count every fen, reminder and deadline once."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from tests.support.store_harness import StoreHarness
 from tests.support.stories import BALANCE, DEPOSIT, MICRO, span
 
 
-def test_money_is_added_up_by_where_it_came_from_and_went(harness: StoreHarness) -> None:
+def test_the_demo_adds_money_up_by_where_it_came_from_and_went(harness: StoreHarness) -> None:
     harness.bring_to("completed_agency")
     postings = DetailedReader(harness.store).posting_totals()
-    assert sum_flows(postings) == sum_flows(posting for _, posting in harness.book.postings)
+    assert sum_flows(postings) == sum_flows(posting for _, posting in harness.uow.postings)
     assert (
         sum(posting.amount_fen for posting in postings if posting.source == "psp")
         == DEPOSIT + BALANCE
     )
 
 
-def test_reminders_are_counted_by_whom_they_reach_and_of_what(harness: StoreHarness) -> None:
+def test_the_demo_counts_reminders_by_recipient_and_deadline(harness: StoreHarness) -> None:
     harness.bring_to("script_review")
     due_at = harness.order().due_at
     assert due_at is not None
@@ -32,7 +32,9 @@ def test_the_demo_counts_a_nudge_as_no_deadline(harness: StoreHarness) -> None:
     assert DetailedReader(harness.store).reminder_counts() == {("creator", "nudge"): 1}
 
 
-def test_a_settlement_is_one_deadline_however_much_follows_from_it(harness: StoreHarness) -> None:
+def test_a_deadline_is_counted_once_however_many_events_follow_from_it(
+    harness: StoreHarness,
+) -> None:
     harness.bring_to("accepted_delivery")
     due_at = harness.order().due_at
     assert due_at is not None

@@ -20,7 +20,7 @@ ARCHIVE_AFTER = timedelta(days=30)
 
 @dataclass(kw_only=True)
 class ArchivingHarness(StoreHarness):
-    """A desk that remembers what was said at it, and can put orders away."""
+    """A store harness that remembers its commands, and can archive its orders."""
 
     commands_handled: list[tuple[dict[str, Any], datetime]] = field(default_factory=list)
 
@@ -31,11 +31,11 @@ class ArchivingHarness(StoreHarness):
     def confirm_obligations(self) -> None:
         """Confirm everything that is owed."""
         for refund in [
-            refund for refund in self.book.refunds.values() if refund.confirmed_at is None
+            refund for refund in self.uow.refunds.values() if refund.confirmed_at is None
         ]:
             self.ask("confirm_refund", "payments", refund_id=refund.refund_id)
         for payout in [
-            payout for payout in self.book.payouts.values() if payout.confirmed_at is None
+            payout for payout in self.uow.payouts.values() if payout.confirmed_at is None
         ]:
             self.ask("confirm_payout", "payments", payout_id=payout.payout_id)
 
@@ -45,14 +45,14 @@ class ArchivingHarness(StoreHarness):
         mark_published(self.engine)
 
     def archive(self, *, older_than: timedelta = ARCHIVE_AFTER) -> int:
-        """Archive as if so much time had passed since the last word."""
+        """Archive as if so much time had passed since the last command; return how many orders."""
         now = self.now + ARCHIVE_AFTER
         return maintenance.archive_orders(
             self.store, maintenance.ArchiveCutoff(now - older_than, now)
         )
 
     def archive_all(self) -> ArchivingHarness:
-        """Bring everything to rest; one order at least is put away."""
+        """Bring everything to rest; one order at least is archived."""
         self.confirm_obligations()
         self.publish()
         assert self.archive(older_than=timedelta(0)) > 0

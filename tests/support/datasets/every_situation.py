@@ -21,7 +21,6 @@ from workers.database.repository import LoadedState, Store, flush_steps
 INTERVAL = timedelta(hours=23, minutes=30)
 """Between two histories: so that they begin at every hour, and some between two months."""
 
-
 TASK_TYPES = ("douyin_video", "huoshan", "xigua")
 
 
@@ -33,10 +32,10 @@ class RenamedStory(OrderStory):
     world: OrderStory = field(default_factory=OrderStory)
 
     def __post_init__(self) -> None:
-        self.book, self.events = self.world.book, self.world.events
+        self.uow, self.events = self.world.uow, self.world.events
 
     def handle(self, body: dict[str, Any], at: datetime) -> Outcome:
-        """Say the same of our own order, client, creator and money."""
+        """Handle the same command about our own order, client, creator and money."""
         return OrderStory.handle(self, self._renamed(body), at)
 
     def wake(self, order_id: str, at: datetime) -> tuple[Event, ...]:
@@ -72,15 +71,15 @@ def every_situation() -> OrderStory:
         contract = {"contract": "mcn", "mcn_id": f"m{number % 2 + 1}"} if number % 3 else DIRECT
         part.ask("register_creator", "platform", creator_id="k1", name="K", **contract)
         for step in HISTORIES[situation]:
-            settlement = play_step(part, step)
-            assert settlement is None or settlement.outcome == "applied", (situation, step)
+            outcome = play_step(part, step)
+            assert outcome is None or outcome.outcome == "applied", (situation, step)
         all_histories.now = max(all_histories.now, part.now)
     all_histories.pay("stray", {"nobodys": 700})
     place(all_histories, "late", creator_id="k1x1", amount_fen=77_700)
     all_histories.pay("odd", {"late": 1})
     debts = (
-        ("refund", sorted(all_histories.book.refunds)),
-        ("payout", sorted(all_histories.book.payouts)),
+        ("refund", sorted(all_histories.uow.refunds)),
+        ("payout", sorted(all_histories.uow.payouts)),
     )
     for kind, names in debts:
         for name in names[::2]:
@@ -93,13 +92,13 @@ DIRECT = {"contract": "direct"}
 
 
 def write_story(engine: Engine, story: OrderStory) -> Store:
-    """Record a whole book at once."""
+    """Write a whole story into a database, in one transaction; return its store."""
     store = Store(engine, story.policy)
     store.adopt_policy()
     before: dict[str, dict[str, Any]] = {name: {} for name in ("orders", *TABLE_NAMES)}
-    page = LoadedState(story.book, before=before, events=list(story.events))
+    state = LoadedState(story.uow, before=before, events=list(story.events))
     with writing(engine) as connection:
-        for step in flush_steps(page):
+        for step in flush_steps(state):
             step(connection)
     return store
 

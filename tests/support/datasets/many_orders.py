@@ -23,18 +23,12 @@ from workers.database.repository import Store
 from workers.timestamps import to_us
 
 CHUNK = 10_000
-
-
 LONG_AGO = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
-
 SAMPLE_NUMBER = f"{0:08}"
-"""The number that stands in every name of the model."""
-
+"""The number in every id and name of the sample order; each copy has its own instead."""
 
 LIFE = (workload.registration(), workload.place(0), workload.pay(0))
-
-
 END = (workload.decline(0), workload.refunded(0))
 
 
@@ -52,19 +46,18 @@ def write_orders(engine: Engine, count: int, *, first: int = 0, declined: bool =
 
 
 def _order(number: int, *, declined: bool) -> Row:
-    model = _sample_order(declined=declined)
+    sample = _sample_order(declined=declined)
     # A declined order keeps its instants: an audit would find that its events say otherwise.
-    later = timedelta(seconds=0 if declined else number)
-    order = replace(model.order, placed_at=model.order.placed_at + later)
-    return _renamed(mappers.new_order_row(order, model.placed), number)
+    delay = timedelta(seconds=0 if declined else number)
+    order = replace(sample.order, placed_at=sample.order.placed_at + delay)
+    return _renamed(mappers.new_order_row(order, sample.placed), number)
 
 
 def _renamed(row: Row, number: int) -> Row:
-    new = f"{number:08}"
-    pairs = row.items()
+    number_text = f"{number:08}"
     return {
-        key: value.replace(SAMPLE_NUMBER, new) if isinstance(value, str) else value
-        for key, value in pairs
+        key: value.replace(SAMPLE_NUMBER, number_text) if isinstance(value, str) else value
+        for key, value in row.items()
     }
 
 

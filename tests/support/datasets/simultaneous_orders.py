@@ -28,9 +28,9 @@ def order_row(
     situation: str, order_id: str, creator_id: str, placed_at: datetime
 ) -> dict[str, Any]:
     """Write an order as the table has it."""
-    model, order_placed = _sample_order(situation)
-    order_copy = replace(model, order_id=order_id, creator_id=creator_id, placed_at=placed_at)
-    return mappers.new_order_row(order_copy, order_placed)
+    order, placed = _sample_order(situation)
+    order = replace(order, order_id=order_id, creator_id=creator_id, placed_at=placed_at)
+    return mappers.new_order_row(order, placed)
 
 
 def order_rows(count: int, creators: Sequence[str]) -> list[dict[str, Any]]:

@@ -17,12 +17,14 @@ from workers.settings import Settings
 POISON = "deadly"
 """What the deadly command's text contains."""
 
-
 EXIT_STATUS = 9
 
 
 def run(deaths: Path, max_deaths: int) -> None:
-    """Run a worker; each death is noted in a file, and after `max_deaths` of them nothing kills."""
+    """Run a worker that each deadly command kills; count the deaths in a file.
+
+    After `max_deaths` of them nothing kills it any more.
+    """
 
     def read(submission: Received) -> ParsedCommand:
         if POISON in submission.text and len(deaths.read_text()) < max_deaths:

@@ -15,7 +15,6 @@ import pandas as pd
 
 EXPORTS = ("orders", "events", "postings")
 
-
 BALANCES = """
     SELECT family, CAST(sum(amount) AS BIGINT) FROM (
         SELECT source_family AS family, -amount_fen AS amount FROM '{0}'
@@ -23,15 +22,12 @@ BALANCES = """
     ) GROUP BY family
 """
 
-
 HELD = "SELECT CAST(sum(held_fen) AS BIGINT) FROM '{0}'"
-
-
 LATEST = "SELECT epoch_us(max(happened_at)) FROM '{0}'"
 
 
 def main(folder: Path) -> None:
-    """Say what types the columns have, and what they add up to."""
+    """Print what types the columns have, and what they add up to, to pandas and to DuckDB."""
     json.dump({"pandas": by_pandas(folder), "duckdb": by_duckdb(folder)}, sys.stdout)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ops.local.process import Program
 
-# Ready, then patient; says when it was asked to stop, with everybody else's order visible.
+# Ready until stopped; writes its name then, so that the order in which several end is visible.
 READY_UNTIL_STOPPED = """
 import signal, sys, time
 from ops.local.process import notify_ready
@@ -20,7 +20,6 @@ notify_ready()
 while True: signal.pause()
 """
 
-
 # Ready, but deaf to SIGTERM.
 IGNORES_SIGTERM = """
 import signal
@@ -29,7 +28,6 @@ signal.signal(signal.SIGTERM, signal.SIG_IGN)
 notify_ready()
 while True: signal.pause()
 """
-
 
 # Has a child of its own, whose number it writes down, and dies when that is done.
 HAS_A_CHILD = """
@@ -41,7 +39,6 @@ notify_ready()
 import signal; signal.pause()
 """
 
-
 # Counts aloud for as long as it is let.
 LOGS_WITHOUT_END = """
 import itertools, sys, time
@@ -52,13 +49,8 @@ for number in itertools.count():
     time.sleep(0.0001)
 """
 
-
 EXITS_WITH_AN_ERROR = "import sys; print('no such table', file=sys.stderr); sys.exit(3)"
-
-
 NEVER_READY = "import signal; print('thinking', flush=True); signal.pause()"
-
-
 EXITS_AT_ONCE = "pass"
 
 

@@ -27,7 +27,7 @@ class OrderRecords:
 
     order: Order
     events: list[Event]
-    posted: list[EventPosting]
+    postings: list[EventPosting]
     refunds: list[Refund]
 
     @classmethod
@@ -35,12 +35,12 @@ class OrderRecords:
         story = story_of(situation)
         events = [event for event in story.events if event.order_id == "o1"]
         postings = [
-            (event.id, posting) for event, posting in story.book.postings if event.order_id == "o1"
+            (event.id, posting) for event, posting in story.uow.postings if event.order_id == "o1"
         ]
-        return cls(story.order(), events, postings, list(story.book.refunds.values()))
+        return cls(story.order(), events, postings, list(story.uow.refunds.values()))
 
-    def audited(self) -> set[str]:
-        findings = audit_order(self.order, self.events, self.posted, self.refunds)
+    def broken_checks(self) -> set[str]:
+        findings = audit_order(self.order, self.events, self.postings, self.refunds)
         assert all(finding.where.endswith(":o1") for finding in findings)
         return {finding.law for finding in findings}
 
@@ -67,7 +67,6 @@ class OrderRecords:
 
 
 Forgery = Callable[[OrderRecords], object]
-
 
 FORGERIES: dict[str, tuple[str, Forgery, str]] = {
     "an event is lost": ("offered", lambda p: p.events.pop(1), "sequence"),
@@ -101,15 +100,15 @@ FORGERIES: dict[str, tuple[str, Forgery, str]] = {
     "it goes on for a reason": ("offered", lambda p: p.forge_order(reason="late"), "ending"),
     "it waits for ever": ("offered", lambda p: p.forge_order(due_at=None), "waiting"),
     "the dead still wait": ("declined", lambda p: p.forge_order(due_at=START), "waiting"),
-    "a posting is lost": ("offered", lambda p: p.posted.pop(), "escrow"),
-    "a posting is written twice": ("offered", lambda p: p.posted.append(p.posted[0]), "posted"),
+    "a posting is lost": ("offered", lambda p: p.postings.pop(), "escrow"),
+    "a posting is written twice": ("offered", lambda p: p.postings.append(p.postings[0]), "posted"),
     "a posting has another amount": (
         "forfeited_late",
-        lambda p: p.posted.append((p.posted.pop()[0], Posting("escrow:o1", "suspense", 1))),
+        lambda p: p.postings.append((p.postings.pop()[0], Posting("escrow:o1", "suspense", 1))),
         "posted",
     ),
-    "escrow is in debt": ("declined", lambda p: p.posted.reverse(), "no_debts"),
-    "the end left money behind": ("declined", lambda p: p.posted.pop(), "final_escrow"),
+    "escrow is in debt": ("declined", lambda p: p.postings.reverse(), "no_debts"),
+    "the end left money behind": ("declined", lambda p: p.postings.pop(), "final_escrow"),
     "a payment came twice": (
         "offered",
         lambda p: p.repeat(2, "payment.applied"),
@@ -140,20 +139,20 @@ FORGERIES: dict[str, tuple[str, Forgery, str]] = {
 @pytest.mark.parametrize("corruption", FORGERIES)
 def test_the_audit_names_a_planted_corruption(corruption: str) -> None:
     situation, forge, law = FORGERIES[corruption]
-    papers = OrderRecords.of(situation)
-    assert papers.audited() == set()
-    forge(papers)
-    assert law in papers.audited()
+    records = OrderRecords.of(situation)
+    assert records.broken_checks() == set()
+    forge(records)
+    assert law in records.broken_checks()
 
 
-def test_a_refund_that_leaves_twice_is_named() -> None:
+def test_a_refund_that_leaves_twice_is_named_by_the_audit() -> None:
     story = story_of("declined")
-    (refund_id,) = story.book.refunds
+    (refund_id,) = story.uow.refunds
     story.ask("confirm_refund", "payments", refund_id=refund_id)
     assert audit(story) == []
-    papers = OrderRecords.of("declined")
-    papers.events += [story.events[-1], replace(story.events[-1], sequence=7)]
-    assert {"left_once", "refunds"} <= papers.audited()
+    records = OrderRecords.of("declined")
+    records.events += [story.events[-1], replace(story.events[-1], sequence=7)]
+    assert {"left_once", "refunds"} <= records.broken_checks()
 
 
 def whole_payment() -> OrderStory:
@@ -164,11 +163,11 @@ def whole_payment() -> OrderStory:
 
 def test_a_whole_payment_is_audited_like_an_order() -> None:
     story = whole_payment()
-    payment, refunds = story.book.payments["p1"], list(story.book.refunds.values())
+    payment, refunds = story.uow.payments["p1"], list(story.uow.refunds.values())
     events = [event for event in story.events if event.subject == "payment:p1"]
     postings = [
         (event.id, posting)
-        for event, posting in story.book.postings
+        for event, posting in story.uow.postings
         if event.subject == "payment:p1"
     ]
     assert audit_payment(payment, events, postings, refunds) == []
@@ -178,7 +177,7 @@ def test_a_whole_payment_is_audited_like_an_order() -> None:
 
 
 def audit_of_totals(*extra: Posting) -> list[Finding]:
-    """Audit a book with money in every account, after some postings that nobody made."""
+    """Audit a story with money in every account, after some postings that nobody made."""
     story = whole_payment()
     place(story, "o2")
     story.pay("p2", {"o1": DEPOSIT, "o9": 7, "o2": DEPOSIT})
@@ -188,8 +187,8 @@ def audit_of_totals(*extra: Posting) -> list[Finding]:
     story.wake("o1", story.now + timedelta(days=8))
     assert audit(story) == []
     assert story.accounts().keys() >= {"suspense", "forfeited_deposits", "refunds_payable:c1"}
-    event = story.book.postings[-1][0]
-    story.book.postings.extend((event, posting) for posting in extra)
+    event = story.uow.postings[-1][0]
+    story.uow.postings.extend((event, posting) for posting in extra)
     return audit(story)
 
 
@@ -208,13 +207,13 @@ def test_money_that_nobody_moved_is_missed_in_the_totals(
     assert {finding.law for finding in audit_of_totals(Posting(source, target, 1))} >= laws
 
 
-def test_an_account_out_of_balance_is_named() -> None:
-    sums = MoneyTotals(received_fen=5, suspended_fen=4)
-    laws = {finding.law for finding in audit_totals([("psp", -5), ("suspense", 4)], sums)}
+def test_an_account_out_of_balance_is_named_by_the_audit() -> None:
+    totals = MoneyTotals(received_fen=5, suspended_fen=4)
+    laws = {finding.law for finding in audit_totals([("psp", -5), ("suspense", 4)], totals)}
     assert laws == {"sum_zero"}
 
 
-def test_a_held_sum_that_the_orders_do_not_hold_is_named() -> None:
-    sums = MoneyTotals()
-    sums.count_order(replace(story_of("offered").order(), held=(Holding("p", 3),)))
-    assert {finding.law for finding in audit_totals([], sums)} == {"escrow"}
+def test_escrow_that_the_orders_do_not_hold_is_named_by_the_audit() -> None:
+    totals = MoneyTotals()
+    totals.count_order(replace(story_of("offered").order(), held=(Holding("p", 3),)))
+    assert {finding.law for finding in audit_totals([], totals)} == {"escrow"}

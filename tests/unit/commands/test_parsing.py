@@ -33,7 +33,6 @@ PLACE: dict[str, Any] = {
     "prepay_deposit": True,
 }
 
-
 PAY: dict[str, Any] = {
     "id": "cmd_00001",
     "kind": "confirm_payment",
@@ -44,12 +43,8 @@ PAY: dict[str, Any] = {
     "shares": [{"order_id": "o1", "amount_fen": 5}],
 }
 
-
 SECRET = "s3cret"
-
-
 ORDER: dict[str, Any] = {"id": "cmd_00001", "by": sender("client"), "order_id": "o1"}
-
 
 CREATOR = {
     "id": "cmd_00001",
@@ -105,7 +100,7 @@ def test_a_wrong_amount_is_refused_wherever_it_stands(amount: str) -> None:
 
 
 @pytest.mark.parametrize("amount", [1, 2**53 - 1])
-def test_the_smallest_and_the_largest_amount_are_amounts(amount: int) -> None:
+def test_the_smallest_and_the_largest_amount_are_accepted(amount: int) -> None:
     assert accept(PAY | {"amount_fen": amount}).kind == "confirm_payment"
 
 
@@ -201,7 +196,7 @@ def test_an_unknown_kind_is_refused_by_the_name_of_its_field(kind: object) -> No
         b"\xef\xbb\xbf{}",
     ],
 )
-def test_what_is_no_object_is_no_command(text: str | bytes) -> None:
+def test_a_text_that_is_no_json_object_is_refused(text: str | bytes) -> None:
     assert refusal(text).detail
 
 
@@ -213,7 +208,7 @@ def test_what_is_no_object_is_no_command(text: str | bytes) -> None:
         ('"role": ', '"role" : "operator", "role": '),
     ],
 )
-def test_what_says_a_field_twice_says_nothing(once: str, twice: str) -> None:
+def test_a_command_that_has_a_field_twice_is_refused(once: str, twice: str) -> None:
     text = json.dumps(PLACE)
     assert once in text
     error = refusal(text.replace(once, twice))
@@ -222,7 +217,7 @@ def test_what_says_a_field_twice_says_nothing(once: str, twice: str) -> None:
 
 
 @pytest.mark.parametrize("half", ["\\ud800", "\\udfff", "\\ud800\\ud800"])
-def test_half_a_character_is_no_text(half: str) -> None:
+def test_a_text_with_half_a_surrogate_pair_is_refused(half: str) -> None:
     text = json.dumps(PLACE | {"brief": "HERE"}).replace("HERE", half)
     assert refusal(text).command_id == "cmd_00001"
     assert refusal(text.encode()).command_id == "cmd_00001"
@@ -235,12 +230,12 @@ def test_an_unknown_field_is_named_in_printable_characters_only() -> None:
     assert detail.isprintable()
 
 
-def test_a_megabyte_of_brief_is_refused_and_its_id_kept() -> None:
+def test_a_brief_of_a_megabyte_is_refused_and_the_id_of_its_command_kept() -> None:
     assert refusal(PLACE | {"brief": "x" * 1_000_000}).command_id == "cmd_00001"
 
 
 @pytest.mark.parametrize("opening", ["[", '{"x":'])
-def test_a_hundred_thousand_levels_are_refused_and_the_id_kept(opening: str) -> None:
+def test_a_command_nested_a_hundred_thousand_deep_is_refused_and_its_id_kept(opening: str) -> None:
     closing = {"[": "]", '{"x":': "}"}[opening]
     nested = opening * 100_000 + "1" + closing * 100_000
     for depth in (nested, opening * 100_000):
@@ -249,13 +244,13 @@ def test_a_hundred_thousand_levels_are_refused_and_the_id_kept(opening: str) -> 
     assert find_command_id('{"brief": ' + nested + ', "id": "cmd_00001"}') == "cmd_00001"
 
 
-def test_a_text_that_never_ends_is_given_up_in_time_that_grows_with_its_length() -> None:
+def test_an_endless_json_text_is_given_up_in_time_that_grows_with_its_length() -> None:
     started_s = time.process_time()
     assert read_json_leniently('\\"' * 20_000) is None
     assert time.process_time() - started_s < 0.5
 
 
-def test_the_longest_honest_order_is_heard_however_it_is_spelt() -> None:
+def test_the_longest_valid_order_is_accepted_however_it_is_spelt() -> None:
     longest = PLACE | {"name": "😀" * 200, "industry": "😀" * 200, "brief": "😀" * 5_000}
     longest |= {"id": "c" * 64, "order_id": "o" * 64, "creator_id": "k" * 64}
     longest |= {"expected_publish_at": "2026-03-02T10:00:00.000000+08:00"}
@@ -263,7 +258,7 @@ def test_the_longest_honest_order_is_heard_however_it_is_spelt() -> None:
     assert isinstance(parse_command(json.dumps(longest, separators=(" , ", " : "))), PlaceOrder)
 
 
-def test_five_hundred_shares_are_a_payment_to_be_judged_and_not_a_malformed_one() -> None:
+def test_a_payment_of_five_hundred_shares_is_well_formed() -> None:
     shares = [{"order_id": f"{n:064}", "amount_fen": 1} for n in range(500)]
     assert accept(PAY | {"shares": shares}).kind == "confirm_payment"
 
@@ -279,7 +274,7 @@ def test_the_parser_reads_null_in_an_optional_field_as_absence() -> None:
     assert len({accept(body).fingerprint() for body in spellings}) == 2
 
 
-def test_the_same_instant_under_two_offsets_is_the_same_body() -> None:
+def test_an_instant_under_two_offsets_is_the_same_command() -> None:
     utc = PAY | {"paid_at": "2026-03-02T02:00:00.000Z"}
     assert accept(utc).fingerprint() == accept(PAY).fingerprint()
     later = PAY | {"paid_at": "2026-03-02T10:00:00.000001+08:00"}
@@ -292,7 +287,7 @@ def test_a_malformed_command_claims_no_id() -> None:
     assert story.handle(malformed, START).reason == RejectionReason.MALFORMED
     assert story.handle(PLACE | {"id": "cmd_other", "order_id": "o2"}, START).outcome == "applied"
     assert story.handle(PLACE | {"id": "cmd_00009"}, START).outcome == "applied"
-    assert "cmd_00009" in story.book.receipts
+    assert "cmd_00009" in story.uow.receipts
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Lifecycle document: what is drawn is what the code obeys."""
+"""Lifecycle document: what is drawn is what the transition table says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ops.lifecycle_docs import (
 )
 
 
-def test_the_document_on_disk_is_not_stale() -> None:
+def test_the_lifecycle_document_on_disk_is_not_stale() -> None:
     assert LIFECYCLE_FILE.read_text("utf-8") == lifecycle_markdown(), (
         "run python -m ops.lifecycle_docs"
     )
@@ -32,7 +32,7 @@ def test_the_diagram_draws_every_state_that_can_be_reached() -> None:
     assert {state for state in State if f"    {state} --> [*]" in diagram} == FINAL_STATES - missing
 
 
-def test_what_all_the_work_has_in_common_is_drawn_once() -> None:
+def test_transitions_that_all_states_of_work_share_are_drawn_once() -> None:
     diagram = lifecycle_diagram()
     assert diagram.count("--> cancelled: cancel_order, withdraw_order\n") == 1
     assert "    work --> in_arbitration: dispute_order, ban_for_good\n" in diagram
@@ -54,23 +54,23 @@ def test_the_diagram_names_the_windows_by_their_settings() -> None:
     )
 
 
-def test_every_command_in_every_state_has_a_verdict() -> None:
+def test_every_command_in_every_state_has_an_answer() -> None:
     section = lifecycle_markdown().split("## Every verdict")[1]
     lines = [line.split("|")[1:-1] for line in section.splitlines() if line.startswith("|")]
     head, _, *rows = [[cell.strip() for cell in line] for line in lines]
     assert head[1:] == [f"`{state}`" for state in State]
-    verdicts = {row[0].strip("`"): dict(zip(State, row[1:], strict=True)) for row in rows}
-    assert len(verdicts) == 26
-    assert verdicts["cancel_order"][State.AWAITING_BALANCE] == (
+    answers = {row[0].strip("`"): dict(zip(State, row[1:], strict=True)) for row in rows}
+    assert len(answers) == 26
+    assert answers["cancel_order"][State.AWAITING_BALANCE] == (
         "client, operator → cancelled, forfeited"
     )
-    assert verdicts["cancel_order"][State.EXPIRED] == "late?"
-    assert verdicts["accept_order"][State.FORFEITED] == "wrong_state"
-    assert verdicts["accept_order"][State.BALANCE_OVERDUE] == "late"
-    assert verdicts["withdraw_order"][State.FORFEITED] == "late?"
+    assert answers["cancel_order"][State.EXPIRED] == "late?"
+    assert answers["accept_order"][State.FORFEITED] == "wrong_state"
+    assert answers["accept_order"][State.BALANCE_OVERDUE] == "late"
+    assert answers["withdraw_order"][State.FORFEITED] == "late?"
 
 
-def test_every_published_name_is_listed() -> None:
+def test_the_lifecycle_document_lists_every_published_name() -> None:
     text = lifecycle_markdown()
     names = [
         *EVENT_TYPES,

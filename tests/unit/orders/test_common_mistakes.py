@@ -25,9 +25,9 @@ from tests.support.stories import (
 
 def paid_after(story: OrderStory, text: str) -> dict[str, object]:
     """Return how a payment made some time after the deadline says so."""
-    due = story.order().due_at
-    assert due is not None
-    return {"paid_at": format_instant(due + span(text))}
+    due_at = story.order().due_at
+    assert due_at is not None
+    return {"paid_at": format_instant(due_at + span(text))}
 
 
 def story_on_offer(amount_fen: int, deposit_fen: int) -> OrderStory:
@@ -40,20 +40,20 @@ def story_on_offer(amount_fen: int, deposit_fen: int) -> OrderStory:
 
 def accept_after(story: OrderStory, text: str, by: str = "creator") -> str | None:
     """Accept some time after the deadline; return the reason if refused."""
-    due = story.order().due_at
-    assert due is not None
-    return story.ask("accept_order", by, due + span(text), order_id="o1").reason
+    due_at = story.order().due_at
+    assert due_at is not None
+    return story.ask("accept_order", by, due_at + span(text), order_id="o1").reason
 
 
 def test_an_acceptance_received_a_moment_before_the_deadline_beats_a_tick_that_waits_for_it() -> (
     None
 ):
     story = story_of("offered")
-    due = story.order().accept_by
-    # The tick may not see past what was received and not yet judged.
-    assert story.wake("o1", due - span("100000us"))[0].fact.type == "creator.reminded"
+    due_at = story.order().accept_by
+    # The tick may not see past what was received and not yet handled.
+    assert story.wake("o1", due_at - span("100000us"))[0].fact.type == "creator.reminded"
     assert accept_after(story, "-100000us") is None
-    assert story.wake("o1", due + MICRO) == ()
+    assert story.wake("o1", due_at + MICRO) == ()
     assert story.order().state is State.AWAITING_BALANCE
 
 
@@ -64,20 +64,20 @@ def test_an_acceptance_at_the_deadline_is_in_time() -> None:
 def test_an_acceptance_a_microsecond_later_is_late_and_the_deposit_goes_back_once() -> None:
     story = story_of("offered")
     assert accept_after(story, "1us") == RejectionReason.LATE
-    assert [refund.amount_fen for refund in story.book.refunds.values()] == [DEPOSIT]
+    assert [refund.amount_fen for refund in story.uow.refunds.values()] == [DEPOSIT]
     assert story.accounts() == {"psp": -DEPOSIT, "refunds_payable:c1": DEPOSIT}
 
 
 def test_an_acceptance_three_hours_late_expires_the_order_there_and_then() -> None:
     story = story_of("offered")
-    due = story.order().due_at
+    due_at = story.order().due_at
     assert accept_after(story, "3h") == RejectionReason.LATE
     (expired,) = story.events_of("order.expired")
-    assert (expired.at, expired.caused_by) == (due, "deadline:offered")
+    assert (expired.at, expired.caused_by) == (due_at, "deadline:offered")
     assert story.order().state is State.EXPIRED
 
 
-def test_two_schedulers_expire_an_order_once() -> None:
+def test_an_order_woken_three_times_expires_once() -> None:
     story = story_of("offered")
     for _ in range(3):
         story.wake("o1", story.order().accept_by + span("1s"))
@@ -93,7 +93,7 @@ def test_of_the_creator_and_its_agency_in_one_millisecond_one_accepts() -> None:
         RejectionReason.WRONG_STATE,
         1,
     )
-    assert [receipt.outcome for receipt in story.book.receipts.values()][-2:] == [
+    assert [receipt.outcome for receipt in story.uow.receipts.values()][-2:] == [
         "applied",
         "rejected",
     ]
@@ -213,10 +213,10 @@ def test_of_two_payments_the_second_goes_back() -> None:
     for payment_id in ("p1", "p2"):
         assert story.pay(payment_id, {"o1": BALANCE}).outcome == "applied"
     assert story.unapplied_reasons() == [UnappliedReason.NOTHING_DUE]
-    assert list(story.book.refunds) == ["rf_p2_o1"]
+    assert list(story.uow.refunds) == ["rf_p2_o1"]
 
 
-def test_a_payment_told_ten_times_and_once_more_after_eight_days_has_one_effect() -> None:
+def test_a_payment_reported_ten_times_and_again_after_eight_days_has_one_effect() -> None:
     story = story_of("awaiting_balance")
     fields = {"paid_at": format_instant(story.now)}
     outcomes = [story.pay("p1", {"o1": BALANCE}, **fields) for _ in range(10)]
@@ -281,4 +281,4 @@ def test_a_text_that_would_choke_us_is_refused_and_its_neighbours_are_served() -
     with pytest.raises(MalformedCommand):
         parse_command('{"id": "cmd_deep", "brief": ' + "[" * 100_000 + "]" * 100_000 + "}")
     assert place(story).outcome == "applied"
-    assert list(story.book.orders) == ["o1"]
+    assert list(story.uow.orders) == ["o1"]

@@ -150,18 +150,16 @@ DECISIONS = read_table("""
     withdrawn         pay 94500          payments    1m         -                 -
 """)
 
-
 DEPOSIT_PHASE = {State.AWAITING_DEPOSIT, State.OFFERED, State.AWAITING_BALANCE}
 
-
-# Given in test_parties.py, test_bans.py, test_operators.py, test_settlement.py and test_civil.py.
-LATER_EXAMPLES = {
+# Given in test_party_handlers.py, test_creators.py, test_operator_actions.py, test_endings.py,
+# test_obligations_overdue.py and test_calendar.py.
+REASONS_GIVEN_ELSEWHERE = {
     *("unknown_client", "unknown_provider", "unknown_violation", "creator_not_admitted"),
     *("creator_banned", "calendar_unknown", "conflict_of_interest", "clock_stopped"),
     *("clock_running", "parts_mismatch", "until_out_of_range", "violation_conflict"),
     *("already_overturned", "unknown_payout", "unknown_suspense"),
 }
-
 
 FIELDS = {"accept": "revised_amount_fen", "revise": "amount_fen"}
 
@@ -221,7 +219,7 @@ def test_every_row_of_the_table_of_transitions_has_a_decision() -> None:
     ] & DEPOSIT_PHASE
 
 
-def test_a_reason_that_comes_first_hides_those_after_it() -> None:
+def test_a_rejection_names_the_first_of_several_reasons() -> None:
     story = story_of("offered")
     ask = {"order_id": "o1", "revised_amount_fen": 1}
     late = story.order().entered_at + span("25h")
@@ -264,9 +262,9 @@ def test_parties_are_admitted_by_the_platform_alone() -> None:
     assert story.ask("register_creator", "platform", **creator).reason is None
 
 
-def test_every_reason_there_is_has_been_given_somewhere() -> None:
+def test_every_rejection_reason_is_given_in_a_table() -> None:
     elsewhere = {
-        RejectionReason.ID_REUSED,  # test_naive_cases.py, as the next six
+        RejectionReason.ID_REUSED,
         RejectionReason.NUDGE_TOO_SOON,
         RejectionReason.NUDGE_LIMIT,
         RejectionReason.PAYMENT_CONFLICT,
@@ -281,13 +279,16 @@ def test_every_reason_there_is_has_been_given_somewhere() -> None:
         RejectionReason.UNKNOWN_MCN,
     }
     reasons_given = {row["because"] for row in (*DECISIONS, *test_fulfilment.DECISIONS)} - {"-"}
-    assert reasons_given == set(RejectionReason) - elsewhere - before_the_order - LATER_EXAMPLES
+    assert (
+        reasons_given
+        == set(RejectionReason) - elsewhere - before_the_order - REASONS_GIVEN_ELSEWHERE
+    )
 
 
 def test_a_policy_is_frozen_on_the_order_it_was_placed_under() -> None:
     story = story_of("offered")
     frozen = story.order().policy
-    story.book.policy = frozen.model_copy(update={"service_fee_bps": 0})
+    story.uow.policy = frozen.model_copy(update={"service_fee_bps": 0})
     place(story, "o2")
     assert (story.order().policy, story.order("o2").total_fen) == (frozen, 100_000)
     story.ask("accept_order", "creator", order_id="o1", revised_amount_fen=120_000)

@@ -81,41 +81,28 @@ ALLOWED_SIDES = {
     """)
     for kind in row["may ask"].split()
 }
-
-
 ALLOWED_SIDES |= {(state, "cancel_order"): roles_of("C") for state in STATES_BEFORE_PUBLICATION}
-
-
 ALLOWED_SIDES |= {(state, "withdraw_order"): roles_of("KM") for state in STATES_BEFORE_PUBLICATION}
-
-
 ALLOWED_SIDES |= {(state, "dispute_order"): roles_of("C,KM") for state in STATES_BEFORE_PUBLICATION}
-
-
 ALLOWED_SIDES |= {
     (state, kind): roles_of("O")
     for state in ADJUSTABLE_STATES
     for kind in ("extend_deadline", "pause_clock", "resume_clock")
 }
-
-
 ALLOWED_SIDES |= {
     (state, "appoint_provider"): roles_of("C,KM") for state in set(State) - FINAL_STATES
 }
 
-
 KINDS = sorted({kind for _, kind in ALLOWED_SIDES})
-
 
 ALLOWED_ROLES = {
     kind: set[str]().union(
-        *(by for (_, heard_kind), by in ALLOWED_SIDES.items() if heard_kind == kind)
+        *(by for (_, allowed_kind), by in ALLOWED_SIDES.items() if allowed_kind == kind)
     )
     for kind in KINDS
 }
 
-
-# What a judge, not the table, refuses as the wrong moment: how the order was placed decides.
+# What a handler, not the table, refuses as the wrong state: how the order was placed decides.
 NOT_THIS_ORDER = {
     "in_fulfilment": {"submit_content"},
     "full_at_work": {"submit_content"},
@@ -127,11 +114,9 @@ NOT_THIS_ORDER = {
     "rated": {"rate_order"},
 }
 
-
-# The states that time alone has ended since anything else moved the order.
 S = State
 
-
+# The states that time alone has ended since anything else moved the order.
 LAPSED: dict[str, tuple[State, ...]] = {
     "balance_overdue": (S.AWAITING_BALANCE,),
     "expired_unpaid": (S.AWAITING_DEPOSIT,),
@@ -147,24 +132,18 @@ LAPSED: dict[str, tuple[State, ...]] = {
     "rated": (S.PUBLISHED, S.ACCEPTED_DELIVERY),
 }
 
-
 # Where the creator's contract has ended, and with it the agency's.
 NO_AGENCY = ("cancelled_left", "declined_left")
 
-
 ASKERS = [*ORDER_PARTIES, *(f"{role}:{party_id}" for role, party_id in OTHER_PARTIES.items())]
-
-
 ASKERS += ["provider:v1", "provider:v2", "provider:v9"]
 
+# On whose behalf an operator asks: the client's, where it may ask, else the creator's.
+ROLE_ACTED_FOR = {
+    kind: "client" if "client" in by else "creator" for kind, by in ALLOWED_ROLES.items()
+}
 
-# Whose part an operator plays: the client's, where it may ask, else the creator's.
-PLAYED = {kind: "client" if "client" in by else "creator" for kind, by in ALLOWED_ROLES.items()}
-
-
-ACTED = [kind for kind, by in ALLOWED_ROLES.items() if by & {"client", "creator"}]
-
-
+KINDS_ON_BEHALF = [kind for kind, by in ALLOWED_ROLES.items() if by & {"client", "creator"}]
 SITUATIONS = [*HISTORIES, "grace"]
 
 
@@ -176,7 +155,7 @@ def order_in(situation: str) -> Order:
 
 @cache
 def creator_in(situation: str) -> Creator:
-    return story_of("awaiting_deposit" if situation == "grace" else situation).book.creators["k1"]
+    return story_of("awaiting_deposit" if situation == "grace" else situation).uow.creators["k1"]
 
 
 @cache
@@ -194,7 +173,7 @@ def command(kind: str, asker: str) -> OrderCommand | OperatorAct:
 
 
 def expected_answer(situation: str, kind: str, asker: str) -> str:
-    state, by = order_in(situation).state, PLAYED[kind] if asker == "acting" else asker
+    state, by = order_in(situation).state, ROLE_ACTED_FOR[kind] if asker == "acting" else asker
     if by not in ALLOWED_ROLES[kind] or (by == "mcn" and situation in NO_AGENCY):
         return "not_allowed"
     only_payments = situation in ("grace", "balance_overdue")
@@ -202,7 +181,7 @@ def expected_answer(situation: str, kind: str, asker: str) -> str:
         return "late"
     is_closed = asker == "acting" and state in FINAL_STATES
     if not is_closed and by in ALLOWED_SIDES.get((state, kind), ()):
-        return "wrong_state" if kind in NOT_THIS_ORDER.get(situation, ()) else "heard"
+        return "wrong_state" if kind in NOT_THIS_ORDER.get(situation, ()) else "considered"
     missed = any(
         by in ALLOWED_SIDES.get((lapsed_state, kind), ())
         for lapsed_state in LAPSED.get(situation, ())
@@ -220,18 +199,20 @@ def actual_answer(situation: str, kind: str, asker: str) -> str:
         RejectionReason.LATE,
         RejectionReason.WRONG_STATE,
     )
-    return str(decision.reason) if decision.reason in refusal_reasons else "heard"
+    return str(decision.reason) if decision.reason in refusal_reasons else "considered"
 
 
 def every_request() -> list[tuple[str, str]]:
-    return [(k, by) for k in KINDS for by in ASKERS] + [(kind, "acting") for kind in ACTED]
+    return [(k, by) for k in KINDS for by in ASKERS] + [
+        (kind, "acting") for kind in KINDS_ON_BEHALF
+    ]
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_everybody_is_answered_as_the_domain_says(situation: str) -> None:
     answers = {request: actual_answer(situation, *request) for request in every_request()}
-    by_the_book = {request: expected_answer(situation, *request) for request in answers}
-    assert answers == by_the_book
+    expected_answers = {request: expected_answer(situation, *request) for request in answers}
+    assert answers == expected_answers
 
 
 # The same, where nobody had noticed yet that time had passed.
@@ -269,13 +250,14 @@ def test_nobody_is_answered_otherwise_because_time_passed_unnoticed(row: dict[st
             noticed_decision.reason,
             noticed_decision.order,
         )
-        by_the_book = expected_answer(row["after"], kind, asker)
-        assert by_the_book in (decision.reason, "heard")
+        answer = expected_answer(row["after"], kind, asker)
+        assert answer in (decision.reason, "considered")
 
 
 def test_the_table_lists_what_the_domain_says_commands_are_meant_for() -> None:
     states_by_kind = {
-        kind: {state for state, heard_kind in ALLOWED_SIDES if heard_kind == kind} for kind in KINDS
+        kind: {state for state, allowed_kind in ALLOWED_SIDES if allowed_kind == kind}
+        for kind in KINDS
     }
     assert states_by_kind == {kind: set(STATES_BY_COMMAND[kind]) for kind in KINDS}
     assert set(KINDS) == {kind for kind, _ in MOVES.values()}

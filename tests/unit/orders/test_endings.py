@@ -40,12 +40,11 @@ COSTS = read_table("""
     disputed_script     20d    10500   what it cost on entry
     disputed_content    1h     52500   what it cost on entry
     script_overdue      1h     10500   what it cost on entry
-
 """)
 
 
 @pytest.mark.parametrize("row", COSTS, ids=lambda row: f"{row['situation']} {row['after']}")
-def test_walking_away_costs_what_the_tiers_say(row: dict[str, str]) -> None:
+def test_cancelling_costs_what_the_tiers_say(row: dict[str, str]) -> None:
     story = story_of(row["situation"])
     cost, at = int(row["cost"]), story.order().entered_at + span(row["after"])
     for wrong in {None, cost - 1, cost + 1} - {-1, None if cost == 0 else 0}:
@@ -110,7 +109,7 @@ def test_the_cost_is_said_again_to_whoever_asks_again() -> None:
         (1, 1_000, (0, 0)),
     ],
 )
-def test_parts_are_rounded_half_up_each_on_its_own(
+def test_the_parts_of_a_cancellation_cost_are_rounded_half_up_each_on_its_own(
     amount: int, bps: int, parts: tuple[int, int]
 ) -> None:
     story = story_with_parties()
@@ -119,7 +118,7 @@ def test_parts_are_rounded_half_up_each_on_its_own(
     assert (cost.creator_part_fen, cost.fee_part_fen) == parts
 
 
-def test_a_price_that_rounds_to_nothing_is_none() -> None:
+def test_a_cancellation_cost_that_rounds_to_nothing_needs_no_consent() -> None:
     story = story_with_parties()
     place(story, amount_fen=4, prepay_deposit=False)
     for step in ("pay", "accept", "script", "cancel"):
@@ -131,17 +130,17 @@ def test_a_price_that_rounds_to_nothing_is_none() -> None:
 def test_a_partial_refund_takes_the_last_payment_first_up_to_its_share() -> None:
     story = story_of("content_review")
     play_step(story, "cancel:52500")
-    assert [refund.amount_fen for refund in story.book.refunds.values()] == [52_500]
-    (refund,) = story.book.refunds.values()
+    assert [refund.amount_fen for refund in story.uow.refunds.values()] == [52_500]
+    (refund,) = story.uow.refunds.values()
     assert refund.payment_id.startswith("pay_"), "the balance, not the deposit"
     story = story_of("script_review")
     story.ask("dispute_order", "client", order_id="o1", reason="no")
     play_step(story, "resolve:cancel=500")
-    assert [refund.amount_fen for refund in story.book.refunds.values()] == [94_500, 5_250]
+    assert [refund.amount_fen for refund in story.uow.refunds.values()] == [94_500, 5_250]
     assert audit(story) == []
 
 
-SHORT = {
+ACCOUNT_BY_ABBREVIATION = {
     "O": "escrow:o1",
     "C": "refunds_payable:c1",
     "K": "payable:creator:k1",
@@ -150,7 +149,6 @@ SHORT = {
     "income": "platform_income",
     "lost": "forfeited_deposits",
 }
-
 
 # Every event that moves money, and what it moves: section 10 of the domain, row by row.
 MOVES = read_table("""
@@ -178,7 +176,6 @@ MOVES = read_table("""
     resolved              suspense.resolved  suspense>refunds_payable:unknown=7
     resolved              refund.requested   -
     whole                 payment.unapplied  psp>suspense=8 suspense>refunds_payable:unknown=8
-
 """)
 
 
@@ -203,7 +200,7 @@ def story_leading_to(situation: str) -> OrderStory:
     elif situation == "paid_out":
         story.ask("confirm_payout", "payments", payout_id="po_o1_creator")
     elif situation == "refunded":
-        story.ask("confirm_refund", "payments", refund_id=next(iter(story.book.refunds)))
+        story.ask("confirm_refund", "payments", refund_id=next(iter(story.uow.refunds)))
     elif situation in ("unusable", "unknown", "resolved"):
         story.pay("px", {"o1" if situation == "unusable" else "o9": 7})
     elif situation == "whole":
@@ -219,19 +216,22 @@ def test_an_event_moves_what_the_domain_says(row: dict[str, str]) -> None:
     story = story_leading_to(row["situation"])
     event = story.events_of(row["event"])[-1]
     postings = [
-        posting for posted_event, posting in story.book.postings if posted_event.id == event.id
+        posting for posted_event, posting in story.uow.postings if posted_event.id == event.id
     ]
     moves = [move.replace("=", ">").split(">") for move in row["moves"].split() if move != "-"]
-    expected = [(SHORT.get(a, a), SHORT.get(b, b), int(fen)) for a, b, fen in moves]
+    expected = [
+        (ACCOUNT_BY_ABBREVIATION.get(a, a), ACCOUNT_BY_ABBREVIATION.get(b, b), int(fen))
+        for a, b, fen in moves
+    ]
     assert postings == [Posting(*arguments) for arguments in expected]
     assert audit(story) == []
 
 
-def test_no_other_event_moves_money() -> None:
+def test_only_the_events_in_the_table_move_money() -> None:
     moving = {row["event"] for row in MOVES if row["moves"] != "-"}
     silent = set(EVENT_TYPES) - moving
     for row in MOVES:
-        for event, _ in story_leading_to(row["situation"]).book.postings:
+        for event, _ in story_leading_to(row["situation"]).uow.postings:
             assert event.fact.type not in silent
 
 
@@ -243,14 +243,13 @@ PAYOUTS = read_table("""
     cancelled_agency     po_o1_mcn=3333 po_o1_creator=6667
     released             po_o1_creator=10500
     cancelled_no_work    -
-
 """)
 
 
 @pytest.mark.parametrize("row", PAYOUTS, ids=lambda row: row["situation"])
 def test_each_of_the_creators_side_is_paid_once(row: dict[str, str]) -> None:
     story = story_of(row["situation"])
-    amounts = {payout.payout_id: payout.amount_fen for payout in story.book.payouts.values()}
+    amounts = {payout.payout_id: payout.amount_fen for payout in story.uow.payouts.values()}
     expected_payouts = [
         payout_text.split("=") for payout_text in row["payouts"].split() if payout_text != "-"
     ]

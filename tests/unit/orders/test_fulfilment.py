@@ -130,8 +130,6 @@ DECISIONS = read_table("""
     forfeited_late     release              operator  2d       -                  too_soon
     forfeited_asked    release              operator  1s       -                  -
     released           release              operator  1h       -                  already_released
-
-
 """)
 
 
@@ -158,10 +156,10 @@ def test_a_decision_on_fulfilment_falls_as_the_table_says(row: dict[str, str]) -
     assert audit(story) == []
 
 
-UNUSED = [row for row in DECISIONS if row["asked"].startswith("pay")]
+UNEXPECTED_PAYMENTS = [row for row in DECISIONS if row["asked"].startswith("pay")]
 
 
-@pytest.mark.parametrize("row", UNUSED, ids=lambda row: row["while"])
+@pytest.mark.parametrize("row", UNEXPECTED_PAYMENTS, ids=lambda row: row["while"])
 def test_money_that_nobody_waits_for_goes_back(row: dict[str, str]) -> None:
     story, _ = ask_row(row)
     assert story.unapplied_reasons() == [
@@ -180,8 +178,6 @@ TIMEOUTS = read_table("""
     ready_to_publish   3d     in_arbitration     order.in_arbitration
     published          7d     accepted_delivery  delivery.accepted
     accepted_delivery  3d     completed          order.completed
-
-
 """)
 
 
@@ -193,7 +189,7 @@ def test_time_ends_a_state_just_after_its_deadline_and_at_it(row: dict[str, str]
     assert [event.fact.type for event in story.wake("o1", due)] in (
         [],
         ["creator.reminded"],
-        REMINDED,
+        ["client.reminded"],
     )
     first: Event = story.wake("o1", due + span("1us"))[0]
     assert (first.fact.type, first.at) == (row["event"], due)
@@ -202,10 +198,7 @@ def test_time_ends_a_state_just_after_its_deadline_and_at_it(row: dict[str, str]
     assert story.order().entered_at == due
 
 
-REMINDED = ["client.reminded"]
-
-
-def test_silence_signs_what_it_approves() -> None:
+def test_an_approval_by_silence_is_signed_silence() -> None:
     for situation in ("script_review", "content_review", "published"):
         story = story_of(situation)
         play_step(story, "time")
@@ -223,7 +216,7 @@ def test_many_deadlines_lapse_in_one_wake_each_at_its_own_instant() -> None:
     assert ends == [("delivery.accepted", span("7d")), ("order.completed", span("10d"))]
 
 
-def test_every_version_is_kept_with_its_links_and_numbered() -> None:
+def test_every_version_of_a_script_is_kept_with_its_links_and_numbered() -> None:
     story = story_of("scripts_exhausted")
     submissions = [event.published() for event in story.events_of("script.submitted")]
     assert [submission["version"] for submission in submissions] == [1, 2, 3, 4]

@@ -227,12 +227,14 @@ def test_what_an_operator_did_in_someones_stead_bears_the_operators_name() -> No
         None,
     ],
 )
-def test_not_everything_can_be_stood_in_for(inner_command: object) -> None:
+def test_an_operator_cannot_send_just_any_command_on_behalf_of_others(
+    inner_command: object,
+) -> None:
     with pytest.raises(MalformedCommand):
         story_of("offered").ask("operator_act", "operator", command=inner_command, reason="x")
 
 
-def test_nobody_else_has_an_operators_powers() -> None:
+def test_nobody_but_an_operator_may_send_operator_commands() -> None:
     story = story_of("offered")
     fields = {"command": {"kind": "accept_order", "order_id": "o1"}, "reason": "x"}
     for by in ("client", "creator", "mcn", "payments", "platform"):
@@ -244,7 +246,7 @@ def test_nobody_else_has_an_operators_powers() -> None:
 
 @pytest.mark.parametrize("kind", ["pause_clock", "extend_deadline", "operator_act"])
 @pytest.mark.parametrize("reason", ["", None])
-def test_no_power_is_used_without_a_reason(kind: str, reason: str | None) -> None:
+def test_no_operator_command_is_accepted_without_a_reason(kind: str, reason: str | None) -> None:
     story = story_of("offered")
     fields = fields_for(kind, story.order(), story.now) | {"reason": reason, "order_id": "o1"}
     if kind == "operator_act":
@@ -253,7 +255,7 @@ def test_no_power_is_used_without_a_reason(kind: str, reason: str | None) -> Non
         story.ask(kind, "operator", **fields)
 
 
-def test_the_trail_says_who_when_why_and_how_things_stood_before_and_after() -> None:
+def test_the_operator_log_says_who_when_why_and_how_things_stood_before_and_after() -> None:
     story = story_of("offered")
     extend_deadline(story, "1h", "2h")
     action = story.events_of("operator.acted")[0].published()
@@ -269,7 +271,7 @@ def test_the_trail_says_who_when_why_and_how_things_stood_before_and_after() -> 
     )
 
 
-def test_a_cancellation_may_say_why_and_an_operators_is_on_the_trail_then() -> None:
+def test_a_cancellation_may_say_why_and_an_operators_is_then_in_the_operator_log() -> None:
     story = story_of("awaiting_balance")
     story.ask("cancel_order", "operator", order_id="o1", reason="fraud")
     assert story.events_of("order.cancelled")[0].published()["note"] == "fraud"

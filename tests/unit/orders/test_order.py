@@ -33,11 +33,11 @@ PUBLIC_STATUSES = read_table("""
 
 
 @pytest.mark.parametrize("row", PUBLIC_STATUSES, ids=lambda row: f"{row['state']}-{row['rated']}")
-def test_people_are_shown_what_they_were_promised(row: dict[str, str]) -> None:
+def test_every_state_has_the_public_status_that_was_promised(row: dict[str, str]) -> None:
     assert public_status(State(row["state"]), rated=row["rated"] == "yes").value == row["status"]
 
 
-def test_the_promise_is_about_every_state_and_every_status() -> None:
+def test_the_table_of_public_statuses_has_every_state_and_every_status() -> None:
     assert {row["state"] for row in PUBLIC_STATUSES} == {state.value for state in State}
     assert {row["status"] for row in PUBLIC_STATUSES} == {status.value for status in PublicStatus}
 

@@ -90,7 +90,7 @@ def test_a_share_is_applied_or_goes_back_as_the_table_says(row: dict[str, str]) 
         earlier_fen = before.held_fen + sum(holding.amount_fen for holding in before.forfeited)
         assert story.order().held_fen == earlier_fen + amount
     else:
-        assert story.book.refunds["rf_p_now_o1"].amount_fen == amount
+        assert story.uow.refunds["rf_p_now_o1"].amount_fen == amount
     assert audit(story) == []
 
 
@@ -104,14 +104,14 @@ def test_the_offer_begins_when_we_hear_of_the_deposit_and_not_when_it_was_paid()
     )
 
 
-def test_a_payment_from_the_future_was_made_when_it_was_told() -> None:
+def test_a_payment_from_the_future_was_made_when_it_was_reported() -> None:
     story = story_of("awaiting_balance")
     story.pay("p1", {"o1": BALANCE}, paid_at="2099-01-01T00:00:00Z")
-    assert story.book.payments["p1"].paid_at == story.now
+    assert story.uow.payments["p1"].paid_at == story.now
     assert story.order().state is State.IN_FULFILMENT
 
 
-def test_a_reinstated_order_tells_its_story_in_order() -> None:
+def test_a_reinstatement_is_recorded_before_the_payment_that_caused_it() -> None:
     story = story_of("forfeited_late")
     count = len(story.events)
     paid_at = format_instant(story.order().pay_by)
@@ -181,10 +181,10 @@ def test_a_payment_that_makes_no_sense_goes_back_whole(
     amount = {"amount_fen": sum(fen for _, fen in shares)} | overrides
     assert story.pay("p1", {}, shares=share_fields, **amount).outcome == "applied"
     assert story.unapplied_reasons() == [reason]
-    (refund,) = story.book.refunds.values()
+    (refund,) = story.uow.refunds.values()
     assert (refund.refund_id, refund.order_id, refund.client_id) == ("rf_p1", None, client)
     assert refund.amount_fen == amount["amount_fen"]
-    assert {order.held_fen for order in story.book.orders.values()} == {0}
+    assert {order.held_fen for order in story.uow.orders.values()} == {0}
     assert audit(story) == []
 
 
@@ -200,19 +200,19 @@ def test_a_share_for_an_order_that_nobody_knows_waits_and_its_neighbour_does_not
     story.pay("p1", {"o9": 7, "o1": DEPOSIT})
     assert story.unapplied_reasons() == [UnappliedReason.UNKNOWN_ORDER]
     assert story.accounts() == {"psp": -DEPOSIT - 7, "suspense": 7, "escrow:o1": DEPOSIT}
-    assert (alerts_of(story), story.book.refunds) == ([Alert.UNKNOWN_ORDER], {})
+    assert (alerts_of(story), story.uow.refunds) == ([Alert.UNKNOWN_ORDER], {})
     alert = story.events_of("operator.alerted")[0].published()
     assert (alert["for_order_id"], alert["payment_id"], alert["amount_fen"]) == ("o9", "p1", 7)
     place(story, "o9", "client:c2")
     assert story.order("o9").held_fen == 0
 
 
-def test_each_share_is_judged_by_its_own_order() -> None:
+def test_each_share_is_applied_or_not_by_the_state_of_its_own_order() -> None:
     story = story_with_three_orders()
     story.ask("cancel_order", "client", order_id="o2")
     story.pay("p1", {"o1": DEPOSIT, "o2": DEPOSIT})
     assert story.unapplied_reasons() == [UnappliedReason.ORDER_CLOSED]
-    assert list(story.book.refunds) == ["rf_p1_o2"]
+    assert list(story.uow.refunds) == ["rf_p1_o2"]
 
 
 def test_the_same_payment_under_another_command_is_a_duplicate() -> None:
@@ -250,7 +250,7 @@ def test_nobody_but_payments_reports_money() -> None:
         body = {"payment_id": "p1", "paid_at": format_instant(story.now), "amount_fen": 1}
         outcome = story.ask("confirm_payment", role, **body, shares=[])
         assert outcome.reason == RejectionReason.NOT_ALLOWED
-    assert story.book.payments == {}
+    assert story.uow.payments == {}
 
 
 def test_a_balance_of_nothing_is_not_waited_for() -> None:

@@ -10,7 +10,7 @@ from models.policy import Policy, read_policy
 from models.reasons import RejectionReason
 from tests.support.stories import POLICY, OrderStory, span, story_of
 
-OFFER, BALANCE = "creator.reminded", "client.reminded"
+CREATOR_REMINDED, CLIENT_REMINDED = "creator.reminded", "client.reminded"
 
 
 def leads_sent(story: OrderStory, kind: str) -> list[str]:
@@ -43,7 +43,7 @@ def test_a_creator_is_reminded_at_each_lead_and_only_of_the_latest_missed(
 ) -> None:
     story = story_of("offered")
     wake_at(story, *offsets)
-    assert leads_sent(story, OFFER) == expected_leads
+    assert leads_sent(story, CREATOR_REMINDED) == expected_leads
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_a_creator_is_reminded_at_each_lead_and_only_of_the_latest_missed(
 def test_a_client_is_reminded_of_the_balance(offsets: list[str], expected_leads: list[str]) -> None:
     story = story_of("awaiting_balance")
     wake_at(story, *offsets)
-    assert leads_sent(story, BALANCE) == expected_leads
-    assert leads_sent(story, OFFER) == []
+    assert leads_sent(story, CLIENT_REMINDED) == expected_leads
+    assert leads_sent(story, CREATOR_REMINDED) == []
 
 
 def test_a_reminder_names_whom_what_until_when_and_has_an_id_of_its_own() -> None:
     story = story_of("offered")
     wake_at(story, "12h")
-    (event,) = story.events_of(OFFER)
+    (event,) = story.events_of(CREATOR_REMINDED)
     reminder = event.published()
     assert (reminder["recipient_id"], reminder["order_id"], reminder["cause"]) == (
         "k1",
@@ -80,24 +80,24 @@ def test_a_reminder_names_whom_what_until_when_and_has_an_id_of_its_own() -> Non
 def test_a_reminder_of_the_balance_says_how_much() -> None:
     story = story_of("revised")
     wake_at(story, "4d")
-    reminder = story.events_of(BALANCE)[0].published()
+    reminder = story.events_of(CLIENT_REMINDED)[0].published()
     assert (reminder["recipient_id"], reminder["balance_due_fen"]) == ("c1", 115_500)
 
 
 @pytest.mark.parametrize("situation", ["awaiting_deposit", "in_fulfilment", "declined"])
-def test_who_is_not_waited_for_with_a_ladder_is_not_reminded(situation: str) -> None:
+def test_a_state_without_reminders_sends_none(situation: str) -> None:
     story = story_of(situation)
     wake_at(story, "1m", "29m", "1d", "30d")
-    assert story.events_of(OFFER) + story.events_of(BALANCE) == []
+    assert story.events_of(CREATOR_REMINDED) + story.events_of(CLIENT_REMINDED) == []
 
 
-def test_a_new_state_begins_a_new_ladder() -> None:
+def test_a_new_state_begins_its_own_reminders() -> None:
     policy = read_policy('{"accept_reminders": ["PT1H"], "balance_reminders": ["PT2H", "PT1H"]}')
     story = story_of("offered", policy)
     wake_at(story, "23h")
     story.ask("accept_order", "creator", story.order().accept_by, order_id="o1")
     wake_at(story, "6d22h", "6d23h")
-    assert leads_sent(story, BALANCE) == ["PT2H", "PT1H"]
+    assert leads_sent(story, CLIENT_REMINDED) == ["PT2H", "PT1H"]
 
 
 def test_an_order_wants_to_be_woken_for_its_next_reminder_and_then_for_its_end() -> None:
@@ -125,14 +125,17 @@ def test_nudges_keep_their_distance_and_their_number() -> None:
         RejectionReason.NUDGE_LIMIT,
         RejectionReason.NUDGE_LIMIT,
     ]
-    assert {event.published()["cause"] for event in story.events_of(OFFER)} == {"nudge"}
+    assert {event.published()["cause"] for event in story.events_of(CREATOR_REMINDED)} == {"nudge"}
 
 
 def test_a_nudge_is_no_reminder_of_the_ladder() -> None:
     story = story_of("offered")
     assert nudge_at(story, "12h") is None
     wake_at(story, "12h")
-    assert [event.published()["lead"] for event in story.events_of(OFFER)] == [None, "PT12H"]
+    assert [event.published()["lead"] for event in story.events_of(CREATOR_REMINDED)] == [
+        None,
+        "PT12H",
+    ]
 
 
 def test_a_policy_may_forbid_nudging() -> None:

@@ -25,9 +25,9 @@ def test_a_client_must_be_registered_only_where_the_policy_says_so() -> None:
     assert place(story_with_parties()).outcome == "applied"
     story = story_with_parties(REGISTERED_ONLY)
     assert place(story).reason == RejectionReason.UNKNOWN_CLIENT
-    admitted = {"client_id": "c1", "name": "C1"}
-    assert story.ask("register_client", "client", **admitted).reason == RejectionReason.NOT_ALLOWED
-    (event,) = story.ask("register_client", "platform", **admitted).events
+    client = {"client_id": "c1", "name": "C1"}
+    assert story.ask("register_client", "client", **client).reason == RejectionReason.NOT_ALLOWED
+    (event,) = story.ask("register_client", "platform", **client).events
     assert (event.fact.type, event.subject, event.sequence) == ("client.registered", "client:c1", 1)
     assert place(story).outcome == "applied"
 
@@ -37,8 +37,8 @@ def test_registering_a_party_again_renames_it() -> None:
     for name in ("V", "W"):
         story.ask("register_provider", "platform", provider_id="v1", name=name)
         story.ask("register_client", "platform", client_id="c1", name=name)
-    assert (story.book.providers["v1"].name, story.book.providers["v1"].sequence) == ("W", 2)
-    assert (story.book.clients["c1"].name, story.book.clients["c1"].sequence) == ("W", 2)
+    assert (story.uow.providers["v1"].name, story.uow.providers["v1"].sequence) == ("W", 2)
+    assert (story.uow.clients["c1"].name, story.uow.clients["c1"].sequence) == ("W", 2)
 
 
 def test_placing_is_refused_for_the_first_party_that_is_not_in_order() -> None:
@@ -63,7 +63,7 @@ def test_placing_is_refused_for_the_first_party_that_is_not_in_order() -> None:
         ("published", State.PUBLISHED, None),
     ],
 )
-def test_who_leaves_keeps_what_was_accepted(
+def test_a_creator_who_leaves_keeps_the_orders_that_were_accepted(
     situation: str, becomes: State, reason: str | None
 ) -> None:
     story = story_of(situation)

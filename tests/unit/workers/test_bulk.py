@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
-from hypothesis import strategies as some
+from hypothesis import strategies as st
 from psycopg.adapt import Loader, Transformer
 from psycopg.pq import Format
 
@@ -14,9 +14,7 @@ from models.errors import BrokenInvariant
 from models.lifecycle import State
 from workers.database.bulk import array
 
-TEXTS = some.text(some.characters(exclude_characters="\0", exclude_categories=["Cs"]))
-
-
+TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 ARRAYS = {str: 1009, int: 1016, bytes: 1001}
 
 
@@ -26,32 +24,32 @@ def read_array(kind: type, text: str) -> Any:  # noqa: ANN401 - a list of the ki
     return loader.load(text.encode())
 
 
-@given(some.lists(TEXTS, min_size=1))
+@given(st.lists(TEXTS, min_size=1))
 def test_bulk_arrays_keep_texts(column: list[str]) -> None:
     assert read_array(str, array(column)) == column
 
 
-@given(some.lists(some.none() | TEXTS, min_size=1))
+@given(st.lists(st.none() | TEXTS, min_size=1))
 def test_bulk_arrays_keep_absent_texts(column: list[str | None]) -> None:
     assert read_array(str, array(column)) == column
 
 
-@given(some.lists(some.none() | some.integers(-(2**63), 2**63 - 1), min_size=1))
+@given(st.lists(st.none() | st.integers(-(2**63), 2**63 - 1), min_size=1))
 def test_bulk_arrays_keep_numbers(column: list[int | None]) -> None:
     assert read_array(int, array(column)) == column
 
 
-@given(some.lists(some.none() | some.binary(), min_size=1))
+@given(st.lists(st.none() | st.binary(), min_size=1))
 def test_bulk_arrays_keep_bytes(column: list[bytes | None]) -> None:
     assert read_array(bytes, array(column)) == column
 
 
-def test_a_name_of_ours_is_text() -> None:
+def test_bulk_arrays_take_enum_members_as_text() -> None:
     state = next(iter(State))
     assert read_array(str, array([state, None])) == [str(state), None]
 
 
 @pytest.mark.parametrize("column", [["a\0b"], ["a", "\0"], [None, "\0"]])
-def test_a_nul_is_refused_and_never_splits_a_text(column: list[str | None]) -> None:
+def test_bulk_arrays_refuse_a_nul_rather_than_split_a_text(column: list[str | None]) -> None:
     with pytest.raises(BrokenInvariant):
         array(column)

@@ -14,10 +14,7 @@ from models.errors import BrokenInvariant
 from workers.settings import project_root
 
 HOSTILE = 'x\n{"level":"info","event":"forged"}\r\x1b[2J\x00\u2028\u2029\x85\x0b\u202e\ud800'
-
-
 BRIEF = "a brief that nobody must read"
-
 
 PROGRAM = """
 import sys
@@ -42,7 +39,7 @@ def log_lines(body: str, **overrides: object) -> list[str]:
     return (completed_process.stderr or b"").decode("ascii").split("\n")
 
 
-def test_an_entry_is_one_line_of_plain_ascii() -> None:
+def test_a_log_entry_is_one_line_of_plain_ascii() -> None:
     line, end = log_lines("log.warning('x.happened', error=hostile)")
     assert end == ""
     assert line.isprintable()
@@ -69,7 +66,7 @@ def test_a_long_value_is_cut_in_the_log() -> None:
         "(lambda text: 1 / 0)(brief)",
     ],
 )
-def test_an_exception_is_named_and_not_quoted(raising: str) -> None:
+def test_a_logged_exception_is_named_and_not_quoted(raising: str) -> None:
     body = f"try:\n    {raising}\nexcept Exception:\n    log.exception('x.failed')"
     line, _ = log_lines(body)
     assert BRIEF not in line
@@ -87,7 +84,7 @@ def test_an_error_of_ours_is_logged_with_its_text() -> None:
     assert issubclass(BrokenInvariant, Exception)
 
 
-def test_a_library_is_heard_and_not_quoted() -> None:
+def test_a_librarys_entry_is_logged_and_its_arguments_are_not() -> None:
     line, _ = log_lines("logging.getLogger('dramatiq').error('failed on %s', brief)")
     assert json.loads(line)["logger"] == "dramatiq"
     assert BRIEF not in line

@@ -7,8 +7,6 @@ import time
 from workers.runtime import RateLimiter
 
 LONG_S = 3_600.0
-
-
 APART_S = 0.05
 
 
@@ -22,7 +20,7 @@ def test_the_round_after_one_with_work_begins_no_sooner_than_it_should() -> None
     pace = RateLimiter(APART_S)
     pace.wait()
     began_s = time.monotonic()
-    pace.worked()
+    pace.note_work()
     pace.wait()
     # The first round began a moment before we looked.
     assert time.monotonic() - began_s > APART_S * 0.9
@@ -32,5 +30,5 @@ def test_a_round_that_took_longer_holds_nobody_up() -> None:
     pace = RateLimiter(LONG_S)
     pace.wait()
     pace.began_at -= LONG_S
-    pace.worked()
+    pace.note_work()
     pace.wait()

@@ -12,15 +12,15 @@ from workers.settings import (
     MAX_SOCKET_BYTES,
     Settings,
     SettingsError,
+    embedded_redis_url,
     project_root,
     redis_socket,
-    redis_url,
 )
 
 VAR = Path("/srv/earnest")
 
 
-def test_nothing_given_means_everything_embedded_under_the_project() -> None:
+def test_without_settings_everything_is_embedded_under_the_project() -> None:
     settings = Settings.read({})
     assert settings.var == project_root() / "var"
     assert settings.database_url == f"sqlite:///{settings.var}/earnest.db"
@@ -30,11 +30,11 @@ def test_nothing_given_means_everything_embedded_under_the_project() -> None:
     assert settings.embedded_redis
 
 
-def test_an_empty_value_is_an_absent_one() -> None:
+def test_an_empty_setting_is_an_absent_one() -> None:
     assert Settings.read({"EARNEST_REDIS_URL": "", "EARNEST_VAR": ""}) == Settings.read({})
 
 
-def test_an_argument_beats_the_environment() -> None:
+def test_an_argument_beats_a_setting_of_the_environment() -> None:
     environ = {"EARNEST_REDIS_URL": "redis://elsewhere/0", "EARNEST_VAR": "/elsewhere"}
     settings = Settings.read(environ, redis_url="redis://here/0", var=VAR)
     assert settings.redis_url == "redis://here/0"
@@ -78,12 +78,12 @@ def test_a_refused_url_is_not_repeated_since_it_may_hold_a_password() -> None:
         assert "hunter2" not in str(refusal.value)
 
 
-def test_a_misspelt_name_is_refused_with_the_likely_one() -> None:
+def test_a_misspelt_setting_is_refused_with_the_likely_name() -> None:
     with pytest.raises(SettingsError, match="did you mean EARNEST_DATABASE_URL"):
         Settings.read({"EARNEST_DATABSE_URL": "sqlite:////x"})
 
 
-def test_a_name_like_no_other_is_refused_with_all_of_them() -> None:
+def test_a_setting_like_no_other_is_refused_with_the_names_of_all() -> None:
     with pytest.raises(SettingsError, match="EARNEST_VAR, EARNEST_POLICY"):
         Settings.read({"EARNEST_1": "x", "PATH": "/bin"})
 
@@ -98,7 +98,7 @@ def test_a_child_process_reads_back_what_its_parent_wrote() -> None:
     assert Settings.read(embedded.environ()).embedded_redis
 
 
-def test_paths_are_absolute_whatever_was_typed(
+def test_paths_in_settings_are_absolute_whatever_was_typed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -118,7 +118,7 @@ def test_orders_are_archived_after_a_while_or_never(text: str, after: timedelta 
 
 
 @pytest.mark.parametrize("text", ["400", "P1Y", "off", "-P1D"])
-def test_what_is_no_length_of_time_is_refused(text: str) -> None:
+def test_an_archiving_age_that_is_no_duration_is_refused(text: str) -> None:
     with pytest.raises(SettingsError, match="a duration like P400D"):
         Settings.read({"EARNEST_ARCHIVE_AFTER": text})
 
@@ -130,7 +130,7 @@ def test_a_socket_lies_beside_its_data_if_its_name_is_short_enough() -> None:
     assert not redis_socket(does_not).is_relative_to(does_not)
 
 
-def test_a_long_folder_has_one_short_socket_of_its_own() -> None:
+def test_a_long_state_folder_has_one_short_socket_of_its_own() -> None:
     long = Path("/" + "long/" * 40)
     socket = redis_socket(long)
     assert len(bytes(socket)) <= MAX_SOCKET_BYTES
@@ -139,5 +139,5 @@ def test_a_long_folder_has_one_short_socket_of_its_own() -> None:
     assert socket != redis_socket(long / "er")
 
 
-def test_odd_characters_survive_in_the_url() -> None:
-    assert redis_url(Path("/a b")) == "unix:///a%20b/redis/redis.sock"
+def test_odd_characters_survive_in_the_url_of_redis() -> None:
+    assert embedded_redis_url(Path("/a b")) == "unix:///a%20b/redis/redis.sock"

@@ -13,8 +13,6 @@ from workers.settings import Settings, SettingsError
 from workers.signing import InvalidKeys, Keyring
 
 OLD_KEY, NEW_KEY = b"o" * 32, b"n" * 32
-
-
 TEXT = '{"id": "命令_1"}'
 
 
@@ -41,11 +39,11 @@ def test_keys_are_changed_in_three_steps_and_every_signature_is_good_in_between(
 
 
 @pytest.mark.parametrize("text", [TEXT + " ", TEXT.replace("1", "2"), "", "\ud800"])
-def test_another_text_is_wrongly_signed(text: str) -> None:
+def test_a_signature_of_one_text_is_wrong_for_another(text: str) -> None:
     assert keyring_of(k=OLD_KEY).fault(text, keyring_of(k=OLD_KEY).sign(TEXT)) == "wrongly signed"
 
 
-def test_another_key_of_the_same_name_is_wrong() -> None:
+def test_a_signature_by_another_key_of_the_same_name_is_wrong() -> None:
     assert keyring_of(k=OLD_KEY).fault(TEXT, keyring_of(k=NEW_KEY).sign(TEXT)) == "wrongly signed"
 
 
@@ -58,7 +56,7 @@ def test_a_message_without_a_valid_signature_field_is_not_signed(signature: obje
 
 
 @pytest.mark.parametrize("mac", ["", "三", "\ud800", "0" * 64, "x" * 100_000])
-def test_a_mac_may_be_any_text(mac: str) -> None:
+def test_a_mac_of_any_text_is_refused_as_wrong(mac: str) -> None:
     assert keyring_of(k=OLD_KEY).fault(TEXT, {"kid": "k", "mac": mac}) == "wrongly signed"
 
 

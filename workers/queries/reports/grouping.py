@@ -83,8 +83,8 @@ GROUPING_COLUMNS = {
 
 def all_orders() -> ReportSource:
     """Return all orders, those in the archive too."""
-    all_orders = with_archive(schema.orders)
-    return ReportSource(all_orders, lambda name: all_orders.c[name])
+    orders_table = with_archive(schema.orders)
+    return ReportSource(orders_table, lambda name: orders_table.c[name])
 
 
 def with_order(rows: FromClause, order_id: TextColumn) -> ReportSource:
@@ -118,7 +118,7 @@ def report_transaction(engine: Engine) -> Iterator[Connection]:
             return
         # SQLite changes its mind about this between transactions only.
         driver: Any = connection.connection.driver_connection
-        (room,) = driver.execute("PRAGMA cache_size").fetchone()
+        (cache_size,) = driver.execute("PRAGMA cache_size").fetchone()
         driver.execute("PRAGMA temp_store = FILE")
         driver.execute(f"PRAGMA cache_size = -{SORT_CACHE_KIB}")
         try:
@@ -126,4 +126,4 @@ def report_transaction(engine: Engine) -> Iterator[Connection]:
         finally:
             connection.rollback()
             driver.execute("PRAGMA temp_store = MEMORY")
-            driver.execute(f"PRAGMA cache_size = {room}")
+            driver.execute(f"PRAGMA cache_size = {cache_size}")

@@ -48,30 +48,34 @@ AccountColumn = ColumnElement[str]
 AccountTest = Callable[[AccountColumn], ColumnElement[bool]]
 
 
-def _is(name: str) -> AccountTest:
+def _account_is(name: str) -> AccountTest:
     return lambda account: account == name
 
 
-def _of(family: str) -> AccountTest:
+def _family_is(family: str) -> AccountTest:
     return lambda account: account.startswith(f"{family}:", autoescape=True)
 
 
-ESCROW, OWED, PAYABLE = _of("escrow"), _of("refunds_payable"), _of("payable")
+ESCROW, OWED, PAYABLE = _family_is("escrow"), _family_is("refunds_payable"), _family_is("payable")
 
 
 FLOWS_INTO = {
     "refund_requested_fen": OWED,
-    "fees_fen": _is(SERVICE_FEES),
-    "income_fen": _is(PLATFORM_INCOME),
+    "fees_fen": _account_is(SERVICE_FEES),
+    "income_fen": _account_is(PLATFORM_INCOME),
     "payable_fen": PAYABLE,
 }
 """What flows into an account and is counted for good."""
 
 
-FLOWS_OUT_OF = {"received_fen": _is(PSP), "refund_confirmed_fen": OWED, "paid_out_fen": PAYABLE}
+FLOWS_OUT_OF = {
+    "received_fen": _account_is(PSP),
+    "refund_confirmed_fen": OWED,
+    "paid_out_fen": PAYABLE,
+}
 
 
-REMAINS = {"held_fen": ESCROW, "suspense_fen": _is(SUSPENSE)}
+NET_FLOWS = {"held_fen": ESCROW, "suspense_fen": _account_is(SUSPENSE)}
 """What flowed in less what flowed out again."""
 
 
@@ -116,17 +120,17 @@ def _postings_with_instants(posting: Table, columns: Sequence[Any]) -> Select[An
 def _sums(postings: Subquery) -> dict[str, ColumnElement[Any]]:
     source, target, fen = postings.c.source, postings.c.target, postings.c.amount_fen
     is_forfeited, reinstated = (
-        _is(FORFEITED_DEPOSITS),
+        _account_is(FORFEITED_DEPOSITS),
         and_(source == FORFEITED_DEPOSITS, ESCROW(target)),
     )
     signed: dict[str, list[tuple[ColumnElement[bool], ColumnElement[int]]]] = {
         **{name: [(kind(target), fen)] for name, kind in FLOWS_INTO.items()},
         **{name: [(kind(source), fen)] for name, kind in FLOWS_OUT_OF.items()},
-        **{name: [(kind(target), fen), (kind(source), -fen)] for name, kind in REMAINS.items()},
+        **{name: [(kind(target), fen), (kind(source), -fen)] for name, kind in NET_FLOWS.items()},
         "forfeited_fen": [(is_forfeited(target), fen), (reinstated, -fen)],
         "released_fen": [(and_(is_forfeited(source), not_(ESCROW(target))), fen)],
     }
-    return {name: func.sum(case(*whens, else_=0)) for name, whens in signed.items()}
+    return {name: func.sum(case(*terms, else_=0)) for name, terms in signed.items()}
 
 
 def _grouped(

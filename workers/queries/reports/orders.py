@@ -102,9 +102,9 @@ def _medians(reached: CTE) -> Select[Any]:
     steps = union_all(
         *(_step(reached, *step_stages) for step_stages in pairwise(STAGES))
     ).subquery()
-    alike = (steps.c.key, steps.c.step)
-    place = func.row_number().over(partition_by=alike, order_by=steps.c.took).label("place")
-    step_count = func.count().over(partition_by=alike).label("many")
+    partition = (steps.c.key, steps.c.step)
+    place = func.row_number().over(partition_by=partition, order_by=steps.c.took).label("place")
+    step_count = func.count().over(partition_by=partition).label("many")
     ranked = select(steps, place, step_count).where(steps.c.took.is_not(None)).subquery()
     middle = (ranked.c.place * 2).between(ranked.c.many, ranked.c.many + 2)
     ends = (
@@ -179,14 +179,14 @@ def forecast(
 
     `held_fen` is what the orders hold, `total_fen` what they are worth if all goes well.
     """
-    c, now = schema.orders.c, to_us(at)
+    columns, now = schema.orders.c, to_us(at)
     with report_transaction(engine) as connection:
         rows, name = _forecast_key(connection, by)
-        overdue = func.sum(case((c.due_at < now, 1), else_=0))
-        figures = (func.count(), overdue, func.min(c.due_at))
-        sums = (func.sum(c.held_fen), func.sum(c.total_fen))
+        overdue = func.sum(case((columns.due_at < now, 1), else_=0))
+        figures = (func.count(), overdue, func.min(columns.due_at))
+        sums = (func.sum(columns.held_fen), func.sum(columns.total_fen))
         query = select(name.label("key"), *figures, *sums).select_from(rows)
-        query = query.where(c.due_at <= now + within // MICROSECOND)
+        query = query.where(columns.due_at <= now + within // MICROSECOND)
         for key, count, overdue_count, first_due_at, held_fen, total_fen in connection.execute(
             query.group_by("key").order_by("key")
         ):

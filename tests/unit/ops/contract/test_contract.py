@@ -16,10 +16,10 @@ from models.commands.parsing import MalformedCommand, parse_command
 from models.events.event import EVENT_TYPES
 from models.fields import format_instant
 from ops.contract import asyncapi, schemas
-from ops.contract.compatibility import Readers, breaks
+from ops.contract.compatibility import Readers, breaking_changes
 from ops.contract.release import (
     CONTRACT_FOLDER,
-    broken_promises,
+    changes_that_break_release,
     documents,
     find_faults,
     release,
@@ -34,10 +34,7 @@ from workers.queue.redis import COMMANDS, MAX_WAITING, Keys
 from workers.settings import RetentionLimits
 
 CAMPAIGN = CONTRACT_FOLDER.parents[1] / "examples" / "campaign.jsonl"
-
-
 SCENARIOS = sorted((CONTRACT_FOLDER.parents[1] / "tests" / "scenarios").glob("*.steps.jsonl"))
-
 
 # Refused by the models for reasons that no schema can tell.
 BEYOND_SCHEMAS = (
@@ -101,7 +98,7 @@ class EventRow:
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
-def test_what_is_published_is_what_the_schemas_say(situation: str) -> None:
+def test_the_events_of_every_situation_are_published_as_the_schemas_say(situation: str) -> None:
     validators = {
         name: Draft202012Validator(schema) for name, schema in schemas.event_schemas().items()
     }
@@ -110,7 +107,7 @@ def test_what_is_published_is_what_the_schemas_say(situation: str) -> None:
         assert list(validators[event.fact.type].iter_errors(message)) == []
 
 
-def test_what_is_told_of_parties_debts_and_powers_is_what_the_schemas_say() -> None:
+def test_rare_events_are_published_as_the_schemas_say() -> None:
     validators = {
         name: Draft202012Validator(schema) for name, schema in schemas.event_schemas().items()
     }
@@ -118,10 +115,10 @@ def test_what_is_told_of_parties_debts_and_powers_is_what_the_schemas_say() -> N
     for event in story.events:
         message = json.loads(cloud_event(EventRow(event_row(event, 0, {}))))
         assert list(validators[event.fact.type].iter_errors(message)) == [], message
-    assert {event.fact.type for event in story.events} >= RARE
+    assert {event.fact.type for event in story.events} >= RARE_EVENT_TYPES
 
 
-RARE = {
+RARE_EVENT_TYPES = {
     *("client.registered", "provider.registered", "provider.appointed", "contract.ended"),
     *("violation.reported", "post.removal_requested", "creator.banned", "creator.ban_lifted"),
     *("violation.overturned", "operator.acted", "operator.alerted", "deadline.extended"),
@@ -130,13 +127,13 @@ RARE = {
 
 
 def story_of_rare_events() -> OrderStory:
-    """Tell of everything that the histories of single orders do not come to."""
+    """Bring about every event that the histories of single orders do not come to."""
     story = story_of("completed_agency")
     story.ask("register_client", "platform", client_id="c1", name="C1")
     story.ask("register_provider", "platform", provider_id="v1", name="V1")
     story.ask("confirm_payout", "payments", payout_id="po_o1_mcn")
-    wake_at = story.book.payouts["po_o1_creator"].wake_at or story.now
-    story.events += story.book.wake("payout:po_o1_creator", wake_at)
+    wake_at = story.uow.payouts["po_o1_creator"].wake_at or story.now
+    story.events += story.uow.wake("payout:po_o1_creator", wake_at)
     story.now = wake_at
     place(story, "o2")
     story.pay("p9", {"o2": DEPOSIT, "nobody": 5})
@@ -153,8 +150,8 @@ def story_of_rare_events() -> OrderStory:
         command={"kind": "cancel_order", "order_id": "o2"},
         reason="asked",
     )
-    wake_at = story.book.refunds["rf_p9_o2"].wake_at or story.now
-    story.events += story.book.wake("refund:rf_p9_o2", wake_at)
+    wake_at = story.uow.refunds["rf_p9_o2"].wake_at or story.now
+    story.events += story.uow.wake("refund:rf_p9_o2", wake_at)
     story.ask("confirm_refund", "payments", refund_id="rf_p9_o2")
     for violation_id in ("x1", "x2"):
         violation_fields = {
@@ -166,11 +163,11 @@ def story_of_rare_events() -> OrderStory:
         story.ask("report_violation", "platform", **violation_fields, **evidence_fields)
     story.ask("overturn_violation", "operator", violation_id="x2", reason="a mistake")
     story.ask("end_contract", "creator", creator_id="k1")
-    assert set(story.settled[-12:]) == {("applied", None)}
+    assert set(story.outcomes[-12:]) == {("applied", None)}
     return story
 
 
-def test_every_channel_of_the_document_carries_messages_that_it_defines() -> None:
+def test_every_channel_of_the_contract_carries_messages_that_it_defines() -> None:
     document = asyncapi.asyncapi_document("1.2.3")
     messages = document["components"]["messages"]
     for channel in document["channels"].values():
@@ -209,7 +206,6 @@ def change_field(schema: dict[str, Any], change: str) -> dict[str, Any]:
 
 READERS: tuple[Readers, ...] = ("us", "others")
 
-
 SAMPLE_SCHEMA: dict[str, Any] = {
     "type": "object",
     "additionalProperties": False,
@@ -246,13 +242,13 @@ def test_adding_to_the_contract_is_no_break_and_removing_is(
 ) -> None:
     expected: dict[Readers, bool] = {"us": breaks_us, "others": breaks_others}
     for readers, is_breaking in expected.items():
-        breaking_changes = breaks(
+        changes = breaking_changes(
             {"toy": SAMPLE_SCHEMA}, {"toy": change_field(SAMPLE_SCHEMA, change)}, readers
         )
-        assert bool(breaking_changes) is is_breaking, breaking_changes
+        assert bool(changes) is is_breaking, changes
 
 
-def test_a_pattern_may_allow_more_kinds_and_no_fewer() -> None:
+def test_a_pattern_in_the_contract_may_allow_more_kinds_and_no_fewer() -> None:
     narrow_pattern, wide_pattern = (
         "^(order|mcn):[a-z]{1,9}$",
         "^((mcn|order):[a-z]{1,9}|refund:x(~[0-9])?)$",
@@ -262,31 +258,33 @@ def test_a_pattern_may_allow_more_kinds_and_no_fewer() -> None:
         for pattern in (narrow_pattern, wide_pattern)
     )
     for readers in READERS:
-        assert breaks(old, new, readers) == []
-        assert breaks(new, old, readers) == ["toy: pattern changed"]
+        assert breaking_changes(old, new, readers) == []
+        assert breaking_changes(new, old, readers) == ["toy: pattern changed"]
 
 
-def test_what_hangs_on_a_field_that_came_later_breaks_nobody() -> None:
+def test_a_condition_on_a_field_that_came_later_is_no_break() -> None:
     bound = SAMPLE_SCHEMA | {"dependentSchemas": {"more": {"required": ["note"]}}}
-    assert breaks({"toy": SAMPLE_SCHEMA}, {"toy": bound}, "us") == []
+    assert breaking_changes({"toy": SAMPLE_SCHEMA}, {"toy": bound}, "us") == []
     bound = SAMPLE_SCHEMA | {"dependentSchemas": {"note": {"required": ["kind"]}}}
-    assert breaks({"toy": SAMPLE_SCHEMA}, {"toy": bound}, "us") == ["toy: its conditions changed"]
+    assert breaking_changes({"toy": SAMPLE_SCHEMA}, {"toy": bound}, "us") == [
+        "toy: its conditions changed"
+    ]
 
 
-def test_of_several_kinds_of_object_each_is_compared_with_itself() -> None:
+def test_of_several_kinds_of_object_in_the_contract_each_is_compared_with_itself() -> None:
     kind_schemas = [
         {"type": "object", "properties": {"kind": {"const": kind}}} for kind in ("a", "b")
     ]
     old, new = {"toy": {"oneOf": kind_schemas}}, {"toy": {"oneOf": kind_schemas[:1]}}
-    assert breaks(old, new, "us") == ["toy: no longer b"]
-    assert breaks(new, old, "us") == []
+    assert breaking_changes(old, new, "us") == ["toy: no longer b"]
+    assert breaking_changes(new, old, "us") == []
 
 
 def test_removing_a_kind_from_the_contract_is_a_break() -> None:
-    assert breaks({"toy": SAMPLE_SCHEMA}, {}, "us") == ["toy: removed"]
+    assert breaking_changes({"toy": SAMPLE_SCHEMA}, {}, "us") == ["toy: removed"]
 
 
-def test_a_stale_a_missing_and_a_leftover_file_are_found(tmp_path: Path) -> None:
+def test_a_stale_a_missing_and_a_leftover_file_of_the_contract_are_found(tmp_path: Path) -> None:
     write_contract(tmp_path)
     assert find_faults(tmp_path) == []
     (tmp_path / "commands" / "place_order.json").write_text("{}")
@@ -301,7 +299,7 @@ def test_a_stale_a_missing_and_a_leftover_file_are_found(tmp_path: Path) -> None
     assert find_faults(tmp_path) == []
 
 
-def test_a_release_is_a_promise_and_is_made_once(tmp_path: Path) -> None:
+def test_a_release_of_the_contract_is_a_promise_and_is_made_once(tmp_path: Path) -> None:
     path = release(tmp_path)
     with pytest.raises(UsageError, match="released before"):
         release(tmp_path)
@@ -309,10 +307,10 @@ def test_a_release_is_a_promise_and_is_made_once(tmp_path: Path) -> None:
     released_contract["commands"]["place_order"]["properties"]["colour"] = {"type": "string"}
     del released_contract["events"]["order.placed"]["properties"]["source"]
     path.write_text(json.dumps(released_contract), "utf-8")
-    assert broken_promises(tmp_path) == ["place_order.colour: removed"]
+    assert changes_that_break_release(tmp_path) == ["place_order.colour: removed"]
 
 
-def test_the_page_names_the_keys_limits_and_streams_that_the_code_uses() -> None:
+def test_the_contract_page_names_the_keys_limits_and_streams_that_the_code_uses() -> None:
     page = (CONTRACT_FOLDER / "README.md").read_text("utf-8")
     keys = Keys(COMMANDS)
     required_words = [

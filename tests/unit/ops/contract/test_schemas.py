@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -11,25 +10,21 @@ from jsonschema import Draft202012Validator
 from models.commands import COMMAND_KINDS
 from models.commands.parsing import MalformedCommand, parse_command
 from ops.contract import schemas
+from ops.json_schema import JsonObject
 from ops.web.openapi import EXAMPLES, example
 
-Body = dict[str, Any]
-
-
 SCHEMAS = schemas.command_schemas()
-
-
 VALIDATORS = {kind: Draft202012Validator(schema) for kind, schema in SCHEMAS.items()}
 
 
-def is_accepted(body: Body) -> bool:
+def is_accepted(body: JsonObject) -> bool:
     """Tell whether a command is accepted, by schema and by parser alike."""
     refusal = refusal_of(body)
     assert VALIDATORS[body["kind"]].is_valid(body) is (refusal is None), refusal
     return refusal is None
 
 
-def refusal_of(body: Body) -> str | None:
+def refusal_of(body: JsonObject) -> str | None:
     try:
         parse_command(json.dumps(body))
     except MalformedCommand as fault:
@@ -46,12 +41,12 @@ def fields(kind: str, *, required: bool) -> list[str]:
     ]
 
 
-def test_there_is_an_example_of_every_kind() -> None:
+def test_there_is_an_example_of_every_kind_of_command() -> None:
     assert EXAMPLES.keys() == COMMAND_KINDS == VALIDATORS.keys()
 
 
 @pytest.mark.parametrize("kind", EXAMPLES)
-def test_an_example_is_accepted_and_lacks_or_adds_no_field(kind: str) -> None:
+def test_an_example_of_a_command_is_accepted_and_lacks_or_adds_no_field(kind: str) -> None:
     body = example(kind)
     assert is_accepted(body)
     for field in fields(kind, required=True):
@@ -68,7 +63,7 @@ def test_schema_and_parser_read_null_in_an_optional_field_as_absence(kind: str) 
         assert is_accepted(absent) is is_accepted(absent | {field: None})
 
 
-WRONG: list[tuple[str, Body]] = [
+WRONG: list[tuple[str, JsonObject]] = [
     ("register_creator", {"contract": "direct", "mcn_id": None, "mcn_share_bps": 1}),
     ("register_creator", {"mcn_id": None}),
     ("register_creator", {"contract": "direct"}),
@@ -102,11 +97,11 @@ WRONG: list[tuple[str, Body]] = [
 
 
 @pytest.mark.parametrize(("kind", "change"), WRONG)
-def test_what_makes_no_sense_is_refused_by_schema_and_parser(kind: str, change: Body) -> None:
+def test_what_makes_no_sense_is_refused_by_schema_and_parser(kind: str, change: JsonObject) -> None:
     assert not is_accepted(example(kind) | change)
 
 
-RIGHT: list[tuple[str, Body]] = [
+RIGHT: list[tuple[str, JsonObject]] = [
     ("register_creator", {"contract": "direct", "mcn_id": None, "mcn_share_bps": None}),
     ("register_creator", {"mcn_share_bps": 0}),
     ("place_order", {"task_type": "douyin_live", "needs_script": True}),
@@ -123,5 +118,5 @@ RIGHT: list[tuple[str, Body]] = [
 
 
 @pytest.mark.parametrize(("kind", "change"), RIGHT)
-def test_what_makes_sense_is_accepted_by_schema_and_parser(kind: str, change: Body) -> None:
+def test_what_makes_sense_is_accepted_by_schema_and_parser(kind: str, change: JsonObject) -> None:
     assert is_accepted(example(kind) | change)

@@ -1,15 +1,15 @@
-"""Account: of every ending, dispute and wait, an operator learns all without asking twice."""
+"""Account: the explanation of every ending, dispute and wait leaves no question open."""
 
 from __future__ import annotations
 
 import pytest
 
-from models.lifecycle import DISPUTE_REASONS, END_REASONS, State
+from models.lifecycle import END_REASONS, DisputeReason, State
 from ops.order_views import WAITS_FOR, next_step
 from tests.support.explanations import explanation_text
 from tests.support.stories import HISTORIES, story_of
 
-LIVES = """
+PHRASES = """
 awaiting_deposit
     placed with creator k1 at 100,000 fen, 105,000 fen with the fee
     it waits for the client to pay until 2026-03-02T02:30:00Z, and PT10M more for late notices
@@ -149,10 +149,10 @@ rated
 """
 
 
-def lives() -> dict[str, list[str]]:
+def phrases() -> dict[str, list[str]]:
     """Read the table: under the name of a situation what must be said of it."""
     phrases_by_situation: dict[str, list[str]] = {}
-    for line in LIVES.strip().splitlines():
+    for line in PHRASES.strip().splitlines():
         if line.startswith(" "):
             phrases_by_situation[list(phrases_by_situation)[-1]].append(line.strip())
         else:
@@ -160,10 +160,10 @@ def lives() -> dict[str, list[str]]:
     return phrases_by_situation
 
 
-@pytest.mark.parametrize("situation", lives())
-def test_of_every_life_is_said_what_an_operator_would_ask(situation: str) -> None:
+@pytest.mark.parametrize("situation", phrases())
+def test_an_explanation_says_of_every_situation_what_an_operator_would_ask(situation: str) -> None:
     text = one_line(explanation_text(story_of(situation)))
-    assert [phrase for phrase in lives()[situation] if one_line(phrase) not in text] == []
+    assert [phrase for phrase in phrases()[situation] if one_line(phrase) not in text] == []
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
@@ -182,9 +182,9 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def test_no_ending_no_dispute_and_no_wait_is_left_out() -> None:
-    orders = [story_of(situation).order() for situation in lives()]
+def test_the_explained_situations_leave_out_no_ending_no_dispute_and_no_wait() -> None:
+    orders = [story_of(situation).order() for situation in phrases()]
     endings = {(state, reason) for state, reasons in END_REASONS.items() for reason in reasons}
-    disputes = {(State.IN_ARBITRATION, reason) for reason in DISPUTE_REASONS}
+    disputes = {(State.IN_ARBITRATION, reason) for reason in DisputeReason}
     assert {(order.state, order.reason) for order in orders} >= endings | disputes
     assert {order.state for order in orders} == set(State)

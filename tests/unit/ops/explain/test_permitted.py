@@ -31,7 +31,6 @@ from workers.queries.reader import STANDING_EVENTS
 
 PermittedAction = dict[str, Any]
 
-
 SITUATIONS = (
     *("awaiting_deposit", "offered", "offered_nudged", "offered_paused", "awaiting_balance"),
     *("revised", "balance_banned", "in_fulfilment", "at_work_live", "script_review"),
@@ -40,14 +39,13 @@ SITUATIONS = (
     *("forfeited_asked", "released", "completed", "rated", "declined"),
 )
 
-
-ASKED = sorted(
+COMMANDS_ASKED = sorted(
     {transition.command for transition in TRANSITIONS} - {*SYSTEM_REQUESTS, "confirm_payment"}
 )
 
 
 def actions_of(story: OrderStory) -> dict[tuple[str, str], PermittedAction]:
-    """Return what is said of each command and role."""
+    """Return, by command and role, what the explanation says of it."""
     return {
         (row["command"], party["role"]): row
         for row in account_of(story)["may"]
@@ -55,37 +53,37 @@ def actions_of(story: OrderStory) -> dict[tuple[str, str], PermittedAction]:
     }
 
 
-CHOSEN = {"outcomes", "parts_fen"}
-"""Terms of commands that say themselves what becomes of the money."""
+LIMITS_THAT_DECIDE = {"outcomes", "parts_fen"}
+"""Limits of commands that themselves say what becomes of the money."""
 
 
 def sample_fields(kind: str, story: OrderStory) -> PermittedAction:
-    """Fill in what a command must say; of what operators may decide, what is always possible."""
+    """Fill in the fields of a command; an operator decides what is possible in every situation."""
     if kind == "appoint_provider":
         return {"provider_id": None}
     argument = "cancel=0" if kind == "resolve_dispute" else ""
     return fields_for(kind, story.order(), story.now, argument)
 
 
-def terms_said(row: PermittedAction) -> PermittedAction:
+def consent_fields(row: PermittedAction) -> PermittedAction:
     terms = row["terms"]
     return {key: terms[key] for key in ("accept_cost_fen", "accept_forfeit") if key in terms}
 
 
 @pytest.mark.parametrize("situation", SITUATIONS)
-def test_what_is_said_to_be_allowed_is_and_nothing_else_is(situation: str) -> None:
+def test_the_actions_that_an_explanation_permits_are_applied_and_no_others(situation: str) -> None:
     story = story_of(situation)
     rows = actions_of(story)
-    for kind, role in product(ASKED, ORDER_PARTIES):
+    for kind, role in product(COMMANDS_ASKED, ORDER_PARTIES):
         row = rows.get((kind, role), {"refused": "not said", "terms": {}})
         trial_story = deepcopy(story)
         outcome = trial_story.ask(
-            kind, role, order_id="o1", **sample_fields(kind, story) | terms_said(row)
+            kind, role, order_id="o1", **sample_fields(kind, story) | consent_fields(row)
         )
         assert (outcome.reason is None) is (row["refused"] is None), (kind, role, outcome.reason)
         if row["refused"] not in (None, "not said"):
             assert outcome.reason == row["refused"]
-        if outcome.reason is None and not CHOSEN & row["terms"].keys():
+        if outcome.reason is None and not LIMITS_THAT_DECIDE & row["terms"].keys():
             assert row["becomes"] == [trial_story.order().state]
             refund_events = [
                 event for event in outcome.events if event.fact.type == "refund.requested"
@@ -95,7 +93,7 @@ def test_what_is_said_to_be_allowed_is_and_nothing_else_is(situation: str) -> No
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
-def test_the_payment_that_is_said_to_be_wanted_is_taken(situation: str) -> None:
+def test_the_payment_that_an_explanation_asks_for_is_applied(situation: str) -> None:
     story = story_of(situation)
     row = actions_of(story)["confirm_payment", "payments"]
     if row["refused"] is None:
@@ -108,27 +106,27 @@ def test_the_payment_that_is_said_to_be_wanted_is_taken(situation: str) -> None:
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
-def test_what_is_said_to_come_next_comes(situation: str) -> None:
+def test_what_an_explanation_says_comes_next_comes(situation: str) -> None:
     story = story_of(situation)
-    following = account_of(story)["next"]
-    if following is None:
+    next_change = account_of(story)["next"]
+    if next_change is None:
         assert story.order().is_final
-    elif "alert_at" in following:
-        assert following["becomes"] == []
+    elif "alert_at" in next_change:
+        assert next_change["becomes"] == []
     else:
-        over = parse_instant(following.get("due_then") or following["lapses_at"]) + MICRO
-        after = elapse(story.order(), over, story.book.creators["k1"].standing_changes(over)).order
-        assert after.state in following["becomes"]
+        over = parse_instant(next_change.get("due_then") or next_change["lapses_at"]) + MICRO
+        after = elapse(story.order(), over, story.uow.creators["k1"].standing_changes(over)).order
+        assert after.state in next_change["becomes"]
 
 
 @pytest.mark.parametrize("situation", HISTORIES)
-def test_every_term_has_a_text(situation: str) -> None:
+def test_every_limit_of_a_permitted_action_has_a_text(situation: str) -> None:
     explanation = account_of(story_of(situation))
     terms = {name for row in explanation["may"] for name in row["terms"]}
     assert terms <= LIMIT_TEXTS.keys()
 
 
-def test_every_event_of_an_order_or_of_a_creator_s_standing_can_be_told() -> None:
+def test_every_event_of_an_order_or_of_a_creators_standing_has_a_text() -> None:
     kinds = {fact.type for fact in (*EVENT_TEXTS, *PARTY_TEXTS)}
     elsewhere = {"suspense.resolved", "command.settled", "post.removal_requested"}
     parties = {"mcn.registered", "client.registered", "provider.registered"}
@@ -159,7 +157,7 @@ def test_civil_days_are_shown_beside_what_elapsed_time_would_give() -> None:
     assert "elapsed time alone would give 2026-03-09T02:00:00Z." in text
 
 
-def test_whoever_asks_late_is_told_what_time_has_made_of_the_order() -> None:
+def test_an_explanation_says_what_time_has_made_of_an_overdue_order() -> None:
     story = story_of("script_review")
     late = story.now + span("3d1s")
     text = render_text(account_for(history_of(story), at=late, watermark=story.now))
@@ -177,7 +175,7 @@ def test_in_the_grace_only_payments_and_providers_are_heard() -> None:
     }
 
 
-def test_an_operator_s_hand_is_told_with_its_reason() -> None:
+def test_an_operators_extension_is_explained_with_its_reason() -> None:
     story = story_of("in_fulfilment")
     play_step(story, "extend")
     text = explanation_text(story)

@@ -1,4 +1,4 @@
-"""Operator actions: each has its word and its form, drawn from the command alone."""
+"""Operator actions: each has its command and its form, both drawn from the command model."""
 
 from __future__ import annotations
 
@@ -26,21 +26,18 @@ from ops.operate.actions import (
 )
 
 ALL = [*OWN_ACTIONS.values(), *ON_BEHALF_ACTIONS.values()]
-
-
 NOW = datetime(2026, 3, 2, 2, tzinfo=UTC)
 
-
-BESIDE_THE_TYPE = {
+SAMPLE_VALUES = {
     "url": "https://example.com/v",
     "links": ["https://example.com/a", "https://example.com/b"],
     "rating": 5,
 }
-"""What fields want that is more than a type; everything else is made up from that."""
+"""Fields that need more than a value of their type; all others are made up from the type."""
 
 
 def sample_value(entry: FormField) -> Any:  # noqa: ANN401 - whatever the field takes
-    """Make up a value."""
+    """Make up a value that the field accepts."""
     if entry.takes == "records":
         return [{inner_entry.name: sample_value(inner_entry) for inner_entry in entry.entries}]
     samples = {
@@ -51,24 +48,24 @@ def sample_value(entry: FormField) -> Any:  # noqa: ANN401 - whatever the field 
         "text": "x1",
         "texts": ["x1", "x2"],
     }
-    return BESIDE_THE_TYPE.get(entry.name, samples[entry.takes])
+    return SAMPLE_VALUES.get(entry.name, samples[entry.takes])
 
 
-def sample_fields(power: OperatorAction) -> dict[str, Any]:
+def sample_fields(action: OperatorAction) -> dict[str, Any]:
     return {
-        entry.name: sample_value(entry) for entry in power.entries if entry.name != "creator_bps"
+        entry.name: sample_value(entry) for entry in action.entries if entry.name != "creator_bps"
     }
 
 
-def as_arguments(power: OperatorAction) -> list[str]:
-    """Say the same on the command line."""
+def as_arguments(action: OperatorAction) -> list[str]:
+    """Return command line arguments that say what `sample_fields` says."""
     arguments = []
-    for name, value in sample_fields(power).items():
+    for name, value in sample_fields(action).items():
         flag = "--their-reason" if name == "reason" else f"--{name.replace('_', '-')}"
         values = value if isinstance(value, list) else [] if value is True else [value]
         arguments += [flag, *map(as_text, values)]
-    path = ["act", power.kind] if power.on_behalf else [power.kind]
-    about = ["o1"] if power.needs_order else []
+    path = ["act", action.kind] if action.on_behalf else [action.kind]
+    about = ["o1"] if action.needs_order else []
     return ["operate", *path, *about, *arguments, "--reason", "why", "--as", "ann"]
 
 
@@ -98,35 +95,35 @@ def test_every_command_that_an_operator_may_ask_is_an_operator_action() -> None:
 
 
 @pytest.mark.parametrize(
-    "power", ALL, ids=lambda action: f"{'act ' * action.on_behalf}{action.kind}"
+    "action", ALL, ids=lambda action: f"{'act ' * action.on_behalf}{action.kind}"
 )
-def test_what_a_form_asks_for_is_all_that_its_command_wants(power: OperatorAction) -> None:
+def test_what_a_form_asks_for_is_all_that_its_command_wants(action: OperatorAction) -> None:
     head = {"id": "command-1", "by": {"role": "operator", "id": "ann"}}
-    order_id = "o1" if power.needs_order else None
-    body = power.command(sample_fields(power), order_id=order_id, reason="why", head=head)
+    order_id = "o1" if action.needs_order else None
+    body = action.command(sample_fields(action), order_id=order_id, reason="why", head=head)
     command: Any = parse_command(json.dumps(body))
     assert (command.reason, command.by.id) == ("why", "ann")
-    effective_command = command.command if power.on_behalf else command
-    assert effective_command.kind == power.kind
+    effective_command = command.command if action.on_behalf else command
+    assert effective_command.kind == action.kind
     assert getattr(effective_command, "order_id", None) in ("o1", "x1", None)
 
 
 @pytest.mark.parametrize(
-    "power", ALL, ids=lambda action: f"{'act ' * action.on_behalf}{action.kind}"
+    "action", ALL, ids=lambda action: f"{'act ' * action.on_behalf}{action.kind}"
 )
-def test_the_command_line_and_the_form_write_the_same_command(power: OperatorAction) -> None:
-    intent = read_request(parse_arguments(*as_arguments(power)))
-    assert (intent.action, intent.operator, intent.reason) == (power, "ann", "why")
-    assert intent.field_values == sample_fields(power)
+def test_the_command_line_and_the_form_write_the_same_command(action: OperatorAction) -> None:
+    request = read_request(parse_arguments(*as_arguments(action)))
+    assert (request.action, request.operator, request.reason) == (action, "ann", "why")
+    assert request.field_values == sample_fields(action)
 
 
 @pytest.mark.parametrize(
-    "power", ALL, ids=lambda action: f"{'act ' * action.on_behalf}{action.kind}"
+    "action", ALL, ids=lambda action: f"{'act ' * action.on_behalf}{action.kind}"
 )
 def test_no_operator_action_goes_without_a_reason(
-    power: OperatorAction, capsys: pytest.CaptureFixture[str]
+    action: OperatorAction, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = as_arguments(power)
+    arguments = as_arguments(action)
     position = arguments.index("--reason")
     with pytest.raises(SystemExit):
         parse_arguments(*arguments[:position], *arguments[position + 2 :])
@@ -140,25 +137,25 @@ def test_a_page_offers_what_the_table_allows_and_nothing_else(state: State) -> N
     parties = {
         transition.command for transition in rows if transition.roles & {Role.CLIENT, Role.CREATOR}
     }
-    offered = actions_in(state)
-    assert {power.kind for power in offered if not power.on_behalf} == own
-    assert {power.kind for power in offered if power.on_behalf} == (
+    offered_actions = actions_in(state)
+    assert {action.kind for action in offered_actions if not action.on_behalf} == own
+    assert {action.kind for action in offered_actions if action.on_behalf} == (
         set() if state in FINAL_STATES else parties
     )
 
 
-def test_only_what_makes_sense_for_many_is_asked_of_many() -> None:
-    bulk = {power.kind for power in ALL if power.in_bulk}
+def test_only_five_operator_actions_are_offered_in_bulk() -> None:
+    bulk = {action.kind for action in ALL if action.in_bulk}
     assert bulk == {
         *("extend_deadline", "pause_clock", "resume_clock", "cancel_order", "reinstate_order")
     }
     assert not ON_BEHALF_ACTIONS["cancel_order"].in_bulk
 
 
-def test_short_words_stand_for_long_ones_and_extend_stands_alone() -> None:
+def test_operate_has_short_names_for_commands_and_extend_is_a_command_of_its_own() -> None:
     for short, kind in (("extend", "extend_deadline"), ("pause", "pause_clock")):
-        said_by = ["--by", "PT3H"] if short == "extend" else []
-        options = parse_arguments("operate", short, "o1", *said_by, "--reason", "why")
+        duration_arguments = ["--by", "PT3H"] if short == "extend" else []
+        options = parse_arguments("operate", short, "o1", *duration_arguments, "--reason", "why")
         assert options.power is OWN_ACTIONS[kind]
     assert (
         parse_arguments("extend", "o1", "--by", "PT3H", "--reason", "w").power
@@ -167,12 +164,12 @@ def test_short_words_stand_for_long_ones_and_extend_stands_alone() -> None:
 
 
 def test_more_time_is_measured_from_each_orders_own_deadline() -> None:
-    intent = read_request(
+    request = read_request(
         parse_arguments("extend", "o1", "--by", "PT3H", "--reason", "w", "--as", "ann")
     )
-    due = NOW + timedelta(days=1)
-    body = intent.command("command-1", "o1", due)
-    assert body["until"] == format_instant(due + timedelta(hours=3))
+    due_at = NOW + timedelta(days=1)
+    body = request.command("command-1", "o1", due_at)
+    assert body["until"] == format_instant(due_at + timedelta(hours=3))
     assert parse_command(json.dumps(body)).kind == "extend_deadline"
 
 
@@ -192,13 +189,13 @@ def test_an_invalid_operator_action_is_refused_in_one_line(
         read_request(parse_arguments("extend", "o1", "--reason", "w", *arguments))
 
 
-def test_a_part_that_is_no_number_is_refused() -> None:
+def test_a_part_of_a_forfeit_whose_amount_is_no_number_is_refused() -> None:
     arguments = ("operate", "release", "o1", "--reason", "w", "--parts", "to=client,amount_fen=1e3")
     with pytest.raises(UsageError, match="amount_fen must be a whole number"):
         read_request(parse_arguments(*arguments))
 
 
-def test_who_acts_for_a_side_is_dismissed_in_so_many_words() -> None:
+def test_a_provider_is_dismissed_by_an_empty_id_and_not_by_leaving_it_out() -> None:
     arguments = ("operate", "act", "appoint_provider", "o1", "--reason", "w", "--as", "ann")
     assert read_request(parse_arguments(*arguments, "--provider-id", "")).field_values == {
         "provider_id": None

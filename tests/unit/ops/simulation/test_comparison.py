@@ -13,16 +13,15 @@ from ops.simulation.comparison import draw_flows
 from ops.simulation.replay import AccountFlow, sum_flows
 from tests.support.campaign import forecast
 
-KINDS = [family for family in ACCOUNT_FAMILIES if family != "payable"] + [
+ACCOUNTS = [family for family in ACCOUNT_FAMILIES if family != "payable"] + [
     "payable:creator",
     "payable:mcn",
 ]
 
-
-LEAVES = ("refunds_payable", "payable:creator", "payable:mcn")
-
-
-FLOWS = [flow for flow in permutations(KINDS, 2) if flow[1] != PSP or flow[0] in LEAVES]
+PAID_OUT_ACCOUNTS = ("refunds_payable", "payable:creator", "payable:mcn")
+FLOWS = [
+    flow for flow in permutations(ACCOUNTS, 2) if flow[1] != PSP or flow[0] in PAID_OUT_ACCOUNTS
+]
 
 
 def table_cells(fen_by_flow: Counter[AccountFlow]) -> dict[str, list[int]]:
@@ -38,7 +37,7 @@ def table_cells(fen_by_flow: Counter[AccountFlow]) -> dict[str, list[int]]:
 
 
 @pytest.mark.parametrize("flow", FLOWS)
-def test_the_money_adds_up_to_nothing_whichever_way_it_went(flow: AccountFlow) -> None:
+def test_the_table_of_money_adds_up_to_nothing_whichever_way_it_went(flow: AccountFlow) -> None:
     foreseen, actual, *_ = table_cells(Counter({flow: 7}))["sum"]
     assert (foreseen, actual) == (0, 0)
 

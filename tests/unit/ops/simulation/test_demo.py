@@ -1,4 +1,4 @@
-"""Demo: it says that all is right exactly when it is."""
+"""Demo: it reports that all is right exactly when it is."""
 
 from __future__ import annotations
 
@@ -49,49 +49,49 @@ class InstantClock(HostClock):
 
 @dataclass
 class InMemoryPipeline:
-    """A pipeline in memory, which may be told to go wrong."""
+    """A pipeline in memory; `spoil` changes commands, its audit finds `finding_subjects`."""
 
     clock: HostClock
-    world: Simulation = field(default_factory=lambda: Simulation(UnitOfWork(policy=POLICY)))
+    simulation: Simulation = field(default_factory=lambda: Simulation(UnitOfWork(policy=POLICY)))
     reminders: Counter[StateAndReason] = field(default_factory=Counter)
-    told: Counter[StateAndReason] = field(default_factory=Counter)
+    answers: Counter[StateAndReason] = field(default_factory=Counter)
     spoil: Callable[[str], str] = lambda text: text
-    complaint: tuple[str, ...] = ()
+    finding_subjects: tuple[str, ...] = ()
 
     def submit(self, texts: Sequence[str]) -> None:
         for text in texts:
             self._count(SimulationStep(self.clock.now(), self.spoil(text)))
 
     def _count(self, step: SimulationStep) -> None:
-        for line in self.world.play(step):
+        for line in self.simulation.play(step):
             reminder_events = (event for event in line["events"] if "reminded" in event["type"])
             self.reminders.update(
                 reminder_kind(event["type"], event["caused_by"]) for event in reminder_events
             )
             if "outcome" in line:
-                self.told[line["outcome"], line["reason"]] += 1
+                self.answers[line["outcome"], line["reason"]] += 1
 
     def count_outcomes(self) -> int:
-        return len(self.world.state.receipts)
+        return len(self.simulation.state.receipts)
 
     def endings(self) -> Counter[StateAndReason]:
         return Counter(map(order_state_and_reason, self.orders()))
 
     def outcomes(self, command_ids: Collection[str]) -> Mapping[str, Receipt]:
-        receipts = self.world.state.receipts
+        receipts = self.simulation.state.receipts
         return {
             command_id: receipts[command_id] for command_id in command_ids if command_id in receipts
         }
 
     def orders(self) -> Iterator[Order]:
         self._count(SimulationStep(self.clock.now(), None))
-        return iter(list(self.world.state.orders.values()))
+        return iter(list(self.simulation.state.orders.values()))
 
     def answer_counts(self) -> Counter[StateAndReason]:
-        return self.told
+        return self.answers
 
     def posting_totals(self) -> Sequence[Posting]:
-        return [posting for _, posting in self.world.state.postings]
+        return [posting for _, posting in self.simulation.state.postings]
 
     def reminder_counts(self) -> Counter[StateAndReason]:
         return self.reminders
@@ -101,24 +101,24 @@ class InMemoryPipeline:
 
     def audit(self) -> AuditReport:
         return AuditReport(
-            findings=[Finding("no_debts", subject, "-5 fen") for subject in self.complaint]
+            findings=[Finding("no_debts", subject, "-5 fen") for subject in self.finding_subjects]
         )
 
 
 @cache
-def demo_programme() -> PreparedCampaign:
+def demo_campaign() -> PreparedCampaign:
     return prepare_campaign()
 
 
-def compare_run(stand: InMemoryPipeline) -> tuple[set[str], str]:
-    running = RunningPipeline(stand.submit, stand, dict)
-    show, actual = play_campaign(demo_programme(), running, stand.clock)
-    checks = comparison.compare(show.expectation, actual)
-    report = comparison.render_comparison(show.expectation, actual, show.steps)
+def compare_run(pipeline: InMemoryPipeline) -> tuple[set[str], str]:
+    running = RunningPipeline(pipeline.submit, pipeline, dict)
+    played, actual = play_campaign(demo_campaign(), running, pipeline.clock)
+    checks = comparison.compare(played.expectation, actual)
+    report = comparison.render_comparison(played.expectation, actual, played.steps)
     return {check.claim for check in checks if check.faults}, report
 
 
-def test_all_is_right_when_the_pipeline_obeys_the_rules() -> None:
+def test_the_demo_finds_nothing_wrong_with_a_pipeline_that_obeys_the_rules() -> None:
     wrong, report = compare_run(InMemoryPipeline(InstantClock()))
     assert wrong == set()
     assert "settled" in report
@@ -126,21 +126,21 @@ def test_all_is_right_when_the_pipeline_obeys_the_rules() -> None:
     assert "NO," not in report
 
 
-def test_a_changed_command_is_noticed() -> None:
-    stand = InMemoryPipeline(
+def test_the_demo_notices_a_changed_command() -> None:
+    pipeline = InMemoryPipeline(
         InstantClock(), spoil=lambda text: text.replace('"decline_order"', '"nudge_creator"')
     )
-    wrong, report = compare_run(stand)
+    wrong, report = compare_run(pipeline)
     assert "every command has the outcome foreseen" in wrong
     assert "every order came to the ending foreseen" in wrong
     assert "NO," in report
 
 
-def test_a_lost_command_is_noticed() -> None:
-    stand = InMemoryPipeline(
+def test_the_demo_notices_a_lost_command() -> None:
+    pipeline = InMemoryPipeline(
         InstantClock(), spoil=lambda text: "{}" if '"confirm_refund-' in text else text
     )
-    wrong, _ = compare_run(stand)
+    wrong, _ = compare_run(pipeline)
     assert wrong == {
         "every message was answered, bad ones too",
         "every command has the outcome foreseen",
@@ -149,12 +149,12 @@ def test_a_lost_command_is_noticed() -> None:
     }
 
 
-def test_a_finding_of_the_audit_is_noticed() -> None:
-    wrong, _ = compare_run(InMemoryPipeline(InstantClock(), complaint=("escrow:ord-1",)))
+def test_the_demo_notices_a_finding_of_the_audit() -> None:
+    wrong, _ = compare_run(InMemoryPipeline(InstantClock(), finding_subjects=("escrow:ord-1",)))
     assert wrong == {"the audit finds nothing wrong"}
 
 
-def test_a_process_left_running_is_noticed() -> None:
+def test_the_demo_notices_a_process_left_running() -> None:
     code = "import time; time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], start_new_session=True) as sleeper:
         assert find_still_running({"sleeper": sleeper.pid}) == [f"sleeper ({sleeper.pid})"]
@@ -171,5 +171,5 @@ def test_a_quantile_is_a_value_that_was_measured(rank: float, value: float) -> N
     assert quantile([4.0, 1.0, 3.0, 2.0], rank) == value
 
 
-def test_nothing_measured_is_no_lateness() -> None:
+def test_the_quantile_of_no_measurements_is_zero() -> None:
     assert quantile([], 0.99) == 0.0

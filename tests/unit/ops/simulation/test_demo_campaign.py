@@ -11,7 +11,7 @@ from examples.make_campaign import CAMPAIGN, DEMO_POLICY, lines, write
 from examples.stage import POLICY
 from models.commands import COMMAND_KINDS
 from models.fields import TaskType, parse_instant
-from models.lifecycle import DISPUTE_REASONS, END_REASONS
+from models.lifecycle import END_REASONS, DisputeReason
 from models.policy import read_policy
 from models.reasons import Alert, RejectionReason, UnappliedReason
 from ops.simulation.replay import expect, shift_steps
@@ -29,26 +29,22 @@ from tests.support.stories import audit
 
 README = CAMPAIGN.parents[1] / "README.md"
 
-
 # What cannot occur in a minute. Civil days are whole days, so a policy that counts them plays in
 # days; and a ban for good begins when the week and the three months before it are over. Nor does
 # any ban end by itself: the shortest lasts a day.
 REASONS_NOT_PLAYED = {RejectionReason.CALENDAR_UNKNOWN}
 
-
 ALERTS_NOT_PLAYED = {Alert.CALENDAR_UNKNOWN}
-
-
 DISPUTES_NOT_PLAYED = {"creator_banned"}
 
 
-def test_the_file_is_what_the_author_writes() -> None:
+def test_the_campaign_file_is_what_its_author_writes() -> None:
     assert CAMPAIGN.read_text(encoding="utf-8").splitlines() == list(lines(write())), (
         "stale: run `python -m examples.make_campaign`"
     )
 
 
-def test_the_policy_is_what_the_author_plans_with() -> None:
+def test_the_demo_policy_file_is_what_the_author_plans_with() -> None:
     assert read_policy(DEMO_POLICY.read_text(encoding="utf-8")) == POLICY
 
 
@@ -73,11 +69,11 @@ def test_the_campaign_is_over_within_a_minute() -> None:
     assert over_at - submitted_at[0] <= timedelta(seconds=35)
 
 
-def test_every_kind_of_command_is_obeyed() -> None:
+def test_the_campaign_has_a_command_of_every_kind_applied() -> None:
     assert {kind for kind in COMMAND_KINDS if not any(applied_commands(kind))} == set()
 
 
-def test_every_order_comes_to_rest_in_every_way_there_is() -> None:
+def test_the_orders_of_the_campaign_end_in_every_way_there_is() -> None:
     expected_endings = {
         (state.value, reason) for state, reasons in END_REASONS.items() for reason in reasons
     }
@@ -86,7 +82,7 @@ def test_every_order_comes_to_rest_in_every_way_there_is() -> None:
     assert set(forecast().endings) == expected_endings | waiting_endings
 
 
-def test_the_campaign_gives_every_reason() -> None:
+def test_the_campaign_gives_every_rejection_reason() -> None:
     reasons_given = {
         reason for outcome, reason in forecast().outcomes.values() if outcome == "rejected"
     }
@@ -96,11 +92,11 @@ def test_the_campaign_gives_every_reason() -> None:
     assert forecast().answers["rejected", RejectionReason.MALFORMED] >= 20
 
 
-def test_operators_are_told_of_everything_there_is() -> None:
+def test_the_campaign_raises_every_alert() -> None:
     assert count_by("operator.alerted", "alert").keys() == set(Alert) - ALERTS_NOT_PLAYED
 
 
-def test_money_goes_astray_in_every_way_there_is() -> None:
+def test_money_of_the_campaign_goes_astray_in_every_way_there_is() -> None:
     assert count_by("payment.unapplied", "reason").keys() == set(UnappliedReason)
     assert count_by("order.reinstated", "order_id")
     assert count_by("refund.confirmed", "refund_id")
@@ -108,7 +104,7 @@ def test_money_goes_astray_in_every_way_there_is() -> None:
     assert forecast().balances["suspense"]
 
 
-def test_payments_are_merged_in_many_sizes() -> None:
+def test_the_campaign_merges_payments_in_many_sizes() -> None:
     share_counts = {
         len(command["shares"]) for command in commands() if command["kind"] == "confirm_payment"
     }
@@ -120,7 +116,7 @@ def test_the_campaign_sends_commands_twice() -> None:
     assert forecast().answers["duplicate", None] >= 10
 
 
-def test_everybody_is_reminded_of_everything_there_is() -> None:
+def test_the_campaign_sends_every_reminder() -> None:
     ladders = {(role, state) for role, state in forecast().reminders if state != "nudge"}
     client_states = {"awaiting_balance", "script_review", "content_review", "published"}
     creator_states = {
@@ -136,7 +132,7 @@ def test_everybody_is_reminded_of_everything_there_is() -> None:
     assert forecast().reminders["creator", "nudge"]
 
 
-def test_work_is_reviewed_by_word_by_silence_by_providers_and_by_operators() -> None:
+def test_work_of_the_campaign_is_reviewed_by_clients_silence_providers_and_operators() -> None:
     for event_type in ("script.approved", "content.approved", "delivery.accepted"):
         reviewer_roles = {event["by"].partition(":")[0] for event in events_of(event_type)}
         assert reviewer_roles >= {"client", "silence", "provider"}
@@ -149,7 +145,7 @@ def test_the_campaign_sends_work_back_as_often_as_is_allowed() -> None:
     assert count_by("content.rejected", "rejections_left").keys() == {0, 1}
 
 
-def test_broadcasts_are_not_reviewed_and_some_works_need_no_script() -> None:
+def test_broadcasts_of_the_campaign_are_not_reviewed_and_some_works_need_no_script() -> None:
     types = {event["order_id"]: event["task_type"] for event in events_of("order.placed")}
     submitted_order_ids = count_by("content.submitted", "order_id").keys()
     live_order_ids = {order_id for order_id, type_ in types.items() if type_ == "douyin_live"}
@@ -159,10 +155,10 @@ def test_broadcasts_are_not_reviewed_and_some_works_need_no_script() -> None:
     assert submitted_order_ids - count_by("script.submitted", "order_id").keys()
 
 
-def test_disputes_come_for_every_reason_and_go_every_way() -> None:
+def test_disputes_of_the_campaign_come_for_every_reason_and_end_in_every_way() -> None:
     assert (
         count_by("order.in_arbitration", "reason").keys()
-        == set(DISPUTE_REASONS) - DISPUTES_NOT_PLAYED
+        == set(DisputeReason) - DISPUTES_NOT_PLAYED
     )
     resolutions = events_of("dispute.resolved")
     assert {event["outcome"] for event in resolutions} == {"approve", "cancel", "extend"}
@@ -176,13 +172,13 @@ def test_disputes_come_for_every_reason_and_go_every_way() -> None:
     )
 
 
-def test_cancelling_has_every_price_there_is() -> None:
+def test_the_campaign_cancels_at_every_price_there_is() -> None:
     is_live = {
         event["order_id"]: event["task_type"] == "douyin_live"
         for event in events_of("order.placed")
     }
     amount_by_order = {
-        order.order_id: order.amount_fen for order in played_without_wakeups().book.orders.values()
+        order.order_id: order.amount_fen for order in played_without_wakeups().uow.orders.values()
     }
     prices = {
         (
@@ -195,7 +191,7 @@ def test_cancelling_has_every_price_there_is() -> None:
     assert prices == {(kind, tenths) for kind in (True, False) for tenths in (1, 5, 10)}
 
 
-def test_agencies_and_creators_are_paid_and_some_still_wait() -> None:
+def test_the_campaign_pays_agencies_and_creators_and_some_still_wait() -> None:
     parties = {event["party"].partition(":")[0] for event in events_of("payout.confirmed")}
     assert parties == {"creator", "mcn"}
     unconfirmed_payouts = count_by("payout.requested", "payout_id") - count_by(
@@ -209,14 +205,14 @@ def test_agencies_and_creators_are_paid_and_some_still_wait() -> None:
     assert count_by("order.rated", "rating").keys() >= {3, 4, 5}
 
 
-def test_the_ladder_is_climbed_to_its_end_and_once_torn_down() -> None:
+def test_the_campaign_climbs_the_ladder_of_bans_to_its_end_and_overturns_a_violation() -> None:
     steps_taken = {event["step"]: event["until"] for event in events_of("creator.banned")}
     assert steps_taken.keys() == {2, 3, 4}
     assert steps_taken[4] is None
     assert count_by("violation.reported", "step").keys() == {1, 2, 3, 4, 5}
     lifted_creator_ids = {event["creator_id"] for event in events_of("creator.ban_lifted")}
     assert lifted_creator_ids == count_by("violation.overturned", "creator_id").keys()
-    # Whose clock the ban had stopped and an operator's word let run on: they came to an end.
+    # Whose clock the ban had stopped and an operator let run on: they came to an end.
     resumed_order_ids = [
         event["order_id"] for event in events_of("clock.resumed") if event["stopper"] == "ban"
     ]
@@ -226,7 +222,7 @@ def test_the_ladder_is_climbed_to_its_end_and_once_torn_down() -> None:
     }
 
 
-def test_an_outage_moves_many_deadlines_at_once_and_each_of_them_matters() -> None:
+def test_the_campaign_extends_many_deadlines_at_once_and_each_extension_matters() -> None:
     bulk = [
         command
         for command in applied_commands("extend_deadline")
@@ -252,7 +248,7 @@ def test_the_books_of_the_campaign_are_right() -> None:
 
 
 def test_the_campaign_comes_out_the_same_without_wake_ups() -> None:
-    uow = played_without_wakeups().book
+    uow = played_without_wakeups().uow
     orders = {order.order_id: (order.state.value, order.reason) for order in uow.orders.values()}
     assert orders == forecast().orders
     assert {
@@ -271,7 +267,7 @@ def test_the_campaign_comes_out_the_same_on_another_day() -> None:
     assert shifted_forecast.flows == forecast().flows
 
 
-def test_the_readme_says_how_much_is_played() -> None:
+def test_the_readme_says_how_many_orders_and_commands_the_demo_plays() -> None:
     readme = README.read_text(encoding="utf-8")
     assert f"{len(forecast().orders)} orders" in readme
     assert f"{len(commands()):,}".replace(",", " ") + "\ncommands" in readme

@@ -1,4 +1,4 @@
-"""Demo campaign, delayed: whatever delays there are on arrival, the same comes of it."""
+"""Demo campaign, delayed: whatever the delays on arrival, the outcomes are the same."""
 
 from __future__ import annotations
 
@@ -15,8 +15,6 @@ from ops.simulation.replay import delay_steps, expect
 from tests.support.campaign import forecast, steps
 
 GAP = timedelta(seconds=1)
-
-
 LONGEST_DELAY = 0.8
 
 
@@ -27,7 +25,7 @@ def orders_of(command: dict[str, Any]) -> set[str]:
     return {*shares, *(body["order_id"] for body in (command, inner) if "order_id" in body)}
 
 
-def test_commands_about_one_order_are_a_second_apart() -> None:
+def test_commands_of_the_campaign_about_one_order_are_a_second_apart() -> None:
     submitted_at: dict[str, list[datetime]] = {}
     for step in steps():
         command = json.loads(step.command or "{}")
@@ -42,32 +40,32 @@ def test_commands_about_one_order_are_a_second_apart() -> None:
     assert {order_id for order_id in close_order_ids if order_id in forecast().orders} == set()
 
 
-def _delay(chance: Random, *, worst: bool) -> timedelta:
+def draw_delay(rng: Random, *, worst: bool) -> timedelta:
     """Draw a delay, or one of the two extremes."""
-    seconds = chance.choice((0, LONGEST_DELAY)) if worst else chance.uniform(0, LONGEST_DELAY)
+    seconds = rng.choice((0, LONGEST_DELAY)) if worst else rng.uniform(0, LONGEST_DELAY)
     return timedelta(seconds=seconds)
 
 
 def check_same_outcomes(seed: int) -> None:
-    chance = Random(seed)  # noqa: S311 - a reproducible test, no secret
+    rng = Random(seed)  # noqa: S311 - a reproducible test, no secret
     worst = seed % 2 == 0
-    delayed = delay_steps(steps(), [_delay(chance, worst=worst) for _ in steps()])
-    outcome = expect(delayed, POLICY)
-    assert outcome.outcomes == forecast().outcomes
-    assert outcome.answers == forecast().answers
-    assert outcome.orders == forecast().orders
-    assert outcome.balances == forecast().balances
-    assert outcome.flows == forecast().flows
-    assert outcome.reminders == forecast().reminders
+    delayed = delay_steps(steps(), [draw_delay(rng, worst=worst) for _ in steps()])
+    delayed_forecast = expect(delayed, POLICY)
+    assert delayed_forecast.outcomes == forecast().outcomes
+    assert delayed_forecast.answers == forecast().answers
+    assert delayed_forecast.orders == forecast().orders
+    assert delayed_forecast.balances == forecast().balances
+    assert delayed_forecast.flows == forecast().flows
+    assert delayed_forecast.reminders == forecast().reminders
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_delays_on_arrival_change_nothing(seed: int) -> None:
+def test_delays_on_arrival_change_nothing_in_the_campaign(seed: int) -> None:
     check_same_outcomes(seed)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_no_random_delays_on_arrival_change_anything() -> None:
+def test_no_random_delays_on_arrival_change_anything_in_the_campaign() -> None:
     for seed in range(4, 34):
         check_same_outcomes(seed)

@@ -23,16 +23,15 @@ DEARER = POLICY.model_copy(
     }
 )
 
-
-CHANGE = 900
-"""The step at which they change: some orders are settled by then, most are on their way."""
+CHANGED_AT_STEP = 900
+"""The step at which the rules change: some orders are settled by then, most are on their way."""
 
 
 def replay_with_change(later: Policy) -> tuple[dict[str, Order], dict[str, Order]]:
     """Play the campaign, under other rules from its middle on; return orders before and after."""
     world, all_steps = Simulation(UnitOfWork(policy=POLICY)), steps()
     for number, step in enumerate(all_steps):
-        if number == CHANGE:
+        if number == CHANGED_AT_STEP:
             world.state.policy = later
             old = set(world.state.orders)
         list(world.play(step))
@@ -51,9 +50,9 @@ def test_orders_keep_the_rules_they_were_placed_under() -> None:
     assert all(order.total_fen == total(order.amount_fen, 900) for order in after.values())
 
 
-def test_the_change_comes_while_orders_are_in_every_stage() -> None:
+def test_the_policy_changes_while_many_orders_are_open() -> None:
     before, after = replay_with_change(DEARER)
-    changed_at = steps()[CHANGE].at
+    changed_at = steps()[CHANGED_AT_STEP].at
     still_open = [order for order in before.values() if order.entered_at > changed_at]
     assert len(still_open) > 50
     assert len(after) > 50

@@ -17,13 +17,13 @@ DAY = timedelta(days=1)
 
 
 @pytest.mark.parametrize("name", INSTANT_FIELDS)
-def test_what_a_command_says_of_time_moves_with_it(name: str) -> None:
+def test_the_instants_in_a_command_are_shifted_with_it(name: str) -> None:
     step = SimulationStep(START, json.dumps({name: "2026-03-02T10:00:00+08:00", "n": 1}))
     (shifted_step,) = shift_steps([step], START + DAY)
     assert json.loads(shifted_step.command or "") == {name: "2026-03-03T02:00:00Z", "n": 1}
 
 
-def test_a_command_within_a_command_moves_too() -> None:
+def test_the_instants_of_a_command_within_a_command_are_shifted_too() -> None:
     inner = {"kind": "publish_work", "published_at": "2026-03-02T10:00:00+08:00"}
     (shifted_step,) = shift_steps(
         [SimulationStep(START, json.dumps({"command": inner}))], START + DAY
@@ -34,7 +34,7 @@ def test_a_command_within_a_command_moves_too() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["yesterday", 7, None, {}])
-def test_what_is_no_instant_stays_as_it_is(wrong: object) -> None:
+def test_what_is_no_instant_is_not_shifted(wrong: object) -> None:
     (shifted_step,) = shift_steps(
         [SimulationStep(START, json.dumps({"until": wrong}))], START + DAY
     )

@@ -13,8 +13,6 @@ from ops.simulation.simulate import simulate
 from tests.check_scenarios import differences
 
 FOLDER = Path(__file__).parents[3] / "scenarios"
-
-
 NAMES = sorted(path.name.removesuffix(".steps.jsonl") for path in FOLDER.glob("*.steps.jsonl"))
 
 
@@ -36,6 +34,6 @@ def test_every_worked_example_has_both_halves() -> None:
     assert {f"{name}.expect.json" for name in NAMES} == {p.name for p in FOLDER.glob("*.expect.*")}
 
 
-def test_a_difference_from_what_must_come_out_is_named() -> None:
+def test_a_difference_from_an_expected_outcome_of_a_scenario_is_named() -> None:
     expect = json.loads((FOLDER / "declined.expect.json").read_text("utf-8"))
     assert next(differences(expect, [])) == "0 outcomes, not 6"

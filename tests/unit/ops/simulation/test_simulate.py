@@ -4,31 +4,19 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any
 
 import pytest
 
 from models.policy import Policy, read_policy
+from ops.json_schema import JsonObject
 from ops.simulation.simulate import simulate
 from tests.support.stories import DEPOSIT, sender
 
-Line = dict[str, Any]
-
-
 AT = "2026-03-02T10:00:00+08:00"
-
-
 EMPTY = {"psp": 0, "escrow": 0, "suspense": 0, "refunds_payable": 0, "forfeited_deposits": 0}
-
-
 EMPTY |= {"service_fees": 0, "payable": 0, "platform_income": 0}
-
-
 ADMIT = {"kind": "register_creator", "by": sender("platform"), "creator_id": "k1", "name": "K1"}
-
-
 ADMIT |= {"contract": "direct"}
-
 
 PLACE = {
     "kind": "place_order",
@@ -43,7 +31,6 @@ PLACE = {
     "prepay_deposit": True,
 }
 
-
 PAY = {
     "kind": "confirm_payment",
     "by": sender("payments"),
@@ -53,17 +40,12 @@ PAY = {
     "shares": [{"order_id": "o1", "amount_fen": DEPOSIT}],
 }
 
-
 ABOUT = {"order_id": "o1"}
-
-
 ACCEPT = {"kind": "accept_order", "by": sender("creator"), **ABOUT}
-
-
 NUDGE = {"kind": "nudge_creator", "by": sender("client"), **ABOUT}
 
 
-def step_line(at: str, command: Line | None = None, name: str = "cmd_step0") -> str:
+def step_line(at: str, command: JsonObject | None = None, name: str = "cmd_step0") -> str:
     """Write one line; a clock time is one of the first day, in Shanghai."""
     full = at if "T" in at else f"2026-03-02T{at}+08:00"
     return json.dumps({"at": full} | ({"command": {"id": name} | command} if command else {}))
@@ -76,7 +58,9 @@ OFFERED = [
 ]
 
 
-def simulate_lines(lines: list[str], policy: str = "{}") -> tuple[list[Line], list[Line], int]:
+def simulate_lines(
+    lines: list[str], policy: str = "{}"
+) -> tuple[list[JsonObject], list[JsonObject], int]:
     """Return the lines that came out, those on standard error, and the exit status."""
     out, err = io.StringIO(), io.StringIO()
     status = simulate(lines, read_policy(policy), out, err)
@@ -84,7 +68,7 @@ def simulate_lines(lines: list[str], policy: str = "{}") -> tuple[list[Line], li
     return read[0], read[1], status
 
 
-def output_lines(lines: list[str], policy: str = "{}") -> list[Line]:
+def output_lines(lines: list[str], policy: str = "{}") -> list[JsonObject]:
     out, err, status = simulate_lines(lines, policy)
     assert (err, status) == ([], 0)
     return out
@@ -94,11 +78,11 @@ def test_no_input_gives_an_empty_summary() -> None:
     assert simulate_lines([]) == ([{"orders": {}, "ledger": EMPTY}], [], 0)
 
 
-def test_blank_lines_are_skipped() -> None:
+def test_blank_lines_are_skipped_in_a_simulation() -> None:
     assert output_lines(["", "  \t\n", OFFERED[0] + "\n", "\r\n"]) == output_lines(OFFERED[:1])
 
 
-def test_an_outcome_has_its_instant_id_reason_and_events() -> None:
+def test_a_simulated_outcome_has_its_instant_id_reason_and_events() -> None:
     line = output_lines(OFFERED)[1]
     assert list(line) == ["at", "id", "outcome", "reason", "events"]
     assert (line["at"], line["id"]) == ("2026-03-02T02:00:00Z", "cmd_place")
@@ -108,7 +92,7 @@ def test_an_outcome_has_its_instant_id_reason_and_events() -> None:
     assert event["caused_by"] == "command:cmd_place"
 
 
-def test_the_summary_says_everything_about_every_order() -> None:
+def test_the_summary_of_a_simulation_says_everything_about_every_order() -> None:
     assert output_lines(OFFERED)[-1] == {
         "orders": {
             "o1": {
@@ -126,7 +110,7 @@ def test_the_summary_says_everything_about_every_order() -> None:
     }
 
 
-def test_the_settling_of_commands_is_not_listed_among_events() -> None:
+def test_a_simulation_does_not_list_outcomes_among_events() -> None:
     types = {event["type"] for line in output_lines(OFFERED)[:-1] for event in line["events"]}
     assert types == {"creator.registered", "order.placed", "payment.applied", "order.offered"}
 
@@ -168,7 +152,7 @@ def test_a_reminder_is_not_sent_once_the_order_has_moved_on() -> None:
     assert not [line for line in lines if "reminder" in line]
 
 
-def test_a_line_is_judged_when_it_comes_even_where_the_order_might_yet() -> None:
+def test_a_simulated_command_does_not_wait_for_an_order_placed_later() -> None:
     assert output_lines([step_line(AT, ACCEPT)])[0]["reason"] == "unknown_order"
 
 
@@ -191,7 +175,9 @@ NO_STEPS = [
 
 
 @pytest.mark.parametrize("text", NO_STEPS, ids=range(len(NO_STEPS)))
-def test_a_line_that_is_no_step_is_told_by_its_number_and_the_rest_still_runs(text: str) -> None:
+def test_a_line_that_is_no_step_is_reported_by_its_number_and_the_rest_still_runs(
+    text: str,
+) -> None:
     out, err, status = simulate_lines([OFFERED[0], "", text, *OFFERED[1:]])
     assert out == output_lines(OFFERED)
     assert [list(line) for line in err] == [["line", "error"]]
@@ -256,7 +242,7 @@ def test_the_same_step_twice_is_a_duplicate_without_events() -> None:
     assert (lines[3]["outcome"], lines[3]["reason"], lines[3]["events"]) == ("duplicate", None, [])
 
 
-def test_the_last_instant_of_the_calendar_is_no_place_for_a_window() -> None:
+def test_a_step_at_the_last_instant_of_the_calendar_loses_no_step_before_it() -> None:
     """Whatever is said of such a step, the steps before it are not lost."""
     end = "9999-12-31T23:59:59Z"
     out, _, _ = simulate_lines([*OFFERED, step_line(end, PLACE | {"order_id": "o2"})])

@@ -11,17 +11,13 @@ from models.calendar import CountingMethod
 from models.commands import COMMAND_KINDS
 from models.events.event import EVENT_TYPES
 from models.ledger import ACCOUNT_FAMILIES
-from models.lifecycle import DISPUTE_REASONS, END_REASONS, SYSTEM_REQUESTS, PausedBy, Role, State
+from models.lifecycle import END_REASONS, SYSTEM_REQUESTS, DisputeReason, PausedBy, Role, State
 from models.reasons import Alert, RejectionReason, UnappliedReason
 from ops.order_views import WAITS_FOR
 from ops.web.app import STATIC
 
 PAIR = re.compile(r'  "?([\w.]+)"?: \["([^"]+)", "([^"]+)"\],')
-
-
 CHINESE = re.compile("[\u4e00-\u9fff]")
-
-
 LabelPairs = dict[str, tuple[str, str]]
 
 
@@ -40,7 +36,7 @@ def name_pairs(const: str) -> LabelPairs:
 NAMES_NEEDING_LABELS: dict[str, set[Any]] = {
     "states": set(State),
     "endings": {reason for reasons in END_REASONS.values() for reason in reasons},
-    "disputes": set(DISPUTE_REASONS),
+    "disputes": set(DisputeReason),
     "commands": set(COMMAND_KINDS),
     "what nobody asks": set(SYSTEM_REQUESTS),
     "events": set(EVENT_TYPES),

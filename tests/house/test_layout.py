@@ -1,4 +1,4 @@
-"""Sizes: everything here can be read in one sitting, and keeps to it."""
+"""Layout: a folder can be taken in at a glance, and every module says what it is."""
 
 from __future__ import annotations
 
@@ -7,6 +7,11 @@ from pathlib import Path
 
 from tests.house.project import ROOT, files, functions, location, sources, tree
 
+MODULES_IN_A_FOLDER = 12
+# What says that a folder is a package, what pytest looks for, what Python starts.
+NO_MODULES = {"__init__.py", "conftest.py", "__main__.py"}
+# The programs of the campaign's author, which write one file that is checked in.
+CROWDED = {"examples"}
 PARAMETERS = 6
 
 
