@@ -1,5 +1,20 @@
 """Errors: what is not the sender's doing, told apart by whether trying again will help."""
 
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """What is wrong with one field of a message: a value, since it is the sender's doing."""
+
+    field: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.detail}"
+
 
 class EarnestError(Exception):
     """Root of every error that Earnest raises on purpose."""

@@ -15,6 +15,7 @@ from pydantic import (
     PlainSerializer,
     StringConstraints,
 )
+from pydantic_core import PydanticCustomError
 
 from models.money import MAX_FEN
 
@@ -143,3 +144,12 @@ class StrictModel(BaseModel):
     """A model that converts nothing and tolerates nothing it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+
+def field_error(field: str, detail: str) -> PydanticCustomError:
+    """Make an error of a whole model that names the field at fault."""
+    return PydanticCustomError(FIELD_ERROR, "{detail}", {"field": field, "detail": detail})
+
+
+FIELD_ERROR = "field_error"
+"""The type of such an error, by which the parser knows it."""

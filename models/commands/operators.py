@@ -27,7 +27,7 @@ from models.commands.orders import (
     WithdrawOrder,
 )
 from models.commands.parties import AppointProvider
-from models.fields import Bps, Fen, Id, Instant, RequiredNote, StrictModel
+from models.fields import Bps, Fen, Id, Instant, RequiredNote, StrictModel, field_error
 from models.ids import make_refund_base_id, share_id
 from models.lifecycle import Role
 
@@ -44,11 +44,9 @@ class ResolveDispute(OrderCommand):
     @model_validator(mode="after")
     def _require_outcome_fields(self) -> ResolveDispute:
         if (self.outcome == "cancel") != (self.creator_bps is not None):
-            message = "creator_bps: wanted with outcome 'cancel', and only then"
-            raise ValueError(message)
+            raise field_error("creator_bps", "wanted with outcome 'cancel', and only then")
         if (self.outcome == "extend") != (self.until is not None):
-            message = "until: wanted with outcome 'extend', and only then"
-            raise ValueError(message)
+            raise field_error("until", "wanted with outcome 'extend', and only then")
         return self
 
 

@@ -7,7 +7,19 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from models.commands.command import Dependencies, FlagDefaultFalse, OrderCommand
-from models.fields import Brief, Fen, Id, Instant, Label, Link, Note, RequiredNote, Stars, TaskType
+from models.fields import (
+    Brief,
+    Fen,
+    Id,
+    Instant,
+    Label,
+    Link,
+    Note,
+    RequiredNote,
+    Stars,
+    TaskType,
+    field_error,
+)
 from models.lifecycle import Role
 from models.money import MAX_FEN
 
@@ -34,8 +46,7 @@ class PlaceOrder(OrderCommand):
     @model_validator(mode="after")
     def _require_script_for_live(self) -> PlaceOrder:
         if self.task_type == "douyin_live" and not self.needs_script:
-            message = "needs_script: a broadcast cannot be reviewed but by its script"
-            raise ValueError(message)
+            raise field_error("needs_script", "a broadcast cannot be reviewed but by its script")
         return self
 
     def add_dependencies(self, dependencies: Dependencies) -> None:

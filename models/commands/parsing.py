@@ -7,22 +7,37 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from models.commands import COMMAND_ADAPTER, COMMAND_KINDS, AnyCommand
+from models.errors import FieldError
+from models.fields import FIELD_ERROR
 
 MAX_COMMAND_BYTES = 64 * 1024
 """The longest command text, in bytes: an honest one just fits, every character escaped."""
 
 
 class MalformedCommand(Exception):
-    """A text that is no command; `command_id` is what it calls itself, if that is readable."""
+    """A text that is no command: which fields are wrong, and why.
 
-    def __init__(self, detail: str, command_id: str | None) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.command_id = command_id
+    `command_id` is what it calls itself, if that is readable.
+    """
+
+    def __init__(self, errors: Sequence[FieldError], command_id: str | None) -> None:
+        self.errors, self.command_id = tuple(errors), command_id
+        super().__init__(self.detail)
+
+    @property
+    def detail(self) -> str:
+        """Say it all in one sentence."""
+        return "; ".join(map(str, self.errors))
+
+
+class CommandTooLong(MalformedCommand):
+    """A text longer than any command."""
 
 
 def parse_command(text: str | bytes) -> AnyCommand:
@@ -33,18 +48,19 @@ def parse_command(text: str | bytes) -> AnyCommand:
     try:
         raw = text.encode() if isinstance(text, str) else text
     except UnicodeEncodeError:
-        detail = "command: a lone surrogate is not text"
-        raise MalformedCommand(detail, find_command_id(text)) from None
+        error = FieldError("command", "a lone surrogate is not text")
+        raise MalformedCommand([error], find_command_id(text)) from None
     if len(raw) > MAX_COMMAND_BYTES:
-        detail = f"command: longer than {MAX_COMMAND_BYTES} bytes"
-        raise MalformedCommand(detail, find_command_id(raw))
+        error = FieldError("command", f"longer than {MAX_COMMAND_BYTES} bytes")
+        raise CommandTooLong([error], find_command_id(raw))
     try:
         command = COMMAND_ADAPTER.validate_json(raw)
-    except ValidationError as error:
-        raise MalformedCommand(_describe_errors(error), find_command_id(raw)) from None
+    except ValidationError as invalid:
+        raise MalformedCommand(_field_errors(invalid), find_command_id(raw)) from None
     if has_duplicate_field(raw):
         # One reader takes the first and another the last: what was meant, nobody can tell.
-        raise MalformedCommand("command: a field is there twice", find_command_id(raw))
+        error = FieldError("command", "a field is there twice")
+        raise MalformedCommand([error], find_command_id(raw))
     return command
 
 
@@ -59,20 +75,19 @@ def find_command_id(text: str | bytes) -> str | None:
     )
 
 
-def _describe_errors(error: ValidationError) -> str:
-    """Say which fields are wrong and why, without a word of what was in them."""
-    faults = error.errors(include_input=False, include_url=False, include_context=False)
-    messages = []
-    for fault in faults[:5]:
-        # A field's name is the sender's too: what cannot be printed is written as an escape.
-        path = [ascii(str(part))[1:-1][:64] for part in fault["loc"] if part not in COMMAND_KINDS]
-        if fault["type"].startswith("union_tag"):
-            messages.append("kind: one of the known kinds of command is wanted")
-            continue
-        messages.append(
-            f"{'.'.join(path) or 'command'}: {fault['msg'].removeprefix('Value error, ')}"
-        )
-    return "; ".join(messages)
+def _field_errors(invalid: ValidationError) -> list[FieldError]:
+    """Say which fields are wrong and why, without a word of what was in them; five at most."""
+    return list(map(_field_error, invalid.errors(include_input=False, include_url=False)[:5]))
+
+
+def _field_error(error: ErrorDetails) -> FieldError:
+    if error["type"].startswith("union_tag"):
+        return FieldError("kind", "one of the known kinds of command is wanted")
+    # A field's name is the sender's too: what cannot be printed is written as an escape.
+    path = [ascii(str(part))[1:-1][:64] for part in error["loc"] if part not in COMMAND_KINDS]
+    if error["type"] == FIELD_ERROR:
+        path.append(error["ctx"]["field"])
+    return FieldError(".".join(path) or "command", error["msg"].removeprefix("Value error, "))
 
 
 def read_json_leniently(raw: str | bytes) -> object:

@@ -17,6 +17,7 @@ from models.fields import (
     Note,
     RequiredNote,
     WebAddress,
+    field_error,
     format_instant,
 )
 from models.lifecycle import Role
@@ -49,11 +50,9 @@ class RegisterCreator(Command):
     @model_validator(mode="after")
     def _require_agency(self) -> RegisterCreator:
         if (self.contract == "mcn") != (self.mcn_id is not None):
-            message = "mcn_id: wanted with contract 'mcn', and only then"
-            raise ValueError(message)
+            raise field_error("mcn_id", "wanted with contract 'mcn', and only then")
         if self.contract != "mcn" and self.mcn_share_bps is not None:
-            message = "mcn_share_bps: wanted only with contract 'mcn'"
-            raise ValueError(message)
+            raise field_error("mcn_share_bps", "wanted only with contract 'mcn'")
         return self
 
     def add_dependencies(self, dependencies: Dependencies) -> None:

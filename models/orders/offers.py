@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from models import money
 from models.commands.command import OrderCommand
 from models.commands.orders import AcceptOrder, DeclineOrder, PlaceOrder, ReviseQuote
+from models.errors import FieldError
 from models.events.event import Fact
 from models.events.notifications import CreatorReminded
 from models.events.orders import (
@@ -33,13 +34,15 @@ MAX_PUBLICATION_LEAD = timedelta(days=366)
 """How far ahead a publication may be planned: a year, leap years included."""
 
 
-def find_terms_error(command: PlaceOrder, policy: Policy, at: datetime) -> str | None:
+def find_terms_error(command: PlaceOrder, policy: Policy, at: datetime) -> FieldError | None:
     """Say what makes an order impossible whoever asks: such a command is malformed."""
     if money.total(command.amount_fen, policy.service_fee_bps) > money.MAX_FEN:
-        return "amount_fen: with the service fee it is more than an order can be worth"
+        return FieldError(
+            "amount_fen", "with the service fee it is more than an order can be worth"
+        )
     publish_at = command.expected_publish_at
     if publish_at is not None and not at <= publish_at <= at + MAX_PUBLICATION_LEAD:
-        return "expected_publish_at: an instant within a year from now is wanted"
+        return FieldError("expected_publish_at", "an instant within a year from now is wanted")
     return None
 
 

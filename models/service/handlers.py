@@ -42,7 +42,7 @@ def handle(uow: UnitOfWork, command: AnyCommand, at: datetime) -> Outcome:
     if isinstance(command, PlaceOrder):
         terms_error = offers.find_terms_error(command, uow.policy, at)
         if terms_error is not None:
-            return rejected(RejectionReason.MALFORMED, detail=terms_error)
+            return rejected(RejectionReason.MALFORMED, detail=str(terms_error))
     if receipt is not None:
         return rejected(RejectionReason.ID_REUSED)
     outcome = _HANDLERS.get(type(command), _handle_order_command)(uow, command, at)

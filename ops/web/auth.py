@@ -9,9 +9,10 @@ import hashlib
 import hmac
 import os
 import secrets
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -19,7 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from models.commands.command import Party
 from models.fields import SenderRole
 from models.orders.order import Order
-from ops.web.errors import Problem
+from ops.web.errors import Fault, Problem
+from workers.queries.order_filters import OrderFilter
 from workers.settings import Settings, SettingsError
 
 SENDER_ROLES = frozenset(get_args(SenderRole))
@@ -29,6 +31,9 @@ STAFF_ROLES = frozenset({"operator", "platform"})
 
 MIN_TOKEN_CHARACTERS = 16
 """Characters of a token that is not to be guessed."""
+
+ListingRole = Literal["client", "creator", "mcn"]
+"""Roles whose tokens list the orders of one party."""
 
 LOOPBACK_PREFIXES = ("127.", "localhost:", "[::1]:")
 
@@ -86,6 +91,59 @@ class Caller:
         return self.may_see_all() or any(
             (grant.role, grant.id) in order_parties for grant in self.grants
         )
+
+
+def restrict_to_caller(
+    caller: Caller, order_filter: OrderFilter, *, roles: Sequence[ListingRole], refusal: str
+) -> OrderFilter | None:
+    """Narrow a list of orders to what a caller may see; None where that is nothing.
+
+    One rule for every list: who may see all, lists all; else a grant for one of the `roles` lists
+    its own party's. A token with several such grants lists for the party that the filter names.
+    Raise `Problem` 403 with `refusal` where no grant lists, 422 where it is unclear for whom.
+    """
+    if caller.may_see_all():
+        return order_filter
+    own_parties = [
+        (role, grant.id) for role in roles for grant in caller.grants if grant.role == role
+    ]
+    if not own_parties:
+        raise Problem(403, refusal)
+    requested = {role: party_of(order_filter, role) for role in roles}
+    named = [(role, party_id) for role, party_id in own_parties if requested[role] == party_id]
+    possible = named or [party for party in own_parties if requested[party[0]] is None]
+    if not possible:
+        return None
+    if len(possible) > 1 and not named:
+        choices = " or ".join(f"{role}={party_id}" for role, party_id in possible)
+        fault = Fault(field=possible[0][0], detail=f"this token is of several: say {choices}")
+        raise Problem(422, f"{fault.field}: {fault.detail}", errors=[fault])
+    role, party_id = possible[0]
+    return restrict_to_party(order_filter, role, party_id)
+
+
+def party_of(order_filter: OrderFilter, role: ListingRole) -> str | None:
+    """Return the party of a role to which a filter restricts a list."""
+    match role:
+        case "client":
+            return order_filter.client
+        case "creator":
+            return order_filter.creator
+        case "mcn":
+            return order_filter.mcn
+
+
+def restrict_to_party(
+    order_filter: OrderFilter, role: ListingRole, party_id: str | None
+) -> OrderFilter:
+    """Narrow a list to the orders of one party."""
+    match role:
+        case "client":
+            return replace(order_filter, client=party_id)
+        case "creator":
+            return replace(order_filter, creator=party_id)
+        case "mcn":
+            return replace(order_filter, mcn=party_id)
 
 
 class Tokens:

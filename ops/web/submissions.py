@@ -24,7 +24,12 @@ from sqlalchemy import Engine, func, select
 
 from models.commands import AnyCommand
 from models.commands.orders import PlaceOrder
-from models.commands.parsing import MAX_COMMAND_BYTES, MalformedCommand, parse_command
+from models.commands.parsing import (
+    MAX_COMMAND_BYTES,
+    CommandTooLong,
+    MalformedCommand,
+    parse_command,
+)
 from models.errors import TransientError
 from models.orders import offers
 from models.policy import Policy
@@ -101,7 +106,7 @@ def read_body(
             else None
         )
         if order_fault is not None:
-            faults.extend(faults_of(MalformedCommand(order_fault, command.id), index))
+            faults.extend(faults_of(MalformedCommand([order_fault], command.id), index))
         parsed_commands.append((text, command))
     if faults:
         raise Problem(422, "; ".join(map(_fault_text, faults[:5])), errors=faults)
@@ -159,14 +164,13 @@ def _skip_blanks(text: str, position: int) -> int:
 
 def faults_of(error: MalformedCommand, index: int | None) -> Iterator[Fault]:
     """Name each field that is wrong with a command; raise `Problem` 413 where it is too long."""
-    if error.detail.startswith("command: longer"):
+    if isinstance(error, CommandTooLong):
         prefix = "" if index is None else f"command {index}: "
         raise Problem(413, f"{prefix}at most {MAX_COMMAND_BYTES} bytes are wanted")
-    for line in error.detail.split("; "):
-        field_name, separator, detail = line.partition(": ")
-        if not separator:
-            field_name, detail = "command", line
-        yield Fault(field=field_name, detail=detail, index=index, id=error.command_id)
+    for field_error in error.errors:
+        yield Fault(
+            field=field_error.field, detail=field_error.detail, index=index, id=error.command_id
+        )
 
 
 def _fault_text(fault: Fault) -> str:

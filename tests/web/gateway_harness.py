@@ -37,6 +37,8 @@ provider/m1        provider-token-0001
 client             every-client-token-1
 platform           platform-token-0001
 payments           payments-token-0001
+client/c2            two-parties-token-01
+creator/k1           two-parties-token-01
 """
 
 LOCAL_URL = "http://127.0.0.1:8000"

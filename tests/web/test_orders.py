@@ -48,6 +48,18 @@ def test_pages_of_orders_neither_skip_nor_repeat(http_client: TestClient) -> Non
     assert len(order_ids) == 5
 
 
+def test_a_token_of_two_parties_lists_for_the_one_that_is_named(http_client: TestClient) -> None:
+    token = "two-parties-token-01"
+    assert read_order_ids(http_client, token, client="c2") == ["o4"]
+    assert len(read_order_ids(http_client, token, creator="k1")) == 5
+    assert read_order_ids(http_client, token, client="c1", creator="k2") == []
+    response = http_client.get("/orders", headers=bearer(token))
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["detail"] == (
+        "this token is of several: say client=c2 or creator=k1"
+    )
+
+
 def test_orders_are_filtered_by_party_status_and_time(http_client: TestClient) -> None:
     assert read_order_ids(http_client, client="c2") == ["o4"]
     assert len(read_order_ids(http_client, creator="k1")) == 5

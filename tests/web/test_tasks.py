@@ -63,6 +63,13 @@ def read_task_ids(
     return [task["task_id"] for task in response.json()["tasks"]]
 
 
+def test_a_token_of_a_client_and_a_creator_has_the_list_of_the_creator(
+    http_client: TestClient,
+) -> None:
+    token = "two-parties-token-01"
+    assert read_task_ids(http_client, token) == read_task_ids(http_client, CREATOR_TOKEN)
+
+
 def test_a_creator_sees_its_own_list_and_an_agency_its_creators(http_client: TestClient) -> None:
     own_task_ids = ["t1_3", "t0_2", "t1_1", "t0_0"]
     assert (

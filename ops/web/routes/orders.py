@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ from models.fields import format_instant, parse_instant
 from models.lifecycle import State
 from models.orders.order import Order
 from ops.order_views import serialize_order
-from ops.web.auth import Caller
+from ops.web.auth import Caller, restrict_to_caller
 from ops.web.dependencies import AppContext, Context, CurrentCaller
 from ops.web.errors import Problem, error_responses
 from workers.queries import order_lists, reader
@@ -22,6 +21,8 @@ from workers.queries.order_lists import BadCursor
 from workers.queries.reader import Reader
 
 router = APIRouter(tags=["orders"])
+
+CANNOT_LIST = "a service provider reads the orders that it serves one by one"
 
 ID_PATTERN = r"^[A-Za-z0-9_-]{1,64}$"
 
@@ -143,26 +144,9 @@ def _restrict_to_caller(caller: Caller, filters: OrderQuery) -> OrderFilter | No
         placed_after=filters.placed_after,
         placed_before=filters.placed_before,
     )
-    if caller.may_see_all():
-        return order_filter
-    grant = caller.grants[0] if caller.grants else None
-    if grant is None or grant.id is None:
-        return None
-    if grant.role == "client":
-        return (
-            replace(order_filter, client=grant.id)
-            if order_filter.client in (None, grant.id)
-            else None
-        )
-    if grant.role == "creator":
-        return (
-            replace(order_filter, creator=grant.id)
-            if order_filter.creator in (None, grant.id)
-            else None
-        )
-    if grant.role != "mcn":
-        raise Problem(403, "a service provider reads the orders that it serves one by one")
-    return replace(order_filter, mcn=grant.id)
+    return restrict_to_caller(
+        caller, order_filter, roles=("client", "creator", "mcn"), refusal=CANNOT_LIST
+    )
 
 
 @router.get(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
@@ -10,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.lifecycle import PublicStatus, State
 from ops.serializers import serialize_task
-from ops.web.auth import Caller
+from ops.web.auth import Caller, restrict_to_caller
 from ops.web.dependencies import Context, CurrentCaller
 from ops.web.errors import Fault, Problem, error_responses
 from ops.web.routes.orders import ID_PATTERN, QueryInstant
@@ -19,6 +18,8 @@ from workers.queries.order_filters import OrderFilter
 from workers.queries.order_lists import BadCursor
 
 router = APIRouter(tags=["tasks"])
+
+CANNOT_LIST = "task lists are for creators, agencies, operators and the platform"
 
 
 class TaskShown(BaseModel):
@@ -99,13 +100,4 @@ def _restrict_to_caller(caller: Caller, filters: TaskQuery) -> OrderFilter | Non
         placed_before=filters.created_before,
         prefix=filters.id,
     )
-    if caller.may_see_all():
-        return order_filter
-    grant = caller.grants[0]
-    if grant.role == "creator" and order_filter.creator in (None, grant.id):
-        return replace(order_filter, creator=grant.id)
-    if grant.role == "mcn" and order_filter.mcn in (None, grant.id):
-        return replace(order_filter, mcn=grant.id)
-    if grant.role not in ("creator", "mcn"):
-        raise Problem(403, "task lists are for creators, agencies, operators and the platform")
-    return None
+    return restrict_to_caller(caller, order_filter, roles=("creator", "mcn"), refusal=CANNOT_LIST)

@@ -22,10 +22,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 def checkout(tmp_path: Path) -> Path:
     """Copy what a checkout needs to start, with a list of packages that installs quickly."""
     root = tmp_path / "a checkout"
-    (root / "ops").mkdir(parents=True)
+    (root / "ops" / "cli").mkdir(parents=True)
     shutil.copy(ROOT / "earnest", root)
     (root / "ops" / "__init__.py").touch()
-    (root / "ops" / "cli.py").write_text(CLI)
+    (root / "ops" / "cli" / "__init__.py").touch()
+    (root / "ops" / "cli" / "__main__.py").write_text(CLI)
     (root / "requirements.lock").write_text(locked_package("iniconfig"))
     return root
 
@@ -90,7 +91,8 @@ def test_a_failed_install_is_one_clear_line_and_is_tried_again(checkout: Path) -
 
 
 def test_an_old_python_is_refused_with_the_version_needed(checkout: Path) -> None:
-    launcher = (checkout / "earnest").read_text().replace("OLDEST = (3, 11)", "OLDEST = (4, 0)")
+    launcher = (checkout / "earnest").read_text()
+    launcher = launcher.replace("MIN_PYTHON = (3, 11)", "MIN_PYTHON = (4, 0)")
     (checkout / "earnest").write_text(launcher)
     code, _, err = run_to_end(checkout)
     assert code == 1
