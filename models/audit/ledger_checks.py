@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from models.audit.order_checks import Finding, share_of
+from models.audit.order_checks import Finding, bps_of
 from models.events.event import Event, Fact
 from models.events.orders import (
     ForfeitReleased,
@@ -88,7 +88,7 @@ def check_payments(subject: str, events: Sequence[Event]) -> Iterator[Finding]:
 def check_distributions(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
     """Hold that an ending at a price shares out all that was held, and each side its share."""
     subject, share_bps = f"order:{order.order_id}", order.mcn_share_bps if order.mcn_id else 0
-    total_fen = order.amount_fen + share_of(order.amount_fen, order.policy.service_fee_bps)
+    total_fen = order.amount_fen + bps_of(order.amount_fen, order.policy.service_fee_bps)
     for event in events:
         match event.fact:
             case OrderCompleted() as fact:
@@ -105,7 +105,7 @@ def check_distributions(order: Order, events: Sequence[Event]) -> Iterator[Findi
                 continue
         if not adds_up:
             yield Finding("shared_out", subject, f"{event.fact.type} does not add up")
-        if fact.mcn_fen != share_of(side_fen, share_bps):
+        if fact.mcn_fen != bps_of(side_fen, share_bps):
             yield Finding(
                 "agency_share", subject, f"the agency has {fact.mcn_fen} of {side_fen} fen"
             )

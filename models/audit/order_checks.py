@@ -78,8 +78,8 @@ def check_terms(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
     if not isinstance(fact, OrderPlaced):
         yield Finding("terms", subject, "its first event is not order.placed")
         return
-    total_fen = fact.amount_fen + share_of(fact.amount_fen, policy.service_fee_bps)
-    deposit_fen = max(1, share_of(total_fen, policy.deposit_bps)) if fact.prepay_deposit else 0
+    total_fen = fact.amount_fen + bps_of(fact.amount_fen, policy.service_fee_bps)
+    deposit_fen = max(1, bps_of(total_fen, policy.deposit_bps)) if fact.prepay_deposit else 0
     if fact.policy_version != policy.version:
         yield Finding("terms", subject, f"placed under {fact.policy_version}, not {policy.version}")
     if (fact.total_fen, fact.deposit_fen) != (total_fen, deposit_fen):
@@ -91,7 +91,7 @@ def check_terms(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
 def check_position(order: Order) -> Iterator[Finding]:
     """Hold that where an order is, what it holds, waits for and ended by agree."""
     subject = f"order:{order.order_id}"
-    total_fen = order.amount_fen + share_of(order.amount_fen, order.policy.service_fee_bps)
+    total_fen = order.amount_fen + bps_of(order.amount_fen, order.policy.service_fee_bps)
     deposit_fen = order.deposit_fen if order.prepay_deposit else total_fen
     held_fen, allowed_fen = order.held_fen, {0}
     if order.state is State.OFFERED:
@@ -139,7 +139,7 @@ def check_creator(creator: Creator, events: Sequence[Event]) -> Iterator[Finding
             yield Finding("ladder", subject, f"a ban ends at {before.until}, then {after.since}")
 
 
-def share_of(amount_fen: int, bps: int) -> int:
+def bps_of(amount_fen: int, bps: int) -> int:
     """Take a rate of an amount, half up: once more, by other means than `money`."""
     exact = Decimal(amount_fen) * bps / 10_000
     return int(exact.quantize(Decimal(1), rounding=ROUND_HALF_UP))

@@ -18,7 +18,7 @@ ABOUT = """\
 Earnest settles orders that carry an earnest-money deposit: commands come in through Redis,
 workers judge them, a scheduler makes time pass, every fen is booked twice.
 
-New here?   earnest demo                      watch a campaign of 300 orders in under a minute
+New here?   earnest demo                      watch a campaign of 362 orders in under a minute
 Try rules   earnest simulate STEPS.jsonl      no servers, no waiting
 Run it      earnest up                        everything embedded under var/, Ctrl-C stops it
 Feed it     earnest submit FILE.jsonl --wait

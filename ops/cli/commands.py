@@ -1,7 +1,8 @@
 """Commands: every command of the command line, its options, and which function it runs.
 
-Each imports what it needs when it runs, from the module beside this one that is named after its
-subject: --help stays fast. What starts processes is in `runtime`.
+Each imports the function that it runs when it runs, so that --help stays fast: most are in the
+modules beside this one, contract and export in folders of their own. What starts processes is in
+`runtime`.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def register(subparsers: Any, settings: argparse.ArgumentParser) -> None:  # noq
     up_parser.add_argument("--workers", type=int, default=2, metavar="N", help="default: 2")
     up_parser.add_argument("--quiet", action="store_true", help="logs to var/log only")
     demo_parser = add_command(
-        "demo", demo, "play a campaign of 300 orders against the real pipeline"
+        "demo", demo, "play a campaign of 362 orders against the real pipeline"
     )
     demo_parser.add_argument("--keep", action="store_true", help="keep the demo's state folder")
     simulate_parser = add_command(
@@ -163,32 +164,32 @@ def record_id(text: str) -> int:
 
 def dead_letters(settings: Settings, options: argparse.Namespace) -> int:
     """List dead letters, show one, or replay some."""
-    from ops.cli import messages as cli_messages
+    from ops.cli import dead_letters as cli_dead_letters
 
     if options.action == "list":
-        return cli_messages.list_dead_letters(settings, as_json=options.json)
+        return cli_dead_letters.list_dead_letters(settings, as_json=options.json)
     if options.action == "show":
-        return cli_messages.show_dead_letter(
+        return cli_dead_letters.show_dead_letter(
             settings, single_id(options.ids, "dead-letters show"), as_json=options.json
         )
     if bool(options.ids) == options.all:
         raise UsageError("dead-letters replay: which ones? Give their ids, or --all")
-    return cli_messages.replay_dead_letters(settings, options.ids, as_json=options.json)
+    return cli_dead_letters.replay_dead_letters(settings, options.ids, as_json=options.json)
 
 
 def quarantine(settings: Settings, options: argparse.Namespace) -> int:
     """List quarantined items, show one, or drop some."""
-    from ops.cli import messages as cli_messages
+    from ops.cli import dead_letters as cli_dead_letters
 
     if options.action == "list":
-        return cli_messages.list_quarantined(settings, as_json=options.json)
+        return cli_dead_letters.list_quarantined(settings, as_json=options.json)
     if options.action == "show":
-        return cli_messages.show_quarantined(
+        return cli_dead_letters.show_quarantined(
             settings, single_id(options.ids, "quarantine show"), as_json=options.json
         )
     if not options.ids:
         raise UsageError("quarantine drop: which ones? Give their ids")
-    return cli_messages.drop_quarantined(settings, options.ids, as_json=options.json)
+    return cli_dead_letters.drop_quarantined(settings, options.ids, as_json=options.json)
 
 
 def audit(settings: Settings, options: argparse.Namespace) -> int:
@@ -320,6 +321,7 @@ postings  the money that moved, each with the event that moved it
 Amounts are whole fen. Instants are UTC: ISO 8601 as text, timestamps with microseconds in Parquet.
 """
 
+
 EXPORT_PROMISES = """\
 Going on. With --output, the same command goes on where an interrupted one ended, also after
 kill -9: FILE.cursor, or _cursor.json in a folder of Parquet, says up to where every row is there
@@ -340,11 +342,13 @@ then; one placed meanwhile may be left out. Because orders change, a finished ex
 gone on with: begin another.
 """
 
+
 ARCHIVE_HELP = """\
 Put away orders that ended long ago: they leave the tables that everything else looks through, with
 their events, postings and settled debts. The scheduler does the same, a batch at a time, once an
 order has ended EARNEST_ARCHIVE_AFTER ago. Without --yes nothing is changed.
 """
+
 
 ARCHIVE_PROMISES = """\
 What stays: orders with a refund or a payout that is not confirmed, with a forfeited deposit for
@@ -453,7 +457,7 @@ MAX_COUNT = 10_000
 
 def reports(settings: Settings, options: argparse.Namespace) -> int:
     """Make a report."""
-    from ops.cli.money import show_report
+    from ops.cli.reports import show_report
 
     return show_report(settings, options)
 
@@ -478,7 +482,9 @@ OPERATE_HELP = (
     "use an operator's power on one order or many; shows what would happen, --yes does it"
 )
 
+
 EXTEND_HELP = "give orders more time: short for `operate extend`"
+
 
 TRAIL_HELP = "who used an operator's power, when, why, and what it changed"
 

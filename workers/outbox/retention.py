@@ -35,7 +35,7 @@ class Retention:
     def __init__(self, client: redis.Redis, limits: RetentionLimits) -> None:
         """Register the script; nothing is sent yet."""
         self.limits = limits
-        text = (files("workers") / "queue" / "lua" / "trim.lua").read_text(encoding="utf-8")
+        text = (files("workers") / "outbox" / "lua" / "trim.lua").read_text(encoding="utf-8")
         self._trim = client.register_script(text)
         self._next_run_at = 0.0
         self._quiet_until: dict[tuple[str, str], float] = {}

@@ -58,7 +58,7 @@ def publish(client: redis.Redis, event_rows: Sequence[Any], server_id: bytes | N
 
 @cache
 def _publish_script() -> str:
-    return (files("workers") / "queue" / "lua" / "publish.lua").read_text(encoding="utf-8")
+    return (files("workers") / "outbox" / "lua" / "publish.lua").read_text(encoding="utf-8")
 
 
 def replace_server_id(client: redis.Redis, before: bytes, after: bytes) -> bool:

@@ -1,206 +1,198 @@
-"""Messages: what an operator sees and does with dead letters and quarantined messages."""
+"""Submit: commands sent by the command line, their outcomes, and what can be read afterwards."""
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from sqlalchemy import Engine, text
 
-from models.policy import Policy
-from ops.cli.app import main
-from tests.support.command_line import run_earnest
-from tests.support.sample_commands import registration
+from ops.cli.messages import SubmittedLine, _print_outcomes
+from ops.local.up import LocalStack
+from tests.support import sample_commands
+from tests.support.command_line import CommandResult, run_earnest
+from tests.support.concurrency import eventually
 from tests.support.store_harness import StoreHarness
-from workers.database import schema
-from workers.database.engine import open_database, writing
-from workers.database.migrations import migrate
-from workers.database.repository import Store
-from workers.processing import failures
-from workers.processing.failures import MAX_PAYLOAD_BYTES, quarantine
-from workers.queries.reader import Reader
-from workers.queue.messages import Received, RefusedItem
+from workers.outbox.streams import EVENTS_STREAM
 from workers.settings import Settings
-from workers.timestamps import from_us, now_us
 
-HOSTILE = b'\x1b[2J\x00\xff"} \xe2\x80\xa8'
-HOUR_US = 3_600_000_000
+SCENARIO = Path(__file__).parents[2] / "scenarios" / "paid_in_full.steps.jsonl"
 
 
-@dataclass
-class OperatorTerminal:
-    """An operator's terminal, and the database behind it."""
-
-    settings: Settings
-    engine: Engine
-    read_output: Callable[[], str]
-
-    def run(self, *arguments: str) -> tuple[int, Any]:
-        # Output of the preparations is not what is read here.
-        self.read_output()
-        status = main([*arguments, "--json", *self.options()])
-        return status, json.loads(self.read_output())
-
-    def replay(self, *arguments: str) -> tuple[int, Any]:
-        """Replay in a process of its own, which settles and writes logs."""
-        result = run_earnest("dead-letters", "replay", *arguments, "--json", *self.options())
-        return result.status, json.loads(result.out)["replayed"]
-
-    def read(self, *arguments: str) -> str:
-        self.read_output()
-        main([*arguments, *self.options()])
-        return self.read_output()
-
-    def options(self) -> list[str]:
-        """Give the options that say where the database and Redis are, for any command."""
-        database_options = [
-            "--database-url",
-            self.settings.database_url,
-            "--var",
-            str(self.settings.var),
-        ]
-        return [*database_options, "--redis-url", self.settings.redis_url]
-
-    def add_dead_letter(self, command: str, stamp: int = 5, at: int = HOUR_US) -> None:
-        error = RuntimeError("the disk said no")
-        failures.add_dead_letter(self.engine, Received(command, from_us(at), stamp, "m"), error)
+@pytest.fixture(scope="module")
+def var_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Run everything, embedded, for all tests of this module; orders are never the same."""
+    folder = tmp_path_factory.mktemp("var")
+    with LocalStack(
+        Settings.read({"EARNEST_WEB_BIND": "127.0.0.1:0"}, var=folder), workers=1, quiet=True
+    ):
+        result = submit_lines(folder, *sample_commands.admit())
+        assert [line["outcome"] for line in result.lines()] == ["applied"] * 2
+        yield folder
 
 
-@pytest.fixture
-def terminal(
-    tmp_path: Path, database_url: str, redis_url: str, capsys: pytest.CaptureFixture[str]
-) -> Iterator[OperatorTerminal]:
-    """Give a terminal at a prepared database."""
-    settings = Settings.read({}, var=tmp_path, database_url=database_url, redis_url=redis_url)
-    engine = open_database(settings.database_url)
-    migrate(engine)
-    yield OperatorTerminal(settings, engine, lambda: capsys.readouterr().out)
-    engine.dispose()
+def submit_lines(var: Path, *commands: sample_commands.SampleCommand | str) -> CommandResult:
+    lines = [command if isinstance(command, str) else json.dumps(command) for command in commands]
+    return run_earnest("submit", "-", "--wait", "--var", var, stdin="\n".join(lines))
 
 
-def test_a_replayed_command_is_handled_once_and_as_of_its_first_receipt(
-    terminal: OperatorTerminal,
-) -> None:
-    terminal.add_dead_letter(registration(1), stamp=77)
-    _, listing = terminal.run("dead-letters")
-    (dead_letter,) = listing["dead_letters"]
-    assert dead_letter["command"] == "register_000001"
-    assert dead_letter["received_at"] == "1970-01-01T01:00:00Z"
-    assert dead_letter["replayed_at"] is None
-    for outcome in ("applied", "applied"):
-        status, replays = terminal.replay(str(dead_letter["letter"]))
-        assert status == 0
-        assert [replay["outcome"] for replay in replays] == [outcome]
-    receipt = Reader(Store(terminal.engine, Policy())).outcomes(["register_000001"])
-    assert receipt["register_000001"].received_at == from_us(HOUR_US)
-    with terminal.engine.connect() as connection:
-        events = connection.execute(text("SELECT count(*) FROM events")).scalar_one()
-    assert events == 2
-    assert failures.list_dead_letters(terminal.engine, replayed=False) == []
-
-
-def test_replay_all_replays_the_dead_letters_that_wait(terminal: OperatorTerminal) -> None:
-    for number in range(3):
-        terminal.add_dead_letter(registration(number), stamp=number + 1)
-    terminal.replay("2")
-    _, replays = terminal.replay("--all")
-    assert [replay["command"] for replay in replays] == ["register_000000", "register_000002"]
-
-
-def test_a_dead_letter_that_fails_again_stays(terminal: OperatorTerminal) -> None:
-    acceptance = {
-        "id": "accept_0001",
-        "kind": "accept_order",
-        "by": {"role": "creator", "id": "k1"},
-    }
-    terminal.add_dead_letter(json.dumps(acceptance | {"order_id": "o1"}))
-    with writing(terminal.engine) as connection:
-        connection.execute(text("ALTER TABLE receipts RENAME TO receipts_elsewhere"))
-    result = run_earnest("dead-letters", "replay", "--all", *terminal.options())
-    assert result.status == 1
-    assert len(failures.list_dead_letters(terminal.engine, replayed=False)) == 1
-
-
-@pytest.mark.parametrize("arguments", [["show"], ["show", "1", "2"], ["replay"], ["replay", "9"]])
-def test_a_dead_letter_to_replay_must_be_named(
-    terminal: OperatorTerminal, arguments: list[str]
-) -> None:
-    assert main(["dead-letters", *arguments, *terminal.options()]) == 2
-
-
-def test_text_that_no_database_can_store_is_stored_escaped(terminal: OperatorTerminal) -> None:
-    terminal.add_dead_letter("\x00\ud800三")
-    (dead_letter,) = failures.list_dead_letters(terminal.engine)
-    assert dead_letter.command == "\\u0000\\ud800三"
-    assert "\x00" not in terminal.read("dead-letters", "show", "1")
-
-
-def test_quarantined_bytes_are_shown_whole_and_steer_no_terminal(
-    terminal: OperatorTerminal,
-) -> None:
-    payload = HOSTILE + b"x" * 10_000
-    quarantine(terminal.engine, RefusedItem("commands", "m\x1b", payload, "not JSON", len(payload)))
-    _, listing = terminal.run("quarantine")
-    (item,) = listing["quarantine"]
-    assert base64.b64decode(item["payload_base64"]) == payload[:MAX_PAYLOAD_BYTES]
-    assert item["bytes"] == len(payload)
-    for arguments in (["quarantine"], ["quarantine", "show", "1"]):
-        output = terminal.read(*arguments)
-        assert output.replace("…", "").isascii()
-        assert "\x1b" not in output
-        assert "not JSON" in output
-    assert terminal.run("quarantine", "drop", "1") == (0, {"dropped": [1], "missing": []})
-    assert terminal.run("quarantine") == (0, {"quarantine": []})
-
-
-def test_an_audit_of_an_empty_database_finds_nothing(terminal: OperatorTerminal) -> None:
-    status, report = terminal.run("audit")
-    assert (status, report["ok"], report["findings"]) == (0, True, [])
-
-
-def test_an_audit_names_unanswered_unpublished_dead_and_quarantined_messages(
-    terminal: OperatorTerminal,
-) -> None:
-    terminal.add_dead_letter(registration(1))
-    quarantine(terminal.engine, RefusedItem("commands", "m", b"}{", "not JSON", 2))
-    receipt = {"command_id": "c1", "fingerprint": b"f", "outcome": "applied", "reason": None}
-    event = {"subject": "s", "sequence": 1, "type": "t", "caused_by": "c", "body": "{}"}
-    hour_ago = now_us() - HOUR_US
-    with writing(terminal.engine) as connection:
-        row = receipt | {"received_at": 1, "stamp": 1, "about": None}
-        connection.execute(schema.receipts.insert(), [row])
-        event_row = event | {"at": hour_ago, "recorded_at": hour_ago}
-        connection.execute(schema.events.insert(), [event_row])
-    status, report = terminal.run("audit")
-    laws = {finding["law"] for finding in report["findings"]}
-    assert status == 1
-    assert laws >= {"answered", "published", "settled", "understood"}
-    delivery = report["delivery"]
-    assert [delivery["unanswered"], delivery["dead_letters"], delivery["quarantined"]] == [1, 1, 1]
-    assert 3_500 < delivery["outbox_age_s"] < 3_700
-    assert "findings" in terminal.read("audit")
-
-
-def test_an_audit_names_an_order_whose_deadline_passed_unnoticed(
-    terminal: OperatorTerminal,
-) -> None:
-    StoreHarness(engine=terminal.engine).admit().offer("o1")
-    _, report = terminal.run("audit")
-    overdue_orders = [
-        finding["where"] for finding in report["findings"] if finding["law"] == "timely"
+def test_every_command_of_a_file_is_answered_in_its_order(var_folder: Path) -> None:
+    placement, acceptance = sample_commands.place("a1"), sample_commands.accept("a1")
+    result = submit_lines(
+        var_folder, placement, acceptance, placement, placement | {"amount_fen": 7}
+    )
+    assert result.status == 0
+    answers = [
+        (answer["line"], answer["id"], answer["outcome"], answer["reason"])
+        for answer in result.lines()
     ]
-    assert overdue_orders == ["order:o1"]
+    assert answers == [
+        (1, placement["id"], "applied", None),
+        (2, acceptance["id"], "rejected", "wrong_state"),
+        (3, placement["id"], "duplicate", None),
+        (4, placement["id"], "rejected", "id_reused"),
+    ]
+    assert "4 submitted" in result.err
 
 
-def test_dead_letters_are_shown_without_redis(
-    terminal: OperatorTerminal, redis_client: redis.Redis
+def test_a_malformed_command_is_answered_by_line_and_the_rest_is_settled(var_folder: Path) -> None:
+    nameless = '{"kind": "accept_order"}'
+    deep = '{"id": "deep_0001", "x":' + "[" * 9_999 + "]" * 9_999 + "}"
+    bad = sample_commands.place("b1") | {"amount_fen": "7"}
+    good = sample_commands.place("b1")
+    result = submit_lines(var_folder, nameless, bad, deep, good)
+    assert result.status == 0
+    answers = result.lines()
+    assert [answer["reason"] for answer in answers] == [*["malformed"] * 3, None]
+    assert [answer["id"] for answer in answers] == [None, bad["id"], "deep_0001", good["id"]]
+    assert answers[1]["detail"].startswith("amount_fen: ")
+
+
+def test_a_line_that_is_no_object_is_named_and_the_rest_is_sent(var_folder: Path) -> None:
+    good = sample_commands.place("c1")
+    result = run_earnest(
+        *("submit", "-", "--wait", "--var", var_folder),
+        stdin=b'[1]\n\n"text"\n\xff\n' + json.dumps(good).encode() + b"\n",
+    )
+    assert result.status == 1
+    assert [answer["id"] for answer in result.lines()] == [good["id"]]
+    faults = [json.loads(line) for line in result.err.splitlines() if line.startswith("{")]
+    assert [fault["line"] for fault in faults] == [1, 3, 4]
+
+
+def test_a_step_whose_command_is_no_object_is_named(var_folder: Path) -> None:
+    result = submit_lines(
+        var_folder,
+        *(
+            f'{{"at": "2020-01-01T00:00Z", "command": {command_text}}}'
+            for command_text in ("[1]", "null")
+        ),
+    )
+    assert (result.status, result.out) == (1, "")
+    faults = [json.loads(line) for line in result.err.splitlines() if line.startswith("{")]
+    assert [fault["line"] for fault in faults] == [1, 2]
+
+
+def test_a_step_is_submitted_without_its_instant(var_folder: Path) -> None:
+    placement = sample_commands.place("d1")
+    steps = [{"at": "2020-01-01T00:00:00Z", "command": placement}, {"at": "2020-01-02T00:00:00Z"}]
+    result = submit_lines(var_folder, *map(json.dumps, steps))
+    assert [answer["outcome"] for answer in result.lines()] == ["applied"]
+    (event,) = run_json(var_folder, "orders", "show", "d1")["events"]
+    assert event["at"] > "2026"
+
+
+def test_submit_without_wait_prints_nothing_and_the_command_is_settled(var_folder: Path) -> None:
+    result = run_earnest(
+        "submit", "-", "--var", var_folder, stdin=json.dumps(sample_commands.place("e1"))
+    )
+    assert (result.status, result.out) == (0, "")
+    eventually(lambda: "e1" in run_json(var_folder, "orders")["orders"])
+
+
+def test_an_outcome_that_does_not_come_in_time_is_missed_by_line(
+    tmp_path: Path, redis_url: str
 ) -> None:
-    terminal.add_dead_letter(registration(1))
-    redis_client.execute_command("CLIENT", "PAUSE", "300")  # type: ignore[no-untyped-call]
-    assert "register_000001" in terminal.read("dead-letters")
+    assert run_earnest("migrate", "--var", tmp_path).status == 0
+    options = ("--var", tmp_path, "--redis-url", redis_url, "--wait", "--timeout", "0.1")
+    result = run_earnest("submit", "-", *options, stdin=json.dumps(sample_commands.place("o1")))
+    assert (result.status, result.out) == (1, "")
+    fault = json.loads(next(line for line in result.err.splitlines() if line.startswith("{")))
+    assert fault["line"] == 1
+    assert "no outcome after 0.1 s" in fault["error"]
+
+
+def test_an_outcome_behind_one_that_does_not_come_is_printed_all_the_same(
+    harness: StoreHarness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = sample_commands.admit()[0]
+    submission = harness.settle_alone(command, harness.now)
+    entries = [
+        (SubmittedLine(1, "", "nobody_1"), 77),
+        (SubmittedLine(2, "", command["id"]), submission.stamp),
+    ]
+    capsys.readouterr()
+    assert _print_outcomes(harness.reader, entries, 0.0) == 1
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["line"] == 2
+    assert json.loads(captured.err)["line"] == 1
+
+
+def run_json(var: Path, *arguments: str) -> dict[str, Any]:
+    result = run_earnest(*arguments, "--json", "--var", var)
+    assert (result.status, result.err) == (0, "")
+    (answer,) = result.lines()
+    return answer
+
+
+def test_orders_and_books_as_json_have_the_shape_of_a_simulation(var_folder: Path) -> None:
+    *_, summary = run_earnest("simulate", SCENARIO).lines()
+    lines = SCENARIO.read_text("utf-8").splitlines()
+    result = submit_lines(var_folder, *(line for line in lines if '"command"' in line))
+    assert result.status == 0
+    orders, books = run_json(var_folder, "orders")["orders"], run_json(var_folder, "books")
+    (name, simulated), *_ = summary["orders"].items()
+    assert list(orders[name]) == list(simulated)
+    assert {key: type(value) for key, value in orders[name].items()} == {
+        key: type(value) for key, value in simulated.items()
+    }
+    assert run_json(var_folder, "orders", "show", name)["orders"] == {name: orders[name]}
+    assert list(books["ledger"]) == list(summary["ledger"])
+    assert sum(books["ledger"].values()) == 0
+    assert books["audit"] == {"ok": True, "orders": len(orders), "findings": []}
+
+
+def test_orders_can_be_listed_by_status(var_folder: Path) -> None:
+    submit_lines(var_folder, sample_commands.place("f1"), sample_commands.place("f2"))
+    submit_lines(var_folder, sample_commands.command("cancel_order", "client", "f1"))
+    unpaid_orders = run_json(var_folder, "orders", "--status", "awaiting_deposit")["orders"]
+    assert "f2" in unpaid_orders
+    assert {order["status"] for order in unpaid_orders.values()} == {"awaiting_deposit"}
+    assert "f1" in run_json(var_folder, "orders", "--status", "cancelled")["orders"]
+    table = run_earnest("orders", "--status", "cancelled", "--var", var_folder).out
+    assert "f1" in table
+    assert "f2" not in table
+
+
+def test_one_order_is_shown_with_its_history_and_what_comes_next(var_folder: Path) -> None:
+    submit_lines(var_folder, sample_commands.place("g1"))
+    result = run_earnest("orders", "show", "g1", "--var", var_folder)
+    assert "order.placed" in result.out
+    assert "it waits for the client to pay (10500 fen), until 2" in result.out
+
+
+def test_a_submitted_command_and_its_order_are_published(var_folder: Path) -> None:
+    placement = sample_commands.place("h1")
+    submit_lines(var_folder, placement)
+    with redis.Redis.from_url(Settings.read({}, var=var_folder).redis_url) as redis_client:
+
+        def published_subjects() -> set[str]:
+            events = (
+                json.loads(fields[b"event"]) for _, fields in redis_client.xrange(EVENTS_STREAM)
+            )
+            return {event["subject"] for event in events}
+
+        eventually(lambda: {"order:h1", f"command:{placement['id']}"} <= published_subjects())

@@ -14,7 +14,13 @@ from pathlib import Path
 import pytest
 import redis
 
-from ops.local.process import LOG_LIMIT_BYTES, ManagedProcess, Program, StartupError
+from ops.local.process import (
+    LOG_LIMIT_BYTES,
+    ManagedProcess,
+    Program,
+    StartupError,
+    child_environ,
+)
 from ops.local.supervisor import HEALTHY_AFTER_S, SupervisedProcess
 from ops.local.up import AlreadyUpError, LocalStack, earnest_programs
 from tests.support.programs.supervised import (
@@ -282,3 +288,19 @@ def test_earnest_consists_of_what_the_procfile_lists() -> None:
         for earnest_program in earnest_programs(workers=1)
         if not earnest_program.once
     }
+
+
+def test_each_program_really_starts_the_command_line(tmp_path: Path) -> None:
+    environ = child_environ(os.environ, None)
+    programs = earnest_programs(workers=1)
+    for earnest_program in programs:
+        completed = subprocess.run(
+            [*earnest_program.argv, "--help"],
+            env=environ,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert completed.stdout.startswith(f"usage: earnest {earnest_program.kind} ")
+    subprocess.run([*programs[0].argv, "--var", str(tmp_path)], env=environ, check=True)
+    assert (tmp_path / "earnest.db").exists()
