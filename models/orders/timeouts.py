@@ -38,30 +38,33 @@ def enforce_deadline(order: Order, lapses_at: datetime) -> tuple[Fact, ...]:
     if order.stoppers:
         return (restart_clock(order, "operator", lapses_at),)
     effect = DEADLINE_EFFECTS.get(order.state)
-    return effect(order, lapses_at) if effect else _enforce_payment_deadline(order)
+    if effect is None:
+        message = f"nothing lapses in {order.state}"
+        raise BrokenInvariant(message)
+    return effect(order, lapses_at)
 
 
-def _enforce_payment_deadline(order: Order) -> tuple[Fact, ...]:
-    """End the wait for a payment, or for the creator's answer to an offer."""
-    party_ids = party_fields(order)
-    if order.state is State.AWAITING_DEPOSIT:
-        return (OrderExpired(reason=EndReason.DEPOSIT_NOT_PAID.value, **party_ids),)
-    if order.state is State.OFFERED:
-        return (
-            OrderExpired(reason=EndReason.NOT_ACCEPTED.value, **party_ids),
-            *refund_all_held(order),
-        )
-    if order.state is State.AWAITING_BALANCE and order.lapses_at is not None:
-        due_at = order.lapses_at + order.policy.payment_notice_grace
-        balance_due_fen = order.balance_due_fen
-        return (OrderBalanceOverdue(balance_due_fen=balance_due_fen, due_at=due_at, **party_ids),)
-    if order.state is State.BALANCE_OVERDUE:
-        return (forfeit_deposit(order, EndReason.BALANCE_NOT_PAID),)
-    message = f"nothing lapses in {order.state}"
-    raise BrokenInvariant(message)
+def _expire_unpaid(order: Order, _: datetime) -> tuple[Fact, ...]:
+    return (OrderExpired(reason=EndReason.DEPOSIT_NOT_PAID.value, **party_fields(order)),)
+
+
+def _expire_unanswered(order: Order, _: datetime) -> tuple[Fact, ...]:
+    expired = OrderExpired(reason=EndReason.NOT_ACCEPTED.value, **party_fields(order))
+    return (expired, *refund_all_held(order))
+
+
+def _await_payment_notice(order: Order, lapses_at: datetime) -> tuple[Fact, ...]:
+    """Wait a little for the notice of a payment that was made in time."""
+    due_at = lapses_at + order.policy.payment_notice_grace
+    fields = party_fields(order)
+    return (OrderBalanceOverdue(balance_due_fen=order.balance_due_fen, due_at=due_at, **fields),)
 
 
 DEADLINE_EFFECTS: dict[State, Callable[[Order, datetime], tuple[Fact, ...]]] = {
+    State.AWAITING_DEPOSIT: _expire_unpaid,
+    State.OFFERED: _expire_unanswered,
+    State.AWAITING_BALANCE: _await_payment_notice,
+    State.BALANCE_OVERDUE: lambda order, _: (forfeit_deposit(order, EndReason.BALANCE_NOT_PAID),),
     State.IN_FULFILMENT: lambda order, _: cancel_at_no_cost(order, "clock", EndReason.NO_WORK),
     State.SCRIPT_REVIEW: lambda order, at: (script_approved(order, SILENCE, at),),
     State.SCRIPT_REVISION: lambda order, at: (
@@ -77,7 +80,7 @@ DEADLINE_EFFECTS: dict[State, Callable[[Order, datetime], tuple[Fact, ...]]] = {
     State.PUBLISHED: lambda order, at: (delivery_accepted(order, SILENCE, at),),
     State.ACCEPTED_DELIVERY: lambda order, _: complete_order(order),
 }
-"""What follows when nobody did in time what the work waited for, by state."""
+"""What follows when nobody did in time what the order waited for, by state."""
 
 
 def find_standing_effect(

@@ -78,7 +78,7 @@ def _print_error(error: Exception, status: int) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Describe every command, its options and what it is for."""
+    """Describe the settings that all commands take, and each command as `commands` declares it."""
     # Suppressed: an option not given to a subcommand must not hide one given to its parent.
     settings = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     group = settings.add_argument_group("settings")
