@@ -137,7 +137,7 @@ def _register_failures(add_command: AddCommand) -> None:
     dead_letters_parser.add_argument(
         "action", choices=("list", "show", "replay"), nargs="?", default="list"
     )
-    dead_letters_parser.add_argument("ids", type=record_id, metavar="ID", nargs="*")
+    dead_letters_parser.add_argument("ids", type=number, metavar="ID", nargs="*")
     dead_letters_parser.add_argument("--all", action="store_true", help="replay all that wait")
     dead_letters_parser.add_argument("--json", action="store_true", help="one JSON object")
     quarantine_parser = add_command(
@@ -146,7 +146,7 @@ def _register_failures(add_command: AddCommand) -> None:
     quarantine_parser.add_argument(
         "action", choices=("list", "show", "drop"), nargs="?", default="list"
     )
-    quarantine_parser.add_argument("ids", type=record_id, metavar="ID", nargs="*")
+    quarantine_parser.add_argument("ids", type=number, metavar="ID", nargs="*")
     quarantine_parser.add_argument("--json", action="store_true", help="one JSON object")
     audit_parser = add_command(
         "audit", audit, "check books and delivery; exit status 1 if anything is wrong"
@@ -154,8 +154,11 @@ def _register_failures(add_command: AddCommand) -> None:
     audit_parser.add_argument("--json", action="store_true", help="one JSON object")
 
 
-def record_id(text: str) -> int:
-    """Read an id; what no database could have given is misuse, like what is no number."""
+def number(text: str) -> int:
+    """Read an id; what no database could have given is misuse, like what is no number.
+
+    The name of this function is what people read when it refuses.
+    """
     row_id = int(text)
     if not 0 < row_id < 2**63:
         raise ValueError

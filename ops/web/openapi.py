@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
@@ -222,5 +224,21 @@ def openapi_document(app: FastAPI, version: str) -> Schema:
         }
         spec["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         spec["security"] = [{"token": []}, {}]
-        app.openapi_schema = spec
+        app.openapi_schema = _with_published_names(spec)
     return app.openapi_schema
+
+
+PUBLISHED_NAMES = {"Grouping": "By", "ReportName": "Name"}
+"""Types that are called otherwise in the document than here: generated clients use those names."""
+
+
+def _with_published_names(spec: Schema) -> Schema:
+    schemas = spec["components"]["schemas"]
+    for name, published_name in PUBLISHED_NAMES.items():
+        schemas[published_name] = schemas.pop(name) | {"title": published_name}
+    text = json.dumps(spec)
+    for name, published_name in PUBLISHED_NAMES.items():
+        reference = "#/components/schemas/{}"
+        text = text.replace(f'"{reference.format(name)}"', f'"{reference.format(published_name)}"')
+    published: Schema = json.loads(text)
+    return published

@@ -118,6 +118,7 @@ def _reused_problem(body: SubmissionBody, positions: list[int]) -> Problem:
     response_model=StandingShown,
     responses=error_responses(401, 404, 422, 503),
     operation_id="get_command",
+    summary="Standing",
 )
 async def get_command(
     context: Context,
