@@ -302,7 +302,7 @@ def revoke_penalty(
         ban for ban in recompute_bans(remaining, policy) if ban.until is None or ban.until >= at
     )
     ids = {"violation_id": command.violation_id, "creator_id": creator.creator_id}
-    by = f"{command.by.role}:{command.by.id}"
+    by = command.sender
     overturned = ViolationOverturned(by=by, note=command.reason, bans=bans, **ids)
     if bans or not creator.bans:
         return (overturned,)

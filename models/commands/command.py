@@ -57,6 +57,11 @@ class Command(StrictModel):
     fields_added_later: ClassVar[frozenset[str]] = frozenset()
     """Optional fields that a later version added: absent, they leave the fingerprint alone."""
 
+    @property
+    def sender(self) -> str:
+        """Name who sent it, as events do: the role and the id."""
+        return f"{self.by.role}:{self.by.id}"
+
     @abstractmethod
     def add_dependencies(self, dependencies: Dependencies) -> None:
         """Add the ids of everything that this command may concern."""

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any
 
 from models import calendar
-from models.commands.command import Command
 from models.errors import BrokenInvariant
 from models.events.event import Event, Fact
 from models.events.notifications import OperatorAlerted
@@ -103,11 +102,6 @@ def alert_operator(order: Order, alert: Alert, due_at: datetime | None = None) -
 def party_fields(order: Order) -> dict[str, Any]:
     """Name both sides of an order, as most events do."""
     return {"client_id": order.client_id, "creator_id": order.creator_id}
-
-
-def sender_of(command: Command) -> str:
-    """Name who sent a command, as events do: the role and the id."""
-    return f"{command.by.role}:{command.by.id}"
 
 
 def deadline_fields(order: Order, state: State, at: datetime) -> dict[str, Any]:

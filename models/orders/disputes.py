@@ -11,7 +11,7 @@ from models.events.event import Fact
 from models.events.orders import DisputeResolved, OrderInArbitration
 from models.lifecycle import DisputeReason, EndReason, State
 from models.orders import endings, fulfilment
-from models.orders.decision import HandlerResult, deadline_fields, party_fields, sender_of
+from models.orders.decision import HandlerResult, deadline_fields, party_fields
 from models.orders.order import Order
 from models.reasons import RejectionReason
 
@@ -40,12 +40,12 @@ def escalate_overdue(order: Order, reason: DisputeReason, at: datetime) -> Fact:
 
 def dispute_order(order: Order, command: DisputeOrder, at: datetime) -> HandlerResult:
     """Let either side ask an operator to decide; the order's clock ends with its state."""
-    return (arbitrate(order, DisputeReason.DISPUTED, at, sender_of(command), command.reason),)
+    return (arbitrate(order, DisputeReason.DISPUTED, at, command.sender, command.reason),)
 
 
 def resolve_dispute(order: Order, command: ResolveDispute, at: datetime) -> HandlerResult:
     """Let an operator decide: as if approved, the end at a price, or more time."""
-    by, came_from = sender_of(command), order.came_from
+    by, came_from = command.sender, order.came_from
     if came_from is None:
         raise BrokenInvariant(f"order {order.order_id} is in arbitration and came from nowhere")
     resolved = DisputeResolved(

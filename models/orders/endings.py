@@ -16,7 +16,7 @@ from models.events.orders import OrderCancelled, OrderCompleted, OrderForfeited
 from models.events.payments import PayoutRequested, RefundRequested
 from models.ids import make_refund_base_id
 from models.lifecycle import STATES_BEFORE_PUBLICATION, EndReason, Role, State
-from models.orders.decision import HandlerResult, Refusal, party_fields, refund_all_held, sender_of
+from models.orders.decision import HandlerResult, Refusal, party_fields, refund_all_held
 from models.orders.order import Holding, Order
 from models.reasons import RejectionReason
 
@@ -45,9 +45,7 @@ def cancel_order(order: Order, command: CancelOrder, at: datetime) -> HandlerRes
     cost = cancellation_cost_at(order, cancellation_tier_at(order, at))
     if (command.accept_cost_fen or 0) != cost.cost_fen:
         return Refusal(RejectionReason.COST_MISMATCH, cost.cost_fen)
-    return cancel_at_cost(
-        order, cost, sender_of(command), EndReason.CLIENT_CANCELLED, command.reason
-    )
+    return cancel_at_cost(order, cost, command.sender, EndReason.CLIENT_CANCELLED, command.reason)
 
 
 def _cancel_before_work(order: Order, command: CancelOrder) -> HandlerResult:
@@ -56,7 +54,7 @@ def _cancel_before_work(order: Order, command: CancelOrder) -> HandlerResult:
     After acceptance the client's way out costs the deposit, and must be asked for in so many
     words; but a client whose creator is banned may leave free.
     """
-    by, note = sender_of(command), command.reason
+    by, note = command.sender, command.reason
     if command.by.role != Role.CLIENT.value:
         return cancel_at_no_cost(order, by, EndReason.OPERATOR_CANCELLED, note)
     if order.state is not State.AWAITING_BALANCE:
@@ -137,7 +135,7 @@ def cancel_at_cost(
 
 def withdraw_order(order: Order, command: WithdrawOrder, _: datetime) -> HandlerResult:
     """Let the creator walk away after accepting; it costs the client nothing."""
-    return cancel_at_no_cost(order, sender_of(command), EndReason.CREATOR_WITHDREW, command.reason)
+    return cancel_at_no_cost(order, command.sender, EndReason.CREATOR_WITHDREW, command.reason)
 
 
 def confirm_unpaid(order: Order, _: OrderCommand, __: datetime) -> HandlerResult:

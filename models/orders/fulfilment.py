@@ -27,7 +27,7 @@ from models.events.orders import (
     WorkPublished,
 )
 from models.lifecycle import State
-from models.orders.decision import HandlerResult, deadline_fields, party_fields, sender_of
+from models.orders.decision import HandlerResult, deadline_fields, party_fields
 from models.orders.order import Order
 from models.reasons import RejectionReason
 
@@ -40,7 +40,7 @@ def submit_script(order: Order, command: SubmitScript, at: datetime) -> HandlerR
     if not order.needs_script:
         return RejectionReason.WRONG_STATE
     terms = deadline_fields(order, State.SCRIPT_REVIEW, at) | party_fields(order)
-    version, by = order.scripts + 1, sender_of(command)
+    version, by = order.scripts + 1, command.sender
     submission: dict[str, Any] = {"links": command.links, "note": command.note}
     return (ScriptSubmitted(by=by, version=version, **submission, **terms),)
 
@@ -50,14 +50,14 @@ def submit_content(order: Order, command: SubmitContent, at: datetime) -> Handle
     if order.state is State.IN_FULFILMENT and order.needs_script:
         return RejectionReason.WRONG_STATE
     terms = deadline_fields(order, State.CONTENT_REVIEW, at) | party_fields(order)
-    version, by = order.contents + 1, sender_of(command)
+    version, by = order.contents + 1, command.sender
     submission: dict[str, Any] = {"links": command.links, "note": command.note}
     return (ContentSubmitted(by=by, version=version, **submission, **terms),)
 
 
 def approve_script(order: Order, command: OrderCommand, at: datetime) -> HandlerResult:
     """Let the client's side agree to the script."""
-    return (script_approved(order, sender_of(command), at),)
+    return (script_approved(order, command.sender, at),)
 
 
 def script_approved(order: Order, by: str, at: datetime) -> Fact:
@@ -73,7 +73,7 @@ def reject_script(order: Order, command: RejectScript, at: datetime) -> HandlerR
     if rejections_left <= 0:
         return RejectionReason.NO_REJECTIONS_LEFT
     terms = deadline_fields(order, State.SCRIPT_REVISION, at) | party_fields(order)
-    rejection: dict[str, Any] = {"by": sender_of(command), "comment": command.comment}
+    rejection: dict[str, Any] = {"by": command.sender, "comment": command.comment}
     return (
         ScriptRejected(
             version=order.scripts, rejections_left=rejections_left - 1, **rejection, **terms
@@ -83,7 +83,7 @@ def reject_script(order: Order, command: RejectScript, at: datetime) -> HandlerR
 
 def approve_content(order: Order, command: OrderCommand, at: datetime) -> HandlerResult:
     """Let the client's side agree to the work."""
-    return (content_approved(order, sender_of(command), at),)
+    return (content_approved(order, command.sender, at),)
 
 
 def content_approved(order: Order, by: str, at: datetime) -> Fact:
@@ -98,7 +98,7 @@ def reject_content(order: Order, command: RejectContent, at: datetime) -> Handle
     if rejections_left <= 0:
         return RejectionReason.NO_REJECTIONS_LEFT
     terms = deadline_fields(order, State.PRODUCING, at) | party_fields(order)
-    rejection: dict[str, Any] = {"by": sender_of(command), "comment": command.comment}
+    rejection: dict[str, Any] = {"by": command.sender, "comment": command.comment}
     return (
         ContentRejected(
             version=order.contents, rejections_left=rejections_left - 1, **rejection, **terms
@@ -110,12 +110,12 @@ def publish_work(order: Order, command: PublishWork, at: datetime) -> HandlerRes
     """Let the creator's side say where the work is; when it came out is for the record only."""
     terms = deadline_fields(order, State.PUBLISHED, at) | party_fields(order)
     publication: dict[str, Any] = {"url": command.url, "published_at": command.published_at}
-    return (WorkPublished(by=sender_of(command), **publication, **terms),)
+    return (WorkPublished(by=command.sender, **publication, **terms),)
 
 
 def confirm_delivery(order: Order, command: OrderCommand, at: datetime) -> HandlerResult:
     """Let the client's side accept what was published."""
-    return (delivery_accepted(order, sender_of(command), at),)
+    return (delivery_accepted(order, command.sender, at),)
 
 
 def delivery_accepted(order: Order, by: str, at: datetime) -> Fact:
@@ -129,4 +129,4 @@ def rate_order(order: Order, command: RateOrder, _: datetime) -> HandlerResult:
     if order.rated:
         return RejectionReason.WRONG_STATE
     rating: dict[str, Any] = {"rating": command.rating, "comment": command.comment}
-    return (OrderRated(by=sender_of(command), **rating, **party_fields(order)),)
+    return (OrderRated(by=command.sender, **rating, **party_fields(order)),)

@@ -23,7 +23,6 @@ from models.orders.decision import (
     deadline_fields,
     party_fields,
     refund_all_held,
-    sender_of,
 )
 from models.orders.order import Order
 from models.orders.payments import fund_order
@@ -82,7 +81,7 @@ def accept_order(order: Order, command: AcceptOrder, at: datetime) -> HandlerRes
     due_fen = total_fen - order.held_fen
     terms = deadline_fields(order, State.AWAITING_BALANCE, at) if due_fen else {"due_at": None}
     acceptance = OrderAccepted(
-        by=sender_of(command),
+        by=command.sender,
         amount_fen=amount_fen,
         total_fen=total_fen,
         balance_due_fen=due_fen,
@@ -156,7 +155,7 @@ def restore_quote(order: Order, _: OrderCommand, __: datetime) -> HandlerResult:
 
 def decline_order(order: Order, command: DeclineOrder, _: datetime) -> HandlerResult:
     """Let the creator refuse; the client gets everything back."""
-    by, reason, note = sender_of(command), EndReason.CREATOR_DECLINED.value, command.reason
+    by, reason, note = command.sender, EndReason.CREATOR_DECLINED.value, command.reason
     declined = OrderDeclined(by=by, reason=reason, note=note, **party_fields(order))
     return (declined, *refund_all_held(order))
 

@@ -27,7 +27,7 @@ from models.events.orders import (
 from models.events.parties import OperatorActed, OrderSnapshot
 from models.lifecycle import ROLES_BY_COMMAND, EndReason, PausedBy, Role
 from models.orders import endings
-from models.orders.decision import HandlerResult, party_fields, sender_of
+from models.orders.decision import HandlerResult, party_fields
 from models.orders.order import Order
 from models.reasons import RejectionReason
 
@@ -101,7 +101,7 @@ def release_forfeit(order: Order, command: ReleaseForfeit, at: datetime) -> Hand
         return RejectionReason.PARTS_MISMATCH
     agency_fen, creator_fen = endings.split_with_agency(order, shares_fen["creator"])
     released = ForfeitReleased(
-        by=sender_of(command),
+        by=command.sender,
         note=command.reason,
         platform_fen=shares_fen["platform"],
         creator_fen=creator_fen,
@@ -122,7 +122,7 @@ def appoint_provider(order: Order, command: AppointProvider, _: datetime) -> Han
         return RejectionReason.CONFLICT_OF_INTEREST
     return (
         ProviderAppointed(
-            by=sender_of(command),
+            by=command.sender,
             side="client" if for_client else "creator",
             provider_id=command.provider_id,
             **party_fields(order),
@@ -151,7 +151,7 @@ def attribute_facts(
     if not isinstance(result, tuple):
         return result
     if isinstance(command, OperatorAct):
-        result = tuple(_attribute_to(fact, sender_of(command)) for fact in result)
+        result = tuple(_attribute_to(fact, command.sender) for fact in result)
     return tuple(_with_payee_terms(fact, creator) for fact in result)
 
 
@@ -176,7 +176,7 @@ def make_audit_entry(
         return ()
     kind = command.command.kind if isinstance(command, OperatorAct) else command.kind
     snapshots = {"before": take_snapshot(before), "after": take_snapshot(after)}
-    return (OperatorActed(by=sender_of(command), note=reason, act=kind, **snapshots),)
+    return (OperatorActed(by=command.sender, note=reason, act=kind, **snapshots),)
 
 
 def take_snapshot(order: Order) -> OrderSnapshot:

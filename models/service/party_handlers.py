@@ -32,7 +32,6 @@ from models.events.parties import (
     ProviderRegistered,
 )
 from models.lifecycle import Role
-from models.orders.decision import sender_of
 from models.reasons import RejectionReason
 from models.service.outcome import Outcome, applied, cause_of, rejected
 from models.service.unit_of_work import UnitOfWork
@@ -108,7 +107,7 @@ def end_contract(uow: UnitOfWork, command: EndContract, at: datetime) -> Outcome
     elapsed = uow.elapse_creator(creator_id, at)
     if not uow.creators[creator_id].admitted:
         return rejected(RejectionReason.CREATOR_NOT_ADMITTED, elapsed)
-    fact = ContractEnded(creator_id=creator_id, by=sender_of(command), note=command.reason)
+    fact = ContractEnded(creator_id=creator_id, by=command.sender, note=command.reason)
     events = uow.record_creator_facts(creator_id, (fact,), at, cause_of(command))
     change = StandingChange(at, uow.creators[creator_id].standing)
     return applied(
@@ -156,7 +155,7 @@ def overturn_violation(uow: UnitOfWork, command: OverturnViolation, at: datetime
     last_violation_id = uow.creators[creator_id].standing.violation_id
     facts = creators.revoke_penalty(uow.creators[creator_id], command, uow.policy, at)
     operator_acted = OperatorActed(
-        by=sender_of(command), note=command.reason, act=command.kind, before=None, after=None
+        by=command.sender, note=command.reason, act=command.kind, before=None, after=None
     )
     events = uow.record_creator_facts(creator_id, (*facts, operator_acted), at, cause_of(command))
     standing = uow.creators[creator_id].standing

@@ -18,7 +18,7 @@ from models.ids import make_refund_base_id, parse_payout_order_id, parse_refund_
 from models.ledger import UNKNOWN_CLIENT
 from models.obligations import Payment
 from models.orders import payments as order_payments
-from models.orders.decision import Decision, conclude, sender_of
+from models.orders.decision import Decision, conclude
 from models.reasons import RejectionReason
 from models.service.outcome import Outcome, applied, cause_of, rejected
 from models.service.unit_of_work import RecordedEvents, UnitOfWork
@@ -130,7 +130,7 @@ def resolve_suspense(uow: UnitOfWork, command: ResolveSuspense, at: datetime) ->
     item = uow.suspended.get(share_id(command.payment_id, command.order_id))
     if item is None or item.resolved_at is not None:
         return rejected(RejectionReason.UNKNOWN_SUSPENSE)
-    by, for_order_id = sender_of(command), command.order_id
+    by, for_order_id = command.sender, command.order_id
     resolved = SuspenseResolved(
         payment_id=item.payment_id,
         for_order_id=for_order_id,

@@ -199,7 +199,7 @@ class Batch:
             return False
         if command.id in uow.receipts and command.id not in self.page.stamps:
             self.page.stamps[command.id] = self.page.new_stamps[command.id] = submission.stamp
-            self.page.asked_by[command.id] = f"{command.by.role}:{command.by.id}"
+            self.page.asked_by[command.id] = command.sender
         self.page.events.extend(outcome.events)
         self._answer(request, outcome)
         return True
