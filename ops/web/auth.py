@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from models.commands.command import Party
 from models.fields import SenderRole
 from models.orders.order import Order
-from ops.web.errors import Fault, Problem
+from ops.web.errors import Fault, Problem, fault_text
 from workers.queries.order_filters import OrderFilter
 from workers.settings import Settings, SettingsError
 
@@ -117,7 +117,7 @@ def restrict_to_caller(
     if len(possible) > 1 and not named:
         choices = " or ".join(f"{role}={party_id}" for role, party_id in possible)
         fault = Fault(field=possible[0][0], detail=f"this token is of several: say {choices}")
-        raise Problem(422, f"{fault.field}: {fault.detail}", errors=[fault])
+        raise Problem(422, fault_text(fault), errors=[fault])
     role, party_id = possible[0]
     return restrict_to_party(order_filter, role, party_id)
 

@@ -30,6 +30,12 @@ class Fault(BaseModel):
     id: str | None = None
 
 
+def fault_text(fault: Fault) -> str:
+    """Say it in a sentence, with the place of the command where there are several."""
+    prefix = "" if fault.index is None else f"command {fault.index}, "
+    return f"{prefix}{fault.field}: {fault.detail}"
+
+
 class ProblemShown(BaseModel):
     """Why a request was refused (RFC 9457)."""
 
@@ -94,7 +100,7 @@ def install_handlers(app: FastAPI) -> None:
             Fault(field=".".join(map(str, details["loc"][1:])) or "request", detail=details["msg"])
             for details in error.errors()
         ]
-        detail = "; ".join(f"{fault.field}: {fault.detail}" for fault in faults)
+        detail = "; ".join(map(fault_text, faults))
         return Problem(422, detail, errors=faults).response()
 
     @app.exception_handler(TransientError)

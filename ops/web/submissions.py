@@ -34,7 +34,7 @@ from models.errors import TransientError
 from models.orders import offers
 from models.policy import Policy
 from ops.web.auth import Caller
-from ops.web.errors import Fault, Problem
+from ops.web.errors import Fault, Problem, fault_text
 from workers.database.engine import reading
 from workers.database.schema import inbox as inbox_table
 from workers.inbox import Admission, InboxRow, Submission, admit
@@ -109,7 +109,7 @@ def read_body(
             faults.extend(faults_of(MalformedCommand([order_fault], command.id), index))
         parsed_commands.append((text, command))
     if faults:
-        raise Problem(422, "; ".join(map(_fault_text, faults[:5])), errors=faults)
+        raise Problem(422, "; ".join(map(fault_text, faults[:5])), errors=faults)
     _check_senders([command for _, command in parsed_commands], caller, is_list=is_list)
     return SubmissionBody(
         [Submission(command.id, command.fingerprint(), text) for text, command in parsed_commands],
@@ -173,11 +173,6 @@ def faults_of(error: MalformedCommand, index: int | None) -> Iterator[Fault]:
         )
 
 
-def _fault_text(fault: Fault) -> str:
-    prefix = "" if fault.index is None else f"command {fault.index}, "
-    return f"{prefix}{fault.field}: {fault.detail}"
-
-
 def _check_senders(commands: list[AnyCommand], caller: Caller, *, is_list: bool) -> None:
     """Refuse commands that claim to come from somebody their sender cannot speak for."""
     faults = [
@@ -191,7 +186,7 @@ def _check_senders(commands: list[AnyCommand], caller: Caller, *, is_list: bool)
         if not caller.may_speak_for(command.by)
     ]
     if faults:
-        raise Problem(403, "; ".join(map(_fault_text, faults[:5])), errors=faults)
+        raise Problem(403, "; ".join(map(fault_text, faults[:5])), errors=faults)
 
 
 MAX_COMMIT_COMMANDS = 5_000

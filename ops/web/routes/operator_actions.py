@@ -20,7 +20,7 @@ from ops.json_schema import JsonObject
 from ops.operate.actions import OperatorAction, actions_in
 from ops.operate.dry_run import ActionRequest, dry_run_commands, find_action
 from ops.web.dependencies import AppContext, Context, CurrentCaller, StaffCaller
-from ops.web.errors import Fault, Problem
+from ops.web.errors import Fault, Problem, fault_text
 from ops.web.routes.ops_page import OperatorId
 from ops.web.routes.orders import OrderId
 from ops.web.submissions import faults_of, read_bytes
@@ -76,7 +76,7 @@ async def _read_action(request: Request) -> OperatorActionBody:
             Fault(field=".".join(map(str, details["loc"])), detail=details["msg"])
             for details in errors
         ]
-        detail = "; ".join(f"{fault.field}: {fault.detail}" for fault in faults)
+        detail = "; ".join(map(fault_text, faults))
         raise Problem(422, detail, errors=faults) from None
 
 
