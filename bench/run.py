@@ -44,8 +44,8 @@ PARTS = (
     "extend",
 )
 
-QUICK_PARTS = ("throughput", "peers", "latency", "deadlines", "memory", "growth")
-"""What is measured in three minutes; the others where they are asked for."""
+QUICK_PARTS = ("throughput", "peers", "latency", "deadlines")
+"""What is measured in four minutes; the others tell little in a short run, or where asked for."""
 
 TITLES = {
     "path": "Time of one command",
@@ -60,7 +60,7 @@ TITLES = {
 def main() -> int:
     """Measure, print, and return 0."""
     parser = argparse.ArgumentParser(prog="earnest bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="in three minutes, less exact")
+    parser.add_argument("--quick", action="store_true", help="the main part, in four minutes")
     parser.add_argument("--tiny", action="store_true", help="only to see that it works")
     parser.add_argument("--only", choices=PARTS, action="append", help="may be given again")
     parser.add_argument("--json", action="store_true", help="one JSON object")
@@ -133,11 +133,13 @@ def own_rates(size: BenchSize) -> dict[str, float]:
     for processes in size.processes[:2]:
         take(f"empty actor ×{processes}", throughput.empty_actor(3 * size.orders, processes))
     for database in databases():
-        for per_message in (1, 10, 100):
+        for per_message in size.per_message:
             for processes in size.processes:
                 name = f"{database}, {per_message} a message ×{processes}"
                 rate = throughput.settle_rate(database, size.orders, per_message, processes)
                 take(name, rate)
+        hurried = throughput.hurried_rate(database, size.orders, size.processes_in_a_hurry)
+        take(f"{database}, where order costs ×{size.processes_in_a_hurry}", hurried)
         naive = throughput.naive(database, size.naive_orders, 2)
         take(f"{database}, one transaction each ×2", naive)
     return rates
@@ -166,11 +168,22 @@ def ratios(rates: dict[str, float]) -> dict[str, float]:
         "naive_postgresql": "postgresql, one transaction each",
     }.items():
         results[key] = ratio_of(best_rate(rates, name), best_rate(rates, "empty actor"))
+    for database in ("sqlite", "postgresql"):
+        results[f"order_{database}"] = order_ratio(rates, database)
     for peer in ("celery", "dbos", "procrastinate"):
         results[peer] = ratio_of(
             best_rate(rates, "postgresql, 1 a message"), best_rate(rates, peer)
         )
     return {key: ratio for key, ratio in results.items() if ratio}
+
+
+def order_ratio(rates: dict[str, float], database: str) -> float:
+    """Compare where order costs with where it costs nothing, by as many processes."""
+    for name, rate in rates.items():
+        row, _, processes = name.partition(" ×")
+        if row == f"{database}, where order costs":
+            return ratio_of(rate, rates[f"{database}, 1 a message ×{processes}"])
+    return 0.0
 
 
 def ratio_of(rate: float, yardstick: float) -> float:

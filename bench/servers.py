@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -24,9 +25,6 @@ from workers.queue.redis import connect
 from workers.settings import Settings, project_root
 
 POLL_INTERVAL_S = 0.02
-
-WARM_UP_SHARE = 0.1
-"""The part of the work that is not counted: processes are still starting."""
 
 TIMEOUT_S = 600.0
 
@@ -52,7 +50,13 @@ class BenchServers:
         with (self.settings.var / "programs.log").open("ab") as log:
             processes = [
                 subprocess.Popen(
-                    program, env=process_environ, stdout=log, stderr=log, cwd=project_root()
+                    program,
+                    env=process_environ,
+                    stdout=log,
+                    stderr=log,
+                    cwd=project_root(),
+                    # A group of its own, so that it can be stopped with its children.
+                    start_new_session=True,
                 )
                 for program in programs
             ]
@@ -63,6 +67,22 @@ class BenchServers:
                     process.terminate()
                 for process in processes:
                     process.wait(timeout=30)
+
+    def count_messages(self, key: str) -> int:
+        """Return how many messages a hash holds."""
+        return int(self.redis.hlen(key))
+
+
+@contextmanager
+def stopped(processes: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Stop processes and their children for as long as the block lasts: they stay warm."""
+    for process in processes:
+        os.killpg(process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for process in processes:
+            os.killpg(process.pid, signal.SIGCONT)
 
 
 @contextmanager
@@ -90,10 +110,15 @@ def running_servers(database: str) -> Iterator[BenchServers]:
 
 def wait_until_empty(count_left: Callable[[], int]) -> None:
     """Wait until nothing is left."""
+    wait_for(lambda: not count_left())
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    """Wait until a condition holds."""
     until = time.monotonic() + TIMEOUT_S
-    while count_left():
+    while not condition():
         if time.monotonic() > until:
-            message = f"something is still left after {TIMEOUT_S:.0f} s"
+            message = f"it has not come true after {TIMEOUT_S:.0f} s"
             raise TimeoutError(message)
         time.sleep(POLL_INTERVAL_S)
 
@@ -101,20 +126,3 @@ def wait_until_empty(count_left: Callable[[], int]) -> None:
 def process_command(command: str) -> list[str]:
     """Return the command line of one of Earnest's processes, by its command."""
     return [sys.executable, "-m", "ops.cli", command]
-
-
-def drain_rate(count_left: Callable[[], int], total: int) -> float:
-    """Watch `total` things become 0; return how many a second, the warm-up left out."""
-    until = time.monotonic() + TIMEOUT_S
-    warm_start: tuple[float, int] | None = None
-    while True:
-        remaining, now = count_left(), time.monotonic()
-        if warm_start is None and remaining <= total * (1 - WARM_UP_SHARE):
-            warm_start = (now, remaining)
-        if remaining == 0:
-            start, count_at_start = warm_start or (now, total)
-            return count_at_start / max(now - start, POLL_INTERVAL_S)
-        if now > until:
-            message = f"{remaining} of {total} are still left after {TIMEOUT_S:.0f} s"
-            raise TimeoutError(message)
-        time.sleep(POLL_INTERVAL_S)

@@ -1,8 +1,9 @@
-"""Workload: the commands that the benchmark settles, three steps an order."""
+"""Workload: the commands that the benchmark settles, three steps an order, or five in a hurry."""
 
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +30,27 @@ def orders(count: int, *, first: int = 0) -> Iterator[str]:
     yield from map(place, numbers)
     yield from map(pay, numbers)
     yield from map(accept, numbers)
+
+
+OFFERED_PER_SECOND = 5_000
+"""Commands a second that `hurried_orders` pretends to come in at."""
+
+
+def hurried_orders(count: int, *, first: int = 0) -> Iterator[str]:
+    """Take orders through five steps each, all within a second, at random instants of it.
+
+    In between come the steps of all other orders of that second, so that those of one order are in
+    different batches, and often with different workers, and each must wait for the one before it.
+    """
+    chance = random.Random(first)  # noqa: S311 - instants, not secrets
+    pause_s = len(STEPS) / OFFERED_PER_SECOND
+    commands = [
+        (number * pause_s + instant, step, first + number)
+        for number in range(count)
+        for step, instant in enumerate(sorted(chance.random() for _ in STEPS))
+    ]
+    for _, step, number in sorted(commands):
+        yield STEPS[step](number)
 
 
 def place(number: int) -> str:
@@ -70,6 +92,31 @@ def accept(number: int) -> str:
         by={"role": "creator", "id": CREATOR},
         order_id=f"o{number:08}",
     )
+
+
+def revise(number: int) -> str:
+    """Raise one order's price, as its creator."""
+    return _text(
+        id=f"revise_{number:08}",
+        kind="revise_quote",
+        by={"role": "creator", "id": CREATOR},
+        order_id=f"o{number:08}",
+        amount_fen=AMOUNT_FEN + 10_000,
+    )
+
+
+def restore(number: int) -> str:
+    """Go back to one order's first price, as its client."""
+    return _text(
+        id=f"restore_{number:08}",
+        kind="restore_quote",
+        by={"role": "client", "id": f"c{number % 100}"},
+        order_id=f"o{number:08}",
+    )
+
+
+STEPS = (place, pay, accept, revise, restore)
+"""What one order goes through in a hurry; each step wants the one before it."""
 
 
 def decline(number: int) -> str:

@@ -3,7 +3,8 @@
     python examples/producer.py redis://localhost:6379 < commands.jsonl
 
 Prints one outcome a line. Whatever has none after a while is sent again under the same id, which
-does no harm: a command takes effect once.
+does no harm: a command takes effect once. An id belongs to its sender: others may use it too, so
+outcomes are told apart by both.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import Any
 
 import redis
 
-ENQUEUE = Path(__file__).parents[1] / "workers" / "queue" / "lua" / "enqueue.lua"
-KEYS = [f"dramatiq:commands{part}" for part in ("", ".msgs", ".pending", ".bell", ".stamp")]
-EVENTS = "earnest:events"
+ENQUEUE = Path(__file__).parents[1] / "docs" / "contract" / "enqueue.lua"
+NAMESPACE = "earnest"
+KEYS = [f"{NAMESPACE}:commands", NAMESPACE]
+EVENTS = f"{NAMESPACE}:events"
 
 MAX_WAITING = 1_000_000
 PER_MESSAGE = 100
@@ -28,10 +30,9 @@ RETRY_INTERVAL_S = 0.5
 
 
 def message(texts: list[str]) -> list[str]:
-    """Write one message of up to 100 commands, with room for the server's stamp."""
+    """Write one message of up to 100 commands: its id, their number, its text."""
     body: dict[str, Any] = {"queue_name": "commands", "actor_name": "settle_commands"}
-    text = json.dumps(body | {"kwargs": {"commands": texts}})
-    return [str(uuid.uuid4()), str(len(texts)), text[:-2] + ',"received_at":', "}}"]
+    return [str(uuid.uuid4()), str(len(texts)), json.dumps(body | {"kwargs": {"commands": texts}})]
 
 
 def submit(client: redis.Redis, texts: list[str]) -> None:
@@ -39,7 +40,7 @@ def submit(client: redis.Redis, texts: list[str]) -> None:
     enqueue = client.register_script(ENQUEUE.read_text("utf-8"))
     for n in range(0, len(texts), PER_MESSAGE):
         arguments = [str(MAX_WAITING), *message(texts[n : n + PER_MESSAGE])]
-        while int(enqueue(keys=KEYS, args=arguments)) == 0:
+        while not enqueue(keys=KEYS, args=arguments):
             time.sleep(RETRY_INTERVAL_S)
 
 
@@ -49,6 +50,12 @@ def last_event_id(client: redis.Redis) -> str:
     return entries[0][0].decode() if entries else "0"
 
 
+def subject_of(line: str) -> str:
+    """Return what the outcome of a command will be about: its sender and its id."""
+    command = json.loads(line)
+    return f"command:{command['by']['role']}:{command['by']['id']}:{command['id']}"
+
+
 def collect(client: redis.Redis, waiting: dict[str, str], start: str) -> None:
     """Print the outcomes of `waiting`, and take them out, until all are known or time is up."""
     last_id, until = start, time.monotonic() + OUTCOME_TIMEOUT_S
@@ -56,9 +63,8 @@ def collect(client: redis.Redis, waiting: dict[str, str], start: str) -> None:
         streams: Any = client.xread({EVENTS: last_id}, count=1_000, block=1_000)
         for last_id, fields in streams[0][1] if streams else ():  # noqa: B007 - it is where to go on
             event = json.loads(fields[b"event"])
-            outcome = event["data"]
-            if event["type"] == "command.settled" and waiting.pop(outcome["command_id"], None):
-                print(json.dumps(outcome, ensure_ascii=False), flush=True)
+            if event["type"] == "command.settled" and waiting.pop(event["subject"], None):
+                print(json.dumps(event["data"], ensure_ascii=False), flush=True)
 
 
 def main(url: str) -> None:
@@ -66,7 +72,7 @@ def main(url: str) -> None:
     # A repeat that redis-py decides on would be another message: ours are enough.
     client = redis.Redis.from_url(url, socket_timeout=5, retry=None)
     lines = [line.strip() for line in sys.stdin if line.strip()]
-    waiting = {json.loads(line)["id"]: line for line in lines}
+    waiting = {subject_of(line): line for line in lines}
     while waiting:
         try:
             start = last_event_id(client)

@@ -10,24 +10,22 @@ set -eu
 command=$1
 shift
 folder=$(cd "$(dirname "$0")" && pwd)
-queue=dramatiq:commands
+namespace=earnest
 cli() { redis-cli --raw "$@"; }
 
 # Where the stream of events ends now: the outcome will come after that.
-last=$(cli "$@" XREVRANGE earnest:events + - COUNT 1 | head -n 1)
+last=$(cli "$@" XREVRANGE "$namespace:events" + - COUNT 1 | head -n 1)
 last=${last:-0}
 
 # A text inside a text: backslashes and quotes are escaped once more.
 text=$(printf '%s' "$command" | sed 's/\\/\\\\/g; s/"/\\"/g')
-before="{\"queue_name\":\"commands\",\"actor_name\":\"settle_commands\",\"kwargs\":{\"commands\":[\"$text\"],\"received_at\":"
-message=$(cat /proc/sys/kernel/random/uuid)
-stamp=$(cli "$@" --eval "$folder/../workers/queue/lua/enqueue.lua" \
-    "$queue" "$queue.msgs" "$queue.pending" "$queue.bell" "$queue.stamp" , \
-    1000000 "$message" 1 "$before" "}}")
-[ "$stamp" != 0 ] || { echo "the queue is full: try again in a moment" >&2; exit 1; }
+message="{\"queue_name\":\"commands\",\"actor_name\":\"settle_commands\",\"kwargs\":{\"commands\":[\"$text\"]}}"
+stamp=$(cli "$@" --eval "$folder/../docs/contract/enqueue.lua" "$namespace:commands" "$namespace" , \
+    1000000 "$(cat /proc/sys/kernel/random/uuid)" 1 "$message")
+[ -n "$stamp" ] || { echo "the queue is full: try again in a moment" >&2; exit 1; }
 
 for _ in 1 2 3 4 5 6 7 8 9 10; do
-    entries=$(cli "$@" XREAD COUNT 1000 BLOCK 1000 STREAMS earnest:events "$last")
+    entries=$(cli "$@" XREAD COUNT 1000 BLOCK 1000 STREAMS "$namespace:events" "$last")
     # The stamp is this submission's own: no other outcome ends in it.
     outcome=$(printf '%s\n' "$entries" | grep "\"id\":\"command:[^\"]*/$stamp\"" || true)
     if [ -n "$outcome" ]; then

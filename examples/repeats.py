@@ -12,8 +12,8 @@ def again(plot: Plot, at: float, _: Options) -> None:
 
 
 def reuse(plot: Plot, at: float, _: Options) -> None:
-    """Ask something else under an id that has been used."""
-    plot.stage.commands.append((at, _last(plot) | {"by": {"role": "client", "id": "client-99"}}))
+    """Ask something else under an id that one has used."""
+    plot.stage.commands.append((at, _last(plot) | {"name": "另一项任务"}))
     plot.last = at
 
 

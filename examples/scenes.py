@@ -16,12 +16,13 @@ OPEN = {
     "AFTER": "last+1~1.5 approve; last+1~1.5 publish; last+1~1.5 confirm; completed+1~1.6 payout",
 }
 
-# Four steps, and one too many. The third ban and the one for good begin when those before end.
+# Four steps, and one too many. The third ban begins when the second ends, the one for good at once:
+# when the work that was paid for is out.
 LADDER = """
  1 | press          | start+1~1 report number=1; start+7~7 report number=2;
                       start+8.3~8.3 report number=2; start+9.5~9.5 report number=2 other;
-                      start+11~11 report number=3; start+12.5~12.5 report number=4;
-                      start+14~14 report number=5
+                      start+11~11 report number=3; start+20~20 report number=4;
+                      start+21.5~21.5 report number=5
  1 | deposit        | start+5~5 place
  1 | deposit        | start+3~3.2 place; PAY; start+8.3~9 refund
  1 | full           | start+3~3.2 place; PAY

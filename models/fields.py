@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -111,7 +111,8 @@ def format_instant(at: datetime) -> str:
 
 Instant = Annotated[datetime, BeforeValidator(parse_instant), PlainSerializer(format_instant)]
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
-Id = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+ID_PATTERN = "[A-Za-z0-9_-]{1,64}"
+Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
 CommandId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 Fen = Annotated[int, Field(ge=1, le=MAX_FEN)]
 Bps = Annotated[int, Field(ge=0, le=10_000)]
@@ -138,6 +139,7 @@ WebAddress = Annotated[
 
 TaskType = Literal["douyin_video", "douyin_live", "huoshan", "xigua", "toutiao"]
 SenderRole = Literal["client", "creator", "mcn", "operator", "payments", "platform", "provider"]
+SENDER_ROLES: frozenset[str] = frozenset(get_args(SenderRole))
 
 
 class StrictModel(BaseModel):

@@ -101,7 +101,8 @@ def sum_by_family(accounts: dict[str, int]) -> dict[str, int]:
 
 
 def _payment_applied(order_id: str | None, fact: PaymentApplied) -> LedgerPostings:
-    return (Posting(PSP, escrow_account_of(order_id), fact.amount_fen),)
+    source = SUSPENSE if fact.source == "suspense" else PSP
+    return (Posting(source, escrow_account_of(order_id), fact.amount_fen),)
 
 
 def _payment_unapplied(_: str | None, fact: PaymentUnapplied) -> LedgerPostings:
@@ -182,6 +183,9 @@ def _payout_confirmed(_: str | None, fact: PayoutConfirmed) -> LedgerPostings:
 
 
 def _suspense_resolved(_: str | None, fact: SuspenseResolved) -> LedgerPostings:
+    # What goes to its order is moved by the event that applies it there.
+    if fact.is_by_placement:
+        return ()
     return (Posting(SUSPENSE, refunds_payable_account_of(UNKNOWN_CLIENT), fact.amount_fen),)
 
 

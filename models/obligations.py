@@ -9,7 +9,6 @@ from models.errors import BrokenInvariant
 from models.events.event import Event
 from models.events.notifications import OperatorAlerted
 from models.events.payments import (
-    PaymentUnapplied,
     PayoutConfirmed,
     PayoutRequested,
     RefundConfirmed,
@@ -24,7 +23,10 @@ from models.tracked_dict import TrackedDict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
-    """A payment as first reported; `sequence` counts the events about the payment itself."""
+    """A payment as first reported; `sequence` counts the events about the payment itself.
+
+    `client_id` is the client of its orders, None while none of them is known.
+    """
 
     payment_id: str
     content: bytes
@@ -33,6 +35,7 @@ class Payment:
     received_at: datetime
     command_id: str
     sequence: int = 0
+    client_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,14 +72,25 @@ class Payout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuspenseItem:
-    """A share of a payment for an order that nobody knew when the money came."""
+    """A share of a payment for an order that nobody knew when the money came.
+
+    `number` is the payment's number of receipt. After `wake_at` an operator is told that the money
+    still waits.
+    """
 
     share_id: str
     payment_id: str
     order_id: str
     amount_fen: int
     suspended_at: datetime
+    number: int = 0
     resolved_at: datetime | None = None
+    wake_at: datetime | None = None
+
+    @property
+    def receipt_order(self) -> tuple[datetime, int]:
+        """Return where its payment stands among all that was received."""
+        return self.suspended_at, self.number
 
 
 def make_overdue_alert(debt: Refund | Payout) -> OperatorAlerted:
@@ -100,11 +114,21 @@ def make_overdue_alert(debt: Refund | Payout) -> OperatorAlerted:
     )
 
 
+def make_suspense_alert(item: SuspenseItem) -> OperatorAlerted:
+    """Tell an operator of money whose order was not placed in time."""
+    return OperatorAlerted(
+        alert=Alert.UNKNOWN_ORDER,
+        payment_id=item.payment_id,
+        amount_fen=item.amount_fen,
+        for_order_id=item.order_id,
+    )
+
+
 OBLIGATION_EVENTS = (
     *(RefundRequested, RefundConfirmed, PayoutRequested, PayoutConfirmed),
-    *(PaymentUnapplied, SuspenseResolved),
+    SuspenseResolved,
 )
-"""The events that change something that is owed, or that nobody claims."""
+"""The events that change something that is owed, or end a wait in suspense."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -156,11 +180,10 @@ class Obligations:
             case PayoutConfirmed(payout_id=payout_id):
                 payout = self.payouts[payout_id]
                 self.payouts[payout_id] = replace(payout, confirmed_at=event.at, wake_at=None)
-            case PaymentUnapplied(client_id=None, for_order_id=str(for_order_id)) as fact:
-                self._add_suspense_item(event, fact, for_order_id)
             case SuspenseResolved(payment_id=payment_id, for_order_id=for_order_id):
                 key = share_id(payment_id, for_order_id)
-                self.suspended[key] = replace(self.suspended[key], resolved_at=event.at)
+                item = self.suspended[key]
+                self.suspended[key] = replace(item, resolved_at=event.at, wake_at=None)
             case _:
                 pass
 
@@ -186,16 +209,6 @@ class Obligations:
             amount_fen=fact.amount_fen,
             requested_at=event.at,
             wake_at=event.at + self.confirmation_window(event),
-        )
-
-    def _add_suspense_item(self, event: Event, fact: PaymentUnapplied, for_order_id: str) -> None:
-        key = share_id(fact.payment_id, for_order_id)
-        self.suspended[key] = SuspenseItem(
-            share_id=key,
-            payment_id=fact.payment_id,
-            order_id=for_order_id,
-            amount_fen=fact.amount_fen,
-            suspended_at=event.at,
         )
 
     def _refund_id(self, fact: RefundRequested, order_id: str | None) -> str:

@@ -106,6 +106,10 @@ class Policy(StrictModel):
     longest_pause: Window = timedelta(days=30)
     # Our choice: a bank's worst week; whoever is owed money should not have to ask first.
     unconfirmed_window: Window = timedelta(days=7)
+    # Our choice: two systems of one sender race by less; nobody waits longer for a wrong number.
+    placement_grace: Grace = timedelta(seconds=5)
+    # Our choice: more than an honest sender has under way, few enough to be kept for everybody.
+    parked_limit: Count = 1_000
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Policy:
@@ -223,6 +227,8 @@ DEFAULTS_WHEN_INTRODUCED: dict[str, Any] = {
     "longest_extension": "P30D",
     "longest_pause": "P30D",
     "unconfirmed_window": "P7D",
+    "placement_grace": "PT5S",
+    "parked_limit": 1_000,
 }
 """What later versions added, with the value that every policy from before them has for ever."""
 

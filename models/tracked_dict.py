@@ -14,8 +14,8 @@ Journal = list[tuple[int, str, Any]]
 class TrackedDict(dict[str, V]):
     """A dictionary of immutable values that can write down what each key held before.
 
-    Only assignments of items are remembered: the unit of work changes its dictionaries in no other
-    way.
+    Only assignments and deletions of items are remembered: the unit of work changes its
+    dictionaries in no other way.
     """
 
     __slots__ = ("_index", "_journal")
@@ -41,3 +41,8 @@ class TrackedDict(dict[str, V]):
         if self._journal is not None:
             self._journal.append((self._index, key, self.get(key)))
         super().__setitem__(key, value)
+
+    def __delitem__(self, key: str) -> None:
+        if self._journal is not None:
+            self._journal.append((self._index, key, self.get(key)))
+        super().__delitem__(key)

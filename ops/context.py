@@ -69,7 +69,7 @@ def now_and_watermark(clock: ArrivalClock) -> tuple[datetime, datetime | None]:
     While Redis is away the time is this host's, and the watermark is None.
     """
     try:
-        return clock.now(), clock.watermark(without=())
+        return clock.now(), clock.watermark()
     except Unavailable as error:
         # On stderr: what follows may be read by a program.
         print(f"by this host's clock: {terminal.without_controls(str(error))}", file=sys.stderr)

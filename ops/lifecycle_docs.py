@@ -82,7 +82,8 @@ that may ask it, in every state that is not final. A provider acts for the side 
 UNASKED_NOTE = """\
 ## What happens without being asked
 
-A ban and the end of a contract concern every open order of the creator, in the same transaction.
+A ban and the end of a contract concern every open order of the creator, as of their own instant;
+they are written down order by order, so many at a time, and hold nobody up.
 States that are not named here run on. A ban's end lets the clocks run again that it had stopped.
 """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from typing import Any
 
-from models.commands.parsing import read_json_leniently
+from models.commands.parsing import find_command_name, read_json_leniently
 from models.fields import format_instant
 from ops import terminal
 from workers.queries.order_lists import CreatorTask
@@ -46,6 +46,7 @@ def serialize_dead_letter(dead_letter: Any) -> dict[str, Any]:  # noqa: ANN401 -
     command, replayed_at = command_fields(dead_letter), dead_letter.replayed_at
     return {
         "letter": dead_letter.letter_id,
+        "sender": find_command_name(dead_letter.command)[0],
         "command": command.get("id"),
         "kind": command.get("kind"),
         "received_at": format_instant(from_us(dead_letter.received_at)),

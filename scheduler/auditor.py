@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, Select, and_, exists, func, literal, 
 
 from models.audit.order_checks import Finding
 from models.errors import BrokenInvariant
+from models.ids import make_command_key
 from models.policy import Policy
 from workers.database import mappers, schema
 from workers.database.archive_schema import ARCHIVED
@@ -144,18 +145,23 @@ def _stuck(connection: Connection, policies: dict[str, Policy], now: int) -> Ite
 def _unanswered(connection: Connection) -> Iterator[Finding]:
     """Find receipts whose outcome was never told."""
     receipts = schema.receipts
-    subject = literal("command:").concat(receipts.c.command_id)
-    outcome_recorded, outcome_archived = (
-        exists().where(and_(table.c.subject == subject, table.c.sequence == receipts.c.stamp))
+    # An outcome was told of the id alone before ids belonged to their senders.
+    names = (receipts.c.sender.concat(":").concat(receipts.c.command_id), receipts.c.command_id)
+    outcome_told = [
+        exists().where(
+            and_(
+                table.c.subject == literal("command:").concat(name),
+                table.c.sequence == receipts.c.stamp,
+            )
+        )
+        for name in names
         for table in (schema.events, ARCHIVED[schema.events])
-    )
-    query = (
-        select(receipts.c.command_id)
-        .where(~outcome_recorded, ~outcome_archived)
-        .limit(MAX_FINDINGS)
-    )
-    for command_id in connection.execute(query).scalars():
-        yield Finding("answered", f"command:{command_id}", "has a receipt, and no outcome event")
+    ]
+    query = select(receipts.c.sender, receipts.c.command_id)
+    query = query.where(*(~told for told in outcome_told)).limit(MAX_FINDINGS)
+    for sender, command_id in connection.execute(query):
+        subject = f"command:{make_command_key(sender, command_id)}"
+        yield Finding("answered", subject, "has a receipt, and no outcome event")
 
 
 def _outbox(connection: Connection) -> tuple[int, int]:

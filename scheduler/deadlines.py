@@ -94,7 +94,7 @@ class DeadlineScheduler:
         decides about people decides about time, so any number of schedulers may tick at once.
         """
         # Not past what we have heard: a command still in the queue may have been in time.
-        watermark = self.clock.watermark(without=())
+        watermark = self.clock.watermark()
         self.lag_alert.check(watermark, self.clock.now())
         woken = 0
         while not wakeups.nothing_due(self.engine, watermark):

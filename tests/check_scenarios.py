@@ -20,8 +20,13 @@ Line = dict[str, Any]
 def differences(expect: Line, lines: list[Line]) -> Iterator[str]:
     """Name every way in which the output differs from what was expected."""
     outcomes = [line for line in lines if "outcome" in line]
-    # Unequal lengths are a difference of their own, named last.
-    for expected, actual in zip(expect["outcomes"], outcomes, strict=False):
+    # They come in the order of judging, which may not be that of the steps.
+    by_id: dict[str | None, list[Line]] = {}
+    for outcome in outcomes:
+        by_id.setdefault(outcome.get("id"), []).append(outcome)
+    for expected in expect["outcomes"]:
+        same_id = by_id.get(expected["id"])
+        actual = same_id.pop(0) if same_id else {}
         for key in ("id", "outcome", "reason"):
             if expected[key] != actual.get(key):
                 yield f"{expected['id']}: {key} is {actual.get(key)!r}, not {expected[key]!r}"

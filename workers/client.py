@@ -63,17 +63,18 @@ class CommandClient:
         """
         stamps: list[int] = []
         for group in _chunks(map(_text, commands), PER_CALL * per_message):
+            packets = list(_packets(group, per_message))
             messages = [
-                wrap(COMMANDS, "commands", packet, self._keys, trace)
-                for packet in _packets(group, per_message)
+                wrap(COMMANDS, packet, self._keys, [trace] * len(packet)) for packet in packets
             ]
             try:
-                received_at = self._scripts.enqueue(Keys(COMMANDS), messages)
+                first_stamps = self._scripts.enqueue(Keys(COMMANDS), messages)
             except redis.RedisError as error:
                 raise Unavailable(f"Redis did not answer: {error}") from error
-            if not received_at:
+            if not first_stamps:
                 raise QueueFull("too many messages are waiting: try again in a moment")
-            stamps.extend(range(received_at, received_at + len(group)))
+            for packet, first in zip(packets, first_stamps, strict=True):
+                stamps.extend(range(first, first + len(packet)))
         return stamps
 
 

@@ -1,22 +1,26 @@
 """Inbox: commands accepted over HTTP, durably kept until their outcome is on record.
 
-A row counts as received at its instant: while it is unsettled, no deadline after that instant is
-enforced, wherever its message may have got to. That holds without gaps, because a row is stamped
-behind a fence: whoever asks for the oldest row waits first for those being written. SQLite's only
-writer is such a fence by itself; on PostgreSQL it is an advisory lock, shared by those who write.
+Their stamps are reserved in Redis before their rows are committed, with what they are about: so
+nobody who came later overtakes them on their way. While Redis is away they are stamped here, and
+count as earlier than all that comes later until they are handed in. Whoever asks for the oldest
+such row waits first for those being written, at a fence that those who write share: an advisory
+lock on PostgreSQL, a locked file beside SQLite's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+import fcntl
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, func, select, text
 
 from models.errors import Conflict, TransientError, Unavailable
-from workers.database import bulk, schema
+from workers.database import bulk, receipts, schema
 from workers.database.engine import reading, writing
 from workers.database.schema import inbox
 
@@ -40,36 +44,78 @@ FENCE = 7_310_580
 """The advisory lock: any number that other users of the database are unlikely to have chosen."""
 
 
+FENCE_TIMEOUT_S, FENCE_POLL_S = 5.0, 0.001
+
+
+RECENT_EVENTS = 5_000
+"""Events among which the last stamp is sought: more than workers can have in flight."""
+
+
 InboxRow = dict[str, Any]
 
 
-Take = Callable[[int], int]
-"""Gives the first of so many stamps, all of one instant of receipt."""
+CommandName = tuple[str, str]
+"""Whose command it is, and its id."""
+
+
+ReservedMessage = tuple[str, int, bytes]
+"""A message that is to be written: its id, how many commands it carries, what they are about."""
+
+
+class Reservations(Protocol):
+    """Gives the stamps of commands whose messages are not written yet."""
+
+    def reserve(self, messages: Sequence[ReservedMessage]) -> list[int] | None:
+        """Reserve the stamps of each message's commands, and return the first of each.
+
+        None while nobody can give stamps that all others heed.
+        """
+
+    def stamp_here(self, count: int) -> int:
+        """Return the first of so many stamps of this process's own."""
+
+    def cancel(self, message_ids: Sequence[str]) -> None:
+        """Give up what was reserved for messages that do not come."""
+
+
+def about_nothing(_: int) -> bytes:
+    """Announce that nobody need wait for a command."""
+    return b""
 
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A command as it was handed in: well formed, its sender known."""
+    """A command as it was handed in: well formed, its sender known.
 
+    `announce` writes down what it is about, given its place in its message.
+    """
+
+    sender: str
     command_id: str
     fingerprint: bytes
     text: str
+    announce: Callable[[int], bytes] = about_nothing
     trace: str | None = None
+
+    @property
+    def name(self) -> CommandName:
+        """Tell it from all others: an id belongs to its sender."""
+        return self.sender, self.command_id
 
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """What became of one request: when each command was received, or which ids were reused.
+    """What became of one request: the stamp of each command, or which ids were reused.
 
     A request is admitted whole or not at all; `reused` are the places of the offending commands.
     """
 
-    received_at: list[int]
+    stamps: list[int]
     reused: list[int]
 
 
 def admit(
-    engine: Engine, take: Take, requests: Sequence[Sequence[Submission]]
+    engine: Engine, reservations: Reservations, requests: Sequence[Sequence[Submission]]
 ) -> tuple[list[Admission], list[InboxRow]]:
     """Keep the commands of some requests in one commit; return what became of each, and new rows.
 
@@ -78,124 +124,212 @@ def admit(
     """
     for _ in range(ATTEMPTS - 1):
         try:
-            return _admit(engine, take, requests)
+            return _admit(engine, reservations, requests)
         except Conflict:
             continue
-    return _admit(engine, take, requests)
+    return _admit(engine, reservations, requests)
 
 
 def _admit(
-    engine: Engine, take: Take, requests: Sequence[Sequence[Submission]]
+    engine: Engine, reservations: Reservations, requests: Sequence[Sequence[Submission]]
 ) -> tuple[list[Admission], list[InboxRow]]:
-    ids = {submission.command_id for request in requests for submission in request}
-    with writing(engine) as connection:
-        if engine.dialect.name == "postgresql":
-            connection.execute(text(f"SELECT pg_advisory_xact_lock_shared({FENCE})"))
-        group = _Desk(_known(connection, ids), take(len(ids)))
-        admissions = [group.hear(request) for request in requests]
-        bulk.insert(connection, inbox, group.rows)
-    return admissions, group.rows
+    submissions = {submission.name: submission for request in requests for submission in request}
+    messages: list[_Message] = []
+    try:
+        with ExitStack() as fence, writing(engine) as connection:
+            known = _known(connection, submissions)
+            reused, new = _sort_out(requests, {name: known[name][0] for name in known})
+            messages = _messages(new)
+            rows = _stamp(connection, reservations, messages, fence)
+            bulk.insert(connection, inbox, rows)
+    except Exception:
+        reservations.cancel([message.message_id for message in messages])
+        raise
+    stamps = {name: stamp for name, (_, stamp) in known.items()}
+    stamps |= {(row["sender"], row["command_id"]): row["stamp"] for row in rows}
+    return [
+        Admission([] if places else [stamps[submission.name] for submission in request], places)
+        for request, places in zip(requests, reused, strict=True)
+    ], rows
 
 
-def _known(connection: Connection, ids: Collection[str]) -> dict[str, tuple[bytes, int]]:
-    known_commands = {}
-    for table in (inbox.c, schema.receipts.c):
-        columns = (table.command_id, table.fingerprint, table.received_at)
-        for row in bulk.fetch(connection, columns, table.command_id, ids):
-            known_commands[row.command_id] = bytes(row.fingerprint), row.received_at
-    return known_commands
+def _sort_out(
+    requests: Sequence[Sequence[Submission]], fingerprints: dict[CommandName, bytes]
+) -> tuple[list[list[int]], list[Submission]]:
+    """Say which commands of each request reuse an id for something else, and which are to be kept.
+
+    `fingerprints` are of those known already; a request that reuses an id is not kept at all.
+    """
+    reused: list[list[int]] = []
+    new: list[Submission] = []
+    for request in requests:
+        own: dict[CommandName, bytes] = {}
+        places = []
+        for place, submission in enumerate(request):
+            fingerprint = submission.fingerprint
+            first = own.setdefault(submission.name, fingerprint)
+            known = fingerprints.get(submission.name, first)
+            if fingerprint != known or fingerprint != first:
+                places.append(place)
+        reused.append(places)
+        for submission in () if places else request:
+            if submission.name not in fingerprints:
+                fingerprints[submission.name] = submission.fingerprint
+                new.append(submission)
+    return reused, new
 
 
 @dataclass(slots=True)
-class _Desk:
-    """One group being written down, at one instant."""
+class _Message:
+    """Commands that travel together, in the order of their stamps."""
 
-    known: dict[str, tuple[bytes, int]]
-    now: int
-    rows: list[InboxRow] = field(default_factory=list)
-    message_id: str = ""
-    carried: int = 0
+    message_id: str
+    submissions: list[Submission] = field(default_factory=list)
     length: int = 0
 
-    def hear(self, request: Sequence[Submission]) -> Admission:
-        """Write a request down, unless it reuses an id for something else."""
-        submissions_by_id: dict[str, Submission] = {}
-        reused = []
-        for place, submission in enumerate(request):
-            expected = self.known.get(submission.command_id, (submission.fingerprint, 0))[0]
-            first = submissions_by_id.setdefault(submission.command_id, submission)
-            if submission.fingerprint != expected or first.fingerprint != submission.fingerprint:
-                reused.append(place)
-        if reused:
-            return Admission([], reused)
-        for submission in submissions_by_id.values():
-            if submission.command_id not in self.known:
-                self._keep(submission)
-        return Admission([self.known[submission.command_id][1] for submission in request], [])
+    def reservation(self) -> ReservedMessage:
+        announced = (
+            submission.announce(offset) for offset, submission in enumerate(self.submissions)
+        )
+        return self.message_id, len(self.submissions), b"".join(announced)
 
-    def _keep(self, submission: Submission) -> None:
-        full = self.carried == PER_MESSAGE or self.length + len(submission.text) > LONGEST_MESSAGE
-        if full or not self.message_id:
-            self.message_id, self.carried, self.length = PREFIX + uuid4().hex, 0, 0
-        self.carried, self.length = self.carried + 1, self.length + len(submission.text)
-        self.known[submission.command_id] = submission.fingerprint, self.now
-        self.rows.append(
+    def rows(self, first_stamp: int, *, reserved: bool) -> list[InboxRow]:
+        return [
             {
                 "command_id": submission.command_id,
+                "sender": submission.sender,
                 "fingerprint": submission.fingerprint,
                 "command": submission.text,
-                "received_at": self.now,
-                "stamp": self.now + len(self.rows),
+                "received_at": first_stamp + offset,
+                "stamp": first_stamp + offset,
                 "message_id": self.message_id,
-                "excused": 0,
+                "reserved": int(reserved),
                 "trace": submission.trace,
             }
-        )
+            for offset, submission in enumerate(self.submissions)
+        ]
 
 
-def excuse(engine: Engine, message_ids: Collection[str]) -> None:
-    """Let these messages' commands hold no deadline back: they concern no order that exists."""
-    inbox_message_ids = sorted(
-        message_id for message_id in message_ids if message_id.startswith(PREFIX)
-    )
-    with reading(engine) as connection:
-        waiting = inbox.select().where(
-            inbox.c.message_id.in_(inbox_message_ids), inbox.c.excused == 0
-        )
-        if not inbox_message_ids or connection.execute(waiting.limit(1)).first() is None:
-            return
-    with writing(engine) as connection:
-        connection.execute(
-            inbox.update().where(inbox.c.message_id.in_(inbox_message_ids)).values(excused=1)
-        )
+def _messages(submissions: Sequence[Submission]) -> list[_Message]:
+    """Divide commands into messages that workers will not find too long."""
+    messages: list[_Message] = []
+    for submission in submissions:
+        message = messages[-1] if messages else None
+        if (
+            message is None
+            or len(message.submissions) == PER_MESSAGE
+            or message.length + len(submission.text) > LONGEST_MESSAGE
+        ):
+            message = _Message(PREFIX + uuid4().hex)
+            messages.append(message)
+        message.submissions.append(submission)
+        message.length += len(submission.text)
+    return messages
 
 
-def oldest(engine: Engine, without: Collection[str] = ()) -> int | None:
-    """Return when the oldest unsettled command was received, but for those of some messages.
+def _stamp(
+    connection: Connection,
+    reservations: Reservations,
+    messages: Sequence[_Message],
+    fence: ExitStack,
+) -> list[InboxRow]:
+    """Give every command its stamp, Redis's if it can be had."""
+    if not messages:
+        return []
+    first_stamps = reservations.reserve([message.reservation() for message in messages])
+    if first_stamps is not None:
+        pairs = zip(messages, first_stamps, strict=True)
+        return [row for message, first in pairs for row in message.rows(first, reserved=True)]
+    if connection.dialect.name == "postgresql":
+        connection.execute(text(f"SELECT pg_advisory_xact_lock_shared({FENCE})"))
+    else:
+        fence.enter_context(_file_fence(connection.engine, fcntl.LOCK_SH))
+    rows: list[InboxRow] = []
+    for message in messages:
+        first = reservations.stamp_here(len(message.submissions))
+        rows += message.rows(first, reserved=False)
+    return rows
+
+
+def _known(
+    connection: Connection, submissions: Mapping[CommandName, Submission]
+) -> dict[CommandName, tuple[bytes, int]]:
+    """Return of those commands that are known already what they say, and when they came."""
+    columns = (inbox.c.sender, inbox.c.command_id, inbox.c.fingerprint, inbox.c.received_at)
+    by = (inbox.c.sender, inbox.c.command_id)
+    known_rows = [
+        *bulk.fetch_pairs(connection, columns, by, submissions.keys()),
+        *receipts.fetch(connection, submissions.keys()),
+    ]
+    known_commands = {
+        (row.sender, row.command_id): (bytes(row.fingerprint), row.received_at)
+        for row in known_rows
+    }
+    unattributed = receipts.fetch_unattributed(connection, {name[1] for name in submissions})
+    for name, submission in submissions.items() if unattributed else ():
+        row = unattributed.get(submission.command_id)
+        if row is not None and bytes(row.fingerprint) == submission.fingerprint:
+            known_commands.setdefault(name, (submission.fingerprint, row.received_at))
+    return known_commands
+
+
+def oldest_unreserved(engine: Engine) -> int | None:
+    """Return the stamp of the oldest unsettled command of which Redis has never heard, or None.
 
     Everything stamped before this call is seen: whoever is being written down is waited for.
     Raise `Unavailable` where that takes too long.
     """
-    if engine.dialect.name == "postgresql":
-        _wait_for_writers(engine)
-    inbox_message_ids = sorted(
-        message_id for message_id in without if message_id.startswith(PREFIX)
-    )
-    query = inbox.select().with_only_columns(inbox.c.received_at).where(inbox.c.excused == 0)
-    query = (
-        query.where(inbox.c.message_id.not_in(inbox_message_ids)) if inbox_message_ids else query
-    )
+    _wait_for_writers(engine)
+    query = inbox.select().with_only_columns(inbox.c.stamp).where(inbox.c.reserved == 0)
     with reading(engine, once=True) as connection:
-        result = connection.execute(query.order_by(inbox.c.received_at, inbox.c.stamp).limit(1))
-        received_at: int | None = result.scalar()
-    return received_at
+        stamp: int | None = connection.execute(query.order_by(inbox.c.stamp).limit(1)).scalar()
+    return stamp
+
+
+def note_reserved(engine: Engine, stamps: Sequence[int]) -> None:
+    """Note that Redis has heard of commands that were accepted while it was away."""
+    with writing(engine) as connection:
+        bulk.update(
+            connection, inbox, "stamp", [{"stamp": stamp, "reserved": 1} for stamp in stamps]
+        )
+
+
+def last_stamp(engine: Engine) -> int:
+    """Return the latest stamp that was given to a command, as far as the database tells."""
+    events = schema.events.c
+    recent = select(events.subject, events.sequence).order_by(events.position.desc())
+    newest = recent.limit(RECENT_EVENTS).subquery().c
+    settled = select(func.max(newest.sequence)).where(newest.subject.like("command:%"))
+    with reading(engine) as connection:
+        waiting = connection.execute(select(func.max(inbox.c.stamp))).scalar() or 0
+        return max(waiting, connection.execute(settled).scalar() or 0)
 
 
 def _wait_for_writers(engine: Engine) -> None:
     try:
-        with writing(engine) as connection:
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({FENCE})"))
+        if engine.dialect.name == "postgresql":
+            with writing(engine) as connection:
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({FENCE})"))
+        else:
+            with _file_fence(engine, fcntl.LOCK_EX):
+                pass
     except TransientError as error:
         # Another process has stopped in the middle of writing: no command is at fault, so none is
         # handled until it goes on, or PostgreSQL ends its transaction.
         raise Unavailable(f"the inbox is being written: {error}") from error
+
+
+@contextmanager
+def _file_fence(engine: Engine, kind: int) -> Iterator[None]:
+    """Hold the fence beside a SQLite file; raise `Unavailable` where somebody keeps it for long."""
+    give_up_at = time.monotonic() + FENCE_TIMEOUT_S
+    with open(f"{engine.url.database}.fence", "wb") as file:  # noqa: PTH123 - as cheap as it gets
+        while True:
+            try:
+                fcntl.flock(file, kind | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > give_up_at:
+                    raise Unavailable("a process holds the fence of the inbox") from None
+                time.sleep(FENCE_POLL_S)
+        yield

@@ -19,7 +19,8 @@ from workers.processing.processor import BatchProcessor
 from workers.processing.wakeups import has_orders
 from workers.queue.broker import EarnestBroker, declare_actors
 from workers.queue.redis import connect
-from workers.queue.watermark import ArrivalClock, open_door
+from workers.queue.upgrade import carry_over
+from workers.queue.watermark import ArrivalClock, begin_epoch
 from workers.runtime import policy_in_force
 from workers.server_checks import check_servers
 from workers.settings import Settings
@@ -34,21 +35,39 @@ THREADS = 2
 STOP_TIMEOUT_MS = 10_000
 
 
-def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]) -> None:
-    """Settle commands and wake-ups until told to stop, then give back what is left."""
+def open_broker(settings: Settings, stopping: threading.Event) -> EarnestBroker:
+    """Open the servers and return a broker whose actors settle commands and wake orders.
+
+    Raise `SettingsError` for what a person must change, `Unavailable` for a server that is away.
+    """
     engine, client = open_database(settings.database_url), connect(settings.redis_url)
     check_servers(engine, client)
     store = Store(engine, policy_in_force(settings))
     store.adopt_policy()
-    open_door(client, in_use=has_orders(engine))
+    carry_over(client)
+    begin_epoch(client, engine, in_use=has_orders(engine))
     broker = EarnestBroker(client, partial(quarantine, engine), settings.keyring)
-    processor = BatchProcessor(store, ArrivalClock(client, engine), partial(notify_relay, client))
-    declare_actors(broker, processor.settle, stopping)
-    worker = Worker(broker, worker_threads=THREADS, worker_timeout=200)
-    # What a batch makes is gone with the batch: to look for cycles in it every 700 objects cost
-    # a fifth of everything.
+    clock = ArrivalClock(client, engine, settings.keyring)
+    clock.watermark()
+    processor = BatchProcessor(store, clock, partial(notify_relay, client))
+    declare_actors(broker, processor.settle_batch, processor.wake, stopping)
+    return broker
+
+
+def tune_memory() -> None:
+    """Look for cycles rarely: what a batch makes is gone with the batch.
+
+    To look every 700 objects cost a fifth of everything.
+    """
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
+
+
+def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]) -> None:
+    """Settle commands and wake-ups until told to stop, then give back what is left."""
+    broker = open_broker(settings, stopping)
+    worker = Worker(broker, worker_threads=THREADS, worker_timeout=200)
+    tune_memory()
     worker.start()
     ready()
     while not stopping.wait(1.0):

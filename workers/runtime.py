@@ -35,8 +35,11 @@ MAX_FRAMES = 8
 LogEntry = MutableMapping[str, Any]
 
 
-def configure_logs(name: str) -> None:
-    """Write JSON lines to standard error, one line an entry whatever it contains."""
+def configure_logs(name: str, stream: TextIO | None = None) -> None:
+    """Write JSON lines, one line an entry whatever it contains: to standard error, unless told.
+
+    `stream` must be a file: it is written to past its own methods.
+    """
     structlog.configure(
         processors=[
             lambda _, __, entry: {**entry, "process": name},
@@ -47,9 +50,13 @@ def configure_logs(name: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(cast("TextIO", NonFailingStream(sys.stderr))),
+        logger_factory=structlog.WriteLoggerFactory(
+            cast("TextIO", NonFailingStream(stream or sys.stderr))
+        ),
     )
-    logging.basicConfig(level=logging.ERROR, handlers=[_LibraryLogs(name)])
+    # Who runs us has set up logs of its own: none of them is careful about what it tells.
+    handlers: list[logging.Handler] = [_LibraryLogs(name)]
+    logging.basicConfig(level=logging.ERROR, handlers=handlers, force=stream is not None)
 
 
 def describe_exception(_: object, __: str, entry: LogEntry) -> Mapping[str, Any]:

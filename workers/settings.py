@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,7 +36,12 @@ SETTING_NAMES = (
     "EARNEST_WEB_BIND",
     "EARNEST_TOKENS",
     "EARNEST_ARCHIVE_AFTER",
+    "EARNEST_NAMESPACE",
 )
+
+
+NAMESPACE = "earnest"
+"""What the names of all keys in Redis begin with, unless told otherwise."""
 
 
 NEVER = "never"
@@ -83,6 +89,7 @@ class Settings:
     tokens: Path | None = None
     archive_after: timedelta | None = ARCHIVE_AFTER
     """How long after it has ended an order goes into the archive; None: never by itself."""
+    namespace: str = NAMESPACE
 
     @classmethod
     def read(
@@ -114,6 +121,7 @@ class Settings:
             web_bind=checked_bind(environ.get("EARNEST_WEB_BIND") or WEB_BIND),
             tokens=absolute(tokens) if (tokens := environ.get("EARNEST_TOKENS")) else None,
             archive_after=checked_archive(environ.get("EARNEST_ARCHIVE_AFTER") or ""),
+            namespace=checked_namespace(environ.get("EARNEST_NAMESPACE") or NAMESPACE),
         )
 
     @property
@@ -144,7 +152,7 @@ class Settings:
         return dict(
             zip(
                 SETTING_NAMES,
-                (*base_values, events_kept, events_age, *web_values, archive),
+                (*base_values, events_kept, events_age, *web_values, archive, self.namespace),
                 strict=True,
             )
         )
@@ -302,3 +310,15 @@ def checked_archive(text: str) -> timedelta | None:
         raise SettingsError(
             f"EARNEST_ARCHIVE_AFTER is neither a duration like P400D nor `{NEVER}`."
         ) from None
+
+
+NAMESPACE_PATTERN = re.compile(r"[a-z0-9_-]{1,32}")
+
+
+def checked_namespace(name: str) -> str:
+    """Accept a name that stands before a colon and is a pattern of nothing."""
+    if not NAMESPACE_PATTERN.fullmatch(name):
+        raise SettingsError(
+            "EARNEST_NAMESPACE must be 1 to 32 lower-case letters, digits, `_` and `-`."
+        )
+    return name

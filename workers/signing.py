@@ -13,6 +13,9 @@ MIN_KEY_BYTES = 16
 """Bytes of a key below which guessing it is a matter of money."""
 
 
+UNSIGNED_FAULT = "not signed"
+
+
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,32}")
 
 
@@ -57,10 +60,10 @@ class Keyring:
     def fault(self, text: str, signature: object) -> str | None:
         """Say what is wrong with a text's signature, or None if it is right."""
         if not isinstance(signature, dict):
-            return "not signed"
+            return UNSIGNED_FAULT
         key_id, mac = signature.get("kid"), signature.get("mac")
         if not isinstance(key_id, str) or not isinstance(mac, str):
-            return "not signed"
+            return UNSIGNED_FAULT
         if key_id not in self.keys:
             return "signed with an unknown key"
         # In constant time, and as bytes: a text that is not ASCII would raise.

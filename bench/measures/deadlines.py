@@ -24,7 +24,7 @@ from models.commands.parsing import parse_command
 from models.events.event import Event
 from models.orders.order import Order
 from models.policy import Policy
-from models.service.handlers import handle
+from models.service.handlers import handle_without_waiting
 from models.service.unit_of_work import UnitOfWork
 from scheduler.deadlines import wake_overdue
 from workers.client import CommandClient
@@ -130,7 +130,7 @@ def offered_order(policy: Policy) -> tuple[Order, Any]:
     uow, at = UnitOfWork(policy=policy), datetime.now(UTC)
     events: list[Event] = []
     for text in (workload.registration(), workload.place(0), workload.pay(0)):
-        events += handle(uow, parse_command(text), at).events
+        events += handle_without_waiting(uow, parse_command(text), at).events
     (order,) = uow.orders.values()
     return order, events[1].fact
 

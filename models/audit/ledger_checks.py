@@ -159,10 +159,10 @@ def check_postings(
 
 def _expected_postings(event: Event) -> list[Posting]:
     """Say what an event moves: the ledger's rules once more, from the domain and not the code."""
-    account, moves = f"escrow:{event.order_id}", []
+    account, moves = f"escrow:{event.order_id}", list[tuple[str, str, int]]()
     match event.fact:
-        case PaymentApplied(amount_fen=amount):
-            moves = [("psp", account, amount)]
+        case PaymentApplied(amount_fen=amount, source=source):
+            moves = [(source, account, amount)]
         case PaymentUnapplied(amount_fen=amount, client_id=None):
             moves = [("psp", "suspense", amount)]
         case PaymentUnapplied(amount_fen=amount, client_id=client):
@@ -211,7 +211,7 @@ def _expected_distribution(fact: Fact, account: str) -> list[tuple[str, str, int
             moves.append((source, f"refunds_payable:{fact.client_id}", fact.client_fen))
         case PayoutConfirmed(party=party, amount_fen=amount):
             moves = [(f"payable:{party}", "psp", amount)]
-        case SuspenseResolved(amount_fen=amount):
+        case SuspenseResolved(amount_fen=amount, by=by) if by != "placement":
             moves = [("suspense", "refunds_payable:unknown", amount)]
     return [move for move in moves if move[2]]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 from abc import abstractmethod
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, ClassVar
 
 from pydantic import BeforeValidator
 
 from models.fields import CommandId, Id, SenderRole, StrictModel
+from models.ids import make_command_key
 
 # In an optional field null is absence, and the absent flag is down.
 FlagDefaultFalse = Annotated[bool, BeforeValidator(lambda flag: False if flag is None else flag)]
@@ -19,14 +21,16 @@ FlagDefaultFalse = Annotated[bool, BeforeValidator(lambda flag: False if flag is
 class Dependencies:
     """Ids of what some commands may concern, by kind: what is loaded before they are handled.
 
-    `placed_orders` are those of the orders whose placement a command takes for granted; where it
-    is unknown, it may still be on its way. Of the creators, those held unchanged must not change
-    meanwhile, those changing will, and of these some have open orders that all learn of it. A
-    refund's base id is its spelling without a number. `suspended` are ids of shares.
+    `placements` are orders that a command places, with all that waits for them; `parked` are keys
+    of parked commands. Of the creators, those held unchanged must not change meanwhile, those
+    changing will; the open orders of some are to learn of what has changed. A refund's base id is
+    its spelling without a number. `suspended` are ids of shares. `registered` are those of the
+    parties that a command registers, as `kind:id`; others it only names.
     """
 
     orders: set[str] = field(default_factory=set)
-    placed_orders: set[str] = field(default_factory=set)
+    placements: set[str] = field(default_factory=set)
+    parked: set[str] = field(default_factory=set)
     creators: set[str] = field(default_factory=set)
     creators_held_unchanged: set[str] = field(default_factory=set)
     creators_changing: set[str] = field(default_factory=set)
@@ -39,6 +43,7 @@ class Dependencies:
     refund_base_ids: set[str] = field(default_factory=set)
     payouts: set[str] = field(default_factory=set)
     suspended: set[str] = field(default_factory=set)
+    registered: set[str] = field(default_factory=set)
 
 
 class Party(StrictModel):
@@ -57,10 +62,15 @@ class Command(StrictModel):
     fields_added_later: ClassVar[frozenset[str]] = frozenset()
     """Optional fields that a later version added: absent, they leave the fingerprint alone."""
 
-    @property
+    @cached_property
     def sender(self) -> str:
         """Name who sent it, as events do: the role and the id."""
         return f"{self.by.role}:{self.by.id}"
+
+    @cached_property
+    def key(self) -> str:
+        """Name it for all senders: an id belongs to its sender, and another may use it too."""
+        return make_command_key(self.sender, self.id)
 
     @abstractmethod
     def add_dependencies(self, dependencies: Dependencies) -> None:
@@ -90,4 +100,3 @@ class OrderCommand(Command):
 
     def add_dependencies(self, dependencies: Dependencies) -> None:
         dependencies.orders.add(self.order_id)
-        dependencies.placed_orders.add(self.order_id)

@@ -52,6 +52,7 @@ class PlaceOrder(OrderCommand):
     def add_dependencies(self, dependencies: Dependencies) -> None:
         # What it places is not there yet.
         dependencies.orders.add(self.order_id)
+        dependencies.placements.add(self.order_id)
         dependencies.creators_held_unchanged.add(self.creator_id)
         dependencies.clients.add(self.by.id)
 

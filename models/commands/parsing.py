@@ -13,8 +13,10 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from models.commands import COMMAND_ADAPTER, COMMAND_KINDS, AnyCommand
+from models.commands.operators import OperatorAct
 from models.errors import FieldError
-from models.fields import FIELD_ERROR
+from models.fields import FIELD_ERROR, ID_PATTERN, SENDER_ROLES
+from models.ids import make_command_key
 
 MAX_COMMAND_BYTES = 64 * 1024
 """The longest command text, in bytes: an honest one just fits, every character escaped."""
@@ -23,12 +25,19 @@ MAX_COMMAND_BYTES = 64 * 1024
 class MalformedCommand(Exception):
     """A text that is no command: which fields are wrong, and why.
 
-    `command_id` is what it calls itself, if that is readable.
+    `command_id` is what it calls itself, and `sender` who it says has sent it, if readable.
     """
 
-    def __init__(self, errors: Sequence[FieldError], command_id: str | None) -> None:
-        self.errors, self.command_id = tuple(errors), command_id
+    def __init__(
+        self, errors: Sequence[FieldError], sender: str | None, command_id: str | None
+    ) -> None:
+        self.errors, self.sender, self.command_id = tuple(errors), sender, command_id
         super().__init__(self.detail)
+
+    @property
+    def key(self) -> str:
+        """Name it for all senders, as far as it can be read."""
+        return make_command_key(self.sender, self.command_id)
 
     @property
     def detail(self) -> str:
@@ -49,30 +58,52 @@ def parse_command(text: str | bytes) -> AnyCommand:
         raw = text.encode() if isinstance(text, str) else text
     except UnicodeEncodeError:
         error = FieldError("command", "a lone surrogate is not text")
-        raise MalformedCommand([error], find_command_id(text)) from None
+        raise MalformedCommand([error], *find_command_name(text)) from None
     if len(raw) > MAX_COMMAND_BYTES:
         error = FieldError("command", f"longer than {MAX_COMMAND_BYTES} bytes")
-        raise CommandTooLong([error], find_command_id(raw))
+        raise CommandTooLong([error], *find_command_name(raw))
     try:
         command = COMMAND_ADAPTER.validate_json(raw)
     except ValidationError as invalid:
-        raise MalformedCommand(_field_errors(invalid), find_command_id(raw)) from None
+        raise MalformedCommand(_field_errors(invalid), *find_command_name(raw)) from None
     if has_duplicate_field(raw):
         # One reader takes the first and another the last: what was meant, nobody can tell.
         error = FieldError("command", "a field is there twice")
-        raise MalformedCommand([error], find_command_id(raw))
+        raise MalformedCommand([error], *find_command_name(raw))
     return command
 
 
-def find_command_id(text: str | bytes) -> str | None:
-    """Find the id that a malformed command gives itself, if a person could read it."""
+def write_command(command: AnyCommand) -> str:
+    """Write a command as text that `read_command` reads."""
+    # What an operator says for somebody has no id and no sender of its own.
+    within = {"command": {"id", "by"}} if isinstance(command, OperatorAct) else None
+    return command.model_dump_json(exclude=within)
+
+
+def read_command(text: str) -> AnyCommand:
+    """Read a command that `write_command` wrote: the same command, down to its fingerprint."""
+    return COMMAND_ADAPTER.validate_json(text)
+
+
+def find_command_name(text: str | bytes) -> tuple[str | None, str | None]:
+    """Find the sender of a command and its id, malformed or not, as far as they can be read."""
     document = read_json_leniently(text)
-    command_id = document.get("id") if isinstance(document, dict) else None
-    return (
-        command_id
-        if isinstance(command_id, str) and re.fullmatch(r"[ -~]{1,64}", command_id)
-        else None
+    if not isinstance(document, dict):
+        return None, None
+    by, command_id = document.get("by"), document.get("id")
+    is_readable = isinstance(command_id, str) and re.fullmatch(r"[ -~]{1,64}", command_id)
+    return _find_sender(by) if isinstance(by, dict) else None, command_id if is_readable else None
+
+
+def _find_sender(by: dict[str, object]) -> str | None:
+    role, sender_id = by.get("role"), by.get("id")
+    is_sender = (
+        isinstance(role, str)
+        and role in SENDER_ROLES
+        and isinstance(sender_id, str)
+        and re.fullmatch(ID_PATTERN, sender_id)
     )
+    return f"{role}:{sender_id}" if is_sender else None
 
 
 def _field_errors(invalid: ValidationError) -> list[FieldError]:

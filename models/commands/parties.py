@@ -33,6 +33,7 @@ class RegisterMcn(Command):
 
     def add_dependencies(self, dependencies: Dependencies) -> None:
         dependencies.mcns.add(self.mcn_id)
+        dependencies.registered.add(f"mcn:{self.mcn_id}")
 
 
 class RegisterCreator(Command):
@@ -71,6 +72,7 @@ class RegisterClient(Command):
 
     def add_dependencies(self, dependencies: Dependencies) -> None:
         dependencies.clients.add(self.client_id)
+        dependencies.registered.add(f"client:{self.client_id}")
 
 
 class RegisterProvider(Command):
@@ -83,6 +85,7 @@ class RegisterProvider(Command):
 
     def add_dependencies(self, dependencies: Dependencies) -> None:
         dependencies.providers.add(self.provider_id)
+        dependencies.registered.add(f"provider:{self.provider_id}")
 
 
 class EndContract(Command):
@@ -94,7 +97,7 @@ class EndContract(Command):
     roles: ClassVar[frozenset[str]] = frozenset({Role.CREATOR, Role.PLATFORM})
 
     def add_dependencies(self, dependencies: Dependencies) -> None:
-        dependencies.creators_with_open_orders.add(self.creator_id)
+        dependencies.creators_changing.add(self.creator_id)
 
 
 class AppointProvider(OrderCommand):
@@ -126,7 +129,7 @@ class ReportViolation(Command):
         return hashlib.blake2b(repr(fields).encode(), digest_size=16).digest()
 
     def add_dependencies(self, dependencies: Dependencies) -> None:
-        dependencies.creators_with_open_orders.add(self.creator_id)
+        dependencies.creators_changing.add(self.creator_id)
         dependencies.violations.add(self.violation_id)
 
 

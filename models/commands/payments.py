@@ -13,6 +13,7 @@ from models.ids import (
     make_refund_base_id,
     parse_payout_order_id,
     parse_refund_order_ids,
+    parse_refund_payment_ids,
     strip_refund_number,
 )
 from models.lifecycle import Role
@@ -44,7 +45,6 @@ class ConfirmPayment(Command):
     def add_dependencies(self, dependencies: Dependencies) -> None:
         order_ids = {share.order_id for share in self.shares}
         dependencies.orders |= order_ids
-        dependencies.placed_orders |= order_ids
         dependencies.payments.add(self.payment_id)
         dependencies.refund_base_ids.update(
             make_refund_base_id(self.payment_id, order_id) for order_id in (None, *order_ids)
@@ -60,6 +60,7 @@ class ConfirmRefund(Command):
 
     def add_dependencies(self, dependencies: Dependencies) -> None:
         dependencies.orders.update(parse_refund_order_ids(self.refund_id))
+        dependencies.payments.update(parse_refund_payment_ids(self.refund_id))
         dependencies.refund_base_ids.add(strip_refund_number(self.refund_id))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -48,14 +49,30 @@ class OperatorAlerted(Fact):
     due_at: datetime | None = None
 
 
+OutcomeStatus = Literal["applied", "rejected", "duplicate"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstOutcome:
+    """What a duplicate's first came to."""
+
+    outcome: OutcomeStatus
+    reason: str | None
+
+
 @register_event("command.settled")
 class CommandSettled(Fact):
-    """A command has its outcome; a sender that has not seen one sends again."""
+    """A command has its outcome; a sender that has not seen one sends again.
+
+    The id belongs to its `sender`, like `client:c1`; a duplicate's `first` is what that came to.
+    """
 
     command_id: str | None
     kind: str | None
-    outcome: Literal["applied", "rejected", "duplicate"]
+    outcome: OutcomeStatus
     reason: str | None
     detail: str | None
     about: str | None
     cost_fen: int | None = None
+    sender: str | None = None
+    first: FirstOutcome | None = None

@@ -10,11 +10,15 @@ from models.reasons import UnappliedReason
 
 @register_event("payment.applied")
 class PaymentApplied(Fact):
-    """A share was exactly what the order waited for, and is held for it."""
+    """A share was exactly what the order waited for, and is held for it.
+
+    `source` tells where it was: with the provider, or in suspense until the order was placed.
+    """
 
     payment_id: str
     client_id: str
     amount_fen: int
+    source: Literal["psp", "suspense"] = "psp"
 
 
 @register_event("payment.unapplied")
@@ -75,9 +79,17 @@ class PayoutConfirmed(Fact):
     amount_fen: int
 
 
+BY_PLACEMENT, TO_ORDER = "placement", "order"
+"""Who takes a share out of suspense without being asked, and what for."""
+
+
 @register_event("suspense.resolved")
 class SuspenseResolved(Fact):
-    """A share for an order that nobody knew goes back; `to` is for whom the operator means it."""
+    """A share for an order that nobody knew leaves suspense: it goes back, or to that order.
+
+    `to` is for whom the operator means it; where the order was placed in time it is `order`, and
+    `by` is `placement`.
+    """
 
     payment_id: str
     for_order_id: str
@@ -85,3 +97,8 @@ class SuspenseResolved(Fact):
     to: str
     by: str
     note: str
+
+    @property
+    def is_by_placement(self) -> bool:
+        """Tell whether the share goes to its order, which was placed in time."""
+        return self.by == BY_PLACEMENT

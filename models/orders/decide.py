@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -33,13 +34,14 @@ def decide(
 ) -> Decision:
     """Decide one command received at `at`: what happens to the order, or why it is refused.
 
-    `creator` is the order's, as known then. `unknown_party` is the refusal due if the command names
+    `creator` is the order's, as of then. `unknown_party` is the refusal due if the command names
     a party that nobody knows; it comes after `not_allowed`, and before `late` and `wrong_state`.
 
     Time is enforced before anyone is heard, so a slow, doubled or dead scheduler changes nobody's
     rights: it only changes how soon the order learns of its fate.
     """
-    elapsed = elapse(order, at, creator.standing_changes(at) if creator else ())
+    changes = creator.standing_changes(order.creator_sequence, at) if creator else ()
+    elapsed = elapse(order, at, changes)
     order = elapsed.order
     if not is_authorized(command, order, creator.agency if creator else None):
         return elapsed.refuse(RejectionReason.NOT_ALLOWED)
@@ -55,7 +57,7 @@ def decide(
     ):
         return elapsed.refuse(late_or_wrong_state(order, order_command, at))
     result = HANDLERS[order_command.kind](order, order_command, at)
-    caused_by = f"command:{command.id}"
+    caused_by = f"command:{command.key}"
     decision = conclude(
         elapsed,
         order_command.kind,
@@ -75,14 +77,23 @@ def elapse(order: Order, until: datetime, changes: Iterable[StandingChange] = ()
     """Let every deadline before `until` take effect, each at its own instant.
 
     On time means at or before a deadline, so a state ends only when `until` is later. `changes` are
-    those in its creator's standing before `until`, which take effect in between.
+    those in its creator's standing that hold at `until`; they take effect in between, each at its
+    own instant too, however long ago they were written down of the creator.
     """
     decision = Decision(order)
     for change in changes:
-        decision = _enforce_deadlines(decision, change.at)
-        if decision.order.is_news_at(change.at):
-            decision = apply_standing(decision, change.standing, change.at, begins=True)
+        decision = _learn(_enforce_deadlines(decision, change.at), change)
     return _enforce_deadlines(decision, until)
+
+
+def _learn(decision: Decision, change: StandingChange) -> Decision:
+    """Let an order learn of a change in its creator's standing, once."""
+    order = decision.order
+    if not order.has_learned(change):
+        # What somebody received later has moved already learns of it where it is now.
+        at = max(change.at, order.entered_at)
+        decision = apply_standing(decision, change.standing, at, begins=change.begins)
+    return replace(decision, order=decision.order.after_learning(change))
 
 
 def _enforce_deadlines(decision: Decision, until: datetime) -> Decision:

@@ -233,28 +233,20 @@ def _provider_appointed(_: Order, __: Event, fact: order_events.ProviderAppointe
     return {f"{fact.side}_provider": fact.provider_id}
 
 
-def _clock_stopped(order: Order, event: Event, fact: order_events.ClockStopped) -> OrderChanges:
+def _clock_stopped(order: Order, _: Event, fact: order_events.ClockStopped) -> OrderChanges:
     stoppers = tuple(sorted({*order.stoppers, fact.stopper}))
     until = fact.until if fact.stopper == "operator" else order.paused_until
     changes: OrderChanges = {"stoppers": stoppers, "left": fact.left, "due_at": None}
-    return changes | {"paused_until": until} | _mark_standing_seen(event, fact)
+    return changes | {"paused_until": until}
 
 
 def _clock_resumed(order: Order, event: Event, fact: order_events.ClockResumed) -> OrderChanges:
     stoppers = tuple(stopper for stopper in order.stoppers if stopper != fact.stopper)
     until = None if fact.stopper == "operator" else order.paused_until
-    changes: OrderChanges = {"stoppers": stoppers, "paused_until": until} | _mark_standing_seen(
-        event, fact
-    )
+    changes: OrderChanges = {"stoppers": stoppers, "paused_until": until}
     if fact.due_at is None:
         return changes
     return changes | {"left": None} | _move_deadline(order, event, fact.due_at)
-
-
-def _mark_standing_seen(
-    event: Event, fact: order_events.ClockStopped | order_events.ClockResumed
-) -> OrderChanges:
-    return {"heeded_at": event.at} if fact.stopper == "ban" else {}
 
 
 def _deadline_extended(

@@ -14,6 +14,7 @@ from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationInf
 
 from models import money
 from models.calendar import CountingMethod
+from models.creators import StandingChange
 from models.lifecycle import FINAL_STATES, PausedBy, PublicStatus, State
 from models.policy import Policy
 
@@ -45,7 +46,8 @@ class Order:
     instant at which a payment that the order waits for, or waited for last, is in time. `lapsed`
     names the states that time has ended since anything but time moved the order. While anybody
     in `stoppers` stops its clock there is no deadline: `left` is what remains of the time.
-    `heeded_at` is when it last took note of its creator's standing.
+    `creator_sequence` is the latest of its creator's events that it has learned of, `heeded_at`
+    the latest end of a ban, which may not be on record yet. No event tells of these two.
 
     Orders are stored without the fields that have their defaults, so a default never changes.
     """
@@ -94,6 +96,7 @@ class Order:
     entry_cost_bps: int = 0
     alerted_at: datetime | None = None
     heeded_at: datetime | None = None
+    creator_sequence: int = 0
     released: bool = False
     rated: bool = False
 
@@ -168,13 +171,24 @@ class Order:
         notices_until = self.entered_at + self.policy.late_notice_window
         return self.is_final and not (self.forfeited and at <= notices_until)
 
-    def is_news_at(self, at: datetime) -> bool:
-        """Tell whether a change in its creator's standing at some instant is news to the order.
+    def has_learned(self, change: StandingChange) -> bool:
+        """Tell whether the order knows of a change in its creator's standing.
 
-        What came before its present state, or before the last change that it took note of, is not.
+        Time ends a ban for whoever looks: an end before its present state it has passed already.
         """
-        already_noted = self.heeded_at is not None and self.heeded_at >= at
-        return self.entered_at <= at and not already_noted
+        if not change.by_time:
+            return change.sequence <= self.creator_sequence
+        already_noted = self.heeded_at is not None and self.heeded_at >= change.at
+        return self.entered_at > change.at or already_noted
+
+    def after_learning(self, change: StandingChange) -> Order:
+        """Return the order when it knows of a change, whatever that meant for it."""
+        return self.with_changes(
+            {
+                "creator_sequence": max(self.creator_sequence, change.sequence),
+                "heeded_at": change.at if change.by_time else self.heeded_at,
+            }
+        )
 
     def remaining_reminder_leads(self) -> tuple[timedelta, ...]:
         """Return the leads of this state's reminders not yet sent, longest first."""

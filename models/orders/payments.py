@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime
+from typing import Literal
 
 from models.commands.payments import ConfirmPayment, PaymentShare
 from models.events.event import Fact
@@ -50,12 +51,9 @@ def refund_whole_payment(
 
 
 def hold_in_suspense(command: ConfirmPayment, share: PaymentShare) -> tuple[Fact, ...]:
-    """Hold a share for an order that nobody knows in suspense, and tell an operator."""
-    reason, for_order_id = UnappliedReason.UNKNOWN_ORDER, share.order_id
-    return (
-        _payment_unapplied(command, share.amount_fen, reason, None, for_order_id),
-        _alert_about_payment(Alert.UNKNOWN_ORDER, command, share.amount_fen, for_order_id),
-    )
+    """Hold a share for an order that nobody knows in suspense: it may yet be placed."""
+    reason = UnappliedReason.UNKNOWN_ORDER
+    return (_payment_unapplied(command, share.amount_fen, reason, None, share.order_id),)
 
 
 def apply_or_refund_share(
@@ -69,7 +67,7 @@ def apply_or_refund_share(
     paid_at = min(command.paid_at, at)
     reason = find_unapplied_reason(order, share.amount_fen, paid_at, at)
     if reason is None:
-        return _apply_share(order, command, share, at)
+        return apply_share(order, command.payment_id, share.amount_fen, at)
     refund = RefundRequested(
         refund_id=make_refund_base_id(command.payment_id, order.order_id),
         payment_id=command.payment_id,
@@ -110,12 +108,17 @@ def reinstates_order(order: Order, amount_fen: int, paid_at: datetime, at: datet
     return at <= noticed_by and forfeited_fen > 0 and amount_fen == order.total_fen - forfeited_fen
 
 
-def _apply_share(
-    order: Order, command: ConfirmPayment, share: PaymentShare, at: datetime
+def apply_share(
+    order: Order,
+    payment_id: str,
+    amount_fen: int,
+    at: datetime,
+    source: Literal["psp", "suspense"] = "psp",
 ) -> tuple[Fact, ...]:
+    """Hold a share that is exactly what the order waits for, and let the order go on."""
     party_ids = party_fields(order)
     payment_applied = PaymentApplied(
-        payment_id=command.payment_id, client_id=order.client_id, amount_fen=share.amount_fen
+        payment_id=payment_id, client_id=order.client_id, amount_fen=amount_fen, source=source
     )
     order_funded = fund_order(order, order.total_fen, at)
     if order.state is State.AWAITING_DEPOSIT:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from dataclasses import replace
+from datetime import UTC, datetime
+from operator import itemgetter
 from typing import Any
 
 from models import calendar
@@ -23,35 +25,154 @@ from models.commands.parties import (
 )
 from models.commands.payments import ConfirmPayment, ConfirmPayout, ConfirmRefund
 from models.events.notifications import CommandSettled
+from models.obligations import SuspenseItem
 from models.orders import offers
 from models.orders.decide import decide
 from models.reasons import RejectionReason
 from models.service import party_handlers, payment_handlers
-from models.service.outcome import Outcome, Receipt, applied, cause_of, rejected
-from models.service.unit_of_work import UnitOfWork
+from models.service.outcome import (
+    JudgedCommand,
+    Outcome,
+    Receipt,
+    applied,
+    cause_of,
+    rejected,
+    repeated,
+)
+from models.service.parked import ParkedCommand, ReceiptOrder, find_awaited_order
+from models.service.unit_of_work import RecordedEvents, UnitOfWork
 
 
-def handle(uow: UnitOfWork, command: AnyCommand, at: datetime) -> Outcome:
+def handle(uow: UnitOfWork, command: AnyCommand, at: datetime, number: int) -> list[JudgedCommand]:
     """Handle a command received at `at`, and record all that follows in the unit of work.
 
-    A command id is handled once: a repeat gets the first outcome and changes nothing.
+    `number` is its number of receipt. First comes the command itself, then what its coming has
+    answered. Nothing comes where it is parked: it waits for an order that may yet be placed.
     """
-    receipt = uow.receipts.get(command.id)
+    if str(number) in uow.parked:
+        # Delivered again: it waits already.
+        return []
+    answered: list[JudgedCommand] = []
+    namesakes = uow.parked_under_id(command)
+    if namesakes and at <= namesakes[0].answer_at:
+        repeat = replace(namesakes[0], command=command, received_at=at, number=number)
+        return _park(uow, repeat, is_repeat=True)
+    if namesakes:
+        answered += _judge_parked(uow, namesakes, namesakes[0].answer_at)
+    order_id = find_awaited_order(command)
+    if order_id and order_id not in uow.orders and command.key not in uow.receipts:
+        answer_at = at + uow.policy.placement_grace
+        waiting = ParkedCommand(
+            command=command, order_id=order_id, received_at=at, number=number, answer_at=answer_at
+        )
+        return _park(uow, waiting, is_repeat=False)
+    if isinstance(command, PlaceOrder):
+        answered += _answer_overdue(uow, command.order_id, at)
+    outcome = _judge(uow, command, at, number, received_at=at)
+    if isinstance(command, PlaceOrder) and outcome.outcome == "applied":
+        events, released = _release(uow, command, at)
+        outcome, answered = replace(outcome, events=outcome.events + events), answered + released
+    return [JudgedCommand(command, number, at, at, outcome), *answered]
+
+
+def handle_without_waiting(
+    uow: UnitOfWork, command: AnyCommand, at: datetime, number: int = 0
+) -> Outcome:
+    """Handle a command as if its order, where nobody knows it, were never placed."""
+    judged = handle(uow, command, at, number) or expire_parked(
+        uow, str(number), datetime.max.replace(tzinfo=UTC)
+    )
+    return next(judged.outcome for judged in judged if judged.number == number)
+
+
+def expire_parked(uow: UnitOfWork, key: str, now: datetime) -> list[JudgedCommand]:
+    """Answer a parked command whose order was not placed in time, and its repeats behind it."""
+    waiting = uow.parked.get(key)
+    if waiting is None or now <= waiting.answer_at:
+        return []
+    return _judge_parked(uow, uow.parked_under_id(waiting.command), waiting.answer_at)
+
+
+def _park(uow: UnitOfWork, waiting: ParkedCommand, *, is_repeat: bool) -> list[JudgedCommand]:
+    """Let a command wait; of a sender that has too many waiting, answer it at once."""
+    if uow.has_room_to_park(waiting.sender):
+        uow.park(waiting)
+        return []
+    command, at, number = waiting.command, waiting.received_at, waiting.number
+    # A repeat leaves no receipt: the outcome of the command that it repeats is still to come.
+    outcome = (
+        rejected(RejectionReason.UNKNOWN_ORDER)
+        if is_repeat
+        else _judge(uow, command, at, number, received_at=at)
+    )
+    return [JudgedCommand(command, number, at, at, outcome)]
+
+
+def _judge_parked(uow: UnitOfWork, group: list[ParkedCommand], at: datetime) -> list[JudgedCommand]:
+    """Judge a command that waited, and its repeats right after it, as of `at`."""
+    judged = []
+    for waiting in group:
+        uow.unpark(waiting)
+        command, number, received_at = waiting.command, waiting.number, waiting.received_at
+        outcome = _judge(uow, command, at, number, received_at=received_at)
+        judged.append(JudgedCommand(command, number, received_at, at, outcome))
+    return judged
+
+
+def _answer_overdue(uow: UnitOfWork, order_id: str, before: datetime) -> list[JudgedCommand]:
+    """Answer what waited for an order in vain, where no wake-up has done so yet."""
+    return [
+        judged
+        for group in uow.parked_for(order_id)
+        if group[0].answer_at < before
+        for judged in _judge_parked(uow, group, group[0].answer_at)
+    ]
+
+
+def _release(
+    uow: UnitOfWork, placement: PlaceOrder, at: datetime
+) -> tuple[RecordedEvents, list[JudgedCommand]]:
+    """Judge all that waited for an order just placed, in the order of its receipt.
+
+    Return the events of shares in suspense, which stand in the placement's line, and the commands.
+    """
+    events, released = RecordedEvents(), list[JudgedCommand]()
+    waiting: list[tuple[ReceiptOrder, SuspenseItem | list[ParkedCommand]]] = [
+        *((item.receipt_order, item) for item in uow.suspended_for(placement.order_id)),
+        *((group[0].receipt_order, group) for group in uow.parked_for(placement.order_id)),
+    ]
+    for _, item in sorted(waiting, key=itemgetter(0)):
+        if isinstance(item, SuspenseItem):
+            events += payment_handlers.apply_suspended_share(uow, item, placement, at)
+        else:
+            released += _judge_parked(uow, item, at)
+    return events, released
+
+
+def _judge(
+    uow: UnitOfWork, command: AnyCommand, at: datetime, number: int, *, received_at: datetime
+) -> Outcome:
+    """Judge a command as of `at`; a command id is judged once: a repeat changes nothing."""
+    receipt = uow.receipts.get(command.key)
     if receipt is not None and receipt.fingerprint == command.fingerprint():
-        return Outcome(outcome="duplicate", reason=receipt.reason, cost_fen=receipt.cost_fen)
+        return repeated(receipt)
     if isinstance(command, PlaceOrder):
         terms_error = offers.find_terms_error(command, uow.policy, at)
         if terms_error is not None:
             return rejected(RejectionReason.MALFORMED, detail=str(terms_error))
     if receipt is not None:
         return rejected(RejectionReason.ID_REUSED)
-    outcome = _HANDLERS.get(type(command), _handle_order_command)(uow, command, at)
-    uow.receipts[command.id] = Receipt(
+    if isinstance(command, ConfirmPayment):
+        outcome = payment_handlers.confirm_payment(uow, command, at, number)
+    else:
+        outcome = _HANDLERS.get(type(command), _handle_order_command)(uow, command, at)
+    uow.receipts[command.key] = Receipt(
+        sender=command.sender,
         command_id=command.id,
         fingerprint=command.fingerprint(),
         outcome=outcome.outcome,
         reason=outcome.reason,
-        received_at=at,
+        received_at=received_at,
         about=order_id_of(command),
         cost_fen=outcome.cost_fen,
     )
@@ -64,10 +185,11 @@ def order_id_of(command: AnyCommand) -> str | None:
 
 
 def describe_outcome(
-    command_id: str | None, command: AnyCommand | None, outcome: Outcome
+    sender: str | None, command_id: str | None, command: AnyCommand | None, outcome: Outcome
 ) -> CommandSettled:
     """Describe an outcome for the sender: the fact that is published for every command."""
     return CommandSettled(
+        sender=sender,
         command_id=command_id,
         kind=command.kind if command else None,
         outcome=outcome.outcome,
@@ -75,6 +197,7 @@ def describe_outcome(
         detail=outcome.detail,
         about=order_id_of(command) if command else None,
         cost_fen=outcome.cost_fen,
+        first=outcome.first,
     )
 
 
@@ -84,7 +207,7 @@ def _handle_order_command(
     order = uow.orders.get(command.order_id)
     if order is None:
         return rejected(RejectionReason.UNKNOWN_ORDER)
-    creator = uow.creators.get(order.creator_id)
+    creator = uow.creator_at(order.creator_id, at)
     decision = decide(order, command, at, creator, _unknown_party_reason(uow, command))
     events = uow.record_decision(decision)
     if decision.reason is None:
@@ -123,9 +246,10 @@ def _placement_refusal(
         return RejectionReason.NOT_ALLOWED
     if uow.policy.require_registered_clients and command.by.id not in uow.clients:
         return RejectionReason.UNKNOWN_CLIENT
-    if command.creator_id not in uow.creators:
+    creator = uow.creator_at(command.creator_id, at)
+    if creator is None:
         return RejectionReason.UNKNOWN_CREATOR
-    standing = uow.creators[command.creator_id].standing_at(at)
+    standing = creator.standing_at(at)
     if not standing.admitted or standing.banned:
         return (
             RejectionReason.CREATOR_BANNED
@@ -145,7 +269,6 @@ _HANDLERS: dict[type, Callable[[UnitOfWork, Any, datetime], Outcome]] = {
     ReportViolation: party_handlers.report_violation,
     OverturnViolation: party_handlers.overturn_violation,
     PlaceOrder: _place_order,
-    ConfirmPayment: payment_handlers.confirm_payment,
     ConfirmRefund: payment_handlers.confirm_refund,
     ConfirmPayout: payment_handlers.confirm_payout,
     ResolveSuspense: payment_handlers.resolve_suspense,

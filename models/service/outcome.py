@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
+from models.commands import AnyCommand
 from models.commands.command import Command
 from models.events.event import Event
+from models.events.notifications import FirstOutcome, OutcomeStatus
+from models.ids import make_command_key
 from models.reasons import RejectionReason
-
-OutcomeStatus = Literal["applied", "rejected", "duplicate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Receipt:
-    """The first outcome of a command id, kept as long as the order."""
+    """The first outcome of a command id of one sender, kept as long as the order.
 
+    `sender` is empty where it was not written down yet; then the fingerprint tells whose it is.
+    """
+
+    sender: str
     command_id: str
     fingerprint: bytes
     outcome: OutcomeStatus
@@ -25,12 +30,18 @@ class Receipt:
     about: str | None
     cost_fen: int | None = None
 
+    @property
+    def key(self) -> str:
+        """Name its command for all senders."""
+        return make_command_key(self.sender, self.command_id)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What one command came to; `detail` is a sentence for people, where there is one.
 
-    `cost_fen` is what the command would cost, where it was refused for not saying so.
+    `cost_fen` is what the command would cost, where it was refused for not saying so; `first` is
+    what the first came to, of a duplicate.
     """
 
     outcome: OutcomeStatus
@@ -38,6 +49,35 @@ class Outcome:
     events: tuple[Event, ...] = ()
     detail: str | None = None
     cost_fen: int | None = None
+    first: FirstOutcome | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedCommand:
+    """A command and what it came to; judged as of `at`, which is later where it had to wait.
+
+    `number` is its number of receipt.
+    """
+
+    command: AnyCommand
+    number: int
+    received_at: datetime
+    at: datetime
+    outcome: Outcome
+
+
+def recorded_events(judged: Sequence[JudgedCommand]) -> list[Event]:
+    """Return what happened, each subject's events in their order.
+
+    What a placement releases may happen between two events that stand in the placement's line.
+    """
+    if len(judged) == 1:
+        return list(judged[0].outcome.events)
+    events = [event for judged_command in judged for event in judged_command.outcome.events]
+    by_subject: dict[str, list[Event]] = {}
+    for event in sorted(events, key=lambda event: event.sequence, reverse=True):
+        by_subject.setdefault(event.subject, []).append(event)
+    return [by_subject[event.subject].pop() for event in events]
 
 
 def rejected(
@@ -54,9 +94,18 @@ def rejected(
 
 def applied(events: tuple[Event, ...], outcome: OutcomeStatus = "applied") -> Outcome:
     """Say that a command took effect, or, as a `duplicate`, had done so before."""
-    return Outcome(outcome=outcome, reason=None, events=events)
+    first = FirstOutcome(outcome="applied", reason=None) if outcome == "duplicate" else None
+    return Outcome(outcome=outcome, reason=None, events=events, first=first)
+
+
+def repeated(receipt: Receipt) -> Outcome:
+    """Give a repeat the first outcome again, and say what it was."""
+    first = FirstOutcome(outcome=receipt.outcome, reason=receipt.reason)
+    return Outcome(
+        outcome="duplicate", reason=receipt.reason, cost_fen=receipt.cost_fen, first=first
+    )
 
 
 def cause_of(command: Command) -> str:
-    """Name a command as the cause of an event."""
-    return f"command:{command.id}"
+    """Name a command as the cause of an event, and of its outcome's as the subject too."""
+    return f"command:{command.key}"

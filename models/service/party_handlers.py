@@ -19,13 +19,11 @@ from models.creators import (
     RegisteredClient,
     RegisteredMcn,
     RegisteredProvider,
-    StandingChange,
     ViolationReport,
 )
 from models.events.parties import (
     ClientRegistered,
     ContractEnded,
-    CreatorBanned,
     CreatorRegistered,
     McnRegistered,
     OperatorActed,
@@ -93,7 +91,10 @@ def register_creator(uow: UnitOfWork, command: RegisterCreator, at: datetime) ->
         mcn_id=command.mcn_id,
         mcn_share_bps=command.mcn_share_bps or 0,
     )
-    return applied(uow.record_creator_facts(command.creator_id, (fact,), at, cause_of(command)))
+    creator_id = command.creator_id
+    elapsed = uow.elapse_creator(creator_id, at) if creator_id in uow.creators else ()
+    events = uow.record_creator_facts(creator_id, (fact,), at, cause_of(command))
+    return applied(elapsed + events)
 
 
 def end_contract(uow: UnitOfWork, command: EndContract, at: datetime) -> Outcome:
@@ -108,11 +109,7 @@ def end_contract(uow: UnitOfWork, command: EndContract, at: datetime) -> Outcome
     if not uow.creators[creator_id].admitted:
         return rejected(RejectionReason.CREATOR_NOT_ADMITTED, elapsed)
     fact = ContractEnded(creator_id=creator_id, by=command.sender, note=command.reason)
-    events = uow.record_creator_facts(creator_id, (fact,), at, cause_of(command))
-    change = StandingChange(at, uow.creators[creator_id].standing)
-    return applied(
-        elapsed + events + uow.apply_standing_to_orders(creator_id, change, begins=False)
-    )
+    return applied(elapsed + uow.record_creator_facts(creator_id, (fact,), at, cause_of(command)))
 
 
 def report_violation(uow: UnitOfWork, command: ReportViolation, at: datetime) -> Outcome:
@@ -132,12 +129,7 @@ def report_violation(uow: UnitOfWork, command: ReportViolation, at: datetime) ->
         violation_id=violation_id, creator_id=creator_id, content=command.content(), reported_at=at
     )
     facts = creators.penalize(uow.creators[creator_id], command, uow.policy, at)
-    events = uow.record_creator_facts(creator_id, facts, at, cause_of(command))
-    begins = any(isinstance(fact, CreatorBanned) and fact.since == at for fact in facts)
-    change = StandingChange(at, uow.creators[creator_id].standing)
-    return applied(
-        elapsed + events + uow.apply_standing_to_orders(creator_id, change, begins=begins)
-    )
+    return applied(elapsed + uow.record_creator_facts(creator_id, facts, at, cause_of(command)))
 
 
 def overturn_violation(uow: UnitOfWork, command: OverturnViolation, at: datetime) -> Outcome:
@@ -152,17 +144,9 @@ def overturn_violation(uow: UnitOfWork, command: OverturnViolation, at: datetime
     creator_id = report.creator_id
     elapsed = uow.elapse_creator(creator_id, at)
     uow.violations[command.violation_id] = replace(report, overturned_at=at)
-    last_violation_id = uow.creators[creator_id].standing.violation_id
     facts = creators.revoke_penalty(uow.creators[creator_id], command, uow.policy, at)
     operator_acted = OperatorActed(
         by=command.sender, note=command.reason, act=command.kind, before=None, after=None
     )
     events = uow.record_creator_facts(creator_id, (*facts, operator_acted), at, cause_of(command))
-    standing = uow.creators[creator_id].standing
-    change = StandingChange(
-        at,
-        replace(standing, violation_id=standing.violation_id or last_violation_id),
-    )
-    return applied(
-        elapsed + events + uow.apply_standing_to_orders(creator_id, change, begins=False)
-    )
+    return applied(elapsed + events)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 
 from models.commands.operators import ResolveSuspense
-from models.commands.payments import ConfirmPayment, ConfirmPayout, ConfirmRefund
+from models.commands.orders import PlaceOrder
+from models.commands.payments import (
+    ConfirmPayment,
+    ConfirmPayout,
+    ConfirmRefund,
+    PaymentShare,
+)
 from models.events.parties import OperatorActed
 from models.events.payments import (
+    BY_PLACEMENT,
+    TO_ORDER,
     PayoutConfirmed,
     RefundConfirmed,
     RefundRequested,
@@ -16,15 +25,16 @@ from models.events.payments import (
 )
 from models.ids import make_refund_base_id, parse_payout_order_id, parse_refund_order_ids, share_id
 from models.ledger import UNKNOWN_CLIENT
-from models.obligations import Payment
+from models.obligations import Payment, SuspenseItem
 from models.orders import payments as order_payments
 from models.orders.decision import Decision, conclude
+from models.orders.order import Order
 from models.reasons import RejectionReason
 from models.service.outcome import Outcome, applied, cause_of, rejected
 from models.service.unit_of_work import RecordedEvents, UnitOfWork
 
 
-def confirm_payment(uow: UnitOfWork, command: ConfirmPayment, at: datetime) -> Outcome:
+def confirm_payment(uow: UnitOfWork, command: ConfirmPayment, at: datetime, number: int) -> Outcome:
     """Record money that has arrived, once; what becomes of each share its events say."""
     if command.by.role not in command.roles:
         return rejected(RejectionReason.NOT_ALLOWED)
@@ -35,6 +45,7 @@ def confirm_payment(uow: UnitOfWork, command: ConfirmPayment, at: datetime) -> O
         facts = (order_payments.alert_payment_conflict(command),)
         events = uow.record_payment_facts(command.payment_id, facts, at, cause_of(command))
         return rejected(RejectionReason.PAYMENT_CONFLICT, events)
+    orders = _known_orders(uow, command)
     uow.payments[command.payment_id] = Payment(
         payment_id=command.payment_id,
         content=command.content(),
@@ -42,13 +53,19 @@ def confirm_payment(uow: UnitOfWork, command: ConfirmPayment, at: datetime) -> O
         paid_at=min(command.paid_at, at),
         received_at=at,
         command_id=command.id,
+        client_id=orders[0].client_id if orders else None,
     )
-    return applied(_apply_payment(uow, command, at))
+    return applied(_apply_payment(uow, command, orders, at, number))
 
 
-def _apply_payment(uow: UnitOfWork, command: ConfirmPayment, at: datetime) -> RecordedEvents:
+def _known_orders(uow: UnitOfWork, command: ConfirmPayment) -> list[Order]:
     order_ids = [share.order_id for share in command.shares if share.order_id in uow.orders]
-    orders = [uow.orders[order_id] for order_id in order_ids]
+    return [uow.orders[order_id] for order_id in order_ids]
+
+
+def _apply_payment(
+    uow: UnitOfWork, command: ConfirmPayment, orders: list[Order], at: datetime, number: int
+) -> RecordedEvents:
     reason = order_payments.find_whole_payment_fault(
         command, orders, uow.policy.merged_payment_limit
     )
@@ -62,12 +79,59 @@ def _apply_payment(uow: UnitOfWork, command: ConfirmPayment, at: datetime) -> Re
         if order is None:
             facts = order_payments.hold_in_suspense(command, share)
             events += uow.record_payment_facts(command.payment_id, facts, at, cause_of(command))
+            _suspend(uow, command.payment_id, share, at, number)
             continue
         elapsed = uow.elapse_order(order, at)
         facts = order_payments.apply_or_refund_share(elapsed.order, command, share, at)
         decision = conclude(elapsed, command.kind, facts, at, cause_of(command))
         events += uow.record_decision(uow.apply_standing(decision, at))
     return events
+
+
+def _suspend(
+    uow: UnitOfWork, payment_id: str, share: PaymentShare, at: datetime, number: int
+) -> None:
+    key = share_id(payment_id, share.order_id)
+    uow.suspended[key] = SuspenseItem(
+        share_id=key,
+        payment_id=payment_id,
+        order_id=share.order_id,
+        amount_fen=share.amount_fen,
+        suspended_at=at,
+        number=number,
+        wake_at=at + uow.policy.placement_grace,
+    )
+
+
+def apply_suspended_share(
+    uow: UnitOfWork, item: SuspenseItem, placement: PlaceOrder, at: datetime
+) -> RecordedEvents:
+    """Judge a share once more, now that its order was placed at `at`: it is applied, or waits on.
+
+    Nobody's order gets the money of another client. Where none is known yet, it is whoever places
+    in time.
+    """
+    payment, order = uow.payments[item.payment_id], uow.orders[item.order_id]
+    is_in_time = at <= item.suspended_at + uow.policy.placement_grace
+    if not is_in_time or payment.client_id not in (None, order.client_id):
+        return ()
+    uow.payments[item.payment_id] = replace(payment, client_id=order.client_id)
+    elapsed, cause = uow.elapse_order(order, at), cause_of(placement)
+    amount_fen = item.amount_fen
+    if order_payments.find_unapplied_reason(elapsed.order, amount_fen, payment.paid_at, at):
+        return ()
+    resolved = SuspenseResolved(
+        payment_id=item.payment_id,
+        for_order_id=item.order_id,
+        amount_fen=amount_fen,
+        to=TO_ORDER,
+        by=BY_PLACEMENT,
+        note="",
+    )
+    events = uow.record_payment_facts(item.payment_id, (resolved,), at, cause)
+    facts = order_payments.apply_share(elapsed.order, item.payment_id, amount_fen, at, "suspense")
+    decision = conclude(elapsed, "confirm_payment", facts, at, cause)
+    return events + uow.record_decision(uow.apply_standing(decision, at))
 
 
 def confirm_refund(uow: UnitOfWork, command: ConfirmRefund, at: datetime) -> Outcome:
@@ -130,6 +194,8 @@ def resolve_suspense(uow: UnitOfWork, command: ResolveSuspense, at: datetime) ->
     item = uow.suspended.get(share_id(command.payment_id, command.order_id))
     if item is None or item.resolved_at is not None:
         return rejected(RejectionReason.UNKNOWN_SUSPENSE)
+    # Whoever was not told in time that the money waits is told first.
+    alerts = uow.alert_suspense(item.share_id, at)
     by, for_order_id = command.sender, command.order_id
     resolved = SuspenseResolved(
         payment_id=item.payment_id,
@@ -151,4 +217,5 @@ def resolve_suspense(uow: UnitOfWork, command: ResolveSuspense, at: datetime) ->
         by=by, note=command.reason, act=command.kind, before=None, after=None
     )
     facts = (resolved, refund, operator_acted)
-    return applied(uow.record_payment_facts(item.payment_id, facts, at, cause_of(command)))
+    events = uow.record_payment_facts(item.payment_id, facts, at, cause_of(command))
+    return applied(alerts + events)

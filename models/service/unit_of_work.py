@@ -6,11 +6,13 @@ what one batch needs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from models import creators
+from models.commands import AnyCommand
 from models.creators import (
     Creator,
     RegisteredClient,
@@ -22,22 +24,37 @@ from models.creators import (
 )
 from models.events.event import Event, Fact
 from models.events.orders import OrderPlaced
-from models.obligations import Obligations, Payment
+from models.ids import parse_wake_subject
+from models.obligations import Obligations, Payment, SuspenseItem, make_suspense_alert
 from models.orders.decide import apply_standing, elapse, wake
 from models.orders.decision import Decision
 from models.orders.evolve import begin_order
 from models.orders.order import Order
 from models.policy import Policy
 from models.service.outcome import Receipt
+from models.service.parked import ParkedCommand, group_repeats
 from models.tracked_dict import Journal, TrackedDict
 
 RecordedEvents = tuple[Event, ...]
 """Events as recorded: each refund among them has its final id."""
 
+Horizon = Callable[[str], datetime]
+"""Says up to when time may pass for a subject: all that was received earlier is settled."""
+
+
+def up_to(now: datetime) -> Horizon:
+    """Return the horizon that is the same for everybody."""
+    return lambda _: now
+
 
 @dataclass(slots=True, kw_only=True)
 class UnitOfWork(Obligations):
-    """The orders, parties, payments, debts and receipts at hand, and the policy in force."""
+    """The orders, parties, payments, debts and receipts at hand, and the policy in force.
+
+    `spread_complete` names creators of whom every open order is at hand that has something to
+    learn of them; None where all orders that there are are at hand. `parked` are commands that wait
+    for an order, `parked_counts` how many each sender has waiting.
+    """
 
     policy: Policy
     orders: TrackedDict[Order] = field(default_factory=TrackedDict)
@@ -48,6 +65,9 @@ class UnitOfWork(Obligations):
     violations: TrackedDict[ViolationReport] = field(default_factory=TrackedDict)
     payments: TrackedDict[Payment] = field(default_factory=TrackedDict)
     receipts: TrackedDict[Receipt] = field(default_factory=TrackedDict)
+    spread_complete: set[str] | None = None
+    parked: TrackedDict[ParkedCommand] = field(default_factory=TrackedDict)
+    parked_counts: TrackedDict[int] = field(default_factory=TrackedDict)
     journal: Journal | None = None
     postings_at_savepoint: int = 0
 
@@ -56,13 +76,16 @@ class UnitOfWork(Obligations):
     ) -> RecordedEvents:
         """Record a new order, placed under the policy in force."""
         event = Event(f"order:{order_id}", 1, at, caused_by, fact)
-        self.orders[order_id] = begin_order(event, self.policy)
+        creator = self.creator_at(fact.creator_id, at)
+        seen = {"creator_sequence": creator.last_change if creator else 0}
+        self.orders[order_id] = begin_order(event, self.policy).with_changes(seen)
         return (event,)
 
     def record_decision(self, decision: Decision) -> RecordedEvents:
-        """Record what became of an order."""
-        if decision.events:
-            self.orders[decision.order.order_id] = decision.order
+        """Record what became of an order, if only that it has learned of its creator's standing."""
+        order_id = decision.order.order_id
+        if decision.order is not self.orders.get(order_id):
+            self.orders[order_id] = decision.order
         return tuple(map(self.record, decision.events))
 
     def record_fact(
@@ -97,6 +120,52 @@ class UnitOfWork(Obligations):
             for sequence, fact in zip(sequences, facts, strict=True)
         )
 
+    def has_room_to_park(self, sender: str) -> bool:
+        """Tell whether one more of a sender's commands may wait."""
+        return self.parked_counts.get(sender, 0) < self.policy.parked_limit
+
+    def park(self, waiting: ParkedCommand) -> None:
+        """Let a command wait for its order."""
+        self.parked[waiting.key] = waiting
+        self.parked_counts[waiting.sender] = self.parked_counts.get(waiting.sender, 0) + 1
+
+    def unpark(self, waiting: ParkedCommand) -> None:
+        """Let a command wait no longer: it is judged now."""
+        del self.parked[waiting.key]
+        self.parked_counts[waiting.sender] = self.parked_counts.get(waiting.sender, 0) - 1
+
+    def parked_for(self, order_id: str) -> list[list[ParkedCommand]]:
+        """Return what waits for an order: each command with its repeats behind it, in order."""
+        return group_repeats(
+            waiting for waiting in self.parked.values() if waiting.order_id == order_id
+        )
+
+    def parked_under_id(self, command: AnyCommand) -> list[ParkedCommand]:
+        """Return what waits under a command's id, of the same sender, in order."""
+        if not self.parked:
+            return []
+        sender_and_id = command.sender, command.id
+        parked = (
+            waiting
+            for waiting in self.parked.values()
+            if (waiting.sender, waiting.command.id) == sender_and_id
+        )
+        return sorted(parked, key=lambda waiting: waiting.receipt_order)
+
+    def suspended_for(self, order_id: str) -> list[SuspenseItem]:
+        """Return the shares in suspense that were meant for an order."""
+        items = (item for item in self.suspended.values() if item.order_id == order_id)
+        return [item for item in items if item.resolved_at is None]
+
+    def alert_suspense(self, share: str, now: datetime) -> RecordedEvents:
+        """Tell an operator, once, of a share that waits although its order's grace is over."""
+        item = self.suspended.get(share)
+        if item is None or item.wake_at is None or now <= item.wake_at:
+            return ()
+        self.suspended[share] = replace(item, wake_at=None)
+        facts, caused_by = (make_suspense_alert(item),), "reminder:suspense"
+        return self.record_payment_facts(item.payment_id, facts, item.wake_at, caused_by)
+
     def savepoint(self) -> None:
         """Remember how everything stands, before a command is handled."""
         if self.journal is None:
@@ -118,14 +187,19 @@ class UnitOfWork(Obligations):
         """Return everything that a command may change, but for the postings."""
         return (
             *(self.orders, self.creators, self.mcns, self.clients, self.providers),
-            *(self.violations, self.payments, self.receipts),
+            *(self.violations, self.payments, self.receipts, self.parked, self.parked_counts),
             *(self.refunds, self.payouts, self.suspended),
         )
 
+    def creator_at(self, creator_id: str, at: datetime) -> Creator | None:
+        """Return a creator as it was at an instant: None if it was not registered then."""
+        creator = self.creators.get(creator_id)
+        return creator.as_of(at) if creator else None
+
     def standing_changes(self, order: Order, until: datetime) -> tuple[StandingChange, ...]:
-        """Return what time changes in the standing of an order's creator before `until`."""
+        """Return what an order has to learn of its creator's standing at an instant."""
         creator = self.creators.get(order.creator_id)
-        return creator.standing_changes(until) if creator else ()
+        return creator.standing_changes(order.creator_sequence, until) if creator else ()
 
     def elapse_order(self, order: Order, until: datetime) -> Decision:
         """Let time pass for one order."""
@@ -133,80 +207,114 @@ class UnitOfWork(Obligations):
 
     def apply_standing(self, decision: Decision, at: datetime) -> Decision:
         """Let an order that has moved learn what its creator's standing means for it now."""
-        creator = self.creators.get(decision.order.creator_id)
+        creator = self.creator_at(decision.order.creator_id, at)
         return apply_standing(decision, creator.standing_at(at), at) if creator else decision
 
     def elapse_creator(self, creator_id: str, until: datetime) -> RecordedEvents:
-        """Let bans that end before `until` do so, and every order of the creator learn of it."""
+        """Let bans that end before `until` do so; its orders learn of it as of any change."""
         events: RecordedEvents = ()
-        for change in self.creators[creator_id].standing_changes(until):
+        for change in self.creators[creator_id].ban_ends(until):
             creator = self.creators[creator_id]
             ended_ban, still_banned = creator.bans[0], len(creator.bans) > 1
             fact = creators.lift_ban(creator, ended_ban, still_banned=still_banned)
             events += self.record_creator_facts(creator_id, (fact,), change.at, "deadline:ban")
-            events += self._elapse_open_orders(creator_id, change)
         return events
 
-    def apply_standing_to_orders(
-        self, creator_id: str, change: StandingChange, *, begins: bool
-    ) -> RecordedEvents:
-        """Let every open order of a creator learn of a change; `begins`: a ban does, just now."""
-        events: RecordedEvents = ()
-        for order in self._open_orders_of(creator_id):
-            # Deadlines that passed before the change come first, as they would have alone.
-            decision = elapse(order, change.at)
-            # What somebody received later has moved already learns of it where it is now.
-            at = max(change.at, decision.order.entered_at)
-            events += self.record_decision(
-                apply_standing(decision, change.standing, at, begins=begins)
-            )
-        return events
+    def wake(self, subject: str, horizon: Horizon) -> RecordedEvents:
+        """Tell an order, or `creator:`, `refund:` and the like and its id, that time has passed.
 
-    def _elapse_open_orders(self, creator_id: str, change: StandingChange) -> RecordedEvents:
-        """Let open orders learn of what time has changed, those to whom it is news."""
-        events: RecordedEvents = ()
-        for order in self._open_orders_of(creator_id):
-            events += self.record_decision(elapse(order, change.at, (change,)))
-        return events
-
-    def _open_orders_of(self, creator_id: str) -> list[Order]:
-        orders = (order for order in self.orders.values() if order.creator_id == creator_id)
-        return [order for order in orders if not order.is_final]
-
-    def wake(self, subject: str, now: datetime) -> RecordedEvents:
-        """Tell an order, or `creator:`, `refund:` or `payout:` and its id, that time has passed."""
-        kind, _, subject_id = subject.rpartition(":")
+        A parked command is answered instead: `handlers.expire_parked`.
+        """
+        kind, subject_id = parse_wake_subject(subject)
         if kind == "creator":
-            return self.elapse_creator(subject_id, now) if subject_id in self.creators else ()
+            return self._wake_creator(subject_id, horizon)
         if kind in ("refund", "payout"):
-            return self.alert_overdue(kind, subject_id, now)
-        order = self.orders.get(subject_id)
-        return (
-            ()
-            if order is None
-            else self.record_decision(wake(order, now, self.standing_changes(order, now)))
+            return self.alert_overdue(kind, subject_id, horizon(subject))
+        if kind == "suspense":
+            return self.alert_suspense(subject_id, horizon(subject))
+        order = self.orders.get(subject_id) if kind == "order" else None
+        if order is None:
+            return ()
+        now = _order_horizon(order, horizon)
+        return self.record_decision(wake(order, now, self.standing_changes(order, now)))
+
+    def _wake_creator(self, creator_id: str, horizon: Horizon) -> RecordedEvents:
+        """Let bans end, and the orders at hand learn of what has changed.
+
+        Once none is left that has not, there is nothing more to spread. Of what only now is on
+        record, whoever loaded the orders could not know.
+        """
+        if creator_id not in self.creators:
+            return ()
+        events = self.elapse_creator(creator_id, horizon(f"creator:{creator_id}"))
+        everybody_at_hand = self.spread_complete is None or (
+            creator_id in self.spread_complete and not events
         )
+        creator = self.creators[creator_id]
+        if creator.spread_from is None:
+            return events
+        for order in self._orders_to_tell(creator):
+            changes = self.standing_changes(order, _order_horizon(order, horizon))
+            if changes:
+                events += self.record_decision(elapse(order, changes[-1].at, changes))
+        if everybody_at_hand and not self._orders_to_tell(creator):
+            self.creators[creator_id] = replace(creator, spread_from=None)
+        return events
+
+    def _orders_to_tell(self, creator: Creator) -> list[Order]:
+        last_change = creator.last_change
+        return [
+            order
+            for order in self.orders.values()
+            if order.creator_id == creator.creator_id
+            and order.creator_sequence < last_change
+            and not order.is_final
+        ]
+
+    def wake_at(self, order: Order) -> datetime | None:
+        """Return when an order wants attention: at once, if it has to learn of its creator."""
+        wakeup = self._order_wakeup(order)
+        return wakeup[0] if wakeup else None
+
+    def _order_wakeup(self, order: Order) -> tuple[datetime, bool] | None:
+        wakeups = []
+        wake_at = order.wake_at
+        if wake_at is not None:
+            wakeups.append((wake_at, wake_at == order.lapses_at))
+        creator = None if order.is_final else self.creators.get(order.creator_id)
+        change = creator.first_change_after(order.creator_sequence) if creator else None
+        if change is not None:
+            wakeups.append((change.at, change.by_time))
+        return min(wakeups, default=None)
 
     def next_wakeup(self, subject: str) -> tuple[datetime, bool] | None:
         """Return when something next wants attention, and whether a wait ends then.
 
         What ends a wait takes effect just after that instant, all else at it.
         """
-        kind, _, subject_id = subject.rpartition(":")
+        kind, subject_id = parse_wake_subject(subject)
         if kind in ("refund", "payout"):
             debt = (
                 self.refunds.get(subject_id) if kind == "refund" else self.payouts.get(subject_id)
             )
             return None if debt is None or debt.wake_at is None else (debt.wake_at, False)
+        if kind == "suspense":
+            item = self.suspended.get(subject_id)
+            return None if item is None or item.wake_at is None else (item.wake_at, True)
+        if kind == "parked":
+            waiting = self.parked.get(subject_id)
+            return None if waiting is None else (waiting.answer_at, True)
         if kind == "creator":
-            ends_at = self.creators[subject_id].wake_at
-            return None if ends_at is None else (ends_at, True)
-        order = self.orders.get(subject_id) if kind in ("", "order") else None
-        if order is None or order.wake_at is None:
-            return None
-        return order.wake_at, order.wake_at == order.lapses_at
+            return self.creators[subject_id].wakeup
+        order = self.orders.get(subject_id) if kind == "order" else None
+        return None if order is None else self._order_wakeup(order)
 
     def confirmation_window(self, event: Event) -> timedelta:
         """Return how long what an event owes may stay unconfirmed: the order's policy says."""
         order = self.orders.get(event.order_id or "")
         return (order.policy if order else self.policy).unconfirmed_window
+
+
+def _order_horizon(order: Order, horizon: Horizon) -> datetime:
+    """Return up to when time may pass for an order: not past that of its creator."""
+    return min(horizon(f"order:{order.order_id}"), horizon(f"creator:{order.creator_id}"))

@@ -37,6 +37,8 @@ settings (as options, or as environment variables):
                   EARNEST_EVENTS_AGE     and for how long                (default: P7D)
                   EARNEST_ARCHIVE_AFTER  how long orders stay after their end, or `never`
                                          (default: P400D)
+                  EARNEST_NAMESPACE      what all keys in Redis begin with, for two installations
+                                         on one Redis                    (default: earnest)
                   EARNEST_WEB_BIND       where the web process listens   (default: 127.0.0.1:8000)
                   EARNEST_TOKENS         file of tokens, `role[/id] token` a line; wanted beyond
                                          this machine

@@ -22,7 +22,7 @@ from workers.queue.redis import connect
 from workers.runtime import configure_logs
 from workers.settings import Settings
 
-DEAD_LETTER_HEADS = ("letter", "command", "kind", "received", "died", "replayed", "error")
+DEAD_LETTER_HEADS = ("letter", "sender", "command", "kind", "received", "died", "replayed", "error")
 
 
 def list_dead_letters(settings: Settings, *, as_json: bool) -> int:

@@ -17,11 +17,14 @@ from ops import terminal
 from workers.database.engine import open_database, reading
 from workers.database.migrations import is_current
 from workers.outbox import streams as event_streams
+from workers.processing import failures
 from workers.queries import monitoring
 from workers.queue.redis import connect
+from workers.queue.upgrade import has_leftovers
 from workers.runtime import policy_in_force
 from workers.server_checks import refuse_unsafe_postgresql
 from workers.settings import Settings, SettingsError
+from workers.signing import UNSIGNED_FAULT
 from workers.timestamps import SECOND_US
 
 CheckState = Literal["ok", "warn", "fail"]
@@ -36,6 +39,9 @@ SKEW_WARN_S, SKEW_FAIL_S = 0.5, 5.0
 
 DISK_WARN_BYTES, DISK_FAIL_BYTES = 1_000_000_000, 100_000_000
 """Bytes that should be free where the state is kept."""
+
+MAX_REASONS = 3
+"""Reasons of quarantine worth a line: the most frequent ones."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,8 @@ def examine(settings: Settings) -> list[HealthCheck]:
         "clocks": lambda: _check_clocks(engine, redis_client),
         "disk": lambda: _check_disk(settings),
         "processes": lambda: _check_processes(engine, redis_client),
+        "quarantine": lambda: _check_quarantine(engine),
+        "old messages": lambda: _check_leftovers(redis_client),
         "readers": lambda: _check_readers(settings, redis_client),
     }
     results: list[HealthCheck] = []
@@ -178,9 +186,32 @@ def _check_processes(engine: Engine, redis_client: redis.Redis) -> Iterator[Heal
     queues = monitoring.queue_status(engine, redis_client)
     workers_alive = queues["workers_alive"]
     yield HealthCheck("workers", "ok" if workers_alive else "warn", f"{workers_alive} alive")
+    if stalled_commands := queues["stalled"]:
+        oldest = stalled_commands[0]
+        behind = oldest["behind"] or "a row that somebody else has locked"
+        detail = f"{len(stalled_commands)} wait for long, {oldest['command']} behind {behind}"
+        yield HealthCheck("commands", "warn", f"{detail}: see `earnest queues`")
     for name in ("relay", "scheduler"):
         detail = "at work" if queues[name] else "not there: nobody renewed its lease"
         yield HealthCheck(name, "ok" if queues[name] else "warn", detail)
+
+
+def _check_quarantine(engine: Engine) -> Iterator[HealthCheck]:
+    reasons = failures.quarantine_reasons(engine)
+    if not reasons:
+        yield HealthCheck("quarantine", "ok", "empty")
+        return
+    counts = [f"{count} {reason}" for reason, count in reasons.items()]
+    detail = f"{', '.join(counts[:MAX_REASONS])}: see `earnest quarantine`"
+    if UNSIGNED_FAULT in reasons:
+        detail += ". Dramatiq's own senders cannot sign; CommandClient and the HTTP gateway do"
+    yield HealthCheck("quarantine", "warn", detail)
+
+
+def _check_leftovers(redis_client: redis.Redis) -> Iterator[HealthCheck]:
+    if has_leftovers(redis_client):
+        detail = "a version before 0.3 left some: a worker carries them over when it starts"
+        yield HealthCheck("old messages", "warn", detail)
 
 
 def _check_readers(settings: Settings, redis_client: redis.Redis) -> Iterator[HealthCheck]:

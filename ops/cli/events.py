@@ -19,7 +19,7 @@ from ops.terminal import read_instant
 from workers.outbox import streams as event_streams
 from workers.outbox.recovery import recorded_events
 from workers.outbox.streams import EVENTS_STREAM, publish
-from workers.queue.redis import connect
+from workers.queue.redis import NAMESPACE, connect
 from workers.settings import Settings
 
 BLOCK_MS = 1_000
@@ -105,7 +105,7 @@ def replay_events(settings: Settings, since: str, until: str | None, *, as_json:
 def manage_groups(settings: Settings, options: argparse.Namespace) -> int:
     """List, create or delete consumer groups."""
     redis_client, name = connect(settings.redis_url), options.name
-    stream = f"earnest:{options.stream}"
+    stream = f"{NAMESPACE}:{options.stream}"
     if options.change == "list":
         return _list_groups(redis_client, settings, as_json=options.json)
     if not name:

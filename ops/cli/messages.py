@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
 
-from models.commands.parsing import MalformedCommand, parse_command, read_json_leniently
+from models.commands.parsing import find_command_name, read_json_leniently
+from models.ids import make_command_key
 from ops import terminal
 from ops.context import open_reader, open_redis
 from ops.terminal import Progress
@@ -26,16 +27,19 @@ BATCH_SIZE = 5_000
 """Commands read, sent and waited for at a time."""
 
 
+MAX_STALLED_SHOWN = 10
+"""Commands that wait for long worth a line each."""
+
 POLL_INTERVAL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class SubmittedLine:
-    """One command of the file: its line number, its text, and the id that it gives itself."""
+    """One command of the file: its line number, its text, and what names it to all senders."""
 
     line: int
     text: str
-    command_id: str | None
+    key: str
 
 
 def submit(settings: Settings, lines: Iterable[str], *, wait_s: float | None) -> int:
@@ -74,18 +78,15 @@ def _read_commands(lines: Iterable[str]) -> Iterator[SubmittedLine | dict[str, A
         if {"at"} <= body.keys() <= {"at", "command"}:
             if isinstance(body.get("command"), dict):
                 inner = json.dumps(body["command"], ensure_ascii=False)
-                yield SubmittedLine(number, inner, _id_of(inner))
+                yield SubmittedLine(number, inner, _key_of(inner))
             elif "command" in body:
                 yield {"line": number, "error": "command: an object is wanted"}
             continue
-        yield SubmittedLine(number, text.strip(), _id_of(text))
+        yield SubmittedLine(number, text.strip(), _key_of(text))
 
 
-def _id_of(text: str) -> str | None:
-    try:
-        return parse_command(text).id
-    except MalformedCommand as error:
-        return error.command_id
+def _key_of(text: str) -> str:
+    return make_command_key(*find_command_name(text))
 
 
 def _print_outcomes(
@@ -96,9 +97,7 @@ def _print_outcomes(
     In order while there is time: behind one that never comes they are printed when it is over.
     """
     give_up_at, printed_count = time.monotonic() + wait_s, 0
-    keys = [
-        (f"command:{entry.command_id or '-'}", arrival_seq) for entry, arrival_seq in submissions
-    ]
+    keys = [(f"command:{entry.key}", arrival_seq) for entry, arrival_seq in submissions]
     outcomes: dict[tuple[str, int], Any] = {}
     while True:
         outcomes |= reader.outcome_bodies(
@@ -120,9 +119,9 @@ def _print_outcomes(
 
 
 def _print_outcome(entry: SubmittedLine, body: dict[str, Any]) -> None:
-    line = {"line": entry.line, "id": body["command_id"], "outcome": body["outcome"]}
-    line |= {"reason": body["reason"]}
-    line |= {"detail": body["detail"]} if body["detail"] else {}
+    names = ("sender", "outcome", "reason")
+    line = {"line": entry.line, "id": body["command_id"]} | {name: body[name] for name in names}
+    line |= {name: body[name] for name in ("detail", "first") if body[name]}
     print(json.dumps(line, ensure_ascii=False), flush=True)
 
 
@@ -146,12 +145,24 @@ def show_queues(settings: Settings, *, as_json: bool) -> int:
     print(terminal.draw_table("Queues", ("queue", "waiting", "in flight"), rows))
     print(f"\nOldest command: {status['oldest_seconds']:.1f} s. Redis is {status['redis']}.")
     print(f"Oldest unpublished event: {status['outbox']['lag_seconds']:.1f} s.")
+    _print_stalled(status["stalled"])
     print(f"Workers alive: {status['workers_alive']}. {_duty_states(status)}")
     print(f"Aside: {status['quarantine']} in quarantine, {status['dead_letters']} dead letters.")
     for group in consumer_groups:
         late_note = " TOO FAR BEHIND" if group.behind else ""
         print(f"{group.stream}, group {group.name}: {group.lag + group.pending} unread{late_note}")
     return 0
+
+
+def _print_stalled(stalled_commands: list[dict[str, Any]]) -> None:
+    """Name the commands that wait for long, and what they wait for; the oldest come first."""
+    for stalled in stalled_commands[:MAX_STALLED_SHOWN]:
+        behind = stalled["behind"] or "a row that somebody else has locked"
+        about = ", ".join(stalled["about"])
+        age = f"{stalled['seconds']:.1f} s"
+        print(f"STALLED: {stalled['command']}, {age}, about {about}, behind {behind}.")
+    if len(stalled_commands) > MAX_STALLED_SHOWN:
+        print(f"STALLED: {len(stalled_commands) - MAX_STALLED_SHOWN} more commands.")
 
 
 def _duty_states(status: dict[str, Any]) -> str:

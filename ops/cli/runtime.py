@@ -139,6 +139,11 @@ def register_programs(subparsers: Any) -> None:  # noqa: ANN401 - argparse hides
             "break everything on purpose and print what it cost",
         ),
         (
+            "law",
+            run_module("tests.law.run"),
+            "compare what a pipeline makes of commands with what the rules do",
+        ),
+        (
             "bench",
             run_module("bench.run"),
             "measure speed, side by side with others, on this machine",

@@ -9,16 +9,17 @@ from workers.outbox.streams import EVENTS_STREAM, REMINDER_TYPES, REMINDERS_STRE
 from workers.queue.redis import COMMANDS, Keys
 
 ABOUT = """\
-Commands go in through `enqueue.lua`, outcomes and all other events come out of Redis Streams as
-CloudEvents JSON, in the field `event` of each entry. Events come at least once and in order for
-each subject; their `id` is the same however often they come. Fields may be added to events, and
-values to lists of values: ignore what you do not know. See README.md beside this file."""
+Commands go in through `enqueue.lua`, or as messages of Dramatiq's; outcomes and all other events
+come out of Redis Streams as CloudEvents JSON, in the field `event` of each entry. Events come at
+least once and in order for each subject; their `id` is the same however often they come. Fields may
+be added to events, and values to lists of values: ignore what you do not know.
+See README.md beside this file."""
 
 CHANNELS = {
     "commands": (
         Keys(COMMANDS).waiting,
         "receive",
-        "The queue of commands. Never write to its keys directly: EVAL enqueue.lua.",
+        "The queue of commands: EVAL enqueue.lua, or send with Dramatiq.",
     ),
     "events": (EVENTS_STREAM, "send", "Every event. Read it with a consumer group."),
     "reminders": (

@@ -1,7 +1,7 @@
 """Release: the message contract on disk, written from the models and held against the last one.
 
-What is promised to others is what stands in `docs/contract/released/`; it may grow, and nothing
-in it may be taken back.
+What is promised to others is what stands in `docs/contract/released/`; it may grow, and what is
+taken back nevertheless stands in `DECLARED_BREAKS`, and in the changelog.
 """
 
 from __future__ import annotations
@@ -15,10 +15,22 @@ from typing import Any
 from ops.contract import asyncapi, schemas
 from ops.contract.compatibility import breaking_changes
 from ops.errors import UsageError
+from workers.queue.redis import script_text
 from workers.settings import project_root
 
 CONTRACT_FOLDER = project_root() / "docs" / "contract"
 RELEASED_FOLDER = CONTRACT_FOLDER / "released"
+
+DECLARED_BREAKS = {
+    "0.3.0": frozenset(
+        {
+            "message.kwargs.received_at: removed",
+            "message.kwargs.stamp: removed",
+            "message: its conditions changed",
+        }
+    ),
+}
+"""What a version takes back of the release before it, in the words of `breaking_changes`."""
 
 
 def version() -> str:
@@ -32,6 +44,7 @@ def documents() -> dict[str, Any]:
     """Return every generated document by its path in the folder."""
     documents_by_path: dict[str, Any] = {"asyncapi.json": asyncapi.asyncapi_document(version())}
     documents_by_path["message.json"] = schemas.message_schema()
+    documents_by_path["enqueue.lua"] = script_text("enqueue")
     documents_by_path |= {
         f"commands/{kind}.json": schema for kind, schema in schemas.command_schemas().items()
     }
@@ -41,7 +54,9 @@ def documents() -> dict[str, Any]:
 
 
 def document_text(document: object) -> str:
-    """Write a document as it stands on disk."""
+    """Write a document as it stands on disk; a text is one already."""
+    if isinstance(document, str):
+        return document
     return json.dumps(document, ensure_ascii=False, indent=2) + "\n"
 
 
@@ -76,7 +91,10 @@ def _stale(folder: Path) -> Iterator[str]:
 def _on_disk(folder: Path) -> list[str]:
     folders = (folder, folder / "commands", folder / "events")
     return [
-        str(path.relative_to(folder)) for subfolder in folders for path in subfolder.glob("*.json")
+        str(path.relative_to(folder))
+        for subfolder in folders
+        for ending in ("json", "lua")
+        for path in subfolder.glob(f"*.{ending}")
     ]
 
 
@@ -86,13 +104,16 @@ def changes_that_break_release(released: Path = RELEASED_FOLDER) -> list[str]:
     if last_path is None:
         return []
     last_contract = json.loads(last_path.read_text("utf-8"))
-    return [
+    changes = [
         *breaking_changes(last_contract["commands"], schemas.command_schemas(), "us"),
         *breaking_changes(last_contract["events"], schemas.event_schemas(), "others"),
         *breaking_changes(
             {"message": last_contract["message"]}, {"message": schemas.message_schema()}, "us"
         ),
     ]
+    is_released = last_path.stem == version()
+    declared_changes = frozenset() if is_released else DECLARED_BREAKS.get(version(), frozenset())
+    return [change for change in changes if change not in declared_changes]
 
 
 def last_release(released: Path = RELEASED_FOLDER) -> Path | None:

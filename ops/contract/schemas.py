@@ -10,9 +10,10 @@ from typing import get_args
 from models.commands import AnyCommand
 from models.commands.command import Command
 from models.events.event import EVENT_TYPES, fact_adapter_for
+from models.fields import ID_PATTERN, SENDER_ROLES
 from ops.json_schema import Schema, inline_references
-from workers.queue.messages import ACTORS, MAX_ITEMS
-from workers.queue.redis import COMMANDS
+from workers.queue.messages import ACTORS
+from workers.queue.redis import COMMANDS, MAX_ITEMS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -107,25 +108,25 @@ def _nullable(field: Schema) -> Schema:
 
 
 def message_schema() -> Schema:
-    """Describe the message around commands, as the queue keeps it."""
-    texts = {
+    """Describe the message around commands: one of Dramatiq's, by whomever it is written."""
+    command = {"description": "One command; each kind has its schema in commands/."}
+    text = {"type": "string", "contentMediaType": "application/json"}
+    commands = {
         "type": "array",
-        "items": {
-            "type": "string",
-            "contentMediaType": "application/json",
-            "description": "The text of one command; each kind has its schema in commands/.",
-        },
+        "items": {"anyOf": [text | command, {"type": "object"} | command]},
         "minItems": 1,
         "maxItems": MAX_ITEMS,
     }
-    stamp = {"type": "integer", "description": "Written by enqueue.lua, by the server's clock."}
-    kwargs: Schema = {"commands": texts, "received_at": stamp, "stamp": stamp}
-    required = list(kwargs)
-    kwargs |= OPTIONAL_FIELDS
     properties: Schema = {
         "queue_name": {"const": COMMANDS},
         "actor_name": {"const": ACTORS[COMMANDS]},
-        "kwargs": {"type": "object", "properties": kwargs, "required": required},
+        "args": {
+            "type": "array",
+            "items": commands,
+            "maxItems": 1,
+            "description": "The list of commands, where they are not named in `kwargs`.",
+        },
+        "kwargs": {"type": "object", "properties": {"commands": commands} | OPTIONAL_FIELDS},
     }
     return {
         "$schema": DIALECT,
@@ -134,7 +135,9 @@ def message_schema() -> Schema:
         "description": "A message of commands. Whatever else it contains is never looked at.",
         "type": "object",
         "properties": properties,
-        "required": list(properties),
+        "required": ["queue_name", "actor_name"],
+        "if": {"properties": {"args": {"minItems": 1}}, "required": ["args"]},
+        "else": {"properties": {"kwargs": {"required": ["commands"]}}, "required": ["kwargs"]},
     }
 
 
@@ -152,13 +155,13 @@ OPTIONAL_FIELDS: Schema = {
 }
 """What a message may say beside its commands."""
 
-ID_PATTERN = "[A-Za-z0-9_-]{1,64}"
 LONG_ID_PATTERN = "[A-Za-z0-9_-]{1,140}"
 
 SUBJECT_ID_PATTERNS = {
     "refund": f"{LONG_ID_PATTERN}(~[0-9]{{1,6}})?",
     "payout": LONG_ID_PATTERN,
-    "command": "[ -~]{1,64}",
+    # The first is how commands were named before an id belonged to its sender.
+    "command": f"([ -~]{{1,64}}|(-|({'|'.join(sorted(SENDER_ROLES))}):{ID_PATTERN}):[ -~]{{1,64}})",
 }
 """What the id of a subject may be, where it is longer: a malformed command names itself."""
 

@@ -15,6 +15,7 @@ from models.creators import Creator
 from models.events.event import Event
 from models.events.orders import ClockStopped
 from models.fields import format_duration, format_instant
+from models.ids import split_command_key
 from models.lifecycle import ENFORCE_DEADLINE, EndReason, Role, State, find_transition
 from models.orders.decide import elapse
 from models.orders.evolve import begin_order, evolve
@@ -45,7 +46,9 @@ def account_for(
 ) -> Explanation:
     """Account for one order from everything that is on record about it."""
     order, steps = history.order, order_steps(history)
-    elapsed_order = elapse(order, at, history.creator.standing_changes(at)).order
+    creator = history.creator.as_of(at) or history.creator
+    changes = creator.standing_changes(order.creator_sequence, at)
+    elapsed_order = elapse(order, at, changes).order
     return {
         "order_id": order.order_id,
         "name": history.name,
@@ -62,7 +65,7 @@ def account_for(
         "policy": _policy(history),
         "next": next_change(history, at, watermark),
         "later": later_changes(history, at),
-        "may": permitted_actions(elapsed_order, history.creator, at),
+        "may": permitted_actions(elapsed_order, creator, at),
         # Time is enforced before anyone is heard: this is the state in which a command is decided.
         "judged_as": elapsed_order.state.value,
         "clock": {"at": format_instant(at), "watermark": optional_instant_text(watermark)},
@@ -114,7 +117,7 @@ def _rejections(history: OrderHistory) -> list[Explanation]:
             "received_at": format_instant(receipt.received_at),
             "reason": receipt.reason,
             "cost_fen": receipt.cost_fen,
-            "by": history.asked_by.get(receipt.command_id),
+            "by": receipt.sender or None,
         }
         for receipt in history.receipts.values()
         if receipt.outcome == "rejected"
@@ -222,13 +225,12 @@ def _cause(history: OrderHistory, events: list[Event]) -> Explanation:
         standing_text = _standing_text(history, kind, name, events[0].at)
         return {"kind": kind, "name": name, "by": Role.PLATFORM.value, "told": standing_text}
     receipt = history.receipts.get(name)
-    received_at = receipt.received_at if receipt else None
-    requester = history.asked_by.get(name) or _sender(events)
+    sender, command_id = split_command_key(name)
     return {
         "kind": kind,
-        "id": name,
-        "by": requester,
-        "received_at": optional_instant_text(received_at),
+        "id": command_id,
+        "by": sender or (receipt.sender if receipt else None) or _sender(events),
+        "received_at": optional_instant_text(receipt.received_at if receipt else None),
     }
 
 

@@ -24,9 +24,10 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from models.commands.parsing import read_json_leniently
+from models.commands.parsing import find_command_name
 from models.errors import TransientError
 from models.fields import format_instant
+from models.ids import make_command_key
 from models.service.outcome import Receipt
 from ops.errors import UsageError
 from ops.json_schema import JsonObject
@@ -193,13 +194,13 @@ class BulkRun:
         return json.loads(path.read_text("utf-8")) if path.exists() else None
 
     def commands(self) -> Iterator[tuple[str, str]]:
-        """Return every command of the plan, as its id and its text."""
+        """Return every command of the plan, as what names it to all senders and its text."""
         with (self.folder / PLAN_FILE).open(encoding="utf-8") as lines:
             for line in lines:
-                body = read_json_leniently(line)
-                if not isinstance(body, dict):
+                sender, command_id = find_command_name(line)
+                if sender is None or command_id is None:
                     raise UsageError(f"{self.folder / PLAN_FILE} has been changed by other hands")
-                yield str(body["id"]), line.rstrip("\n")
+                yield make_command_key(sender, command_id), line.rstrip("\n")
 
     def finish(self, report: JsonObject) -> None:
         """Write down what became of it: from now on it is over."""
@@ -407,9 +408,9 @@ class RunExecutor:
 
     def _collect_outcomes(self) -> int:
         receipts = self.reader.outcomes(self._in_flight)
-        for command_id, receipt in receipts.items():
-            del self._in_flight[command_id]
-            self._unsent.pop(command_id, None)
+        for key, receipt in receipts.items():
+            del self._in_flight[key]
+            self._unsent.pop(key, None)
             self.outcomes.add(receipt)
         self.progress.add(len(receipts))
         if receipts:

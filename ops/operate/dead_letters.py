@@ -8,7 +8,8 @@ from typing import Any
 
 import redis
 
-from ops.serializers import command_fields
+from models.commands.parsing import find_command_name
+from models.ids import make_command_key
 from workers.outbox.relay import notify_relay
 from workers.processing import failures
 from workers.processing.processor import BatchProcessor
@@ -30,14 +31,12 @@ def replay(
 
 
 def _replay_one(processor: BatchProcessor, reader: Reader, dead_letter: Any) -> dict[str, Any]:  # noqa: ANN401
-    message, command_id = (
-        failures.read_dead_letter(dead_letter),
-        command_fields(dead_letter).get("id"),
-    )
+    message = failures.read_dead_letter(dead_letter)
+    sender, command_id = find_command_name(message.text)
     deferred = processor.settle([message])
-    key = (f"command:{command_id or '-'}", dead_letter.stamp)
+    key = (f"command:{make_command_key(sender, command_id)}", dead_letter.stamp)
     outcome = reader.outcome_bodies([key]).get(key)
-    document = {"letter": dead_letter.letter_id, "command": command_id}
+    document = {"letter": dead_letter.letter_id, "sender": sender, "command": command_id}
     if outcome is None:
         reason = (
             "commands before it are still being settled: try again"

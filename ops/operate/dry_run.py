@@ -19,7 +19,7 @@ from models.fields import format_duration, format_instant
 from models.ledger import Posting
 from models.orders.operator_actions import take_snapshot
 from models.orders.order import Order
-from models.service.handlers import handle, order_id_of
+from models.service.handlers import handle_without_waiting, order_id_of
 from models.service.outcome import Outcome
 from ops.errors import UsageError
 from ops.json_schema import JsonObject
@@ -93,7 +93,7 @@ def dry_run_commands(
         uow.savepoint()
         order_id, posting_count = order_id_of(command), len(uow.postings)
         before = uow.orders.get(order_id) if order_id else None
-        outcome = handle(uow, command, at)
+        outcome = handle_without_waiting(uow, command, at)
         after = uow.orders.get(order_id) if order_id else None
         postings = tuple(posting for _, posting in uow.postings[posting_count:])
         results.append(

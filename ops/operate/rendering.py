@@ -116,25 +116,21 @@ def render_outcomes(run: BulkRun, run_outcomes: RunOutcomes) -> str:
 
 def render_order(reader: Reader, run: BulkRun) -> str:
     """Draw what a run of one command has led to."""
-    ((command_id, _),) = run.commands()
-    receipt = reader.outcomes([command_id]).get(command_id)
+    ((key, _),) = run.commands()
+    receipt = reader.outcomes([key]).get(key)
     if receipt is None or receipt.about is None:
-        return f"Command {command_id}."
+        return f"Command {key}."
     event_bodies = [
         event.published()
         for event in reader.timeline(receipt.about)
-        if event.caused_by == f"command:{command_id}"
+        if event.caused_by == f"command:{key}"
     ]
     order = reader.order(receipt.about)
     next_step = (
         "" if order is None else f"\n\nIt is {order.state}. Next: {order_views.next_step(order)}"
     )
     cost = "" if receipt.cost_fen is None else f"\n\nIt costs {receipt.cost_fen} fen."
-    return (
-        (render_events(event_bodies) if event_bodies else f"Command {command_id}.")
-        + cost
-        + next_step
-    )
+    return (render_events(event_bodies) if event_bodies else f"Command {key}.") + cost + next_step
 
 
 def render_runs(runs: Sequence[BulkRun]) -> str:

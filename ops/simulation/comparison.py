@@ -58,10 +58,7 @@ class Comparison:
 
 def compare(expectation: Expectation, actual: ActualResult) -> list[Comparison]:
     """Compare everything that decides whether all is right."""
-    outcomes = {
-        command_id: (receipt.outcome, receipt.reason)
-        for command_id, receipt in actual.outcomes.items()
-    }
+    outcomes = {key: (receipt.outcome, receipt.reason) for key, receipt in actual.outcomes.items()}
     expected_balances = {account: fen for account, fen in expectation.balances.items() if fen}
     actual_balances = {account: fen for account, fen in actual.balances.items() if fen}
     return [

@@ -138,8 +138,8 @@ def expect(steps: Sequence[SimulationStep], policy: Policy) -> Expectation:
         expectation.add(line)
     uow = simulation.state
     expectation.outcomes = {
-        receipt.command_id: (receipt.outcome, receipt.reason and str(receipt.reason))
-        for receipt in uow.receipts.values()
+        key: (receipt.outcome, receipt.reason and str(receipt.reason))
+        for key, receipt in uow.receipts.items()
     }
     expectation.orders = {
         order.order_id: order_state_and_reason(order) for order in uow.orders.values()

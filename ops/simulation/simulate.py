@@ -5,23 +5,29 @@ from __future__ import annotations
 import heapq
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import TextIO
 
 from models import ledger
 from models.commands.parsing import MalformedCommand, parse_command, read_json_leniently
 from models.events.event import Event
-from models.events.payments import PayoutRequested, RefundRequested
+from models.events.payments import PaymentUnapplied, PayoutRequested, RefundRequested
 from models.fields import format_instant, parse_instant
+from models.ids import parse_wake_subject, share_id
 from models.policy import Policy
 from models.reasons import RejectionReason
-from models.service.handlers import handle
-from models.service.unit_of_work import UnitOfWork
+from models.service.handlers import expire_parked, handle
+from models.service.outcome import JudgedCommand, recorded_events
+from models.service.unit_of_work import RecordedEvents, UnitOfWork, up_to
 from ops.json_schema import JsonObject
 from ops.order_views import serialize_order
 
 SMALLEST_STEP = timedelta(microseconds=1)
+
+Timer = tuple[datetime, bool, int, str]
+"""When something wants attention, whether a wait ends then, its number of receipt if it is a parked
+command, and how wake-ups name it; in the order in which they take effect."""
 
 MAX_ID_CHARACTERS = 200
 """Characters of an id worth repeating to whoever wrote it."""
@@ -44,31 +50,43 @@ class Simulation:
     """All orders, parties and money, with the instants at which time next changes anything."""
 
     state: UnitOfWork
-    timers: list[tuple[datetime, bool, str]] = field(default_factory=list)
+    timers: list[Timer] = field(default_factory=list)
+    command_count: int = 0
 
     def play(self, step: SimulationStep) -> Iterator[JsonObject]:
-        """Let time pass until a step, then handle its command; yield one line for each."""
+        """Let time pass until a step, then handle its command; yield a line for each judged."""
         yield from self.advance(step.at)
         if step.command is not None:
-            yield self.handle(step.command, step.at)
+            yield from self.handle(step.command, step.at)
+
+    def finish(self) -> Iterator[JsonObject]:
+        """Answer what still waits for an order: no more will be placed."""
+        waiting = sorted(self.state.parked.values(), key=lambda w: (w.answer_at, w.number))
+        for parked in waiting:
+            yield from self._answer_parked(parked.key, parked.answer_at)
 
     def advance(self, until: datetime) -> Iterator[JsonObject]:
         """Let deadlines before `until`, and reminders up to it, take effect in turn."""
         while self.timers and self._is_due(until):
-            at, lapses, subject = heapq.heappop(self.timers)
+            at, lapses, _, subject = heapq.heappop(self.timers)
             if (at, lapses) != self.state.next_wakeup(subject):
                 continue
+            kind, subject_id = parse_wake_subject(subject)
+            if kind == "parked":
+                yield from self._answer_parked(subject_id, at)
+                continue
             # Time ends a state only after its deadline; what follows still bears that instant.
-            events = self.state.wake(subject, at + SMALLEST_STEP if lapses else at)
+            now = at + SMALLEST_STEP if lapses else at
+            events = self.state.wake(subject, up_to(now))
             self._set_timers([subject, *subjects_of(events)])
+            # What waits in suspense goes on waiting: an operator is told.
+            label = "timeout" if lapses and kind != "suspense" else "reminder"
             name = subject.removeprefix("order:")
-            yield {
-                "at": format_instant(at),
-                "timeout" if lapses else "reminder": name,
-            } | published_events(events)
+            yield {"at": format_instant(at), label: name} | published_events(events)
 
-    def handle(self, text: str, at: datetime) -> JsonObject:
-        """Handle one command and describe its outcome."""
+    def handle(self, text: str, at: datetime) -> Iterator[JsonObject]:
+        """Handle one command; describe its outcome and those of what it released, as judged."""
+        self.command_count += 1
         try:
             command = parse_command(text)
         except MalformedCommand as error:
@@ -77,14 +95,16 @@ class Simulation:
                 "reason": RejectionReason.MALFORMED.value,
                 "events": [],
             }
-            head = {"at": format_instant(at), "id": error.command_id or written_id(text)}
-            return head | refusal | {"detail": error.detail}
-        outcome = handle(self.state, command, at)
-        self._set_timers(subjects_of(outcome.events))
-        line: JsonObject = {"at": format_instant(at), "id": command.id, "outcome": outcome.outcome}
-        line |= {"reason": outcome.reason} | published_events(outcome.events)
-        details = {"detail": outcome.detail, "cost_fen": outcome.cost_fen}
-        return line | {name: value for name, value in details.items() if value is not None}
+            name = {"id": error.command_id or written_id(text), "sender": error.sender}
+            yield {"at": format_instant(at)} | name | refusal | {"detail": error.detail}
+            return
+        judged = handle(self.state, command, at, self.command_count)
+        events = recorded_events(judged)
+        learned = spread(self.state, events, at)
+        self._set_timers([f"parked:{self.command_count}", *subjects_of([*events, *learned])])
+        for number, item in enumerate(judged):
+            # What a change of a creator means for its orders stands in the change's line.
+            yield outcome_line(item, learned if number == 0 else ())
 
     def summary(self) -> JsonObject:
         """Describe where every order and every fen is now."""
@@ -92,15 +112,39 @@ class Simulation:
         accounts = ledger.balances(posting for _, posting in self.state.postings)
         return {"orders": orders, "ledger": ledger.sum_by_family(accounts)}
 
+    def _answer_parked(self, key: str, answer_at: datetime) -> Iterator[JsonObject]:
+        yield from map(outcome_line, expire_parked(self.state, key, answer_at + SMALLEST_STEP))
+
     def _is_due(self, until: datetime) -> bool:
-        at, lapses, _ = self.timers[0]
+        at, lapses, *_ = self.timers[0]
         return at < until if lapses else at <= until
 
     def _set_timers(self, subjects: Iterable[str]) -> None:
         for subject in dict.fromkeys(subjects):
             wakeup = self.state.next_wakeup(subject)
             if wakeup is not None:
-                heapq.heappush(self.timers, (*wakeup, subject))
+                kind, subject_id = parse_wake_subject(subject)
+                number = int(subject_id) if kind == "parked" else 0
+                heapq.heappush(self.timers, (*wakeup, number, subject))
+
+
+def outcome_line(judged: JudgedCommand, learned: RecordedEvents = ()) -> JsonObject:
+    """Describe what a command came to, as of the instant at which it was judged."""
+    outcome = judged.outcome
+    name = {"id": judged.command.id, "sender": judged.command.sender}
+    line: JsonObject = {"at": format_instant(judged.at)} | name
+    line |= {"outcome": outcome.outcome, "reason": outcome.reason}
+    line |= published_events((*outcome.events, *learned))
+    first = None if outcome.first is None else asdict(outcome.first)
+    details = {"detail": outcome.detail, "cost_fen": outcome.cost_fen, "first": first}
+    return line | {name: value for name, value in details.items() if value is not None}
+
+
+def spread(state: UnitOfWork, events: Iterable[Event], at: datetime) -> RecordedEvents:
+    """Let all orders learn at once of what events up to `at` have changed about creators."""
+    subjects = dict.fromkeys(event.subject for event in events)
+    creators = [subject for subject in subjects if subject.startswith("creator:")]
+    return tuple(event for subject in creators for event in state.wake(subject, up_to(at)))
 
 
 def subjects_of(events: Iterable[Event]) -> Iterator[str]:
@@ -111,6 +155,8 @@ def subjects_of(events: Iterable[Event]) -> Iterator[str]:
             yield f"refund:{event.fact.refund_id}"
         elif isinstance(event.fact, PayoutRequested):
             yield f"payout:{event.fact.payout_id}"
+        elif isinstance(event.fact, PaymentUnapplied) and event.fact.for_order_id:
+            yield f"suspense:{share_id(event.fact.payment_id, event.fact.for_order_id)}"
 
 
 def written_id(text: str) -> str | None:
@@ -175,6 +221,8 @@ def simulate(lines: Iterable[str], policy: Policy, out: TextIO, err: TextIO) -> 
         previous_at = step.at
         for line in simulation.play(step):
             _print_line(line, out)
+    for line in simulation.finish():
+        _print_line(line, out)
     _print_line(simulation.summary(), out)
     return status
 

@@ -12,19 +12,17 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from models.commands.command import Party
-from models.fields import SenderRole
+from models.fields import SENDER_ROLES
 from models.orders.order import Order
 from ops.web.errors import Fault, Problem, fault_text
 from workers.queries.order_filters import OrderFilter
 from workers.settings import Settings, SettingsError
-
-SENDER_ROLES = frozenset(get_args(SenderRole))
 
 STAFF_ROLES = frozenset({"operator", "platform"})
 """Roles that look after the whole, and so may look at all of it."""

@@ -52,7 +52,7 @@ class AppContext:
     def watermark(self) -> datetime | None:
         """Return the instant before which everything received is settled, if it can be known."""
         try:
-            return ArrivalClock(self.client, self.engine).watermark(without=())
+            return ArrivalClock(self.client, self.engine).watermark()
         except TransientError:
             return None
 

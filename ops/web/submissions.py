@@ -33,14 +33,17 @@ from models.commands.parsing import (
 from models.errors import TransientError
 from models.orders import offers
 from models.policy import Policy
+from models.service.subjects import subjects_of
 from ops.web.auth import Caller
 from ops.web.errors import Fault, Problem, fault_text
 from workers.database.engine import reading
 from workers.database.schema import inbox as inbox_table
-from workers.inbox import Admission, InboxRow, Submission, admit
+from workers.inbox import Admission, InboxRow, Submission, admit, note_reserved
 from workers.queue import redelivery
+from workers.queue.frontier import SubjectKeys
 from workers.queue.messages import UNSIGNED
 from workers.queue.redis import COMMANDS, Keys
+from workers.queue.reservations import StampReservations
 from workers.queue.watermark import LocalArrivalClock
 from workers.signing import Keyring
 
@@ -106,15 +109,22 @@ def read_body(
             else None
         )
         if order_fault is not None:
-            faults.extend(faults_of(MalformedCommand([order_fault], command.id), index))
+            malformed = MalformedCommand([order_fault], command.sender, command.id)
+            faults.extend(faults_of(malformed, index))
         parsed_commands.append((text, command))
     if faults:
         raise Problem(422, "; ".join(map(fault_text, faults[:5])), errors=faults)
     _check_senders([command for _, command in parsed_commands], caller, is_list=is_list)
     return SubmissionBody(
-        [Submission(command.id, command.fingerprint(), text) for text, command in parsed_commands],
+        [submission_of(text, command) for text, command in parsed_commands],
         is_list,
     )
+
+
+def submission_of(text: str, command: AnyCommand) -> Submission:
+    """Make a command ready for the inbox."""
+    keys = SubjectKeys.of(subjects_of(command))
+    return Submission(command.sender, command.id, command.fingerprint(), text, keys.announcement)
 
 
 def _split_commands(raw: bytes) -> tuple[list[str], bool]:
@@ -233,6 +243,7 @@ class SubmissionQueue:
         self.keys = keys
         self.engine, self.client, self.limits = engine, client, limits or SubmissionLimits()
         self.clock = LocalArrivalClock(client)
+        self.reservations = StampReservations(client, self.clock)
         self.unsettled = self.queued = self.in_hand = 0
         self.busy_since: float | None = None
         self._requests: queue.SimpleQueue[PendingSubmission | None] = queue.SimpleQueue()
@@ -299,7 +310,7 @@ class SubmissionQueue:
     def _commit(self, requests: list[PendingSubmission]) -> None:
         try:
             admissions, rows = admit(
-                self.engine, self.clock.take, [request.submissions for request in requests]
+                self.engine, self.reservations, [request.submissions for request in requests]
             )
         except TransientError as error:
             self._refuse(requests, error)
@@ -331,6 +342,8 @@ class SubmissionQueue:
                 return
             try:
                 redelivery.hand_in(self.client, rows, self.keys)
+                if unreserved := [row["stamp"] for row in rows if not row["reserved"]]:
+                    note_reserved(self.engine, unreserved)
             except TransientError as error:
                 # They are safe where they are: the scheduler's sweep hands them in later.
                 log.warning("intake.not_carried", commands=len(rows), error=str(error)[:300])

@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from models.commands.parsing import find_command_name
 from models.fields import format_instant
+from models.ids import make_command_key
 from tests.support import sample_commands
 from tests.support.sample_commands import SampleCommand
 from tests.support.stories import BALANCE, DEPOSIT, TOTAL
@@ -122,23 +124,30 @@ class OrderJourneys:
 
     def begin(self) -> list[str]:
         """Return the first commands: the parties, and every order."""
-        first_commands = {command["id"]: json.dumps(command) for command in sample_commands.admit()}
+        texts = [json.dumps(command) for command in sample_commands.admit()]
+        first_commands = {key_of(text): text for text in texts}
         self.texts |= first_commands
         return [
             *first_commands.values(),
             *(text for order_id in self.steps if (text := self._next(order_id))),
         ]
 
-    def next_commands(self, settled_ids: set[str]) -> list[str]:
+    def next_commands(self, settled_keys: set[str]) -> list[str]:
         """Return the commands that follow those which are settled."""
-        command_ids = [command_id for command_id in self.waiting if command_id in settled_ids]
-        order_ids = [self.waiting.pop(command_id) for command_id in command_ids]
+        keys = [key for key in self.waiting if key in settled_keys]
+        order_ids = [self.waiting.pop(key) for key in keys]
         return [text for order_id in order_ids if (text := self._next(order_id))]
 
     def _next(self, order_id: str) -> str | None:
         command = next(self.steps[order_id], None)
         if command is None:
             return None
-        self.waiting[command["id"]] = order_id
-        self.texts[command["id"]] = json.dumps(command)
-        return self.texts[command["id"]]
+        text = json.dumps(command)
+        self.waiting[key_of(text)] = order_id
+        self.texts[key_of(text)] = text
+        return text
+
+
+def key_of(text: str) -> str:
+    """Name a command for all senders."""
+    return make_command_key(*find_command_name(text))

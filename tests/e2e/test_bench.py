@@ -23,7 +23,7 @@ def test_the_benchmark_measures_every_part_but_the_peers() -> None:
     )
     assert process.returncode == 0, process.stderr
     report = json.loads(process.stdout)
-    assert report["ratios"].keys() >= {"single_sqlite", "bulk100_sqlite"}
+    assert report["ratios"].keys() >= {"single_sqlite", "bulk100_sqlite", "order_sqlite"}
     assert report["deadlines"].keys() >= {"idle_tick_ms", "storm_per_s", "lateness_p99_s"}
     assert report["path"]["sqlite"]["settle_us"] > report["path"]["sqlite"]["engine_us"] > 0
     assert (

@@ -147,7 +147,7 @@ def check_each_settled_once(local_stack: LocalStack) -> None:
         query = select(schema.receipts.c.outcome, schema.receipts.c.reason).where(id_filter)
         outcomes = Counter(tuple(row) for row in connection.execute(query))
         bodies = select(schema.events.c.body).where(
-            schema.events.c.subject.like("command:command-%")
+            schema.events.c.subject.like("command:%:command-%")
         )
         answers = [json.loads(body) for body in connection.execute(bodies).scalars()]
     engine.dispose()

@@ -18,11 +18,12 @@ import redis
 from sqlalchemy import func, select
 
 from models.errors import TransientError
+from models.ids import make_command_key
 from models.policy import Policy, read_policy
 from ops.local.up import LocalStack, earnest_program
 from ops.simulation.replay import MAX_LOOKAHEAD, expect
 from ops.simulation.simulate import SimulationStep
-from tests.e2e.order_journeys import JOURNEYS, OrderJourneys
+from tests.e2e.order_journeys import JOURNEYS, OrderJourneys, key_of
 from tests.support.concurrency import eventually
 from workers.client import CommandClient
 from workers.database import schema
@@ -99,10 +100,10 @@ class PipelineRun:
         give_up_at = time.monotonic() + TIMEOUT_S
         while self.sent_at:
             assert time.monotonic() < give_up_at, f"no outcome for {sorted(self.sent_at)[:5]}"
-            settled_ids = set(self.reader.outcomes(list(self.sent_at)))
-            for command_id in settled_ids:
-                del self.sent_at[command_id]
-            self._send(self.journeys.next_commands(settled_ids))
+            settled_keys = set(self.reader.outcomes(list(self.sent_at)))
+            for key in settled_keys:
+                del self.sent_at[key]
+            self._send(self.journeys.next_commands(settled_keys))
             self._send_again()
             progress = (len(self.journeys.texts) - len(self.sent_at)) / command_count
             while faults and progress >= faults[0][0]:
@@ -125,7 +126,7 @@ class PipelineRun:
         if not texts:
             return
         for text in texts:
-            self.sent_at[json.loads(text)["id"]] = time.monotonic()
+            self.sent_at[key_of(text)] = time.monotonic()
         try:
             CommandClient(self.redis_client).submit_many(texts, per_message=5)
         except TransientError:
@@ -209,15 +210,17 @@ def read_rows(run: PipelineRun, name: str) -> list[Any]:
 
 def check_outcomes(run: PipelineRun) -> None:
     """Hold that every command was settled once, and every repeat was answered as a duplicate."""
-    receipts = {row.command_id: row for row in read_rows(run, "receipts")}
-    assert receipts.keys() == run.journeys.texts.keys()
+    keys = [make_command_key(row.sender, row.command_id) for row in read_rows(run, "receipts")]
+    assert set(keys) == run.journeys.texts.keys()
     answers = [
         json.loads(row.body) for row in read_rows(run, "events") if row.type == "command.settled"
     ]
     first_answers = Counter(
-        answer["command_id"] for answer in answers if answer["outcome"] != "duplicate"
+        make_command_key(answer["sender"], answer["command_id"])
+        for answer in answers
+        if answer["outcome"] != "duplicate"
     )
-    assert first_answers == Counter(list(receipts))
+    assert first_answers == Counter(keys)
     assert read_rows(run, "dead_letters") == read_rows(run, "quarantine") == []
 
 
@@ -232,13 +235,14 @@ def check_events(run: PipelineRun) -> None:
 
 def check_endings(run: PipelineRun, policy: Policy) -> None:
     """Hold orders and money to what the rules alone make of the same commands and instants."""
-    receipts = sorted(read_rows(run, "receipts"), key=lambda row: (row.received_at, row.stamp))
+    rows = sorted(read_rows(run, "receipts"), key=lambda row: (row.received_at, row.stamp))
+    receipts = {make_command_key(row.sender, row.command_id): row for row in rows}
     steps = [
-        SimulationStep(from_us(row.received_at), run.journeys.texts[row.command_id])
-        for row in receipts
+        SimulationStep(from_us(row.received_at), run.journeys.texts[key])
+        for key, row in receipts.items()
     ]
     forecast = expect(steps, policy)
-    assert {row.command_id: (row.outcome, row.reason) for row in receipts} == forecast.outcomes
+    assert {key: (row.outcome, row.reason) for key, row in receipts.items()} == forecast.outcomes
     orders = {order.order_id: (order.state.value, order.reason) for order in run.reader.orders()}
     assert orders == forecast.orders
     with reading(run.reader.store.engine) as connection:

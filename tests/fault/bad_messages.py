@@ -56,7 +56,7 @@ def message_bytes(*texts: object, **changes: object) -> bytes:
         "options": {},
         "message_id": "bad",
         "message_timestamp": stamp // 1000,
-        "kwargs": {"commands": list(texts), "received_at": stamp, "stamp": stamp},
+        "kwargs": {"commands": list(texts)},
     }
     envelope |= changes
     return json.dumps(
@@ -134,10 +134,20 @@ def _envelopes() -> Iterator[BadMessage]:
     yield BadMessage("a command that is an object", message_bytes({"id": "cmd-forged"}))
     yield BadMessage("a command that is null", message_bytes(None))
     yield BadMessage("good and bad commands mixed", message_bytes("{}", 7))
-    yield BadMessage("a bundle", message_bytes(kwargs={"bundle": {"deliveries": []}}))
+    yield BadMessage("a batch", message_bytes(kwargs={"batch": {"deliveries": []}}))
+    for name, arguments in (
+        ("arguments that are an object", {"0": ["{}"]}),
+        ("a text by position", ["{}"]),
+        ("a command by position, without its list", [{"id": FORGED_COMMAND_ID}]),
+        ("two lists by position", [["{}"], ["{}"]]),
+        ("an empty list by position", [[]]),
+        ("a list of lists by position", [[["{}"]]]),
+    ):
+        yield BadMessage(name, message_bytes(args=arguments, kwargs={}))
 
 
 def _forged_stamps() -> Iterator[BadMessage]:
+    """List messages that say when they were received: nobody reads it there."""
     for name, at, stamp in (
         ("no stamp", None, None),
         ("a stamp of text", "now", "now"),
@@ -155,7 +165,7 @@ def _forged_stamps() -> Iterator[BadMessage]:
 
 
 def _kwargs(**changes: object) -> dict[str, object]:
-    return {"commands": ["{}"], "received_at": now_us(), "stamp": now_us()} | changes
+    return {"commands": ["{}"]} | changes
 
 
 def _commands() -> Iterator[BadMessage]:

@@ -169,16 +169,9 @@ def send_bad_message(stack: FaultStack, rng: Random) -> None:
 
 def repeat_everything(stack: FaultStack, _: Random) -> None:
     """Send every command of the past once more."""
-    latest = {
-        submission.command_id: submission
-        for submission in stack.sender.log
-        if submission.command_id
-    }
+    latest = {submission.key: submission for submission in stack.sender.log}
     stack.sender.send(
-        [
-            PlannedCommand(str(submission.command_id), submission.text)
-            for submission in list(latest.values())
-        ]
+        [PlannedCommand(submission.key, submission.text) for submission in list(latest.values())]
     )
 
 

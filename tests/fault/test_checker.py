@@ -26,7 +26,6 @@ from tests.support.clocks import FixedArrivalClock, pass_time
 from workers.database.engine import open_database
 from workers.database.migrations import migrate
 from workers.database.repository import Store
-from workers.processing.batch import PATIENCE
 from workers.processing.processor import BatchProcessor
 from workers.queue.messages import Received
 from workers.timestamps import MICROSECOND, to_us
@@ -80,11 +79,9 @@ def run_scenario(engine: Engine, name: str, number: int) -> list[SentCommand]:
         clock.present = step.at + MICROSECOND
         if step.command is not None:
             command = Received(step.command, step.at, to_us(step.at) + n, f"m{number}-{n}")
-            if processor.settle([command]):
-                clock.present = step.at + PATIENCE
-                assert processor.settle([command]) == []
-            command_id = parse_command(step.command).id
-            submissions.append(SentCommand(command_id, step.command, command.stamp, command.stamp))
+            assert processor.settle([command]) == []
+            key = parse_command(step.command).key
+            submissions.append(SentCommand(key, step.command, command.stamp, command.stamp))
     return submissions
 
 
@@ -200,7 +197,7 @@ CORRUPTIONS: dict[str, tuple[Corruption, str]] = {
     "a refusal has an effect": (
         lambda c: c.sql(
             "UPDATE receipts SET outcome = 'rejected', reason = 'late' WHERE"
-            " command_id = (SELECT substr(caused_by, 9) FROM events WHERE"
+            " sender || ':' || command_id = (SELECT substr(caused_by, 9) FROM events WHERE"
             " type = 'order.accepted' LIMIT 1)"
         ),
         "caused",
@@ -271,7 +268,7 @@ CORRUPTIONS: dict[str, tuple[Corruption, str]] = {
     "somebody in time was called late": (
         lambda c: c.sql(
             "UPDATE receipts SET outcome = 'rejected', reason = 'late' WHERE"
-            " command_id = (SELECT substr(caused_by, 9) FROM events WHERE"
+            " sender || ':' || command_id = (SELECT substr(caused_by, 9) FROM events WHERE"
             " type = 'order.accepted' LIMIT 1)"
         ),
         "rules",

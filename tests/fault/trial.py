@@ -47,7 +47,7 @@ def run_trial(
         evidence = stack.collect()
         faults = [*check(evidence), *audit_findings(stack.engine, POLICY)]
         faults += model_findings(stack.engine, evidence, POLICY)
-    command_count = len({submission.command_id for submission in evidence.sent})
+    command_count = len({submission.key for submission in evidence.sent})
     deadline_count = sum(event.caused_by.startswith("deadline:") for event in evidence.events)
     trial_counts = {"faults": trials, "commands": command_count, "deadlines": deadline_count}
     return TrialResult(

@@ -11,8 +11,8 @@ from dramatiq.broker import MessageProxy
 from models.errors import Unavailable
 from tests.support.sample_commands import registration
 from workers.queue.broker import EarnestBroker
-from workers.queue.consumer import BundleConsumer
-from workers.queue.messages import Bundle, Delivery, RefusedItem
+from workers.queue.consumer import BatchConsumer, MessageBatch
+from workers.queue.messages import Delivery, Received, RefusedItem
 from workers.queue.redis import COMMANDS, Keys
 
 KEYS = Keys(COMMANDS)
@@ -36,7 +36,7 @@ class BrokerHarness:
         self.quarantined.append(item)
 
     @property
-    def consumer(self) -> BundleConsumer:
+    def consumer(self) -> BatchConsumer:
         return self.broker.consume(COMMANDS)
 
     def take(self) -> MessageProxy | None:
@@ -44,10 +44,11 @@ class BrokerHarness:
 
     def settle(self, message: MessageProxy) -> list[str]:
         """Settle a batch and acknowledge it; return the texts of its commands."""
-        batch: Bundle = message.kwargs["bundle"]
-        batch.settled = {delivery.message_id for delivery in batch.deliveries}
-        self.consumer.ack(message)
-        return [command.text for delivery in batch.deliveries for command in delivery.commands]
+        batch = batch_of(message)
+        commands = commands_of(message)
+        batch.acknowledge(commands)
+        batch.consumer.ack(message)
+        return [command.text for command in commands]
 
     def drain(self) -> list[str]:
         """Settle until the queue is empty; return the texts of the commands, in order."""
@@ -58,8 +59,20 @@ class BrokerHarness:
         return texts
 
 
+def batch_of(message: MessageProxy | None) -> MessageBatch:
+    """Return what a message of Dramatiq's carries."""
+    batch = require(message).kwargs["batch"]
+    assert isinstance(batch, MessageBatch)
+    return batch
+
+
 def deliveries_of(message: MessageProxy | None) -> list[Delivery]:
-    return list(require(message).kwargs["bundle"].deliveries)
+    return list(batch_of(message).deliveries)
+
+
+def commands_of(message: MessageProxy | None) -> list[Received]:
+    """Return the commands of a batch that are not settled yet."""
+    return [command for delivery in deliveries_of(message) for command in delivery.commands]
 
 
 def require(message: MessageProxy | None) -> MessageProxy:
@@ -77,10 +90,10 @@ def write_raw(redis_client: redis.Redis, name: str | bytes, payload: str | bytes
 
 def message_text(**changes: object) -> str:
     """Write a message as our client does, with some of its fields replaced."""
-    kwargs = {"commands": [registration(1)], "received_at": 5, "stamp": 5}
+    kwargs = {"commands": [registration(1)]}
     fields = {"queue_name": COMMANDS, "actor_name": "settle_commands", "args": [], "options": {}}
     return json.dumps(fields | {"message_id": "m", "kwargs": kwargs} | changes)
 
 
 def message_with_kwargs(**changes: object) -> str:
-    return message_text(kwargs={"commands": ["x"], "received_at": 5, "stamp": 5} | changes)
+    return message_text(kwargs={"commands": ["x"]} | changes)

@@ -12,7 +12,8 @@ from typing import Any
 
 from examples.make_campaign import CAMPAIGN
 from examples.stage import POLICY
-from models.commands.parsing import MalformedCommand
+from models.commands.parsing import MalformedCommand, find_command_name
+from models.ids import make_command_key
 from models.service.unit_of_work import UnitOfWork
 from ops.simulation.replay import Expectation, expect, read_steps
 from ops.simulation.simulate import Simulation, SimulationStep
@@ -57,10 +58,8 @@ def played_without_wakeups() -> OrderStory:
 def applied_commands(kind: str) -> Iterator[dict[str, Any]]:
     """Give the commands of one kind that were applied."""
     for command in commands():
-        if (
-            command["kind"] == kind
-            and forecast().outcomes.get(command["id"], ("", None))[0] == "applied"
-        ):
+        key = make_command_key(*find_command_name(json.dumps(command)))
+        if command["kind"] == kind and forecast().outcomes.get(key, ("", None))[0] == "applied":
             yield command
 
 

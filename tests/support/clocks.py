@@ -2,60 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import Engine, func, select, union_all
 
 from workers.database.engine import reading
+from workers.inbox import ReservedMessage
 from workers.processing import wakeups
 from workers.processing.processor import BatchProcessor
-from workers.timestamps import MICROSECOND, from_us
+from workers.queue.frontier import Blocker, Frontier
+from workers.queue.messages import HeldCommand, Received, announce
+from workers.timestamps import MICROSECOND, from_us, to_us
 
 
 @dataclass(slots=True)
 class FixedArrivalClock:
-    """An arrival clock that stands still; `waiting` holds received messages, settled by nobody.
+    """An arrival clock that stands still at `present`, until the test moves it.
 
-    Its instants are set by the test: `present`, and under each message's id when it was received.
+    `waiting` holds, under its message's id, what others have received and not settled; of those
+    named in `unread` nobody has said yet what they are about. `held` is what was held back last.
     """
 
     present: datetime
-    waiting: dict[str, datetime] = field(default_factory=dict)
+    waiting: dict[str, Received] = field(default_factory=dict)
+    unread: set[str] = field(default_factory=set)
+    held: list[HeldCommand] = field(default_factory=list)
 
     def now(self) -> datetime:
         """Return the instant at which the clock stands."""
         return self.present
 
-    def watermark(self, without: Collection[str]) -> datetime:
-        """Return the receipt of the oldest waiting message but for `without`, or the present."""
-        arrivals = (
-            received_at
-            for message_id, received_at in self.waiting.items()
-            if message_id not in without
-        )
-        return min((self.present, *arrivals))
+    def frontier(self, announcements: Mapping[str, bytes], before: int) -> Frontier:
+        """Return what others have that begins before a stamp, also what nobody has read."""
+        frontier = Frontier(to_us(self.present))
+        for message_id, received in self.waiting.items():
+            if message_id not in announcements and received.stamp < before:
+                frontier.add_message(
+                    message_id, received.stamp, announce(received.stamp, [received])
+                )
+        return frontier
 
-    def excuse(self, message_ids: Collection[str]) -> None:
-        """Forget that these messages are waiting."""
-        for message_id in message_ids:
-            self.waiting.pop(message_id, None)
+    def wakeup_frontier(self) -> Frontier:
+        """Return what others have, up to the first that nobody has read."""
+        frontier = Frontier(to_us(self.present))
+        unread = (self.waiting[message_id] for message_id in self.unread & self.waiting.keys())
+        oldest_unread = min(unread, key=lambda received: received.stamp, default=None)
+        if oldest_unread is not None:
+            frontier.unknown_from = Blocker(oldest_unread.message_id, 0, oldest_unread.stamp)
+        for message_id, received in self.waiting.items():
+            if oldest_unread is None or received.stamp < oldest_unread.stamp:
+                frontier.add_message(
+                    message_id, received.stamp, announce(received.stamp, [received])
+                )
+        return frontier
+
+    def watermark(self) -> datetime:
+        """Return up to when time may pass where nothing is in flight."""
+        return from_us(self.wakeup_frontier().horizon(()))
+
+    def note_held(self, held: Sequence[HeldCommand]) -> None:
+        """Keep which commands are held back now."""
+        self.held = list(held)
+
+
+@dataclass(slots=True)
+class FixedReservations:
+    """Gives stamps from `next_stamp` on; while `redis_is_away` nobody else heeds them."""
+
+    next_stamp: int
+    redis_is_away: bool = False
+    reserved: list[ReservedMessage] = field(default_factory=list)
+    cancelled: list[str] = field(default_factory=list)
+
+    def reserve(self, messages: Sequence[ReservedMessage]) -> list[int] | None:
+        """Reserve the stamps of each message's commands, and return the first of each."""
+        if self.redis_is_away:
+            return None
+        self.reserved += messages
+        return [self.stamp_here(count) for _, count, _ in messages]
+
+    def stamp_here(self, count: int) -> int:
+        """Return the first of so many stamps."""
+        self.next_stamp += count
+        return self.next_stamp - count
+
+    def cancel(self, message_ids: Sequence[str]) -> None:
+        """Note what was given up."""
+        self.cancelled += message_ids
 
 
 CLAIM_LIMIT = 100
 """How many orders one claim wakes: more than any test has."""
 
 
+MAX_ROUNDS = 10
+"""How often in a row the same instant may want attention: a change spreads in several rounds."""
+
+
 def pass_time(processor: BatchProcessor, clock: FixedArrivalClock, until: datetime) -> None:
     """Wake whatever wants attention up to an instant, each at its own, and just after it."""
+    previous_due_at, rounds = None, 0
     while (due_at := next_wake(processor.store.engine)) is not None and due_at <= until:
+        rounds = rounds + 1 if due_at == previous_due_at else 0
+        if rounds == MAX_ROUNDS:
+            return
+        previous_due_at = due_at
         for now in (due_at, due_at + MICROSECOND):
             if now <= until:
                 clock.present = now
-                processor.settle((), wakeups.claim(processor.store.engine, now, CLAIM_LIMIT))
-        if next_wake(processor.store.engine) == due_at:
-            return
+                processor.wake(wakeups.claim(processor.store.engine, now, CLAIM_LIMIT))
 
 
 def next_wake(engine: Engine) -> datetime | None:

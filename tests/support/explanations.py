@@ -16,23 +16,17 @@ def history_of(story: OrderStory, order_id: str = "o1") -> OrderHistory:
     order_subject, creator_subject = f"order:{order_id}", f"creator:{order.creator_id}"
     order_events = [event for event in story.events if event.subject == order_subject]
     causes = {event.caused_by.removeprefix("command:") for event in order_events}
-    order_receipts = [receipt for receipt in uow.receipts.values() if receipt.about == order_id]
-    relevant_receipts = [
-        receipt
-        for receipt in order_receipts
-        if receipt.outcome == "rejected" or receipt.command_id in causes
-    ]
-    receipts_by_id = {receipt.command_id: receipt for receipt in relevant_receipts}
-    receipts_by_id |= {
-        command_id: uow.receipts[command_id] for command_id in causes & uow.receipts.keys()
+    relevant_receipts = {
+        key: receipt
+        for key, receipt in uow.receipts.items()
+        if key in causes or (receipt.about == order_id and receipt.outcome == "rejected")
     }
     creator_events = [event for event in story.events if event.subject == creator_subject]
     return OrderHistory(
         order=order,
         name="春季新品推广",
         events=tuple((event, event.at) for event in order_events),
-        receipts=receipts_by_id,
-        asked_by={},
+        receipts=relevant_receipts,
         refunds=tuple(refund for refund in uow.refunds.values() if refund.order_id == order_id),
         payouts=tuple(payout for payout in uow.payouts.values() if payout.order_id == order_id),
         creator=uow.creators[order.creator_id],

@@ -11,14 +11,16 @@ from typing import Any
 from models.audit import MoneyTotals, audit_creator, audit_order, audit_payment, audit_totals
 from models.audit.order_checks import Finding
 from models.commands.parsing import parse_command
+from models.creators import CREATOR_ADAPTER, Creator
 from models.events.event import Event
 from models.fields import format_instant
 from models.ledger import balances
 from models.orders.order import Order
 from models.policy import Policy
-from models.service.handlers import handle
-from models.service.outcome import Outcome
-from models.service.unit_of_work import UnitOfWork
+from models.service.handlers import expire_parked, handle
+from models.service.outcome import JudgedCommand, Outcome, recorded_events
+from models.service.unit_of_work import UnitOfWork, up_to
+from ops.simulation.simulate import spread
 from tests.support.command_fields import ABOUT_THE_CREATOR, PLACEMENTS, creator_command, fields_for
 
 START = datetime(2026, 3, 2, 2, tzinfo=UTC)
@@ -61,26 +63,59 @@ def read_table(text: str) -> list[dict[str, str]]:
 class OrderStory:
     """A unit of work without a database, and the events and outcomes of its commands, in order.
 
-    `now` is the instant of the latest command.
+    `judged` has them by their numbers of receipt; `now` is the instant of the latest command. While
+    `spreads`, orders learn at once of what commands change about their creator, otherwise when
+    somebody wakes it.
     """
 
     policy: Policy = POLICY
     uow: UnitOfWork = field(init=False)
     events: list[Event] = field(default_factory=list)
     outcomes: list[tuple[str, str | None]] = field(default_factory=list)
+    judged: dict[int, JudgedCommand] = field(default_factory=dict)
     now: datetime = START
     command_count: int = 0
+    handled_count: int = 0
+    spreads: bool = True
 
     def __post_init__(self) -> None:
         self.uow = UnitOfWork(policy=self.policy)
 
     def handle(self, body: dict[str, Any], at: datetime) -> Outcome:
-        """Handle a command, given as its JSON body; raise `MalformedCommand` if it is none."""
-        outcome = handle(self.uow, parse_command(json.dumps(body)), at)
-        self.events.extend(outcome.events)
-        self.outcomes.append((outcome.outcome, outcome.reason))
-        self.now = at
-        return outcome
+        """Handle a command, given as its JSON body; raise `MalformedCommand` if it is none.
+
+        One about an unknown order is answered at once: this story places none for it.
+        """
+        number = self.next_number(at)
+        judged = self.submit(body, at, number) or self.expire(str(number), at + span("3650d"))
+        return next(entry.outcome for entry in judged if entry.number == number)
+
+    def next_number(self, at: datetime) -> int:
+        """Return the number of receipt of a command that is received at an instant."""
+        del at
+        return self.handled_count + 1
+
+    def submit(
+        self, body: dict[str, Any], at: datetime, number: int | None = None
+    ) -> list[JudgedCommand]:
+        """Handle a command that may have to wait for its order; return all that was judged."""
+        number = number or self.next_number(at)
+        self.handled_count, self.now = self.handled_count + 1, at
+        command = parse_command(json.dumps(body))
+        return self._note(handle(self.uow, command, at, number))
+
+    def expire(self, key: str, at: datetime) -> list[JudgedCommand]:
+        """Tell a parked command what time it is; return all that was judged."""
+        return self._note(expire_parked(self.uow, key, at))
+
+    def _note(self, judged: list[JudgedCommand]) -> list[JudgedCommand]:
+        events = recorded_events(judged)
+        self.events.extend(events)
+        if self.spreads:
+            self.events.extend(spread(self.uow, events, self.now))
+        self.judged |= {entry.number: entry for entry in judged}
+        self.outcomes += [(entry.outcome.outcome, entry.outcome.reason) for entry in judged]
+        return judged
 
     def ask(self, kind: str, by: str, at: datetime | None = None, /, **fields: object) -> Outcome:
         """Ask something under a fresh id; `by` is a role, or a role and a name."""
@@ -110,7 +145,7 @@ class OrderStory:
 
     def wake(self, order_id: str, at: datetime) -> tuple[Event, ...]:
         """Tell an order, a creator or a debt what time it is; return the events of that."""
-        events = self.uow.wake(order_id, at)
+        events = self.uow.wake(order_id, up_to(at))
         self.events.extend(events)
         return events
 
@@ -310,6 +345,12 @@ def story_of(situation: str, policy: Policy = POLICY) -> OrderStory:
         outcome = play_step(story, step)
         assert outcome is None or outcome.outcome == "applied", (step, outcome)
     return story
+
+
+def as_stored_before(creator: Creator) -> str:
+    """Write a creator as versions did that knew no history."""
+    document = CREATOR_ADAPTER.dump_python(creator, mode="json")
+    return json.dumps({k: v for k, v in document.items() if k not in ("history", "spread_from")})
 
 
 def audit(story: OrderStory) -> list[Finding]:

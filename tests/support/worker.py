@@ -23,7 +23,7 @@ from workers.processing.failures import quarantine
 from workers.processing.processor import BatchProcessor
 from workers.queries.reader import Reader
 from workers.queue.broker import EarnestBroker, declare_actors
-from workers.queue.redis import HEARTBEATS_KEY, QUEUES, Keys
+from workers.queue.redis import QUEUES, WORKERS_KEY, Keys
 from workers.queue.watermark import ArrivalClock
 
 STOP_TIMEOUT_MS = 10_000
@@ -44,7 +44,7 @@ class RunningWorker:
 
     def settled(self, *command_ids: str) -> bool:
         """Tell whether all of these commands have an outcome."""
-        return self.reader.outcomes(command_ids).keys() == set(command_ids)
+        return {row.command_id for row in self.rows("receipts")} >= set(command_ids)
 
     def rows(self, name: str) -> list[Any]:
         with reading(self.engine) as connection:
@@ -69,7 +69,9 @@ def queue_contents(redis_client: redis.Redis) -> dict[str, int]:
         counts[f"{queue} stored"] = redis_client.hlen(keys.messages)
         counts[f"{queue} pending"] = redis_client.zcard(keys.pending)
         counts[f"{queue} attempts"] = redis_client.hlen(keys.attempts)
-        consumers: list[Any] = redis_client.zrange(HEARTBEATS_KEY, 0, -1)
+        counts[f"{queue} subjects"] = redis_client.hlen(keys.subjects)
+        counts[f"{queue} waiters"] = redis_client.hlen(keys.waiters)
+        consumers: list[Any] = redis_client.zrange(WORKERS_KEY, 0, -1)
         counts[f"{queue} taken"] = sum(
             redis_client.scard(keys.taken(name.decode())) for name in consumers
         )
@@ -87,7 +89,7 @@ def running_worker(
     processor = BatchProcessor(
         store, ArrivalClock(redis_client, engine), partial(notify_relay, redis_client)
     )
-    declare_actors(broker, processor.settle, stopping)
+    declare_actors(broker, processor.settle_batch, processor.wake, stopping)
     worker = Worker(broker, worker_threads=2, worker_timeout=100)
     worker.start()
     try:

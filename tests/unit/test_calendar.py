@@ -17,8 +17,8 @@ from tests.support.stories import (
     place,
     play_step,
     read_table,
+    register_parties,
     span,
-    story_with_parties,
 )
 
 CIVIL = Policy(day_count="civil_cn")
@@ -163,8 +163,8 @@ def test_a_year_that_nobody_has_announced_is_an_error() -> None:
 def placed_at(
     at: str, policy: Policy = CIVIL, /, **fields: object
 ) -> tuple[OrderStory, str | None]:
-    story = story_with_parties(policy)
-    story.now = shanghai_instant(at)
+    story = OrderStory(policy, now=shanghai_instant(at))
+    register_parties(story)
     return story, place(story, **fields).reason
 
 

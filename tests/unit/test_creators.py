@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from models.calendar import months_after
-from models.creators import Violation
+from models.creators import CREATOR_ADAPTER, Violation
+from models.events.parties import Ban
 from models.fields import format_instant, parse_instant
 from models.lifecycle import State
 from models.reasons import RejectionReason
@@ -18,6 +19,7 @@ from tests.support.stories import (
     MICRO,
     START,
     OrderStory,
+    as_stored_before,
     audit,
     place,
     play_step,
@@ -54,15 +56,17 @@ def test_after_a_first_violation_only_the_removal_of_the_post_is_requested() -> 
     assert (bans(story), place(story).outcome) == ([], "applied")
 
 
-def test_bans_last_a_week_then_three_months_then_for_good_one_after_the_other() -> None:
+def test_bans_last_a_week_then_three_months_one_after_the_other_and_then_for_good_at_once() -> None:
     story = story_with_parties()
-    for name in ("v1", "v2", "v3", "v4", "v5"):
+    for name in ("v1", "v2", "v3"):
         report_violation_at(story, name)
     assert bans(story) == [
         (2, "2026-03-02T02:00:00Z", "2026-03-09T02:00:00Z"),
         (3, "2026-03-09T02:00:00Z", "2026-06-09T02:00:00Z"),
-        (4, "2026-06-09T02:00:00Z", None),
     ]
+    for name in ("v4", "v5"):
+        report_violation_at(story, name, "1d")
+        assert bans(story) == [(4, "2026-03-03T02:00:00Z", None)]
     assert len(story.events_of("creator.banned")) == 3
     assert audit(story) == []
 
@@ -209,21 +213,31 @@ def test_a_banned_creator_moves_no_quote() -> None:
     assert story.ask("revise_quote", "creator", **fields).reason == RejectionReason.CREATOR_BANNED
 
 
-def test_a_ban_for_good_that_begins_when_another_ends_is_enforced_at_that_instant() -> None:
-    story = story_with_parties()
-    for name in ("v1", "v2", "v3", "v4"):
-        report_violation_at(story, name)
-    begins = START + WEEK + span("92d")
-    assert bans(story)[2][1] == format_instant(begins)
-    # An order whose clock the earlier bans have stopped is still open then.
+def test_a_ban_for_good_reaches_orders_as_of_its_report_while_another_ban_runs() -> None:
     story = story_of("awaiting_balance")
-    for name in ("v1", "v2", "v3", "v4"):
+    for name in ("v1", "v2", "v3"):
         report_violation_at(story, name)
     assert story.order().stoppers == ("ban",)
+    report_violation_at(story, "v4", "1d")
+    (cancelled,) = story.events_of("order.cancelled")
+    assert (cancelled.at, cancelled.caused_by) == (START + span("1d"), "ban:v4")
+    assert (story.order().state, story.order().reason) == (State.CANCELLED, "creator_banned")
+    overturn_violation_at(story, "v4", "2d")
+    assert [step for step, _, _ in bans(story)] == [2, 3]
+    assert audit(story) == []
+
+
+def test_a_ban_for_good_that_a_former_version_put_behind_another_begins_when_that_ends() -> None:
+    story = story_of("awaiting_balance")
+    for name in ("v1", "v2", "v3"):
+        report_violation_at(story, name)
+    k1 = story.uow.creators["k1"]
+    begins = START + WEEK + span("92d")
+    queued = replace(k1, bans=(*k1.bans, Ban("v4", 4, begins, None)), history=())
+    story.uow.creators["k1"] = CREATOR_ADAPTER.validate_json(as_stored_before(queued))
     story.ask("cancel_order", "client:c2", begins + MICRO, order_id="o1")
     assert (story.order().state, story.order().entered_at) == (State.CANCELLED, begins)
     assert story.order().reason == "creator_banned"
-    assert audit(story) == []
 
 
 def test_an_operators_decision_after_a_ban_for_good_stands() -> None:

@@ -3,38 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
-from scheduler.deadlines import wake_overdue
-from scheduler.maintenance import sweep_inbox
+import pytest
+
+from scheduler.deadlines import DeadlineScheduler
 from tests.support import sample_commands
 from tests.support.concurrency import eventually
 from tests.web.gateway_harness import GatewayHarness, post
 from workers.database.repository import Store
-from workers.processing.processor import BatchProcessor
 from workers.queries.reader import Reader
-from workers.queue.consumer import read_delivery
+from workers.queue import watermark
+from workers.queue.messages import read_message
 from workers.queue.redis import WAKEUPS, FetchLimits, Keys, Scripts
-from workers.queue.watermark import ArrivalClock
 from workers.runtime import policy_in_force
 
 
 def wake(gateway: GatewayHarness) -> None:
     """Let the scheduler tick, and a worker handle the wake-ups."""
-    wake_overdue(gateway.engine, gateway.redis_client)
+    scheduler = DeadlineScheduler(gateway.engine, gateway.redis_client)
+    scheduler.clock = gateway.clock
+    scheduler.run_once()
     batch = Scripts(gateway.redis_client).fetch(Keys(WAKEUPS), "tester", FetchLimits(100))
     deliveries = [
-        read_delivery(WAKEUPS, message, gateway.settings.keyring) for message in batch.found
+        read_message(WAKEUPS, message, gateway.settings.keyring) for message in batch.messages
     ]
     order_ids = [order_id for delivery in deliveries for order_id in delivery.orders]
-    clock = ArrivalClock(gateway.redis_client, gateway.engine)
-    BatchProcessor(
-        Store(gateway.engine, policy_in_force(gateway.settings)), clock, lambda: None
-    ).settle([], order_ids or ["o1"])
+    gateway.processor().wake(order_ids or ["o1"])
 
 
 def test_an_acceptance_in_time_wins_though_redis_lost_it_and_the_deadline_has_passed(
-    gateway: GatewayHarness,
+    gateway: GatewayHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(watermark, "GRACE", timedelta(seconds=0.5))
     policy_path = gateway.settings.var / "policy.json"
     policy_path.write_text('{"accept_window": "PT2S", "accept_reminders": []}')
     gateway.settings = replace(gateway.settings, policy=policy_path)
@@ -49,15 +50,17 @@ def test_an_acceptance_in_time_wins_though_redis_lost_it_and_the_deadline_has_pa
 
     acceptance = post(http_client, sample_commands.accept("o1")).json()
     eventually(gateway.is_queued)
+    gateway.clock.watermark()
     gateway.redis_client.flushall()
     order = reader.order("o1")
     assert order is not None
     assert order.due_at is not None
-    due_at, clock = order.due_at, ArrivalClock(gateway.redis_client, gateway.engine)
-    eventually(lambda: clock.now() > due_at)
+    due_at = order.due_at
+    eventually(lambda: gateway.clock.now() > due_at)
     wake(gateway)
     assert reader.order("o1") == order
-    assert sweep_inbox(gateway.engine, gateway.redis_client) == 1
+    # Whoever asks what is earlier hands in again what Redis has lost.
+    assert gateway.is_queued()
     gateway.settle()
     outcome = http_client.get(acceptance["outcome_at"]).json()
     assert (outcome["outcome"], outcome["received_at"]) == ("applied", acceptance["received_at"])

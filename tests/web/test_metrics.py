@@ -89,8 +89,14 @@ def test_no_metric_label_names_a_party(gateway: GatewayHarness) -> None:
 
 
 def inbox_row(**changes: Any) -> dict[str, Any]:  # noqa: ANN401
-    row = {"command_id": "lost-command", "fingerprint": b"x", "command": "{}", "stamp": 1}
-    return row | {"message_id": "inbox-x", "excused": 0} | changes
+    row = {
+        "command_id": "lost-command",
+        "sender": "platform:p",
+        "fingerprint": b"x",
+        "command": "{}",
+        "stamp": 1,
+    }
+    return row | {"message_id": "inbox-x", "reserved": 1} | changes
 
 
 def test_health_fails_while_an_accepted_command_is_left_unsettled(gateway: GatewayHarness) -> None:

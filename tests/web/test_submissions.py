@@ -19,7 +19,8 @@ from workers.inbox import FENCE, Submission
 def submission(name: str) -> Submission:
     body = {"id": name, "kind": "register_mcn", "by": {"role": "platform", "id": "p"}}
     command_text = json.dumps(body | {"mcn_id": "m1", "name": "M1"})
-    return Submission(name, parse_command(command_text).fingerprint(), command_text)
+    command = parse_command(command_text)
+    return Submission(command.sender, name, command.fingerprint(), command_text)
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def test_a_sender_that_hangs_up_before_the_commit_does_not_stop_the_next(
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(submissions.admit([submission("register-1")]), 0.2)
         admission = await asyncio.wait_for(submissions.admit([submission("register-2")]), 20)
-        return len(admission.received_at)
+        return len(admission.stamps)
 
     assert asyncio.run(submit_twice()) == 1
     assert submissions.alive()

@@ -20,7 +20,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, func, select
 
 from models.audit.order_checks import Finding
 from models.errors import Conflict
-from workers.database import archive_schema, bulk, schema
+from workers.database import archive_schema, bulk, receipts, schema
 from workers.database.archive_schema import ARCHIVED
 from workers.database.engine import insert_new
 
@@ -166,8 +166,11 @@ def _published_events(
 ) -> list[int]:
     """Find the events of some orders, and the published outcomes of commands about them."""
     receipt, event = schema.receipts.c, schema.events.c
-    receipt_rows = bulk.fetch(connection, (receipt.command_id,), receipt.about, order_ids)
-    subjects = subjects + [f"command:{row.command_id}" for row in receipt_rows]
+    name_columns = (receipt.sender, receipt.command_id)
+    receipt_rows = bulk.fetch(connection, name_columns, receipt.about, order_ids)
+    subjects = subjects + [
+        subject for row in receipt_rows for subject in receipts.subjects_of_outcome(*row)
+    ]
     columns = (event.position, event.published_at, event.subject)
     newest_subject = connection.execute(select(subject_of_newest_event())).scalar()
     event_rows = bulk.fetch(connection, columns, event.subject, subjects)
@@ -189,24 +192,25 @@ class ArchivedOrdersNeeded(Conflict):
         self.order_ids = frozenset(order_ids)
 
 
-def restore(connection: Connection, order_ids: Collection[str]) -> list[str]:
+def restore(connection: Connection, order_ids: Collection[str]) -> tuple[list[str], set[str]]:
     """Bring back those orders that rest, with their debts; return their ids, locked.
 
-    To be asked about ids that are not in `orders`, and about nothing else: it costs one look at
-    two indexes. Raise `Conflict` where another writer has just brought one back.
+    To be asked about ids that were not found in `orders`, and about nothing else: it costs one look
+    at two indexes. Those that are there all the same, because somebody else has locked them, are
+    returned beside.
     """
     order_tables = (schema.orders, archive_schema.orders)
     archived_by_id = bulk.which_table(connection, order_tables, "order_id", order_ids)
-    if not all(archived_by_id.values()):
-        raise Conflict("an order came back from the archive a moment ago")
-    if not archived_by_id:
-        return []
+    locked_ids = {order_id for order_id, is_archived in archived_by_id.items() if not is_archived}
+    archived_ids = sorted(archived_by_id.keys() - locked_ids)
     columns = archive_schema.orders.c
-    rows = bulk.fetch(connection, columns, columns.order_id, archived_by_id, "FOR UPDATE")
-    if len(rows) < len(archived_by_id):
-        raise Conflict("another writer is bringing an order back from the archive")
-    _move_to_live(connection, rows)
-    return list(archived_by_id)
+    lock = "FOR UPDATE SKIP LOCKED"
+    rows = bulk.fetch(connection, columns, columns.order_id, archived_ids, lock)
+    # What another writer is bringing back just now is its own for the moment.
+    restored_ids = [row.order_id for row in rows]
+    if rows:
+        _move_to_live(connection, rows)
+    return restored_ids, locked_ids | (set(archived_ids) - set(restored_ids))
 
 
 def fetch_archived(

@@ -7,9 +7,12 @@ nothing changes them. Whoever reads takes both halves as one, by `with_archive`.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     CheckConstraint,
     Column,
+    DefaultClause,
     Index,
     Subquery,
     Table,
@@ -28,7 +31,13 @@ ARCHIVE_PREFIX = "archived_"
 def archive_of(table: Table, at_rest: str = "") -> Table:
     """Declare a table once more: the same columns, keys and constraints, and `at_rest`."""
     columns = [
-        Column(column.name, column.type, primary_key=column.primary_key, nullable=column.nullable)
+        Column(
+            column.name,
+            column.type,
+            primary_key=column.primary_key,
+            nullable=column.nullable,
+            server_default=_default_of(column),
+        )
         for column in table.columns
     ]
     if table.primary_key.columns.keys() == ["position"]:
@@ -48,6 +57,11 @@ def archive_of(table: Table, at_rest: str = "") -> Table:
         if isinstance(constraint, UniqueConstraint)
     ]
     return strict_table(f"{ARCHIVE_PREFIX}{table.name}", *columns, *checks, *uniques)
+
+
+def _default_of(column: Column[Any]) -> Any:  # noqa: ANN401 - whatever SQL a column was given
+    default = column.server_default
+    return default.arg if isinstance(default, DefaultClause) else None
 
 
 orders = archive_of(schema.orders, "ended_at IS NOT NULL")

@@ -85,6 +85,26 @@ def fetch(
     return connection.exec_driver_sql(statement, (_ids_parameter(dialect, ids),)).all()
 
 
+def fetch_pairs(
+    connection: Connection,
+    columns: Iterable[Column[Any]],
+    by: tuple[Column[Any], Column[Any]],
+    pairs: Collection[tuple[str, str]],
+) -> Sequence[Any]:
+    """Return the `columns` of rows whose two columns `by` are one of these pairs, unlocked."""
+    if not pairs:
+        return ()
+    names = tuple(column.name for column in columns)
+    dialect = connection.dialect.name
+    statement = _select_pairs(dialect, by[0].table.name, names, (by[0].name, by[1].name))
+    parameters: tuple[object, ...]
+    if dialect == "sqlite":
+        parameters = (json.dumps(list(pairs)),)
+    else:
+        parameters = tuple(map(list, zip(*pairs, strict=True)))
+    return connection.exec_driver_sql(statement, parameters).all()
+
+
 def set_where_null(
     connection: Connection, column: Column[Any], value: int, by: Column[Any], ids: Collection[Any]
 ) -> set[Any]:
@@ -119,6 +139,14 @@ def move(
     id_parameter = _ids_parameter(dialect, ids)
     for statement in _move(dialect, source.name, target.name, by):
         connection.exec_driver_sql(statement, (id_parameter,))
+
+
+def delete(connection: Connection, table: Table, key: str, ids: Collection[Any]) -> None:
+    """Delete the rows whose column `key` is among `ids`."""
+    if ids:
+        dialect = connection.dialect.name
+        statement = _delete(dialect, table.name, key)
+        connection.exec_driver_sql(statement, (_ids_parameter(dialect, ids),))
 
 
 def _ids_parameter(dialect: str, ids: Collection[Any]) -> str | list[Any]:
@@ -189,6 +217,16 @@ def _select(dialect: str, table: str, names: ColumnNames, by: str, lock: str) ->
 
 
 @cache
+def _select_pairs(dialect: str, table: str, names: ColumnNames, by: tuple[str, str]) -> str:
+    pairs = (
+        "SELECT value ->> 0, value ->> 1 FROM json_each(?)"
+        if dialect == "sqlite"
+        else "SELECT * FROM unnest(%s::text[], %s::text[])"
+    )
+    return f"SELECT {', '.join(names)} FROM {table} WHERE ({by[0]}, {by[1]}) IN ({pairs})"
+
+
+@cache
 def _set_where_null(dialect: str, table: str, column: str, by: str) -> str:
     value = "?" if dialect == "sqlite" else "%s"
     rows = f"{by} {_in_ids(dialect)} AND {column} IS NULL"
@@ -208,6 +246,11 @@ def _move(dialect: str, source: str, target: str, by: str) -> tuple[str, str]:
     names = ", ".join(schema.metadata.tables[source].c.keys())
     rows = f"FROM {source} WHERE {by} {_in_ids(dialect)}"
     return f"INSERT INTO {target} ({names}) SELECT {names} {rows}", f"DELETE {rows}"
+
+
+@cache
+def _delete(dialect: str, table: str, key: str) -> str:
+    return f"DELETE FROM {table} WHERE {key} {_in_ids(dialect)}"
 
 
 def _in_ids(dialect: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from sqlalchemy import Table
 
+from models.commands.parsing import read_command, write_command
 from models.creators import (
     CREATOR_ADAPTER,
     Creator,
@@ -29,6 +30,7 @@ from models.obligations import Payment, Payout, Refund, SuspenseItem
 from models.orders.order import ORDER_ADAPTER, Order, public_status
 from models.policy import Policy
 from models.service.outcome import Receipt
+from models.service.parked import ParkedCommand
 from models.service.unit_of_work import UnitOfWork
 from workers.database import schema
 from workers.timestamps import from_us, optional_us, to_us
@@ -58,6 +60,7 @@ def order_row(order: Order) -> Row:
         "document": ORDER_ADAPTER.serializer.to_json(order, exclude_defaults=True).decode(),
         "public_status": public_status(order.state, rated=order.rated).value,
         "ended_at": to_us(order.entered_at) if order.is_final else None,
+        "creator_sequence": order.creator_sequence,
     }
 
 
@@ -132,20 +135,17 @@ def posting_rows(uow: UnitOfWork) -> list[Row]:
     return rows
 
 
-def receipt_row(receipt: Receipt, stamp: int, asked_by: str | None) -> Row:
-    """Write an outcome; `stamp` tells a redelivery from a sender that asks again.
-
-    `asked_by` is for people who look at it later, like `creator:k1`.
-    """
+def receipt_row(receipt: Receipt, stamp: int) -> Row:
+    """Write an outcome; `stamp` tells a redelivery from a sender that asks again."""
     return {
         "command_id": receipt.command_id,
+        "sender": receipt.sender,
         "fingerprint": receipt.fingerprint,
         "outcome": receipt.outcome,
         "reason": receipt.reason,
         "received_at": to_us(receipt.received_at),
         "stamp": stamp,
         "about": receipt.about,
-        "asked_by": asked_by,
         "cost_fen": receipt.cost_fen,
     }
 
@@ -153,6 +153,7 @@ def receipt_row(receipt: Receipt, stamp: int, asked_by: str | None) -> Row:
 def read_receipt(row: Any) -> Receipt:  # noqa: ANN401 - a row of any statement over receipts
     """Read an outcome."""
     return Receipt(
+        sender=row.sender,
         command_id=row.command_id,
         fingerprint=bytes(row.fingerprint),
         outcome=row.outcome,
@@ -167,7 +168,8 @@ def read_receipt(row: Any) -> Receipt:  # noqa: ANN401 - a row of any statement 
 class TableMapper:
     """One table of one kind of thing: `name` is the unit of work's attribute, `key` the id's.
 
-    `wake_prefix` is what wake-ups put before the id, where the kind has deadlines of its own.
+    `wake_prefix` is what wake-ups put before the id, where the kind has deadlines of its own;
+    `attribute` is the id's name in the models, where that is another.
     """
 
     name: str
@@ -176,6 +178,17 @@ class TableMapper:
     read: Callable[[Any], Any]
     write: Callable[[Any], Row]
     wake_prefix: str | None = None
+    attribute: str | None = None
+
+    def key_of(self, entity: Any) -> str:  # noqa: ANN401 - anything of the kind
+        """Return the id under which the unit of work holds something."""
+        key: str = getattr(entity, self.attribute or self.key)
+        return key
+
+    @property
+    def subject(self) -> str:
+        """Return the kind of its things, as commands name them that are about one."""
+        return "suspense" if self.name == "suspended" else self.name.removesuffix("s")
 
 
 def read_columns(kind: type[T], row: Any) -> T:  # noqa: ANN401 - a row of any statement over its table
@@ -200,18 +213,42 @@ def write_columns(entity: Any) -> Row:  # noqa: ANN401 - anything with fields
     return {name: to_us(value) if isinstance(value, datetime) else value for name, value in values}
 
 
-def _read_obligation(kind: type[T], row: Any) -> T:  # noqa: ANN401 - a row of refunds or payouts
+def _read_obligation(kind: type[T], row: Any) -> T:  # noqa: ANN401 - a row of what has `due_at`
     # While a wake-up is under way the column `wake_at` runs ahead of what the rules know.
     mapping = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
     return _from_columns(kind, {**mapping, "wake_at": mapping["due_at"]})
 
 
-def _obligation_row(debt: Refund | Payout) -> Row:
+def _obligation_row(debt: Refund | Payout | SuspenseItem) -> Row:
     return write_columns(debt) | {"due_at": optional_us(debt.wake_at)}
 
 
 def _refund_row(refund: Refund) -> Row:
     return _obligation_row(refund) | {"base_id": strip_refund_number(refund.refund_id)}
+
+
+def _read_parked(row: Any) -> ParkedCommand:  # noqa: ANN401 - a row of any statement over parked
+    return ParkedCommand(
+        command=read_command(row.command),
+        order_id=row.order_id,
+        received_at=from_us(row.received_at),
+        number=row.stamp,
+        answer_at=from_us(row.answer_at),
+    )
+
+
+def _parked_row(waiting: ParkedCommand) -> Row:
+    answer_at = to_us(waiting.answer_at)
+    return {
+        "stamp": waiting.number,
+        "sender": waiting.sender,
+        "command_id": waiting.command.id,
+        "order_id": waiting.order_id,
+        "command": write_command(waiting.command),
+        "received_at": to_us(waiting.received_at),
+        "answer_at": answer_at,
+        "wake_at": answer_at,
+    }
 
 
 def _read_creator(row: Any) -> Creator:  # noqa: ANN401 - a row of any statement over creators
@@ -256,7 +293,19 @@ VIOLATIONS = _column_mapper("violations", "violation_id", ViolationReport)
 PAYMENTS = _column_mapper("payments", "payment_id", Payment)
 
 
-SUSPENDED = _column_mapper("suspended", "share_id", SuspenseItem)
+SUSPENDED = TableMapper(
+    "suspended",
+    schema.suspended,
+    "share_id",
+    partial(_read_obligation, SuspenseItem),
+    _obligation_row,
+    "suspense",
+)
+
+
+PARKED = TableMapper(
+    "parked", schema.parked, "stamp", _read_parked, _parked_row, "parked", attribute="key"
+)
 
 
 REFUNDS = TableMapper(
@@ -278,5 +327,5 @@ PARTY_MAPPERS = (MCNS, CLIENTS, PROVIDERS)
 """Read as they stand: which of two racing commands came first is anyone's guess."""
 
 
-MAPPERS = (CREATORS, *PARTY_MAPPERS, VIOLATIONS, PAYMENTS, REFUNDS, PAYOUTS, SUSPENDED)
+MAPPERS = (CREATORS, *PARTY_MAPPERS, VIOLATIONS, PAYMENTS, REFUNDS, PAYOUTS, SUSPENDED, PARKED)
 """Everything but orders and receipts, which have functions of their own."""

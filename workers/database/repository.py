@@ -7,21 +7,31 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, select
+from sqlalchemy import Column, Connection, Engine, Select, func, select
 
 from models.commands import AnyCommand
+from models.commands.command import Dependencies
 from models.events.event import Event
 from models.events.orders import OrderPlaced
-from models.orders.order import OPEN_STATUSES, Order
+from models.ids import make_command_key, split_share_id
+from models.orders.order import Order
 from models.policy import Policy, read_stored_policy
-from models.service.dependencies import add_orders, add_violations, dependencies_of
+from models.service.dependencies import (
+    add_orders,
+    add_parked,
+    add_suspended,
+    add_violations,
+    dependencies_of,
+)
+from models.service.parked import find_awaited_order
 from models.service.unit_of_work import UnitOfWork
 from models.tracked_dict import TrackedDict
-from workers.database import archive, bulk, mappers, schema
+from workers.database import archive, bulk, mappers, receipts, schema
 from workers.database.engine import insert_new, only_reads, reading, writing
 from workers.database.mappers import (
     CREATORS,
     MAPPERS,
+    PARKED,
     PARTY_MAPPERS,
     PAYMENTS,
     PAYOUTS,
@@ -31,9 +41,14 @@ from workers.database.mappers import (
     Row,
     TableMapper,
 )
-from workers.timestamps import now_us
+from workers.timestamps import now_us, optional_us
 
-FOR_UPDATE, FOR_SHARE = "FOR UPDATE", "FOR SHARE"
+FOR_UPDATE, FOR_SHARE = "FOR UPDATE SKIP LOCKED", "FOR SHARE SKIP LOCKED"
+"""What others have locked is not waited for: whatever does not concern it goes on."""
+
+
+MAX_ORDERS_TOLD = 500
+"""Orders loaded at a time to learn of a change of their creator: the others wait for the next."""
 
 
 @dataclass(slots=True)
@@ -41,9 +56,10 @@ class LoadedState:
     """The unit of work of one batch, how it stood before, and what has happened since.
 
     `stamps` tells, for each receipt in it, which submission it answers; `woken` names what to
-    write even if it did not change; `settled_inbox_keys` are ids and stamps of the inbox's rows
-    that it settles; `asked_by` tells who sent the commands that get a receipt, `traces` what
-    trace context they came with, by what their events name as their cause.
+    write even if it did not change; `locked` names what is missing here because somebody else has
+    locked its row; `settled_inbox_keys` are the inbox's rows that it settles; `traces` tells what
+    trace context commands came with, by what their events name as their cause, `parked_traces` the
+    same of parked commands, by their keys.
     """
 
     uow: UnitOfWork
@@ -53,18 +69,21 @@ class LoadedState:
     events: list[Event] = field(default_factory=list)
     outcomes: list[Event] = field(default_factory=list)
     woken: set[str] = field(default_factory=set)
-    settled_inbox_keys: list[tuple[str, int]] = field(default_factory=list)
-    asked_by: dict[str, str] = field(default_factory=dict)
+    locked: set[str] = field(default_factory=set)
+    settled_inbox_keys: list[InboxKey] = field(default_factory=list)
+    parked_traces: dict[str, str] = field(default_factory=dict)
     traces: dict[str, str] = field(default_factory=dict)
 
     def still_holds_in(self, fresh: LoadedState) -> bool:
         """Tell whether all that was loaded here is still so in what was loaded later."""
         loaded_stamps = {
-            command_id: stamp
-            for command_id, stamp in self.stamps.items()
-            if command_id not in self.new_stamps
+            key: stamp for key, stamp in self.stamps.items() if key not in self.new_stamps
         }
-        return loaded_stamps == fresh.stamps and self.before == fresh.before
+        return (
+            loaded_stamps == fresh.stamps
+            and self.before == fresh.before
+            and self.uow.spread_complete == fresh.uow.spread_complete
+        )
 
 
 class Store:
@@ -95,16 +114,14 @@ class Store:
 
         On a connection that only reads, nothing is locked, and what rests is read where it is.
 
-        Whoever changes a creator holds it while its open orders are sought; whoever places an
-        order for one holds it from changing. So nobody misses an order that a ban should end.
+        Whoever changes a creator, or spreads a change, holds it; whoever places an order for one
+        holds it from changing. So an order knows of a change, or is found when it is spread.
         """
-        loaded_state = LoadedState(UnitOfWork(policy=self.policy))
+        loaded_state = LoadedState(UnitOfWork(policy=self.policy, spread_complete=set()))
         dependencies = dependencies_of(commands, wakes)
-        columns = schema.receipts.c
-        command_ids = {command.id for command in commands}
-        for row in bulk.fetch(connection, columns, columns.command_id, command_ids):
-            loaded_state.uow.receipts[row.command_id] = mappers.read_receipt(row)
-            loaded_state.stamps[row.command_id] = row.stamp
+        _load_parked(connection, loaded_state, commands, dependencies)
+        parked = [waiting.command for waiting in loaded_state.uow.parked.values()]
+        _load_receipts(connection, loaded_state, [*commands, *parked])
         _load(connection, loaded_state, VIOLATIONS, dependencies.violations, FOR_UPDATE)
         add_violations(dependencies, loaded_state.uow.violations.values())
         locked_creator_ids = dependencies.creators_changing | dependencies.creators_held_unchanged
@@ -115,14 +132,24 @@ class Store:
             locked_creator_ids,
             FOR_UPDATE if dependencies.creators_changing else FOR_SHARE,
         )
-        self._load_orders(
-            connection,
-            loaded_state,
-            dependencies.orders
-            | _open_orders_of(connection, dependencies.creators_with_open_orders),
+        _mark_what_orders_lack(connection, loaded_state.uow, dependencies.creators_changing)
+        to_tell = _find_orders_to_tell(
+            connection, loaded_state.uow, dependencies.creators_with_open_orders
         )
+        self._load_orders(connection, loaded_state, dependencies.orders | to_tell)
+        if to_tell - loaded_state.uow.orders.keys() and loaded_state.uow.spread_complete:
+            # Somebody is busy with one of them: it learns of the change another time.
+            loaded_state.uow.spread_complete.clear()
         add_orders(dependencies, loaded_state.uow.orders.values())
+        _count_parked(connection, loaded_state, commands)
         _load(connection, loaded_state, CREATORS, dependencies.creators - locked_creator_ids, "")
+        _find_suspended(connection, dependencies)
+        _load(connection, loaded_state, SUSPENDED, dependencies.suspended, FOR_UPDATE)
+        for share in dependencies.suspended:
+            if f"suspense:{share}" in loaded_state.locked:
+                payment_id, order_id = split_share_id(share)
+                loaded_state.locked |= {f"payment:{payment_id}", f"order:{order_id}"}
+        add_suspended(dependencies, loaded_state.uow.suspended.values())
         _load(
             connection,
             loaded_state,
@@ -137,7 +164,6 @@ class Store:
             if refund.order_id is None
         }
         _load(connection, loaded_state, PAYOUTS, dependencies.payouts, FOR_UPDATE)
-        _load(connection, loaded_state, SUSPENDED, dependencies.suspended, FOR_UPDATE)
         _load(
             connection,
             loaded_state,
@@ -168,8 +194,9 @@ class Store:
         order_rows = _fetch(connection, columns, table.order_id, order_ids, FOR_UPDATE)
         missing_ids = set(order_ids) - {row.order_id for row in order_rows}
         if missing_ids and not only_reads(connection):
-            restored_ids = archive.restore(connection, missing_ids)
+            restored_ids, locked_ids = archive.restore(connection, missing_ids)
             order_rows += bulk.fetch(connection, columns, table.order_id, restored_ids, FOR_UPDATE)
+            loaded_state.locked.update(f"order:{order_id}" for order_id in locked_ids)
         orders = self.read_orders(connection, order_rows)
         loaded_state.uow.orders = TrackedDict({order.order_id: order for order in orders})
         loaded_state.before["orders"] = dict(loaded_state.uow.orders)
@@ -179,21 +206,141 @@ class Store:
             self.policies.setdefault(row.version, read_stored_policy(row.document))
 
 
-def _open_orders_of(connection: Connection, creator_ids: Collection[str]) -> set[str]:
-    """Return the open orders of some creators."""
-    if not creator_ids:
-        return set()
+def _load_receipts(
+    connection: Connection, loaded_state: LoadedState, commands: Sequence[AnyCommand]
+) -> None:
+    names = {(command.sender, command.id) for command in commands}
+    receipts_by_key = {
+        make_command_key(row.sender, row.command_id): row
+        for row in receipts.fetch(connection, names)
+    }
+    unattributed = receipts.fetch_unattributed(connection, {command.id for command in commands})
+    for command in commands if unattributed else ():
+        row = unattributed.get(command.id)
+        if row is not None and bytes(row.fingerprint) == command.fingerprint():
+            receipts_by_key.setdefault(command.key, row)
+    for key, row in receipts_by_key.items():
+        loaded_state.uow.receipts[key] = mappers.read_receipt(row)
+        loaded_state.stamps[key] = row.stamp
+
+
+def _load_parked(
+    connection: Connection,
+    loaded_state: LoadedState,
+    commands: Sequence[AnyCommand],
+    dependencies: Dependencies,
+) -> None:
+    """Load what waits for the orders that are placed, under the ids of commands, or is woken.
+
+    Found first and then locked in one order, whatever it was found by.
+    """
+    table = schema.parked.c
+    loaded_state.before[PARKED.name] = {}
+    if connection.execute(select(table.stamp).limit(1)).first() is None:
+        # As nearly always.
+        return
+    stamps = set(map(int, dependencies.parked))
+    columns = (table.stamp, table.sender, table.command_id, table.order_id)
+    woken_rows = bulk.fetch(connection, columns, table.stamp, stamps)
+    senders_and_ids = {(row.sender, row.command_id) for row in woken_rows}
+    senders_and_ids |= {(command.sender, command.id) for command in commands}
+    by = (table.sender, table.command_id)
+    namesake_rows = bulk.fetch_pairs(connection, columns, by, senders_and_ids)
+    awaiting_rows = bulk.fetch(connection, columns, table.order_id, dependencies.placements)
+    found_rows = (*namesake_rows, *awaiting_rows)
+    rows = _load(
+        connection, loaded_state, PARKED, stamps | {row.stamp for row in found_rows}, FOR_UPDATE
+    )
+    for row in found_rows:
+        # Whoever names the order, or repeats the command, must not take it for absent.
+        if f"parked:{row.stamp}" in loaded_state.locked:
+            command_key = make_command_key(row.sender, row.command_id)
+            loaded_state.locked |= {f"order:{row.order_id}", f"command:{command_key}"}
+    loaded_state.parked_traces |= {str(row.stamp): row.trace for row in rows if row.trace}
+    parked = loaded_state.uow.parked.values()
+    add_parked(dependencies, (p for p in parked if p.order_id in dependencies.placements))
+
+
+def _count_parked(
+    connection: Connection, loaded_state: LoadedState, commands: Sequence[AnyCommand]
+) -> None:
+    """Count what waits of each sender of a command that may have to wait too."""
+    uow = loaded_state.uow
+    senders = {
+        command.sender
+        for command in commands
+        if ((order_id := find_awaited_order(command)) and order_id not in uow.orders)
+        or uow.parked_under_id(command)
+    }
+    counts: dict[str, int] = {}
+    if senders:
+        sender = schema.parked.c.sender
+        query = select(sender, func.count()).where(sender.in_(sorted(senders))).group_by(sender)
+        counts = {row[0]: row[1] for row in connection.execute(query)}
+    uow.parked_counts, loaded_state.before["parked_counts"] = TrackedDict(counts), counts
+
+
+def _find_suspended(connection: Connection, dependencies: Dependencies) -> None:
+    """Name the shares in suspense of payments, and those meant for orders which are placed."""
+    table = schema.suspended.c
+    columns = (table.share_id, table.payment_id)
+    rows = bulk.fetch(connection, columns, table.order_id, dependencies.placements)
+    payment_ids = dependencies.payments | {row.payment_id for row in rows}
+    rows = [*rows, *bulk.fetch(connection, columns, table.payment_id, payment_ids)]
+    dependencies.suspended.update(row.share_id for row in rows)
+
+
+def _mark_what_orders_lack(
+    connection: Connection, uow: UnitOfWork, creator_ids: Collection[str]
+) -> None:
+    """Mark what some open order does not know of a creator that is about to change.
+
+    So no creator forgets what an order has to learn, however long nobody has woken that order.
+    """
     table = schema.orders.c
-    query = select(table.order_id).where(table.creator_id.in_(sorted(creator_ids)))
-    query = query.where(table.public_status.in_([status.value for status in OPEN_STATUSES]))
-    return set(connection.execute(query).scalars())
+    for creator_id in sorted(creator_ids & uow.creators.keys()):
+        creator = uow.creators[creator_id]
+        if creator.last_change:
+            query = select(func.min(table.creator_sequence))
+            query = query.where(table.creator_id == creator_id, table.ended_at.is_(None))
+            known_sequence = connection.execute(query).scalar()
+            if known_sequence is not None:
+                uow.creators[creator_id] = creator.known_up_to(known_sequence)
+
+
+def _find_orders_to_tell(
+    connection: Connection, uow: UnitOfWork, creator_ids: Collection[str]
+) -> set[str]:
+    """Find open orders that have not learned of their creator's latest change, so many at most.
+
+    Where these are all, the unit of work is told so.
+    """
+    order_ids = set[str]()
+    for creator_id in sorted(creator_ids & uow.creators.keys()):
+        creator, room = uow.creators[creator_id], MAX_ORDERS_TOLD - len(order_ids)
+        if creator.spread_from is None:
+            continue
+        query = orders_to_tell_query(creator_id, creator.last_change)
+        ids = connection.execute(query.limit(room + 1)).scalars().all()
+        order_ids.update(ids[:room])
+        if len(ids) <= room and uow.spread_complete is not None:
+            uow.spread_complete.add(creator_id)
+    return order_ids
+
+
+def orders_to_tell_query(creator_id: str, last_change: int) -> Select[str]:
+    """Ask for a creator's open orders that have not learned of a change: one look at an index."""
+    table = schema.orders.c
+    query = select(table.order_id).where(table.creator_id == creator_id)
+    query = query.where(table.ended_at.is_(None), table.creator_sequence < last_change)
+    return query.order_by(table.creator_sequence, table.order_id)
 
 
 def _fetch(
     connection: Connection,
     columns: Iterable[Column[Any]],
     by: Column[Any],
-    ids: Collection[str],
+    ids: Collection[Any],
     lock: str,
 ) -> list[Any]:
     """Fetch rows; for whoever only looks, also those at rest, where they are."""
@@ -207,16 +354,31 @@ def _load(
     connection: Connection,
     loaded_state: LoadedState,
     mapper: TableMapper,
-    ids: Collection[str],
+    ids: Collection[Any],
     lock: str,
     by: Column[Any] | None = None,
-) -> None:
+) -> list[Any]:
     columns = mapper.table.c
-    table_rows = _fetch(connection, columns, columns[mapper.key] if by is None else by, ids, lock)
-    entities = {getattr(entity, mapper.key): entity for entity in map(mapper.read, table_rows)}
+    key = columns[mapper.key] if by is None else by
+    table_rows = _fetch(connection, columns, key, ids, lock)
+    if lock and not only_reads(connection):
+        missing_ids = set(ids) - {getattr(row, key.name) for row in table_rows}
+        loaded_state.locked |= _locked(connection, mapper.subject, key, missing_ids)
+    entities = {mapper.key_of(entity): entity for entity in map(mapper.read, table_rows)}
     before = loaded_state.before.setdefault(mapper.name, {})
     before |= entities
     setattr(loaded_state.uow, mapper.name, TrackedDict(before))
+    return table_rows
+
+
+def _locked(
+    connection: Connection, kind: str, key: Column[Any], missing_ids: Collection[Any]
+) -> set[str]:
+    """Name what is there and was passed over, because somebody else has locked its row."""
+    if not missing_ids or connection.dialect.name == "sqlite":
+        return set()
+    rows = bulk.fetch(connection, (key,), key, missing_ids)
+    return {f"{kind}:{getattr(row, key.name)}" for row in rows}
 
 
 FlushStep = Callable[[Connection], object]
@@ -226,8 +388,8 @@ def flush_steps(loaded_state: LoadedState) -> list[FlushStep]:
     """Prepare to write down everything that a batch changed: what is left needs a database."""
     now = now_us()
     new_refund_ids = loaded_state.uow.refunds.keys() - loaded_state.before[REFUNDS.name].keys()
-    receipts = [
-        mappers.receipt_row(loaded_state.uow.receipts[key], stamp, loaded_state.asked_by.get(key))
+    receipt_rows = [
+        mappers.receipt_row(loaded_state.uow.receipts[key], stamp)
         for key, stamp in loaded_state.new_stamps.items()
     ]
     events = [mappers.event_row(event, now, loaded_state.traces) for event in loaded_state.events]
@@ -237,13 +399,13 @@ def flush_steps(loaded_state: LoadedState) -> list[FlushStep]:
     ]
     return [
         partial(archive.refuse_archived_refunds, refund_ids=new_refund_ids),
-        partial(bulk.insert, table=schema.receipts, rows=receipts),
+        partial(bulk.insert, table=schema.receipts, rows=receipt_rows),
         *_order_steps(loaded_state),
         *(step for mapper in MAPPERS for step in _mapper_steps(loaded_state, mapper)),
         partial(bulk.insert, table=schema.events, rows=events),
         partial(bulk.insert, table=schema.events, rows=outcomes, ignore_existing=True),
         partial(bulk.insert, table=schema.postings, rows=mappers.posting_rows(loaded_state.uow)),
-        partial(remove_from_inbox, ids_and_stamps=loaded_state.settled_inbox_keys),
+        partial(remove_from_inbox, keys=loaded_state.settled_inbox_keys),
     ]
 
 
@@ -258,6 +420,8 @@ def _order_steps(loaded_state: LoadedState) -> list[FlushStep]:
     )
     new_rows = [mappers.new_order_row(order, placed_facts[order.order_id]) for order in new_orders]
     changed_rows = [mappers.order_row(order) for order in changed_orders]
+    for order, row in zip((*new_orders, *changed_orders), (*new_rows, *changed_rows), strict=True):
+        row["wake_at"] = optional_us(loaded_state.uow.wake_at(order))
     return [
         partial(bulk.insert, table=schema.orders, rows=new_rows),
         partial(bulk.update, table=schema.orders, key="order_id", rows=changed_rows),
@@ -273,7 +437,13 @@ def _mapper_steps(loaded_state: LoadedState, mapper: TableMapper) -> list[FlushS
         [mapper.write(entity) for entity in entities]
         for entities in (new_entities, changed_entities)
     )
+    if mapper is PARKED:
+        traces = loaded_state.parked_traces
+        new_rows = [row | {"trace": traces.get(str(row["stamp"]))} for row in new_rows]
+    before = loaded_state.before[mapper.name]
+    deleted_keys = [mapper.write(before[key])[mapper.key] for key in before.keys() - after.keys()]
     return [
+        partial(bulk.delete, table=mapper.table, key=mapper.key, ids=deleted_keys),
         partial(bulk.insert, table=mapper.table, rows=new_rows),
         partial(bulk.update, table=mapper.table, key=mapper.key, rows=changed_rows),
     ]
@@ -296,21 +466,27 @@ def _differences(
     changed_entities = [
         after[key]
         for key, previous in before.items()
-        if after[key] is not previous or key in touched
+        if key in after and (after[key] is not previous or key in touched)
     ]
     return new_entities, changed_entities
 
 
-def remove_from_inbox(connection: Connection, ids_and_stamps: Sequence[tuple[str, int]]) -> None:
-    """Remove rows, given as ids and stamps, in the commit that settled or dead-lettered them."""
-    if not ids_and_stamps:
+InboxKey = tuple[str, str, int]
+"""A row of the inbox: its sender, its command id and its stamp."""
+
+
+def remove_from_inbox(connection: Connection, keys: Sequence[InboxKey]) -> None:
+    """Remove rows, in the commit that settled or dead-lettered them."""
+    if not keys:
         return
     if connection.dialect.name == "sqlite":
-        statement = "DELETE FROM inbox WHERE command_id = ? AND stamp = ?"
-        connection.exec_driver_sql(statement, list(ids_and_stamps))
+        statement = "DELETE FROM inbox WHERE sender = ? AND command_id = ? AND stamp = ?"
+        connection.exec_driver_sql(statement, list(keys))
         return
     statement = (
-        "DELETE FROM inbox USING unnest(%s::text[], %s::bigint[]) AS gone(id, stamp)"
-        " WHERE inbox.command_id = gone.id AND inbox.stamp = gone.stamp"
+        "DELETE FROM inbox"
+        " USING unnest(%s::text[], %s::text[], %s::bigint[]) AS gone(sender, id, stamp)"
+        " WHERE inbox.sender = gone.sender AND inbox.command_id = gone.id"
+        " AND inbox.stamp = gone.stamp"
     )
-    connection.exec_driver_sql(statement, tuple(map(list, zip(*ids_and_stamps, strict=True))))
+    connection.exec_driver_sql(statement, tuple(map(list, zip(*keys, strict=True))))

@@ -176,10 +176,45 @@ suspended = strict_table(
     Column("order_id", Text, nullable=False),
     Column("amount_fen", WholeNumber, nullable=False),
     Column("suspended_at", WholeNumber, nullable=False),
+    Column("number", WholeNumber, nullable=False),
     Column("resolved_at", WholeNumber),
+    Column("due_at", WholeNumber),
+    Column("wake_at", WholeNumber),
     CheckConstraint("amount_fen > 0", name="some_money"),
 )
-"""Shares of payments for orders that nobody knew; `share_id` is payment and order."""
+"""Shares of payments for orders that nobody knew; `share_id` is payment and order, `number` the
+payment's stamp. `due_at` is until when the order may be placed, before an operator is told."""
+
+
+Index("ix_suspended_order_id", suspended.c.order_id)
+
+
+Index("ix_suspended_payment_id", suspended.c.payment_id)
+
+
+partial_index("ix_suspended_wake_at", suspended.c.wake_at, "wake_at IS NOT NULL")
+
+
+parked = strict_table(
+    "parked",
+    Column("stamp", WholeNumber, primary_key=True),
+    Column("sender", Text, nullable=False),
+    Column("command_id", Text, nullable=False),
+    Column("order_id", Text, nullable=False, index=True),
+    Column("command", Text, nullable=False),
+    Column("received_at", WholeNumber, nullable=False),
+    Column("answer_at", WholeNumber, nullable=False),
+    Column("wake_at", WholeNumber, nullable=False, index=True),
+    Column("trace", Text),
+)
+"""Commands that wait until `answer_at` for an order to be placed; each is judged and deleted in one
+commit. A repeat waits for the same order as the command that it repeats."""
+
+
+Index("ix_parked_sender_command_id", parked.c.sender, parked.c.command_id)
+
+
+Index("ix_parked_command_id", parked.c.command_id)
 
 
 def _public_status_fits_state() -> str:
@@ -221,6 +256,7 @@ orders = strict_table(
     Column("public_status", Text, nullable=False),
     Column("expected_publish_at", WholeNumber),
     Column("ended_at", WholeNumber),
+    Column("creator_sequence", WholeNumber, nullable=False, server_default=text("0")),
     CheckConstraint(f"state IN ({sql_list(State)})", name="state_known"),
     CheckConstraint(
         f"(state IN ({sql_list(STATES_WITH_REASON)})) = (reason IS NOT NULL)", name="ended"
@@ -246,6 +282,20 @@ partial_index("ix_orders_wake_at", orders.c.wake_at, "wake_at IS NOT NULL")
 partial_index("ix_orders_due_at", orders.c.due_at, "due_at IS NOT NULL")
 
 
+_open_orders = text("ended_at IS NULL")
+
+
+Index(
+    "ix_orders_creator_sequence",
+    orders.c.creator_id,
+    orders.c.creator_sequence,
+    orders.c.order_id,
+    sqlite_where=_open_orders,
+    postgresql_where=_open_orders,
+)
+"""Finds the open orders of a creator that have not learned of its latest change, and no others."""
+
+
 LIST_INDEXES = {
     "newest": ("placed_at", "order_id", "creator_id"),
     "by_status": ("public_status", "placed_at", "order_id", "creator_id", "state"),
@@ -262,14 +312,15 @@ for _name, _columns in LIST_INDEXES.items():
 
 receipts = strict_table(
     "receipts",
+    # By the id first: so the index tells whose commands bear it, too.
     Column("command_id", Text, primary_key=True),
+    Column("sender", Text, primary_key=True),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("outcome", Text, nullable=False),
     Column("reason", Text),
     Column("received_at", WholeNumber, nullable=False),
     Column("stamp", WholeNumber, nullable=False),
     Column("about", Text),
-    Column("asked_by", Text),
     Column("cost_fen", WholeNumber),
     CheckConstraint("outcome IN ('applied', 'rejected', 'duplicate')", name="outcome_known"),
     CheckConstraint(
@@ -280,6 +331,9 @@ receipts = strict_table(
 
 
 Index("ix_receipts_about", receipts.c.about)
+
+
+partial_index("ix_receipts_unattributed", receipts.c.sender, "sender = ''")
 
 
 events = strict_table(
@@ -331,6 +385,7 @@ payments = strict_table(
     Column("received_at", WholeNumber, nullable=False),
     Column("command_id", Text, nullable=False),
     Column("sequence", WholeNumber, nullable=False),
+    Column("client_id", Text),
     CheckConstraint("amount_fen > 0", name="some_money"),
     CheckConstraint("paid_at <= received_at", name="no_foresight"),
 )
@@ -379,18 +434,22 @@ leases = strict_table(
 inbox = strict_table(
     "inbox",
     Column("command_id", Text, primary_key=True),
+    Column("sender", Text, primary_key=True),
     Column("fingerprint", LargeBinary, nullable=False),
     Column("command", Text, nullable=False),
     Column("received_at", WholeNumber, nullable=False),
     Column("stamp", WholeNumber, nullable=False),
     Column("message_id", Text, nullable=False, index=True),
-    Column("excused", WholeNumber, nullable=False),
+    Column("reserved", WholeNumber, nullable=False),
     Column("trace", Text),
 )
 """Commands accepted and not settled yet. Settling or dead-lettering one removes its row."""
 
 
 Index("ix_inbox_received_at_stamp", inbox.c.received_at, inbox.c.stamp)
+
+
+partial_index("ix_inbox_unreserved", inbox.c.stamp, "reserved = 0")
 
 
 tallies = strict_table(

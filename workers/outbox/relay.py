@@ -20,7 +20,7 @@ from workers.database.engine import hold_lease, open_database, reading, release_
 from workers.outbox.counters import count_events
 from workers.outbox.recovery import StreamRecovery
 from workers.outbox.retention import Retention
-from workers.outbox.streams import OWN_SERVER_ID, publish
+from workers.outbox.streams import EVENTS_STREAM, OWN_SERVER_ID, publish
 from workers.queue.redis import connect
 from workers.runtime import RateLimiter
 from workers.server_checks import check_servers
@@ -30,7 +30,7 @@ from workers.timestamps import SECOND_US, now_us
 log = structlog.get_logger()
 
 
-NOTIFY_KEY = "earnest:events.bell"
+NOTIFY_KEY = f"{EVENTS_STREAM}.bell"
 
 
 BATCH_SIZE = 1_000

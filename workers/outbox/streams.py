@@ -13,13 +13,14 @@ from typing import Any
 import redis
 
 from models.errors import Unavailable
+from workers.queue.redis import NAMESPACE
 from workers.settings import RetentionLimits
 from workers.timestamps import SECOND_US, from_us
 
-EVENTS_STREAM = "earnest:events"
+EVENTS_STREAM = f"{NAMESPACE}:events"
 
 
-REMINDERS_STREAM = "earnest:reminders"
+REMINDERS_STREAM = f"{NAMESPACE}:reminders"
 
 
 STREAMS = (EVENTS_STREAM, REMINDERS_STREAM)
@@ -28,7 +29,7 @@ STREAMS = (EVENTS_STREAM, REMINDERS_STREAM)
 REMINDER_TYPES = frozenset({"creator.reminded", "client.reminded"})
 
 
-SERVER_ID_KEY = "earnest:events.memory"
+SERVER_ID_KEY = f"{EVENTS_STREAM}.memory"
 """The key of the id that a server bears while it has forgotten nothing; see `StreamRecovery`."""
 
 

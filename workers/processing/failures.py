@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Engine, func, select
 
-from models.commands.parsing import MalformedCommand, parse_command
+from models.commands.parsing import find_command_name
 from workers.database import repository, schema
 from workers.database.engine import insert_new, reading, writing
 from workers.database.mappers import Row
@@ -34,17 +34,12 @@ def add_dead_letter(engine: Engine, command: Received, error: Exception) -> None
         repository.remove_from_inbox(connection, inbox_keys([command]))
 
 
-def inbox_keys(commands: Collection[Received]) -> list[tuple[str, int]]:
-    """Name commands as the inbox does, by id and stamp, those that have an id."""
-    ids_and_stamps = ((_command_id(command.text), command.stamp) for command in commands)
-    return [(command_id, stamp) for command_id, stamp in ids_and_stamps if command_id]
-
-
-def _command_id(text: str) -> str | None:
-    try:
-        return parse_command(text).id
-    except MalformedCommand as fault:
-        return fault.command_id
+def inbox_keys(commands: Collection[Received]) -> list[repository.InboxKey]:
+    """Name commands as the inbox does, those that have a sender and an id."""
+    names = ((*find_command_name(command.text), command.stamp) for command in commands)
+    return [
+        (sender, command_id, stamp) for sender, command_id, stamp in names if sender and command_id
+    ]
 
 
 def dead_letter_row(command: Received, error: str) -> Row:
@@ -155,6 +150,15 @@ def list_quarantined(engine: Engine) -> Sequence[Any]:
     table = schema.quarantine
     with reading(engine) as connection:
         return connection.execute(select(table).order_by(table.c.item_id)).all()
+
+
+def quarantine_reasons(engine: Engine) -> dict[str, int]:
+    """Count quarantined items by why they were refused, the most frequent first."""
+    table = schema.quarantine.c
+    query = select(table.reason, func.count()).group_by(table.reason)
+    with reading(engine) as connection:
+        rows = connection.execute(query.order_by(func.count().desc(), table.reason)).all()
+    return {row[0]: int(row[1]) for row in rows}
 
 
 def latest_quarantined(engine: Engine, limit: int) -> Sequence[Any]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import redis
-from sqlalchemy import Column, Engine, Select, func, select, union_all
+from sqlalchemy import Column, Engine, Select, func, literal, select, union_all
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from models.errors import Unavailable
@@ -41,8 +41,9 @@ WAKEABLE_KEYS: tuple[tuple[str, Column[Any]], ...] = (
 def nothing_due(engine: Engine, before: datetime) -> bool:
     """Tell, by one look at each index, whether nothing wants attention yet."""
     looks = (_due(key, before).limit(1).subquery() for _, key in WAKEABLE_KEYS)
+    any_due = (select(literal(1)).select_from(look) for look in looks)
     with reading(engine) as connection:
-        return connection.execute(union_all(*map(select, looks))).first() is None
+        return connection.execute(union_all(*any_due)).first() is None
 
 
 def has_orders(engine: Engine) -> bool:
@@ -91,7 +92,7 @@ def send(client: redis.Redis, subjects: Sequence[str], keys: Keyring = UNSIGNED)
     if not groups:
         return
     try:
-        messages = [wrap(WAKEUPS, "orders", group, keys) for group in groups]
+        messages = [wrap(WAKEUPS, group, keys) for group in groups]
         Scripts(client).enqueue(Keys(WAKEUPS), messages)
     except redis.RedisError as error:
         raise Unavailable(str(error)) from error

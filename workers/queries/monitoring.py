@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -21,7 +22,8 @@ from workers.database.repository import Store
 from workers.database.schema import audits, inbox
 from workers.processing import failures
 from workers.queries import audit
-from workers.queue.redis import COMMANDS, HEARTBEATS_KEY, QUEUES, Keys
+from workers.queue.redis import COMMANDS, HELD_KEY, QUEUES, WORKERS_KEY, Keys
+from workers.queue.stalled import read_stalled
 from workers.timestamps import MICROSECOND, SECOND_US, now_us, optional_text, to_us
 
 ALIVE_MS = 15_000
@@ -38,7 +40,11 @@ Snapshot = dict[str, Any]
 
 
 def queue_status(engine: Engine, client: redis.Redis) -> Snapshot:
-    """Say what waits between receipt and the settled outcome, and who is there to work."""
+    """Say what waits between receipt and the settled outcome, and who is there to work.
+
+    `held` counts commands that had to wait for an earlier one, ever, and is None while Redis is
+    away; `stalled` are those that wait for long now.
+    """
     redis_state = _redis_status(client)
     now = redis_state.pop("now_us", None) or now_us()
     with reading(engine) as connection:
@@ -71,11 +77,15 @@ def _redis_status(client: redis.Redis) -> Snapshot:
             for queue in QUEUES:
                 pipe.llen(Keys(queue).waiting)
                 pipe.hlen(Keys(queue).messages)
-            pipe.zrange(HEARTBEATS_KEY, 0, -1, withscores=True)
-            (seconds, micros), oldest, *sizes, heartbeats = pipe.execute()
+            pipe.zrange(WORKERS_KEY, 0, -1, withscores=True)
+            pipe.get(HELD_KEY)
+            (seconds, micros), oldest, *sizes, heartbeats, held_count = pipe.execute()
+        now = seconds * SECOND_US + micros
+        stalled_commands = read_stalled(client, now)
     except redis.RedisError:
-        return {"redis": "away", "queues": {}, "workers_alive": 0}
-    now_ms = seconds * 1_000 + micros // 1_000
+        away = {"redis": "away", "queues": {}, "workers_alive": 0}
+        return away | {"stalled": [], "held": None}
+    now_ms = now // 1_000
     pairs = zip(sizes[::2], sizes[1::2], strict=True)
     queue_counts = {
         queue: {"waiting": waiting, "in_flight": max(0, total - waiting)}
@@ -85,9 +95,24 @@ def _redis_status(client: redis.Redis) -> Snapshot:
         "redis": "up",
         "queues": queue_counts,
         "workers_alive": sum(now_ms - at < ALIVE_MS for _, at in heartbeats),
-        "now_us": seconds * SECOND_US + micros,
-        "pending_us": int(oldest[0][1]) if oldest else None,
+        "stalled": [
+            {
+                "command": stalled.command,
+                "seconds": _age_s(stalled.received_us, now),
+                "about": list(stalled.about),
+                "behind": stalled.behind,
+            }
+            for stalled in stalled_commands
+        ],
+        "held": int(held_count or 0),
+        "now_us": now,
+        "pending_us": _stamp(oldest[0][1]) if oldest else None,
     }
+
+
+def _stamp(score: float) -> int | None:
+    """Read a score, where somebody else may have written infinity."""
+    return int(score) if math.isfinite(score) else None
 
 
 def _inbox_status(connection: Connection) -> tuple[int, int | None]:
@@ -242,7 +267,7 @@ def _unconfirmed(engine: Engine, table: Table) -> Snapshot:
 BANNED_STANDINGS = ("banned", "banned_for_good")
 
 
-def stalled_counts(engine: Engine, at: datetime) -> Snapshot:
+def standstill_counts(engine: Engine, at: datetime) -> Snapshot:
     """Count stopped clocks, arbitrations past their window at `at`, and creators under a ban."""
     orders, creators = schema.orders.c, schema.creators.c
     # While its clock is stopped, and only then, an order that waits has no deadline.

@@ -9,16 +9,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Select, and_, func, or_, select, text, tuple_
+from sqlalchemy import Connection, Engine, Select, and_, func, select, text, tuple_
 
 from models.creators import Creator
 from models.events.event import Event
 from models.events.parties import OperatorActed
+from models.ids import split_command_key
 from models.ledger import sum_by_family
 from models.obligations import Payout, Refund
 from models.orders.order import Order
 from models.service.outcome import Receipt
-from workers.database import archive, mappers, schema
+from workers.database import archive, mappers, receipts, schema
 from workers.database.archive_schema import with_archive
 from workers.database.engine import reading
 from workers.database.mappers import CREATORS, PAYOUTS, REFUNDS
@@ -38,15 +39,12 @@ class Reader:
         """Keep the store; nothing is opened yet."""
         self.store = store
 
-    def outcomes(self, command_ids: Collection[str]) -> dict[str, Receipt]:
-        """Return the outcomes of those commands that have one."""
-        table, receipts = schema.receipts, {}
-        ids = sorted(command_ids)
+    def outcomes(self, keys: Collection[str]) -> dict[str, Receipt]:
+        """Return, by their keys (`role:sender:id`), the outcomes of commands that have one."""
+        names = list(map(split_command_key, keys))
         with reading(self.store.engine) as connection:
-            for group in (ids[n : n + PAGE_SIZE] for n in range(0, len(ids), PAGE_SIZE)):
-                for row in connection.execute(select(table).where(table.c.command_id.in_(group))):
-                    receipts[row.command_id] = mappers.read_receipt(row)
-        return receipts
+            receipt_rows = receipts.fetch(connection, names)
+        return {receipt.key: receipt for receipt in map(mappers.read_receipt, receipt_rows)}
 
     def order(self, order_id: str) -> Order | None:
         """Return one order, or None."""
@@ -136,16 +134,15 @@ Timeline = tuple[tuple[Event, datetime], ...]
 class OrderHistory:
     """One order: `events` with the instants at which they were recorded, oldest first.
 
-    `receipts` are the outcomes of those that its events came from, and of those refused about it;
-    `asked_by` says of each whose it was, where that is on record. `creator` is its creator as known
-    now, and `standing` what was told of that: contracts that ended, violations, bans and their end.
+    `receipts` are the outcomes of those that its events came from, and of those refused about it,
+    by what names them as a cause. `creator` is its creator as known now, and `standing` what was
+    told of that: contracts that ended, violations, bans and their end.
     """
 
     order: Order
     name: str
     events: Timeline
     receipts: dict[str, Receipt]
-    asked_by: dict[str, str]
     refunds: tuple[Refund, ...]
     payouts: tuple[Payout, ...]
     creator: Creator
@@ -163,13 +160,11 @@ def order_history(store: Store, order_id: str) -> OrderHistory | None:
             return None
         order = mappers.read_order(row.document, policies)
         events = _events(connection, order_id)
-        receipts, asked_by = _receipts(connection, order_id, events)
         return OrderHistory(
             order=order,
             name=row.name,
             events=events,
-            receipts=receipts,
-            asked_by=asked_by,
+            receipts=_receipts(connection, order_id, events),
             refunds=_refunds(connection, order_id),
             payouts=_payouts(connection, order_id),
             creator=_creator(connection, order.creator_id),
@@ -185,18 +180,17 @@ def _events(connection: Connection, order_id: str) -> Timeline:
     return tuple((mappers.read_event(row), from_us(row.recorded_at)) for row in event_rows)
 
 
-def _receipts(
-    connection: Connection, order_id: str, events: Timeline
-) -> tuple[dict[str, Receipt], dict[str, str]]:
+def _receipts(connection: Connection, order_id: str, events: Timeline) -> dict[str, Receipt]:
     table = schema.receipts
-    causes = {event.caused_by.removeprefix("command:") for event, _ in events}
     refused_about_order = and_(table.c.about == order_id, table.c.outcome == "rejected")
-    relevant = or_(refused_about_order, table.c.command_id.in_(sorted(causes)))
-    receipt_rows = connection.execute(
-        select(table).where(relevant).order_by(table.c.received_at)
-    ).all()
-    asked_by = {row.command_id: row.asked_by for row in receipt_rows if row.asked_by}
-    return {row.command_id: mappers.read_receipt(row) for row in receipt_rows}, asked_by
+    query = select(table).where(refused_about_order).order_by(table.c.received_at)
+    rejections = map(mappers.read_receipt, connection.execute(query))
+    causes = {event.caused_by for event, _ in events if event.caused_by.startswith("command:")}
+    rows_by_cause = receipts.fetch_by_cause(connection, causes)
+    return {receipt.key: receipt for receipt in rejections} | {
+        cause.removeprefix("command:"): mappers.read_receipt(row)
+        for cause, row in rows_by_cause.items()
+    }
 
 
 def _refunds(connection: Connection, order_id: str) -> tuple[Refund, ...]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import dramatiq
 import redis
@@ -13,17 +13,19 @@ from dramatiq import Message
 from dramatiq.broker import Broker
 
 from models.errors import Unavailable
-from workers.queue.consumer import BundleConsumer
+from workers.queue.consumer import BatchConsumer, MessageBatch
 from workers.queue.in_flight import ProcessState, QuarantineItem
-from workers.queue.messages import ACTORS, UNSIGNED, Bundle, Received
+from workers.queue.messages import ACTORS, UNSIGNED
 from workers.queue.redis import COMMANDS, WAKEUPS
 from workers.signing import Keyring
 
 log = structlog.get_logger()
 
+T = TypeVar("T")
+
 
 class EarnestBroker(Broker):
-    """A Dramatiq broker that hands out bundles: what one commit can settle.
+    """A Dramatiq broker that hands out batches: what one commit can settle.
 
     It keeps Dramatiq's keys and message format, and none of its middleware: no delays, no
     retries, no options are honoured, so a forged message can ask for nothing but its actor.
@@ -35,8 +37,8 @@ class EarnestBroker(Broker):
         """Keep the client; nothing is sent yet."""
         super().__init__(middleware=[])
         self.client = client
-        self.crew = ProcessState(client, quarantine, keys)
-        self.consumers: dict[str, BundleConsumer] = {}
+        self.process = ProcessState(client, quarantine, keys)
+        self.consumers: dict[str, BatchConsumer] = {}
 
     def declare_queue(self, queue_name: str) -> None:
         """Declare a queue, without a twin for delayed messages: there are none."""
@@ -45,11 +47,11 @@ class EarnestBroker(Broker):
             self.queues[queue_name] = None
             self.emit_after("declare_queue", queue_name)
 
-    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 0) -> BundleConsumer:
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = 0) -> BatchConsumer:
         """Return the queue's consumer; the same one again when its thread starts anew."""
         del prefetch, timeout
         if queue_name not in self.consumers:
-            self.consumers[queue_name] = BundleConsumer(self.crew, queue_name)
+            self.consumers[queue_name] = BatchConsumer(self.process, queue_name)
         return self.consumers[queue_name]
 
     def enqueue(self, message: Message[Any], *, delay: int | None = None) -> Message[Any]:
@@ -59,7 +61,7 @@ class EarnestBroker(Broker):
 
     def release_all(self) -> None:
         """Give back everything taken and not settled; for a process that ends in good order."""
-        for consumer in self.crew.everyone():
+        for consumer in self.process.everyone():
             consumer.release()
 
 
@@ -69,54 +71,43 @@ MIN_RETRY_INTERVAL_S = 0.1
 MAX_RETRY_INTERVAL_S = 2.0
 
 
-DeferredCommands = list[Received] | None
-
-
 def declare_actors(
     broker: EarnestBroker,
-    process: Callable[[Sequence[Received], Sequence[str]], list[Received]],
+    settle: Callable[[MessageBatch], None],
+    wake: Callable[[list[str]], None],
     stopping: threading.Event,
 ) -> None:
-    """Declare the two actors: people's commands first, then the clock's wake-ups.
+    """Declare the two actors: people's commands first, then the clock's wake-ups."""
 
-    `process` takes commands and ids of orders to wake, and returns the commands it deferred.
-    """
+    def settle_commands(batch: MessageBatch) -> None:
+        _retry_until_done(lambda: settle(batch), stopping)
 
-    def settle(bundle: Bundle) -> None:
-        commands = [command for delivery in bundle.deliveries for command in delivery.commands]
-        order_ids = {order_id for delivery in bundle.deliveries for order_id in delivery.orders}
-        deferred_commands = _retry_until_settled(
-            lambda: process(commands, sorted(order_ids)), stopping
-        )
-        if deferred_commands is not None:
-            deferred_message_ids = {command.message_id for command in deferred_commands}
-            bundle.settled = {
-                delivery.message_id for delivery in bundle.deliveries
-            } - deferred_message_ids
+    def wake_orders(batch: MessageBatch) -> None:
+        subjects = sorted({name for delivery in batch.deliveries for name in delivery.orders})
+        if _retry_until_done(lambda: wake(subjects), stopping):
+            batch.acknowledge_all()
 
-    for queue, priority in ((COMMANDS, 0), (WAKEUPS, 10)):
-        name = ACTORS[queue]
-        declare = dramatiq.actor(
-            broker=broker, actor_name=name, queue_name=queue, priority=priority
-        )
-        declare(settle)
+    for queue, actor, priority in ((COMMANDS, settle_commands, 0), (WAKEUPS, wake_orders, 10)):
+        dramatiq.actor(
+            broker=broker, actor_name=ACTORS[queue], queue_name=queue, priority=priority
+        )(actor)
 
 
-def _retry_until_settled(
-    settle: Callable[[], list[Received]], stopping: threading.Event
-) -> DeferredCommands:
-    """Settle, and while a server is away wait and try again: there is nothing better to do.
+def _retry_until_done(work: Callable[[], None], stopping: threading.Event) -> bool:
+    """Work, and while a server is away wait and try again: there is nothing better to do.
 
-    Nothing is acknowledged meanwhile. Returns None when the process is asked to stop first.
+    Returns False when the process is asked to stop first.
     """
     pause_s = MIN_RETRY_INTERVAL_S
     while True:
         try:
-            return settle()
+            work()
         except Unavailable as error:
             log.warning("settle.waiting", error=str(error)[:300], pause_s=pause_s)
         except Exception:
             log.exception("settle.failed", pause_s=pause_s)
+        else:
+            return True
         if stopping.wait(pause_s):
-            return None
+            return False
         pause_s = min(2 * pause_s, MAX_RETRY_INTERVAL_S)

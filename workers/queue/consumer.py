@@ -4,88 +4,45 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import redis
 import structlog
 from dramatiq import Message
 from dramatiq.broker import Consumer, MessageProxy
-from dramatiq.errors import ConnectionClosed
 
 from models.errors import TransientError
 from workers.queue import messages as queue_messages
-from workers.queue.in_flight import FEW, HELD_S, TAKEN, InFlightMessages, ProcessState, company
+from workers.queue.frontier import Blocker
+from workers.queue.in_flight import (
+    MAX_TAKEN,
+    SUSPECT_COMPANY,
+    InFlightMessages,
+    ProcessState,
+    allowed_company,
+)
 from workers.queue.messages import (
     ACTORS,
-    MAX_MESSAGE_BYTES,
-    Bundle,
+    MAX_DEATHS,
     Delivery,
-    MalformedMessage,
-    RefusedItem,
-    unwrap,
+    Received,
+    announce,
+    read_message,
 )
-from workers.queue.redis import FetchedMessage, FetchLimits, Keys
+from workers.queue.redis import FetchLimits, Keys, worker_bell
 from workers.runtime import RateLimiter
-from workers.signing import Keyring
-from workers.timestamps import from_us
 
 log = structlog.get_logger()
 
 
-MAX_DEATHS = 3
-"""Workers that may die while they have a message: whoever kills three, kills the fourth."""
-
-
-POISON_MESSAGE = f"its worker died {MAX_DEATHS} times while it had this message"
-
-
-def read_delivery(queue: str, message: FetchedMessage, keys: Keyring) -> Delivery:
-    """Make a delivery of a message, whatever it is. Nothing that came in can raise here."""
-    try:
-        delivery = _decode(queue, message, keys)
-    except MalformedMessage as fault:
-        delivery = _refused_delivery(queue, message, str(fault))
-    except Exception as error:  # noqa: BLE001 - no message may hurt its reader, however it is made
-        delivery = _refused_delivery(queue, message, f"unreadable: {type(error).__name__}")
-    delivery.payload, delivery.attempts = message.payload, message.attempts
-    return delivery
-
-
-def _decode(queue: str, message: FetchedMessage, keys: Keyring) -> Delivery:
-    if message.size > MAX_MESSAGE_BYTES:
-        raise MalformedMessage(f"longer than {MAX_MESSAGE_BYTES} bytes")
-    if message.at is None and message.fresh:
-        raise MalformedMessage("no stamp of our door")
-    at = None if message.at is None else from_us(message.at)
-    delivery = unwrap(queue, message.message_id, message.payload, keys, at)
-    return _poison_message(queue, message, delivery) if message.attempts >= MAX_DEATHS else delivery
-
-
-def _poison_message(queue: str, message: FetchedMessage, delivery: Delivery) -> Delivery:
-    """Take a message that kills its workers out of circulation; its commands are kept whole."""
-    refusal = _refused_item(queue, message, POISON_MESSAGE)
-    refusal_with_commands = replace(refusal, commands=tuple(delivery.commands))
-    return Delivery(
-        message.message_id, refused=[*delivery.refused, refusal_with_commands], score=delivery.score
-    )
-
-
-def _refused_delivery(queue: str, message: FetchedMessage, reason: str) -> Delivery:
-    refusal = _refused_item(queue, message, reason)
-    return Delivery(message.message_id, refused=[refusal], score=message.at or 0)
-
-
-def _refused_item(queue: str, message: FetchedMessage, reason: str) -> RefusedItem:
-    return RefusedItem(queue, message.message_id, message.payload, reason, message.size)
-
-
-BUNDLE = 256
+MAX_BATCH = 256
 """Messages settled in one commit: beyond it the cost per command no longer falls."""
 
 
-MOST_BYTES = 512 * 1024
+MAX_BATCH_BYTES = 512 * 1024
 """Bytes taken at once, of long messages: more would leave other workers with nothing to do."""
 
 
@@ -93,41 +50,68 @@ IDLE_S = 1.0
 """How long an idle consumer waits to be notified before it shows again that it lives."""
 
 
-DOUBT_S = 10.0
+RETRY_S = 0.05
+"""How long a command is held whose row somebody else has locked: nobody tells when it is free."""
+
+
+COMPARE_INTERVAL_S = 10.0
 """How often a consumer compares what it has with what Redis believes that it has."""
 
 
-class BundleConsumer(Consumer):
-    """Takes messages many at a time, quarantines what is none, and never lets go by accident."""
+@dataclass(slots=True)
+class MessageBatch:
+    """Messages taken together, and the consumer that hears what became of them."""
+
+    consumer: BatchConsumer
+    deliveries: list[Delivery]
+    blockers: list[Blocker | None] = field(default_factory=list)
+
+    def acknowledge(self, commands: Iterable[Received]) -> None:
+        """Forget commands that a commit has settled."""
+        self.consumer.acknowledge(commands)
+
+    def acknowledge_all(self) -> None:
+        """Forget the messages: what they asked for is done."""
+        self.consumer.forget([delivery.message_id for delivery in self.deliveries])
+
+
+class BatchConsumer(Consumer):
+    """Takes messages many at a time, quarantines what is none, and never lets go by accident.
+
+    What could not be settled, because something earlier is not yet, is held, and is part of every
+    batch to come. Where there is nothing else to do it is waited for on a signal.
+    """
 
     def __init__(self, process_state: ProcessState, queue: str) -> None:
         """Start with nothing in flight."""
-        self.crew, self.queue, self.keys = process_state, queue, Keys(queue)
+        self.process, self.queue, self.keys = process_state, queue, Keys(queue)
         self.scripts = process_state.scripts
-        self.hands = InFlightMessages()
-        self.unclean: list[Delivery] = []
-        self.failed, self.more = False, False
+        self.in_flight = InFlightMessages()
+        self.refused: list[Delivery] = []
+        self.is_busy, self.failed, self.more = False, False, False
+        self.blockers: list[Blocker | None] = []
         self.compared_at = self.clean_at = 0.0
         self.room, self.pace = threading.Event(), RateLimiter()
         process_state.join(self, queue)
 
     def __next__(self) -> MessageProxy | None:
-        """Return the next bundle, or None after a while without one. Never raise."""
+        """Return the next batch, or None after a while without one. Never raise."""
         try:
             self.room.clear()
-            if self.hands.full():
+            if self.is_busy:
                 # Not for long: whoever asks for nothing would count as dead.
                 self.room.wait(IDLE_S / 2)
             self.pace.wait()
             # Not in turn: a slow database must not keep the other queue from showing life.
-            deliveries = self._cleaned()
-            with self.crew.turn:
-                self._settle_doubts()
-                deliveries = self._taken(deliveries)
-            if deliveries:
+            cleaned = self._quarantine_refused()
+            with self.process.turn:
+                self._compare()
+                deliveries, is_news = self._take(cleaned)
+            if deliveries and (is_news or self._may_continue()):
                 self.pace.note_work()
-                return self._bundle(deliveries)
-            self._wait()
+                return self._batch(deliveries)
+            if not deliveries:
+                self._wait()
         except (redis.RedisError, TransientError) as error:
             # Timeout, read-only, out of memory, loading: whatever it is, we wait and ask again.
             log.warning("consumer.waiting", queue=self.queue, error=str(error)[:300])
@@ -138,105 +122,146 @@ class BundleConsumer(Consumer):
         return None
 
     def _fail(self) -> None:
-        # Nothing is handed out now: what was taken for it is taken up again later.
-        self.hands.rest(but=[delivery.message_id for delivery in self.unclean])
         self.failed = True
         self.room.clear()
         self.room.wait(IDLE_S)
 
     def ack(self, message: MessageProxy) -> None:
-        """Forget what the bundle's commit has settled; the rest is handled again in a moment."""
-        bundle: Bundle = message.kwargs["bundle"]
-        settled_ids = [
-            delivery.message_id
-            for delivery in bundle.deliveries
-            if delivery.message_id in bundle.settled
-        ]
-        try:
-            self.scripts.ack(self.keys, self.crew.name, settled_ids)
-        except redis.RedisError as error:
-            # Dramatiq calls again until this works; nothing is handled twice by that.
-            raise ConnectionClosed(str(error)) from None  # type: ignore[no-untyped-call]
-        self.hands.put_down(bundle)
-        self.crew.make_room()
+        """End a batch: what is not settled of it is handled again."""
+        batch: MessageBatch = message.kwargs["batch"]
+        self.blockers = batch.blockers
+        self.in_flight.hold(delivery.message_id for delivery in batch.deliveries)
+        self.is_busy = False
+        self.process.make_room()
 
     def nack(self, message: MessageProxy) -> None:
-        """Treat a failure like an unsettled bundle: nothing is lost, it comes again."""
+        """Treat a failure like an unsettled batch: nothing is lost, it comes again."""
         self.ack(message)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         """Do nothing: `release` gives back everything at once, in order."""
 
+    def acknowledge(self, commands: Iterable[Received]) -> None:
+        """Forget settled commands, and say what is left of their messages."""
+        stamps: dict[str, set[int]] = defaultdict(set)
+        for command in commands:
+            stamps[command.message_id].add(command.stamp)
+        settled, shrunk = self.in_flight.settle(stamps)
+        left = {
+            delivery.message_id: announce(delivery.stamp, delivery.commands) for delivery in shrunk
+        }
+        try:
+            self.scripts.ack(self.keys, self.process.name, settled, left)
+        except redis.RedisError as error:
+            # They are settled. Redis gives them out again, and then they are only acknowledged.
+            log.warning("ack.failed", queue=self.queue, error=str(error)[:300])
+            self.failed = True
+
+    def forget(self, message_ids: Collection[str]) -> None:
+        """Forget settled messages."""
+        self.scripts.ack(self.keys, self.process.name, message_ids)
+        self.in_flight.drop(message_ids)
+
     def release(self) -> None:
         """Give back whatever was taken and not settled."""
         try:
-            self.scripts.release(self.keys, self.crew.name)
+            self.scripts.release(self.keys, self.process.name)
         except redis.RedisError as error:
             log.warning("release.failed", queue=self.queue, error=str(error))
 
     def restore(self) -> None:
         """Tell Redis what we have: it may have been wiped, or have forgotten its last second."""
         in_flight = [
-            (delivery.message_id, delivery.payload, delivery.score, delivery.attempts)
-            for delivery in self.hands.all()
+            (delivery.message_id, delivery.payload, delivery.stamp, delivery.attempts)
+            for delivery in self.in_flight.all()
         ]
-        self.scripts.restore(self.keys, self.crew.name, in_flight)
+        self.scripts.restore(self.keys, self.process.name, in_flight)
 
-    def give_back(self, deliveries: Sequence[Delivery], *, behind: bool = False) -> None:
+    def give_back(self, deliveries: Collection[Delivery]) -> None:
         """Put messages that nobody works on back into the queue."""
         message_ids = [delivery.message_id for delivery in deliveries]
-        self.scripts.give_back(self.keys, self.crew.name, message_ids, behind=behind)
-        self.hands.drop(message_ids)
+        self.scripts.give_back(self.keys, self.process.name, message_ids)
+        self.in_flight.drop(message_ids)
 
-    def _settle_doubts(self) -> None:
-        if not self.failed and time.monotonic() - self.compared_at < DOUBT_S:
+    def _compare(self) -> None:
+        if not self.failed and time.monotonic() - self.compared_at < COMPARE_INTERVAL_S:
             return
         if self.failed:
             self.restore()
         # A reply that was lost may have taken messages that we do not know of: give them back.
-        known_ids = [delivery.message_id for delivery in self.hands.all()]
-        self.scripts.release(self.keys, self.crew.name, but=known_ids)
+        known_ids = [delivery.message_id for delivery in self.in_flight.all()]
+        self.scripts.release(self.keys, self.process.name, but=known_ids)
         self.failed, self.compared_at = False, time.monotonic()
 
-    def _taken(self, deliveries: list[Delivery]) -> list[Delivery]:
-        """Take up what has rested, then take what waits, as much as may be worked on at once."""
+    def _take(self, cleaned: list[Delivery]) -> tuple[list[Delivery], bool]:
+        """Take what waits, beside what is held; tell whether anything of it is new."""
+        if self.is_busy:
+            # Showing that we live, and no more.
+            self._fetch(FetchLimits(0, epoch=self.process.epoch))
+            return [], False
+        refused_ids = {delivery.message_id for delivery in self.refused}
+        held = self.in_flight.held(but=refused_ids)
         at_work = [
-            delivery for consumer in self.crew.everyone() for delivery in consumer.hands.at_work()
+            delivery
+            for consumer in self.process.everyone()
+            for delivery in consumer.in_flight.at_work()
         ]
-        at_work_count = len(at_work)
-        max_at_work = min(
-            (company(delivery.attempts) for delivery in [*at_work, *deliveries]), default=company(0)
+        company = min((allowed_company(d.attempts) for d in (*at_work, *held)), default=1_000_000)
+        deliveries = held[: max(0, company - len(at_work))]
+        company = min(
+            (allowed_company(d.attempts) for d in (*at_work, *deliveries)), default=1_000_000
         )
-        capacity = 0 if self.hands.full() else BUNDLE - len(deliveries)
-        deliveries += self.hands.pick_up(at_work_count + len(deliveries), max_at_work, capacity)
-        max_at_work = min(
-            (company(delivery.attempts) for delivery in deliveries), default=max_at_work
+        room = MAX_TAKEN - len(self.in_flight)
+        limits = FetchLimits(
+            limit=MAX_BATCH if room < MAX_BATCH else min(room, MAX_BATCH),
+            hands=len(at_work) + len(deliveries),
+            company=company,
+            few=SUSPECT_COMPANY,
+            longest=queue_messages.MAX_MESSAGE_BYTES,
+            most_bytes=MAX_BATCH_BYTES,
+            epoch=self.process.epoch,
+            # Where there is no room, only for whom all of those may be waiting.
+            before=held[0].stamp if held and room < MAX_BATCH else None,
         )
-        room = min(capacity, BUNDLE - len(deliveries), TAKEN - len(self.hands))
-        deliveries += self._fetch(room, at_work_count + len(deliveries), max_at_work)
-        self._make_way(deliveries)
-        return deliveries
+        fetched = self._fetch(limits)
+        if held and not fetched and self.more:
+            # Those held may be waiting for what may not be taken in their company.
+            fetched = self._fetch_older(held[0].stamp, at_work)
+            deliveries = [] if fetched else deliveries
+        self._make_way([*deliveries, *fetched])
+        taken = {delivery.message_id for delivery in self.in_flight.all()}
+        batch = [d for d in (*deliveries, *fetched) if d.message_id in taken]
+        return batch, bool(fetched or cleaned)
 
-    def _fetch(self, room: int, at_work: int, max_at_work: int) -> list[Delivery]:
-        limits = self.taking(room, at_work, max_at_work)
-        fetched = self.scripts.fetch(self.keys, self.crew.name, limits)
-        self.crew.remember(fetched.epoch)
-        self.more = fetched.more
+    def _fetch_older(self, stamp: int, at_work: Sequence[Delivery]) -> list[Delivery]:
+        """Take what is older than a stamp, as if nothing were held: that is given back."""
+        company = min((allowed_company(d.attempts) for d in at_work), default=1_000_000)
+        limits = FetchLimits(
+            limit=MAX_BATCH,
+            hands=len(at_work),
+            company=company,
+            few=SUSPECT_COMPANY,
+            longest=queue_messages.MAX_MESSAGE_BYTES,
+            most_bytes=MAX_BATCH_BYTES,
+            epoch=self.process.epoch,
+            before=stamp,
+        )
+        return self._fetch(limits)
+
+    def _fetch(self, limits: FetchLimits) -> list[Delivery]:
+        reply = self.scripts.fetch(self.keys, self.process.name, limits)
+        self.process.remember(reply.epoch)
+        self.more = reply.more
         deliveries = [
-            read_delivery(self.queue, message, self.crew.signing) for message in fetched.found
+            read_message(self.queue, message, self.process.keys) for message in reply.messages
         ]
-        self.hands.take(deliveries)
-        self.unclean += [delivery for delivery in deliveries if delivery.refused]
+        self.in_flight.take(deliveries)
+        self.refused += [delivery for delivery in deliveries if delivery.refused]
         return [
             delivery
             for delivery in deliveries
             if not delivery.refused and not self._split(delivery)
         ]
-
-    def taking(self, room: int, at_work: int, max_at_work: int) -> FetchLimits:
-        """Say how much may be taken where `at_work` are worked on and `max_at_work` may be."""
-        longest, epoch = queue_messages.MAX_MESSAGE_BYTES, self.crew.epoch
-        return FetchLimits(room, at_work, max_at_work, FEW, longest, MOST_BYTES, epoch)
 
     def _split(self, delivery: Delivery) -> bool:
         """Take a message apart whose taker has died twice, so that its neighbours live."""
@@ -245,57 +270,74 @@ class BundleConsumer(Consumer):
         parts = queue_messages.split_delivery(self.queue, delivery)
         if len(parts) > 1:
             name = delivery.message_id
-            self.scripts.split(self.keys, self.crew.name, name, parts)
-            self.hands.drop([name])
+            self.scripts.split(self.keys, self.process.name, name, parts)
+            self.in_flight.drop([name])
         return len(parts) > 1
 
-    def _make_way(self, deliveries: list[Delivery]) -> None:
-        """Give back what rests where it could be blamed for a death, or is too much."""
+    def _make_way(self, deliveries: Sequence[Delivery]) -> None:
+        """Give back what could be blamed for a death, and the youngest of too many."""
         suspicious = any(delivery.attempts for delivery in deliveries)
-        for consumer in self.crew.everyone():
-            resting = consumer.hands.resting()
-            blamed = [
-                delivery for delivery in resting if deliveries and (suspicious or delivery.attempts)
-            ]
-            consumer.give_back(blamed)
-        # All of them wait for somebody older, who must be able to get in.
-        resting = self.hands.resting()
-        if len(resting) > TAKEN // 2:
-            self.give_back(resting, behind=True)
+        in_batch = {delivery.message_id for delivery in deliveries}
+        for consumer in self.process.everyone():
+            bystanders = consumer.in_flight.held(but=in_batch)
+            consumer.give_back([d for d in bystanders if deliveries and (suspicious or d.attempts)])
+        excess = len(self.in_flight) - MAX_TAKEN
+        if excess > 0:
+            self.give_back(self.in_flight.held()[-excess:])
 
-    def _cleaned(self) -> list[Delivery]:
+    def _may_continue(self) -> bool:
+        """Tell whether what is held may be looked at again; wait until something changes."""
+        blockers, self.blockers = self.blockers, []
+        if not blockers:
+            return True
+        # What is to be quarantined is settled like somebody else's.
+        own = {delivery.message_id for delivery in self.in_flight.all()}
+        own -= {delivery.message_id for delivery in self.refused}
+        sizes = {
+            b.message_id: b.size for b in blockers if b is not None and b.message_id not in own
+        }
+        if sizes.pop("", None) is not None or None in blockers:
+            self.room.wait(RETRY_S)
+            return True
+        if not sizes or self.scripts.wait(self.keys, self.process.name, sizes):
+            return True
+        bells = [worker_bell(self.process.name), self.keys.notify]
+        self.process.client.blpop(bells, timeout=IDLE_S)
+        return True
+
+    def _quarantine_refused(self) -> list[Delivery]:
         """Quarantine what is for nobody; return what is left of the messages it was in.
 
         What cannot be kept now stays taken, is in nobody's way, and is tried again.
         """
         if time.monotonic() < self.clean_at:
             return []
-        waiting, self.unclean, clean = self.unclean, [], []
+        waiting, self.refused, cleaned = self.refused, [], []
         for delivery in waiting:
-            if not self._clean(delivery):
-                self.unclean.append(delivery)
+            if not self._quarantine(delivery):
+                self.refused.append(delivery)
                 self.clean_at = time.monotonic() + IDLE_S
             elif delivery.commands or delivery.orders:
-                clean.append(delivery)
-        return clean
+                cleaned.append(delivery)
+        return cleaned
 
-    def _clean(self, delivery: Delivery) -> bool:
+    def _quarantine(self, delivery: Delivery) -> bool:
         try:
             while delivery.refused:
-                self.crew.quarantine(delivery.refused[-1])
+                self.process.quarantine(delivery.refused[-1])
                 delivery.refused.pop()
             if not (delivery.commands or delivery.orders):
-                self.scripts.ack(self.keys, self.crew.name, [delivery.message_id])
-                self.hands.drop([delivery.message_id])
+                self.forget([delivery.message_id])
         except Exception as error:  # noqa: BLE001 - whatever it is, the others are served
             kind = type(error).__name__
             log.warning("quarantine.waiting", queue=self.queue, error=kind)
             return False
         return True
 
-    def _bundle(self, deliveries: list[Delivery]) -> MessageProxy:
-        self.hands.hand_out(deliveries)
-        kwargs = {"bundle": Bundle(deliveries)}
+    def _batch(self, deliveries: list[Delivery]) -> MessageProxy:
+        self.in_flight.hand_out(deliveries)
+        self.is_busy = True
+        kwargs = {"batch": MessageBatch(self, deliveries)}
         actor = ACTORS[self.queue]
         message: Message[Any] = Message(
             queue_name=self.queue, actor_name=actor, args=(), kwargs=kwargs, options={}
@@ -303,9 +345,7 @@ class BundleConsumer(Consumer):
         return MessageProxy(message)
 
     def _wait(self) -> None:
-        if self.more or self.hands.full() or len(self.hands) >= TAKEN:
+        if self.more or self.is_busy:
             self.room.wait(IDLE_S / 2)
-        elif self.hands.resting():
-            self.room.wait(HELD_S)
         else:
-            self.crew.client.blpop([self.keys.notify], timeout=IDLE_S)
+            self.process.client.blpop([self.keys.notify], timeout=IDLE_S)

@@ -3,53 +3,44 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Protocol
 from uuid import uuid4
 
 import redis
 import structlog
 
-from workers.queue.messages import Bundle, Delivery, RefusedItem
+from workers.queue.messages import Delivery, RefusedItem
 from workers.queue.redis import Scripts
 from workers.signing import Keyring
 
 log = structlog.get_logger()
 
 
-TAKEN = 768
-"""Messages a process may have taken from a queue: a bundle at work, and two that rest."""
+MAX_TAKEN = 1_024
+"""Messages a process may have taken from a queue: a batch at work, and those held back."""
 
 
-AHEAD = 1
-"""Bundles of a queue that a process has at work: what comes in meanwhile makes one commit, and is
-handled after what it may depend on, where more bundles would be small ones, and overtake."""
-
-
-FEW = 8
+SUSPECT_COMPANY = 8
 """Company of a message whose worker died once: so few are suspects after a second death."""
 
 
-HELD_S = 0.05
-"""How long a message that was held back rests before it is handled again."""
-
-
-def company(attempts: int) -> int:
+def allowed_company(attempts: int) -> int:
     """Return how many messages a process may work on at once with one of so many deaths."""
-    return 1 if attempts > 1 else FEW if attempts else 1_000_000
+    return 1 if attempts > 1 else SUSPECT_COMPANY if attempts else 1_000_000
 
 
 class InFlightMessages:
-    """One queue's messages in this process; its threads share them."""
+    """One queue's messages in this process; its threads share them.
+
+    A message is at work, or it is held: it was taken, and waits to be handed out, or again.
+    """
 
     def __init__(self) -> None:
         """Start empty."""
         self._lock = threading.Lock()
         self._taken: dict[str, Delivery] = {}
-        self._resting: dict[str, float] = {}
-        self._given: set[str] = set()
-        self._bundles = 0
+        self._at_work: set[str] = set()
 
     def take(self, deliveries: Iterable[Delivery]) -> None:
         """Note what was taken from Redis."""
@@ -61,73 +52,55 @@ class InFlightMessages:
         with self._lock:
             for message_id in message_ids:
                 self._taken.pop(message_id, None)
-                self._resting.pop(message_id, None)
-                self._given.discard(message_id)
+                self._at_work.discard(message_id)
 
     def hand_out(self, deliveries: Iterable[Delivery]) -> None:
         """Note what somebody works on from now on."""
         with self._lock:
-            self._bundles += 1
-            self._given.update(delivery.message_id for delivery in deliveries)
+            self._at_work.update(delivery.message_id for delivery in deliveries)
 
-    def full(self) -> bool:
-        """Tell whether there is work enough."""
-        return self._bundles >= AHEAD
-
-    def put_down(self, bundle: Bundle) -> None:
-        """Forget what a bundle settled, and let the rest of it rest for a moment."""
-        self.drop(
-            delivery.message_id
-            for delivery in bundle.deliveries
-            if delivery.message_id in bundle.settled
-        )
-        until, message_ids = (
-            time.monotonic() + HELD_S,
-            [delivery.message_id for delivery in bundle.deliveries],
-        )
+    def hold(self, message_ids: Iterable[str]) -> None:
+        """Note what nobody works on any more, and is not settled."""
         with self._lock:
-            self._bundles -= 1
-            self._given.difference_update(message_ids)
-            self._resting.update(
-                (message_id, until) for message_id in message_ids if message_id in self._taken
-            )
+            self._at_work.difference_update(message_ids)
 
-    def rest(self, *, but: Collection[str]) -> None:
-        """Put down what was taken and not handed out."""
-        now = time.monotonic()
+    def held(self, *, but: Collection[str] = ()) -> list[Delivery]:
+        """Return what is held, oldest first, except some."""
         with self._lock:
-            idle = self._taken.keys() - self._given - self._resting.keys() - set(but)
-            self._resting.update((message_id, now) for message_id in idle)
-
-    def pick_up(self, at_work: int, allowed: int, limit: int) -> list[Delivery]:
-        """Take up again what has rested enough, up to `limit`, where `at_work` are worked on.
-
-        There may be `allowed` at work at once, and fewer for the sake of some.
-        """
-        now, deliveries = time.monotonic(), list[Delivery]()
-        with self._lock:
-            for message_id in [
-                message_id for message_id, until in self._resting.items() if until <= now
-            ]:
-                delivery = self._taken[message_id]
-                allowed = min(allowed, company(delivery.attempts))
-                if len(deliveries) >= limit or at_work + len(deliveries) >= allowed:
-                    break
-                deliveries.append(delivery)
-                del self._resting[message_id]
-        return deliveries
-
-    def resting(self) -> list[Delivery]:
-        """Return what is held back."""
-        with self._lock:
-            return [self._taken[message_id] for message_id in self._resting]
+            held = [
+                delivery
+                for message_id, delivery in self._taken.items()
+                if message_id not in self._at_work and message_id not in but
+            ]
+        return sorted(held, key=lambda delivery: (delivery.stamp, delivery.message_id))
 
     def at_work(self) -> list[Delivery]:
-        """Return what was handed out and is neither settled nor put down."""
+        """Return what is worked on."""
         with self._lock:
-            return [
-                self._taken[message_id] for message_id in self._given if message_id in self._taken
-            ]
+            return [self._taken[message_id] for message_id in self._at_work]
+
+    def settle(self, stamps: Mapping[str, Collection[int]]) -> tuple[list[str], list[Delivery]]:
+        """Take settled commands out, given as stamps by message.
+
+        Returns the messages of which nothing is left, which are forgotten, and those of which
+        something is.
+        """
+        settled, shrunk = [], []
+        with self._lock:
+            for message_id, settled_stamps in stamps.items():
+                delivery = self._taken.get(message_id)
+                if delivery is None:
+                    continue
+                delivery.commands = [
+                    command for command in delivery.commands if command.stamp not in settled_stamps
+                ]
+                if delivery.commands:
+                    shrunk.append(delivery)
+                else:
+                    settled.append(message_id)
+                    del self._taken[message_id]
+                    self._at_work.discard(message_id)
+        return settled, shrunk
 
     def all(self) -> Collection[Delivery]:
         """Return everything taken."""
@@ -145,17 +118,17 @@ QuarantineItem = Callable[[RefusedItem], None]
 class Member(Protocol):
     """A consumer as the others know it."""
 
-    hands: InFlightMessages
+    in_flight: InFlightMessages
     room: threading.Event
 
     def restore(self) -> None:
         """Tell Redis what it has."""
 
-    def give_back(self, deliveries: Sequence[Delivery], *, behind: bool = False) -> None:
-        """Put messages that nobody works on back into the queue."""
-
     def release(self) -> None:
         """Give back whatever was taken and not settled."""
+
+    def give_back(self, deliveries: Collection[Delivery]) -> None:
+        """Put messages that nobody works on back into the queue."""
 
 
 class ProcessState:
@@ -164,7 +137,7 @@ class ProcessState:
     def __init__(self, client: redis.Redis, quarantine: QuarantineItem, keys: Keyring) -> None:
         """Take a name that no other process has."""
         self.client, self.scripts = client, Scripts(client)
-        self.quarantine, self.signing = quarantine, keys
+        self.quarantine, self.keys = quarantine, keys
         self.name = str(uuid4())
         self.epoch = ""
         # One consumer takes at a time: a message under suspicion must be alone in the process.
@@ -187,7 +160,8 @@ class ProcessState:
     def remember(self, epoch: str) -> None:
         """Note since when Redis remembers; if it has forgotten us, tell it what we have."""
         if self.epoch and epoch != self.epoch:
-            log.error("redis.wiped", held=sum(len(consumer.hands) for consumer in self.everyone()))
+            in_flight = sum(len(consumer.in_flight) for consumer in self.everyone())
+            log.error("redis.wiped", in_flight=in_flight)
             for consumer in self.everyone():
                 consumer.restore()
         self.epoch = epoch

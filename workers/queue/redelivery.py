@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from operator import itemgetter
 from typing import Any
 
 import redis
-from sqlalchemy import Engine, select, tuple_
+from sqlalchemy import Engine, select
 
 from models.errors import Unavailable
-from workers.database import bulk
+from workers import inbox
 from workers.database.engine import reading
-from workers.database.schema import inbox
-from workers.queue.messages import UNSIGNED, wrap_stamped
+from workers.database.schema import inbox as inbox_table
+from workers.queue.messages import UNSIGNED, wrap
 from workers.queue.redis import COMMANDS, Keys, Scripts
 from workers.signing import Keyring
 
-PAGE = 5_000
+PAGE = 1_000
 """Rows looked at in one go."""
 
 PER_CALL = 50
@@ -29,16 +30,16 @@ def hand_in(
 ) -> int:
     """Send rows to the workers; return how many messages were not there already.
 
-    Rows of one message stand together. Raise `Unavailable` when Redis is away.
+    Rows of one message stand together. `front` says that they are older than what waits. Raise
+    `Unavailable` when Redis is away.
     """
-    by_message = groupby(rows, key=lambda row: (row["message_id"], row["received_at"]))
     messages = []
-    for (message_id, received_at), group in by_message:
-        commands = [(row["command"], row["stamp"], row["trace"]) for row in group]
-        text = wrap_stamped(message_id, received_at, commands, keys)
-        messages.append((message_id, received_at, text))
-    # What goes in front goes in backwards: the oldest last, so that it ends up first.
-    messages = messages[::-1] if front else messages
+    for message_id, group in groupby(rows, key=itemgetter("message_id")):
+        message_rows = list(group)
+        texts = [row["command"] for row in message_rows]
+        traces = [row["trace"] for row in message_rows]
+        _, _, text = wrap(COMMANDS, texts, keys, traces, message_id)
+        messages.append((message_id, message_rows[0]["stamp"], text))
     scripts, delivered_count = Scripts(client), 0
     try:
         for n in range(0, len(messages), PER_CALL):
@@ -50,29 +51,35 @@ def hand_in(
 
 
 def sweep(engine: Engine, client: redis.Redis, before: int, keys: Keyring = UNSIGNED) -> int:
-    """Hand in again what was accepted before an instant and is neither settled nor in Redis."""
-    delivered_count, after = 0, (0, 0)
+    """Hand in again what was stamped before an instant and is neither settled nor in Redis."""
+    delivered_count, after = 0, 0
     while page := _page(engine, before, after):
-        after = page[-1].received_at, page[-1].stamp
-        lost_message_ids = _lost(client, sorted({row.message_id for row in page}))
-        # One that killed its worker twice was taken apart: each part goes by its own name.
-        parts = {
-            f"{row.message_id}.{row.stamp}": row
+        after = page[-1]["stamp"]
+        lost_ids = _lost(client, sorted({row["message_id"] for row in page}))
+        # Settled in part, or taken apart: each part goes by its own name.
+        parts = [
+            row | {"message_id": f"{row['message_id']}.{row['stamp']}"}
             for row in page
-            if row.message_id in lost_message_ids
-        }
-        lost_command_ids = [parts[name].command_id for name in sorted(_lost(client, sorted(parts)))]
-        if lost_command_ids:
-            delivered_count += hand_in(client, _rows(engine, lost_command_ids), keys, front=True)
+            if row["message_id"] in lost_ids
+        ]
+        lost_part_ids = _lost(client, [part["message_id"] for part in parts])
+        lost_parts = [part for part in parts if part["message_id"] in lost_part_ids]
+        if lost_parts:
+            delivered_count += hand_in(client, lost_parts, keys, front=True)
+            # What was reserved for the whole is reserved for its parts now.
+            Scripts(client).ack(Keys(COMMANDS), "", sorted(lost_ids))
+        unreserved = [row["stamp"] for row in page if not row["reserved"]]
+        if unreserved:
+            inbox.note_reserved(engine, unreserved)
     return delivered_count
 
 
-def _page(engine: Engine, before: int, after: tuple[int, int]) -> Sequence[Any]:
-    table = inbox.c
-    query = select(table.command_id, table.message_id, table.received_at, table.stamp)
-    query = query.where(table.received_at < before, tuple_(table.received_at, table.stamp) > after)
+def _page(engine: Engine, before: int, after: int) -> list[dict[str, Any]]:
+    table = inbox_table.c
+    query = select(inbox_table).where(table.stamp < before, table.stamp > after)
     with reading(engine) as connection:
-        return connection.execute(query.order_by(table.received_at, table.stamp).limit(PAGE)).all()
+        rows = connection.execute(query.order_by(table.stamp).limit(PAGE)).mappings()
+        return [dict(row) for row in rows]
 
 
 def _lost(client: redis.Redis, message_ids: Sequence[str]) -> set[str]:
@@ -88,11 +95,3 @@ def _lost(client: redis.Redis, message_ids: Sequence[str]) -> set[str]:
         for message_id, is_present in zip(message_ids, present, strict=True)
         if not is_present
     }
-
-
-def _rows(engine: Engine, command_ids: Sequence[str]) -> list[dict[str, Any]]:
-    table = inbox.c
-    with reading(engine) as connection:
-        inbox_rows = bulk.fetch(connection, table, table.command_id, command_ids)
-    rows = [dict(row._mapping) for row in inbox_rows]  # noqa: SLF001 - SQLAlchemy's public name for it
-    return sorted(rows, key=lambda row: (row["received_at"], row["stamp"]))

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
 
 import redis
 import structlog
 from sqlalchemy import Engine
 
 from models.errors import Unavailable
+from models.service.subjects import subjects_of
 from workers import inbox
-from workers.queue.redis import COMMANDS, EPOCH_KEY, Keys
-from workers.timestamps import EPOCH, SECOND_US, from_us
+from workers.queue import redelivery
+from workers.queue.frontier import Blocker, Frontier
+from workers.queue.messages import UNSIGNED, HeldCommand, announce, read_message
+from workers.queue.redis import (
+    COMMANDS,
+    EPOCH_KEY,
+    HELD_KEY,
+    STAMP_KEY,
+    EarlierMessage,
+    FetchedMessage,
+    FrontierReply,
+    Keys,
+    Scripts,
+)
+from workers.queue.stalled import STALLED_US, StalledCommand, StallNotes
+from workers.signing import Keyring
+from workers.timestamps import EPOCH, SECOND_US, from_us, to_us
 
 log = structlog.get_logger()
 
@@ -30,59 +45,129 @@ BEGINNING = EPOCH
 
 
 class ArrivalClock:
-    """Redis says what time it is; Redis and the inbox say who was there before.
+    """Redis says what time it is, and what was received before and is not settled.
 
-    What came by HTTP is in both, and in the inbox alone when Redis has lost it.
+    What came by HTTP is there, too, from the moment at which it is received; only what was accepted
+    while Redis was away stands in the inbox alone.
     """
 
-    def __init__(self, client: redis.Redis, engine: Engine | None) -> None:
-        """Keep the client whose server's clock counts, and the database with the inbox, if any."""
-        self.client, self.engine = client, engine
+    def __init__(
+        self, client: redis.Redis, engine: Engine | None, keys: Keyring = UNSIGNED
+    ) -> None:
+        """Keep the client whose server's clock counts, and the database with the inbox, if any.
+
+        `keys` are those that commands are signed with.
+        """
+        self.client, self.engine, self.keys = client, engine, keys
+        self.scripts = Scripts(client)
+        self.must_sweep = False
+        self.stall_notes = StallNotes(client)
+        self._held_stamps: set[int] = set()
         self._epoch: bytes | None = None
         self._calm_at = 0.0
 
     def now(self) -> datetime:
-        """Return the present by Redis's clock."""
-        return self.watermark(without=(), wait=False)
-
-    def watermark(self, without: Collection[str], *, wait: bool = True) -> datetime:
-        """Return an instant before which every command is settled, but for `without`.
-
-        It is the receipt of the oldest command still in the inbox, queued or in flight, or the
-        present. After Redis has been wiped it is the beginning of time, until workers have had
-        the chance to say again what they have in flight. The clock is read first: whatever the
-        inbox gets later is stamped later too.
-        """
+        """Return the present by Redis's clock; raise `Unavailable` while Redis is away."""
         try:
-            with self.client.pipeline(transaction=True) as pipe:
-                pipe.time()
-                if wait:
-                    pipe.get(EPOCH_KEY)
-                    pipe.zrange(Keys(COMMANDS).pending, 0, len(without), withscores=True)
-                now, *replies = pipe.execute()
+            seconds, micros = self.client.time()
         except redis.RedisError as error:
             raise Unavailable(str(error)) from error
-        present = now[0] * SECOND_US + now[1]
-        if not wait:
-            return from_us(present)
-        epoch, oldest = replies
-        if self._wiped(epoch, present):
-            return BEGINNING
-        inbox_oldest = inbox.oldest(self.engine, without) if self.engine else None
-        mark = _oldest(oldest, without, present)
-        return mark if inbox_oldest is None else min(mark, from_us(inbox_oldest))
+        return from_us(seconds * SECOND_US + micros)
 
-    def excuse(self, message_ids: Collection[str]) -> None:
-        """Let these messages hold no deadline back: they concern no order that exists."""
-        if not message_ids:
-            return
-        if self.engine:
-            inbox.excuse(self.engine, message_ids)
+    def frontier(self, announcements: Mapping[str, bytes], before: int) -> Frontier:
+        """Say what messages are about, and return what was received earlier and is not settled.
+
+        `announcements` are of the messages at hand, by their ids; only what begins `before` a
+        stamp matters. Raise `Unavailable` while that cannot be known: when Redis is away, and for
+        a while after it was wiped.
+        """
+        reply = self._ask(announcements, before=before)
+        if reply is None:
+            raise Unavailable("Redis was wiped: whoever has something in flight is waited for")
+        frontier = self._begin(reply)
+        for message in reply.earlier:
+            is_announced = message.subjects is not None
+            blob = message.subjects if message.subjects is not None else self._read(message)
+            frontier.add_message(message.message_id, message.stamp, blob, is_announced=is_announced)
+        return frontier
+
+    def note_held(self, held: Sequence[HeldCommand]) -> None:
+        """Count commands that are held back for the first time, and name those held for long."""
+        stamps = {item.received.stamp for item in held}
+        new, self._held_stamps = stamps - self._held_stamps, stamps
+        now = to_us(self.now()) if held else 0
+        if new:
+            try:
+                self.client.incrby(HELD_KEY, len(new))
+            except redis.RedisError as error:
+                log.warning("held.not_counted", error=str(error)[:300])
+        stalled = [
+            _describe(item)
+            for item in sorted(held, key=lambda item: item.received.stamp)
+            if now - item.received.stamp > STALLED_US
+        ]
+        self.stall_notes.note(stalled, now)
+
+    def wakeup_frontier(self) -> Frontier:
+        """Return what time may not pass by: it ends at the oldest message that nobody has read.
+
+        After Redis has been wiped it ends at the beginning of time, until workers have had the
+        chance to say again what they have in flight.
+        """
+        reply = self._ask({}, with_texts=False)
+        if reply is None:
+            return Frontier(0)
+        frontier = self._begin(reply)
+        for message in reply.earlier:
+            if message.subjects is not None:
+                frontier.add_message(message.message_id, message.stamp, message.subjects)
+        return frontier
+
+    def watermark(self) -> datetime:
+        """Return up to when time may pass where nothing is in flight; see `wakeup_frontier`."""
+        return from_us(self.wakeup_frontier().horizon(()))
+
+    def _ask(
+        self,
+        announcements: Mapping[str, bytes],
+        *,
+        before: int | None = None,
+        with_texts: bool = True,
+    ) -> FrontierReply | None:
+        """Ask Redis; None where it has forgotten what others may still have."""
         try:
-            self.client.zrem(Keys(COMMANDS).pending, *message_ids)
+            if self.must_sweep and self.engine is not None:
+                # Redis may have lost what it was told last: the inbox has it.
+                redelivery.sweep(self.engine, self.client, to_us(self.now()), self.keys)
+            self.must_sweep = False
+            reply = self.scripts.frontier(
+                Keys(COMMANDS), announcements, before=before, with_texts=with_texts
+            )
         except redis.RedisError as error:
-            # They hold deadlines back a moment longer, and that is all.
-            log.warning("excuse.failed", error=str(error))
+            self.must_sweep = True
+            raise Unavailable(str(error)) from error
+        if self._wiped(reply.epoch.encode() or None, reply.now):
+            self.must_sweep = True
+            return None
+        return reply
+
+    def _begin(self, reply: FrontierReply) -> Frontier:
+        unknown = None
+        if reply.unknown_from is not None:
+            message = reply.earlier[-1]
+            unknown = Blocker(message.message_id, 0, reply.unknown_from)
+        oldest = inbox.oldest_unreserved(self.engine) if self.engine else None
+        if oldest is not None and (unknown is None or oldest < unknown.stamp):
+            unknown = Blocker("", 0, oldest)
+        return Frontier(reply.now, unknown)
+
+    def _read(self, message: EarlierMessage) -> bytes:
+        """Read what nobody has read yet, as whoever takes it will."""
+        fetched = FetchedMessage(
+            message.message_id, message.payload, len(message.payload), message.stamp
+        )
+        delivery = read_message(COMMANDS, fetched, self.keys)
+        return announce(delivery.stamp, delivery.commands)
 
     def _wiped(self, epoch: bytes | None, present: int) -> bool:
         """Tell whether somebody who lives may have something that Redis has forgotten."""
@@ -96,23 +181,26 @@ class ArrivalClock:
         return recent or time.monotonic() < self._calm_at
 
 
-def _oldest(entries: Sequence[Any], without: Collection[str], present: int) -> datetime:
-    for message_id, received_at in entries:
-        if message_id.decode("utf-8", "surrogateescape") not in without:
-            # Scores may be forged; whoever does it gains nothing but a delay.
-            return from_us(int(max(0, min(present, received_at))))
-    return from_us(present)
+def _describe(item: HeldCommand) -> StalledCommand:
+    command = item.received.parsed.command
+    about = sorted(subjects_of(command).changes) if command is not None else []
+    behind = item.blocker.message_id if item.blocker is not None else ""
+    key = command.key if command is not None else "-"
+    return StalledCommand(key, item.received.stamp, tuple(about), behind)
 
 
-def open_door(client: redis.Redis, *, in_use: bool) -> None:
-    """Begin an epoch where Redis remembers none.
+def begin_epoch(client: redis.Redis, engine: Engine, *, in_use: bool) -> None:
+    """Begin an epoch where Redis remembers none, with stamps above all that were judged.
 
-    `in_use` says that orders exist: then others may have in flight what was wiped, and deadlines
-    must give them time. Raise `Unavailable` while Redis is away.
+    `in_use` says that orders exist: then others may have in flight what was wiped, and they must be
+    given time. Raise `Unavailable` while Redis is away.
     """
     try:
+        if client.exists(STAMP_KEY) and client.exists(EPOCH_KEY):
+            return
         seconds, micros = client.time()
         now = seconds * SECOND_US + micros
+        client.set(STAMP_KEY, inbox.last_stamp(engine), nx=True)
         client.set(EPOCH_KEY, now if in_use else -now, nx=True)
     except redis.RedisError as error:
         raise Unavailable(str(error)) from error

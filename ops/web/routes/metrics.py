@@ -101,7 +101,7 @@ class PipelineCollector(Collector):
         yield labelled("earnest_money_fen", "Money by account family.", "family", balances)
         yield from debt_gauges("refunds", monitoring.refunds_waiting(context.engine))
         yield from debt_gauges("payouts", monitoring.payouts_waiting(context.engine))
-        yield from stalled_gauges(monitoring.stalled_counts(context.engine, context.now()))
+        yield from standstill_gauges(monitoring.standstill_counts(context.engine, context.now()))
         yield from group_gauges(consumer_groups(context))
         yield from audit_gauges(monitoring.last_audit(context.engine))
 
@@ -140,6 +140,11 @@ def queue_gauges(snapshot: Snapshot) -> Iterator[Family]:
     yield gauge("earnest_inbox_commands", "Accepted over HTTP, unsettled.", inbox["commands"])
     yield gauge("earnest_inbox_oldest_seconds", "Age of the oldest.", inbox["oldest_seconds"])
     yield gauge("earnest_workers_alive", "Workers heard of lately.", snapshot["workers_alive"])
+    stalled_count = len(snapshot["stalled"])
+    yield gauge("earnest_commands_stalled", "Held back for more than 10 s.", stalled_count)
+    if snapshot["held"] is not None:
+        description = "Held back until something received earlier was settled."
+        yield CounterMetricFamily("earnest_commands_held", description, value=snapshot["held"])
     yield gauge("earnest_outbox_events", "Recorded, not published.", outbox["events"])
     yield gauge("earnest_outbox_lag_seconds", "Age of the oldest.", outbox["lag_seconds"])
     yield gauge("earnest_quarantine_items", "What was no message.", snapshot["quarantine"])
@@ -184,15 +189,15 @@ def debt_gauges(kind: str, debts: Snapshot) -> Iterator[Family]:
     yield gauge(f"earnest_{kind}_oldest_seconds", "Age of the oldest.", debts["oldest_seconds"])
 
 
-def stalled_gauges(stalled: Snapshot) -> Iterator[Family]:
+def standstill_gauges(standstill: Snapshot) -> Iterator[Family]:
     """Write what only people can set in motion again; orders in arbitration count by state."""
-    stopped_clocks = stalled["clocks_stopped"]
-    overdue_arbitrations = stalled["arbitrations_overdue"]
+    stopped_clocks = standstill["clocks_stopped"]
+    overdue_arbitrations = standstill["arbitrations_overdue"]
     yield gauge("earnest_clocks_stopped", "Orders whose clock stands still.", stopped_clocks)
     yield gauge(
         "earnest_arbitrations_overdue", "Undecided past their window.", overdue_arbitrations
     )
-    yield gauge("earnest_creators_banned", "Creators under a ban.", stalled["creators_banned"])
+    yield gauge("earnest_creators_banned", "Creators under a ban.", standstill["creators_banned"])
 
 
 def audit_gauges(audit: Snapshot | None) -> Iterator[Family]:

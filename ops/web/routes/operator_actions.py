@@ -23,8 +23,7 @@ from ops.web.dependencies import AppContext, Context, CurrentCaller, StaffCaller
 from ops.web.errors import Fault, Problem, fault_text
 from ops.web.routes.ops_page import OperatorId
 from ops.web.routes.orders import OrderId
-from ops.web.submissions import faults_of, read_bytes
-from workers.inbox import Submission
+from ops.web.submissions import faults_of, read_bytes, submission_of
 from workers.queries.reader import Reader
 
 log = structlog.get_logger()
@@ -114,9 +113,7 @@ async def act(
     )
     if not caller.may_speak_for(command.by):
         raise Problem(403, "this token does not speak for that operator")
-    admission = await context.submissions.admit(
-        [Submission(command.id, command.fingerprint(), text)]
-    )
+    admission = await context.submissions.admit([submission_of(text, command)])
     if admission.reused:
         raise Problem(409, "that id was used before for another command")
     log.info(

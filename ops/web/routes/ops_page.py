@@ -59,7 +59,7 @@ def overview(context: Context, caller: StaffCaller) -> JsonObject:
         "orders": monitoring.orders_by_state(context.engine),
         "refunds": monitoring.refunds_waiting(context.engine),
         "payouts": monitoring.payouts_waiting(context.engine),
-        "standstill": monitoring.stalled_counts(context.engine, context.now()),
+        "standstill": monitoring.standstill_counts(context.engine, context.now()),
         "money": context.balances.read(),
         "audit": monitoring.last_audit(context.engine),
         "operator": caller.operator_id(),

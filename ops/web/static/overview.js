@@ -96,6 +96,7 @@ function processes(found) {
   return card(t("processes"), h("div", { class: "list" },
     light(t("redis"), q.redis === "up", q.redis === "up" ? t("up") : t("away")),
     light(t("workers"), q.workers_alive > 0, t("alive", q.workers_alive)),
+    q.stalled.length ? row(t("stalled"), count(q.stalled.length), "bad-text") : null,
     light(t("relay"), q.relay, q.relay ? t("up") : t("away")),
     light(t("scheduler"), q.scheduler, q.scheduler ? t("up") : t("away"))));
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import redis
-from dramatiq.errors import ConnectionClosed
 from sqlalchemy import Engine, select
 
 from models.errors import TransientError
@@ -29,14 +28,14 @@ from workers.database.repository import Store
 from workers.outbox.relay import Relay, notify_relay
 from workers.outbox.streams import EVENTS_STREAM
 from workers.processing import wakeups
-from workers.processing.batch import PATIENCE
 from workers.processing.failures import quarantine
 from workers.processing.processor import BatchProcessor
 from workers.queue.broker import EarnestBroker
-from workers.queue.messages import Bundle
-from workers.queue.redis import QUEUES, Keys, Scripts, connect
+from workers.queue.consumer import MessageBatch
+from workers.queue.frontier import Frontier
+from workers.queue.redis import COMMANDS, QUEUES, Keys, Scripts, connect
 from workers.queue.watermark import ArrivalClock
-from workers.timestamps import MICROSECOND
+from workers.timestamps import MICROSECOND, to_us
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 
@@ -71,21 +70,28 @@ def moments(name: str) -> tuple[Policy, list[Moment]]:
     """Read a worked example: its policy, and every instant at which something happens."""
     path = SCENARIOS / f"{name}.policy.json"
     policy = read_policy(path.read_bytes()) if path.exists() else Policy()
-    simulation, timeline = Simulation(UnitOfWork(policy=policy)), []
+    simulation, timeline = Simulation(UnitOfWork(policy=policy)), list[Moment]()
     for step in read_steps((SCENARIOS / f"{name}.steps.jsonl").read_text("utf-8").splitlines()):
-        for line in simulation.play(step):
-            event_types = tuple(event["type"] for event in line["events"])
-            if "outcome" in line:
-                kind = json.loads(step.command or "{}").get("kind")
-                signature = (kind, line["outcome"], line["reason"], event_types)
-                timeline.append(Moment(step.at, step.command, signature))
-            else:
-                # Time ends a state only after its deadline, a reminder is sent at its instant.
-                at = parse_instant(line["at"]) + (
-                    SMALLEST_STEP if "timeout" in line else 0 * SMALLEST_STEP
-                )
-                timeline.append(Moment(at, None, event_types))
+        timeline += map(_passed_moment, simulation.advance(step.at))
+        if step.command is not None:
+            lines = list(simulation.handle(step.command, step.at))
+            kind = json.loads(step.command).get("kind")
+            signature = (kind, *map(_signature, lines))
+            timeline.append(Moment(step.at, step.command, signature))
+    timeline += map(_passed_moment, simulation.finish())
     return policy, timeline
+
+
+def _passed_moment(line: dict[str, Any]) -> Moment:
+    # Time ends a wait only after its deadline, a reminder of an order is sent at its instant.
+    is_reminder = not line.get("reminder", "suspense:").startswith("suspense:")
+    at = parse_instant(line["at"]) + (0 if is_reminder else 1) * SMALLEST_STEP
+    return Moment(at, None, _signature(line))
+
+
+def _signature(line: dict[str, Any]) -> tuple[object, ...]:
+    event_types = tuple(event["type"] for event in line["events"])
+    return line.get("outcome"), line.get("reason"), event_types
 
 
 class ScenarioArrivalClock(ArrivalClock):
@@ -94,14 +100,21 @@ class ScenarioArrivalClock(ArrivalClock):
     present: datetime
 
     def now(self) -> datetime:
-        """Return an instant at which nobody has patience left."""
-        super().now()
-        return self.present + PATIENCE
-
-    def watermark(self, without: Any, *, wait: bool = True) -> datetime:  # noqa: ANN401 - as its base class
         """Return the scenario's instant."""
-        super().watermark(without, wait=wait)
+        super().now()
         return self.present
+
+    def frontier(self, announcements: Mapping[str, bytes], before: int) -> Frontier:
+        """Return what is earlier and unsettled, at the scenario's instant."""
+        return self._at_present(super().frontier(announcements, before))
+
+    def wakeup_frontier(self) -> Frontier:
+        """Return up to when time may pass, at the scenario's instant."""
+        return self._at_present(super().wakeup_frontier())
+
+    def _at_present(self, frontier: Frontier) -> Frontier:
+        frontier.now = to_us(self.present)
+        return frontier
 
 
 @dataclass
@@ -121,9 +134,8 @@ class InProcessPipeline:
 
     def close(self) -> None:
         self.plain_engine.dispose()
-        self.engine.dispose()
         self.plain_redis.close()
-        self.redis_client.close()
+        self.end_process()
 
     def start_process(self) -> None:
         """Begin as a process does: with new connections and nothing in hand."""
@@ -135,10 +147,13 @@ class InProcessPipeline:
         self.processor = BatchProcessor(store, self.clock, partial(notify_relay, self.redis_client))
         self.relay = Relay(self.engine, self.redis_client)
 
-    def kill_process(self) -> None:
-        """End as a killed process does, be noticed, and begin anew."""
+    def end_process(self) -> None:
         self.engine.dispose()
         self.redis_client.close()
+
+    def kill_process(self) -> None:
+        """End as a killed process does, be noticed, and begin anew."""
+        self.end_process()
         for queue in QUEUES:
             Scripts(self.plain_redis).rescue(Keys(queue), 0, last=queue == QUEUES[-1])
         self.start_process()
@@ -183,23 +198,26 @@ class InProcessPipeline:
                 message = next(consumer)
                 if message is None:
                     continue
-                batch: Bundle = message.kwargs["bundle"]
-                # As a worker does: a batch in hand is settled, and then acknowledged, in place.
-                retry_while_unavailable(partial(self.settle, batch))
-                retry_while_unavailable(partial(consumer.ack, message))
+                batch: MessageBatch = message.kwargs["batch"]
+                # As a worker does: a batch in hand is settled, again while a server is away.
+                settle = self.settle_commands if queue == COMMANDS else self.wake_orders
+                retry_while_unavailable(partial(settle, batch))
+                consumer.ack(message)
             else:
                 raise AssertionError(f"{queue}: a message is stranded")
 
-    def settle(self, batch: Bundle) -> None:
-        commands = [
-            replace(command, at=self.clock.present)
-            for delivery in batch.deliveries
-            for command in delivery.commands
-        ]
+    def settle_commands(self, batch: MessageBatch) -> None:
+        for delivery in batch.deliveries:
+            delivery.commands = [
+                replace(command, at=self.clock.present) for command in delivery.commands
+            ]
+        self.processor.settle_batch(batch)
+
+    def wake_orders(self, batch: MessageBatch) -> None:
         orders = {order_id for delivery in batch.deliveries for order_id in delivery.orders}
-        deferred = self.processor.settle(commands, sorted(orders))
-        deferred_ids = {command.message_id for command in deferred}
-        batch.settled = {delivery.message_id for delivery in batch.deliveries} - deferred_ids
+        self.processor.wake(sorted(orders))
+        with suppress(redis.RedisError):
+            batch.acknowledge_all()
 
     def save(self) -> TableRows:
         """Copy every table."""
@@ -210,7 +228,7 @@ class InProcessPipeline:
             }
 
     def restore(self, state: TableRows) -> None:
-        """Make the database what it was, and Redis empty."""
+        """Make the database what it was, Redis empty, and begin anew: nobody remembers a wipe."""
         with writing(self.plain_engine) as connection:
             for table in schema.metadata.sorted_tables:
                 connection.execute(table.delete())
@@ -219,6 +237,8 @@ class InProcessPipeline:
                     rows = [dict(zip(column_names, row, strict=True)) for row in state[table.name]]
                     connection.execute(table.insert(), rows)
         self.plain_redis.flushall()
+        self.end_process()
+        self.start_process()
 
     def streamed_event_ids(self) -> set[str]:
         """Name the events on the stream."""
@@ -229,7 +249,7 @@ class InProcessPipeline:
 def retry_while_unavailable(call: Callable[[], object]) -> None:
     """Call again where a server was away."""
     for _ in range(MAX_ATTEMPTS):
-        with suppress(TransientError, ConnectionClosed):
+        with suppress(TransientError):
             call()
             return
     raise AssertionError("it never worked")

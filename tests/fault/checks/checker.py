@@ -44,7 +44,7 @@ def check(evidence: CollectedRun) -> list[CheckerFinding]:
 
 def _check_answers(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that everything acknowledged has its own answer, and its id an outcome."""
-    outcome_ids = {outcome.command_id for outcome in evidence.outcomes}
+    outcome_keys = {outcome.key for outcome in evidence.outcomes}
     answers = {
         (event.subject, event.sequence): event.body["reason"]
         for event in evidence.events
@@ -54,7 +54,7 @@ def _check_answers(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     for submission in evidence.sent:
         if submission.stamp is None:
             continue
-        name = f"command:{submission.command_id or '-'}"
+        name = f"command:{submission.key}"
         if (
             evidence.answers_every_submission
             and (name, submission.stamp) not in answers
@@ -62,7 +62,7 @@ def _check_answers(evidence: CollectedRun) -> Iterator[CheckerFinding]:
         ):
             yield CheckerFinding("lost", "answered", name, f"submitted at {submission.stamp}")
         unclaimed = answers.get((name, submission.stamp)) in REASONS_WITHOUT_CLAIM
-        if submission.command_id and submission.command_id not in outcome_ids and not unclaimed:
+        if submission.key not in outcome_keys and not unclaimed:
             yield CheckerFinding(
                 "lost", "receipted", name, f"acknowledged at {submission.stamp}, no outcome"
             )
@@ -72,12 +72,10 @@ def _check_answers(evidence: CollectedRun) -> Iterator[CheckerFinding]:
 
 def _check_single_outcome(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that a command id has one outcome, and that the answers say the same."""
-    for command_id, times in Counter(outcome.command_id for outcome in evidence.outcomes).items():
+    for key, times in Counter(outcome.key for outcome in evidence.outcomes).items():
         if times > 1:
-            yield CheckerFinding("twice", "judged_once", command_id, f"{times} outcomes")
-    receipts = {
-        outcome.command_id: (outcome.outcome, outcome.reason) for outcome in evidence.outcomes
-    }
+            yield CheckerFinding("twice", "judged_once", key, f"{times} outcomes")
+    receipts = {outcome.key: (outcome.outcome, outcome.reason) for outcome in evidence.outcomes}
     first_answers: Counter[str] = Counter()
     for event in evidence.events:
         if event.type != "command.settled":
@@ -85,28 +83,26 @@ def _check_single_outcome(evidence: CollectedRun) -> Iterator[CheckerFinding]:
         answer = (event.body["outcome"], event.body["reason"])
         if answer[0] == "duplicate" or answer[1] in REASONS_WITHOUT_CLAIM:
             continue
-        command_id = str(event.body["command_id"])
-        first_answers[command_id] += 1
-        if receipts.get(command_id) != answer:
+        key = event.subject.removeprefix("command:")
+        first_answers[key] += 1
+        if receipts.get(key) != answer:
             yield CheckerFinding(
                 "wrong",
                 "same_answer",
                 event.subject,
-                f"told {answer}, kept {receipts.get(command_id)}",
+                f"told {answer}, kept {receipts.get(key)}",
             )
-    for command_id, times in first_answers.items():
+    for key, times in first_answers.items():
         if times > 1:
-            yield CheckerFinding(
-                "twice", "judged_once", command_id, f"answered as new {times} times"
-            )
+            yield CheckerFinding("twice", "judged_once", key, f"answered as new {times} times")
 
 
 def _check_senders(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that every outcome belongs to something that was sent."""
-    sent_ids = {submission.command_id for submission in evidence.sent}
+    sent_keys = {submission.key for submission in evidence.sent}
     for outcome in evidence.outcomes:
-        if outcome.command_id not in sent_ids:
-            yield CheckerFinding("wrong", "invented", outcome.command_id, "nobody sent it")
+        if outcome.key not in sent_keys:
+            yield CheckerFinding("wrong", "invented", outcome.key, "nobody sent it")
 
 
 def _check_sequences(evidence: CollectedRun) -> Iterator[CheckerFinding]:
@@ -157,13 +153,13 @@ def _is_order_event(event: RecordedEvent) -> bool:
 
 def _check_causes(evidence: CollectedRun) -> Iterator[CheckerFinding]:
     """Hold that only what was applied had effects, money and orders alike."""
-    outcomes = {outcome.command_id: outcome.outcome for outcome in evidence.outcomes}
+    outcomes = {outcome.key: outcome.outcome for outcome in evidence.outcomes}
     for event in evidence.events:
-        cause_kind, _, command_id = event.caused_by.partition(":")
+        cause_kind, _, key = event.caused_by.partition(":")
         if cause_kind != "command" or event.type in {"command.settled", "operator.alerted"}:
             continue
-        if outcomes.get(command_id) != "applied":
-            detail = f"caused by {command_id}, which was {outcomes.get(command_id)}"
+        if outcomes.get(key) != "applied":
+            detail = f"caused by {key}, which was {outcomes.get(key)}"
             yield CheckerFinding("wrong", "caused", event.event_id, detail)
 
 
@@ -276,17 +272,17 @@ def recovery_s(evidence: CollectedRun, last_fault_us: int) -> float:
     Due are the outcomes of what had been acknowledged, and the deadlines that had passed.
     """
     stamps = {
-        submission.command_id: submission.stamp
+        submission.key: submission.stamp
         for submission in reversed(evidence.sent)
-        if submission.stamp is not None and submission.command_id
+        if submission.stamp is not None
     }
-    due_ids = {command_id: stamp for command_id, stamp in stamps.items() if stamp <= last_fault_us}
+    due_keys = {key for key, stamp in stamps.items() if stamp <= last_fault_us}
     settled_us = {
-        str(event.body["command_id"]): event.recorded_us
+        event.subject.removeprefix("command:"): event.recorded_us
         for event in sorted(evidence.events, key=lambda event: -event.recorded_us)
         if event.type == "command.settled"
     }
-    recorded_us = [settled_us[command_id] for command_id in due_ids.keys() & settled_us.keys()]
+    recorded_us = [settled_us[key] for key in due_keys & settled_us.keys()]
     recorded_us += [
         event.recorded_us
         for event in evidence.events

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine, select
 
+from models.ids import make_command_key
 from models.policy import Policy
 from workers.database import mappers, schema
 from workers.database.engine import reading
@@ -19,9 +20,9 @@ from workers.timestamps import optional_us
 
 @dataclass(frozen=True, slots=True)
 class SentCommand:
-    """One command a sender submitted; `stamp` is None where it was not acknowledged."""
+    """One command a sender submitted; `key` names it, `stamp` is None unless acknowledged."""
 
-    command_id: str | None
+    key: str
     text: str
     sent_us: int
     stamp: int | None
@@ -43,7 +44,7 @@ class ReadEvent:
 class DatabaseOutcome:
     """What a command came to, as the database has it."""
 
-    command_id: str
+    key: str
     outcome: str
     reason: str | None
     received_us: int
@@ -130,7 +131,10 @@ def collect_run(
     return CollectedRun(
         outcomes=[
             DatabaseOutcome(
-                receipt.command_id, receipt.outcome, receipt.reason, receipt.received_at
+                make_command_key(receipt.sender, receipt.command_id),
+                receipt.outcome,
+                receipt.reason,
+                receipt.received_at,
             )
             for receipt in receipts
         ],

@@ -93,12 +93,12 @@ class NaiveStack:
             self.broker.enqueue(message)
         return stamps
 
-    def outcomes(self, command_ids: Collection[str]) -> Mapping[str, NaiveOutcome]:
-        rows = self.rows("SELECT command_id, outcome, received_us FROM outcomes")
+    def outcomes(self, keys: Collection[str]) -> Mapping[str, NaiveOutcome]:
+        rows = self.rows("SELECT key, outcome, received_us FROM outcomes")
         return {
-            command_id: NaiveOutcome(outcome, from_us(received_us))
-            for command_id, outcome, received_us in rows
-            if command_id in command_ids
+            key: NaiveOutcome(outcome, from_us(received_us))
+            for key, outcome, received_us in rows
+            if key in keys
         }
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:

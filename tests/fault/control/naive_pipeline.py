@@ -30,7 +30,7 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS orders (
   order_id TEXT PRIMARY KEY, state TEXT, held_fen INTEGER, due_us INTEGER, sequence INTEGER);
 CREATE TABLE IF NOT EXISTS outcomes (
-  command_id TEXT, outcome TEXT, reason TEXT, received_us INTEGER);
+  key TEXT, outcome TEXT, reason TEXT, received_us INTEGER);
 CREATE TABLE IF NOT EXISTS events (
   subject TEXT, sequence INTEGER, type TEXT, at_us INTEGER, recorded_us INTEGER,
   caused_by TEXT, body TEXT);
@@ -78,7 +78,7 @@ def handle(text: str, received_us: int) -> None:
     with transaction() as connection:
         events = apply_command(connection, command, received_us)
         outcome = "applied" if events else "rejected"
-        values = (command["id"], outcome, None, received_us)
+        values = (key_of(command), outcome, None, received_us)
         connection.execute("INSERT INTO outcomes VALUES (?, ?, ?, ?)", values)
     publish(events)
     for event in events:
@@ -99,11 +99,16 @@ def enforce(order_id: str, state: str) -> None:
     publish(events)
 
 
+def key_of(command: NaiveEvent) -> str:
+    """Name a command as Earnest does, so that both are held to the same."""
+    return f"{command['by']['role']}:{command['by']['id']}:{command['id']}"
+
+
 def apply_command(
     connection: sqlite3.Connection, command: NaiveEvent, at_us: int
 ) -> list[NaiveEvent]:
     """Change the order; return what happened."""
-    caused_by, kind = f"command:{command['id']}", command["kind"]
+    caused_by, kind = f"command:{key_of(command)}", command["kind"]
     if kind == "register_creator":
         return [{"id": None, "waits": False}]
     order_id = command.get("order_id") or command["shares"][0]["order_id"]

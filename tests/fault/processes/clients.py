@@ -113,7 +113,7 @@ class CommandSender(threading.Thread):
         with suppress(TransientError, redis.RedisError):
             stamps = self.submit([command.text for command in commands])
         for command, stamp in zip(commands, stamps, strict=True):
-            self.log.append(SentCommand(command.command_id, command.text, sent_us, stamp))
+            self.log.append(SentCommand(command.key, command.text, sent_us, stamp))
         return None not in stamps
 
     def _begin_order(self, steps: LifeSteps) -> None:
@@ -136,14 +136,14 @@ class CommandSender(threading.Thread):
             order.send_us = now + (self.behaviour.resend_us if is_acknowledged else RETRY_AFTER_US)
 
     def _read_outcomes(self) -> None:
-        order_by_command_id = {order.command.command_id: order for order in self.orders}
+        order_by_key = {order.command.key: order for order in self.orders}
         try:
-            outcomes = self.outcomes(order_by_command_id.keys())
+            outcomes = self.outcomes(order_by_key.keys())
         except TransientError:
             return
-        for command_id, outcome in outcomes.items():
+        for key, outcome in outcomes.items():
             self._take_next_step(
-                order_by_command_id[command_id],
+                order_by_key[key],
                 StepOutcome(outcome.outcome, to_us(outcome.received_at)),
             )
         now = now_us()

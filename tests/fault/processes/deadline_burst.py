@@ -8,6 +8,7 @@ from random import Random
 
 from sqlalchemy import Engine
 
+from models.ids import make_command_key, split_command_key
 from models.policy import Policy
 from tests.fault.checks.collected import SentCommand
 from tests.fault.processes.order_lives import POLICY, OrderLife, OrderLifeFactory
@@ -44,15 +45,15 @@ def place_orders(engine: Engine, number: int) -> list[SentCommand]:
     registration = next(factory.register_creator())
     commands = [registration, *(OrderLife(factory, f"crowd-{n}").place() for n in range(number))]
     # An id of its own: the stack's sender registers the creator again.
-    commands[0] = replace(registration, command_id="cmd-crowd")
+    sender, command_id = split_command_key(registration.key)
     commands[0] = replace(
-        commands[0], text=registration.text.replace(registration.command_id, "cmd-crowd")
+        registration,
+        key=make_command_key(sender, "cmd-crowd"),
+        text=registration.text.replace(command_id, "cmd-crowd"),
     )
     began_us = to_us(began_at)
     submissions = [
-        SentCommand(
-            command.command_id, command.text, began_us, began_us + n * 9 * 100_000 // (number + 1)
-        )
+        SentCommand(command.key, command.text, began_us, began_us + n * 9 * 100_000 // (number + 1))
         for n, command in enumerate(commands)
     ]
     for n in range(0, len(submissions), BATCH_SIZE):
@@ -66,5 +67,5 @@ def _received(submission: SentCommand) -> Received:
         submission.text,
         from_us(0) + submission.stamp * MICROSECOND,
         submission.stamp,
-        submission.command_id or "",
+        submission.key,
     )

@@ -10,6 +10,7 @@ from random import Random
 
 from models import money
 from models.fields import format_instant
+from models.ids import make_command_key
 from models.policy import Policy
 from workers.timestamps import MICROSECOND, SECOND_US, from_us, now_us
 
@@ -37,10 +38,10 @@ DEADLINE_JITTER_US = 40_000
 class PlannedCommand:
     """Something to be sent, not before an instant; `text` never changes, however often sent.
 
-    `before` is sent with it, and handed in first.
+    `key` names it for all senders, and `before` is sent with it, and handed in first.
     """
 
-    command_id: str
+    key: str
     text: str
     not_before_us: int = 0
     before: tuple[PlannedCommand, ...] = ()
@@ -83,7 +84,8 @@ class OrderLifeFactory:
         subject_id = fields.get("order_id") or fields.get("payment_id") or "creator"
         command_id = f"cmd-{kind}-{subject_id}"[:64]
         body = {"id": command_id, "kind": kind, "by": {"role": role, "id": party_id}, **fields}
-        return PlannedCommand(command_id, json.dumps(body), not_before_us)
+        key = make_command_key(f"{role}:{party_id}", command_id)
+        return PlannedCommand(key, json.dumps(body), not_before_us)
 
 
 @dataclass(slots=True)

@@ -16,10 +16,12 @@ from typing import Self
 
 from sqlalchemy import select
 
+from models.commands.parsing import parse_command
+from models.policy import Policy
 from ops.local.process import Program
 from ops.local.redis_server import redis_program
 from ops.local.up import LocalStack, earnest_program
-from tests.fault.bad_messages import FORGED_COMMAND_ID, forged_command
+from tests.fault.bad_messages import forged_command
 from tests.fault.checks.collected import CollectedRun, SentCommand, collect_run
 from tests.fault.processes.clients import CommandSender, EventReader, SenderBehaviour
 from tests.fault.processes.deadline_burst import place_orders
@@ -54,6 +56,8 @@ class StackOptions:
     workers: int = 2
     schedulers: int = 1
     relays: int = 1
+    webs: int = 0
+    policy: Policy = POLICY
     proxied: bool = False
     has_wrong_clock: bool = False
     burst_size: int = 0
@@ -63,8 +67,8 @@ class StackOptions:
     replace_program: Callable[[Program], Program] = field(default=lambda program: program)
 
 
-class FaultStack:
-    """A local stack with a sender and a consumer: enter it, break it, let it rest, collect."""
+class ProcessStack:
+    """A local stack of real processes, empty and without traffic: enter it, use it, break it."""
 
     def __init__(self, folder: Path, database: str, options: StackOptions, seed: int) -> None:
         """Keep where to live, `sqlite` or `postgresql`, what to start, and chance's seed."""
@@ -72,8 +76,6 @@ class FaultStack:
         self.exit_stack = ExitStack()
         self.postgres: servers.PostgresServer | None = None
         self.proxies: dict[str, Proxy] = {}
-        self.wiped_us: list[int] = []
-        self.bad_message_count = 0
 
     def __enter__(self) -> Self:
         with ExitStack() as exit_stack:
@@ -85,7 +87,7 @@ class FaultStack:
         self.exit_stack.close()
 
     def _start(self, exit_stack: ExitStack) -> None:
-        (self.folder / "policy.json").write_text(POLICY.model_dump_json())
+        (self.folder / "policy.json").write_text(self.options.policy.model_dump_json())
         direct_settings = Settings.read(
             {}, var=self.folder, database_url=self._database(exit_stack)
         )
@@ -98,13 +100,71 @@ class FaultStack:
         )
         self.engine = open_database(direct_settings.database_url)
         exit_stack.callback(self.engine.dispose)
-        self.burst_commands = (
-            place_orders(self.engine, self.options.burst_size) if self.options.burst_size else []
-        )
+        self._prepare_database()
         self.local_stack = LocalStack(self.settings, quiet=True, programs=self._programs())
         exit_stack.enter_context(self.local_stack)
         self.redis_client = connect(direct_settings.redis_url)
         exit_stack.callback(self.redis_client.close)
+
+    def _prepare_database(self) -> None:
+        """Write what is to be there before anybody works; nothing here."""
+
+    def _database(self, exit_stack: ExitStack) -> str | None:
+        if self.database == "sqlite":
+            return None
+        self.postgres = exit_stack.enter_context(servers.running_postgres())
+        return exit_stack.enter_context(undropped_database(self.postgres))
+
+    def _start_proxies(self, exit_stack: ExitStack, direct_settings: Settings) -> tuple[str, str]:
+        self.proxies["redis"] = exit_stack.enter_context(Proxy(str(redis_socket(self.folder))))
+        broker_url = f"redis://127.0.0.1:{self.proxies['redis'].port}/0"
+        if self.postgres is None:
+            return broker_url, direct_settings.database_url
+        socket_path = self.postgres.folder / ".s.PGSQL.5432"
+        proxy = self.proxies["postgresql"] = exit_stack.enter_context(Proxy(str(socket_path)))
+        authority = f"{servers.SUPERUSER}@127.0.0.1:{proxy.port}"
+        return broker_url, f"postgresql+psycopg://{authority}/{DATABASE_NAME}"
+
+    def _programs(self) -> list[Program]:
+        names = ["migrate"]
+        for kind in ("worker", "relay", "scheduler", "web"):
+            names += [f"{kind}.{n}" for n in range(1, getattr(self.options, f"{kind}s") + 1)]
+        programs = [self.options.replace_program(earnest_program(name)) for name in names]
+        # Behind a proxy Redis is not at its usual address, and nobody else would start it.
+        return [redis_program(self.folder), *programs] if self.options.proxied else programs
+
+    def pid(self, name: str) -> int | None:
+        """Return the id of a process, or None while it is down."""
+        return self.local_stack.pids().get(name)
+
+    def signal_process(self, name: str, signum: signal.Signals = signal.SIGKILL) -> bool:
+        """Send a signal to a process; tell whether it was there."""
+        pid = self.pid(name)
+        if pid is None:
+            return False
+        try:
+            os.kill(pid, signum)
+        except ProcessLookupError:
+            return False
+        return True
+
+
+class FaultStack(ProcessStack):
+    """A stack with a sender and a consumer: enter it, break it, let it rest, collect."""
+
+    def __init__(self, folder: Path, database: str, options: StackOptions, seed: int) -> None:
+        """Keep what every stack needs, and begin a log of what was done to this one."""
+        super().__init__(folder, database, options, seed)
+        self.burst_commands: list[SentCommand] = []
+        self.wiped_us: list[int] = []
+        self.bad_message_count = 0
+
+    def _prepare_database(self) -> None:
+        if self.options.burst_size:
+            self.burst_commands = place_orders(self.engine, self.options.burst_size)
+
+    def _start(self, exit_stack: ExitStack) -> None:
+        super()._start(exit_stack)
         if self.options.burst_size:
             # Orders and an empty Redis look like a wipe: deadlines are held back until it is over.
             threading.Event().wait(GRACE.total_seconds())
@@ -127,45 +187,6 @@ class FaultStack:
             thread.start()
             exit_stack.callback(thread.join)
             exit_stack.callback(thread.stopping.set)
-
-    def _database(self, exit_stack: ExitStack) -> str | None:
-        if self.database == "sqlite":
-            return None
-        self.postgres = exit_stack.enter_context(servers.running_postgres())
-        return exit_stack.enter_context(undropped_database(self.postgres))
-
-    def _start_proxies(self, exit_stack: ExitStack, direct_settings: Settings) -> tuple[str, str]:
-        self.proxies["redis"] = exit_stack.enter_context(Proxy(str(redis_socket(self.folder))))
-        broker_url = f"redis://127.0.0.1:{self.proxies['redis'].port}/0"
-        if self.postgres is None:
-            return broker_url, direct_settings.database_url
-        socket_path = self.postgres.folder / ".s.PGSQL.5432"
-        proxy = self.proxies["postgresql"] = exit_stack.enter_context(Proxy(str(socket_path)))
-        authority = f"{servers.SUPERUSER}@127.0.0.1:{proxy.port}"
-        return broker_url, f"postgresql+psycopg://{authority}/{DATABASE_NAME}"
-
-    def _programs(self) -> list[Program]:
-        names = ["migrate"]
-        for kind in ("worker", "relay", "scheduler"):
-            names += [f"{kind}.{n}" for n in range(1, getattr(self.options, f"{kind}s") + 1)]
-        programs = [self.options.replace_program(earnest_program(name)) for name in names]
-        # Behind a proxy Redis is not at its usual address, and nobody else would start it.
-        return [redis_program(self.folder), *programs] if self.options.proxied else programs
-
-    def pid(self, name: str) -> int | None:
-        """Return the id of a process, or None while it is down."""
-        return self.local_stack.pids().get(name)
-
-    def signal_process(self, name: str, signum: signal.Signals = signal.SIGKILL) -> bool:
-        """Send a signal to a process; tell whether it was there."""
-        pid = self.pid(name)
-        if pid is None:
-            return False
-        try:
-            os.kill(pid, signum)
-        except ProcessLookupError:
-            return False
-        return True
 
     def wait_until_settled(self) -> None:
         """Begin no more orders, and wait until all there are have come to their ends."""
@@ -213,7 +234,7 @@ class FaultStack:
             ]
             evidence.sent = [
                 *evidence.sent,
-                SentCommand(FORGED_COMMAND_ID, forged_command(), 0, None),
+                SentCommand(parse_command(forged_command()).key, forged_command(), 0, None),
             ]
         return with_redis_instants(evidence) if self.options.has_wrong_clock else evidence
 

@@ -90,15 +90,15 @@ def test_a_replayed_command_is_handled_once_and_as_of_its_first_receipt(
     terminal.add_dead_letter(registration(1), stamp=77)
     _, listing = terminal.run("dead-letters")
     (dead_letter,) = listing["dead_letters"]
-    assert dead_letter["command"] == "register_000001"
+    assert (dead_letter["sender"], dead_letter["command"]) == ("platform:p1", "register_000001")
     assert dead_letter["received_at"] == "1970-01-01T01:00:00Z"
     assert dead_letter["replayed_at"] is None
     for outcome in ("applied", "applied"):
         status, replays = terminal.replay(str(dead_letter["letter"]))
         assert status == 0
         assert [replay["outcome"] for replay in replays] == [outcome]
-    receipt = Reader(Store(terminal.engine, Policy())).outcomes(["register_000001"])
-    assert receipt["register_000001"].received_at == from_us(HOUR_US)
+    receipt = Reader(Store(terminal.engine, Policy())).outcomes(["platform:p1:register_000001"])
+    assert receipt["platform:p1:register_000001"].received_at == from_us(HOUR_US)
     with terminal.engine.connect() as connection:
         events = connection.execute(text("SELECT count(*) FROM events")).scalar_one()
     assert events == 2
@@ -169,7 +169,8 @@ def test_an_audit_names_unanswered_unpublished_dead_and_quarantined_messages(
 ) -> None:
     terminal.add_dead_letter(registration(1))
     quarantine(terminal.engine, RefusedItem("commands", "m", b"}{", "not JSON", 2))
-    receipt = {"command_id": "c1", "fingerprint": b"f", "outcome": "applied", "reason": None}
+    receipt: dict[str, Any] = {"command_id": "c1", "sender": "client:c1", "fingerprint": b"f"}
+    receipt |= {"outcome": "applied", "reason": None}
     event = {"subject": "s", "sequence": 1, "type": "t", "caused_by": "c", "body": "{}"}
     hour_ago = now_us() - HOUR_US
     with writing(terminal.engine) as connection:

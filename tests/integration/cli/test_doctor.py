@@ -16,7 +16,8 @@ from ops.cli.doctor import HealthCheck, _check_skew
 from tests.support.store_harness import StoreHarness
 from workers.outbox import streams as event_streams
 from workers.outbox.streams import EVENTS_STREAM
-from workers.timestamps import from_us, now_us
+from workers.queue.stalled import StalledCommand, StallNotes
+from workers.timestamps import SECOND_US, from_us, now_us
 
 RunCommand = Callable[..., str]
 
@@ -46,10 +47,10 @@ def run_command(
 @pytest.fixture
 def todays_harness(harness: StoreHarness) -> StoreHarness:
     """Give a harness with one offer that is due within the hour, and one that is overdue."""
-    harness.now = from_us(now_us()) - timedelta(hours=23, minutes=30)
-    harness.admit().offer("o1")
-    harness.now -= timedelta(hours=2)
-    harness.offer("o2")
+    harness.now = from_us(now_us()) - timedelta(hours=25, minutes=30)
+    harness.admit().offer("o2")
+    harness.now += timedelta(hours=2)
+    harness.offer("o1")
     return harness
 
 
@@ -64,6 +65,27 @@ def test_queues_are_shown_for_people_and_programs(
     output = run_command("queues")
     assert "relay: NOT THERE" in output
     assert "group mail: 0 unread" in output
+
+
+def test_queues_and_doctor_name_a_command_that_waits_for_long(
+    run_command: RunCommand, redis_client: redis.Redis
+) -> None:
+    assert "STALLED" not in run_command("queues")
+    now = redis_client.time()[0] * SECOND_US
+    since = now - 12 * SECOND_US
+    stalled = [
+        StalledCommand(f"client:c1:cmd{number}", since + number, ("order:o1",), behind)
+        for number, behind in enumerate(["m1", *[""] * 10])
+    ]
+    StallNotes(redis_client).note(stalled, now)
+    output = run_command("queues")
+    assert "STALLED: client:c1:cmd0, 1" in output
+    assert "about order:o1, behind m1." in output
+    assert "STALLED: 1 more commands." in output
+    checks = json.loads(run_command("doctor", "--json"))["checks"]
+    (check,) = [check for check in checks if check["name"] == "commands"]
+    assert check["state"] == "warn"
+    assert "11 wait for long, client:c1:cmd0 behind m1" in check["detail"]
 
 
 def test_deadlines_due_and_overdue_are_shown(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import redis
 
+from models.commands.parsing import parse_command
 from ops.cli.messages import SubmittedLine, _print_outcomes
 from ops.local.up import LocalStack
 from tests.support import sample_commands
@@ -55,6 +56,10 @@ def test_every_command_of_a_file_is_answered_in_its_order(var_folder: Path) -> N
         (3, placement["id"], "duplicate", None),
         (4, placement["id"], "rejected", "id_reused"),
     ]
+    senders = [answer["sender"] for answer in result.lines()]
+    assert senders == ["client:c1", "creator:k1", "client:c1", "client:c1"]
+    firsts = [answer.get("first") for answer in result.lines()]
+    assert firsts == [None, None, {"outcome": "applied", "reason": None}, None]
     assert "4 submitted" in result.err
 
 
@@ -131,8 +136,8 @@ def test_an_outcome_behind_one_that_does_not_come_is_printed_all_the_same(
     command = sample_commands.admit()[0]
     submission = harness.settle_alone(command, harness.now)
     entries = [
-        (SubmittedLine(1, "", "nobody_1"), 77),
-        (SubmittedLine(2, "", command["id"]), submission.stamp),
+        (SubmittedLine(1, "", "client:c1:nobody_1"), 77),
+        (SubmittedLine(2, "", parse_command(submission.text).key), submission.stamp),
     ]
     capsys.readouterr()
     assert _print_outcomes(harness.reader, entries, 0.0) == 1
@@ -195,4 +200,5 @@ def test_a_submitted_command_and_its_order_are_published(var_folder: Path) -> No
             )
             return {event["subject"] for event in events}
 
-        eventually(lambda: {"order:h1", f"command:{placement['id']}"} <= published_subjects())
+        outcome_subject = f"command:client:c1:{placement['id']}"
+        eventually(lambda: {"order:h1", outcome_subject} <= published_subjects())

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from models.ids import split_command_key
 from models.lifecycle import FINAL_STATES, State
 from ops.explain.account import explain_order
 from ops.web.outcomes import command_statuses
@@ -144,7 +145,8 @@ def read_everything(harness: ArchivingHarness) -> dict[str, Any]:
         "timeline": list(reader.timeline("o1")),
         "answers": reader.outcome_bodies(answers),
         "standings": command_statuses(
-            harness.engine, [subject.removeprefix("command:") for subject, _ in answers]
+            harness.engine,
+            [split_command_key(subject.removeprefix("command:")) for subject, _ in answers],
         ),
         "recorded": [row for page in recorded_events(harness.engine, START, None) for row in page],
         "endings": reader.endings(),

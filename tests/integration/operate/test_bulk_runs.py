@@ -13,7 +13,8 @@ import pytest
 from ops.errors import UsageError
 from ops.operate.bulk_runs import HEAD_FILE, PLAN_FILE, BulkRun, BulkRunDraft, find_run, list_runs
 
-TEXTS = ['{"id": "command-1", "kind": "x"}', '{"id": "command-2", "kind": "x"}']
+BY = '"by": {"role": "operator", "id": "ann"}'
+TEXTS = [f'{{"id": "command-{number}", {BY}}}' for number in (1, 2)]
 
 # Plans, and dies where a name of `BulkRunDraft` is called for the first time.
 DYING_PROGRAM = """
@@ -41,7 +42,10 @@ def test_a_run_is_found_again_with_every_command_of_its_plan(tmp_path: Path) -> 
     run = make_run(tmp_path)
     found_run = find_run(tmp_path, run.name)
     assert found_run.head == {"task": "same", "kind": "pause_clock", "orders": 2}
-    assert list(found_run.commands()) == [("command-1", TEXTS[0]), ("command-2", TEXTS[1])]
+    assert list(found_run.commands()) == [
+        ("operator:ann:command-1", TEXTS[0]),
+        ("operator:ann:command-2", TEXTS[1]),
+    ]
     assert found_run.report() is None
     found_run.finish({"applied": 2})
     assert find_run(tmp_path, run.name).report() == {"applied": 2}

@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from models.commands import AnyCommand
 from models.commands.parsing import parse_command
 from models.lifecycle import State
-from models.service.handlers import handle
+from models.service.handlers import handle_without_waiting
 from ops.operate.actions import OWN_ACTIONS, OperatorAction, actions_in
 from ops.operate.dry_run import DryRunSummary, dry_run_commands
 from tests.support.command_fields import fields_for
@@ -57,7 +57,8 @@ def test_a_dry_run_of_every_action_is_as_the_rules_decide_and_writes_nothing(
     assert len(predictions) == len(commands) > 0
     for prediction in predictions:
         harness.uow.savepoint()
-        assert handle(harness.uow, prediction.command, at) == prediction.outcome
+        outcome = handle_without_waiting(harness.uow, prediction.command, at)
+        assert outcome == prediction.outcome
         assert harness.order() == prediction.after
         harness.uow.rollback()
         assert harness.order() == prediction.before
@@ -185,6 +186,6 @@ def test_a_dry_run_on_an_archived_order_leaves_it_in_the_archive(engine: Engine,
     action, at = OWN_ACTIONS[kind], harness.now + timedelta(days=500)
     (prediction,) = dry_run_commands(harness.store, [command_of(harness, action)], at)
     harness.uow.savepoint()
-    assert handle(harness.uow, prediction.command, at) == prediction.outcome
+    assert handle_without_waiting(harness.uow, prediction.command, at) == prediction.outcome
     harness.uow.rollback()
     assert count_live_and_archived(engine) == before

@@ -1,508 +1,893 @@
-"""Arrival order: commands are decided in the order of their receipt, whoever settles them.
+"""Arrival order: commands about the same are judged in the order of their stamps.
 
-A command waits while an earlier one may change its outcome, and no deadline overtakes a command
-that was received in time, wherever that command is.
+Whoever else has an earlier one, and whatever it will say: of two about the same subject the one
+received first is judged first, and whoever shares no subject with them waits for neither.
 """
 
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 
 import pytest
-import redis
-from dramatiq.broker import MessageProxy
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
-from models.lifecycle import State
-from models.orders.order import Order
 from models.policy import Policy
 from tests.support import sample_commands
-from tests.support.broker_harness import KEYS, BrokerHarness, deliveries_of, require
-from tests.support.concurrency import wait_until
-from tests.support.sample_commands import registration
+from tests.support.sample_commands import SampleCommand, accept, command, pay, place
 from tests.support.store_harness import StoreHarness
-from tests.support.stories import BALANCE, DEPOSIT, MICRO, START, span
-from workers.client import CommandClient
-from workers.database.repository import Store
-from workers.processing.batch import PATIENCE
-from workers.processing.processor import BatchProcessor
-from workers.queries.reader import Reader
-from workers.queue import watermark
+from tests.support.stories import BALANCE, DEPOSIT, MICRO, START, span, story_with_parties
+from workers.database.engine import open_database, reading, writing
+from workers.queries import audit
 from workers.queue.messages import Received
-from workers.queue.redis import QUEUES, Keys, Scripts
-from workers.queue.watermark import ArrivalClock, open_door
 
-LONG_AGO = span("10s")
+FIRST, SECOND, THIRD, FOURTH = (START + timedelta(milliseconds=n) for n in range(1, 5))
+"""Instants of receipt, one after the other; the harness begins at the start."""
 
 
 @pytest.fixture
-def backlogged_harness(harness: StoreHarness) -> StoreHarness:
-    """Give a store harness ten seconds behind, with an order and a command received earlier."""
+def order_harness(harness: StoreHarness) -> StoreHarness:
+    """Give a harness with two orders that wait for their deposits, and who may be concerned."""
     harness.admit()
-    harness.settle_alone(sample_commands.place(), START)
-    harness.clock.present = START + LONG_AGO
-    harness.clock.waiting["elsewhere"] = START + MICRO
+    harness.settle_alone(place("o1"), START)
+    harness.settle_alone(place("o2", creator_id="k2"), START)
+    harness.clock.present = START + span("10s")
     return harness
 
 
-def test_an_acceptance_waits_for_the_deposit_that_another_worker_has(
-    backlogged_harness: StoreHarness,
-) -> None:
-    harness = backlogged_harness
-    accept = harness.receive(sample_commands.accept(), START + 2 * MICRO)
-    receipt_count = len(harness.rows("receipts"))
-    assert harness.settle(accept) == [accept]
-    assert len(harness.rows("receipts")) == receipt_count
-    del harness.clock.waiting["elsewhere"]
-    harness.settle_alone(sample_commands.pay("p1", {"o1": DEPOSIT}), START + MICRO)
-    assert harness.settle(accept) == []
-    assert harness.outcome_of(accept)[:2] == ("applied", None)
-
-
-def test_a_refusal_stands_once_every_earlier_command_is_settled(
-    backlogged_harness: StoreHarness,
-) -> None:
-    harness = backlogged_harness
-    accept = harness.receive(sample_commands.accept(), START + 2 * MICRO)
-    assert harness.settle(accept) == [accept]
-    del harness.clock.waiting["elsewhere"]
-    assert harness.settle(accept) == []
-    assert harness.outcome_of(accept)[:2] == ("rejected", "wrong_state")
-
-
-def test_a_refusal_waits_though_it_would_end_a_wait_that_is_over(harness: StoreHarness) -> None:
-    harness.bring_to("script_review")
-    silent_until = harness.order().lapses_at
-    assert silent_until is not None
-    harness.clock.present = silent_until + LONG_AGO
-    harness.clock.waiting["elsewhere"] = silent_until + 2 * MICRO
-    approve = harness.receive(
-        sample_commands.command("approve_content", "client", "o1"), silent_until + 3 * MICRO
-    )
-    assert harness.settle(approve) == [approve]
-    del harness.clock.waiting["elsewhere"]
-    links = ["https://pan.example/film.mp4"]
-    content = sample_commands.command("submit_content", "creator", "o1", links=links)
-    harness.settle_alone(content, silent_until + 2 * MICRO)
-    assert harness.settle(approve) == []
-    assert harness.outcome_of(approve)[:2] == ("applied", None)
-
-
-def test_money_is_not_sent_back_while_what_it_pays_for_may_be_on_its_way(
-    backlogged_harness: StoreHarness,
-) -> None:
-    harness = backlogged_harness
-    balance = harness.receive(sample_commands.pay("p2", {"o1": BALANCE}), START + 2 * MICRO)
-    assert harness.settle(balance) == [balance]
-    assert (harness.rows("payments"), harness.rows("refunds"), harness.rows("postings")) == (
-        [],
-        [],
-        [],
-    )
-    del harness.clock.waiting["elsewhere"]
-    harness.settle_alone(sample_commands.pay("p1", {"o1": DEPOSIT}), START + MICRO)
-    assert harness.settle(balance) == []
-    assert harness.rows("orders")[0].held_fen == DEPOSIT + BALANCE
-
-
-def test_no_command_overtakes_a_deferred_one_about_the_same_order(
-    backlogged_harness: StoreHarness,
-) -> None:
-    harness = backlogged_harness
-    accept = harness.receive(sample_commands.accept(), START + 2 * MICRO)
-    cancel = harness.receive(
-        sample_commands.command("cancel_order", "client", "o1"), START + 3 * MICRO
-    )
-    assert harness.settle(accept, cancel) == [accept, cancel]
-    del harness.clock.waiting["elsewhere"]
-    harness.settle_alone(sample_commands.pay("p1", {"o1": DEPOSIT}), START + MICRO)
-    assert harness.settle(accept, cancel) == []
-    assert harness.outcome_of(accept)[0] == "applied"
-    assert harness.outcome_of(cancel)[:2] == ("rejected", "would_forfeit")
-
-
-def test_a_command_that_can_be_applied_does_not_wait_for_earlier_ones(
-    backlogged_harness: StoreHarness,
-) -> None:
-    deposit = backlogged_harness.receive(
-        sample_commands.pay("p1", {"o1": DEPOSIT}), START + 2 * MICRO
-    )
-    assert backlogged_harness.settle(deposit) == []
-    assert backlogged_harness.outcome_of(deposit)[0] == "applied"
-
-
-@pytest.fixture
-def warned_harness(backlogged_harness: StoreHarness) -> StoreHarness:
-    """Give the harness with the backlog, and a creator whose next violation means a ban."""
-    backlogged_harness.settle_alone(sample_commands.report_violation("x1"), START)
-    return backlogged_harness
-
-
-def test_a_ban_waits_for_every_command_received_before_it(warned_harness: StoreHarness) -> None:
-    harness = warned_harness
-    ban = harness.receive(sample_commands.report_violation("x2"), START + 2 * MICRO)
-    assert harness.settle(ban) == [ban]
-    del harness.clock.waiting["elsewhere"]
-    harness.settle_alone(sample_commands.pay("p1", {"o1": DEPOSIT}), START + MICRO)
-    assert harness.settle(ban) == []
-    assert [event["type"] for event in harness.published() if event.get("order_id") == "o1"][
-        -2:
-    ] == [
-        "order.declined",
-        "refund.requested",
-    ]
-
-
-def test_no_command_overtakes_a_deferred_ban(warned_harness: StoreHarness) -> None:
-    harness = warned_harness
-    ban = harness.receive(sample_commands.report_violation("x2"), START + 2 * MICRO)
-    placement = harness.receive(sample_commands.place("o2"), START + 3 * MICRO)
-    cancel = harness.receive(
-        sample_commands.command("cancel_order", "client", "o1"), START + 3 * MICRO
-    )
-    unrelated_placement = harness.receive(
-        sample_commands.place("o3", creator_id="k2"), START + 3 * MICRO
-    )
-    assert harness.settle(ban, placement, cancel, unrelated_placement) == [ban, placement, cancel]
-    assert harness.outcome_of(unrelated_placement)[0] == "applied"
-    del harness.clock.waiting["elsewhere"]
-    assert harness.settle(ban, placement, cancel) == []
-    reasons = [harness.outcome_of(submission)[1] for submission in (ban, placement, cancel)]
-    assert reasons == [None, "creator_banned", "wrong_state"]
-
-
-def test_a_ban_received_before_an_order_but_settled_after_it_cancels_it_at_its_own_instant(
-    warned_harness: StoreHarness,
-) -> None:
-    harness = warned_harness
-    harness.settle_alone(sample_commands.place("o2"), START + 3 * MICRO)
-    del harness.clock.waiting["elsewhere"]
-    harness.settle_alone(sample_commands.report_violation("x2"), START + 2 * MICRO)
-    last = harness.reader.timeline("o2")[-1]
-    assert (last.fact.type, last.at) == ("order.cancelled", START + 3 * MICRO)
-    assert harness.reader.audit().findings == []
-
-
-LATER = span("1h")
-
-
-def test_a_command_waits_for_its_order_and_is_applied_when_that_comes(
-    harness: StoreHarness,
-) -> None:
+def make_offers(harness: StoreHarness) -> StoreHarness:
+    """Put an order of each of two creators on offer, and warn the first of them."""
     harness.admit()
-    harness.clock.present = START + 3 * MICRO
-    accept = harness.receive(sample_commands.accept(), START + 2 * MICRO)
-    deposit = harness.receive(sample_commands.pay("p1", {"o1": DEPOSIT}), START + MICRO)
-    assert harness.settle(accept, deposit) == [deposit, accept]
-    harness.settle_alone(sample_commands.place(), START)
-    assert harness.settle(accept, deposit) == []
-    assert [harness.outcome_of(submission)[:2] for submission in (deposit, accept)] == [
-        ("applied", None)
-    ] * 2
-    assert harness.rows("receipts")[-1].received_at
-    assert [row.state for row in harness.rows("orders")] == ["awaiting_balance"]
-
-
-def test_a_command_waits_for_its_order_no_longer_than_the_timeout(harness: StoreHarness) -> None:
-    harness.clock.present = START
-    accept = harness.receive(sample_commands.accept(), START)
-    harness.clock.present = START + PATIENCE - MICRO
-    assert harness.settle(accept) == [accept]
-    assert harness.published() == []
-    harness.clock.present = START + PATIENCE
-    assert harness.settle(accept) == []
-    assert harness.outcome_of(accept)[:2] == ("rejected", "unknown_order")
-
-
-def test_money_for_an_order_that_never_comes_ends_in_suspense(harness: StoreHarness) -> None:
-    payment = harness.receive(sample_commands.pay("p1", {"o1": DEPOSIT}), START)
-    assert harness.settle(payment) == [payment]
-    assert harness.rows("payments") == []
-    harness.clock.present = START + PATIENCE
-    assert harness.settle(payment) == []
-    assert harness.reader.balances()["suspense"] == DEPOSIT
-
-
-@pytest.mark.parametrize(
-    ("command", "reason"),
-    [
-        (sample_commands.place(), "unknown_creator"),
-        (
-            sample_commands.command("confirm_refund", "payments", refund_id="rf_p1_o1"),
-            "unknown_refund",
-        ),
-    ],
-)
-def test_a_command_that_needs_no_order_does_not_wait_for_one(
-    harness: StoreHarness, command: sample_commands.SampleCommand, reason: str
-) -> None:
-    submission = harness.receive(command, START)
-    assert harness.settle(submission) == []
-    assert harness.outcome_of(submission)[:2] == ("rejected", reason)
-
-
-def test_a_deferred_command_does_not_defer_its_neighbours(harness: StoreHarness) -> None:
-    harness.admit()
-    early_acceptance = harness.receive(sample_commands.accept("o9"), START, message_id="shared")
-    placement = harness.receive(sample_commands.place("o1"), START, message_id="shared")
-    assert harness.settle(early_acceptance, placement) == [early_acceptance]
-    assert harness.outcome_of(placement)[0] == "applied"
-    harness.clock.present = START + PATIENCE
-    assert harness.settle(early_acceptance, placement) == []
-    command_ids = [event["command_id"] for event in harness.published("command.settled")]
-    assert len(command_ids) == len(set(command_ids)), "the neighbour was settled again"
+    harness.settle_alone(place("o1"), START)
+    harness.settle_alone(place("o2", creator_id="k2"), START)
+    harness.settle_alone(pay("deposits", {"o1": DEPOSIT, "o2": DEPOSIT}), START)
+    harness.settle_alone(sample_commands.report_violation("x1"), START)
+    harness.clock.present = START + span("10s")
+    return harness
 
 
 @pytest.fixture
 def offered(harness: StoreHarness) -> StoreHarness:
-    """Give a store harness with one order, offered now."""
-    harness.admit().offer("o1")
-    return harness
+    """Give a harness with two orders on offer, of a creator who was warned and one who was not."""
+    return make_offers(harness)
 
 
-def test_a_late_command_that_would_end_a_wait_waits_for_one_received_in_time(
+@pytest.fixture
+def sqlite_offered(sqlite_engine: Engine) -> StoreHarness:
+    """Give the same on SQLite: what a command is about the rules say, whatever keeps it."""
+    return make_offers(StoreHarness(engine=sqlite_engine))
+
+
+@pytest.fixture
+def postgresql_offered(migrated_postgresql_url: str) -> Iterator[StoreHarness]:
+    """Give the same on PostgreSQL, where rows can be locked."""
+    engine = open_database(migrated_postgresql_url)
+    yield make_offers(StoreHarness(engine=engine))
+    engine.dispose()
+
+
+def overturn(violation_id: str) -> SampleCommand:
+    return command("overturn_violation", "operator", violation_id=violation_id, reason="an error")
+
+
+def register(kind: str, party_id: str, **fields: object) -> SampleCommand:
+    named = {f"{kind}_id": party_id, "name": party_id}
+    return command(f"register_{kind}", "platform", **named, **fields)
+
+
+def under(command_id: str, sample: SampleCommand) -> SampleCommand:
+    return sample | {"id": command_id}
+
+
+def reasons(harness: StoreHarness, *submissions: Received) -> list[str | None]:
+    """Return what became of commands: why they were refused, or None."""
+    return [harness.outcome_of(submission)[1] for submission in submissions]
+
+
+# --- One order for every subject
+
+
+def test_an_acceptance_waits_for_the_deposit_that_another_worker_has(
+    order_harness: StoreHarness,
+) -> None:
+    deposit = order_harness.elsewhere(pay("p1", {"o1": DEPOSIT}), FIRST)
+    acceptance = order_harness.receive(accept(), SECOND)
+    before = [order_harness.rows(name) for name in ("receipts", "orders", "events")]
+    assert order_harness.settle(acceptance) == [acceptance]
+    assert [order_harness.rows(name) for name in ("receipts", "orders", "events")] == before
+    order_harness.settle_elsewhere(deposit)
+    assert order_harness.settle(acceptance) == []
+    assert reasons(order_harness, deposit, acceptance) == [None, None]
+
+
+def test_a_refusal_stands_once_every_earlier_command_is_settled(
+    order_harness: StoreHarness,
+) -> None:
+    nudge = order_harness.elsewhere(command("nudge_creator", "client", "o1"), FIRST)
+    acceptance = order_harness.receive(accept(), SECOND)
+    assert order_harness.settle(acceptance) == [acceptance]
+    order_harness.settle_elsewhere(nudge)
+    assert order_harness.settle(acceptance) == []
+    assert reasons(order_harness, nudge, acceptance) == ["wrong_state", "wrong_state"]
+
+
+def test_a_command_that_could_be_applied_waits_like_any_other(order_harness: StoreHarness) -> None:
+    cancellation = order_harness.elsewhere(command("cancel_order", "client", "o1"), FIRST)
+    deposit = order_harness.receive(pay("p1", {"o1": DEPOSIT}), SECOND)
+    assert order_harness.settle(deposit) == [deposit]
+    assert order_harness.rows("payments") == []
+    order_harness.settle_elsewhere(cancellation)
+    assert order_harness.settle(deposit) == []
+    assert order_harness.published("payment.unapplied")[0]["reason"] == "order_closed"
+
+
+def test_nobody_waits_for_what_was_received_later(order_harness: StoreHarness) -> None:
+    order_harness.elsewhere(pay("p1", {"o1": DEPOSIT}), SECOND)
+    acceptance = order_harness.receive(accept(), FIRST)
+    assert order_harness.settle(acceptance) == []
+    assert reasons(order_harness, acceptance) == ["wrong_state"]
+
+
+def test_of_two_received_at_the_same_instant_the_number_of_receipt_decides(
+    order_harness: StoreHarness,
+) -> None:
+    deposit = order_harness.receive(pay("p1", {"o1": DEPOSIT}), FIRST)
+    acceptance = order_harness.receive(accept(), FIRST)
+    assert (acceptance.at, acceptance.stamp) == (deposit.at, deposit.stamp + 1)
+    assert order_harness.settle(acceptance, deposit) == []
+    assert reasons(order_harness, deposit, acceptance) == [None, None]
+
+
+def test_a_batch_is_judged_by_stamps_however_it_was_put_together(
+    order_harness: StoreHarness,
+) -> None:
+    deposit = order_harness.receive(pay("p1", {"o1": DEPOSIT}), FIRST)
+    acceptance = order_harness.receive(accept(), SECOND)
+    balance = order_harness.receive(pay("p2", {"o1": BALANCE}), THIRD)
+    assert order_harness.settle(balance, acceptance, deposit) == []
+    assert reasons(order_harness, deposit, acceptance, balance) == [None, None, None]
+    held_fen = {row.order_id: row.held_fen for row in order_harness.rows("orders")}
+    assert held_fen == {"o1": DEPOSIT + BALANCE, "o2": 0}
+
+
+def cancel(order_id: str) -> SampleCommand:
+    return command("cancel_order", "client", order_id)
+
+
+K2_LEAVES = {"creator_id": "k2", "reason": "moves on"}
+
+SAME_SUBJECT: dict[str, tuple[SampleCommand, SampleCommand]] = {
+    "an order": (cancel("o1"), accept("o1")),
+    "an order, by an operator": (
+        command("pause_clock", "operator", "o1", reason="ill"),
+        accept("o1"),
+    ),
+    "an order, and money for it": (cancel("o1"), pay("q", {"o1": 1})),
+    "money for an order": (pay("q", {"o1": 1}), cancel("o1")),
+    "a merged payment, and one of its orders": (pay("q", {"o1": 1, "o2": 1}), cancel("o2")),
+    "an order, and a merged payment": (cancel("o2"), pay("q", {"o1": 1, "o2": 1})),
+    "a payment": (pay("q", {"o1": 1}), pay("q", {"o2": 1})),
+    "an order that is placed": (place("o9"), cancel("o9")),
+    "an order id": (place("o9"), place("o9", "client:c2")),
+    "a refund": (
+        command("confirm_refund", "payments", refund_id="rf_q_o1"),
+        command("confirm_refund", "payments", refund_id="rf_q_o1~2"),
+    ),
+    "an order, and a refund of it": (
+        cancel("o1"),
+        command("confirm_refund", "payments", refund_id="rf_deposits_o1"),
+    ),
+    "a payment, and its refund": (
+        pay("q", {"o1": 1}) | {"amount_fen": 2},
+        command("confirm_refund", "payments", refund_id="rf_q"),
+    ),
+    "a payout": (
+        command("confirm_payout", "payments", payout_id="po_o7_creator"),
+        command("confirm_payout", "payments", payout_id="po_o7_creator"),
+    ),
+    "a violation": (sample_commands.report_violation("x7", "k2"), overturn("x7")),
+    "a violation's id": (
+        sample_commands.report_violation("x7", "k1"),
+        sample_commands.report_violation("x7", "k2"),
+    ),
+    "a creator": (
+        sample_commands.report_violation("x7", "k2"),
+        command("end_contract", "creator:k2", **K2_LEAVES),
+    ),
+    "a creator, and an order for it": (
+        command("end_contract", "creator:k2", **K2_LEAVES),
+        place("o9", creator_id="k2"),
+    ),
+    "a creator, and an order that it has": (
+        command("end_contract", "creator:k2", **K2_LEAVES),
+        accept("o2", "creator:k2"),
+    ),
+    "a creator, and money for an order that it has": (
+        command("end_contract", "creator:k2", **K2_LEAVES),
+        pay("q", {"o2": 1}),
+    ),
+    "an overturn, and an order of whomever it acquits": (overturn("x1"), accept("o1")),
+    "an overturn, and another violation": (
+        overturn("x1"),
+        sample_commands.report_violation("x7", "k1"),
+    ),
+    "a violation, and an overturn that acquits of another": (
+        sample_commands.report_violation("x7", "k1"),
+        overturn("x1"),
+    ),
+    "an agency that is registered, and a creator in it": (
+        register("mcn", "m7"),
+        register("creator", "k7", contract="mcn", mcn_id="m7"),
+    ),
+    "a creator in an agency, and the agency": (
+        register("creator", "k7", contract="mcn", mcn_id="m7"),
+        register("mcn", "m7"),
+    ),
+    "a client, and its order": (register("client", "c1"), place("o9")),
+    "an order, and its client": (place("o9"), register("client", "c1")),
+    "a provider, and who appoints it": (
+        register("provider", "s7"),
+        command("appoint_provider", "client", "o1", provider_id="s7"),
+    ),
+    "a sender's command id": (under("twice_0001", cancel("o1")), under("twice_0001", cancel("o2"))),
+}
+"""What is received first, and what is about the same: it has to wait."""
+
+
+OTHER_SUBJECTS: dict[str, tuple[SampleCommand, SampleCommand]] = {
+    "another order": (cancel("o2"), accept("o1")),
+    "another order of the same creator": (
+        place("o9"),
+        accept("o1"),
+    ),
+    "another order of the same client": (place("o9"), place("o8")),
+    "money for another order": (pay("q", {"o2": 1}), cancel("o1")),
+    "another creator's violation": (sample_commands.report_violation("x7", "k2"), accept("o1")),
+    "another creator's violation, and a ban": (
+        sample_commands.report_violation("x7", "k2"),
+        sample_commands.report_violation("x8", "k1"),
+    ),
+    "another creator's violation, and an overturn": (
+        sample_commands.report_violation("x7", "k2"),
+        overturn("x1"),
+    ),
+    "a command about an order, and a change of its creator": (
+        accept("o2", "creator:k2"),
+        command("end_contract", "creator:k2", **K2_LEAVES),
+    ),
+    "a placement, and a change of its creator": (
+        place("o9", creator_id="k2"),
+        sample_commands.report_violation("x7", "k2"),
+    ),
+    "an agency's registration": (register("mcn", "m7"), accept("o1")),
+    "another client": (register("client", "c2"), place("o9")),
+    "two creators of one agency": (
+        register("creator", "k7", contract="mcn", mcn_id="m1"),
+        register("creator", "k8", contract="mcn", mcn_id="m1"),
+    ),
+    "another sender's command id": (
+        under("twice_0001", cancel("o1")),
+        under("twice_0001", accept("o2", "creator:k2")),
+    ),
+    "no command at all": ({"id": "malformed_1", "order_id": "o1"}, accept("o1")),
+}
+"""What is received first, and what has nothing to do with it: nobody waits."""
+
+
+@pytest.mark.parametrize("subject", SAME_SUBJECT)
+def test_a_command_waits_for_an_earlier_one_about_the_same(
+    sqlite_offered: StoreHarness, subject: str
+) -> None:
+    earlier_text, later_text = SAME_SUBJECT[subject]
+    earlier = sqlite_offered.elsewhere(earlier_text, FIRST)
+    later = sqlite_offered.receive(later_text, SECOND)
+    (held,) = sqlite_offered.processor.settle([later])
+    assert held.received == later
+    assert held.blocker is not None
+    assert (held.blocker.message_id, held.blocker.stamp) == (earlier.message_id, earlier.stamp)
+    sqlite_offered.settle_elsewhere(earlier)
+    assert sqlite_offered.settle(later) == []
+
+
+@pytest.mark.parametrize("subject", OTHER_SUBJECTS)
+def test_a_command_does_not_wait_for_an_earlier_one_about_something_else(
+    sqlite_offered: StoreHarness, subject: str
+) -> None:
+    earlier_text, later_text = OTHER_SUBJECTS[subject]
+    earlier = sqlite_offered.elsewhere(earlier_text, FIRST)
+    assert sqlite_offered.settle(sqlite_offered.receive(later_text, SECOND)) == []
+    sqlite_offered.settle_elsewhere(earlier)
+    assert sqlite_offered.reader.audit().findings == []
+
+
+def test_money_in_suspense_and_the_placement_that_it_waits_for_share_a_subject(
+    order_harness: StoreHarness,
+) -> None:
+    order_harness.settle_alone(pay("p9", {"o9": DEPOSIT}), START)
+    resolve = command(
+        "resolve_suspense", "operator", payment_id="p9", order_id="o9", to="c1", reason="asked"
+    )
+    resolution = order_harness.elsewhere(resolve, SECOND)
+    placement = order_harness.receive(place("o9"), THIRD)
+    assert order_harness.settle(placement) == [placement]
+    order_harness.settle_elsewhere(resolution)
+    assert order_harness.settle(placement) == []
+    assert reasons(order_harness, resolution, placement) == [None, None]
+    assert {row.order_id: row.state for row in order_harness.rows("orders")}[
+        "o9"
+    ] == "awaiting_deposit"
+
+
+def test_a_resolution_waits_for_the_placement_that_takes_the_money(
+    order_harness: StoreHarness,
+) -> None:
+    order_harness.settle_alone(pay("p9", {"o9": DEPOSIT}), START)
+    placement = order_harness.elsewhere(place("o9"), FIRST)
+    resolve = command(
+        "resolve_suspense", "operator", payment_id="p9", order_id="o9", to="c1", reason="asked"
+    )
+    resolution = order_harness.receive(resolve, SECOND)
+    assert order_harness.settle(resolution) == [resolution]
+    order_harness.settle_elsewhere(placement)
+    assert order_harness.settle(resolution) == []
+    assert reasons(order_harness, placement, resolution) == [None, "unknown_suspense"]
+    assert {row.order_id: row.state for row in order_harness.rows("orders")}["o9"] == "offered"
+
+
+# --- What is held back
+
+
+def test_what_is_held_back_holds_back_what_is_later_and_about_the_same(
+    order_harness: StoreHarness,
+) -> None:
+    deposit = order_harness.elsewhere(pay("p1", {"o1": DEPOSIT}), FIRST)
+    acceptance = order_harness.receive(accept(), SECOND)
+    cancellation = order_harness.receive(cancel("o1"), THIRD)
+    other_deposit = order_harness.receive(pay("p2", {"o2": DEPOSIT}), THIRD)
+    assert order_harness.settle(cancellation, other_deposit, acceptance) == [
+        acceptance,
+        cancellation,
+    ]
+    order_harness.settle_elsewhere(deposit)
+    assert order_harness.settle(cancellation, acceptance) == []
+    assert reasons(order_harness, acceptance, cancellation) == [None, "would_forfeit"]
+
+
+def test_a_merged_payment_that_waits_for_one_order_holds_back_both(
+    order_harness: StoreHarness,
+) -> None:
+    cancellation = order_harness.elsewhere(cancel("o1"), FIRST)
+    merged = order_harness.receive(pay("p1", {"o1": DEPOSIT, "o2": DEPOSIT}), SECOND)
+    acceptance = order_harness.receive(accept("o2", "creator:k2"), THIRD)
+    assert order_harness.settle(merged, acceptance) == [merged, acceptance]
+    order_harness.settle_elsewhere(cancellation)
+    assert order_harness.settle(merged, acceptance) == []
+    assert reasons(order_harness, cancellation, merged, acceptance) == [None, None, None]
+
+
+def test_a_chain_of_commands_waits_though_its_ends_share_no_subject(
+    order_harness: StoreHarness,
+) -> None:
+    order_harness.settle_alone(place("o3"), START)
+    cancellation = order_harness.elsewhere(cancel("o1"), FIRST)
+    first_merged = order_harness.receive(pay("p1", {"o1": DEPOSIT, "o2": DEPOSIT}), SECOND)
+    second_merged = order_harness.receive(pay("p2", {"o2": 1, "o3": DEPOSIT}), THIRD)
+    acceptance = order_harness.receive(accept("o3"), FOURTH)
+    chain = [first_merged, second_merged, acceptance]
+    assert order_harness.settle(*chain) == chain
+    order_harness.settle_elsewhere(cancellation)
+    assert order_harness.settle(*chain) == []
+    assert reasons(order_harness, *chain) == [None, None, None]
+
+
+def test_a_deferred_command_does_not_defer_its_neighbours_and_is_settled_without_them(
+    order_harness: StoreHarness,
+) -> None:
+    deposit = order_harness.elsewhere(pay("p1", {"o1": DEPOSIT}), FIRST)
+    acceptance = order_harness.receive(accept(), SECOND, message_id="shared")
+    placement = order_harness.receive(place("o5"), THIRD, message_id="shared")
+    acknowledged: list[Received] = []
+    held = order_harness.processor.settle(
+        [acceptance, placement], {"shared": b""}, acknowledged.extend
+    )
+    assert [item.received for item in held] == [acceptance]
+    assert acknowledged == [placement]
+    order_harness.settle_elsewhere(deposit)
+    assert order_harness.processor.settle([acceptance], {"shared": b""}, acknowledged.extend) == []
+    assert acknowledged == [placement, acceptance]
+    ids = [event["command_id"] for event in order_harness.published("command.settled")]
+    assert len(ids) == len(set(ids)), "the neighbour was settled again"
+
+
+def test_more_commands_than_one_commit_holds_wait_across_commits(
+    order_harness: StoreHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workers.processing.processor.MAX_COMMIT", 2)
+    deposit = order_harness.elsewhere(pay("p1", {"o1": DEPOSIT}), FIRST)
+    submissions = [
+        order_harness.receive(text, SECOND)
+        for text in (accept(), place("o5"), place("o6"), place("o7"), cancel("o1"))
+    ]
+    assert order_harness.settle(*submissions) == [submissions[0], submissions[-1]]
+    order_harness.settle_elsewhere(deposit)
+    assert order_harness.settle(submissions[-1], submissions[0]) == []
+    assert reasons(order_harness, *submissions) == [None, None, None, None, "would_forfeit"]
+
+
+def test_commands_behind_a_dead_letter_do_not_wait_for_it(order_harness: StoreHarness) -> None:
+    with writing(order_harness.engine) as connection:
+        connection.execute(text("UPDATE orders SET document = '{}' WHERE order_id = 'o1'"))
+    bad = order_harness.receive(pay("p1", {"o1": DEPOSIT, "o2": DEPOSIT}), FIRST)
+    cancellation = order_harness.receive(cancel("o2"), SECOND)
+    assert order_harness.settle(bad, cancellation) == []
+    assert [row.stamp for row in order_harness.rows("dead_letters")] == [bad.stamp]
+    assert reasons(order_harness, cancellation) == [None]
+
+
+# --- A creator with all its orders
+
+
+def test_a_ban_in_flight_holds_back_that_creators_orders_and_nobody_elses(
     offered: StoreHarness,
 ) -> None:
-    due_at = offered.order().due_at
-    assert due_at
-    in_time = offered.receive(sample_commands.accept(), due_at)
-    too_late = offered.receive(
-        sample_commands.command("decline_order", "creator", "o1"), due_at + MICRO
+    ban = offered.elsewhere(sample_commands.report_violation("x2"), FIRST)
+    acceptance = offered.receive(accept("o1"), SECOND)
+    placement = offered.receive(place("o5"), SECOND)
+    others = [
+        offered.receive(accept("o2", "creator:k2"), SECOND),
+        offered.receive(place("o6", creator_id="k2"), SECOND),
+        offered.receive(register("mcn", "m7"), SECOND),
+    ]
+    assert offered.settle(acceptance, placement, *others) == [acceptance, placement]
+    assert reasons(offered, *others) == [None, None, None]
+    offered.settle_elsewhere(ban)
+    assert offered.settle(acceptance, placement) == []
+    assert reasons(offered, acceptance, placement) == ["wrong_state", "creator_banned"]
+
+
+def test_a_ban_does_not_wait_for_commands_of_its_creators_orders(offered: StoreHarness) -> None:
+    acceptance = offered.elsewhere(accept("o1"), FIRST)
+    placement = offered.elsewhere(place("o5"), FIRST)
+    ban = offered.receive(sample_commands.report_violation("x2"), SECOND)
+    assert offered.settle(ban) == []
+    offered.settle_elsewhere(acceptance)
+    offered.settle_elsewhere(placement)
+    assert reasons(offered, acceptance, placement, ban) == [None, None, None]
+    offered.spread(FOURTH)
+    orders = {order.order_id: order for order in offered.reader.orders()}
+    # The first was accepted in time, and its clock stands still; the other was never paid.
+    assert orders["o1"].state == "awaiting_balance"
+    assert "ban" in orders["o1"].stoppers
+    assert offered.reader.timeline("o5")[-1].at == SECOND
+    assert orders["o5"].state == "cancelled"
+    assert offered.reader.audit().findings == []
+
+
+def test_changes_of_a_creator_are_judged_in_their_order(offered: StoreHarness) -> None:
+    acquittal = offered.elsewhere(overturn("x1"), FIRST)
+    report = offered.receive(sample_commands.report_violation("x2"), SECOND)
+    acceptance = offered.receive(accept("o1"), THIRD)
+    assert offered.settle(report, acceptance) == [report, acceptance]
+    offered.settle_elsewhere(acquittal)
+    assert offered.settle(report, acceptance) == []
+    # Acquitted of the first, it is only warned of the second.
+    assert offered.published("creator.banned") == []
+    assert reasons(offered, report, acceptance) == [None, None]
+
+
+def test_an_overturn_waits_for_the_report_that_it_undoes(offered: StoreHarness) -> None:
+    report = offered.elsewhere(sample_commands.report_violation("x2"), FIRST)
+    acquittal = offered.receive(overturn("x2"), SECOND)
+    acceptance = offered.receive(accept("o1"), THIRD)
+    assert offered.settle(acquittal, acceptance) == [acquittal, acceptance]
+    offered.settle_elsewhere(report)
+    assert offered.settle(acquittal, acceptance) == []
+    assert reasons(offered, report, acquittal, acceptance) == [None, None, "wrong_state"]
+
+
+# --- Somebody else's locks
+
+
+@contextmanager
+def locked(harness: StoreHarness, query: str) -> Iterator[None]:
+    """Lock rows, as somebody who is about to change them."""
+    with writing(harness.engine) as connection:
+        assert connection.execute(text(query)).first() is not None
+        yield
+
+
+@pytest.mark.postgres
+def test_a_row_that_somebody_else_has_locked_holds_back_only_what_is_about_it(
+    postgresql_offered: StoreHarness,
+) -> None:
+    harness = postgresql_offered
+    acceptance, cancellation = harness.receive(accept("o1")), harness.receive(cancel("o1"))
+    other = harness.receive(accept("o2", "creator:k2"))
+    with locked(harness, "SELECT 1 FROM orders WHERE order_id = 'o1' FOR UPDATE"):
+        held = harness.processor.settle([acceptance, cancellation, other])
+        assert [(item.received, item.blocker) for item in held][:1] == [(acceptance, None)]
+        assert [item.received for item in held] == [acceptance, cancellation]
+    assert harness.settle(acceptance, cancellation) == []
+    assert reasons(harness, acceptance, cancellation, other) == [None, "would_forfeit", None]
+
+
+LOCKS: dict[str, tuple[str, SampleCommand]] = {
+    "a creator": ("SELECT 1 FROM creators WHERE creator_id = 'k1' FOR UPDATE", place("o5")),
+    "a creator that changes": (
+        "SELECT 1 FROM creators WHERE creator_id = 'k1' FOR SHARE",
+        sample_commands.report_violation("x2"),
+    ),
+    "a payment": (
+        "SELECT 1 FROM payments WHERE payment_id = 'deposits' FOR UPDATE",
+        pay("deposits", {"o9": 1}),
+    ),
+    "a violation": (
+        "SELECT 1 FROM violations WHERE violation_id = 'x1' FOR UPDATE",
+        overturn("x1"),
+    ),
+    "money in suspense": (
+        "SELECT 1 FROM suspended WHERE order_id = 'o9' FOR UPDATE",
+        place("o9"),
+    ),
+    "a parked command": ("SELECT 1 FROM parked WHERE order_id = 'o9' FOR UPDATE", place("o9")),
+    "a parked command's repeat": (
+        "SELECT 1 FROM parked WHERE order_id = 'o9' FOR UPDATE",
+        under("parked_0001", cancel("o9")),
+    ),
+}
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize("name", LOCKS)
+def test_what_a_command_needs_and_somebody_else_has_locked_is_not_taken_for_absent(
+    postgresql_offered: StoreHarness, name: str
+) -> None:
+    harness, (lock, later_text) = postgresql_offered, LOCKS[name]
+    harness.settle_alone(pay("p9", {"o9": DEPOSIT}), START)
+    assert harness.settle(harness.receive(under("parked_0001", cancel("o9")), START)) == []
+    submission = harness.receive(later_text, FIRST)
+    with locked(harness, lock):
+        (held,) = harness.processor.settle([submission])
+        assert (held.received, held.blocker) == (submission, None)
+    assert harness.settle(submission) == []
+    assert harness.reader.audit().findings == []
+
+
+# --- Orders that do not exist yet
+
+
+def parked_commands(harness: StoreHarness) -> list[int]:
+    return sorted(row.stamp for row in harness.rows("parked"))
+
+
+def test_a_command_before_its_order_is_parked_and_holds_nobody_up(
+    order_harness: StoreHarness,
+) -> None:
+    acknowledged: list[Received] = []
+    acceptance = order_harness.receive(accept("o9"), FIRST)
+    assert order_harness.processor.settle([acceptance], {}, acknowledged.extend) == []
+    assert acknowledged == [acceptance]
+    assert parked_commands(order_harness) == [acceptance.stamp]
+    assert not order_harness.is_answered(acceptance)
+
+
+def test_what_waits_for_an_order_is_judged_after_its_placement_by_its_own_stamps(
+    order_harness: StoreHarness,
+) -> None:
+    deposit = order_harness.receive(pay("p9", {"o9": DEPOSIT}), FIRST)
+    cancellation = order_harness.receive(cancel("o9"), THIRD)
+    acceptance = order_harness.receive(accept("o9"), SECOND)
+    for submission in (deposit, acceptance, cancellation):
+        assert order_harness.settle(submission) == []
+    placement = order_harness.receive(place("o9"), FOURTH)
+    assert order_harness.settle(placement) == []
+    assert reasons(order_harness, deposit, acceptance, cancellation, placement) == [
+        *(None, None, "would_forfeit", None),
+    ]
+    assert parked_commands(order_harness) == []
+    assert {event.at for event in order_harness.reader.timeline("o9")} == {FOURTH}
+    assert order_harness.reader.audit().findings == []
+
+
+def test_a_command_waits_for_its_placement_where_another_worker_has_that(
+    order_harness: StoreHarness,
+) -> None:
+    placement = order_harness.elsewhere(place("o9"), FIRST)
+    acceptance = order_harness.receive(accept("o9"), SECOND)
+    assert order_harness.settle(acceptance) == [acceptance]
+    assert parked_commands(order_harness) == []
+    order_harness.settle_elsewhere(placement)
+    assert order_harness.settle(acceptance) == []
+    assert reasons(order_harness, acceptance) == ["wrong_state"]
+
+
+GRACE = Policy().placement_grace
+
+
+@pytest.mark.parametrize(("late", "reason"), [(MICRO * 0, "wrong_state"), (MICRO, "unknown_order")])
+def test_an_order_is_waited_for_up_to_the_grace(
+    order_harness: StoreHarness, late: timedelta, reason: str
+) -> None:
+    acceptance = order_harness.receive(accept("o9"), FIRST)
+    assert order_harness.settle(acceptance) == []
+    placement = order_harness.elsewhere(place("o9"), FIRST + GRACE + late)
+    order_harness.clock.present = FIRST + 2 * GRACE
+    order_harness.wake_stored(f"parked:{acceptance.stamp}")
+    assert order_harness.is_answered(acceptance) is bool(late), (
+        "time does not pass by the placement"
     )
-    offered.clock.waiting = {in_time.message_id: in_time.at, too_late.message_id: too_late.at}
-    offered.clock.present = due_at + LATER
-    assert offered.settle(too_late) == [too_late]
-    assert offered.settle(in_time) == []
-    offered.clock.waiting.pop(in_time.message_id)
-    assert offered.settle(too_late) == []
-    assert offered.outcome_of(in_time)[:2] == ("applied", None)
-    assert offered.outcome_of(too_late)[:2] == ("rejected", "wrong_state")
+    order_harness.settle_elsewhere(placement)
+    assert reasons(order_harness, acceptance, placement) == [reason, None]
+
+
+def test_without_a_placement_the_answer_comes_when_the_grace_is_over(
+    order_harness: StoreHarness,
+) -> None:
+    acceptance = order_harness.receive(accept("o9"), FIRST)
+    assert order_harness.settle(acceptance) == []
+    subject = f"parked:{acceptance.stamp}"
+    for present, is_answered in ((FIRST + GRACE, False), (FIRST + GRACE + MICRO, True)):
+        order_harness.clock.present = present
+        order_harness.wake_stored(subject)
+        assert order_harness.is_answered(acceptance) is is_answered
+    assert reasons(order_harness, acceptance) == ["unknown_order"]
+
+
+def test_a_repeat_waits_behind_what_it_repeats(order_harness: StoreHarness) -> None:
+    acceptance, repeat = order_harness.receive(accept("o9"), FIRST), None
+    assert order_harness.settle(acceptance) == []
+    repeat = order_harness.receive(acceptance.text, SECOND)
+    assert order_harness.settle(repeat) == []
+    assert parked_commands(order_harness) == [acceptance.stamp, repeat.stamp]
+    order_harness.settle_alone(place("o9"), THIRD)
+    assert [order_harness.outcome_of(submission)[0] for submission in (acceptance, repeat)] == [
+        "rejected",
+        "duplicate",
+    ]
+
+
+def test_a_repeat_after_the_grace_waits_for_a_placement_in_time(
+    order_harness: StoreHarness,
+) -> None:
+    acceptance = order_harness.receive(accept("o9"), FIRST)
+    assert order_harness.settle(acceptance) == []
+    placement = order_harness.elsewhere(place("o9"), FIRST + GRACE)
+    repeat = order_harness.receive(acceptance.text, FIRST + 2 * GRACE)
+    reuse = order_harness.receive(
+        json.loads(acceptance.text) | {"order_id": "o1"}, FIRST + 2 * GRACE
+    )
+    assert order_harness.settle(repeat, reuse) == [repeat, reuse]
+    order_harness.settle_elsewhere(placement)
+    assert order_harness.settle(repeat, reuse) == []
+    outcomes = [
+        order_harness.outcome_of(submission)[:2] for submission in (acceptance, repeat, reuse)
+    ]
+    assert outcomes == [
+        ("rejected", "wrong_state"),
+        ("duplicate", "wrong_state"),
+        ("rejected", "id_reused"),
+    ]
+
+
+def test_a_placement_waits_for_what_its_parked_commands_need(order_harness: StoreHarness) -> None:
+    appointment = order_harness.receive(
+        command("appoint_provider", "client", "o9", provider_id="s7"), FIRST
+    )
+    assert order_harness.settle(appointment) == []
+    registration = order_harness.elsewhere(register("provider", "s7"), SECOND)
+    placement = order_harness.receive(place("o9"), THIRD)
+    assert order_harness.settle(placement) == [placement]
+    order_harness.settle_elsewhere(registration)
+    assert order_harness.settle(placement) == []
+    assert reasons(order_harness, registration, placement, appointment) == [None, None, None]
+
+
+def test_a_redelivered_command_that_is_parked_is_parked_once(order_harness: StoreHarness) -> None:
+    acceptance = order_harness.receive(accept("o9"), FIRST)
+    for _ in range(3):
+        assert order_harness.settle(acceptance) == []
+    assert parked_commands(order_harness) == [acceptance.stamp]
+
+
+def test_a_sender_with_too_many_parked_commands_is_answered_at_once(engine: Engine) -> None:
+    policy = Policy(parked_limit=2)
+    harness = StoreHarness(engine=engine, policy=policy).admit()
+    submissions = [harness.receive(accept(f"o{n}"), FIRST) for n in range(3)]
+    other_sender = harness.receive(cancel("o9"), FIRST)
+    for submission in (*submissions, other_sender):
+        assert harness.settle(submission) == []
+    assert [harness.is_answered(submission) for submission in submissions] == [False, False, True]
+    assert reasons(harness, submissions[2]) == ["unknown_order"]
+    assert not harness.is_answered(other_sender)
+
+
+def test_a_payment_for_unknown_orders_waits_for_none(order_harness: StoreHarness) -> None:
+    payment = order_harness.receive(pay("p9", {"o1": DEPOSIT, "o9": DEPOSIT}), FIRST)
+    assert order_harness.settle(payment) == []
+    assert reasons(order_harness, payment) == [None]
+    assert order_harness.reader.balances()["suspense"] == DEPOSIT
 
 
 @pytest.mark.parametrize(
-    "command",
+    ("sample", "reason"),
     [
-        sample_commands.accept(),
-        sample_commands.pay("late", {"o1": BALANCE}),
-        sample_commands.command("confirm_refund", "payments", refund_id="rf_deposits_of_o1_o1"),
+        (place(creator_id="nobody"), "unknown_creator"),
+        (command("confirm_refund", "payments", refund_id="rf_p1_o1"), "unknown_refund"),
     ],
-    ids=lambda command: command["kind"],
 )
-def test_a_command_that_would_end_a_wait_is_deferred_while_an_earlier_one_is_on_the_way(
-    offered: StoreHarness, command: sample_commands.SampleCommand
+def test_a_command_that_needs_no_order_does_not_wait_for_one(
+    harness: StoreHarness, sample: SampleCommand, reason: str
 ) -> None:
-    due_at = offered.order().due_at
-    assert due_at
-    submission = offered.receive(command, due_at + MICRO)
+    submission = harness.receive(sample, START)
+    assert harness.settle(submission) == []
+    assert reasons(harness, submission) == [reason]
+
+
+# --- Time
+
+LATER = span("1h")
+
+
+def due_at_of(harness: StoreHarness, order_id: str = "o1") -> datetime:
+    order = harness.reader.order(order_id)
+    assert order is not None
+    assert order.due_at is not None
+    return order.due_at
+
+
+def states(harness: StoreHarness) -> list[str]:
+    return [row.state for row in sorted(harness.rows("orders"), key=lambda row: row.order_id)]
+
+
+def test_no_deadline_passes_an_unsettled_command_about_its_order(offered: StoreHarness) -> None:
+    due_at = due_at_of(offered)
+    acceptance = offered.elsewhere(accept(), due_at)
     offered.clock.present = due_at + LATER
-    offered.clock.waiting = {"somebody": due_at, submission.message_id: submission.at}
-    assert offered.settle(submission) == [submission]
-    assert [row.state for row in offered.rows("orders")] == ["offered"]
-    offered.clock.waiting["somebody"] = due_at + MICRO
-    assert offered.settle(submission) == []
-    assert [row.state for row in offered.rows("orders")] == ["expired"]
+    offered.wake_stored("o1", "o2")
+    assert states(offered) == ["offered", "expired"], "it holds back no other order's"
+    offered.settle_elsewhere(acceptance)
+    assert reasons(offered, acceptance) == [None]
+    assert states(offered) == ["awaiting_balance", "expired"]
 
 
-def test_a_late_command_does_not_wait_for_another_that_is_late_too(
+def test_a_deadline_before_the_unsettled_command_takes_effect(offered: StoreHarness) -> None:
+    due_at = due_at_of(offered)
+    offered.elsewhere(accept(), due_at + MICRO)
+    offered.clock.present = due_at + LATER
+    offered.wake_stored("o1")
+    assert states(offered) == ["expired", "offered"]
+
+
+def test_no_deadline_passes_an_unsettled_change_of_its_creator(offered: StoreHarness) -> None:
+    due_at = due_at_of(offered)
+    ban = offered.elsewhere(sample_commands.report_violation("x2"), due_at)
+    offered.clock.present = due_at + LATER
+    offered.wake_stored("o1", "o2")
+    assert states(offered) == ["offered", "expired"]
+    offered.settle_elsewhere(ban)
+    offered.wake_stored("creator:k1", "o1")
+    assert states(offered) == ["declined", "expired"]
+
+
+def test_no_deadline_of_anybody_passes_an_unsettled_overturn(offered: StoreHarness) -> None:
+    due_at = due_at_of(offered)
+    acquittal = offered.elsewhere(overturn("x1"), due_at)
+    offered.clock.present = due_at + LATER
+    offered.wake_stored("o1", "o2")
+    assert states(offered) == ["offered", "offered"]
+    offered.settle_elsewhere(acquittal)
+    offered.wake_stored("o1", "o2")
+    assert states(offered) == ["expired", "expired"]
+
+
+def test_no_deadline_passes_the_oldest_message_that_nobody_has_read(
     offered: StoreHarness,
 ) -> None:
-    due_at = offered.order().due_at
-    assert due_at
-    offered.clock.waiting = {"somebody": due_at + MICRO}
+    due_at = due_at_of(offered)
+    unread = offered.elsewhere(register("mcn", "m7"), due_at, unread=True)
     offered.clock.present = due_at + LATER
-    late = offered.receive(sample_commands.accept(), due_at + 2 * MICRO)
-    assert offered.settle(late) == []
-    assert offered.outcome_of(late)[:2] == ("rejected", "late")
+    offered.wake_stored("o1", "o2")
+    assert states(offered) == ["offered", "offered"]
+    offered.clock.unread.clear()
+    offered.wake_stored("o1", "o2")
+    assert states(offered) == ["expired", "expired"]
+    offered.settle_elsewhere(unread)
 
 
-def test_a_command_in_time_is_not_deferred(offered: StoreHarness) -> None:
-    due_at = offered.order().due_at
-    assert due_at
-    offered.clock.waiting = {"somebody": START}
+def test_commands_wait_for_what_nobody_has_read_only_if_it_is_about_the_same(
+    offered: StoreHarness,
+) -> None:
+    decline = offered.elsewhere(command("decline_order", "creator", "o1"), FIRST, unread=True)
+    acceptance, other = (
+        offered.receive(accept(order_id, by), SECOND)
+        for order_id, by in (("o1", "creator"), ("o2", "creator:k2"))
+    )
+    assert offered.settle(acceptance, other) == [acceptance]
+    offered.settle_elsewhere(decline)
+    assert offered.settle(acceptance) == []
+    assert reasons(offered, acceptance, other) == ["wrong_state", None]
+
+
+def test_no_ban_ends_before_earlier_changes_of_its_creator(offered: StoreHarness) -> None:
+    offered.settle_alone(sample_commands.report_violation("x2"), FIRST)
+    ends_at = FIRST + span("7d")
+    report = offered.elsewhere(sample_commands.report_violation("x3"), ends_at)
+    offered.clock.present = ends_at + LATER
+    offered.wake_stored("creator:k1")
+    assert offered.published("creator.ban_lifted") == []
+    offered.settle_elsewhere(report)
+    assert reasons(offered, report) == [None]
+    assert offered.reader.audit().findings == []
+
+
+def test_a_late_command_ends_a_wait_and_one_in_time_is_heard_first(offered: StoreHarness) -> None:
+    due_at = due_at_of(offered)
+    in_time = offered.elsewhere(accept(), due_at)
+    too_late = offered.receive(command("decline_order", "creator", "o1"), due_at + MICRO)
     offered.clock.present = due_at + LATER
-    assert offered.settle(offered.receive(sample_commands.accept(), due_at)) == []
-    assert [row.state for row in offered.rows("orders")] == ["awaiting_balance"]
+    assert offered.settle(too_late) == [too_late]
+    offered.settle_elsewhere(in_time)
+    assert offered.settle(too_late) == []
+    assert reasons(offered, in_time, too_late) == [None, "wrong_state"]
 
 
 def test_a_batch_with_commands_on_both_sides_of_a_deadline_is_settled_whole(
     offered: StoreHarness,
 ) -> None:
-    due_at = offered.order().due_at
-    assert due_at
-    in_time = offered.receive(sample_commands.accept(), due_at)
-    too_late = offered.receive(
-        sample_commands.command("decline_order", "creator", "o1"), due_at + MICRO
-    )
-    offered.clock.waiting = {in_time.message_id: in_time.at, too_late.message_id: too_late.at}
+    due_at = due_at_of(offered)
+    in_time = offered.receive(accept(), due_at)
+    too_late = offered.receive(command("decline_order", "creator", "o1"), due_at + MICRO)
     offered.clock.present = due_at + LATER
-    assert offered.settle(too_late, in_time, wakes=["o1"]) == []
-    assert [offered.outcome_of(submission)[0] for submission in (in_time, too_late)] == [
-        "applied",
-        "rejected",
+    assert offered.settle(too_late, in_time) == []
+    offered.wake_stored("o1")
+    assert reasons(offered, in_time, too_late) == [None, "wrong_state"]
+
+
+# --- What it comes to
+
+
+def history() -> Iterable[tuple[SampleCommand, datetime]]:
+    """Give commands of many senders about a few orders and a creator who is banned meanwhile."""
+    yield from ((place(f"h{n}"), START) for n in range(4))
+    yield pay("d", {f"h{n}": DEPOSIT for n in range(3)}), START + span("1m")
+    yield accept("h0"), START + span("2m")
+    yield sample_commands.report_violation("y1"), START + span("3m")
+    yield accept("h1", "mcn"), START + span("4m")
+    yield sample_commands.report_violation("y2"), START + span("5m")
+    yield accept("h2"), START + span("6m")
+    yield pay("b", {"h0": BALANCE, "h1": BALANCE, "h3": DEPOSIT}), START + span("7m")
+    yield overturn("y1"), START + span("8m")
+    yield place("h4"), START + span("9m")
+    yield cancel("h0"), START + span("10m")
+
+
+@pytest.mark.parametrize("stride", [3, 5, 7])
+def test_whoever_has_which_command_it_comes_to_what_one_worker_makes_of_them_in_order(
+    engine: Engine, stride: int
+) -> None:
+    harness = StoreHarness(engine=engine).admit()
+    commands = list(history())
+    submissions = [harness.receive(sample, at) for sample, at in commands]
+    harness.clock.present = START + LATER
+    # Everything has been received, and comes to workers out of order.
+    harness.clock.waiting = {received.message_id: received for received in submissions}
+    waiting = sorted(submissions, key=lambda received: received.stamp * stride % 11)
+    for _ in range(len(submissions) + 1):
+        for received in list(waiting):
+            if not harness.settle(received):
+                waiting.remove(received)
+                del harness.clock.waiting[received.message_id]
+    assert waiting == []
+    harness.spread(START + LATER)
+    expected = story_with_parties()
+    for sample, at in commands:
+        expected.handle(sample, at)
+    assert [harness.outcome_of(received)[:2] for received in submissions] == expected.outcomes[
+        -len(submissions) :
     ]
-
-
-def test_no_deadline_takes_effect_while_a_command_in_time_is_on_the_way(
-    offered: StoreHarness,
-) -> None:
-    due_at = offered.order().due_at
-    assert due_at
-    offered.clock.present = due_at + LATER
-    offered.clock.waiting = {"somebody": due_at}
-    offered.settle(wakes=["o1"])
-    assert [row.state for row in offered.rows("orders")] == ["offered"]
-    offered.clock.waiting = {}
-    offered.settle(wakes=["o1"])
-    assert [row.state for row in offered.rows("orders")] == ["expired"]
-
-
-def test_a_command_for_an_order_that_does_not_exist_holds_no_deadline_back(
-    offered: StoreHarness,
-) -> None:
-    nobodys_acceptance = offered.receive(sample_commands.accept("o9"), START)
-    split_payment = offered.receive(sample_commands.pay("p9", {"o1": BALANCE, "o9": 1}), START)
-    waiting = {nobodys_acceptance.message_id: START, split_payment.message_id: START}
-    offered.clock.present, offered.clock.waiting = START, dict(waiting)
-    assert offered.settle(nobodys_acceptance, split_payment) == [nobodys_acceptance, split_payment]
-    assert offered.clock.waiting == {split_payment.message_id: START}
-
-
-SOON = timedelta(seconds=0.5)
-
-
-class DeadlineRace:
-    """An order whose deadline is near, a worker that takes commands, and another that ticks."""
-
-    def __init__(self, engine: Engine, redis_client: redis.Redis) -> None:
-        self.redis_client, self.broker_harness = redis_client, BrokerHarness(redis_client)
-        self.store, self.arrival_clock = Store(engine, Policy()), ArrivalClock(redis_client, engine)
-        self.store.adopt_policy()
-        open_door(redis_client, in_use=False)
-        self.arrival_clock.watermark(())
-        self.processor = BatchProcessor(self.store, self.arrival_clock, lambda: None)
-        steps = [
-            *sample_commands.admit(),
-            sample_commands.place(),
-            sample_commands.pay("p1", {"o1": DEPOSIT}),
-        ]
-        at = self.arrival_clock.now() - Policy().accept_window + SOON
-        for number, step in enumerate(steps, start=1):
-            self.processor.settle([Received(json.dumps(step), at, number, f"m{number}")])
-        self.due_at = at + Policy().accept_window
-        assert self.order.due_at == self.due_at
-
-    @property
-    def order(self) -> Order:
-        order = Reader(self.store).order("o1")
-        assert order is not None
-        return order
-
-    def accept(self) -> MessageProxy:
-        """Hand in the acceptance, in time, and have the worker take it."""
-        CommandClient(self.redis_client).submit(sample_commands.accept())
-        taken_message = require(self.broker_harness.take())
-        assert self.arrival_clock.now() < self.due_at
-        return taken_message
-
-    def tick(self) -> State:
-        """Let the deadline pass, wake the order, and say what it is now."""
-        wait_until(lambda: self.arrival_clock.now() > self.due_at)
-        self.processor.settle([], ["o1"])
-        return self.order.state
-
-    def settle(self, message: MessageProxy) -> State:
-        """Settle what the worker has, late as it is."""
-        for delivery in deliveries_of(message):
-            assert self.processor.settle(delivery.commands) == []
-        self.broker_harness.settle(message)
-        return self.order.state
-
-
-@pytest.fixture
-def deadline_race(sqlite_engine: Engine, redis_client: redis.Redis) -> DeadlineRace:
-    return DeadlineRace(sqlite_engine, redis_client)
-
-
-def test_with_nothing_on_its_way_the_deadline_takes_effect(deadline_race: DeadlineRace) -> None:
-    assert deadline_race.tick() is State.EXPIRED
-
-
-def test_a_deadline_does_not_overtake_a_command_in_the_queue(deadline_race: DeadlineRace) -> None:
-    CommandClient(deadline_race.redis_client).submit(sample_commands.accept())
-    assert deadline_race.tick() is State.OFFERED
-    assert (
-        deadline_race.settle(require(deadline_race.broker_harness.take())) is State.AWAITING_BALANCE
-    )
-
-
-def test_a_deadline_does_not_overtake_a_command_in_flight(deadline_race: DeadlineRace) -> None:
-    taken_message = deadline_race.accept()
-    assert deadline_race.tick() is State.OFFERED
-    assert deadline_race.settle(taken_message) is State.AWAITING_BALANCE
-
-
-def test_a_deadline_does_not_overtake_a_command_whose_worker_was_killed(
-    deadline_race: DeadlineRace,
-) -> None:
-    deadline_race.accept()
-    for queue in QUEUES:
-        Scripts(deadline_race.redis_client).rescue(Keys(queue), 0, last=queue == QUEUES[-1])
-    assert deadline_race.tick() is State.OFFERED
-    next_worker = BrokerHarness(deadline_race.redis_client)
-    assert deadline_race.settle(require(next_worker.take())) is State.AWAITING_BALANCE
-
-
-def test_a_deadline_does_not_overtake_a_command_of_a_partly_settled_message(
-    deadline_race: DeadlineRace,
-) -> None:
-    CommandClient(deadline_race.redis_client).submit_many(
-        [registration(1), json.dumps(sample_commands.accept())]
-    )
-    taken_message = require(deadline_race.broker_harness.take())
-    (delivery,) = deliveries_of(taken_message)
-    deadline_race.processor.settle(delivery.commands[:1])
-    assert deadline_race.tick() is State.OFFERED
-    assert deadline_race.settle(taken_message) is State.AWAITING_BALANCE
-
-
-def test_a_deadline_does_not_overtake_a_command_that_only_its_worker_remembers(
-    deadline_race: DeadlineRace,
-) -> None:
-    taken_message = deadline_race.accept()
-    deadline_race.redis_client.flushall()
-    assert deadline_race.tick() is State.OFFERED
-    # The worker says again what it has, at its next sign of life.
-    assert deadline_race.broker_harness.take() is None
-    assert deadline_race.tick() is State.OFFERED
-    assert deadline_race.settle(taken_message) is State.AWAITING_BALANCE
-
-
-def test_a_command_declared_again_after_a_wipe_outlives_its_worker(
-    deadline_race: DeadlineRace,
-) -> None:
-    deadline_race.accept()
-    deadline_race.redis_client.flushall()
-    assert deadline_race.broker_harness.take() is None
-    for queue in QUEUES:
-        Scripts(deadline_race.redis_client).rescue(Keys(queue), 0, last=queue == QUEUES[-1])
-    next_worker = BrokerHarness(deadline_race.redis_client)
-    assert deadline_race.settle(require(next_worker.take())) is State.AWAITING_BALANCE
-
-
-def test_after_a_wipe_deadlines_take_effect_again(
-    deadline_race: DeadlineRace, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watermark, "GRACE", SOON)
-    deadline_race.redis_client.flushall()
-    assert deadline_race.broker_harness.take() is None
-    deadline_race.arrival_clock.watermark(())
-    wait_until(lambda: deadline_race.tick() is State.EXPIRED)
-
-
-def test_a_tick_after_the_acknowledgement_finds_the_command_settled(
-    deadline_race: DeadlineRace,
-) -> None:
-    assert deadline_race.settle(deadline_race.accept()) is State.AWAITING_BALANCE
-    assert deadline_race.tick() is State.AWAITING_BALANCE
-    assert deadline_race.redis_client.zcard(KEYS.pending) == 0
+    assert {order.order_id: order for order in harness.reader.orders()} == expected.uow.orders
+    with reading(engine) as connection:
+        assert audit.balances(connection) == expected.accounts()
+    assert harness.reader.audit().findings == []

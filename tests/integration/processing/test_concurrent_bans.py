@@ -13,7 +13,11 @@ from models.lifecycle import FINAL_STATES, State
 from tests.support import sample_commands
 from tests.support.concurrency import at_once, engines_for
 from tests.support.sample_commands import SampleCommand
-from tests.support.store_harness import HarnessAndProcessors, ProcessBatch, StoreHarness
+from tests.support.store_harness import (
+    HarnessAndProcessors,
+    StoreHarness,
+    settle_all,
+)
 from tests.support.stories import DEPOSIT, MICRO, span
 from workers.database.repository import Store
 from workers.processing.processor import BatchProcessor
@@ -40,22 +44,20 @@ def harness_and_processors(engine: Engine) -> Iterator[HarnessAndProcessors]:
         )
     with engines_for(engine, 10) as engines:
         stores = [Store(opened_engine, harness.policy) for opened_engine in engines]
-        yield (
-            harness,
-            [BatchProcessor(store, harness.clock, lambda: None).settle for store in stores],
-        )
+        yield harness, [BatchProcessor(store, harness.clock, lambda: None) for store in stores]
 
 
 def settle_at_once(
-    harness: StoreHarness, processors: list[ProcessBatch], *commands: SampleCommand
+    harness: StoreHarness, processors: list[BatchProcessor], *commands: SampleCommand
 ) -> Counter[tuple[str, str | None]]:
     """Let commands be settled at the same instant; return what became of them."""
     submissions = [harness.receive(command) for command in commands]
-    calls = [
-        partial(settle, [submission])
-        for settle, submission in zip(processors, submissions, strict=False)
-    ]
-    assert [submission for deferred in at_once(*calls) for submission in deferred] == []
+    at_once(
+        *(
+            partial(settle_all, processor, [submission])
+            for processor, submission in zip(processors, submissions, strict=False)
+        )
+    )
     events_by_stamp = {event["sequence"]: event for event in harness.published("command.settled")}
     return Counter(
         (events_by_stamp[submission.stamp]["outcome"], events_by_stamp[submission.stamp]["reason"])
@@ -64,7 +66,8 @@ def settle_at_once(
 
 
 def open_orders(harness: StoreHarness) -> set[tuple[str, bool]]:
-    """Audit the books; return the states of orders that have not ended, and if a ban stops them."""
+    """Spread bans, audit the books; return the states of open orders, and if a ban stops them."""
+    harness.spread(harness.clock.present)
     assert harness.reader.audit().findings == []
     unended_orders = [order for order in harness.reader.orders() if order.state not in FINAL_STATES]
     return {(order.state, "ban" in order.stoppers) for order in unended_orders}
@@ -134,7 +137,9 @@ def test_the_end_of_a_ban_is_published_once_however_many_workers_notice(
     harness.clock.present = harness.now + span("7d") + MICRO
     for creator_id in CREATORS:
         subjects = (f"creator:{creator_id}", f"o_{creator_id}")
-        wakes = [partial(settle, (), [subjects[n % 2]]) for n, settle in enumerate(processors)]
+        wakes = [
+            partial(processor.wake, [subjects[n % 2]]) for n, processor in enumerate(processors)
+        ]
         at_once(*wakes)
     assert len(harness.published("creator.ban_lifted")) == ROUNDS
     assert len(harness.published("clock.resumed")) == ROUNDS

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from functools import partial
 
 import pytest
@@ -11,11 +12,16 @@ from sqlalchemy import Engine
 
 from tests.support import sample_commands
 from tests.support.concurrency import at_once, engines_for
-from tests.support.store_harness import HarnessAndProcessors, ProcessBatch, StoreHarness
+from tests.support.store_harness import (
+    HarnessAndProcessors,
+    StoreHarness,
+    settle_all,
+)
 from tests.support.stories import BALANCE, DEPOSIT, MICRO, span
 from workers.database.repository import Store
 from workers.processing.processor import BatchProcessor
 from workers.queue.messages import Received
+from workers.timestamps import to_us
 
 ROUNDS = 40
 ORDERS = [f"o{number:02}" for number in range(ROUNDS)]
@@ -28,10 +34,14 @@ def harness_and_processors(engine: Engine) -> Iterator[HarnessAndProcessors]:
     harness.offer(*ORDERS)
     with engines_for(engine, 10) as engines:
         stores = [Store(opened_engine, harness.policy) for opened_engine in engines]
-        yield (
-            harness,
-            [BatchProcessor(store, harness.clock, lambda: None).settle for store in stores],
-        )
+        yield harness, [BatchProcessor(store, harness.clock, lambda: None) for store in stores]
+
+
+def receive_at(
+    harness: StoreHarness, command: sample_commands.SampleCommand, at: datetime
+) -> Received:
+    """Stamp a command with its very instant, whatever else was received at it."""
+    return harness.receive(command, at, stamp=to_us(at))
 
 
 def accept_all(harness: StoreHarness) -> None:
@@ -40,15 +50,15 @@ def accept_all(harness: StoreHarness) -> None:
 
 
 def settle_at_once(
-    processors: list[ProcessBatch], *submissions: Received, wakes: Collection[str] = ()
+    processors: list[BatchProcessor], *submissions: Received, wakes: Collection[str] = ()
 ) -> None:
     """Let each command, and each wake-up, come to a processor of its own at the same instant."""
     calls = [
-        partial(settle, [submission])
-        for settle, submission in zip(processors, submissions, strict=False)
+        partial(settle_all, processor, [submission])
+        for processor, submission in zip(processors, submissions, strict=False)
     ]
-    calls += [partial(processors[-1], (), [order_id]) for order_id in wakes]
-    assert [submission for deferred in at_once(*calls) for submission in deferred] == []
+    calls += [partial(processors[-1].wake, [order_id]) for order_id in wakes]
+    at_once(*calls)
 
 
 def outcomes(harness: StoreHarness, *submissions: Received) -> list[tuple[str, str | None]]:
@@ -79,8 +89,8 @@ def test_an_acceptance_in_time_wins_against_its_expiry(
     assert due_at
     harness.clock.present = due_at + span("1h")
     for order_id in ORDERS:
-        acceptance = harness.receive(sample_commands.accept(order_id), due_at)
-        harness.clock.waiting = {acceptance.message_id: due_at}
+        acceptance = receive_at(harness, sample_commands.accept(order_id), due_at)
+        harness.clock.waiting = {acceptance.message_id: acceptance}
         settle_at_once(processors, acceptance, wakes=[order_id])
         assert outcomes(harness, acceptance) == [("applied", None)]
     assert order_states(harness) == {"awaiting_balance": ROUNDS}
@@ -94,8 +104,8 @@ def test_an_acceptance_too_late_loses_whoever_notices_first(
     assert due_at
     harness.clock.present = due_at + span("1h")
     for order_id in ORDERS:
-        acceptance = harness.receive(sample_commands.accept(order_id), due_at + MICRO)
-        harness.clock.waiting = {acceptance.message_id: acceptance.at}
+        acceptance = receive_at(harness, sample_commands.accept(order_id), due_at + MICRO)
+        harness.clock.waiting = {acceptance.message_id: acceptance}
         settle_at_once(processors, acceptance, wakes=[order_id] * 2)
         assert outcomes(harness, acceptance) == [("rejected", "late")]
     assert order_states(harness) == {"expired": ROUNDS}
@@ -133,7 +143,12 @@ def test_batches_with_the_same_orders_in_opposite_order_are_both_settled(
         for n in (1, 2)
     ]
     batches = [[*batch, payment] for batch, payment in zip(batches, merged_payments, strict=True)]
-    at_once(*(partial(settle, batch) for settle, batch in zip(processors, batches, strict=False)))
+    at_once(
+        *(
+            partial(settle_all, processor, batch)
+            for processor, batch in zip(processors, batches, strict=False)
+        )
+    )
     counts = Counter(outcomes(harness, *batches[0], *batches[1]))
     assert counts == {("applied", None): ROUNDS + 2, ("rejected", "wrong_state"): ROUNDS}
     assert order_states(harness) == {"in_fulfilment": ROUNDS}
@@ -165,12 +180,12 @@ def test_a_payment_and_its_forfeiture_end_alike_whichever_is_settled_first(
         command = sample_commands.pay(
             f"b_{order_id}", {order_id: BALANCE}, start + span(paid_after)
         )
-        submission = harness.receive(command, start + span(noticed_after))
-        harness.clock.waiting = {submission.message_id: submission.at}
+        submission = receive_at(harness, command, start + span(noticed_after))
+        harness.clock.waiting = {submission.message_id: submission}
         settle_at_once(processors, submission, wakes=[order_id] * 2)
         assert outcomes(harness, submission) == [("applied", None)]
     harness.clock.waiting = {}
-    harness.settle(wakes=ORDERS)
+    harness.wake_stored(*ORDERS)
     assert order_states(harness) == {state: ROUNDS}
     assert event_counts(harness)["order.reinstated"] == reinstated
 

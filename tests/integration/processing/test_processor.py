@@ -185,7 +185,7 @@ def batch_with_broken_order(harness: StoreHarness) -> tuple[list[Received], Rece
     commands = [
         sample_commands.accept("o1"),
         sample_commands.place("o3"),
-        sample_commands.command("nudge_creator", "client", "o0"),
+        sample_commands.command("nudge_creator", "client:c2", "o1"),
     ]
     submissions = [
         harness.receive(command, harness.now + n * MICRO) for n, command in enumerate(commands)
@@ -199,9 +199,10 @@ def batch_with_broken_order(harness: StoreHarness) -> tuple[list[Received], Rece
 def test_a_broken_order_costs_its_neighbours_nothing(offered: StoreHarness, defect: str) -> None:
     corrupt_second_order(offered, defect)
     batch, bad = batch_with_broken_order(offered)
-    assert offered.settle(*batch, wakes=["o1", "o2"]) == []
+    assert offered.settle(*batch) == []
+    offered.wake_stored("o1", "o2")
     outcomes = [offered.outcome_of(submission)[:2] for submission in batch if submission is not bad]
-    assert outcomes == [("applied", None), ("applied", None), ("rejected", "unknown_order")]
+    assert outcomes == [("applied", None), ("applied", None), ("rejected", "not_allowed")]
     states = {row.order_id: row.state for row in offered.rows("orders")}
     assert states == {"o1": "awaiting_balance", "o2": "offered", "o3": "awaiting_deposit"}
 

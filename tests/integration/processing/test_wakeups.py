@@ -83,7 +83,7 @@ def test_waking_twice_has_the_effect_of_once(offered: StoreHarness) -> None:
 
 
 def test_waking_an_unknown_order_is_harmless(offered: StoreHarness) -> None:
-    offered.settle(wakes=["nobody", "o1", "", "x" * 10_000])
+    offered.wake_stored("nobody", "o1", "", "x" * 10_000)
     offered.check_database()
 
 

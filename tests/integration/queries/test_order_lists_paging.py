@@ -119,6 +119,7 @@ def placing_orders(engine: Engine) -> Iterator[OrderPlacer]:
     """Have orders placed in another thread for as long as the block lasts."""
     harness = StoreHarness(engine=engine)
     harness.admit()
+    harness.now += timedelta(minutes=1)
     placer = OrderPlacer(harness)
     harness.clock.present = START + timedelta(days=300)
     thread = threading.Thread(target=placer.run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -9,6 +10,7 @@ import redis
 from sqlalchemy import Engine
 
 from models.policy import Policy
+from tests.support.broker_harness import batch_of
 from tests.support.sample_commands import registration
 from tests.unit.workers.test_signing import NEW_KEY, OLD_KEY, keyring_of
 from workers.client import CommandClient
@@ -38,13 +40,13 @@ def settle_all(engine: Engine, redis_client: redis.Redis, keys: Keyring) -> list
         while redis_client.hlen(Keys(queue).messages):
             if (message := next(consumer)) is None:
                 continue
-            batch = message.kwargs["bundle"]
-            commands = [command for delivery in batch.deliveries for command in delivery.commands]
-            processor.settle(
-                commands, [subject for delivery in batch.deliveries for subject in delivery.orders]
-            )
-            batch.settled = {delivery.message_id for delivery in batch.deliveries}
-            deliveries += batch.deliveries
+            batch = batch_of(message)
+            deliveries += [replace(delivery) for delivery in batch.deliveries]
+            if queue == COMMANDS:
+                processor.settle_batch(batch)
+            else:
+                processor.wake([name for delivery in batch.deliveries for name in delivery.orders])
+                batch.acknowledge_all()
             consumer.ack(message)
     return deliveries
 
@@ -78,18 +80,18 @@ def test_a_command_without_a_valid_signature_is_quarantined_and_has_no_outcome(
     settle_all(sqlite_engine, redis_client, KEYS)
     assert quarantine_reasons(sqlite_engine) == [reason]
     outcomes = Reader(Store(sqlite_engine, Policy())).outcomes(
-        ["register_000001", "register_000002"]
+        ["platform:p1:register_000001", "platform:p1:register_000002"]
     )
-    assert list(outcomes) == ["register_000002"]
+    assert list(outcomes) == ["platform:p1:register_000002"]
 
 
 def test_one_forged_command_is_quarantined_without_its_neighbours_in_the_message(
     sqlite_engine: Engine, redis_client: redis.Redis
 ) -> None:
     texts = [registration(n) for n in range(5)]
-    name, count, before, after = wrap(COMMANDS, "commands", texts, KEYS)
-    forged = before.replace("r3", "r4")
-    Scripts(redis_client).enqueue(Keys(COMMANDS), [(name, count, forged, after)])
+    name, count, text = wrap(COMMANDS, texts, KEYS)
+    forged = text.replace("r3", "r4")
+    Scripts(redis_client).enqueue(Keys(COMMANDS), [(name, count, forged)])
     (deliveries,) = settle_all(sqlite_engine, redis_client, KEYS)
     assert [command.text for command in deliveries.commands] == [*texts[:3], texts[4]]
     # Each keeps the stamp that its sender was given, though one is missing.
@@ -103,11 +105,11 @@ def test_one_forged_command_is_quarantined_without_its_neighbours_in_the_message
 def test_a_signature_of_one_command_serves_no_other(
     sqlite_engine: Engine, redis_client: redis.Redis
 ) -> None:
-    name, count, before, after = wrap(COMMANDS, "commands", [registration(1)], KEYS)
-    _, _, other_before, _ = wrap(COMMANDS, "commands", [registration(2)], KEYS)
-    stolen_signature = other_before.split('"signatures"')[1]
-    forged = before.split('"signatures"')[0] + '"signatures"' + stolen_signature
-    Scripts(redis_client).enqueue(Keys(COMMANDS), [(name, count, forged, after)])
+    name, count, text = wrap(COMMANDS, [registration(1)], KEYS)
+    _, _, other_text = wrap(COMMANDS, [registration(2)], KEYS)
+    stolen_signature = other_text.split('"signatures"')[1]
+    forged = text.split('"signatures"')[0] + '"signatures"' + stolen_signature
+    Scripts(redis_client).enqueue(Keys(COMMANDS), [(name, count, forged)])
     settle_all(sqlite_engine, redis_client, KEYS)
     assert quarantine_reasons(sqlite_engine) == ["wrongly signed"]
 
@@ -128,9 +130,9 @@ def test_an_unsigned_wake_up_cannot_bring_a_time_of_its_own(
     Whoever is woken asks the arrival clock what time it is, so a forged wake-up does what a real
     one does: nothing before the deadline, and after it what was due.
     """
-    name, count, before, after = wrap(WAKEUPS, "orders", ["o1"])
-    forged = before.replace('"orders"', '"now":"2099-01-01T00:00:00Z","orders"')
-    Scripts(redis_client).enqueue(Keys(WAKEUPS), [(name, count, forged, after)])
+    name, count, text = wrap(WAKEUPS, ["o1"])
+    forged = text.replace('"orders"', '"now":"2099-01-01T00:00:00Z","orders"')
+    Scripts(redis_client).enqueue(Keys(WAKEUPS), [(name, count, forged)])
     (deliveries,) = settle_all(sqlite_engine, redis_client, UNSIGNED)
     assert deliveries.orders == ["o1"]
     assert deliveries.commands == []

@@ -27,7 +27,7 @@ from workers.database.migrations import migrate
 from workers.database.repository import Store
 from workers.processing import failures
 from workers.queries.reader import Reader
-from workers.queue.consumer import POISON_MESSAGE
+from workers.queue.messages import POISON_MESSAGE
 from workers.queue.redis import QUEUES, Keys, Scripts, connect
 from workers.settings import Settings, project_root
 

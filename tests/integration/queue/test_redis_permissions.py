@@ -16,8 +16,10 @@ from models.errors import Unavailable
 from scheduler.deadlines import DeadlineScheduler
 from scheduler.rescuer import MessageRescuer
 from tests.support import servers
+from tests.support.broker_harness import batch_of, commands_of, require
 from tests.support.command_line import run_in_process
 from tests.support.sample_commands import registration
+from tests.support.stock_dramatiq import settle_commands_of, stock_broker
 from tests.support.store_harness import StoreHarness
 from tests.support.stories import START
 from workers import inbox
@@ -31,16 +33,29 @@ from workers.processing import wakeups
 from workers.queries import monitoring
 from workers.queue import redelivery
 from workers.queue.broker import EarnestBroker
-from workers.queue.messages import wrap
-from workers.queue.redis import COMMANDS, WAKEUPS, Keys, Scripts, connect
-from workers.queue.watermark import ArrivalClock, LocalArrivalClock, open_door
+from workers.queue.frontier import Blocker
+from workers.queue.messages import HeldCommand, Received, wrap
+from workers.queue.redis import (
+    COMMANDS,
+    NAMESPACE,
+    SCRIPT_NAMES,
+    WAKEUPS,
+    Keys,
+    Scripts,
+    connect,
+    script_text,
+)
+from workers.queue.reservations import StampReservations
+from workers.queue.stalled import read_stalled
+from workers.queue.upgrade import carry_over
+from workers.queue.watermark import ArrivalClock, LocalArrivalClock, begin_epoch
 from workers.server_checks import check_servers
 from workers.settings import RetentionLimits, project_root
 from workers.timestamps import from_us, now_us
 
 RULES = project_root() / "deploy" / "redis.acl"
 TEXT = json.dumps(registration(1))
-SUBMISSION = Submission("registration_1", b"fingerprint", TEXT)
+SUBMISSION = Submission("platform:p", "registration_1", b"fingerprint", TEXT)
 ConnectAs = Callable[[str], redis.Redis]
 
 
@@ -104,12 +119,23 @@ def test_a_producer_can_hand_in_commands_and_a_worker_take_them(connect_as: Conn
     consumer = broker.consume(COMMANDS)
     message = next(consumer)
     assert message is not None
-    batch = message.kwargs["bundle"]
-    commands = [command for delivery in batch.deliveries for command in delivery.commands]
-    assert [command.stamp for command in commands] == stamps
-    batch.settled = {delivery.message_id for delivery in batch.deliveries}
+    assert [command.stamp for command in commands_of(message)] == stamps
+    batch_of(message).acknowledge(commands_of(message))
     consumer.ack(message)
     assert next(consumer) is None
+
+
+def test_a_stock_dramatiq_sender_can_send_commands(
+    connect_as: ConnectAs, acl_redis_url: str
+) -> None:
+    del acl_redis_url
+    broker = stock_broker(connect_as("dramatiq"), maintenance_chance=0)
+    settle_commands_of(broker).send(commands=[registration(3)])
+    consumer = EarnestBroker(connect_as("worker"), lambda _: None).consume(COMMANDS)
+    message = next(consumer)
+    assert [command.text for command in commands_of(message)] == [registration(3)]
+    batch_of(message).acknowledge(commands_of(message))
+    consumer.ack(require(message))
 
 
 @pytest.mark.usefixtures("scripts_loaded")
@@ -126,9 +152,8 @@ def test_a_producers_rights_are_enough_for_an_operator_at_a_terminal(
     consumer = EarnestBroker(connect_as("worker"), lambda _: None).consume(COMMANDS)
     message = next(consumer)
     assert message is not None
-    (delivery,) = message.kwargs["bundle"].deliveries
-    assert "pause_clock" in delivery.commands[0].text
-    message.kwargs["bundle"].settled = {delivery.message_id}
+    assert "pause_clock" in commands_of(message)[0].text
+    batch_of(message).acknowledge(commands_of(message))
     consumer.ack(message)
 
 
@@ -162,16 +187,31 @@ FORBIDDEN: dict[str, list[tuple[object, ...]]] = {
         ("ZREM", Keys(COMMANDS).pending, "id"),
         ("SET", Keys(COMMANDS).floor, 1),
         ("HSET", Keys(COMMANDS).attempts, "id", 3),
+        ("HSET", Keys(COMMANDS).subjects, "id", "nothing"),
         ("XADD", event_streams.EVENTS_STREAM, "*", "event", "forged"),
         ("XREAD", "STREAMS", event_streams.EVENTS_STREAM, 0),
+    ],
+    "dramatiq": [
+        ("FLUSHALL",),
+        ("KEYS", "*"),
+        ("HGETALL", Keys(COMMANDS).messages),
+        ("HDEL", Keys(COMMANDS).messages, "id"),
+        ("LRANGE", Keys(COMMANDS).waiting, 0, -1),
+        ("LPOP", Keys(COMMANDS).waiting),
+        ("DEL", Keys(COMMANDS).messages),
+        ("ZADD", Keys(COMMANDS).pending, 1, "id"),
+        ("RPUSH", Keys(WAKEUPS).waiting, "forged"),
+        ("XADD", event_streams.EVENTS_STREAM, "*", "event", "forged"),
     ],
     "worker": [
         ("FLUSHALL",),
         ("KEYS", "*"),
+        ("DEL", event_streams.EVENTS_STREAM),
         ("XADD", event_streams.EVENTS_STREAM, "*", "event", "forged"),
     ],
     "scheduler": [
         ("FLUSHALL",),
+        ("DEL", event_streams.EVENTS_STREAM),
         ("XADD", event_streams.EVENTS_STREAM, "*", "event", "forged"),
         ("KEYS", "*"),
     ],
@@ -212,22 +252,30 @@ def test_a_redis_role_may_do_nothing_else(connect_as: ConnectAs, name: str) -> N
 
 
 @pytest.mark.usefixtures("scripts_loaded")
-@pytest.mark.parametrize("script", ["fetch", "ack", "rescue", "release", "mend", "split"])
+@pytest.mark.parametrize("script", sorted({*SCRIPT_NAMES} - {"enqueue"}))
 def test_a_producer_gains_nothing_from_the_other_scripts(
     connect_as: ConnectAs, script: str
 ) -> None:
-    text = Path(project_root() / "workers" / "queue" / "lua" / f"{script}.lua").read_text()
-    sha = connect_as("worker").script_load(text)
-    keys = [Keys(COMMANDS).waiting, Keys(COMMANDS).messages, Keys(COMMANDS).pending]
+    sha = connect_as("worker").script_load(script_text(script))
+    keys = [Keys(COMMANDS).waiting, NAMESPACE]
+    usual = ["w", "m", "1", "", "1", "1", "1", "", "", "1"]
+    arguments: dict[str, list[Any]] = {
+        "ack": ["w", "1", "m"],
+        "hand_in": ["1", "m", "1", "{}"],
+        "mend": ["mend", 9, 9],
+        "rescue": [1, 1],
+        "reserve": ["m", 1, "x"],
+        "restore": ["w", "m", "{}", 1, 0],
+    }
     assert is_refused(
-        connect_as("producer"), "EVALSHA", sha, 8, *keys, *[Keys(COMMANDS).notify] * 5, "1"
+        connect_as("producer"), "EVALSHA", sha, 2, *keys, *arguments.get(script, usual)
     )
 
 
 @pytest.mark.usefixtures("scripts_loaded")
 def test_a_producer_cannot_enqueue_a_wake_up(connect_as: ConnectAs) -> None:
     with pytest.raises(redis.exceptions.NoPermissionError):
-        Scripts(connect_as("producer")).enqueue(Keys(WAKEUPS), [wrap(WAKEUPS, "orders", ["o1"])])
+        Scripts(connect_as("producer")).enqueue(Keys(WAKEUPS), [wrap(WAKEUPS, ["o1"])])
 
 
 def test_a_scheduler_can_tick_and_rescue(connect_as: ConnectAs, sqlite_engine: Engine) -> None:
@@ -242,10 +290,20 @@ def test_a_worker_may_start_and_keep_the_arrival_clock(
 ) -> None:
     client = connect_as("worker")
     check_servers(sqlite_engine, client)
-    open_door(client, in_use=False)
-    assert ArrivalClock(client, None).watermark(()) <= ArrivalClock(client, None).now()
-    ArrivalClock(client, None).excuse(["m1"])
+    begin_epoch(client, sqlite_engine, in_use=False)
+    clock = ArrivalClock(client, sqlite_engine)
+    assert clock.watermark() <= clock.now()
+    command = Received(TEXT, START, 1, "m1")
+    clock.note_held([HeldCommand(command, Blocker("m0", 1, 0))])
+    assert [item.behind for item in read_stalled(connect_as("web"), now_us())] == ["m0"]
+    clock.stall_notes.next_note_at = 0.0
+    clock.note_held([])
     relay.notify_relay(client)
+
+
+def test_a_worker_may_carry_over_what_an_old_version_left(connect_as: ConnectAs) -> None:
+    client = connect_as("worker")
+    assert carry_over(client) == 0
 
 
 def test_events_are_published_by_one_and_read_by_another(
@@ -276,14 +334,14 @@ def test_the_relay_may_publish_republish_and_trim(
 def test_the_web_process_may_submit_and_watch(connect_as: ConnectAs, sqlite_engine: Engine) -> None:
     client = connect_as("web")
     assert LocalArrivalClock(client).now() > 0
-    admissions, rows = inbox.admit(sqlite_engine, LocalArrivalClock(client).take, [[SUBMISSION]])
+    reservations = StampReservations(client, LocalArrivalClock(client))
+    (admission,), rows = inbox.admit(sqlite_engine, reservations, [[SUBMISSION]])
     assert redelivery.hand_in(client, rows) == 1
-    assert (
-        redelivery.sweep(sqlite_engine, connect_as("scheduler"), admissions[0].received_at[0] + 1)
-        == 0
-    )
+    before = admission.stamps[0] + 1
+    assert redelivery.sweep(sqlite_engine, connect_as("scheduler"), before) == 0
+    reservations.cancel(["nobody's"])
     queue_report = monitoring.queue_status(sqlite_engine, client)
     assert queue_report["redis"] == "up"
     assert event_streams.list_groups(client, RetentionLimits()) is not None
-    assert ArrivalClock(client, sqlite_engine).watermark(()) is not None
+    assert ArrivalClock(client, sqlite_engine).watermark() is not None
     relay.notify_relay(client)

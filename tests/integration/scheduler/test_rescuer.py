@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import redis
 from structlog.testing import capture_logs
 
+from models.service.subjects import Subjects
 from scheduler.rescuer import MessageRescuer
 from tests.support import sample_commands
+from tests.support.broker_harness import batch_of, commands_of, require
 from tests.support.concurrency import eventually
 from tests.support.sample_commands import registration
 from tests.support.store_harness import StoreHarness
 from tests.support.worker import queue_contents, running_worker
 from workers.client import CommandClient
 from workers.queue.broker import EarnestBroker
-from workers.queue.redis import COMMANDS, HEARTBEATS_KEY, QUEUES, FetchLimits, Keys, Scripts
+from workers.queue.frontier import Blocker, SubjectKeys
+from workers.queue.redis import COMMANDS, QUEUES, WORKERS_KEY, FetchLimits, Keys, Scripts
 from workers.queue.watermark import ArrivalClock
 
 KEYS = Keys(COMMANDS)
@@ -42,16 +43,18 @@ def test_a_message_that_nobody_has_comes_back_at_the_second_check(
 def test_an_entry_without_a_message_holds_deadlines_back_no_longer(
     redis_client: redis.Redis, rescuer: MessageRescuer
 ) -> None:
-    redis_client.zadd(KEYS.pending, {"nothing": 5})
+    about_o1 = SubjectKeys.of(Subjects(frozenset({"order:o1"})))
+    Scripts(redis_client).reserve([("nothing", 1, about_o1.announcement(0))])
+    redis_client.zadd(KEYS.pending, {"nothing": 5, "nor this": 5})
     arrival_clock = ArrivalClock(redis_client, None)
-    assert arrival_clock.watermark(()).year == 1970
-    rescuer.run_once()
+    assert arrival_clock.wakeup_frontier().horizon(["order:o1"]) == 5
+    assert arrival_clock.wakeup_frontier().horizon(["order:o2"]) > 5
     with capture_logs() as logs:
         rescuer.run_once()
-    assert arrival_clock.watermark(()).year > 1970
+    assert arrival_clock.wakeup_frontier().horizon(["order:o1"]) > 5
     assert logs == [
         {"event": "queue.mended", "log_level": "error", "queue": COMMANDS}
-        | {"put_back": 0, "dropped": 1}
+        | {"put_back": 0, "dropped": 2}
     ]
 
 
@@ -75,9 +78,9 @@ def test_a_consistent_queue_is_never_checked_thoroughly(
     for _ in range(3):
         message = next(broker.consume(COMMANDS))
         if message is not None:
-            batch = message.kwargs["bundle"]
-            batch.settled = {delivery.message_id for delivery in batch.deliveries[::2]}
-            broker.consume(COMMANDS).ack(message)
+            batch = batch_of(message)
+            batch.acknowledge(command for d in batch.deliveries[::2] for command in d.commands)
+            batch.consumer.ack(message)
         rescuer.run_once()
         assert not any(rescuer.was_inconsistent.values())
 
@@ -91,11 +94,7 @@ def test_messages_of_the_dead_come_back_in_order(redis_client: redis.Redis) -> N
     for queue in QUEUES:
         Scripts(redis_client).rescue(Keys(queue), 0, last=queue == QUEUES[-1])
     ids = redis_client.lrange(KEYS.waiting, 0, -1)
-    restored_stamps = [
-        json.loads(payload or b"")["kwargs"]["stamp"]
-        for payload in redis_client.hmget(KEYS.messages, ids)
-    ]
-    assert restored_stamps == stamps
+    assert [redis_client.zscore(KEYS.pending, message_id) for message_id in ids] == stamps
 
 
 def test_a_message_shares_a_batch_with_few_after_one_death_and_with_none_after_two(
@@ -110,12 +109,12 @@ def test_a_message_shares_a_batch_with_few_after_one_death_and_with_none_after_t
         if (message := next(broker.consume(COMMANDS))) is None:
             continue
         # While it is at work, nobody else of this process gets anything.
-        batch = message.kwargs["bundle"]
+        batch = batch_of(message)
         sizes.append(len(batch.deliveries))
         if sizes[-1] == 1:
             assert next(broker.consume(COMMANDS)) is None
-        batch.settled = {delivery.message_id for delivery in batch.deliveries}
-        broker.consume(COMMANDS).ack(message)
+        batch.acknowledge(commands_of(message))
+        batch.consumer.ack(message)
     assert sizes == [1, 8, 41]
 
 
@@ -130,15 +129,47 @@ def test_a_suspected_message_that_must_wait_lets_older_ones_in(redis_client: red
     while redis_client.hlen(KEYS.messages):
         if (message := next(consumer)) is None:
             continue
-        batch = message.kwargs["bundle"]
+        batch = batch_of(message)
         batch_sizes.append(len(batch.deliveries))
         # The suspect is the youngest: it is held back as long as there is anybody older.
         must_wait = redis_client.hlen(KEYS.messages) > 1
-        message_ids = {delivery.message_id for delivery in batch.deliveries}
-        batch.settled = message_ids - ({suspect.decode()} if must_wait else set())
+        batch.acknowledge(
+            command
+            for command in commands_of(message)
+            if not (must_wait and command.message_id == suspect.decode())
+        )
         consumer.ack(message)
     assert max(batch_sizes) == 3
     assert len(batch_sizes) <= 6
+
+
+def test_a_held_message_lets_in_what_it_waits_for_behind_one_under_suspicion(
+    redis_client: redis.Redis,
+) -> None:
+    CommandClient(redis_client).submit_many([registration(n) for n in range(3)], per_message=1)
+    # Two that another worker has had when it died the second time, and one that is held here.
+    suspect, awaited = Scripts(redis_client).fetch(KEYS, "dead", FetchLimits(2)).messages
+    broker = EarnestBroker(redis_client, lambda _: None)
+    consumer = broker.consume(COMMANDS)
+    held = require(next(consumer))
+    batch_of(held).blockers = [Blocker(awaited.message_id, 0, awaited.stamp)]
+    consumer.ack(held)
+    Scripts(redis_client).give_back(KEYS, "dead", [suspect.message_id, awaited.message_id])
+    redis_client.hset(KEYS.attempts, mapping={suspect.message_id: 2, awaited.message_id: 2})
+    older = {suspect.message_id, awaited.message_id}
+    settled: list[str] = []
+    while redis_client.hlen(KEYS.messages):
+        if (message := next(consumer)) is None:
+            continue
+        batch = batch_of(message)
+        commands = commands_of(message)
+        if awaited.message_id not in settled:
+            commands = [command for command in commands if command.message_id in older]
+        settled += [command.message_id for command in commands]
+        batch.acknowledge(commands)
+        consumer.ack(message)
+    assert settled[:2] == [suspect.message_id, awaited.message_id]
+    assert len(settled) == 3
 
 
 def test_messages_of_a_dead_worker_are_given_to_another(
@@ -158,14 +189,14 @@ def test_messages_of_a_dead_worker_are_given_to_another(
 def take_all_and_die(redis_client: redis.Redis) -> None:
     """Take every command as a worker does, and be silent from then on."""
     limits = FetchLimits(100)
-    assert Scripts(redis_client).fetch(Keys(COMMANDS), "dead", limits).found
-    redis_client.zadd(HEARTBEATS_KEY, {"dead": 0})
+    assert Scripts(redis_client).fetch(Keys(COMMANDS), "dead", limits).messages
+    redis_client.zadd(WORKERS_KEY, {"dead": 0})
 
 
 def test_messages_of_a_living_worker_stay_with_it(redis_client: redis.Redis) -> None:
     CommandClient(redis_client).submit(sample_commands.accept())
     take_all_and_die(redis_client)
     seconds, micros = redis_client.time()
-    redis_client.zadd(HEARTBEATS_KEY, {"dead": seconds * 1000 + micros // 1000})
+    redis_client.zadd(WORKERS_KEY, {"dead": seconds * 1000 + micros // 1000})
     assert MessageRescuer(redis_client).run_once() == 0
     assert queue_contents(redis_client)["commands taken"] == 1

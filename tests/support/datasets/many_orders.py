@@ -14,7 +14,7 @@ from models.events.event import Event
 from models.events.orders import OrderPlaced
 from models.orders.order import Order
 from models.policy import Policy
-from models.service.handlers import handle
+from models.service.handlers import handle_without_waiting
 from models.service.unit_of_work import UnitOfWork
 from workers.database import bulk, mappers, schema
 from workers.database.engine import writing
@@ -75,7 +75,7 @@ def _sample_order(*, declined: bool) -> SampleOrder:
     uow = UnitOfWork(policy=Policy())
     events: list[Event] = []
     for text in (*LIFE, *(END if declined else ())):
-        events += handle(uow, parse_command(text), LONG_AGO).events
+        events += handle_without_waiting(uow, parse_command(text), LONG_AGO).events
     order_events, now = [event for event in events if event.order_id], to_us(LONG_AGO)
     (placed_fact,) = (event.fact for event in order_events if isinstance(event.fact, OrderPlaced))
     (order,) = uow.orders.values()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 from ops.local import process
 from workers import main
-from workers.processing import batch, processor
-from workers.processing.batch import ParsedCommand
+from workers.processing import processor
+from workers.queue import messages
 from workers.queue.messages import Received
 from workers.runtime import configure_logs, stop_on_signals
 from workers.settings import Settings
@@ -26,14 +27,16 @@ def run(deaths: Path, max_deaths: int) -> None:
     After `max_deaths` of them nothing kills it any more.
     """
 
-    def read(submission: Received) -> ParsedCommand:
-        if POISON in submission.text and len(deaths.read_text()) < max_deaths:
+    def announce(stamp: int, commands: Iterable[Received]) -> bytes:
+        announced = list(commands)
+        is_deadly = any(POISON in command.text for command in announced)
+        if is_deadly and len(deaths.read_text()) < max_deaths:
             with deaths.open("a") as file:
                 file.write("x")
             os._exit(EXIT_STATUS)
-        return batch.read(submission)
+        return messages.announce(stamp, announced)
 
-    vars(processor)["read"] = read
+    vars(processor)["announce"] = announce
     stopping = stop_on_signals()
     configure_logs("deadly")
     main.run(Settings.read(os.environ), stopping, process.notify_ready)

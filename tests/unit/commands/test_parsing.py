@@ -12,7 +12,7 @@ from models.commands import COMMAND_ADAPTER, COMMAND_KINDS, AnyCommand
 from models.commands.orders import PlaceOrder
 from models.commands.parsing import (
     MalformedCommand,
-    find_command_id,
+    find_command_name,
     parse_command,
     read_json_leniently,
 )
@@ -244,7 +244,7 @@ def test_a_command_nested_a_hundred_thousand_deep_is_refused_and_its_id_kept(ope
     for depth in (nested, opening * 100_000):
         text = '{"id": "cmd_00001", "brief": ' + depth + "}"
         assert refusal(text).detail
-    assert find_command_id('{"brief": ' + nested + ', "id": "cmd_00001"}') == "cmd_00001"
+    assert find_command_name('{"brief": ' + nested + ', "id": "cmd_00001"}')[1] == "cmd_00001"
 
 
 def test_an_endless_json_text_is_given_up_in_time_that_grows_with_its_length() -> None:
@@ -290,7 +290,7 @@ def test_a_malformed_command_claims_no_id() -> None:
     assert story.handle(malformed, START).reason == RejectionReason.MALFORMED
     assert story.handle(PLACE | {"id": "cmd_other", "order_id": "o2"}, START).outcome == "applied"
     assert story.handle(PLACE | {"id": "cmd_00009"}, START).outcome == "applied"
-    assert "cmd_00009" in story.uow.receipts
+    assert "client:c1:cmd_00009" in story.uow.receipts
 
 
 @pytest.mark.parametrize(

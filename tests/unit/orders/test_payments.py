@@ -11,6 +11,7 @@ from tests.support.stories import (
     BALANCE,
     DEPOSIT,
     MICRO,
+    POLICY,
     TOTAL,
     OrderStory,
     audit,
@@ -200,7 +201,10 @@ def test_a_share_for_an_order_that_nobody_knows_waits_and_its_neighbour_does_not
     story.pay("p1", {"o9": 7, "o1": DEPOSIT})
     assert story.unapplied_reasons() == [UnappliedReason.UNKNOWN_ORDER]
     assert story.accounts() == {"psp": -DEPOSIT - 7, "suspense": 7, "escrow:o1": DEPOSIT}
-    assert (alerts_of(story), story.uow.refunds) == ([Alert.UNKNOWN_ORDER], {})
+    assert (alerts_of(story), story.uow.refunds) == ([], {})
+    story.now += POLICY.placement_grace + MICRO
+    story.wake("suspense:p1:o9", story.now)
+    assert alerts_of(story) == [Alert.UNKNOWN_ORDER]
     alert = story.events_of("operator.alerted")[0].published()
     assert (alert["for_order_id"], alert["payment_id"], alert["amount_fen"]) == ("o9", "p1", 7)
     place(story, "o9", "client:c2")

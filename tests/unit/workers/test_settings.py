@@ -123,6 +123,19 @@ def test_an_archiving_age_that_is_no_duration_is_refused(text: str) -> None:
         Settings.read({"EARNEST_ARCHIVE_AFTER": text})
 
 
+@pytest.mark.parametrize("name", ["earnest", "earnest-2", "a_b", "x" * 32])
+def test_a_namespace_is_read_back_as_it_was_set(name: str) -> None:
+    settings = Settings.read({"EARNEST_NAMESPACE": name})
+    assert settings.namespace == name
+    assert Settings.read(settings.environ()) == settings
+
+
+@pytest.mark.parametrize("name", ["Earnest", "a:b", "a b", "*", "x" * 33, "é", "a\n"])
+def test_a_namespace_that_could_be_something_else_is_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match="EARNEST_NAMESPACE must be"):
+        Settings.read({"EARNEST_NAMESPACE": name})
+
+
 def test_a_socket_lies_beside_its_data_if_its_name_is_short_enough() -> None:
     room = MAX_SOCKET_BYTES - len("/redis/redis.sock")
     fits, does_not = Path("/" + "v" * (room - 1)), Path("/" + "v" * room)

@@ -1,18 +1,23 @@
--- Forget messages that are settled: everything one commit has settled, in one call.
+-- Forget messages that are settled, everything one commit has settled in one call, and say what
+-- is left of those of which only a part is.
 --
--- KEYS[1] <queue>.msgs      hash: id -> message
--- KEYS[2] <queue>.pending   sorted set: id -> when it was received
--- KEYS[3] <queue>.attempts  hash: id -> how often a dying consumer gave it back
--- KEYS[4] acks              set: ids that this consumer has taken and not yet settled
--- ARGV    ids
+-- ARGV[1] the worker's id
+-- ARGV[2] how many messages are settled
+-- ARGV[3..] their ids, then per message of which a part is left: id, what that is about
 --
--- What another consumer has taken over meanwhile is forgotten all the same: it is settled.
-for i = 1, #ARGV do
-  redis.call('SREM', KEYS[4], ARGV[i])
-  redis.call('HDEL', KEYS[1], ARGV[i])
-  redis.call('ZREM', KEYS[2], ARGV[i])
+-- What another worker has taken over meanwhile is forgotten all the same: it is settled.
+local settled, count = {}, tonumber(ARGV[2])
+for i = 3, 2 + count do
+  settled[#settled + 1] = ARGV[i]
+  redis.call('SREM', taken_by(ARGV[1]), ARGV[i])
 end
-if redis.call('EXISTS', KEYS[3]) == 1 then
-  redis.call('HDEL', KEYS[3], unpack(ARGV))
+forget(settled)
+local shrunk = {}
+for i = 3 + count, #ARGV, 2 do
+  if redis.call('ZSCORE', pending, ARGV[i]) then
+    redis.call('HSET', subjects, ARGV[i], ARGV[i + 1])
+    shrunk[#shrunk + 1] = ARGV[i]
+  end
 end
-return #ARGV
+wake_waiters(shrunk)
+return count

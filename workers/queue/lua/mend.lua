@@ -1,69 +1,60 @@
 -- Find messages that nobody has and that do not wait, and entries that stand for no message.
 --
--- KEYS[1] heartbeats        sorted set: consumer -> when it was last heard of
--- KEYS[2] <queue>           list: ids of waiting messages, oldest first
--- KEYS[3] <queue>.msgs      hash: id -> message
--- KEYS[4] <queue>.pending   sorted set: id -> when it was received
--- KEYS[5] <queue>.attempts  hash: id -> how many takers died; 0 for one that was given back
--- KEYS[6] <queue>.bell      list: a few strikes that wake idle consumers
--- ARGV[1] what stands before a consumer's id in the name of its set of taken messages
--- ARGV[2] what stands after it
--- ARGV[3] 'count' to look whether the numbers agree, 'mend' to look at every id and put it right
--- ARGV[4] ids beyond which looking at every one would keep others waiting too long
+-- ARGV[1] 'count' to look whether the numbers agree, 'mend' to look at every id and put it right
+-- ARGV[2] ids beyond which looking at every one would keep others waiting too long
+-- ARGV[3] microseconds that a reservation lives without its message
 --
--- Returns how many messages were put back in front, how many entries were dropped, and '1' if
--- the numbers did not agree. They always agree between two scripts, unless something was lost.
-local consumers = redis.call('ZRANGE', KEYS[1], 0, -1)
-local messages = redis.call('HLEN', KEYS[3])
-local waiting = redis.call('LLEN', KEYS[2])
-local taken = 0
-for _, consumer in ipairs(consumers) do
-  taken = taken + redis.call('SCARD', ARGV[1] .. consumer .. ARGV[2])
+-- Returns how many messages were put back, how many entries were dropped, and '1' if the numbers
+-- did not agree. They always agree between two scripts, unless something was lost.
+local workers = redis.call('ZRANGE', namespace .. ':workers', 0, -1)
+local count, waiting, taken = redis.call('HLEN', messages), redis.call('LLEN', queue), 0
+for _, worker in ipairs(workers) do
+  taken = taken + redis.call('SCARD', taken_by(worker))
 end
--- Fewer pending than messages is in order: some hold no deadline back.
-local agree = messages == waiting + taken and messages >= redis.call('ZCARD', KEYS[4])
+-- Somebody has reserved stamps, and will hand in the messages unless it has died meanwhile. Only the
+-- earliest are looked at: what is stale among those is what others wait for first.
+local stale, reserved_before = {}, micros_now() - tonumber(ARGV[3])
+local oldest =
+  redis.call('ZRANGEBYSCORE', pending, '-inf', whole(reserved_before), 'LIMIT', 0, 1000)
+for _, id in ipairs(oldest) do
+  if redis.call('HEXISTS', messages, id) == 0 then
+    stale[#stale + 1] = id
+  end
+end
+forget(stale)
+local dropped = #stale
+local agree = count == waiting + taken
 local odd = agree and '0' or '1'
-if ARGV[3] == 'count' or math.max(messages, waiting) > tonumber(ARGV[4]) then
-  return {0, 0, odd}
+if ARGV[1] == 'count' or math.max(count, waiting) > tonumber(ARGV[2]) then
+  return {0, dropped, odd}
 end
 
-local known, dropped, chosen = {}, 0, {}
-for _, id in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
+local known, chosen = {}, {}
+for _, id in ipairs(redis.call('LRANGE', queue, 0, -1)) do
   known[id] = true
 end
-for _, consumer in ipairs(consumers) do
-  local acks = ARGV[1] .. consumer .. ARGV[2]
-  for _, id in ipairs(redis.call('SMEMBERS', acks)) do
+for _, worker in ipairs(workers) do
+  for _, id in ipairs(redis.call('SMEMBERS', taken_by(worker))) do
     known[id] = true
-    if redis.call('HEXISTS', KEYS[3], id) == 0 then
-      redis.call('SREM', acks, id)
+    if redis.call('HEXISTS', messages, id) == 0 then
+      redis.call('SREM', taken_by(worker), id)
       dropped = dropped + 1
     end
   end
 end
-for _, id in ipairs(redis.call('HKEYS', KEYS[3])) do
+for _, id in ipairs(redis.call('HKEYS', messages)) do
   if not known[id] then
-    chosen[#chosen + 1] = {id, tonumber(redis.call('ZSCORE', KEYS[4], id) or 0)}
+    chosen[#chosen + 1] = {id, tonumber(redis.call('ZSCORE', pending, id) or nil) or math.huge}
+    redis.call('HSETNX', attempts, id, '0')
   end
 end
-table.sort(chosen, function(one, other)
-  return one[2] > other[2] or one[2] == other[2] and one[1] > other[1]
-end)
-for _, each in ipairs(chosen) do
-  redis.call('LPUSH', KEYS[2], each[1])
-  redis.call('HSETNX', KEYS[5], each[1], '0')
-end
-for _, id in ipairs(redis.call('ZRANGE', KEYS[4], 0, -1)) do
-  if redis.call('HEXISTS', KEYS[3], id) == 0 then
-    dropped = dropped + redis.call('ZREM', KEYS[4], id)
+local mended = #chosen
+let_wait(chosen, true)
+for _, key in ipairs({attempts, subjects, waiters}) do
+  for _, id in ipairs(redis.call('HKEYS', key)) do
+    if redis.call('HEXISTS', messages, id) == 0 and not redis.call('ZSCORE', pending, id) then
+      dropped = dropped + redis.call('HDEL', key, id)
+    end
   end
 end
-for _, id in ipairs(redis.call('HKEYS', KEYS[5])) do
-  if redis.call('HEXISTS', KEYS[3], id) == 0 then
-    dropped = dropped + redis.call('HDEL', KEYS[5], id)
-  end
-end
-if #chosen > 0 then
-  redis.call('RPUSH', KEYS[6], '1')
-end
-return {#chosen, dropped, odd}
+return {mended, dropped, odd}

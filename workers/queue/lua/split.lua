@@ -1,28 +1,23 @@
--- Replace a message that a consumer has taken by several, each with a part of it, in front.
+-- Replace a message that a worker has taken by several, each with a part of it.
 --
--- KEYS[1] <queue>           list: ids of waiting messages, oldest first
--- KEYS[2] <queue>.msgs      hash: id -> message
--- KEYS[3] <queue>.pending   sorted set: id -> when it was received
--- KEYS[4] <queue>.attempts  hash: id -> how many takers died; 0 for one that was given back
--- KEYS[5] acks              set: ids that this consumer has taken and not yet settled
--- ARGV[1] the message's id
--- ARGV[2..] per part: id, text
+-- ARGV[1] the worker's id
+-- ARGV[2] the message's id
+-- ARGV[3..] per part: id, text, stamp
 --
--- Receipt and attempts are inherited. Returns how many parts there are, 0 if all was done before.
-local id = ARGV[1]
-if redis.call('SREM', KEYS[5], id) == 0 or redis.call('HDEL', KEYS[2], id) == 0 then
+-- Attempts are inherited. Returns how many parts there are, 0 if all was done before.
+local id, taken = ARGV[2], taken_by(ARGV[1])
+if redis.call('SREM', taken, id) == 0 or redis.call('HEXISTS', messages, id) == 0 then
   return 0
 end
-local score = redis.call('ZSCORE', KEYS[3], id)
-local attempts = redis.call('HGET', KEYS[4], id) or '0'
-redis.call('ZREM', KEYS[3], id)
-redis.call('HDEL', KEYS[4], id)
-for i = #ARGV - 1, 2, -2 do
-  redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
-  if score then
-    redis.call('ZADD', KEYS[3], score, ARGV[i])
-  end
-  redis.call('HSET', KEYS[4], ARGV[i], attempts)
-  redis.call('LPUSH', KEYS[1], ARGV[i])
+local died, chosen = redis.call('HGET', attempts, id) or '0', {}
+for i = 3, #ARGV, 3 do
+  redis.call('HSET', messages, ARGV[i], ARGV[i + 1])
+  redis.call('ZADD', pending, ARGV[i + 2], ARGV[i])
+  redis.call('HSET', attempts, ARGV[i], died)
+  chosen[#chosen + 1] = {ARGV[i], tonumber(ARGV[i + 2])}
 end
-return (#ARGV - 1) / 2
+local parts = #chosen
+let_wait(chosen, true)
+-- After its parts are there: nobody may find nothing where there is something.
+forget({id})
+return parts

@@ -45,7 +45,7 @@ awaiting_balance
     revise_quote → stays, 80,000 to 120,000 fen, until 2026-03-03T02:00:00Z
 balance_banned_paused
     Stopped by a ban of the creator since 2026-03-02T02:00:00Z (ban:x9), until 2026-03-09T02:00:00Z
-    Stopped by an operator since 2026-03-02T02:00:00Z (command:cmd_00008), until 2026-04-01T
+    Stopped by an operator since 2026-03-02T02:00:00Z (command:operator:op:cmd_00008)
     With P7D left it runs on at 2026-04-01T02:00:00Z and is due
     client c1, operator: cancel_order → cancelled, 10,500 fen back to the client
     revise_quote: refused now, creator_banned
@@ -60,7 +60,7 @@ forfeited_late
     release_forfeit: refused now, too_soon (not before 2026-03-11T02:10:00Z)
     of 94,500 fen, paid until 2026-03-09T02:00:00Z, if it is noticed until 2026-03-11T02:10:00Z
 forfeited_unpaid
-    payments confirmed, by command cmd_00008, at 2026-03-09T02:00:00.000001Z, that nothing is paid
+    payments:psp confirmed, by command cmd_00008, at 2026-03-09T02:00:00.000001Z, that nothing is
 forfeited_asked
     the deposit of 10,500 fen is forfeited: the client left after the creator had accepted
     release_forfeit → stays, parts that add up to 10,500 fen

@@ -11,7 +11,6 @@ import pytest
 from models.events.event import EVENT_TYPES
 from models.fields import parse_instant
 from models.lifecycle import SYSTEM_REQUESTS, TRANSITIONS, Role
-from models.orders.decide import elapse
 from models.policy import Policy
 from ops.explain.account import account_for
 from ops.explain.render import LIMIT_TEXTS, render_text
@@ -115,7 +114,7 @@ def test_what_an_explanation_says_comes_next_comes(situation: str) -> None:
         assert next_change["becomes"] == []
     else:
         over = parse_instant(next_change.get("due_then") or next_change["lapses_at"]) + MICRO
-        after = elapse(story.order(), over, story.uow.creators["k1"].standing_changes(over)).order
+        after = story.uow.elapse_order(story.order(), over).order
         assert after.state in next_change["becomes"]
 
 

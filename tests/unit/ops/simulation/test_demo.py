@@ -77,11 +77,9 @@ class InMemoryPipeline:
     def endings(self) -> Counter[StateAndReason]:
         return Counter(map(order_state_and_reason, self.orders()))
 
-    def outcomes(self, command_ids: Collection[str]) -> Mapping[str, Receipt]:
+    def outcomes(self, keys: Collection[str]) -> Mapping[str, Receipt]:
         receipts = self.simulation.state.receipts
-        return {
-            command_id: receipts[command_id] for command_id in command_ids if command_id in receipts
-        }
+        return {key: receipts[key] for key in keys if key in receipts}
 
     def orders(self) -> Iterator[Order]:
         self._count(SimulationStep(self.clock.now(), None))

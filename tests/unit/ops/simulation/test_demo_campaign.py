@@ -30,8 +30,8 @@ from tests.support.stories import audit
 README = CAMPAIGN.parents[1] / "README.md"
 
 # What cannot occur in a minute. Civil days are whole days, so a policy that counts them plays in
-# days; and a ban for good begins when the week and the three months before it are over. Nor does
-# any ban end by itself: the shortest lasts a day.
+# days; and when the ban for good begins, no work is left that it would put before an operator. Nor
+# does any ban end by itself: the shortest lasts a day.
 REASONS_NOT_PLAYED = {RejectionReason.CALENDAR_UNKNOWN}
 
 ALERTS_NOT_PLAYED = {Alert.CALENDAR_UNKNOWN}
@@ -77,8 +77,8 @@ def test_the_orders_of_the_campaign_end_in_every_way_there_is() -> None:
     expected_endings = {
         (state.value, reason) for state, reasons in END_REASONS.items() for reason in reasons
     }
-    # One whose client neither pays nor leaves while the creator is banned, some not yet decided.
-    waiting_endings = {("awaiting_balance", None), ("in_arbitration", "disputed")}
+    # Some are not yet decided.
+    waiting_endings = {("in_arbitration", "disputed")}
     assert set(forecast().endings) == expected_endings | waiting_endings
 
 
@@ -252,8 +252,7 @@ def test_the_campaign_comes_out_the_same_without_wake_ups() -> None:
     orders = {order.order_id: (order.state.value, order.reason) for order in uow.orders.values()}
     assert orders == forecast().orders
     assert {
-        command_id: (receipt.outcome, receipt.reason)
-        for command_id, receipt in uow.receipts.items()
+        key: (receipt.outcome, receipt.reason) for key, receipt in uow.receipts.items()
     } == forecast().outcomes
 
 

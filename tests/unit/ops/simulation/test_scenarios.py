@@ -36,4 +36,5 @@ def test_every_worked_example_has_both_halves() -> None:
 
 def test_a_difference_from_an_expected_outcome_of_a_scenario_is_named() -> None:
     expect = json.loads((FOLDER / "declined.expect.json").read_text("utf-8"))
-    assert next(differences(expect, [])) == "0 outcomes, not 6"
+    assert next(differences(expect, [])) == "cmd_00001: id is None, not 'cmd_00001'"
+    assert "0 outcomes, not 6" in differences(expect, [])

@@ -82,14 +82,15 @@ def test_blank_lines_are_skipped_in_a_simulation() -> None:
     assert output_lines(["", "  \t\n", OFFERED[0] + "\n", "\r\n"]) == output_lines(OFFERED[:1])
 
 
-def test_a_simulated_outcome_has_its_instant_id_reason_and_events() -> None:
+def test_a_simulated_outcome_has_its_instant_id_sender_reason_and_events() -> None:
     line = output_lines(OFFERED)[1]
-    assert list(line) == ["at", "id", "outcome", "reason", "events"]
+    assert list(line) == ["at", "id", "sender", "outcome", "reason", "events"]
     assert (line["at"], line["id"]) == ("2026-03-02T02:00:00Z", "cmd_place")
+    assert line["sender"] == "client:c1"
     assert (line["outcome"], line["reason"]) == ("applied", None)
     (event,) = line["events"]
     assert event.items() >= {"type": "order.placed", "order_id": "o1", "sequence": 1}.items()
-    assert event["caused_by"] == "command:cmd_place"
+    assert event["caused_by"] == "command:client:c1:cmd_place"
 
 
 def test_the_summary_of_a_simulation_says_everything_about_every_order() -> None:
@@ -152,8 +153,41 @@ def test_a_reminder_is_not_sent_once_the_order_has_moved_on() -> None:
     assert not [line for line in lines if "reminder" in line]
 
 
-def test_a_simulated_command_does_not_wait_for_an_order_placed_later() -> None:
-    assert output_lines([step_line(AT, ACCEPT)])[0]["reason"] == "unknown_order"
+def test_a_simulated_command_that_waited_has_a_line_after_its_placement_as_of_that_instant() -> (
+    None
+):
+    early = step_line("10:00:01", ACCEPT, "cmd_early")
+    lines = output_lines([OFFERED[0], early, step_line("10:00:06", PLACE, "cmd_place")])
+    assert [(line["at"][11:], line["id"], line["reason"]) for line in lines[:-1]] == [
+        ("02:00:00Z", "cmd_admit", None),
+        ("02:00:06Z", "cmd_place", None),
+        ("02:00:06Z", "cmd_early", "wrong_state"),
+    ]
+
+
+def test_a_simulated_command_that_waited_in_vain_has_a_line_where_its_time_was_over() -> None:
+    early = [step_line("10:00:01", ACCEPT | {"order_id": f"o{n}"}, f"cmd_early_{n}") for n in "23"]
+    lines = output_lines([OFFERED[0], *early, step_line("10:00:07", PLACE, "cmd_place")])
+    assert [(line["at"][11:], line["id"], line["reason"]) for line in lines[1:-1]] == [
+        ("02:00:06Z", "cmd_early_2", "unknown_order"),
+        ("02:00:06Z", "cmd_early_3", "unknown_order"),
+        ("02:00:07Z", "cmd_place", None),
+    ]
+
+
+def test_what_still_waits_at_the_end_of_a_simulation_is_answered_before_the_summary() -> None:
+    early = [step_line(AT, ACCEPT | {"order_id": f"o{n}"}, f"cmd_early_{n}") for n in range(2, 14)]
+    lines = output_lines([OFFERED[0], *early])
+    assert [line["id"] for line in lines[1:-1]] == [f"cmd_early_{n}" for n in range(2, 14)]
+    assert {line["at"][11:] for line in lines[1:-1]} == {"02:00:05Z"}
+    assert {line["reason"] for line in lines[1:-1]} == {"unknown_order"}
+
+
+def test_a_simulated_operator_is_told_of_money_that_waits_when_the_grace_is_over() -> None:
+    lines = output_lines([OFFERED[0], OFFERED[2], step_line("10:00:06")])
+    assert (lines[2]["at"][11:], lines[2]["reminder"]) == ("02:00:05Z", "suspense:p1:o1")
+    assert [event["type"] for event in lines[2]["events"]] == ["operator.alerted"]
+    assert len(output_lines([OFFERED[0], OFFERED[2], step_line("10:00:05")])) == 3
 
 
 NO_STEPS = [
@@ -240,6 +274,16 @@ def test_a_nested_command_is_malformed_however_deep_it_is() -> None:
 def test_the_same_step_twice_is_a_duplicate_without_events() -> None:
     lines = output_lines([*OFFERED, OFFERED[1]])
     assert (lines[3]["outcome"], lines[3]["reason"], lines[3]["events"]) == ("duplicate", None, [])
+    assert lines[3]["first"] == {"outcome": "applied", "reason": None}
+    assert "first" not in lines[1]
+
+
+def test_the_sender_of_a_malformed_step_is_named_where_it_can_be_read() -> None:
+    (line, nameless_line, _), _, _ = simulate_lines(
+        [step_line(AT, PLACE | {"amount_fen": 0}), step_line(AT, PLACE | {"by": "somebody"})]
+    )
+    assert (line["reason"], line["sender"]) == ("malformed", "client:c1")
+    assert (nameless_line["reason"], nameless_line["sender"]) == ("malformed", None)
 
 
 def test_a_step_at_the_last_instant_of_the_calendar_loses_no_step_before_it() -> None:

@@ -1,0 +1,122 @@
+"""Subjects: what a command is about. Of two about the same, the one received first comes first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+
+from models.commands import AnyCommand
+from models.commands.command import Dependencies
+from models.ids import parse_wake_subject, strip_refund_number
+from models.service.dependencies import dependencies_of
+from models.service.unit_of_work import UnitOfWork
+
+ANY_CREATOR = "creator:*"
+"""What a command is about that changes a creator whom it does not name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subjects:
+    """What a command is about, as `kind:id`.
+
+    It waits for every earlier command that changes one of these, and where it changes one itself,
+    for those that read it. What it only `observes` is kept as of every instant: whoever changes
+    that need not wait for it.
+    """
+
+    changes: frozenset[str]
+    reads: frozenset[str] = frozenset()
+    observes: frozenset[str] = frozenset()
+
+
+def subjects_of(command: AnyCommand) -> Subjects:
+    """Say what a command is about, as far as its own text tells."""
+    needs = dependencies_of([command])
+    changes = {f"command:{command.key}"}
+    for kind, ids in (
+        ("order", needs.orders),
+        ("creator", needs.creators_changing),
+        ("payment", needs.payments),
+        ("refund", needs.refund_base_ids),
+        ("suspense", needs.suspended),
+        ("payout", needs.payouts),
+        ("violation", needs.violations),
+    ):
+        if ids:
+            changes.update([f"{kind}:{subject_id}" for subject_id in ids])
+    if needs.violations and not needs.creators_changing:
+        changes.add(ANY_CREATOR)
+    reads = set[str]()
+    for kind, ids in (
+        ("mcn", needs.mcns),
+        ("client", needs.clients),
+        ("provider", needs.providers),
+    ):
+        for subject_id in ids:
+            subject = f"{kind}:{subject_id}"
+            (changes if subject in needs.registered else reads).add(subject)
+    observes = (f"creator:{creator_id}" for creator_id in needs.creators_held_unchanged)
+    return Subjects(frozenset(changes), frozenset(reads), frozenset(observes))
+
+
+def subjects_concerned(uow: UnitOfWork, command: AnyCommand) -> frozenset[str]:
+    """Say what else a command is about, now that it is known what it names.
+
+    An order's creator, and a violation's; of a payment the orders that its money waits for, of an
+    order the payments whose money waits for it, and whatever its parked commands are about; of a
+    repeat the order that the command which it repeats is parked for.
+    """
+    needs = dependencies_of([command])
+    orders = (uow.orders.get(order_id) for order_id in needs.orders)
+    reports = (uow.violations.get(violation_id) for violation_id in needs.violations)
+    concerned = {f"creator:{item.creator_id}" for item in (*orders, *reports) if item is not None}
+    if uow.parked:
+        concerned.update(_concerned_by_parked(uow, command, needs))
+    if not uow.suspended:
+        return frozenset(concerned)
+    waiting = [item for item in uow.suspended.values() if item.resolved_at is None]
+    payment_ids = {item.payment_id for item in waiting if item.order_id in needs.orders}
+    return frozenset(
+        {
+            *concerned,
+            *(f"payment:{payment_id}" for payment_id in payment_ids),
+            *(
+                f"order:{item.order_id}"
+                for item in waiting
+                if item.payment_id in payment_ids | needs.payments
+            ),
+        }
+    )
+
+
+def _concerned_by_parked(
+    uow: UnitOfWork, command: AnyCommand, needs: Dependencies
+) -> Iterable[str]:
+    yield from (f"order:{waiting.order_id}" for waiting in uow.parked_under_id(command))
+    for order_id in needs.placements:
+        for waiting in chain.from_iterable(uow.parked_for(order_id)):
+            subjects = subjects_of(waiting.command)
+            yield from subjects.changes | subjects.reads
+
+
+def wakeup_subjects(uow: UnitOfWork, subject: str) -> tuple[str, ...]:
+    """Name what a wake-up of `subject` is about, as commands name it; a bare id is an order's."""
+    kind, subject_id = parse_wake_subject(subject)
+    match kind:
+        case "order":
+            order = uow.orders.get(subject_id)
+            creators = () if order is None else (f"creator:{order.creator_id}",)
+            return (f"order:{subject_id}", *creators)
+        case "refund":
+            return (f"refund:{strip_refund_number(subject_id)}",)
+        case "parked":
+            waiting = uow.parked.get(subject_id)
+            if waiting is None:
+                return ()
+            return (f"order:{waiting.order_id}", f"command:{waiting.command.key}")
+        case "suspense":
+            item = uow.suspended.get(subject_id)
+            return () if item is None else (f"order:{item.order_id}", f"payment:{item.payment_id}")
+        case _:
+            return (subject,)
