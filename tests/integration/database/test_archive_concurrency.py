@@ -20,6 +20,7 @@ from tests.support.command_line import EARNEST, clean_environ, run_earnest
 from tests.support.concurrency import at_once, engines_for
 from tests.support.datasets.archived_orders import ArchivingHarness, count_live_and_archived
 from tests.support.datasets.many_orders import write_orders
+from tests.support.store_harness import settle_all
 from tests.support.stories import DEPOSIT
 from workers.database import archive, schema
 from workers.database.engine import open_database, writing
@@ -96,8 +97,8 @@ def test_two_workers_that_need_the_same_archived_order_restore_it_once(
     first_processor, second_processor = other_processors(harness, 2)
     first_payment, second_payment = payment(harness, "p1"), payment(harness, "p2")
     at_once(
-        lambda: first_processor.settle([first_payment]),
-        lambda: second_processor.settle([second_payment]),
+        lambda: settle_all(first_processor, [first_payment]),
+        lambda: settle_all(second_processor, [second_payment]),
     )
     assert outcomes_of(harness) == [("o1", "order_closed")] * 2
     assert count_live_and_archived(harness.engine) == (1, 0)
@@ -112,7 +113,7 @@ def payment_while_uncommitted(harness: ArchivingHarness, change: Callable[[Any],
     late_payment = payment(harness, "p1")
     with writing(harness.engine) as connection:
         change(connection)
-        payment_thread = threading.Thread(target=lambda: processor.settle([late_payment]))
+        payment_thread = threading.Thread(target=lambda: settle_all(processor, [late_payment]))
         payment_thread.start()
         payment_thread.join(0.3)
         assert payment_thread.is_alive()
