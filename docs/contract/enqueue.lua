@@ -87,8 +87,8 @@ local function let_wait(chosen, at_head)
   if #chosen == 0 then
     return
   end
-  local function earlier(one, other)
-    return one[2] < other[2] or one[2] == other[2] and one[1] < other[1]
+  local function earlier(left, right)
+    return left[2] < right[2] or left[2] == right[2] and left[1] < right[1]
   end
   table.sort(chosen, earlier)
   local pop, push = at_head and 'LPOP' or 'RPOP', at_head and 'LPUSH' or 'RPUSH'

@@ -18,11 +18,11 @@ from models.errors import TransientError
 from workers.queue import messages as queue_messages
 from workers.queue.frontier import Blocker
 from workers.queue.in_flight import (
+    MAX_BESIDE_SUSPECT,
     MAX_TAKEN,
-    SUSPECT_COMPANY,
     InFlightMessages,
     ProcessState,
-    allowed_company,
+    max_at_once,
 )
 from workers.queue.messages import (
     ACTORS,
@@ -206,47 +206,32 @@ class BatchConsumer(Consumer):
             for consumer in self.process.everyone()
             for delivery in consumer.in_flight.at_work()
         ]
-        company = min((allowed_company(d.attempts) for d in (*at_work, *held)), default=1_000_000)
-        deliveries = held[: max(0, company - len(at_work))]
-        company = min(
-            (allowed_company(d.attempts) for d in (*at_work, *deliveries)), default=1_000_000
-        )
-        room = MAX_TAKEN - len(self.in_flight)
-        limits = FetchLimits(
-            limit=MAX_BATCH if room < MAX_BATCH else min(room, MAX_BATCH),
-            hands=len(at_work) + len(deliveries),
-            company=company,
-            few=SUSPECT_COMPANY,
-            longest=queue_messages.MAX_MESSAGE_BYTES,
-            most_bytes=MAX_BATCH_BYTES,
-            epoch=self.process.epoch,
-            # Where there is no room, only for whom all of those may be waiting.
-            before=held[0].stamp if held and room < MAX_BATCH else None,
-        )
-        fetched = self._fetch(limits)
+        deliveries = held[: max(0, max_at_once([*at_work, *held]) - len(at_work))]
+        # Where there is no room, only for whom all of those may be waiting.
+        is_full = MAX_TAKEN - len(self.in_flight) < MAX_BATCH
+        before = held[0].stamp if held and is_full else None
+        fetched = self._fetch(self._limits([*at_work, *deliveries], before))
         if held and not fetched and self.more:
-            # Those held may be waiting for what may not be taken in their company.
-            fetched = self._fetch_older(held[0].stamp, at_work)
+            # Those held may be waiting for what may not be taken beside them: without them, then.
+            fetched = self._fetch(self._limits(at_work, held[0].stamp))
             deliveries = [] if fetched else deliveries
         self._make_way([*deliveries, *fetched])
         taken = {delivery.message_id for delivery in self.in_flight.all()}
         batch = [d for d in (*deliveries, *fetched) if d.message_id in taken]
         return batch, bool(fetched or cleaned)
 
-    def _fetch_older(self, stamp: int, at_work: Sequence[Delivery]) -> list[Delivery]:
-        """Take what is older than a stamp, as if nothing were held: that is given back."""
-        company = min((allowed_company(d.attempts) for d in at_work), default=1_000_000)
-        limits = FetchLimits(
+    def _limits(self, at_work: Sequence[Delivery], before: int | None) -> FetchLimits:
+        """Say how much may be taken beside what is worked on, with stamps `before` one, if given."""
+        return FetchLimits(
             limit=MAX_BATCH,
-            hands=len(at_work),
-            company=company,
-            few=SUSPECT_COMPANY,
+            at_work=len(at_work),
+            max_at_work=max_at_once(at_work),
+            max_beside_suspect=MAX_BESIDE_SUSPECT,
             longest=queue_messages.MAX_MESSAGE_BYTES,
             most_bytes=MAX_BATCH_BYTES,
             epoch=self.process.epoch,
-            before=stamp,
+            before=before,
         )
-        return self._fetch(limits)
 
     def _fetch(self, limits: FetchLimits) -> list[Delivery]:
         reply = self.scripts.fetch(self.keys, self.process.name, limits)

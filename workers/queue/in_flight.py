@@ -21,13 +21,20 @@ MAX_TAKEN = 1_024
 """Messages a process may have taken from a queue: a batch at work, and those held back."""
 
 
-SUSPECT_COMPANY = 8
-"""Company of a message whose worker died once: so few are suspects after a second death."""
+MAX_BESIDE_SUSPECT = 8
+"""Messages beside one whose worker died once: so few are suspects after a second death."""
 
 
-def allowed_company(attempts: int) -> int:
-    """Return how many messages a process may work on at once with one of so many deaths."""
-    return 1 if attempts > 1 else SUSPECT_COMPANY if attempts else 1_000_000
+UNLIMITED = 1_000_000
+
+
+def max_at_once(deliveries: Iterable[Delivery]) -> int:
+    """Return how many messages a process may work on at once, for the sake of some of them."""
+    return min((_max_beside(delivery.attempts) for delivery in deliveries), default=UNLIMITED)
+
+
+def _max_beside(attempts: int) -> int:
+    return 1 if attempts > 1 else MAX_BESIDE_SUSPECT if attempts else UNLIMITED
 
 
 class InFlightMessages:

@@ -134,14 +134,14 @@ def worker_bell(worker: str) -> str:
 class FetchLimits:
     """How much a worker may take: `limit` messages, beside those it works on.
 
-    `hands` of them are at work, and for the sake of those there may be `company` at most; a
-    message whose taker has died may keep `few`. With `before`, only earlier stamps are taken.
+    `at_work` is how many those are, and for their sake there may be `max_at_work`; a message whose
+    taker has died once bears `max_beside_suspect`. With `before`, only earlier stamps are taken.
     """
 
     limit: int
-    hands: int = 0
-    company: int = 1_000_000
-    few: int = 1
+    at_work: int = 0
+    max_at_work: int = 1_000_000
+    max_beside_suspect: int = 1
     longest: int = 4 * 1024 * 1024
     most_bytes: int = 16 * 1024 * 1024
     epoch: str = ""
@@ -244,7 +244,8 @@ class Scripts:
 
     def fetch(self, keys: Keys, worker: str, limits: FetchLimits) -> FetchResult:
         """Take messages, and show that the worker lives."""
-        numbers = [max(0, limits.limit), limits.hands, limits.company, limits.few]
+        numbers = [max(0, limits.limit), limits.at_work, limits.max_at_work]
+        numbers += [limits.max_beside_suspect]
         before = "" if limits.before is None else limits.before
         sizes = [limits.longest, limits.most_bytes]
         arguments = [worker, *numbers, *sizes, limits.epoch, before, MAX_ITEMS]

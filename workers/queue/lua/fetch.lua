@@ -4,7 +4,7 @@
 -- ARGV[2] how many messages to take at most
 -- ARGV[3] how many the worker is working on
 -- ARGV[4] how many it may work on at once, for the sake of those
--- ARGV[5] how many a message may keep company whose taker has died once
+-- ARGV[5] how many may be beside a message whose taker has died once
 -- ARGV[6] bytes of the longest message worth handing out whole
 -- ARGV[7] bytes worth handing out at once
 -- ARGV[8] the epoch that the worker remembers, or ''
@@ -45,21 +45,21 @@ if redis.call('EXISTS', attempts) == 1 then
 end
 local scores = redis.call('ZMSCORE', pending, unpack(ids))
 
--- One whose taker has died is taken in little company, and after the second death alone: so
+-- One whose taker has died is taken beside few others, and after the second death alone: so
 -- that the third counts against the one that killed, and not against its neighbours.
-local hands, company = tonumber(ARGV[3]), tonumber(ARGV[4])
+local at_work, allowed = tonumber(ARGV[3]), tonumber(ARGV[4])
 local before = tonumber(ARGV[9])
 local sizes, picked, bytes = {}, 0, 0
 for i = 1, #ids do
   local died = tonumber(deaths[i] or 0) or 0
-  local most = died > 1 and 1 or died == 1 and tonumber(ARGV[5]) or company
+  local most = died > 1 and 1 or died == 1 and tonumber(ARGV[5]) or allowed
   sizes[i] = redis.call('HSTRLEN', messages, ids[i])
-  if hands + picked >= math.min(most, company)
+  if at_work + picked >= math.min(most, allowed)
     or (picked > 0 and bytes + sizes[i] > tonumber(ARGV[7]))
     or (before and (stamp_of(scores[i]) or now) >= before) then
     break
   end
-  company = math.min(most, company)
+  allowed = math.min(most, allowed)
   picked, bytes = i, bytes + math.min(sizes[i], tonumber(ARGV[6]))
 end
 if picked == 0 then
@@ -69,7 +69,7 @@ redis.call('LTRIM', queue, picked, -1)
 
 local floor = tonumber(redis.call('GET', floor_key)) or 0
 local last = tonumber(redis.call('GET', namespace .. ':stamp') or 0) or 0
-local found = {epoch, picked < #ids and '1' or '0'}
+local reply = {epoch, picked < #ids and '1' or '0'}
 for i = 1, picked do
   local id, size, stamp = ids[i], sizes[i], stamp_of(scores[i])
   if size == 0 then
@@ -93,10 +93,10 @@ for i = 1, picked do
     elseif size <= 16 * tonumber(ARGV[6]) then
       text = string.sub(redis.call('HGET', messages, id), 1, 4096)
     end
-    local n = #found
-    found[n + 1], found[n + 2], found[n + 3] = id, text, size
-    found[n + 4], found[n + 5] = whole(stamp), tonumber(deaths[i] or 0) or 0
+    local n = #reply
+    reply[n + 1], reply[n + 2], reply[n + 3] = id, text, size
+    reply[n + 4], reply[n + 5] = whole(stamp), tonumber(deaths[i] or 0) or 0
   end
 end
 redis.call('SET', floor_key, whole(floor))
-return found
+return reply

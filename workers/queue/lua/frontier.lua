@@ -9,7 +9,7 @@
 -- earlier message of others: id, stamp, and what its commands are about after a '1', or, where it
 -- has not been read, its text after a '0'. What is settled leaves for ever, and nothing earlier can
 -- come: one look suffices.
-local found = {redis.call('GET', namespace .. ':epoch') or '', whole(micros_now()), ''}
+local reply = {redis.call('GET', namespace .. ':epoch') or '', whole(micros_now()), ''}
 local own, ids, notes = {}, {}, {}
 for i = 4, #ARGV, 2 do
   own[ARGV[i]] = true
@@ -40,25 +40,25 @@ while true do
   end
   local known = #others > 0 and redis.call('HMGET', subjects, unpack(others)) or {}
   for i = 1, #others do
-    local n, text = #found, known[i]
+    local n, text = #reply, known[i]
     if text then
-      found[n + 1], found[n + 2], found[n + 3] = others[i], stamps[i], '1' .. text
+      reply[n + 1], reply[n + 2], reply[n + 3] = others[i], stamps[i], '1' .. text
     else
       -- Nobody can settle what is not there: that is mended, and nobody waits for it.
       local size = redis.call('HSTRLEN', messages, others[i])
       bytes = bytes + size
       if size > 0 and (ARGV[2] == 'stop' or bytes > tonumber(ARGV[3])) then
-        found[3] = stamps[i]
-        found[n + 1], found[n + 2], found[n + 3] = others[i], stamps[i], '0'
-        return found
+        reply[3] = stamps[i]
+        reply[n + 1], reply[n + 2], reply[n + 3] = others[i], stamps[i], '0'
+        return reply
       elseif size > 0 then
         text = '0' .. redis.call('HGET', messages, others[i])
-        found[n + 1], found[n + 2], found[n + 3] = others[i], stamps[i], text
+        reply[n + 1], reply[n + 2], reply[n + 3] = others[i], stamps[i], text
       end
     end
   end
   if #entries < 2 * page then
-    return found
+    return reply
   end
   offset = offset + page
 end
