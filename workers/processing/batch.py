@@ -37,6 +37,12 @@ class ArrivalOrder(Protocol):
         """Note which commands are held back now."""
 
 
+def hold_back(frontier: Frontier, received: Received) -> None:
+    """Let later commands about the same wait for one that is not handled yet."""
+    own = Blocker(received.message_id, 0, received.stamp)
+    frontier.add(own, received.parsed.keys)
+
+
 @dataclass(slots=True)
 class Batch:
     """One batch at work: `page` has what was handled, and what must wait is `held`."""
@@ -73,25 +79,24 @@ class Batch:
     def hold(self, received: Received, blocker: Blocker | None) -> None:
         """Hold a command: later ones about the same wait for it."""
         self.held.append(HeldCommand(received, blocker))
-        own = Blocker(received.message_id, 0, received.stamp)
-        self.frontier.add(own, received.parsed.keys)
+        hold_back(self.frontier, received)
 
     def _find_obstacle(
         self, received: Received, command: AnyCommand
     ) -> tuple[bool, Blocker | None]:
         """Tell whether a command must wait, now that it is known whom it concerns, and for what."""
-        if not self.frontier.is_clear():
-            concerned = SubjectKeys.observing(subjects_concerned(self.page.uow, command))
-            for keys in (received.parsed.keys, concerned):
-                blocker = self.frontier.find_blocker(received.stamp, keys)
-                if blocker is not None:
-                    return True, blocker
-        if self.page.locked:
-            subjects = subjects_of(command)
-            concerned_subjects = subjects_concerned(self.page.uow, command)
-            names = subjects.changes | subjects.reads | subjects.observes | concerned_subjects
-            return not self.page.locked.isdisjoint(names), None
-        return False, None
+        if self.frontier.is_clear() and not self.page.locked:
+            return False, None
+        concerned = subjects_concerned(self.page.uow, command)
+        for keys in (received.parsed.keys, SubjectKeys.observing(concerned)):
+            blocker = self.frontier.find_blocker(received.stamp, keys)
+            if blocker is not None:
+                return True, blocker
+        if not self.page.locked:
+            return False, None
+        subjects = subjects_of(command)
+        names = subjects.changes | subjects.reads | subjects.observes | concerned
+        return not self.page.locked.isdisjoint(names), None
 
     def wake(self, subjects: Collection[str]) -> None:
         """Tell orders, creators and debts that time has passed, as far as it has for everybody.

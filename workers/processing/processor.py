@@ -13,10 +13,10 @@ from models.errors import Conflict, Unavailable
 from workers.database.archive import ArchivedOrdersNeeded
 from workers.database.engine import has_one_writer, reading, writing
 from workers.database.repository import FlushStep, LoadedState, Store, flush_steps
-from workers.processing.batch import ArrivalOrder, Batch
+from workers.processing.batch import ArrivalOrder, Batch, hold_back
 from workers.processing.failures import add_dead_letter
 from workers.queue.consumer import MessageBatch
-from workers.queue.frontier import Blocker, Frontier
+from workers.queue.frontier import Frontier
 from workers.queue.messages import HeldCommand, Received, announce
 from workers.runtime import span
 
@@ -117,10 +117,10 @@ class BatchProcessor:
                 ready.append(received)
             else:
                 held.append(HeldCommand(received, blocker))
-                _hold(frontier, received)
+                hold_back(frontier, received)
         for item in self._settle_safely(ready, frontier) if ready else ():
             held.append(item)
-            _hold(frontier, item.received)
+            hold_back(frontier, item.received)
         return held
 
     def _settle_safely(self, requests: Sequence[Received], frontier: Frontier) -> list[HeldCommand]:
@@ -135,7 +135,7 @@ class BatchProcessor:
         for received in requests:
             for item in self._settle_alone(received, behind):
                 held.append(item)
-                _hold(behind, item.received)
+                hold_back(behind, item.received)
         return held
 
     def _settle_together(
@@ -223,11 +223,6 @@ class BatchProcessor:
             batch.judge(received)
         batch.wake(wakes)
         return batch, flush_steps(loaded_state)
-
-
-def _hold(frontier: Frontier, received: Received) -> None:
-    own = Blocker(received.message_id, 0, received.stamp)
-    frontier.add(own, received.parsed.keys)
 
 
 def _chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -212,7 +212,7 @@ class BatchConsumer(Consumer):
         before = held[0].stamp if held and is_full else None
         fetched = self._fetch(self._limits([*at_work, *deliveries], before))
         if held and not fetched and self.more:
-            # Those held may be waiting for what may not be taken beside them: without them, then.
+            # Those held may be waiting for what may not be taken beside them.
             fetched = self._fetch(self._limits(at_work, held[0].stamp))
             deliveries = [] if fetched else deliveries
         self._make_way([*deliveries, *fetched])
@@ -221,7 +221,7 @@ class BatchConsumer(Consumer):
         return batch, bool(fetched or cleaned)
 
     def _limits(self, at_work: Sequence[Delivery], before: int | None) -> FetchLimits:
-        """Say how much may be taken beside what is worked on, with stamps `before` one, if given."""
+        """Say how much may be taken beside what is worked on, if given only `before` a stamp."""
         return FetchLimits(
             limit=MAX_BATCH,
             at_work=len(at_work),

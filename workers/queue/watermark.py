@@ -84,11 +84,11 @@ class ArrivalClock:
         reply = self._ask(announcements, before=before)
         if reply is None:
             raise Unavailable("Redis was wiped: whoever has something in flight is waited for")
-        frontier = self._begin(reply)
+        frontier = self._known_frontier(reply)
         for message in reply.earlier:
-            is_announced = message.subjects is not None
-            blob = message.subjects if message.subjects is not None else self._read(message)
-            frontier.add_message(message.message_id, message.stamp, blob, is_announced=is_announced)
+            if message.subjects is None:
+                blob = self._read(message)
+                frontier.add_message(message.message_id, message.stamp, blob, is_announced=False)
         return frontier
 
     def note_held(self, held: Sequence[HeldCommand]) -> None:
@@ -115,13 +115,7 @@ class ArrivalClock:
         chance to say again what they have in flight.
         """
         reply = self._ask({}, with_texts=False)
-        if reply is None:
-            return Frontier(0)
-        frontier = self._begin(reply)
-        for message in reply.earlier:
-            if message.subjects is not None:
-                frontier.add_message(message.message_id, message.stamp, message.subjects)
-        return frontier
+        return Frontier(0) if reply is None else self._known_frontier(reply)
 
     def watermark(self) -> datetime:
         """Return up to when time may pass where nothing is in flight; see `wakeup_frontier`."""
@@ -151,7 +145,8 @@ class ArrivalClock:
             return None
         return reply
 
-    def _begin(self, reply: FrontierReply) -> Frontier:
+    def _known_frontier(self, reply: FrontierReply) -> Frontier:
+        """Return what is known of what is earlier: what somebody has read."""
         unknown = None
         if reply.unknown_from is not None:
             message = reply.earlier[-1]
@@ -159,7 +154,11 @@ class ArrivalClock:
         oldest = inbox.oldest_unreserved(self.engine) if self.engine else None
         if oldest is not None and (unknown is None or oldest < unknown.stamp):
             unknown = Blocker("", 0, oldest)
-        return Frontier(reply.now, unknown)
+        frontier = Frontier(reply.now, unknown)
+        for message in reply.earlier:
+            if message.subjects is not None:
+                frontier.add_message(message.message_id, message.stamp, message.subjects)
+        return frontier
 
     def _read(self, message: EarlierMessage) -> bytes:
         """Read what nobody has read yet, as whoever takes it will."""
