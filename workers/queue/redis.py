@@ -88,10 +88,11 @@ class Keys:
     """The names of one queue's keys; `lua/common.lua` says what each holds."""
 
     queue: str
+    namespace: str = NAMESPACE
 
     @property
     def waiting(self) -> str:
-        return f"{NAMESPACE}:{self.queue}"
+        return f"{self.namespace}:{self.queue}"
 
     @property
     def messages(self) -> str:
@@ -349,7 +350,7 @@ class Scripts:
         return int(returned_count), int(dropped_count), odd == b"0"
 
     def _call(self, name: str, keys: Keys, args: Iterable[Any]) -> Any:  # noqa: ANN401
-        return self._scripts[name](keys=[keys.waiting, NAMESPACE], args=list(args))
+        return self._scripts[name](keys=[keys.waiting, keys.namespace], args=list(args))
 
 
 def _stamp(score: bytes) -> int:

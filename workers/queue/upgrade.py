@@ -41,33 +41,13 @@ MAX_STAMP = 2**53
 
 
 @dataclass(frozen=True, slots=True)
-class OldKeys:
+class OldKeys(Keys):
     """The names that one queue's keys had; no other application has any but the first two."""
 
-    queue: str
-
-    @property
-    def waiting(self) -> str:
-        return f"{OLD_NAMESPACE}:{self.queue}"
-
-    @property
-    def messages(self) -> str:
-        return f"{self.waiting}.msgs"
-
-    @property
-    def pending(self) -> str:
-        return f"{self.waiting}.pending"
-
-    @property
-    def attempts(self) -> str:
-        return f"{self.waiting}.attempts"
-
-    @property
-    def floor(self) -> str:
-        return f"{self.waiting}.floor"
+    namespace: str = OLD_NAMESPACE
 
     def taken(self, worker: str) -> str:
-        return f"{OLD_NAMESPACE}:__acks__.{worker}.{self.queue}"
+        return f"{self.namespace}:__acks__.{worker}.{self.queue}"
 
 
 Part = tuple[str, int, str | bytes]
