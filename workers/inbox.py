@@ -257,20 +257,14 @@ def _known(
     """Return of those commands that are known already what they say, and when they came."""
     columns = (inbox.c.sender, inbox.c.command_id, inbox.c.fingerprint, inbox.c.received_at)
     by = (inbox.c.sender, inbox.c.command_id)
-    known_rows = [
-        *bulk.fetch_pairs(connection, columns, by, submissions.keys()),
-        *receipts.fetch(connection, submissions.keys()),
-    ]
-    known_commands = {
-        (row.sender, row.command_id): (bytes(row.fingerprint), row.received_at)
-        for row in known_rows
-    }
-    unattributed = receipts.fetch_unattributed(connection, {name[1] for name in submissions})
-    for name, submission in submissions.items() if unattributed else ():
-        row = unattributed.get(submission.command_id)
-        if row is not None and bytes(row.fingerprint) == submission.fingerprint:
-            known_commands.setdefault(name, (submission.fingerprint, row.received_at))
-    return known_commands
+    waiting = bulk.fetch_pairs(connection, columns, by, submissions.keys())
+    settled = receipts.fetch_first(
+        connection,
+        submissions.keys(),
+        lambda name, fingerprint: submissions[name].fingerprint == fingerprint,
+    )
+    rows_by_name = {(row.sender, row.command_id): row for row in waiting} | settled
+    return {name: (bytes(row.fingerprint), row.received_at) for name, row in rows_by_name.items()}
 
 
 def oldest_unreserved(engine: Engine) -> int | None:

@@ -7,7 +7,7 @@ sender.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -35,6 +35,25 @@ def fetch_unattributed(connection: Connection, command_ids: Iterable[str]) -> di
         return {}
     names = {(UNATTRIBUTED, command_id) for command_id in command_ids}
     return {row.command_id: row for row in fetch(connection, names)}
+
+
+def fetch_first(
+    connection: Connection,
+    names: Collection[tuple[str, str]],
+    is_own: Callable[[tuple[str, str], bytes], bool],
+) -> dict[tuple[str, str], Any]:
+    """Return, by sender and command id, the receipts that answer commands.
+
+    Where a receipt does not say whose it is, `is_own` tells by its fingerprint whether it answers
+    the command of that name.
+    """
+    rows = {(row.sender, row.command_id): row for row in fetch(connection, names)}
+    unattributed = fetch_unattributed(connection, {command_id for _, command_id in names})
+    for name in names if unattributed else ():
+        row = unattributed.get(name[1])
+        if row is not None and name not in rows and is_own(name, bytes(row.fingerprint)):
+            rows[name] = row
+    return rows
 
 
 def fetch_by_cause(connection: Connection, causes: Iterable[str]) -> dict[str, Any]:

@@ -209,17 +209,13 @@ class Store:
 def _load_receipts(
     connection: Connection, loaded_state: LoadedState, commands: Sequence[AnyCommand]
 ) -> None:
+    def is_own(name: tuple[str, str], fingerprint: bytes) -> bool:
+        own = (command for command in commands if (command.sender, command.id) == name)
+        return any(command.fingerprint() == fingerprint for command in own)
+
     names = {(command.sender, command.id) for command in commands}
-    receipts_by_key = {
-        make_command_key(row.sender, row.command_id): row
-        for row in receipts.fetch(connection, names)
-    }
-    unattributed = receipts.fetch_unattributed(connection, {command.id for command in commands})
-    for command in commands if unattributed else ():
-        row = unattributed.get(command.id)
-        if row is not None and bytes(row.fingerprint) == command.fingerprint():
-            receipts_by_key.setdefault(command.key, row)
-    for key, row in receipts_by_key.items():
+    for name, row in receipts.fetch_first(connection, names, is_own).items():
+        key = make_command_key(*name)
         loaded_state.uow.receipts[key] = mappers.read_receipt(row)
         loaded_state.stamps[key] = row.stamp
 
