@@ -13,7 +13,7 @@ from models.commands.parsing import parse_command
 from ops.web.submissions import SubmissionQueue
 from tests.web.gateway_harness import GatewayHarness
 from workers.database.engine import writing
-from workers.inbox import FENCE, Submission
+from workers.inbox import Submission
 
 
 def submission(name: str) -> Submission:
@@ -38,7 +38,7 @@ def test_a_sender_that_hangs_up_before_the_commit_does_not_stop_the_next(
     async def submit_twice() -> int:
         with writing(gateway.engine) as connection:
             if gateway.engine.dialect.name == "postgresql":
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({FENCE})"))
+                connection.execute(text("LOCK TABLE inbox"))
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(submissions.admit([submission("register-1")]), 0.2)
         admission = await asyncio.wait_for(submissions.admit([submission("register-2")]), 20)
