@@ -79,7 +79,7 @@ def test_a_late_payment_that_races_the_archiver_finds_its_order_closed(
         late_payment = payment(harness, f"late_{name}", name)
         due = maintenance.ArchiveCutoff(harness.order(name).entered_at, harness.now)
         at_once(
-            partial(processor.settle, [late_payment]),
+            partial(settle_all, processor, [late_payment]),
             partial(maintenance.archive_orders, harness.store, due, limit=1),
         )
     assert outcomes_of(harness) == [(name, "order_closed") for name in names]
