@@ -227,6 +227,9 @@ class Creator:
         Events of that very instant count, but for the end of a ban. Violations are those of now:
         only the ladder reads them, and nobody climbs it as of the past.
         """
+        if self.history and self.history[-1].counts_at(at):
+            # As nearly always.
+            return self
         versions = self.versions
         if versions[-1].counts_at(at):
             return self

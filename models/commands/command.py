@@ -76,6 +76,13 @@ class Command(StrictModel):
     def add_dependencies(self, dependencies: Dependencies) -> None:
         """Add the ids of everything that this command may concern."""
 
+    @cached_property
+    def dependencies(self) -> Dependencies:
+        """Return the ids of everything that this command alone may concern: to read, not to add."""
+        dependencies = Dependencies()
+        self.add_dependencies(dependencies)
+        return dependencies
+
     def fingerprint(self) -> bytes:
         """Return 16 bytes that two commands share exactly when they ask the same.
 

@@ -71,7 +71,8 @@ def handle(uow: UnitOfWork, command: AnyCommand, at: datetime, number: int) -> l
     outcome = _judge(uow, command, at, number, received_at=at)
     if isinstance(command, PlaceOrder) and outcome.outcome == "applied":
         events, released = _release(uow, command, at)
-        outcome, answered = replace(outcome, events=outcome.events + events), answered + released
+        outcome = replace(outcome, events=outcome.events + events) if events else outcome
+        answered += released
     return [JudgedCommand(command, number, at, at, outcome), *answered]
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import chain
+from typing import NamedTuple
 
 from models.commands import AnyCommand
 from models.commands.command import Dependencies
 from models.ids import parse_wake_subject, strip_refund_number
-from models.service.dependencies import dependencies_of
 from models.service.unit_of_work import UnitOfWork
 
 ANY_CREATOR = "creator:*"
 """What a command is about that changes a creator whom it does not name."""
 
 
-@dataclass(frozen=True, slots=True)
-class Subjects:
+class Subjects(NamedTuple):
     """What a command is about, as `kind:id`.
 
     It waits for every earlier command that changes one of these, and where it changes one itself,
@@ -32,32 +30,29 @@ class Subjects:
 
 def subjects_of(command: AnyCommand) -> Subjects:
     """Say what a command is about, as far as its own text tells."""
-    needs = dependencies_of([command])
-    changes = {f"command:{command.key}"}
-    for kind, ids in (
-        ("order", needs.orders),
-        ("creator", needs.creators_changing),
-        ("payment", needs.payments),
-        ("refund", needs.refund_base_ids),
-        ("suspense", needs.suspended),
-        ("payout", needs.payouts),
-        ("violation", needs.violations),
-    ):
-        if ids:
-            changes.update([f"{kind}:{subject_id}" for subject_id in ids])
-    if needs.violations and not needs.creators_changing:
-        changes.add(ANY_CREATOR)
-    reads = set[str]()
-    for kind, ids in (
-        ("mcn", needs.mcns),
-        ("client", needs.clients),
-        ("provider", needs.providers),
-    ):
-        for subject_id in ids:
-            subject = f"{kind}:{subject_id}"
-            (changes if subject in needs.registered else reads).add(subject)
-    observes = (f"creator:{creator_id}" for creator_id in needs.creators_held_unchanged)
-    return Subjects(frozenset(changes), frozenset(reads), frozenset(observes))
+    needs = command.dependencies
+    changes = [
+        f"command:{command.key}",
+        *[f"order:{order_id}" for order_id in needs.orders],
+        *[f"creator:{creator_id}" for creator_id in needs.creators_changing],
+        *[f"creator:{creator_id}" for creator_id in needs.creators_with_open_orders],
+        *[f"payment:{payment_id}" for payment_id in needs.payments],
+        *[f"refund:{base_id}" for base_id in needs.refund_base_ids],
+        *[f"payout:{payout_id}" for payout_id in needs.payouts],
+        *[f"suspense:{share}" for share in needs.suspended],
+        *[f"violation:{violation_id}" for violation_id in needs.violations],
+        *needs.registered,
+    ]
+    if needs.violations and not (needs.creators_changing or needs.creators_with_open_orders):
+        changes.append(ANY_CREATOR)
+    parties = {
+        *[f"mcn:{mcn_id}" for mcn_id in needs.mcns],
+        *[f"client:{client_id}" for client_id in needs.clients],
+        *[f"provider:{provider_id}" for provider_id in needs.providers],
+    }
+    observes = [f"creator:{creator_id}" for creator_id in needs.creators_held_unchanged]
+    reads = frozenset(parties - needs.registered)
+    return Subjects(frozenset(changes), reads, frozenset(observes))
 
 
 def subjects_concerned(uow: UnitOfWork, command: AnyCommand) -> frozenset[str]:
@@ -67,7 +62,7 @@ def subjects_concerned(uow: UnitOfWork, command: AnyCommand) -> frozenset[str]:
     order the payments whose money waits for it, and whatever its parked commands are about; of a
     repeat the order that the command which it repeats is parked for.
     """
-    needs = dependencies_of([command])
+    needs = command.dependencies
     orders = (uow.orders.get(order_id) for order_id in needs.orders)
     reports = (uow.violations.get(violation_id) for violation_id in needs.violations)
     concerned = {f"creator:{item.creator_id}" for item in (*orders, *reports) if item is not None}

@@ -41,7 +41,7 @@ T = TypeVar("T")
 Row = dict[str, Any]
 
 
-def order_row(order: Order) -> Row:
+def order_row(order: Order, wake_at: datetime | None) -> Row:
     """Write what may change of an order: its document and what queries and constraints need.
 
     The rest is left alone: whoever writes a column rewrites every index that it stands in.
@@ -56,7 +56,7 @@ def order_row(order: Order) -> Row:
         "balance_due_fen": order.balance_due_fen,
         "sequence": order.sequence,
         "due_at": optional_us(order.due_at),
-        "wake_at": optional_us(order.wake_at),
+        "wake_at": optional_us(wake_at),
         "document": ORDER_ADAPTER.serializer.to_json(order, exclude_defaults=True).decode(),
         "public_status": public_status(order.state, rated=order.rated).value,
         "ended_at": to_us(order.entered_at) if order.is_final else None,
@@ -64,7 +64,7 @@ def order_row(order: Order) -> Row:
     }
 
 
-def new_order_row(order: Order, order_placed: OrderPlaced) -> Row:
+def new_order_row(order: Order, wake_at: datetime | None, order_placed: OrderPlaced) -> Row:
     """Write an order for the first time, with what never changes and texts that no rule needs."""
     fixed = {
         "client_id": order.client_id,
@@ -81,7 +81,7 @@ def new_order_row(order: Order, order_placed: OrderPlaced) -> Row:
         "industry": order_placed.industry,
         "brief": order_placed.brief,
     }
-    return order_row(order) | fixed | texts
+    return order_row(order, wake_at) | fixed | texts
 
 
 def read_order(document: str, policies: dict[str, Policy]) -> Order:

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from models.service.subjects import ANY_CREATOR, Subjects
 
@@ -31,8 +32,7 @@ def subject_key(subject: str) -> bytes:
 ANY_CREATOR_KEY = subject_key(ANY_CREATOR)
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectKeys:
+class SubjectKeys(NamedTuple):
     """What a command is about, as keys; see `Subjects`."""
 
     changes: tuple[bytes, ...] = ()
@@ -64,8 +64,7 @@ class SubjectKeys:
 ABOUT_NOTHING = SubjectKeys()
 
 
-@dataclass(frozen=True, slots=True)
-class Blocker:
+class Blocker(NamedTuple):
     """A message that has to be settled first.
 
     `size` is the length of its announcement in Redis: 0 where nobody has announced it yet.

@@ -42,7 +42,7 @@ def test_a_migration_fills_the_task_columns_of_existing_orders(
         # What an order has learned of its creator was not numbered yet.
         order = replace(order, creator_sequence=0)
         order_placed: Any = story.events_of("order.placed")[0].fact
-        order_rows[situation] = mappers.new_order_row(order, order_placed)
+        order_rows[situation] = mappers.new_order_row(order, order.wake_at, order_placed)
     with writing(engine) as connection:
         column_names = {column["name"] for column in inspect(connection).get_columns("orders")}
         assert column_names.isdisjoint(PROJECTED_COLUMNS)
