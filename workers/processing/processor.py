@@ -30,6 +30,10 @@ ATTEMPTS = 5
 """How often a batch is handled anew when another writer came first."""
 
 
+CONTENDED_ATTEMPTS = 2
+"""The same for a command that has failed so before: the next batch comes back to it."""
+
+
 MAX_COMMIT = 500
 """Commands, or orders to wake, in one transaction: locks are held for tens of milliseconds."""
 
@@ -45,6 +49,7 @@ class BatchProcessor:
         self.store = store
         self.clock = clock
         self.notify = notify
+        self._contended = set[int]()
 
     def settle_batch(self, batch: MessageBatch) -> None:
         """Settle the commands of some messages, and leave word what the rest of them waits for."""
@@ -74,10 +79,15 @@ class BatchProcessor:
         if not commands:
             return []
         requests = sorted(commands, key=lambda received: received.stamp)
+        self._contended &= {received.stamp for received in requests}
         frontier = self.clock.frontier(announcements or {}, before=requests[-1].stamp)
         held: list[HeldCommand] = []
         for chunk in _chunks(requests):
-            still_held = self._settle_chunk(chunk, frontier)
+            still_held = [
+                item
+                for part in self._set_apart(chunk)
+                for item in self._settle_chunk(part, frontier)
+            ]
             waiting = {item.received.stamp for item in still_held}
             acknowledge([received for received in chunk if received.stamp not in waiting])
             held += still_held
@@ -107,6 +117,17 @@ class BatchProcessor:
         except Exception as error:  # noqa: BLE001 - one order's fault is not its neighbours'
             log.warning("batch.divided", orders=len(subjects), error=str(error))
         return [name for subject in subjects for name in self._wake_alone(subject, frontier)]
+
+    def _set_apart(self, requests: Sequence[Received]) -> Iterator[list[Received]]:
+        """Divide commands so that one which somebody else always comes before is by itself."""
+        part: list[Received] = []
+        for received in requests:
+            if received.stamp in self._contended:
+                yield from (part, [received])
+                part = []
+            else:
+                part.append(received)
+        yield part
 
     def _settle_chunk(self, requests: Sequence[Received], frontier: Frontier) -> list[HeldCommand]:
         """Settle what may be settled now; what is about the same as something earlier is held."""
@@ -141,7 +162,8 @@ class BatchProcessor:
     def _settle_together(
         self, requests: Sequence[Received], wakes: Sequence[str], frontier: Frontier
     ) -> Batch:
-        for attempt in range(1, ATTEMPTS):
+        is_contended = any(received.stamp in self._contended for received in requests)
+        for attempt in range(1, CONTENDED_ATTEMPTS if is_contended else ATTEMPTS):
             try:
                 return self._attempt(requests, wakes, frontier)
             except Conflict as conflict:
@@ -157,6 +179,11 @@ class BatchProcessor:
             return self._settle_together([received], (), frontier).held
         except Unavailable:
             raise
+        except Conflict as conflict:
+            # Somebody else comes first each time: it waits as if a row that it needs were locked.
+            log.warning("command.waiting", stamp=received.stamp, because=str(conflict)[:200])
+            self._contended.add(received.stamp)
+            return [HeldCommand(received, None)]
         except Exception as error:
             log.exception("command.dead_lettered", stamp=received.stamp)
             add_dead_letter(self.store.engine, received, error)
@@ -167,6 +194,8 @@ class BatchProcessor:
             return self._settle_together([], [subject], frontier).locked_wakes
         except Unavailable:
             raise
+        except Conflict:
+            return [subject]
         except Exception:
             log.exception("wake.failed", order_id=subject)
             return []

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.event import listen, remove
 
 from models.policy import Policy
 from tests.support import sample_commands
@@ -553,6 +554,65 @@ def test_what_a_command_needs_and_somebody_else_has_locked_is_not_taken_for_abse
         assert (held.received, held.blocker) == (submission, None)
     assert harness.settle(submission) == []
     assert harness.reader.audit().findings == []
+
+
+@contextmanager
+def recorded_commits(engine: Engine) -> Iterator[list[object]]:
+    """Note every commit while the block lasts."""
+    commits: list[object] = []
+    note = commits.append
+    listen(engine, "commit", note)
+    yield commits
+    remove(engine, "commit", note)
+
+
+CONTENTION = """
+CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE EXCEPTION 'could not serialize access' USING ERRCODE = 'serialization_failure';
+END $$;
+CREATE TRIGGER contention BEFORE UPDATE ON orders FOR EACH ROW
+    WHEN (OLD.order_id = 'o1') EXECUTE FUNCTION lose();
+"""
+
+
+@pytest.mark.postgres
+def test_a_command_that_others_always_come_before_waits_by_itself_and_never_dies(
+    postgresql_offered: StoreHarness,
+) -> None:
+    harness = postgresql_offered
+    with writing(harness.engine) as connection:
+        connection.execute(text(CONTENTION))
+    acceptance, cancellation = harness.receive(accept("o1")), harness.receive(cancel("o1"))
+    others = [harness.receive(accept("o2", "creator:k2"))]
+    assert harness.settle(acceptance, cancellation, *others) == [acceptance, cancellation]
+    for number in range(10):
+        others += [harness.receive(place(f"n{number}{letter}")) for letter in "abc"]
+        with recorded_commits(harness.engine) as commits:
+            waiting = harness.settle(acceptance, cancellation, *others[-3:])
+        assert waiting == [acceptance, cancellation]
+        assert len(commits) == 1, "the others are settled together, as if nothing were"
+    assert reasons(harness, *others) == [None] * len(others)
+    assert harness.rows("dead_letters") == []
+    with writing(harness.engine) as connection:
+        connection.execute(text("DROP TRIGGER contention ON orders"))
+    assert harness.settle(acceptance, cancellation) == []
+    assert reasons(harness, acceptance, cancellation) == [None, "would_forfeit"]
+
+
+@pytest.mark.postgres
+def test_ten_rows_that_somebody_else_has_locked_hold_back_only_what_is_about_them(
+    postgresql_offered: StoreHarness,
+) -> None:
+    harness, names = postgresql_offered, [f"n{number}" for number in range(20)]
+    assert harness.settle(*(harness.receive(place(name), START) for name in names)) == []
+    cancellations = [harness.receive(cancel(name)) for name in names]
+    others = [harness.receive(place(f"m{number}")) for number in range(20)]
+    query = "SELECT 1 FROM orders WHERE order_id IN ({}) FOR UPDATE"
+    locked_names = ", ".join(f"'{name}'" for name in names[:10])
+    with locked(harness, query.format(locked_names)):
+        assert harness.settle(*cancellations, *others) == cancellations[:10]
+    assert harness.settle(*cancellations[:10]) == []
+    assert set(reasons(harness, *cancellations, *others)) == {None}
 
 
 # --- Orders that do not exist yet
