@@ -203,6 +203,8 @@ def _check_quarantine(engine: Engine) -> Iterator[HealthCheck]:
         return
     counts = [f"{count} {reason}" for reason, count in reasons.items()]
     detail = f"{', '.join(counts[:MAX_REASONS])}: see `earnest quarantine`"
+    if dropped_count := failures.count_dropped(engine):
+        detail += f". {dropped_count} more were dropped: there is room for so many only"
     if UNSIGNED_FAULT in reasons:
         detail += ". Dramatiq's own senders cannot sign; CommandClient and the HTTP gateway do"
     yield HealthCheck("quarantine", "warn", detail)

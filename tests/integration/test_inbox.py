@@ -327,7 +327,7 @@ def test_a_dead_letter_leaves_the_inbox_and_waits_for_an_operator(
     first, second = received_commands(redis_client)
     failures.add_dead_letter(harness.engine, first, ValueError("nobody knows"))
     assert [row["command_id"] for row in read_inbox_rows(harness.engine)] == ["command_2"]
-    quarantine(harness.engine, RefusedItem(COMMANDS, "m", b"", "kills", 0, commands=(second,)))
+    quarantine(harness.engine, [RefusedItem(COMMANDS, "m", b"", "kills", 0, commands=(second,))])
     assert read_inbox_rows(harness.engine) == []
     assert len(failures.list_dead_letters(harness.engine)) == 2
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import redis
@@ -30,10 +31,10 @@ class BrokerHarness:
     def __post_init__(self) -> None:
         self.broker = EarnestBroker(self.redis_client, self.quarantine)
 
-    def quarantine(self, item: RefusedItem) -> None:
+    def quarantine(self, items: Sequence[RefusedItem]) -> None:
         if self.database_is_down:
             raise Unavailable("the database is away")
-        self.quarantined.append(item)
+        self.quarantined.extend(items)
 
     @property
     def consumer(self) -> BatchConsumer:

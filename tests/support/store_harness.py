@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Engine, select
+from sqlalchemy.event import listen, remove
 
 from models.events.event import Event
 from models.service.outcome import Outcome
@@ -237,6 +239,16 @@ def announcements_of(submissions: Sequence[Received]) -> dict[str, bytes]:
 def held_commands(held: Sequence[HeldCommand]) -> list[Received]:
     """Return commands that must wait, in the order of receipt."""
     return sorted((item.received for item in held), key=lambda received: received.stamp)
+
+
+@contextmanager
+def recorded_commits(engine: Engine) -> Iterator[list[object]]:
+    """Note every commit while the block lasts."""
+    commits: list[object] = []
+    note = commits.append
+    listen(engine, "commit", note)
+    yield commits
+    remove(engine, "commit", note)
 
 
 def settle_all(processor: BatchProcessor, submissions: Sequence[Received]) -> None:

@@ -29,7 +29,7 @@ def http_client(gateway: GatewayHarness) -> TestClient:
     gateway.settle()
     post(http_client, sample_commands.place("o1"), "every-client-token-1")
     gateway.settle()
-    failures.quarantine(gateway.engine, RefusedItem("commands", "m1", b"\xff<b>", "not JSON", 4))
+    failures.quarantine(gateway.engine, [RefusedItem("commands", "m1", b"\xff<b>", "not JSON", 4)])
     text = '{"id":"dead-letter-1","kind":"nudge_creator","by":{"role":"client","id":"c1"},'
     command = Received(text + '"order_id":"o1"}', from_us(now_us()), now_us(), "m2")
     failures.add_dead_letter(gateway.engine, command, ValueError("a fault of ours"))

@@ -6,6 +6,7 @@ Both are kept until an operator acts.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import structlog
 from sqlalchemy import Connection, Engine, func, select
 
 from models.commands.parsing import find_command_name
-from workers.database import repository, schema
+from workers.database import bulk, repository, schema
 from workers.database.engine import insert_new, reading, writing
 from workers.database.mappers import Row
 from workers.queue.messages import Received, RefusedItem
@@ -112,24 +113,82 @@ MAX_PAYLOAD_BYTES = 4_096
 MAX_NAME_LENGTH = 100
 
 
-def quarantine(engine: Engine, refusal: RefusedItem) -> None:
-    """Keep the beginning of a payload and why it was refused; twice changes nothing."""
-    row = {
-        "queue": refusal.queue,
-        "message_id": _quarantine_name(refusal),
-        "reason": refusal.reason,
-        "payload": refusal.payload[:MAX_PAYLOAD_BYTES],
-        "size": refusal.size,
-        "quarantined_at": now_us(),
-    }
-    dead_letter_rows = [dead_letter_row(command, refusal.reason) for command in refusal.commands]
+MAX_QUARANTINED = 10_000
+"""Items that are kept: whoever looks at so many knows enough. The oldest go first."""
+
+
+MAX_QUARANTINED_BYTES = 16 * 1024 * 1024
+"""Bytes of payloads that are kept. The largest go first."""
+
+
+DROPPED_TOTAL = "quarantine_dropped"
+"""The running total of what was dropped to make room."""
+
+
+def quarantine(engine: Engine, refusals: Sequence[RefusedItem]) -> None:
+    """Keep the beginnings of payloads and why they were refused, all in one commit.
+
+    Twice changes nothing. What there is no room for goes: first the oldest, then the largest.
+    """
+    now = now_us()
+    rows = [
+        {
+            "queue": refusal.queue,
+            "message_id": _quarantine_name(refusal),
+            "reason": refusal.reason,
+            "payload": refusal.payload[:MAX_PAYLOAD_BYTES],
+            "size": refusal.size,
+            "quarantined_at": now,
+        }
+        for refusal in refusals
+    ]
+    commands = [command for refusal in refusals for command in refusal.commands]
+    dead_letter_rows = [
+        dead_letter_row(command, refusal.reason)
+        for refusal in refusals
+        for command in refusal.commands
+    ]
     with writing(engine) as connection:
-        insert_new(connection, schema.quarantine, [row])
+        bulk.insert(connection, schema.quarantine, rows, ignore_existing=True)
         insert_new(connection, schema.dead_letters, dead_letter_rows)
         # What came by HTTP waits for an operator from now on, and holds no deadline back.
-        repository.remove_from_inbox(connection, inbox_keys(refusal.commands))
-    queue, reason = refusal.queue, refusal.reason
-    log.warning("message.quarantined", queue=queue, reason=reason, size=refusal.size)
+        repository.remove_from_inbox(connection, inbox_keys(commands))
+        dropped_count = _drop_excess(connection)
+    counts = Counter((refusal.queue, refusal.reason) for refusal in refusals)
+    for (queue, reason), count in counts.items():
+        log.warning("messages.quarantined", queue=queue, reason=reason, items=count)
+    if dropped_count:
+        log.error("quarantine.full", dropped=dropped_count, kept=MAX_QUARANTINED)
+
+
+def _drop_excess(connection: Connection) -> int:
+    """Drop items until the rest are few enough, and small enough; return how many went."""
+    table = schema.quarantine.c
+    size = func.length(table.payload)
+    items = connection.execute(
+        select(table.item_id, size.label("size")).order_by(table.item_id.desc())
+    ).all()
+    excess_ids = [item.item_id for item in items[MAX_QUARANTINED:]]
+    kept = items[:MAX_QUARANTINED]
+    total_bytes = sum(item.size for item in kept)
+    for item in sorted(kept, key=lambda item: (-item.size, item.item_id)):
+        if total_bytes <= MAX_QUARANTINED_BYTES:
+            break
+        total_bytes -= item.size
+        excess_ids.append(item.item_id)
+    if excess_ids:
+        bulk.delete(connection, schema.quarantine, "item_id", excess_ids)
+        total = {"name": DROPPED_TOTAL, "labels": "", "value": len(excess_ids)}
+        bulk.add_to_totals(connection, schema.tallies, [total])
+    return len(excess_ids)
+
+
+def count_dropped(engine: Engine) -> int:
+    """Count what was ever dropped from the quarantine to make room."""
+    total = schema.tallies.c
+    with reading(engine) as connection:
+        query = select(total.value).where(total.name == DROPPED_TOTAL)
+        return int(connection.execute(query).scalar() or 0)
 
 
 def _quarantine_name(refusal: RefusedItem) -> str:

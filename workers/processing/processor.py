@@ -56,7 +56,7 @@ class BatchProcessor:
         commands = [command for delivery in batch.deliveries for command in delivery.commands]
         announcements = {
             delivery.message_id: announce(delivery.stamp, delivery.commands)
-            for delivery in batch.deliveries
+            for delivery in (*batch.deliveries, *batch.consumer.refused)
         }
         held = self.settle(commands, announcements, batch.acknowledge)
         batch.blockers = [item.blocker for item in held]

@@ -14,7 +14,7 @@ from dramatiq.broker import Broker
 
 from models.errors import Unavailable
 from workers.queue.consumer import BatchConsumer, MessageBatch
-from workers.queue.in_flight import ProcessState, QuarantineItem
+from workers.queue.in_flight import ProcessState, QuarantineItems
 from workers.queue.messages import ACTORS, UNSIGNED
 from workers.queue.redis import COMMANDS, WAKEUPS
 from workers.signing import Keyring
@@ -32,7 +32,7 @@ class EarnestBroker(Broker):
     """
 
     def __init__(
-        self, client: redis.Redis, quarantine: QuarantineItem, keys: Keyring = UNSIGNED
+        self, client: redis.Redis, quarantine: QuarantineItems, keys: Keyring = UNSIGNED
     ) -> None:
         """Keep the client; nothing is sent yet."""
         super().__init__(middleware=[])

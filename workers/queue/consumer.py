@@ -29,6 +29,7 @@ from workers.queue.messages import (
     MAX_DEATHS,
     Delivery,
     Received,
+    RefusedItem,
     announce,
     read_message,
 )
@@ -52,6 +53,10 @@ IDLE_S = 1.0
 
 RETRY_S = 0.05
 """How long a command is held whose row somebody else has locked: nobody tells when it is free."""
+
+
+MAX_QUARANTINED_AT_ONCE = 1_000
+"""Items quarantined between two batches: tens of milliseconds."""
 
 
 COMPARE_INTERVAL_S = 10.0
@@ -293,31 +298,38 @@ class BatchConsumer(Consumer):
     def _quarantine_refused(self) -> list[Delivery]:
         """Quarantine what is for nobody; return what is left of the messages it was in.
 
-        What cannot be kept now stays taken, is in nobody's way, and is tried again.
+        So many at a time that the others need not wait for long. What cannot be kept now stays
+        taken, is in nobody's way, and is tried again.
         """
-        if time.monotonic() < self.clean_at:
+        if not self.refused or time.monotonic() < self.clean_at:
             return []
-        waiting, self.refused, cleaned = self.refused, [], []
-        for delivery in waiting:
-            if not self._quarantine(delivery):
-                self.refused.append(delivery)
-                self.clean_at = time.monotonic() + IDLE_S
-            elif delivery.commands or delivery.orders:
-                cleaned.append(delivery)
-        return cleaned
+        items = [item for delivery in self.refused for item in delivery.refused]
+        kept = self._keep_together(items[:MAX_QUARANTINED_AT_ONCE])
+        for delivery in self.refused:
+            delivery.refused = [item for item in delivery.refused if id(item) not in kept]
+        clean = [delivery for delivery in self.refused if not delivery.refused]
+        self.refused = [delivery for delivery in self.refused if delivery.refused]
+        if len(kept) < len(items[:MAX_QUARANTINED_AT_ONCE]):
+            self.clean_at = time.monotonic() + IDLE_S
+        left = [delivery for delivery in clean if delivery.commands or delivery.orders]
+        left_ids = {delivery.message_id for delivery in left}
+        if settled_ids := {delivery.message_id for delivery in clean} - left_ids:
+            self.forget(settled_ids)
+        return left
 
-    def _quarantine(self, delivery: Delivery) -> bool:
+    def _keep_together(self, items: Sequence[RefusedItem]) -> set[int]:
+        """Quarantine items, by themselves if not together; name by `id` those that are kept."""
         try:
-            while delivery.refused:
-                self.process.quarantine(delivery.refused[-1])
-                delivery.refused.pop()
-            if not (delivery.commands or delivery.orders):
-                self.forget([delivery.message_id])
+            self.process.quarantine(items)
+        except TransientError as error:
+            log.warning("quarantine.waiting", queue=self.queue, error=str(error)[:300])
+            return set()
         except Exception as error:  # noqa: BLE001 - whatever it is, the others are served
-            kind = type(error).__name__
-            log.warning("quarantine.waiting", queue=self.queue, error=kind)
-            return False
-        return True
+            log.warning("quarantine.divided", queue=self.queue, error=type(error).__name__)
+            if len(items) == 1:
+                return set()
+            return {name for item in items for name in self._keep_together([item])}
+        return set(map(id, items))
 
     def _batch(self, deliveries: list[Delivery]) -> MessageProxy:
         self.in_flight.hand_out(deliveries)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 from uuid import uuid4
 
@@ -118,7 +118,7 @@ class InFlightMessages:
         return len(self._taken)
 
 
-QuarantineItem = Callable[[RefusedItem], None]
+QuarantineItems = Callable[[Sequence[RefusedItem]], None]
 """Keeps what is for nobody; raises while it cannot."""
 
 
@@ -141,7 +141,7 @@ class Member(Protocol):
 class ProcessState:
     """The consumers of one process, and what they share."""
 
-    def __init__(self, client: redis.Redis, quarantine: QuarantineItem, keys: Keyring) -> None:
+    def __init__(self, client: redis.Redis, quarantine: QuarantineItems, keys: Keyring) -> None:
         """Take a name that no other process has."""
         self.client, self.scripts = client, Scripts(client)
         self.quarantine, self.keys = quarantine, keys

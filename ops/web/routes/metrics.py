@@ -21,6 +21,7 @@ from ops.web.errors import error_responses
 from workers.database.engine import reading
 from workers.outbox import counters as event_counters
 from workers.outbox import streams as event_streams
+from workers.processing.failures import DROPPED_TOTAL
 from workers.queries import monitoring
 from workers.queries.monitoring import Snapshot
 from workers.timestamps import SECOND_US
@@ -35,6 +36,7 @@ COUNTERS = (
     ("earnest_events_published", "events", "Events carried to the streams.", ("type",)),
     ("earnest_reminders", "reminders", "Reminders sent.", ("recipient", "cause")),
     ("earnest_deadlines_enforced", "deadlines", "Waits that time has ended.", ("state",)),
+    ("earnest_quarantine_dropped", DROPPED_TOTAL, "Dropped: there was no room for more.", ()),
 )
 
 HISTOGRAMS = (
@@ -111,7 +113,7 @@ def counters(totals: Mapping[str, Mapping[str, int]]) -> Iterator[Family]:
     for name, key, description, labels in COUNTERS:
         family = CounterMetricFamily(name, description, labels=labels)
         for label_values, count in sorted(totals.get(key, {}).items()):
-            family.add_metric(label_values.split("|"), count)
+            family.add_metric(label_values.split("|") if labels else (), count)
         yield family
 
 

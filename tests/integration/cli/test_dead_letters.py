@@ -145,7 +145,8 @@ def test_quarantined_bytes_are_shown_whole_and_steer_no_terminal(
     terminal: OperatorTerminal,
 ) -> None:
     payload = HOSTILE + b"x" * 10_000
-    quarantine(terminal.engine, RefusedItem("commands", "m\x1b", payload, "not JSON", len(payload)))
+    item = RefusedItem("commands", "m\x1b", payload, "not JSON", len(payload))
+    quarantine(terminal.engine, [item])
     _, listing = terminal.run("quarantine")
     (item,) = listing["quarantine"]
     assert base64.b64decode(item["payload_base64"]) == payload[:MAX_PAYLOAD_BYTES]
@@ -168,7 +169,7 @@ def test_an_audit_names_unanswered_unpublished_dead_and_quarantined_messages(
     terminal: OperatorTerminal,
 ) -> None:
     terminal.add_dead_letter(registration(1))
-    quarantine(terminal.engine, RefusedItem("commands", "m", b"}{", "not JSON", 2))
+    quarantine(terminal.engine, [RefusedItem("commands", "m", b"}{", "not JSON", 2)])
     receipt: dict[str, Any] = {"command_id": "c1", "sender": "client:c1", "fingerprint": b"f"}
     receipt |= {"outcome": "applied", "reason": None}
     event = {"subject": "s", "sequence": 1, "type": "t", "caused_by": "c", "body": "{}"}

@@ -13,12 +13,11 @@ from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import Engine, text
-from sqlalchemy.event import listen, remove
 
 from models.policy import Policy
 from tests.support import sample_commands
 from tests.support.sample_commands import SampleCommand, accept, command, pay, place
-from tests.support.store_harness import StoreHarness
+from tests.support.store_harness import StoreHarness, recorded_commits
 from tests.support.stories import BALANCE, DEPOSIT, MICRO, START, span, story_with_parties
 from workers.database.engine import open_database, reading, writing
 from workers.queries import audit
@@ -554,16 +553,6 @@ def test_what_a_command_needs_and_somebody_else_has_locked_is_not_taken_for_abse
         assert (held.received, held.blocker) == (submission, None)
     assert harness.settle(submission) == []
     assert harness.reader.audit().findings == []
-
-
-@contextmanager
-def recorded_commits(engine: Engine) -> Iterator[list[object]]:
-    """Note every commit while the block lasts."""
-    commits: list[object] = []
-    note = commits.append
-    listen(engine, "commit", note)
-    yield commits
-    remove(engine, "commit", note)
 
 
 CONTENTION = """

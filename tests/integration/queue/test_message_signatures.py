@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -12,15 +13,16 @@ from sqlalchemy import Engine
 from models.policy import Policy
 from tests.support.broker_harness import batch_of
 from tests.support.sample_commands import registration
+from tests.support.store_harness import recorded_commits
 from tests.unit.workers.test_signing import NEW_KEY, OLD_KEY, keyring_of
 from workers.client import CommandClient
 from workers.database.repository import Store
-from workers.processing import wakeups
+from workers.processing import failures, wakeups
 from workers.processing.failures import list_quarantined, quarantine
 from workers.processing.processor import BatchProcessor
 from workers.queries.reader import Reader
 from workers.queue.broker import EarnestBroker
-from workers.queue.messages import UNSIGNED, Delivery, wrap
+from workers.queue.messages import UNSIGNED, Delivery, RefusedItem, wrap
 from workers.queue.redis import COMMANDS, QUEUES, WAKEUPS, Keys, Scripts
 from workers.queue.watermark import ArrivalClock
 from workers.signing import Keyring
@@ -28,7 +30,12 @@ from workers.signing import Keyring
 KEYS = keyring_of(k1=NEW_KEY, k0=OLD_KEY)
 
 
-def settle_all(engine: Engine, redis_client: redis.Redis, keys: Keyring) -> list[Delivery]:
+def settle_all(
+    engine: Engine,
+    redis_client: redis.Redis,
+    keys: Keyring,
+    after_batch: Callable[[], object] = lambda: None,
+) -> list[Delivery]:
     """Take and settle until nothing is left; return the deliveries handed out."""
     broker = EarnestBroker(redis_client, partial(quarantine, engine), keys)
     processor = BatchProcessor(
@@ -48,6 +55,7 @@ def settle_all(engine: Engine, redis_client: redis.Redis, keys: Keyring) -> list
                 processor.wake([name for delivery in batch.deliveries for name in delivery.orders])
                 batch.acknowledge_all()
             consumer.ack(message)
+            after_batch()
     return deliveries
 
 
@@ -100,6 +108,36 @@ def test_one_forged_command_is_quarantined_without_its_neighbours_in_the_message
     (item,) = list_quarantined(sqlite_engine)
     assert item.message_id == f"{name}#3"
     assert item.payload == texts[3].replace("r3", "r4").encode()
+
+
+FLOOD_MESSAGES = 20
+
+
+def test_a_signed_command_does_not_wait_for_a_flood_of_unsigned_ones(
+    engine: Engine, redis_client: redis.Redis
+) -> None:
+    enqueue, items = Scripts(redis_client).enqueue, [f'{{"id": "flood{n}"}}' for n in range(1_000)]
+    enqueue(Keys(COMMANDS), [wrap(COMMANDS, items) for _ in range(FLOOD_MESSAGES)])
+    enqueue(Keys(COMMANDS), [wrap(COMMANDS, [registration(1)], KEYS)])
+    commits_before: list[int] = []
+    with recorded_commits(engine) as commits:
+        settle_all(engine, redis_client, KEYS, lambda: commits_before.append(len(commits)))
+    assert commits_before[0] <= FLOOD_MESSAGES, "it is settled in the first batch"
+    assert len(commits) <= 3 * FLOOD_MESSAGES, "not a commit an item, by far"
+    assert Reader(Store(engine, Policy())).count_outcomes() == 1
+    assert failures.quarantine_reasons(engine) == {"not signed": failures.MAX_QUARANTINED}
+    assert failures.count_dropped(engine) == FLOOD_MESSAGES * 1_000 - failures.MAX_QUARANTINED
+
+
+def test_a_quarantine_that_is_full_drops_the_largest_and_the_oldest(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(failures, "MAX_QUARANTINED", 4)
+    monkeypatch.setattr(failures, "MAX_QUARANTINED_BYTES", 100)
+    for name, size in (("a", 10), ("b", 10), ("c", 70), ("d", 10), ("e", 30)):
+        quarantine(engine, [RefusedItem(COMMANDS, name, b"x" * size, "not JSON", size)])
+    assert [item.message_id for item in list_quarantined(engine)] == ["b", "d", "e"]
+    assert failures.count_dropped(engine) == 2
 
 
 def test_a_signature_of_one_command_serves_no_other(

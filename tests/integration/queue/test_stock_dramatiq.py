@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,7 @@ def test_with_keys_in_force_what_a_stock_sender_sends_is_quarantined_and_doctor_
 ) -> None:
     settle_commands_of(stock_broker(redis_client)).send(commands=[as_object(1)])
     keys = Keyring.parse("k1:" + "A" * 43 + "=")
-    broker = EarnestBroker(redis_client, lambda item: quarantine(sqlite_engine, item), keys)
+    broker = EarnestBroker(redis_client, partial(quarantine, sqlite_engine), keys)
     consumer = broker.consume(COMMANDS)
     eventually(lambda: next(consumer) is None and quarantine_reasons(sqlite_engine) != {})
     assert quarantine_reasons(sqlite_engine) == {"not signed": 1}
