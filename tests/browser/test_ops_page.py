@@ -15,7 +15,7 @@ from workers.processing.failures import add_dead_letter
 from workers.queue.messages import Received
 from workers.timestamps import from_us, now_us
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 
 HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}} \u202egnp.exe"
 

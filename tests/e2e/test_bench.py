@@ -11,7 +11,7 @@ import pytest
 from bench.run import PARTS
 from workers.settings import project_root
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 def test_the_benchmark_measures_every_part_but_the_peers() -> None:

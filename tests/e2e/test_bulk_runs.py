@@ -22,7 +22,7 @@ from workers.database import schema
 from workers.database.engine import open_database, reading
 from workers.settings import Settings
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(500)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 ORDER_IDS = [f"o{number:04}" for number in range(6_000)]
 EXTENSION = timedelta(hours=3)

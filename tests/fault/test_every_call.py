@@ -11,7 +11,7 @@ from tests.fault.calls.in_process_pipeline import SCENARIO_NAMES, InProcessPipel
 from tests.fault.faults import DATABASE_KINDS
 from tests.support import servers
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
 MOMENTS = 10
 """How many kinds of moments are disturbed here; `python -m tests.fault.run` disturbs all."""

@@ -23,7 +23,7 @@ from tests.fault.processes.proxy import NetworkCondition
 from tests.fault.processes.stack import StackOptions
 from tests.fault.trial import TrialResult, run_trial
 
-pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(900)]
 
 MAX_RECOVERY_S = 30.0
 MAX_CONCURRENT = 3

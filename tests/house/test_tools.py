@@ -33,7 +33,7 @@ HASH = re.compile(r"^\s*--hash=sha256:[0-9a-f]{64}", re.MULTILINE)
 ADDRESS = re.compile(r"://|^\s*-|\sfile:|\s@\s", re.MULTILINE)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("tool", TOOLS)
 def test_the_tool_finds_nothing(tool: str) -> None:
     command = [sys.executable, *TOOLS[tool]]

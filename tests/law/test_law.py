@@ -30,7 +30,7 @@ RUNS = [
 
 @pytest.mark.fault
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("database", RUNS)
 @pytest.mark.parametrize("has_faults", [False, True], ids=["undisturbed", "disturbed"])
 def test_a_pipeline_makes_of_commands_what_the_rules_make_of_them_at_the_same_stamps(

@@ -15,7 +15,7 @@ SETTING_UP = "Setting up .venv (once) …"
 
 # Where the real command line would be; it shows what it was given.
 CLI = "import os, sys; print(os.getcwd(), *sys.argv[1:]); import iniconfig, ops"
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
