@@ -250,8 +250,14 @@ class Creator:
             spread_from=None,
         )
 
+    def has_changed_since(self, sequence: int) -> bool:
+        """Tell whether there was any event after one that orders know of: nearly always not."""
+        return not self.history or self.history[-1].sequence > sequence
+
     def first_change_after(self, sequence: int) -> StandingChange | None:
         """Return the first change after an event that orders learn of, whenever it takes effect."""
+        if not self.has_changed_since(sequence):
+            return None
         changes = (version.change for version in self.versions if version.concerns_orders)
         return next((change for change in changes if change.sequence > sequence), None)
 
@@ -269,6 +275,8 @@ class Creator:
 
         Ends of bans before `until` are among them also where they are not on record yet.
         """
+        if not self.bans and not self.has_changed_since(after):
+            return ()
         past = self.as_of(until)
         if past is None:
             return ()

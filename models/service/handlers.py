@@ -49,7 +49,7 @@ def handle(uow: UnitOfWork, command: AnyCommand, at: datetime, number: int) -> l
     `number` is its number of receipt. First comes the command itself, then what its coming has
     answered. Nothing comes where it is parked: it waits for an order that may yet be placed.
     """
-    if str(number) in uow.parked:
+    if uow.parked and str(number) in uow.parked:
         # Delivered again: it waits already.
         return []
     answered: list[JudgedCommand] = []
@@ -138,6 +138,8 @@ def _release(
     Return the events of shares in suspense, which stand in the placement's line, and the commands.
     """
     events, released = RecordedEvents(), list[JudgedCommand]()
+    if not (uow.suspended or uow.parked):
+        return events, released
     waiting: list[tuple[ReceiptOrder, SuspenseItem | list[ParkedCommand]]] = [
         *((item.receipt_order, item) for item in uow.suspended_for(placement.order_id)),
         *((group[0].receipt_order, group) for group in uow.parked_for(placement.order_id)),

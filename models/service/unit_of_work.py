@@ -273,19 +273,24 @@ class UnitOfWork(Obligations):
 
     def wake_at(self, order: Order) -> datetime | None:
         """Return when an order wants attention: at once, if it has to learn of its creator."""
-        wakeup = self._order_wakeup(order)
-        return wakeup[0] if wakeup else None
+        wake_at, change = order.wake_at, self._change_to_learn(order)
+        if change is None or (wake_at is not None and wake_at < change.at):
+            return wake_at
+        return change.at
 
     def _order_wakeup(self, order: Order) -> tuple[datetime, bool] | None:
         wakeups = []
-        wake_at = order.wake_at
+        wake_at, change = order.wake_at, self._change_to_learn(order)
         if wake_at is not None:
             wakeups.append((wake_at, wake_at == order.lapses_at))
-        creator = None if order.is_final else self.creators.get(order.creator_id)
-        change = creator.first_change_after(order.creator_sequence) if creator else None
         if change is not None:
             wakeups.append((change.at, change.by_time))
         return min(wakeups, default=None)
+
+    def _change_to_learn(self, order: Order) -> StandingChange | None:
+        """Return the first change of its creator's standing that an open order has not learned."""
+        creator = None if order.is_final else self.creators.get(order.creator_id)
+        return creator.first_change_after(order.creator_sequence) if creator else None
 
     def next_wakeup(self, subject: str) -> tuple[datetime, bool] | None:
         """Return when something next wants attention, and whether a wait ends then.

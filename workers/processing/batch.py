@@ -129,7 +129,7 @@ class Batch:
         page.events.extend(recorded_events(judged))
         for item in judged:
             command, key = item.command, item.command.key
-            if trace := page.parked_traces.get(str(item.number)):
+            if page.parked_traces and (trace := page.parked_traces.get(str(item.number))):
                 page.traces.setdefault(f"command:{key}", trace)
             fact = describe_outcome(command.sender, command.id, command, item.outcome)
             self._publish(f"command:{key}", item.number, item.at, fact)
