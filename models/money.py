@@ -23,6 +23,13 @@ def total(amount_fen: int, service_fee_bps: int) -> int:
     return amount_fen + fee(amount_fen, service_fee_bps)
 
 
+def largest_amount(service_fee_bps: int) -> int:
+    """Return the largest amount, in fen, whose total can still be written exactly."""
+    amount_fen = MAX_FEN * BPS_PER_WHOLE // (BPS_PER_WHOLE + service_fee_bps)
+    # The fee of one more may just be rounded down.
+    return amount_fen + (total(amount_fen + 1, service_fee_bps) <= MAX_FEN)
+
+
 def deposit(total_fen: int, deposit_bps: int) -> int:
     """Return the earnest money for a total, in fen, at least one.
 
@@ -31,7 +38,7 @@ def deposit(total_fen: int, deposit_bps: int) -> int:
     return max(1, half_up(total_fen * deposit_bps, BPS_PER_WHOLE))
 
 
-def within_swing(quote_fen: int, original_fen: int, swing_percent: int) -> bool:
-    """Tell whether a quote stays within the swing of the price first offered, inclusive."""
+def swing_range(original_fen: int, swing_percent: int) -> tuple[int, int]:
+    """Return the least and the most, in whole fen, within the swing of the price first offered."""
     low, high = 100 - swing_percent, 100 + swing_percent
-    return low * original_fen <= 100 * quote_fen <= high * original_fen
+    return -(-low * original_fen // 100), high * original_fen // 100

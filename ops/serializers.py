@@ -35,6 +35,15 @@ def serialize_task(task: CreatorTask) -> dict[str, Any]:
     }
 
 
+def describe_limits(limits: dict[str, Any] | None) -> str:
+    """Say on one line what a refusal tells of what would not be refused."""
+    texts = (
+        f"{name} {', '.join(value) if isinstance(value, list) else value}"
+        for name, value in (limits or {}).items()
+    )
+    return "; ".join(texts)
+
+
 def serialize_report(report: ReportRequest) -> dict[str, Any]:
     """Describe a report as JSON, all but its rows."""
     by = None if report.by is None else report.by.value

@@ -51,6 +51,9 @@ def check_replay(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
         if getattr(snapshots[-1], field.name) != getattr(order, field.name)
         and field.name not in UNTOLD_FIELDS
     ]
+    noted_count = len(order.lapsed_at)
+    if order.lapsed_at != snapshots[-1].lapsed_at[-noted_count:] and noted_count:
+        differing.append("lapsed_at")
     if differing:
         yield Finding("replay", subject, f"the events give another {', '.join(differing)}")
     allowed = {(row.source, target) for row in TRANSITIONS for target in row.targets}
@@ -59,8 +62,11 @@ def check_replay(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
             yield Finding("table", subject, f"went from {before} to {after}")
 
 
-UNTOLD_FIELDS = ("creator_sequence", "heeded_at")
-"""What an order has learned of its creator: no event tells, for it need not mean anything."""
+UNTOLD_FIELDS = ("creator_sequence", "heeded_at", "lapsed_at")
+"""What an order has learned of its creator: no event tells, for it need not mean anything.
+
+And when time ended states, of which an order from before that was noted knows only later ones.
+"""
 
 
 def _replay_by_cause(order: Order, events: Sequence[Event]) -> Iterator[Order]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -132,6 +132,13 @@ OnBehalfCommand = Annotated[
     | RateOrder,
     Field(discriminator="kind"),
 ]
+
+
+ON_BEHALF_KINDS = frozenset(
+    get_args(model.model_fields["kind"].annotation)[0]
+    for model in get_args(get_args(OnBehalfCommand)[0])
+)
+"""What an operator may do in the place of a client or a creator."""
 
 
 def _add_operator_as_sender(raw: object) -> object:

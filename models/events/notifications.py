@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import TypeAdapter
+from typing_extensions import TypedDict
 
 from models.events.event import Fact, register_event
 from models.fields import Duration
@@ -13,23 +16,35 @@ from models.reasons import Alert
 
 @register_event("creator.reminded")
 class CreatorReminded(Fact):
-    """The creator is to be told that an answer is wanted until `due_at`."""
+    """The creator is to be told that an answer is wanted until `due_at`.
+
+    `awaited` are the commands that would answer.
+    """
 
     recipient_id: str
     cause: Literal["deadline", "nudge"]
     due_at: datetime
     lead: Duration | None
+    order_name: str = ""
+    state: str = ""
+    awaited: tuple[str, ...] = ()
 
 
 @register_event("client.reminded")
 class ClientReminded(Fact):
-    """The client is to be told that the balance, or an answer, is wanted until `due_at`."""
+    """The client is to be told that the balance, or an answer, is wanted until `due_at`.
+
+    `awaited` are the commands that would answer; the balance is answered by its payment.
+    """
 
     recipient_id: str
     cause: Literal["deadline"]
     due_at: datetime
     lead: Duration
     balance_due_fen: int
+    order_name: str = ""
+    state: str = ""
+    awaited: tuple[str, ...] = ()
 
 
 @register_event("operator.alerted")
@@ -60,11 +75,42 @@ class FirstOutcome:
     reason: str | None
 
 
+class Limits(TypedDict, total=False):
+    """What the sender of a refused command needs to do better; the reason decides which of it.
+
+    `state` is where the order, or a debt, is, and `allowed` what this sender may ask there;
+    `ended_at` is when time ended what the command was meant for. All bounds are inclusive.
+    """
+
+    state: str
+    allowed: list[str]
+    ended_at: datetime
+    min_fen: int
+    max_fen: int
+    not_before: datetime
+    limit: int
+    cost_fen: int
+    min: datetime
+    max: datetime
+    total_fen: int
+    amount_fen: int
+
+
+LIMITS_ADAPTER: TypeAdapter[Limits] = TypeAdapter(Limits)
+"""Writes limits as JSON and reads them again."""
+
+
+def serialize_limits(limits: Limits | None) -> dict[str, Any] | None:
+    """Write limits as a JSON object, as events have them."""
+    return None if limits is None else LIMITS_ADAPTER.dump_python(limits, mode="json")
+
+
 @register_event("command.settled")
 class CommandSettled(Fact):
     """A command has its outcome; a sender that has not seen one sends again.
 
     The id belongs to its `sender`, like `client:c1`; a duplicate's `first` is what that came to.
+    `limits` tell whoever was refused what would not be.
     """
 
     command_id: str | None
@@ -76,3 +122,4 @@ class CommandSettled(Fact):
     cost_fen: int | None = None
     sender: str | None = None
     first: FirstOutcome | None = None
+    limits: Limits | None = None

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from models.commands.command import OrderCommand
-from models.commands.operators import OperatorAct
+from models.commands.operators import ON_BEHALF_KINDS, OperatorAct
 from models.creators import UNRESTRICTED, Creator, Standing, StandingChange
+from models.events.notifications import Limits
 from models.lifecycle import (
     END_PAUSE,
     ENFORCE_DEADLINE,
@@ -52,10 +53,11 @@ def decide(
     )
     if unknown_party is not None:
         return elapsed.refuse(unknown_party)
-    if not _is_permitted_now(order, order_command, at) or (
+    if not is_permitted(order, order_command.kind, order_command.by.role, at) or (
         order_command is not command and order.is_final
     ):
-        return elapsed.refuse(late_or_wrong_state(order, order_command, at))
+        reason = late_or_wrong_state(order, order_command, at)
+        return elapsed.refuse(reason, state_limits(order, command, order_command, reason, at))
     result = HANDLERS[order_command.kind](order, order_command, at)
     caused_by = f"command:{command.key}"
     decision = conclude(
@@ -65,6 +67,9 @@ def decide(
         at,
         caused_by,
     )
+    if decision.reason in (RejectionReason.LATE, RejectionReason.WRONG_STATE):
+        limits = state_limits(order, command, order_command, decision.reason, at)
+        return replace(decision, limits=limits | (decision.limits or {}))
     if decision.reason is not None:
         return decision
     decision = decision.then(
@@ -143,16 +148,62 @@ def is_authorized(command: OrderCommand | OperatorAct, order: Order, agency: str
             return False
 
 
-def _is_permitted_now(order: Order, command: OrderCommand, at: datetime) -> bool:
-    """Tell whether the table lists the command here, and time is not up for all but payments."""
-    if accepts_only_payments(order, at) and command.kind not in ALLOWED_WHILE_ONLY_PAYMENTS:
+def is_permitted(order: Order, kind: str, role: str, at: datetime) -> bool:
+    """Tell whether the table lists a command here, and time is not up for all but payments."""
+    if accepts_only_payments(order, at) and kind not in ALLOWED_WHILE_ONLY_PAYMENTS:
         return False
-    transition = find_transition(order.state, command.kind)
+    transition = find_transition(order.state, kind)
+    return transition is not None and role in transition.roles
+
+
+ALLOWED_WHILE_ONLY_PAYMENTS = frozenset({"confirm_payment", "confirm_unpaid", "appoint_provider"})
+"""The commands accepted while only payments can change an order's fate."""
+
+
+def state_limits(
+    order: Order,
+    command: OrderCommand | OperatorAct,
+    order_command: OrderCommand,
+    reason: RejectionReason,
+    at: datetime,
+) -> Limits:
+    """Say where an order is that has no use for a command, and what its sender may ask instead.
+
+    Of an operator who acts for a side, that is what may be asked in its stead. Of a late command it
+    is also said when time ended what that was meant for.
+    """
+    allowed = set(allowed_commands(order, order_command.by.role, at)) - {order_command.kind}
+    if order_command is not command:
+        allowed &= set() if order.is_final else ON_BEHALF_KINDS
+    elif command.by.role == Role.OPERATOR.value and not order.is_final:
+        allowed.add("operator_act")
+    elif command.by.role == Role.PROVIDER.value:
+        for_client = command.kind in REVIEW_COMMANDS
+        allowed = {kind for kind in allowed if (kind in REVIEW_COMMANDS) is for_client}
+    limits: Limits = {"state": order.state.value, "allowed": sorted(allowed)}
+    ended_at = _missed_at(order, order_command) if reason is RejectionReason.LATE else None
+    return limits if ended_at is None else limits | {"ended_at": ended_at}
+
+
+def allowed_commands(order: Order, role: str, at: datetime) -> list[str]:
+    """List what the table lets a role ask about an order now."""
+    return [kind for kind in ROLES_BY_COMMAND if is_permitted(order, kind, role, at)]
+
+
+def _missed_at(order: Order, command: OrderCommand) -> datetime | None:
+    """Return when time ended what a command was meant for, None if that was not noted."""
+    if order.state is State.AWAITING_DEPOSIT:
+        return order.due_at
+    missed = [state for state in order.lapsed if _is_meant_for(command, state)]
+    if not missed:
+        # While only payments are heard, whatever else is asked comes too late for it.
+        return order.entered_at
+    return order.lapse_instants().get(missed[-1])
+
+
+def _is_meant_for(command: OrderCommand, state: State) -> bool:
+    transition = find_transition(state, command.kind)
     return transition is not None and command.by.role in transition.roles
-
-
-ALLOWED_WHILE_ONLY_PAYMENTS = frozenset({"confirm_unpaid", "appoint_provider"})
-"""The commands accepted, besides payments, while only payments can change an order's fate."""
 
 
 def accepts_only_payments(order: Order, at: datetime) -> bool:
@@ -164,8 +215,7 @@ def accepts_only_payments(order: Order, at: datetime) -> bool:
 
 def late_or_wrong_state(order: Order, command: OrderCommand, at: datetime) -> RejectionReason:
     """Tell a latecomer from somebody who asks the wrong thing: only time makes late."""
-    rows = (find_transition(state, command.kind) for state in order.lapsed)
-    missed = any(row is not None and command.by.role in row.roles for row in rows)
+    missed = any(_is_meant_for(command, state) for state in order.lapsed)
     return (
         RejectionReason.LATE
         if missed or accepts_only_payments(order, at)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from models import calendar
 from models.errors import BrokenInvariant
 from models.events.event import Event, Fact
-from models.events.notifications import OperatorAlerted
+from models.events.notifications import Limits, OperatorAlerted
 from models.events.payments import RefundRequested
 from models.ids import make_refund_base_id
 from models.lifecycle import State, find_transition
@@ -24,27 +24,37 @@ from models.reasons import Alert, RejectionReason
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A refusal that says what the command would cost."""
+    """A refusal that says what would not be refused."""
 
     reason: RejectionReason
-    cost_fen: int
+    limits: Limits
+
+
+MICROSECOND = timedelta(microseconds=1)
+"""The least difference between two instants."""
+
+
+def refuse_until(after: datetime, latest: datetime) -> Refusal:
+    """Refuse an instant that is not later than `after`, or later than `latest`."""
+    limits: Limits = {"min": after + MICROSECOND, "max": latest}
+    return Refusal(RejectionReason.UNTIL_OUT_OF_RANGE, limits)
 
 
 HandlerResult = RejectionReason | Refusal | tuple[Fact, ...]
-"""What a handler answers: why it refuses, with or without a price, or the facts that follow."""
+"""What a handler answers: why it refuses, with or without limits, or the facts that follow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What follows: the order as it is now, the events that led there, and a refusal or None.
 
-    `cost_fen` is what the command would have cost, where that is why it was refused.
+    `limits` tell what would not be refused, where the reason knows.
     """
 
     order: Order
     events: tuple[Event, ...] = ()
     reason: RejectionReason | None = None
-    cost_fen: int | None = None
+    limits: Limits | None = None
 
     def then(self, facts: Iterable[Fact], at: datetime, caused_by: str) -> Decision:
         """Let facts happen to the order at `at`, in turn, each an event with its number."""
@@ -56,9 +66,9 @@ class Decision:
             events.append(event)
         return Decision(order, tuple(events))
 
-    def refuse(self, reason: RejectionReason, cost_fen: int | None = None) -> Decision:
+    def refuse(self, reason: RejectionReason, limits: Limits | None = None) -> Decision:
         """Refuse, keeping what time alone has done."""
-        return Decision(self.order, self.events, reason, cost_fen)
+        return Decision(self.order, self.events, reason, limits)
 
 
 def conclude(
@@ -70,7 +80,7 @@ def conclude(
     held, raises `BrokenInvariant`.
     """
     if isinstance(result, Refusal):
-        return prior.refuse(result.reason, result.cost_fen)
+        return prior.refuse(result.reason, result.limits)
     if isinstance(result, RejectionReason):
         return prior.refuse(result)
     transition = find_transition(prior.order.state, kind)
@@ -97,6 +107,34 @@ def alert_operator(order: Order, alert: Alert, due_at: datetime | None = None) -
     return OperatorAlerted(
         alert=alert, payment_id=last_holding.payment_id, amount_fen=order.held_fen, due_at=due_at
     )
+
+
+AWAITED_COMMANDS: dict[State, tuple[str, ...]] = {
+    State.OFFERED: ("accept_order", "decline_order"),
+    State.AWAITING_BALANCE: ("confirm_payment",),
+    State.IN_FULFILMENT: ("submit_script", "submit_content"),
+    State.SCRIPT_REVIEW: ("approve_script", "reject_script"),
+    State.SCRIPT_REVISION: ("submit_script",),
+    State.PRODUCING: ("submit_content",),
+    State.CONTENT_REVIEW: ("approve_content", "reject_content"),
+    State.READY_TO_PUBLISH: ("publish_work",),
+    State.PUBLISHED: ("confirm_delivery", "dispute_order"),
+}
+"""What would answer a reminder, by the state in which it is sent."""
+
+
+def reminder_fields(order: Order) -> dict[str, Any]:
+    """Say which order a reminder is about, and what would answer it."""
+    policy = order.policy
+    impossible = {"submit_content" if order.needs_script else "submit_script"}
+    if order.state is not State.IN_FULFILMENT:
+        impossible.clear()
+    if order.scripts_rejected >= policy.script_rejections:
+        impossible.add("reject_script")
+    if order.contents_rejected >= policy.content_rejections:
+        impossible.add("reject_content")
+    awaited = tuple(kind for kind in AWAITED_COMMANDS[order.state] if kind not in impossible)
+    return {"order_name": order.name, "state": order.state.value, "awaited": awaited}
 
 
 def party_fields(order: Order) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from models.events.event import Fact
 from models.events.orders import DisputeResolved, OrderInArbitration
 from models.lifecycle import DisputeReason, EndReason, State
 from models.orders import endings, fulfilment
-from models.orders.decision import HandlerResult, deadline_fields, party_fields
+from models.orders.decision import HandlerResult, deadline_fields, party_fields, refuse_until
 from models.orders.order import Order
 from models.reasons import RejectionReason
 
@@ -67,8 +67,8 @@ def resolve_dispute(order: Order, command: ResolveDispute, at: datetime) -> Hand
         approved = _approve_pending_work(order, came_from, by, at)
         return RejectionReason.NOTHING_TO_APPROVE if approved is None else (resolved, approved)
     until = command.until or at
-    fits = at < until <= at + order.policy.longest_extension
-    return (resolved,) if fits else RejectionReason.UNTIL_OUT_OF_RANGE
+    latest = at + order.policy.longest_extension
+    return (resolved,) if at < until <= latest else refuse_until(at, latest)
 
 
 def _approve_pending_work(order: Order, came_from: State, by: str, at: datetime) -> Fact | None:

@@ -44,7 +44,7 @@ def cancel_order(order: Order, command: CancelOrder, at: datetime) -> HandlerRes
         return _cancel_before_work(order, command)
     cost = cancellation_cost_at(order, cancellation_tier_at(order, at))
     if (command.accept_cost_fen or 0) != cost.cost_fen:
-        return Refusal(RejectionReason.COST_MISMATCH, cost.cost_fen)
+        return Refusal(RejectionReason.COST_MISMATCH, {"cost_fen": cost.cost_fen})
     return cancel_at_cost(order, cost, command.sender, EndReason.CLIENT_CANCELLED, command.reason)
 
 
@@ -62,7 +62,7 @@ def _cancel_before_work(order: Order, command: CancelOrder) -> HandlerResult:
     if "ban" in order.stoppers:
         return cancel_at_no_cost(order, by, EndReason.CREATOR_BANNED, note)
     if not command.accept_forfeit:
-        return RejectionReason.WOULD_FORFEIT
+        return Refusal(RejectionReason.WOULD_FORFEIT, {"cost_fen": order.held_fen})
     return (forfeit_deposit(order, EndReason.CLIENT_CANCELLED),)
 
 

@@ -46,6 +46,7 @@ def begin_order(event: Event, policy: Policy) -> Order:
         entered_at=event.at,
         due_at=fact.due_at,
         pay_by=fact.due_at,
+        name=fact.name,
     )
 
 
@@ -76,12 +77,14 @@ def enter_state(order: Order, event: Event, state: State, **overrides: object) -
     """
     by_time = event.caused_by.startswith("deadline:")
     lapsed = (*order.lapsed, order.state) if by_time else ()
+    lapsed_at = (*order.lapsed_at, event.at) if by_time else ()
     due_at = getattr(event.fact, "due_at", None)
     if due_at is None and state in order.policy.windows:
         due_at = calendar.deadline_by_elapsed_time(
             order.policy, state, event.at, order.expected_publish_at
         )
-    entry = {"state": state, "entered_at": event.at, "due_at": due_at, "lapsed": lapsed}
+    entry = {"state": state, "entered_at": event.at, "due_at": due_at}
+    entry |= {"lapsed": lapsed, "lapsed_at": lapsed_at}
     return (
         RESET_ON_ENTRY | entry | {"counted": getattr(event.fact, "counted", "elapsed")} | overrides
     )

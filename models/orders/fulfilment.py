@@ -27,7 +27,7 @@ from models.events.orders import (
     WorkPublished,
 )
 from models.lifecycle import State
-from models.orders.decision import HandlerResult, deadline_fields, party_fields
+from models.orders.decision import HandlerResult, Refusal, deadline_fields, party_fields
 from models.orders.order import Order
 from models.reasons import RejectionReason
 
@@ -69,9 +69,10 @@ def script_approved(order: Order, by: str, at: datetime) -> Fact:
 
 def reject_script(order: Order, command: RejectScript, at: datetime) -> HandlerResult:
     """Let the client's side want another script, so many times."""
-    rejections_left = order.policy.script_rejections - order.scripts_rejected
+    limit = order.policy.script_rejections
+    rejections_left = limit - order.scripts_rejected
     if rejections_left <= 0:
-        return RejectionReason.NO_REJECTIONS_LEFT
+        return Refusal(RejectionReason.NO_REJECTIONS_LEFT, {"limit": limit})
     terms = deadline_fields(order, State.SCRIPT_REVISION, at) | party_fields(order)
     rejection: dict[str, Any] = {"by": command.sender, "comment": command.comment}
     return (
@@ -94,9 +95,10 @@ def content_approved(order: Order, by: str, at: datetime) -> Fact:
 
 def reject_content(order: Order, command: RejectContent, at: datetime) -> HandlerResult:
     """Let the client's side want the work done again, so many times."""
-    rejections_left = order.policy.content_rejections - order.contents_rejected
+    limit = order.policy.content_rejections
+    rejections_left = limit - order.contents_rejected
     if rejections_left <= 0:
-        return RejectionReason.NO_REJECTIONS_LEFT
+        return Refusal(RejectionReason.NO_REJECTIONS_LEFT, {"limit": limit})
     terms = deadline_fields(order, State.PRODUCING, at) | party_fields(order)
     rejection: dict[str, Any] = {"by": command.sender, "comment": command.comment}
     return (

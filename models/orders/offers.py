@@ -9,7 +9,7 @@ from models.commands.command import OrderCommand
 from models.commands.orders import AcceptOrder, DeclineOrder, PlaceOrder, ReviseQuote
 from models.errors import FieldError
 from models.events.event import Fact
-from models.events.notifications import CreatorReminded
+from models.events.notifications import CreatorReminded, Limits
 from models.events.orders import (
     OrderAccepted,
     OrderDeclined,
@@ -20,9 +20,11 @@ from models.events.orders import (
 from models.lifecycle import EndReason, State
 from models.orders.decision import (
     HandlerResult,
+    Refusal,
     deadline_fields,
     party_fields,
     refund_all_held,
+    reminder_fields,
 )
 from models.orders.order import Order
 from models.orders.payments import fund_order
@@ -92,7 +94,17 @@ def accept_order(order: Order, command: AcceptOrder, at: datetime) -> HandlerRes
     return (*revision, acceptance, *funded)
 
 
-def _revision_refusal(order: Order, amount_fen: int) -> RejectionReason | None:
+def quote_range(order: Order) -> tuple[int, int]:
+    """Return the least and the most that a new quote may be, in fen; the original is within."""
+    original_fen, bps = order.original_amount_fen, order.policy.service_fee_bps
+    min_fen, max_fen = money.swing_range(original_fen, order.policy.quote_swing_percent)
+    # Rounding on tiny totals could otherwise leave nothing, or less, to pay.
+    while min_fen < original_fen and money.total(min_fen, bps) <= order.deposit_fen:
+        min_fen += 1
+    return min_fen, min(max_fen, money.largest_amount(bps))
+
+
+def _revision_refusal(order: Order, amount_fen: int) -> RejectionReason | Refusal | None:
     """Say why the creator may not move the quote to `amount_fen`, if so.
 
     The swing is measured from the original, never from a revision: otherwise two modest steps
@@ -103,13 +115,11 @@ def _revision_refusal(order: Order, amount_fen: int) -> RejectionReason | None:
     if order.held_fen >= order.total_fen:
         return RejectionReason.ALREADY_PAID
     if order.revisions >= order.policy.quote_revisions:
-        return RejectionReason.ALREADY_REVISED
-    total_fen = money.total(amount_fen, order.policy.service_fee_bps)
-    swing_percent = order.policy.quote_swing_percent
-    fits = money.within_swing(amount_fen, order.original_amount_fen, swing_percent)
-    # Rounding on tiny totals could otherwise leave nothing, or less, to pay.
-    if not fits or not order.deposit_fen < total_fen <= money.MAX_FEN:
-        return RejectionReason.OUT_OF_RANGE
+        return Refusal(RejectionReason.ALREADY_REVISED, {"amount_fen": order.amount_fen})
+    min_fen, max_fen = quote_range(order)
+    if not min_fen <= amount_fen <= max_fen:
+        limits: Limits = {"min_fen": min_fen, "max_fen": max_fen}
+        return Refusal(RejectionReason.OUT_OF_RANGE, limits)
     return None
 
 
@@ -127,11 +137,12 @@ def revise_quote(order: Order, command: ReviseQuote, at: datetime) -> HandlerRes
     Asking for the original is not a revision: before one it changes nothing.
     """
     if at > order.accept_by:
-        return RejectionReason.LATE
+        return Refusal(RejectionReason.LATE, {"ended_at": order.accept_by})
     if "ban" in order.stoppers:
         return RejectionReason.CREATOR_BANNED
     if command.amount_fen == order.original_amount_fen:
-        return RejectionReason.ALREADY_REVISED if order.revisions else ()
+        revised = Refusal(RejectionReason.ALREADY_REVISED, {"amount_fen": order.amount_fen})
+        return revised if order.revisions else ()
     refusal = _revision_refusal(order, command.amount_fen)
     return refusal or (_quote_revised(order, command.amount_fen),)
 
@@ -164,9 +175,17 @@ def nudge_creator(order: Order, _: OrderCommand, at: datetime) -> HandlerResult:
     """Let the client remind a silent creator, not too often and not too many times."""
     policy = order.policy
     if order.nudged_at is not None and at - order.nudged_at < policy.nudge_interval:
-        return RejectionReason.NUDGE_TOO_SOON
+        not_before = order.nudged_at + policy.nudge_interval
+        return Refusal(RejectionReason.NUDGE_TOO_SOON, {"not_before": not_before})
     if order.nudges >= policy.nudge_limit:
-        return RejectionReason.NUDGE_LIMIT
+        return Refusal(RejectionReason.NUDGE_LIMIT, {"limit": policy.nudge_limit})
     due_at = order.due_at or at
-    creator_id = order.creator_id
-    return (CreatorReminded(recipient_id=creator_id, cause="nudge", due_at=due_at, lead=None),)
+    return (
+        CreatorReminded(
+            recipient_id=order.creator_id,
+            cause="nudge",
+            due_at=due_at,
+            lead=None,
+            **reminder_fields(order),
+        ),
+    )

@@ -27,7 +27,7 @@ from models.events.orders import (
 from models.events.parties import OperatorActed, OrderSnapshot
 from models.lifecycle import ROLES_BY_COMMAND, EndReason, PausedBy, Role
 from models.orders import endings
-from models.orders.decision import HandlerResult, party_fields
+from models.orders.decision import HandlerResult, Refusal, party_fields, refuse_until
 from models.orders.order import Order
 from models.reasons import RejectionReason
 
@@ -37,8 +37,9 @@ def extend_deadline(order: Order, command: ExtendDeadline, at: datetime) -> Hand
     if order.stoppers:
         return RejectionReason.CLOCK_STOPPED
     due_at = order.due_at or at
-    if not max(at, due_at) < command.until <= due_at + order.policy.longest_extension:
-        return RejectionReason.UNTIL_OUT_OF_RANGE
+    latest = due_at + order.policy.longest_extension
+    if not max(at, due_at) < command.until <= latest:
+        return refuse_until(max(at, due_at), latest)
     return (DeadlineExtended(old_due_at=order.due_at, due_at=command.until, **party_fields(order)),)
 
 
@@ -81,8 +82,9 @@ def reinstate_order(order: Order, command: ReinstateOrder, at: datetime) -> Hand
         return RejectionReason.WRONG_STATE
     if order.released:
         return RejectionReason.ALREADY_RELEASED
-    if not at < command.until <= at + order.policy.longest_extension:
-        return RejectionReason.UNTIL_OUT_OF_RANGE
+    latest = at + order.policy.longest_extension
+    if not at < command.until <= latest:
+        return refuse_until(at, latest)
     forfeited_fen = sum(holding.amount_fen for holding in order.forfeited)
     return (OrderReinstated(amount_fen=forfeited_fen, due_at=command.until, **party_fields(order)),)
 
@@ -97,8 +99,9 @@ def release_forfeit(order: Order, command: ReleaseForfeit, at: datetime) -> Hand
     shares_fen: Counter[str] = Counter()
     for part in command.parts:
         shares_fen[part.to] += part.amount_fen
-    if shares_fen.total() != sum(holding.amount_fen for holding in order.forfeited):
-        return RejectionReason.PARTS_MISMATCH
+    forfeited_fen = sum(holding.amount_fen for holding in order.forfeited)
+    if shares_fen.total() != forfeited_fen:
+        return Refusal(RejectionReason.PARTS_MISMATCH, {"total_fen": forfeited_fen})
     agency_fen, creator_fen = endings.split_with_agency(order, shares_fen["creator"])
     released = ForfeitReleased(
         by=command.sender,

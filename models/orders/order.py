@@ -44,7 +44,8 @@ class Order:
 
     `due_at` is what people are told; `lapses_at` is when it takes effect. `pay_by` is the last
     instant at which a payment that the order waits for, or waited for last, is in time. `lapsed`
-    names the states that time has ended since anything but time moved the order. While anybody
+    names the states that time has ended since anything but time moved the order, and `lapsed_at`
+    when, the latest last; an order from before that was noted knows only later ones. While anybody
     in `stoppers` stops its clock there is no deadline: `left` is what remains of the time.
     `creator_sequence` is the latest of its creator's events that it has learned of, `heeded_at`
     the latest end of a ban, which may not be on record yet. No event tells of these two.
@@ -99,6 +100,8 @@ class Order:
     creator_sequence: int = 0
     released: bool = False
     rated: bool = False
+    name: str = ""
+    lapsed_at: tuple[datetime, ...] = ()
 
     def with_changes(self, changes: dict[str, Any]) -> Order:
         """Return the order with some fields changed, at once where `replace` goes one by one."""
@@ -161,6 +164,12 @@ class Order:
     def is_final(self) -> bool:
         """Tell whether the order has ended."""
         return self.state in FINAL_STATES
+
+    def lapse_instants(self) -> dict[State, datetime]:
+        """Return when time ended each of the states in `lapsed`, as far as it was noted."""
+        if not self.lapsed_at:
+            return dict.fromkeys(self.lapsed[-1:], self.entered_at)
+        return dict(zip(reversed(self.lapsed), reversed(self.lapsed_at), strict=False))
 
     def is_archivable(self, at: datetime) -> bool:
         """Tell whether nothing more is to be expected of it, unless somebody names it.

@@ -20,7 +20,7 @@ from models.lifecycle import (
     EndReason,
     State,
 )
-from models.orders.decision import party_fields, refund_all_held
+from models.orders.decision import party_fields, refund_all_held, reminder_fields
 from models.orders.disputes import arbitrate, escalate_overdue
 from models.orders.endings import cancel_at_no_cost, complete_order, forfeit_deposit
 from models.orders.fulfilment import SILENCE, content_approved, delivery_accepted, script_approved
@@ -142,11 +142,18 @@ def remind(order: Order, due_at: datetime, lead: timedelta) -> Fact:
     """Remind whoever the order waits for, `lead` before `due_at`."""
     if order.state in STATES_WAITING_FOR_CREATOR:
         creator_id = order.creator_id
-        return CreatorReminded(recipient_id=creator_id, cause="deadline", due_at=due_at, lead=lead)
+        return CreatorReminded(
+            recipient_id=creator_id,
+            cause="deadline",
+            due_at=due_at,
+            lead=lead,
+            **reminder_fields(order),
+        )
     return ClientReminded(
         recipient_id=order.client_id,
         cause="deadline",
         due_at=due_at,
         lead=lead,
         balance_due_fen=order.balance_due_fen,
+        **reminder_fields(order),
     )

@@ -177,7 +177,7 @@ def _judge(
         reason=outcome.reason,
         received_at=received_at,
         about=order_id_of(command),
-        cost_fen=outcome.cost_fen,
+        limits=outcome.limits,
     )
     return outcome
 
@@ -201,6 +201,7 @@ def describe_outcome(
         about=order_id_of(command) if command else None,
         cost_fen=outcome.cost_fen,
         first=outcome.first,
+        limits=outcome.limits,
     )
 
 
@@ -215,7 +216,7 @@ def _handle_order_command(
     events = uow.record_decision(decision)
     if decision.reason is None:
         return applied(events)
-    return rejected(decision.reason, events, cost_fen=decision.cost_fen)
+    return rejected(decision.reason, events, limits=decision.limits)
 
 
 def _unknown_party_reason(

@@ -9,7 +9,7 @@ from datetime import datetime
 from models.commands import AnyCommand
 from models.commands.command import Command
 from models.events.event import Event
-from models.events.notifications import FirstOutcome, OutcomeStatus
+from models.events.notifications import FirstOutcome, Limits, OutcomeStatus
 from models.ids import make_command_key
 from models.reasons import RejectionReason
 
@@ -28,7 +28,7 @@ class Receipt:
     reason: str | None
     received_at: datetime
     about: str | None
-    cost_fen: int | None = None
+    limits: Limits | None = None
 
     @property
     def key(self) -> str:
@@ -40,16 +40,21 @@ class Receipt:
 class Outcome:
     """What one command came to; `detail` is a sentence for people, where there is one.
 
-    `cost_fen` is what the command would cost, where it was refused for not saying so; `first` is
-    what the first came to, of a duplicate.
+    `limits` tell whoever was refused what would not be; `first` is what the first came to, of a
+    duplicate.
     """
 
     outcome: OutcomeStatus
     reason: str | None
     events: tuple[Event, ...] = ()
     detail: str | None = None
-    cost_fen: int | None = None
+    limits: Limits | None = None
     first: FirstOutcome | None = None
+
+    @property
+    def cost_fen(self) -> int | None:
+        """Return what the command would cost, where it was refused for not saying so."""
+        return (self.limits or {}).get("cost_fen")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +89,10 @@ def rejected(
     reason: RejectionReason,
     events: tuple[Event, ...] = (),
     detail: str | None = None,
-    cost_fen: int | None = None,
+    limits: Limits | None = None,
 ) -> Outcome:
     """Refuse a command, keeping what time alone has done."""
-    return Outcome(
-        outcome="rejected", reason=reason, events=events, detail=detail, cost_fen=cost_fen
-    )
+    return Outcome(outcome="rejected", reason=reason, events=events, detail=detail, limits=limits)
 
 
 def applied(events: tuple[Event, ...], outcome: OutcomeStatus = "applied") -> Outcome:
@@ -101,9 +104,7 @@ def applied(events: tuple[Event, ...], outcome: OutcomeStatus = "applied") -> Ou
 def repeated(receipt: Receipt) -> Outcome:
     """Give a repeat the first outcome again, and say what it was."""
     first = FirstOutcome(outcome=receipt.outcome, reason=receipt.reason)
-    return Outcome(
-        outcome="duplicate", reason=receipt.reason, cost_fen=receipt.cost_fen, first=first
-    )
+    return Outcome(outcome="duplicate", reason=receipt.reason, limits=receipt.limits, first=first)
 
 
 def cause_of(command: Command) -> str:

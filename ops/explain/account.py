@@ -13,6 +13,7 @@ from typing import Any
 
 from models.creators import Creator
 from models.events.event import Event
+from models.events.notifications import serialize_limits
 from models.events.orders import ClockStopped
 from models.fields import format_duration, format_instant
 from models.ids import split_command_key
@@ -116,7 +117,8 @@ def _rejections(history: OrderHistory) -> list[Explanation]:
             "command_id": receipt.command_id,
             "received_at": format_instant(receipt.received_at),
             "reason": receipt.reason,
-            "cost_fen": receipt.cost_fen,
+            "cost_fen": (receipt.limits or {}).get("cost_fen"),
+            "limits": serialize_limits(receipt.limits),
             "by": receipt.sender or None,
         }
         for receipt in history.receipts.values()

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any, get_args
+from typing import Any
 
 from models import calendar
 from models.commands import COMMAND_ADAPTER
-from models.commands.operators import OnBehalfCommand
+from models.commands.operators import ON_BEHALF_KINDS
 from models.commands.payments import ConfirmPayment
 from models.creators import Creator
 from models.events.event import Fact
@@ -33,9 +33,9 @@ from models.orders import endings
 from models.orders import payments as order_payments
 from models.orders.decide import decide
 from models.orders.decision import Decision
+from models.orders.offers import quote_range
 from models.orders.order import Order
 from models.reasons import RejectionReason, UnappliedReason
-from ops.explain.policy_inputs import quote_range
 from ops.json_schema import JsonObject
 from workers.timestamps import MICROSECOND
 
@@ -52,12 +52,6 @@ OBVIOUS_REASONS = frozenset(
 
 LIMITS_OF_REFUSALS = ("left", "not_before", "not_after")
 """Terms that say why something is refused, or from when it is not."""
-
-ON_BEHALF_KINDS = frozenset(
-    get_args(kind.model_fields["kind"].annotation)[0]
-    for kind in get_args(get_args(OnBehalfCommand)[0])
-)
-"""What an operator may do in the place of a client or a creator."""
 
 
 def permitted_actions(order: Order, creator: Creator, at: datetime) -> list[Explanation]:
@@ -100,7 +94,7 @@ def _try_row(
     decision = try_command(order, creator, at, kind, requester)
     arguments: Explanation = {}
     if decision.reason is RejectionReason.COST_MISMATCH:
-        arguments = {"accept_cost_fen": decision.cost_fen}
+        arguments = {"accept_cost_fen": (decision.limits or {}).get("cost_fen")}
     elif decision.reason is RejectionReason.WOULD_FORFEIT:
         arguments = {"accept_forfeit": True}
     if arguments:

@@ -10,6 +10,7 @@ from models.events.event import Event
 from models.fields import format_duration, format_instant
 from models.lifecycle import EndReason
 from models.orders import endings
+from models.orders.offers import quote_range
 from models.orders.order import Order
 from models.policy import REMINDER_SETTINGS, WINDOW_SETTINGS
 
@@ -66,12 +67,6 @@ def _ended_window(before: Order | None) -> PolicyInputs:
     }
     grace = before.policy.grace(before.state)
     return inputs | ({"payment_notice_grace": format_duration(grace)} if grace else {})
-
-
-def quote_range(order: Order) -> tuple[int, int]:
-    """Return the least and the most that a new quote may be, in whole fen of the original."""
-    swing, original = order.policy.quote_swing_percent, order.original_amount_fen
-    return -(-(100 - swing) * original // 100), (100 + swing) * original // 100
 
 
 def _placed(_: Order, after: Order) -> PolicyInputs:

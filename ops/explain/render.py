@@ -11,6 +11,7 @@ from ops import terminal
 from ops.explain.account import cause_text, step_texts
 from ops.explain.permitted import CommandLimits, Explanation
 from ops.explain.texts import day_count_text, fen_text, percent_text
+from ops.serializers import describe_limits
 
 
 def render_text(account: Explanation) -> str:
@@ -191,9 +192,12 @@ def _steps(account: Explanation) -> Iterator[str]:
 
 
 def _rejections(account: Explanation) -> Iterator[str]:
-    names = ("received_at", "command_id", "by", "reason", "cost_fen")
-    rows = [tuple(refusal[name] for name in names) for refusal in account["refused"]]
-    heads = ("received at", "command", "by", "reason", "it would have cost")
+    names = ("received_at", "command_id", "by", "reason")
+    rows = [
+        (*(refusal[name] for name in names), describe_limits(refusal["limits"]))
+        for refusal in account["refused"]
+    ]
+    heads = ("received at", "command", "by", "reason", "what would do")
     if rows:
         yield "\n" + terminal.draw_table("Refused", heads, rows)
 

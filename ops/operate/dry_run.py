@@ -15,6 +15,7 @@ from typing import Any
 
 from models.commands import AnyCommand
 from models.commands.parsing import MalformedCommand, parse_command
+from models.events.notifications import serialize_limits
 from models.fields import format_duration, format_instant
 from models.ledger import Posting
 from models.orders.operator_actions import take_snapshot
@@ -55,6 +56,7 @@ class DryRunResult:
             "reason": outcome.reason,
             "detail": outcome.detail,
             "cost_fen": outcome.cost_fen,
+            "limits": serialize_limits(outcome.limits),
             "before": serialize_snapshot(self.before),
             "after": serialize_snapshot(self.after),
             "events": [event.published() for event in outcome.events],

@@ -7,11 +7,13 @@ from typing import Any
 
 from models.commands import AnyCommand
 from models.commands.operators import OperatorAct
+from models.events.notifications import serialize_limits
 from models.service.handlers import order_id_of
 from ops import order_views, terminal
 from ops.json_schema import JsonObject
 from ops.operate.bulk_runs import BulkRun, RunOutcomes
 from ops.operate.dry_run import DryRunResult, DryRunSummary, serialize_snapshot
+from ops.serializers import describe_limits
 from workers.queries.reader import Reader
 
 ORDER_HEADS = ("order", "status", "and then", "until", "and then")
@@ -29,8 +31,8 @@ def _render_single(result: DryRunResult) -> Iterator[str]:
     outcome = result.outcome
     command_name = f"{_command_name(result.command)} {order_id_of(result.command) or ''}".rstrip()
     if not result.is_applied:
-        cost = "" if outcome.cost_fen is None else f"; it costs {outcome.cost_fen} fen"
-        yield f"{command_name} would be refused: {outcome.reason}{cost}"
+        limits = describe_limits(serialize_limits(outcome.limits))
+        yield f"{command_name} would be refused: {outcome.reason}{limits and f' ({limits})'}"
     else:
         yield f"{command_name} would be applied"
     if result.before is not None:
@@ -129,8 +131,9 @@ def render_order(reader: Reader, run: BulkRun) -> str:
     next_step = (
         "" if order is None else f"\n\nIt is {order.state}. Next: {order_views.next_step(order)}"
     )
-    cost = "" if receipt.cost_fen is None else f"\n\nIt costs {receipt.cost_fen} fen."
-    return (render_events(event_bodies) if event_bodies else f"Command {key}.") + cost + next_step
+    limits = describe_limits(serialize_limits(receipt.limits))
+    head = render_events(event_bodies) if event_bodies else f"Command {key}."
+    return head + (limits and f"\n\nRefused: {limits}.") + next_step
 
 
 def render_runs(runs: Sequence[BulkRun]) -> str:

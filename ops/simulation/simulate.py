@@ -12,6 +12,7 @@ from typing import TextIO
 from models import ledger
 from models.commands.parsing import MalformedCommand, parse_command, read_json_leniently
 from models.events.event import Event
+from models.events.notifications import serialize_limits
 from models.events.payments import PaymentUnapplied, PayoutRequested, RefundRequested
 from models.fields import format_instant, parse_instant
 from models.ids import parse_wake_subject, share_id
@@ -137,6 +138,7 @@ def outcome_line(judged: JudgedCommand, learned: RecordedEvents = ()) -> JsonObj
     line |= published_events((*outcome.events, *learned))
     first = None if outcome.first is None else asdict(outcome.first)
     details = {"detail": outcome.detail, "cost_fen": outcome.cost_fen, "first": first}
+    details["limits"] = serialize_limits(outcome.limits)
     return line | {name: value for name, value in details.items() if value is not None}
 
 

@@ -41,6 +41,7 @@ ALLOWED = {
     "textwrap",
     "types",
     "typing",
+    "typing_extensions",
     "unicodedata",
     "uuid",
     "zoneinfo",

@@ -6,7 +6,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 import pytest
 
-from models.money import MAX_FEN, deposit, fee, half_up, total, within_swing
+from models.money import MAX_FEN, deposit, fee, half_up, largest_amount, swing_range, total
 
 
 @pytest.mark.parametrize(
@@ -49,5 +49,11 @@ def test_the_largest_amount_is_the_largest_that_every_reader_keeps_exact() -> No
 def test_the_swing_includes_its_ends_and_nothing_beyond(
     original: int, lowest: int, highest: int
 ) -> None:
-    inside = [quote for quote in range(2_000) if within_swing(quote, original, 20)]
-    assert (inside[0], inside[-1], len(inside)) == (lowest, highest, highest - lowest + 1)
+    within = [quote for quote in range(2_000) if 80 * original <= 100 * quote <= 120 * original]
+    assert swing_range(original, 20) == (lowest, highest) == (within[0], within[-1])
+
+
+@pytest.mark.parametrize("bps", [0, 1, 333, 500, 9_999, 10_000])
+def test_the_largest_amount_is_the_last_whose_total_is_exact(bps: int) -> None:
+    amount_fen = largest_amount(bps)
+    assert total(amount_fen, bps) <= MAX_FEN < total(amount_fen + 1, bps)

@@ -33,6 +33,22 @@ def test_a_command_is_accepted_settled_and_its_outcome_can_be_read(gateway: Gate
     assert receipt["received_at"] == response.json()["received_at"]
 
 
+def test_the_outcome_of_a_refused_command_tells_what_would_not_be_refused(
+    gateway: GatewayHarness,
+) -> None:
+    http_client = gateway.open()
+    setting = [example(kind) for kind in ("register_creator", "place_order")]
+    setting[0] |= {"contract": "direct", "mcn_id": None, "mcn_share_bps": None}
+    refused = example("restore_quote")
+    assert post(http_client, [*setting, refused]).status_code == 202
+    gateway.settle()
+    outcome = http_client.get(f"/commands/{refused['id']}").json()
+    assert (outcome["outcome"], outcome["reason"]) == ("rejected", "wrong_state")
+    allowed = ["appoint_provider", "cancel_order"]
+    assert outcome["limits"] == {"state": "awaiting_deposit", "allowed": allowed}
+    assert http_client.get(f"/commands/{setting[1]['id']}").json()["limits"] is None
+
+
 def test_a_command_submitted_again_is_the_same_command(gateway: GatewayHarness) -> None:
     http_client = gateway.open()
     first = post(http_client, register_mcn()).json()

@@ -24,6 +24,7 @@ from models.creators import (
 from models.errors import BrokenInvariant
 from models.events import read_fact
 from models.events.event import Event
+from models.events.notifications import LIMITS_ADAPTER
 from models.events.orders import OrderPlaced
 from models.ids import strip_refund_number
 from models.obligations import Payment, Payout, Refund, SuspenseItem
@@ -146,7 +147,9 @@ def receipt_row(receipt: Receipt, stamp: int) -> Row:
         "received_at": to_us(receipt.received_at),
         "stamp": stamp,
         "about": receipt.about,
-        "cost_fen": receipt.cost_fen,
+        "limits": None
+        if receipt.limits is None
+        else LIMITS_ADAPTER.dump_json(receipt.limits).decode(),
     }
 
 
@@ -160,7 +163,7 @@ def read_receipt(row: Any) -> Receipt:  # noqa: ANN401 - a row of any statement 
         reason=row.reason,
         received_at=from_us(row.received_at),
         about=row.about,
-        cost_fen=row.cost_fen,
+        limits=None if row.limits is None else LIMITS_ADAPTER.validate_json(row.limits),
     )
 
 

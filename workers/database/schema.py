@@ -321,7 +321,7 @@ receipts = strict_table(
     Column("received_at", WholeNumber, nullable=False),
     Column("stamp", WholeNumber, nullable=False),
     Column("about", Text),
-    Column("cost_fen", WholeNumber),
+    Column("limits", Text),
     CheckConstraint("outcome IN ('applied', 'rejected', 'duplicate')", name="outcome_known"),
     CheckConstraint(
         "(outcome = 'rejected') = (reason IS NOT NULL) OR outcome = 'duplicate'",

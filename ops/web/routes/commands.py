@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from models.commands.command import Party
-from models.events.notifications import OutcomeStatus
+from models.events.notifications import Limits, OutcomeStatus
 from models.fields import ID_PATTERN, SENDER_ROLES, SenderRole
 from models.ids import UNKNOWN
 from ops.web.auth import Caller
@@ -58,7 +58,7 @@ class StandingShown(BaseModel):
     """Where a command stands; `outcome` is null until it is settled.
 
     `sender` is whose it is, like `client:c1`: another's may have the same id. `first` tells, of a
-    `duplicate`, what the first one came to.
+    `duplicate`, what the first one came to; `limits` tell, of a refusal, what would not be refused.
     """
 
     id: str
@@ -69,6 +69,7 @@ class StandingShown(BaseModel):
     reason: str | None
     detail: str | None
     about: str | None
+    limits: Limits | None
     first: FirstOutcomeShown | None
 
 

@@ -2,7 +2,7 @@
 
 import { ask, card, h, pairs, row } from "./page.js";
 import { powers, powersOf, trail } from "./powers.js";
-import { clock, name, span, t, waiting, yuan } from "./words.js";
+import { clock, limits, name, span, t, waiting, yuan } from "./words.js";
 
 const FINAL = ["expired", "declined", "cancelled", "forfeited", "completed"];
 
@@ -96,7 +96,8 @@ function whose(party) {
 
 function refusal(one) {
   return h("li", { class: "refused" }, h("div", { class: "what" }, t("refused"), ": ", name(one.reason)),
-    h("div", { class: "why" }, h("time", { datetime: one.received_at, title: one.received_at }, clock(one.received_at)), " · ", one.by && `${whose(one.by)} `, h("code", {}, one.command_id)));
+    h("div", { class: "why" }, h("time", { datetime: one.received_at, title: one.received_at }, clock(one.received_at)), " · ", one.by && `${whose(one.by)} `, h("code", {}, one.command_id)),
+    one.limits && h("div", { class: "facts" }, limits(one.limits)));
 }
 
 function money(found) {

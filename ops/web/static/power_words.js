@@ -4,13 +4,13 @@ import { language, name } from "./words.js";
 
 const EN = {
   powers: "What an operator may do", in_stead: "In the client's or the creator's stead", in_stead_hint: "Asked in the stead of whoever may ask it: the same states, clock and amounts.",
-  trail: "What operators did", preview: "Try it out", reason_hint: "Why? It is kept in the trail.", would_apply: "It would be done:", would_refuse: "It would be refused", costs: fen => `it costs ${fen}`,
+  trail: "What operators did", preview: "Try it out", reason_hint: "Why? It is kept in the trail.", would_apply: "It would be done:", would_refuse: "It would be refused",
   no_outcome: "No outcome yet; it is settled once, whenever workers run.", one_a_line: "One a line", one_more: "One more",
 };
 
 const ZH = {
   powers: "操作员可以做什么", in_stead: "代客户或达人操作", in_stead_hint: "代有权的一方操作：状态、时限与金额规则不变。",
-  trail: "操作员记录", preview: "试算", reason_hint: "为什么？会记入操作记录。", would_apply: "将会执行：", would_refuse: "将被拒绝", costs: fen => `需要 ${fen}`,
+  trail: "操作员记录", preview: "试算", reason_hint: "为什么？会记入操作记录。", would_apply: "将会执行：", would_refuse: "将被拒绝",
   no_outcome: "尚无结果；工作进程运行后会处理一次。", one_a_line: "每行一个", one_more: "再加一项",
 };
 

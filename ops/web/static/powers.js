@@ -3,7 +3,7 @@
 import { done, open } from "./acting.js";
 import { ask, card, h, keepToken, row, token } from "./page.js";
 import { label, p } from "./power_words.js";
-import { clock, name, t, yuan } from "./words.js";
+import { clock, limits, name, t, yuan } from "./words.js";
 
 const OWN_FIRST = ["extend_deadline", "pause_clock", "resume_clock", "cancel_order"];
 
@@ -117,8 +117,8 @@ function use(order, power) {
 
 function foreseen(found) {
   if (found.outcome !== "applied") {
-    const cost = found.cost_fen === null ? "" : ` · ${p("costs", yuan(found.cost_fen))}`;
-    return [h("p", { class: "note bad", id: "verdict" }, `${p("would_refuse")}: ${name(found.reason)}${cost}`)];
+    const would = found.limits ? ` · ${limits(found.limits)}` : "";
+    return [h("p", { class: "note bad", id: "verdict" }, `${p("would_refuse")}: ${name(found.reason)}${would}`)];
   }
   const moved = found.moves.map(one => row(`${name(one.from.split(":")[0])} → ${name(one.to.split(":")[0])}`, yuan(one.amount_fen), "small"));
   const events = [...new Set(found.events.map(one => one.type))].filter(one => one !== "operator.acted").map(name).join(" · ");

@@ -26,6 +26,8 @@ const EN = {
   payouts: "Payouts waiting", stalled: "Commands held up", clocks_stopped: "Clocks stopped", arbitrations_overdue: "Disputes past their window", creators_banned: "Creators banned",
   may: "Who may ask what now", nobody: "Nobody may ask anything any more.", clocks: "Clocks", policy: "Policy in force for this order", watermark: "All received before is settled", door_clock: "The door's clock", since: "since",
   reason: "Reason", reason_hint: "Why? It is kept in the log.", token_hint: "Operator token", token_why: "Acting needs the operator's token. On this machine it is in var/operator-token.", token_read: "Reading here needs a token of an operator or the platform.",
+  limit_state: "it is", limit_allowed: "possible now:", limit_ended_at: "time was up", limit_min_fen: "at least", limit_max_fen: "at most", limit_not_before: "not before", limit_limit: "limit",
+  limit_cost_fen: "it costs", limit_min: "from", limit_max: "to", limit_total_fen: "in all", limit_amount_fen: "the quote is", limit_nothing: "nothing",
   cancel: "Cancel", do_it: "Do it", save: "Save", forget: "Forget it", done: "Done.", sent: "Sent; it is settled in a moment.", failed: "It failed: ", gone: "No connection; these numbers are old.",
 };
 
@@ -53,6 +55,8 @@ const ZH = {
   payouts: "待确认付款", stalled: "受阻的命令", clocks_stopped: "计时已暂停", arbitrations_overdue: "逾期未裁决", creators_banned: "封禁中的达人",
   may: "现在谁可以做什么", nobody: "已无人可再操作。", clocks: "时钟", policy: "此单适用的规则", watermark: "此前收到的均已处理", door_clock: "系统时钟", since: "自",
   reason: "原因", reason_hint: "为什么？会记入日志。", token_hint: "操作员令牌", token_why: "操作需要操作员令牌。本机令牌在 var/operator-token。", token_read: "查看需要操作员或平台的令牌。",
+  limit_state: "当前", limit_allowed: "现在可以：", limit_ended_at: "已于此时到期", limit_min_fen: "不少于", limit_max_fen: "不多于", limit_not_before: "不早于", limit_limit: "上限",
+  limit_cost_fen: "费用", limit_min: "自", limit_max: "至", limit_total_fen: "合计", limit_amount_fen: "当前报价", limit_nothing: "无",
   cancel: "取消", do_it: "确定", save: "保存", forget: "忘记令牌", done: "已完成。", sent: "已提交，稍后出结果。", failed: "失败：", gone: "连接中断，数字已旧。",
 };
 
@@ -72,6 +76,16 @@ export function t(key, ...values) {
 export function name(key) {
   if (key === null || key === undefined) return "";
   return NAMES[language][key] ?? String(key).replaceAll("_", " ");
+}
+
+// What would not have been refused, in the words of whoever was.
+export function limits(found) {
+  return Object.entries(found).map(([key, value]) => `${t(`limit_${key}`)} ${bound(key, value)}`).join(" · ");
+}
+
+function bound(key, value) {
+  if (Array.isArray(value)) return value.map(name).join(", ") || t("limit_nothing");
+  return key.endsWith("_fen") ? yuan(value) : typeof value === "number" ? count(value) : key === "state" ? name(value) : clock(value);
 }
 
 export function waiting(state) { return WAITING_FOR[language][state] ?? name(state); }

@@ -60,6 +60,9 @@ def test_every_command_of_a_file_is_answered_in_its_order(var_folder: Path) -> N
     assert senders == ["client:c1", "creator:k1", "client:c1", "client:c1"]
     firsts = [answer.get("first") for answer in result.lines()]
     assert firsts == [None, None, {"outcome": "applied", "reason": None}, None]
+    all_limits = [answer.get("limits") for answer in result.lines()]
+    limits = {"state": "awaiting_deposit", "allowed": ["appoint_provider"]}
+    assert all_limits == [None, limits, None, None]
     assert "4 submitted" in result.err
 
 

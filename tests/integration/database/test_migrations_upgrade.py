@@ -121,6 +121,34 @@ def test_after_an_upgrade_a_script_can_be_submitted_for_an_order_in_fulfilment(
     assert harness.reader.audit().findings == []
 
 
+def test_after_an_upgrade_reminders_name_their_order(engine: Engine) -> None:
+    harness = upgrade_from(engine, "in_fulfilment")
+    name = harness.published("order.placed")[0]["name"]
+    due_at = read_order(harness).due_at
+    assert due_at is not None
+    harness.advance(due_at)
+    reminders = [
+        reminder for reminder in harness.published("creator.reminded") if "order_name" in reminder
+    ]
+    assert {reminder["order_name"] for reminder in reminders} == {name}
+
+
+def test_an_upgrade_keeps_the_costs_that_refusals_told(engine: Engine) -> None:
+    with writing(engine) as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0010")
+        columns = "sender, command_id, fingerprint, outcome, reason, received_at, stamp, cost_fen"
+        values = "'client:c1', 'cancel-0001', :content, 'rejected', 'cost_mismatch', 1, 1, 10500"
+        insertion = text(f"INSERT INTO receipts ({columns}) VALUES ({values})")  # noqa: S608 - ours
+        connection.execute(insertion, {"content": b""})
+    migrate(engine)
+    outcomes = StoreHarness(POLICY, engine=engine, now=from_us(now_us())).reader.outcomes(
+        ["client:c1:cancel-0001"]
+    )
+    assert outcomes["client:c1:cancel-0001"].limits == {"cost_fen": 10_500}
+
+
 def test_after_an_upgrade_money_owed_has_its_whole_time_to_leave(engine: Engine) -> None:
     harness = upgrade_from(engine, "cancelled_offered")
     (refund,) = [row for row in harness.rows("refunds") if row.order_id == "o1"]

@@ -10,6 +10,7 @@ import pytest
 from models.calendar import CountingMethod
 from models.commands import COMMAND_KINDS
 from models.events.event import EVENT_TYPES
+from models.events.notifications import Limits
 from models.ledger import ACCOUNT_FAMILIES
 from models.lifecycle import END_REASONS, SYSTEM_REQUESTS, DisputeReason, PausedBy, Role, State
 from models.reasons import Alert, RejectionReason, UnappliedReason
@@ -76,6 +77,10 @@ def labels(language: str) -> set[str]:
 
 def test_both_languages_have_the_same_labels() -> None:
     assert labels("EN") == labels("ZH")
+
+
+def test_the_page_says_of_every_limit_what_it_is() -> None:
+    assert {f"limit_{name}" for name in Limits.__annotations__} - labels("EN") == set()
 
 
 def test_the_page_uses_no_label_that_does_not_exist() -> None:
