@@ -81,12 +81,6 @@ CountingMethod = Literal["elapsed", "civil_cn", "unknown_year"]
 ELAPSED_TIME_STATES = frozenset({State.AWAITING_DEPOSIT, State.OFFERED, State.BALANCE_OVERDUE})
 """States whose windows are lengths of time by nature: they run from the moment, always."""
 
-LONGEST_PATH = (
-    *(State.AWAITING_BALANCE, State.IN_FULFILMENT, State.SCRIPT_REVIEW, State.PRODUCING),
-    *(State.CONTENT_REVIEW, State.READY_TO_PUBLISH, State.PUBLISHED, State.ACCEPTED_DELIVERY),
-)
-"""The longest way of an order that nobody sends back."""
-
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
@@ -157,25 +151,44 @@ def _is_whole_days(window: timedelta) -> bool:
     return window > timedelta(0) and not window % ONE_DAY
 
 
-def is_calendar_known(policy: Policy, at: datetime, expected_at: datetime | None) -> bool:
-    """Tell whether the calendar reaches as far as an order placed now may go, if nothing returns.
+def is_calendar_known(policy: Policy, at: datetime) -> bool:
+    """Tell whether the calendar reaches to the balance of an order placed now, accepted at last.
 
-    A deadline that nobody can compute should be an error while there is no order yet.
+    Until then nobody has worked: a deadline that nobody can compute should be an error. Later ones
+    are counted as time elapses, and an operator is told.
     """
-    if policy.day_count == "elapsed":
-        return True
-    entered_at = at + policy.deposit_window + policy.payment_notice_grace + policy.accept_window
-    for state in LONGEST_PATH:
-        state_deadline = compute_deadline(policy, state, entered_at, expected_at)
-        if state_deadline is None or state_deadline.counted == "unknown_year":
-            return False
-        entered_at = state_deadline.due_at
-    return _is_year_known(at) and _is_year_known(entered_at)
+    accepted_at = at + policy.deposit_window + policy.payment_notice_grace + policy.accept_window
+    deadline = compute_deadline(policy, State.AWAITING_BALANCE, accepted_at, None)
+    return deadline is None or deadline.counted != "unknown_year"
 
 
-def _is_year_known(at: datetime) -> bool:
+FIRST_YEAR = 2004
+"""The first year whose holidays the library knows."""
+
+
+@cache
+def last_known_day() -> date:
+    """Return the last day of which it is known whether people work."""
+    year = FIRST_YEAR
+    while _is_year_known(year + 1):
+        year += 1
+    return date(year, 12, 31)
+
+
+def days_left(at: datetime) -> int:
+    """Return how many days the calendar goes on after today's; negative where it has ended."""
+    return (last_known_day() - day_of(at)).days
+
+
+def ends_soon(policy: Policy, at: datetime) -> bool:
+    """Tell whether an operator should know that the calendar ends: only where it is in force."""
+    ends_at = end_of_day(last_known_day())
+    return policy.day_count == "civil_cn" and at > ends_at - policy.calendar_warning
+
+
+def _is_year_known(year: int) -> bool:
     try:
-        is_working_day(day_of(at))
+        is_working_day(date(year, 1, 1))
     except UnknownYear:
         return False
     return True

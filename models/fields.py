@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal, get_args
 
@@ -14,6 +15,7 @@ from pydantic import (
     Field,
     PlainSerializer,
     StringConstraints,
+    ValidationInfo,
 )
 from pydantic_core import PydanticCustomError
 
@@ -96,10 +98,37 @@ def parse_instant(value: object) -> datetime:
     return at
 
 
-def _reject_nul(text: str) -> str:
-    # PostgreSQL's text cannot hold it, so no store of ours shall.
-    if "\0" in text:
-        message = "a NUL character is not text"
+STORED = {"stored": True}
+"""The context in which what was accepted before is read again: rules of texts came later."""
+
+_LINE_BREAKS = "\n\r\u2028\u2029"
+_DIRECTION_CHANGES = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+# PostgreSQL's text cannot hold a NUL at all, and a terminal obeys the others.
+_FORBIDDEN_CHARACTER = re.compile(f"[\x00-\x09\x0b\x0c\x0e-\x1f\x7f-\x9f{_DIRECTION_CHANGES}]")
+_LINE_BREAK = re.compile(f"[{_LINE_BREAKS}]")
+_BLANK_LETTERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+
+
+def _is_visible(character: str) -> bool:
+    return unicodedata.category(character)[0] in "LNPS" and character not in _BLANK_LETTERS
+
+
+def _check_text(text: str, info: ValidationInfo) -> str:
+    """Refuse a text that says nothing, or would not be shown as it is."""
+    if info.context == STORED:
+        return text
+    if _FORBIDDEN_CHARACTER.search(text):
+        message = "a control character, or one that turns the direction of writing, is not text"
+        raise ValueError(message)
+    if not any(map(_is_visible, text)):
+        message = "a text with something to see is wanted"
+        raise ValueError(message)
+    return text
+
+
+def _check_single_line(text: str, info: ValidationInfo) -> str:
+    if info.context != STORED and _LINE_BREAK.search(text):
+        message = "a text on one line is wanted"
         raise ValueError(message)
     return text
 
@@ -117,18 +146,26 @@ CommandId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 Fen = Annotated[int, Field(ge=1, le=MAX_FEN)]
 Bps = Annotated[int, Field(ge=0, le=10_000)]
 Stars = Annotated[int, Field(ge=1, le=5)]
-Label = Annotated[str, StringConstraints(min_length=1, max_length=200), AfterValidator(_reject_nul)]
-
+Label = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=200),
+    AfterValidator(_check_single_line),
+    AfterValidator(_check_text),
+]
 Brief = Annotated[
-    str, StringConstraints(min_length=1, max_length=5_000), AfterValidator(_reject_nul)
+    str, StringConstraints(min_length=1, max_length=5_000), AfterValidator(_check_text)
 ]
-
-Note = Annotated[str, StringConstraints(max_length=1_000), AfterValidator(_reject_nul)]
-
 RequiredNote = Annotated[
-    str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(_reject_nul)
+    str, StringConstraints(min_length=1, max_length=1_000), AfterValidator(_check_text)
 ]
 
+# What was accepted before may be empty; schemas tell what is wanted now.
+Note = Annotated[
+    str,
+    StringConstraints(max_length=1_000),
+    Field(json_schema_extra={"minLength": 1}),
+    AfterValidator(_check_text),
+]
 EvidenceText = Brief
 _ADDRESS_PATTERN = r"[^\s/?#\x00-\x20\x7f]+[^\s\x00-\x20\x7f]*$"
 Link = Annotated[str, StringConstraints(pattern=f"^https://{_ADDRESS_PATTERN}", max_length=2_000)]

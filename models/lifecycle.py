@@ -186,6 +186,12 @@ ADJUSTABLE_STATES = (
 That one is no wait for anybody, only the grace in which notices of payments may still come.
 """
 
+STATES_AFTER_PUBLICATION = (S.PUBLISHED, S.ACCEPTED_DELIVERY)
+"""Where the work is out: whoever is not content disputes, and the operator alone decides."""
+
+WAYS_OUT = frozenset({"cancel_order", "withdraw_order"})
+"""How either side walks away; not from a dispute about a work that is out."""
+
 CORE_TRANSITIONS = (
     # while it is           may ask             who         and it becomes
     row(S.AWAITING_DEPOSIT, "confirm_payment", PAYMENTS, S.AWAITING_DEPOSIT, S.OFFERED),

@@ -110,6 +110,10 @@ class Policy(StrictModel):
     placement_grace: Grace = timedelta(seconds=5)
     # Our choice: more than an honest sender has under way, few enough to be kept for everybody.
     parked_limit: Count = 1_000
+    # Our choice: how far two honest clocks may differ; what claims to be later still is a mistake.
+    paid_at_tolerance: Grace = timedelta(minutes=5)
+    # Our choice: a quarter is time enough to install next year's holidays.
+    calendar_warning: Grace = timedelta(days=90)
 
     @model_validator(mode="after")
     def _check_consistency(self) -> Policy:
@@ -229,6 +233,8 @@ DEFAULTS_WHEN_INTRODUCED: dict[str, Any] = {
     "unconfirmed_window": "P7D",
     "placement_grace": "PT5S",
     "parked_limit": 1_000,
+    "paid_at_tolerance": "PT5M",
+    "calendar_warning": "P90D",
 }
 """What later versions added, with the value that every policy from before them has for ever."""
 

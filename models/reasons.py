@@ -73,3 +73,4 @@ class Alert(StrEnum):
     REFUND_OVERDUE = "refund_overdue"
     PAYOUT_OVERDUE = "payout_overdue"
     CALENDAR_UNKNOWN = "calendar_unknown"
+    CALENDAR_ENDS = "calendar_ends"

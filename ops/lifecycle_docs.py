@@ -77,6 +77,8 @@ for, and `wrong_state` otherwise. In the grace of `awaiting_deposit`, as in `bal
 payments are heard, and providers appointed; all else is `late`. `revise_quote` is `late` after
 `accept_window` too. `operator_act` is answered like the command it stands in for, from the side
 that may ask it, in every state that is not final. A provider acts for the side that appointed it.
+From a dispute about a work that is out (`published`, `accepted_delivery`) nobody cancels or
+withdraws: `wrong_state`.
 """
 
 UNASKED_NOTE = """\

@@ -13,6 +13,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 
 from models.errors import TransientError
 from scheduler.auditor import BookAuditor, DeliveryAuditor
+from scheduler.calendar_alerts import alert_calendar_ends
 from scheduler.deadlines import DeadlineScheduler
 from scheduler.maintenance import Archiver, sweep_inbox
 from scheduler.rescuer import MessageRescuer
@@ -50,6 +51,8 @@ AUDIT_INTERVAL_S = 30
 
 DELIVERY_CHECK_INTERVAL_S = 30
 
+
+CALENDAR_INTERVAL_S = 60
 
 ARCHIVE_INTERVAL_S = 1
 
@@ -126,6 +129,7 @@ def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]
             ARCHIVE_INTERVAL_S,
             LONG_TICK_TIMEOUT_S,
         ),
+        ("calendar", lambda: alert_calendar_ends(store), CALENDAR_INTERVAL_S, TICK_TIMEOUT_S),
     ):
         watched_tick = watchdog.wrap(name, tick, timeout_s)
         scheduler.add_job(watched_tick, "interval", seconds=seconds, id=name)

@@ -29,7 +29,7 @@ from models.commands.orders import (
 from models.commands.parties import AppointProvider
 from models.fields import Bps, Fen, Id, Instant, RequiredNote, StrictModel, field_error
 from models.ids import make_refund_base_id, share_id
-from models.lifecycle import Role
+from models.lifecycle import ROLES_BY_COMMAND, Role
 
 
 class ResolveDispute(OrderCommand):
@@ -154,7 +154,23 @@ class OperatorAct(Command):
 
     kind: Literal["operator_act"]
     command: Annotated[OnBehalfCommand, BeforeValidator(_add_operator_as_sender)]
+    side: Literal["client", "creator"] | None = None
     reason: RequiredNote
+    fields_added_later: ClassVar[frozenset[str]] = frozenset({"side"})
+
+    @model_validator(mode="after")
+    def _check_side(self) -> OperatorAct:
+        if self.side is not None and self.side not in ROLES_BY_COMMAND[self.command.kind]:
+            raise field_error("side", f"the {self.side} may not ask {self.command.kind}")
+        return self
+
+    @property
+    def role(self) -> Role:
+        """Return the role that it is asked in: where both sides may ask, the client unless told."""
+        default = (
+            Role.CLIENT if Role.CLIENT in ROLES_BY_COMMAND[self.command.kind] else Role.CREATOR
+        )
+        return default if self.side is None else Role(self.side)
 
     @property
     def order_id(self) -> str:

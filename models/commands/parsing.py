@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 from models.commands import COMMAND_ADAPTER, COMMAND_KINDS, AnyCommand
 from models.commands.operators import OperatorAct
 from models.errors import FieldError
-from models.fields import FIELD_ERROR, ID_PATTERN, SENDER_ROLES
+from models.fields import FIELD_ERROR, ID_PATTERN, SENDER_ROLES, STORED
 from models.ids import make_command_key
 
 MAX_COMMAND_BYTES = 64 * 1024
@@ -82,7 +82,7 @@ def write_command(command: AnyCommand) -> str:
 
 def read_command(text: str) -> AnyCommand:
     """Read a command that `write_command` wrote: the same command, down to its fingerprint."""
-    return COMMAND_ADAPTER.validate_json(text)
+    return COMMAND_ADAPTER.validate_json(text, context=STORED)
 
 
 def find_command_name(text: str | bytes) -> tuple[str | None, str | None]:

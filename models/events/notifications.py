@@ -52,7 +52,8 @@ class OperatorAlerted(Fact):
     """A person should look: `alert` says why, the rest says where; `due_at`: since when.
 
     `amount_fen` is the money at stake, and `payment_id` the payment that it came by: for what an
-    order holds the last one, and empty for a payout, which is of no one payment.
+    order holds the last one, and empty for a payout, which is of no one payment, and for a calendar
+    that ends at `due_at`.
     """
 
     alert: Alert

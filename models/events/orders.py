@@ -297,7 +297,7 @@ class DeliveryAccepted(Fact):
 
 @register_event("order.in_arbitration")
 class OrderInArbitration(Fact):
-    """An operator must decide; until then the client may leave at `cost_fen`."""
+    """An operator must decide; until then the client may leave at `cost_fen`, if no work is out."""
 
     client_id: str
     creator_id: str

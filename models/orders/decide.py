@@ -16,6 +16,8 @@ from models.lifecycle import (
     ENFORCE_DEADLINE,
     REVIEW_COMMANDS,
     ROLES_BY_COMMAND,
+    STATES_AFTER_PUBLICATION,
+    WAYS_OUT,
     Role,
     State,
     find_transition,
@@ -149,8 +151,13 @@ def is_authorized(command: OrderCommand | OperatorAct, order: Order, agency: str
 
 
 def is_permitted(order: Order, kind: str, role: str, at: datetime) -> bool:
-    """Tell whether the table lists a command here, and time is not up for all but payments."""
+    """Tell whether the table lists a command here, and time is not up for all but payments.
+
+    From a dispute about a work that is out nobody walks away, or there was a way round it.
+    """
     if accepts_only_payments(order, at) and kind not in ALLOWED_WHILE_ONLY_PAYMENTS:
+        return False
+    if kind in WAYS_OUT and order.came_from in STATES_AFTER_PUBLICATION:
         return False
     transition = find_transition(order.state, kind)
     return transition is not None and role in transition.roles

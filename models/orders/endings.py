@@ -44,7 +44,7 @@ def cancel_order(order: Order, command: CancelOrder, at: datetime) -> HandlerRes
         return _cancel_before_work(order, command)
     cost = cancellation_cost_at(order, cancellation_tier_at(order, at))
     if (command.accept_cost_fen or 0) != cost.cost_fen:
-        return Refusal(RejectionReason.COST_MISMATCH, {"cost_fen": cost.cost_fen})
+        return _cost_mismatch(cost.cost_fen)
     return cancel_at_cost(order, cost, command.sender, EndReason.CLIENT_CANCELLED, command.reason)
 
 
@@ -54,16 +54,24 @@ def _cancel_before_work(order: Order, command: CancelOrder) -> HandlerResult:
     After acceptance the client's way out costs the deposit, and must be asked for in so many
     words; but a client whose creator is banned may leave free.
     """
-    by, note = command.sender, command.reason
+    reason = EndReason.CLIENT_CANCELLED
     if command.by.role != Role.CLIENT.value:
-        return cancel_at_no_cost(order, by, EndReason.OPERATOR_CANCELLED, note)
-    if order.state is not State.AWAITING_BALANCE:
-        return cancel_at_no_cost(order, by, EndReason.CLIENT_CANCELLED, note)
-    if "ban" in order.stoppers:
-        return cancel_at_no_cost(order, by, EndReason.CREATOR_BANNED, note)
-    if not command.accept_forfeit:
-        return Refusal(RejectionReason.WOULD_FORFEIT, {"cost_fen": order.held_fen})
-    return (forfeit_deposit(order, EndReason.CLIENT_CANCELLED),)
+        reason = EndReason.OPERATOR_CANCELLED
+    elif order.state is State.AWAITING_BALANCE and "ban" in order.stoppers:
+        reason = EndReason.CREATOR_BANNED
+    elif order.state is State.AWAITING_BALANCE:
+        if not command.accept_forfeit:
+            return Refusal(RejectionReason.WOULD_FORFEIT, {"cost_fen": order.held_fen})
+        if command.accept_cost_fen not in (None, 0, order.held_fen):
+            return _cost_mismatch(order.held_fen)
+        return (forfeit_deposit(order, reason),)
+    if command.accept_cost_fen:
+        return _cost_mismatch(0)
+    return cancel_at_no_cost(order, command.sender, reason, command.reason)
+
+
+def _cost_mismatch(cost_fen: int) -> Refusal:
+    return Refusal(RejectionReason.COST_MISMATCH, {"cost_fen": cost_fen})
 
 
 def cancellation_tier_at(order: Order, at: datetime) -> int:

@@ -14,6 +14,7 @@ from models.commands.orders import (
     SubmitContent,
     SubmitScript,
 )
+from models.errors import FieldError
 from models.events.event import Fact
 from models.events.orders import (
     ContentApproved,
@@ -29,6 +30,7 @@ from models.events.orders import (
 from models.lifecycle import State
 from models.orders.decision import HandlerResult, Refusal, deadline_fields, party_fields
 from models.orders.order import Order
+from models.policy import Policy
 from models.reasons import RejectionReason
 
 SILENCE = "silence"
@@ -108,10 +110,19 @@ def reject_content(order: Order, command: RejectContent, at: datetime) -> Handle
     )
 
 
+def find_publication_error(command: PublishWork, policy: Policy, at: datetime) -> FieldError | None:
+    """Say that a publication lies in the future, by more than clocks differ: it is malformed."""
+    if command.published_at <= at + policy.paid_at_tolerance:
+        return None
+    return FieldError("published_at", "an instant that is not in the future is wanted")
+
+
 def publish_work(order: Order, command: PublishWork, at: datetime) -> HandlerResult:
     """Let the creator's side say where the work is; when it came out is for the record only."""
     terms = deadline_fields(order, State.PUBLISHED, at) | party_fields(order)
-    publication: dict[str, Any] = {"url": command.url, "published_at": command.published_at}
+    # A clock that is ahead of ours by less than the tolerance; more than that is malformed.
+    published_at = min(command.published_at, at)
+    publication: dict[str, Any] = {"url": command.url, "published_at": published_at}
     return (WorkPublished(by=command.sender, **publication, **terms),)
 
 

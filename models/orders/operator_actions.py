@@ -25,7 +25,7 @@ from models.events.orders import (
     ProviderAppointed,
 )
 from models.events.parties import OperatorActed, OrderSnapshot
-from models.lifecycle import ROLES_BY_COMMAND, EndReason, PausedBy, Role
+from models.lifecycle import EndReason, PausedBy, Role
 from models.orders import endings
 from models.orders.decision import HandlerResult, Refusal, party_fields, refuse_until
 from models.orders.order import Order
@@ -134,16 +134,10 @@ def appoint_provider(order: Order, command: AppointProvider, _: datetime) -> Han
 
 
 def on_behalf_of(command: OperatorAct, order: Order) -> OrderCommand:
-    """Return the command as the side that the operator stands in for would have asked it.
-
-    Where both sides may ask the same, the operator stands in for the client.
-    """
+    """Return the command as the side that the operator stands in for would have asked it."""
     order_command: OrderCommand = command.command
-    for_client = Role.CLIENT in ROLES_BY_COMMAND[order_command.kind]
-    role, party_id = (
-        (Role.CLIENT, order.client_id) if for_client else (Role.CREATOR, order.creator_id)
-    )
-    by = Party.model_validate({"role": role.value, "id": party_id})
+    party_id = order.client_id if command.role is Role.CLIENT else order.creator_id
+    by = Party.model_validate({"role": command.role.value, "id": party_id})
     return order_command.model_copy(update={"id": command.id, "by": by})
 
 

@@ -12,7 +12,7 @@ from models import calendar
 from models.commands import AnyCommand
 from models.commands.command import OrderCommand
 from models.commands.operators import OperatorAct, ResolveSuspense
-from models.commands.orders import PlaceOrder
+from models.commands.orders import PlaceOrder, PublishWork
 from models.commands.parties import (
     AppointProvider,
     EndContract,
@@ -24,10 +24,12 @@ from models.commands.parties import (
     ReportViolation,
 )
 from models.commands.payments import ConfirmPayment, ConfirmPayout, ConfirmRefund
+from models.errors import FieldError
 from models.events.notifications import CommandSettled
 from models.obligations import SuspenseItem
-from models.orders import offers
+from models.orders import fulfilment, offers
 from models.orders.decide import decide
+from models.policy import Policy
 from models.reasons import RejectionReason
 from models.service import party_handlers, payment_handlers
 from models.service.outcome import (
@@ -159,10 +161,9 @@ def _judge(
     receipt = uow.receipts.get(command.key)
     if receipt is not None and receipt.fingerprint == command.fingerprint():
         return repeated(receipt)
-    if isinstance(command, PlaceOrder):
-        terms_error = offers.find_terms_error(command, uow.policy, at)
-        if terms_error is not None:
-            return rejected(RejectionReason.MALFORMED, detail=str(terms_error))
+    field_error = find_field_error(command, uow.policy, at)
+    if field_error is not None:
+        return rejected(RejectionReason.MALFORMED, detail=str(field_error))
     if receipt is not None:
         return rejected(RejectionReason.ID_REUSED)
     if isinstance(command, ConfirmPayment):
@@ -180,6 +181,20 @@ def _judge(
         limits=outcome.limits,
     )
     return outcome
+
+
+def find_field_error(command: AnyCommand, policy: Policy, at: datetime) -> FieldError | None:
+    """Say which field no command received at `at` may have: such a command is malformed."""
+    match command:
+        case PlaceOrder():
+            return offers.find_terms_error(command, policy, at)
+        case PublishWork():
+            return fulfilment.find_publication_error(command, policy, at)
+        case OperatorAct():
+            error = find_field_error(command.command, policy, at)
+            return None if error is None else FieldError(f"command.{error.field}", error.detail)
+        case _:
+            return None
 
 
 def order_id_of(command: AnyCommand) -> str | None:
@@ -260,7 +275,7 @@ def _placement_refusal(
             if standing.admitted
             else RejectionReason.CREATOR_NOT_ADMITTED
         )
-    calendar_known = calendar.is_calendar_known(uow.policy, at, command.expected_publish_at)
+    calendar_known = calendar.is_calendar_known(uow.policy, at)
     return None if calendar_known else RejectionReason.CALENDAR_UNKNOWN
 
 

@@ -7,11 +7,13 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 import redis
 from sqlalchemy import Engine, text
 
+from models import calendar
 from models.errors import EarnestError
 from ops import terminal
 from workers.database.engine import open_database, reading
@@ -74,6 +76,7 @@ def examine(settings: Settings) -> list[HealthCheck]:
         "database": lambda: _check_database(engine),
         "schema": lambda: _check_schema(engine),
         "redis": lambda: _check_redis(redis_client),
+        "calendar": lambda: _check_calendar(settings),
         "clocks": lambda: _check_clocks(engine, redis_client),
         "disk": lambda: _check_disk(settings),
         "processes": lambda: _check_processes(engine, redis_client),
@@ -95,6 +98,17 @@ def examine(settings: Settings) -> list[HealthCheck]:
 def _check_policy(settings: Settings) -> Iterator[HealthCheck]:
     source = settings.policy or "the defaults"
     yield HealthCheck("policy", "ok", f"{policy_in_force(settings).version}, {source}")
+
+
+def _check_calendar(settings: Settings) -> Iterator[HealthCheck]:
+    """Look whether the calendar of working days reaches far enough, where it is in force."""
+    policy, now = policy_in_force(settings), datetime.now(UTC)
+    if policy.day_count != "civil_cn":
+        return
+    ends_soon = calendar.ends_soon(policy, now)
+    detail = f"ends {calendar.last_known_day()}, in {calendar.days_left(now)} days"
+    advice = ": install a `chinesecalendar` that knows the next year" if ends_soon else ""
+    yield HealthCheck("calendar", "fail" if ends_soon else "ok", detail + advice)
 
 
 def _check_database(engine: Engine) -> Iterator[HealthCheck]:

@@ -180,7 +180,7 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     "refund.requested": ("order", "payment"),
     "refund.confirmed": ("order", "payment"),
     "suspense.resolved": ("payment",),
-    "operator.alerted": ("order", "payment", "refund", "payout"),
+    "operator.alerted": ("order", "payment", "refund", "payout", "calendar"),
     "operator.acted": ("order", "creator", "payment"),
     "command.settled": ("command",),
 }

@@ -14,6 +14,7 @@ from models.events import payments as payment_events
 from models.events.event import Fact
 from models.events.parties import OperatorActed
 from models.fields import format_duration, format_instant
+from models.lifecycle import STATES_AFTER_PUBLICATION
 
 
 def event_text(fact: Fact) -> str:
@@ -222,10 +223,14 @@ def _arbitrated(fact: order_events.OrderInArbitration) -> str:
         if not fact.cost_fen
         else f"{fen_text(fact.cost_fen)} ({percent_text(fact.cost_bps)})"
     )
+    leaving = (
+        "the work is out, so nobody leaves until it is decided"
+        if fact.came_from in STATES_AFTER_PUBLICATION
+        else f"until it is decided, leaving costs the client {cost}"
+    )
     return (
         f"put before an operator by {actor_text(fact.by)} ({fact.reason})"
-        f"{quoted_note(fact.note)}, out of {fact.came_from}; "
-        f"until it is decided, leaving costs the client {cost}"
+        f"{quoted_note(fact.note)}, out of {fact.came_from}; {leaving}"
     )
 
 

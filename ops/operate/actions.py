@@ -7,7 +7,7 @@ ops page inputs, so neither knows any command by name.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from models.commands import AnyCommand
@@ -74,8 +74,11 @@ class OperatorAction:
         subject = {} if order_id is None else {"order_id": order_id}
         if not self.on_behalf:
             return {**head, "kind": self.kind, **subject, **fields, REASON_FIELD: reason}
-        inner_command = {"kind": self.kind, **subject, **fields}
-        return {**head, "kind": ON_BEHALF_KIND, "command": inner_command, REASON_FIELD: reason}
+        inner_fields = {name: value for name, value in fields.items() if name != SIDE_FIELD}
+        inner_command = {"kind": self.kind, **subject, **inner_fields}
+        side = {SIDE_FIELD: fields[SIDE_FIELD]} if fields.get(SIDE_FIELD) else {}
+        act = {**head, "kind": ON_BEHALF_KIND, "command": inner_command, **side}
+        return {**act, REASON_FIELD: reason}
 
 
 def _own_actions() -> Iterator[OperatorAction]:
@@ -90,7 +93,14 @@ def _own_actions() -> Iterator[OperatorAction]:
 
 def _on_behalf_actions() -> Iterator[OperatorAction]:
     for model in get_args(get_args(OnBehalfCommand)[0]):
-        yield _operator_action(kind_of(model), model, (), on_behalf=True)
+        action = _operator_action(kind_of(model), model, (), on_behalf=True)
+        if {Role.CLIENT, Role.CREATOR} <= ROLES_BY_COMMAND[action.kind]:
+            action = replace(action, entries=(*action.entries, *_SIDE_ENTRY))
+        yield action
+
+
+SIDE_FIELD = "side"
+"""Which side an operator stands in for, where both may ask."""
 
 
 def _operator_action(
@@ -155,6 +165,12 @@ def _field_kind(node: Schema) -> FieldKind:
 
 
 ON_BEHALF_KIND = kind_of(OperatorAct)
+
+_SIDE_ENTRY = tuple(
+    entry
+    for entry in form_fields(OperatorAct, (*SENDER_FIELDS, "command"))
+    if entry.name == SIDE_FIELD
+)
 
 OWN_ACTIONS: dict[str, OperatorAction] = {action.kind: action for action in _own_actions()}
 

@@ -23,7 +23,6 @@ from fastapi import Request
 from sqlalchemy import Engine, func, select
 
 from models.commands import AnyCommand
-from models.commands.orders import PlaceOrder
 from models.commands.parsing import (
     MAX_COMMAND_BYTES,
     CommandTooLong,
@@ -31,8 +30,8 @@ from models.commands.parsing import (
     parse_command,
 )
 from models.errors import TransientError
-from models.orders import offers
 from models.policy import Policy
+from models.service.handlers import find_field_error
 from models.service.subjects import subjects_of
 from ops.web.auth import Caller
 from ops.web.errors import Fault, Problem, fault_text
@@ -103,13 +102,9 @@ def read_body(
         except MalformedCommand as error:
             faults.extend(faults_of(error, index))
             continue
-        order_fault = (
-            offers.find_terms_error(command, policy, now())
-            if isinstance(command, PlaceOrder)
-            else None
-        )
-        if order_fault is not None:
-            malformed = MalformedCommand([order_fault], command.sender, command.id)
+        field_error = find_field_error(command, policy, now())
+        if field_error is not None:
+            malformed = MalformedCommand([field_error], command.sender, command.id)
             faults.extend(faults_of(malformed, index))
         parsed_commands.append((text, command))
     if faults:

@@ -12,6 +12,7 @@ from models.lifecycle import State
 from models.policy import Policy
 from models.reasons import RejectionReason
 from tests.support.stories import (
+    MICRO,
     OrderStory,
     audit,
     place,
@@ -168,14 +169,33 @@ def placed_at(
     return story, place(story, **fields).reason
 
 
-def test_an_order_that_would_reach_an_unknown_year_cannot_be_placed() -> None:
-    last_year = max(year for year in range(2026, 2060) if year_is_known(year))
+def test_an_order_whose_balance_would_be_due_in_an_unknown_year_cannot_be_placed() -> None:
+    last_year = calendar.last_known_day().year
     assert placed_at(f"{last_year}-03-02")[1] is None
-    assert placed_at(f"{last_year}-12-20")[1] == RejectionReason.CALENDAR_UNKNOWN
+    # Accepted a day later, the balance is due within the seven days after that.
+    assert placed_at(f"{last_year}-12-21")[1] is None
+    assert placed_at(f"{last_year}-12-24")[1] == RejectionReason.CALENDAR_UNKNOWN
     assert placed_at("2061-03-02")[1] == RejectionReason.CALENDAR_UNKNOWN
-    fields = {"expected_publish_at": f"{last_year + 1}-01-20T10:00:00+08:00"}
-    assert placed_at(f"{last_year}-03-02", **fields)[1] == RejectionReason.CALENDAR_UNKNOWN
     assert placed_at("2061-03-02", Policy())[1] is None
+
+
+def test_a_publication_in_an_unknown_year_keeps_nobody_from_placing_an_order() -> None:
+    last_year = calendar.last_known_day().year
+    fields = {"expected_publish_at": f"{last_year + 1}-01-20T10:00:00+08:00"}
+    assert placed_at(f"{last_year}-03-02", **fields)[1] is None
+
+
+def test_the_calendar_ends_soon_only_where_it_is_in_force() -> None:
+    last_day = calendar.last_known_day()
+    assert (last_day.month, last_day.day) == (12, 31)
+    assert year_is_known(last_day.year)
+    assert not year_is_known(last_day.year + 1)
+    warned_at = calendar.end_of_day(last_day) - CIVIL.calendar_warning
+    assert not calendar.ends_soon(CIVIL, warned_at)
+    assert calendar.ends_soon(CIVIL, warned_at + MICRO)
+    assert not calendar.ends_soon(Policy(), warned_at + MICRO)
+    assert calendar.days_left(calendar.start_of_day(last_day)) == 0
+    assert calendar.days_left(calendar.end_of_day(last_day)) == -1
 
 
 def year_is_known(year: int) -> bool:

@@ -9,6 +9,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 from starlette.testclient import TestClient
 
+from models import calendar
 from models.policy import Policy
 from scheduler.auditor import BookAuditor
 from tests.support import sample_commands
@@ -16,7 +17,7 @@ from tests.web.gateway_harness import GatewayHarness, post, register_mcn
 from workers.database.engine import writing
 from workers.database.repository import Store
 from workers.database.schema import inbox
-from workers.timestamps import SECOND_US, now_us
+from workers.timestamps import SECOND_US, from_us, now_us
 
 UNITS = ("_seconds", "_fen")
 
@@ -61,6 +62,15 @@ def test_metrics_count_what_happened_once(gateway: GatewayHarness) -> None:
     second_http_client = gateway.open()
     assert values(scrape(second_http_client)["earnest_commands_settled"]) == settled_counts
     assert values(scrape(http_client)["earnest_up"]) == {(): 1}
+
+
+def test_how_far_the_calendar_reaches_is_told_where_it_is_in_force(gateway: GatewayHarness) -> None:
+    http_client = gateway.open()
+    assert "earnest_calendar_days_left" not in scrape(http_client)
+    policy_file = gateway.settings.var / "policy.json"
+    policy_file.write_text('{"day_count": "civil_cn"}')
+    days_left = values(scrape(gateway.open(policy=policy_file))["earnest_calendar_days_left"])
+    assert days_left == {(): calendar.days_left(from_us(now_us()))}
 
 
 def test_metric_names_follow_our_rules_and_those_of_prometheus(gateway: GatewayHarness) -> None:

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.registry import Collector
 
+from models import calendar
 from models.errors import TransientError
 from ops.web.dependencies import AppContext, Context, StaffCaller
 from ops.web.errors import error_responses
@@ -106,6 +107,7 @@ class PipelineCollector(Collector):
         yield from standstill_gauges(monitoring.standstill_counts(context.engine, context.now()))
         yield from group_gauges(consumer_groups(context))
         yield from audit_gauges(monitoring.last_audit(context.engine))
+        yield from calendar_gauges(context)
 
 
 def counters(totals: Mapping[str, Mapping[str, int]]) -> Iterator[Family]:
@@ -209,6 +211,13 @@ def audit_gauges(audit: Snapshot | None) -> Iterator[Family]:
         yield gauge("earnest_audit_age_seconds", "Since the last audit.", audit["age_seconds"])
         duration_s = audit["took_ms"] / 1000
         yield gauge("earnest_audit_duration_seconds", "What it took.", duration_s)
+
+
+def calendar_gauges(context: AppContext) -> Iterator[Family]:
+    """Write how far the calendar of working days reaches, where it is in force."""
+    if context.store.policy.day_count == "civil_cn":
+        days_left = calendar.days_left(context.now())
+        yield gauge("earnest_calendar_days_left", "Days until the calendar ends.", days_left)
 
 
 def gauge(name: str, description: str, value: float) -> Family:

@@ -202,6 +202,7 @@ const PAIRS = {
   arbitration_overdue: ["arbitration overdue", "仲裁逾期"],
   refund_overdue: ["refund overdue", "退款逾期"],
   payout_overdue: ["payout overdue", "付款逾期"],
+  calendar_ends: ["the calendar ends soon", "日历即将用尽"],
 
   // Causes, ways to count days, and who acts besides people.
   deadline: ["deadline", "到期"],

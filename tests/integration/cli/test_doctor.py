@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -110,6 +111,26 @@ def test_an_order_is_explained(todays_harness: StoreHarness, run_command: RunCom
     assert report["clock"]["watermark"] >= report["clock"]["at"]
     assert "it waits for the creator to accept or decline" in run_command("explain", "o1")
     run_command("explain", "nobody", status=2)
+
+
+@pytest.mark.parametrize(
+    ("day_count", "warning", "state"),
+    [("elapsed", "P3650D", None), ("civil_cn", "P3650D", "fail"), ("civil_cn", "PT0S", "ok")],
+)
+def test_the_doctor_looks_how_far_the_calendar_reaches_where_it_is_in_force(
+    run_command: RunCommand,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    day_count: str,
+    warning: str,
+    state: str | None,
+) -> None:
+    policy_file = tmp_path / "policy.json"
+    policy_file.write_text(json.dumps({"day_count": day_count, "calendar_warning": warning}))
+    monkeypatch.setenv("EARNEST_POLICY", str(policy_file))
+    output = run_command("doctor", "--json", status=1 if state == "fail" else 0)
+    checks = [check for check in json.loads(output)["checks"] if check["name"] == "calendar"]
+    assert [check["state"] for check in checks] == ([] if state is None else [state])
 
 
 def test_the_doctor_finds_a_healthy_pipeline_without_processes(

@@ -14,7 +14,9 @@ from models.commands.parsing import (
     MalformedCommand,
     find_command_name,
     parse_command,
+    read_command,
     read_json_leniently,
+    write_command,
 )
 from models.reasons import RejectionReason
 from tests.support.stories import START, place, sender, span, story_with_parties
@@ -165,6 +167,41 @@ def test_a_wrong_field_is_named_and_its_words_are_not_repeated(
     assert "command" not in {field_error.field for field_error in error.errors}
     detail = error.detail
     assert SECRET not in detail
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", " ", "\n", "\u3000", "\u200b\u200b", "\u00ad", "\u2800", "\u3164 \uffa0"),
+        *("\u115f\u1160", "\u0301", "\ue000", "a\tb", "a\x1b[31m", "a\x7f", "a\x85b", "a\0"),
+        *("\u202e推广", "a\u061c", "\u200ea", "\u200fa", "a\u202a", "\u2066a\u2069"),
+    ],
+)
+@pytest.mark.parametrize("field", ["name", "industry", "brief", "reason"])
+def test_a_text_that_shows_nothing_or_not_what_it_is_is_refused(field: str, text: str) -> None:
+    body = ORDER | {"kind": "cancel_order"} if field == "reason" else PLACE
+    assert {error.field for error in refusal(body | {field: text}).errors} == {field}
+
+
+@pytest.mark.parametrize("text", ["推广", "¥", "…", "a", "7", "👩\u200d🎤", "a\u200bb", " x "])
+@pytest.mark.parametrize("field", ["name", "industry", "brief"])
+def test_a_text_with_anything_to_see_is_a_text(field: str, text: str) -> None:
+    assert getattr(accept(PLACE | {field: text}), field) == text
+
+
+@pytest.mark.parametrize("line_break", ["\n", "\r\n", "\u2028", "\u2029"])
+def test_only_a_name_and_an_industry_stand_on_one_line(line_break: str) -> None:
+    text = f"first{line_break}second"
+    accept(PLACE | {"brief": text})
+    accept(ORDER | {"kind": "cancel_order", "reason": text})
+    for field in ("name", "industry"):
+        assert refusal(PLACE | {field: text}).errors[0].field == field
+
+
+def test_what_was_accepted_before_is_read_again_as_it_is() -> None:
+    command = accept(ORDER | {"kind": "cancel_order", "reason": "ill"})
+    written = write_command(command).replace('"ill"', '""')
+    assert read_command(written).model_dump()["reason"] == ""
 
 
 @pytest.mark.parametrize("field", PLACE)

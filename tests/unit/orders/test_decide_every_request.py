@@ -112,6 +112,8 @@ NOT_THIS_ORDER = {
     "forfeited_asked": {"reinstate_order"},
     "released": {"reinstate_order"},
     "rated": {"rate_order"},
+    # The work is out: the operator alone decides.
+    "disputed_work": {"cancel_order", "withdraw_order"},
 }
 
 S = State

@@ -9,6 +9,7 @@ import pytest
 from models import money
 from models.events.event import EVENT_TYPES
 from models.ledger import Posting
+from models.lifecycle import State
 from models.orders.endings import cancellation_cost_at
 from tests.support.stories import (
     AMOUNT,
@@ -57,6 +58,68 @@ def test_cancelling_costs_what_the_tiers_say(row: dict[str, str]) -> None:
     assert (cancellation["cost_fen"], cancellation["refund_fen"]) == (cost, TOTAL - cost)
     assert cancellation["creator_part_fen"] + cancellation["fee_part_fen"] == cost
     assert story.accounts().get("refunds_payable:c1", 0) == TOTAL - cost
+    assert audit(story) == []
+
+
+FREE_WAYS_OUT = read_table("""
+    situation         by
+    awaiting_deposit  client
+    offered           client
+    offered_paid      client
+    in_fulfilment     client
+    balance_banned    client
+    awaiting_deposit  operator
+    awaiting_balance  operator
+    in_fulfilment     operator
+""")
+
+
+@pytest.mark.parametrize("row", FREE_WAYS_OUT, ids=lambda row: f"{row['situation']} {row['by']}")
+def test_where_leaving_costs_nothing_no_cost_can_be_accepted(row: dict[str, str]) -> None:
+    story = story_of(row["situation"])
+    refusal = story.ask("cancel_order", row["by"], order_id="o1", accept_cost_fen=1)
+    assert (refusal.reason, refusal.limits) == ("cost_mismatch", {"cost_fen": 0})
+    assert story.ask("cancel_order", row["by"], order_id="o1", accept_cost_fen=0).reason is None
+
+
+@pytest.mark.parametrize(
+    ("cost", "reason"),
+    [(None, None), (0, None), (10_500, None), (1, "cost_mismatch"), (10_499, "cost_mismatch")],
+)
+def test_who_gives_the_deposit_up_may_name_it_and_nothing_else(
+    cost: int | None, reason: str | None
+) -> None:
+    story = story_of("awaiting_balance")
+    fields = {"order_id": "o1", "accept_cost_fen": cost}
+    # Without a word about the deposit it is that which is missing.
+    assert story.ask("cancel_order", "client", **fields).reason == "would_forfeit"
+    outcome = story.ask("cancel_order", "client", accept_forfeit=True, **fields)
+    assert outcome.reason == reason
+    assert outcome.limits == (None if reason is None else {"cost_fen": 10_500})
+
+
+WAYS_OUT = [("client", "cancel_order"), ("creator", "withdraw_order"), ("mcn", "withdraw_order")]
+
+
+@pytest.mark.parametrize(("by", "kind"), WAYS_OUT)
+@pytest.mark.parametrize("situation", ["published", "accepted_delivery"])
+def test_nobody_leaves_a_dispute_about_a_work_that_is_out(
+    situation: str, by: str, kind: str
+) -> None:
+    story = story_of(situation)
+    play_step(story, "dispute")
+    cost = {"accept_cost_fen": 52_500} if by == "client" else {}
+    outcome = story.ask(kind, by, order_id="o1", **cost)
+    assert outcome.reason == "wrong_state"
+    assert outcome.limits == {"state": "in_arbitration", "allowed": ["appoint_provider"]}
+    act = {"command": {"kind": kind, "order_id": "o1"} | cost, "reason": "by telephone"}
+    assert story.ask("operator_act", "operator", **act).reason == "wrong_state"
+    # Put back to where it came from, it may be disputed once more, and no more than that.
+    play_step(story, "resolve:extend")
+    assert story.ask(kind, by, order_id="o1", **cost).reason == "wrong_state"
+    play_step(story, "dispute:creator")
+    play_step(story, "resolve:cancel=2500")
+    assert (story.order().state, story.order().reason) == (State.CANCELLED, "arbitrated")
     assert audit(story) == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from models.events.event import Event
+from models.fields import format_instant
 from models.reasons import RejectionReason
 from tests.support.command_fields import fields_for
 from tests.support.stories import (
@@ -110,7 +111,7 @@ DECISIONS = read_table("""
     disputed_work      resolve cancel=5000  operator  1h       cancelled          -
     disputed_script    cancel 10500         client    90d      cancelled          -
     disputed_script    cancel 52500         client    1h       -                  cost_mismatch
-    disputed_work      cancel 52500         client    1h       cancelled          -
+    disputed_work      cancel 52500         client    1h       -                  wrong_state
     disputed_script    withdraw             creator   1h       cancelled          -
     disputed_script    dispute              client    1h       -                  wrong_state
     disputed_script    agree                client    1h       -                  wrong_state
@@ -291,3 +292,27 @@ def test_a_decision_to_go_on_sets_a_new_deadline_within_a_month() -> None:
         until_field = {"until": until.isoformat()}
         assert story.ask("resolve_dispute", "operator", **fields, **until_field).reason == reason
     assert story.order().due_at == began_at + span("30d")
+
+
+@pytest.mark.parametrize("by", ["creator", "operator"])
+@pytest.mark.parametrize(
+    ("ahead", "told"), [("-1h", "-1h"), ("0s", "0s"), ("1us", "0s"), ("5m", "0s"), ("5m+1us", None)]
+)
+def test_a_publication_is_not_ahead_of_its_receipt_by_more_than_clocks_differ(
+    ahead: str, told: str | None, by: str
+) -> None:
+    story = story_of("ready_to_publish")
+    published_at = format_instant(story.now + span(ahead))
+    work = {"order_id": "o1", "url": "https://example.com/1", "published_at": published_at}
+    if by == "operator":
+        command = work | {"kind": "publish_work"}
+        outcome = story.ask("operator_act", "operator", command=command, reason="by telephone")
+    else:
+        outcome = story.ask("publish_work", "creator", **work)
+    if told is None:
+        assert outcome.reason == "malformed"
+        field = "command.published_at" if by == "operator" else "published_at"
+        assert str(outcome.detail).startswith(f"{field}: ")
+        return
+    (publication,) = [event.published() for event in story.events_of("work.published")]
+    assert publication["published_at"] == format_instant(story.now + span(told))

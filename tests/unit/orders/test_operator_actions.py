@@ -36,6 +36,40 @@ def extend_deadline(story: OrderStory, until: str, at: str = "0s") -> str | None
     ).reason
 
 
+@pytest.mark.parametrize(
+    ("side", "by"), [(None, "client"), ("client", "client"), ("creator", "creator")]
+)
+def test_an_operator_says_for_which_side_a_provider_is_appointed(side: str | None, by: str) -> None:
+    story = story_of("producing")
+    story.ask("register_provider", "platform", provider_id="v1", name="V1")
+    command = {"kind": "appoint_provider", "order_id": "o1", "provider_id": "v1"}
+    fields = {"command": command, "side": side, "reason": "by telephone"}
+    assert story.ask("operator_act", "operator", **fields).outcome == "applied"
+    (appointment,) = [event.published() for event in story.events_of("provider.appointed")]
+    assert (appointment["side"], appointment["by"]) == (by, "operator:op")
+    provider_ids = (story.order().client_provider, story.order().creator_provider)
+    assert provider_ids == (("v1", None) if by == "client" else (None, "v1"))
+
+
+def test_an_operator_disputes_for_the_creator_where_that_is_said() -> None:
+    for side in ("client", "creator"):
+        story = story_of("producing")
+        command = {"kind": "dispute_order", "order_id": "o1", "reason": "no answer"}
+        fields = {"command": command, "side": side, "reason": "by telephone"}
+        assert story.ask("operator_act", "operator", **fields).outcome == "applied"
+        assert story.order().state is State.IN_ARBITRATION
+
+
+@pytest.mark.parametrize(
+    ("kind", "side"), [("nudge_creator", "creator"), ("decline_order", "client")]
+)
+def test_a_side_that_may_not_ask_something_is_named_in_vain(kind: str, side: str) -> None:
+    story = story_of("offered")
+    fields = {"command": {"kind": kind, "order_id": "o1"}, "side": side, "reason": "x"}
+    with pytest.raises(MalformedCommand, match="side: "):
+        story.ask("operator_act", "operator", **fields)
+
+
 EXTENSION_CASES = read_table("""
     while             until    at       because
     offered           1us      0s       -

@@ -130,7 +130,7 @@ disputed_work
     put before an operator by client:c1 (disputed), saying “not what was agreed”, out of published
     it waits for an operator to resolve the dispute, and for nothing else: no time ends that.
     An operator is reminded at 2026-04-01T02:00:00Z, and then again and again.
-    with accept_cost_fen 52500
+    the work is out, so nobody leaves until it is decided
 cancelled_at_a_cost
     at a cost of 10,500 fen: 10,000 fen to the creator's side, 500 fen to the platform; 94,500 fen
     by cost_bps 1000, amount_fen 100000, fee_fen 5000

@@ -34,7 +34,7 @@ README = CAMPAIGN.parents[1] / "README.md"
 # does any ban end by itself: the shortest lasts a day.
 REASONS_NOT_PLAYED = {RejectionReason.CALENDAR_UNKNOWN}
 
-ALERTS_NOT_PLAYED = {Alert.CALENDAR_UNKNOWN}
+ALERTS_NOT_PLAYED = {Alert.CALENDAR_UNKNOWN, Alert.CALENDAR_ENDS}
 DISPUTES_NOT_PLAYED = {"creator_banned"}
 
 
