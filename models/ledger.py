@@ -19,7 +19,10 @@ from models.events.payments import (
     PaymentApplied,
     PaymentUnapplied,
     PayoutConfirmed,
+    PayoutFailed,
+    PayoutReversed,
     RefundConfirmed,
+    RefundFailed,
     RefundRequested,
     SuspenseResolved,
 )
@@ -127,6 +130,12 @@ def _refund_confirmed(_: str | None, fact: RefundConfirmed) -> LedgerPostings:
     return (Posting(refunds_payable_account_of(fact.client_id), PSP, fact.amount_fen),)
 
 
+def _refund_failed(_: str | None, fact: RefundFailed) -> LedgerPostings:
+    if not fact.came_back:
+        return ()
+    return (Posting(PSP, refunds_payable_account_of(fact.client_id), fact.amount_fen),)
+
+
 def _order_forfeited(order_id: str | None, fact: OrderForfeited) -> LedgerPostings:
     return (Posting(escrow_account_of(order_id), FORFEITED_DEPOSITS, fact.amount_fen),)
 
@@ -182,6 +191,19 @@ def _payout_confirmed(_: str | None, fact: PayoutConfirmed) -> LedgerPostings:
     return (Posting(payable_account_of(fact.party), PSP, fact.amount_fen),)
 
 
+def _payout_failed(_: str | None, fact: PayoutFailed) -> LedgerPostings:
+    if not fact.came_back:
+        return ()
+    return (Posting(PSP, payable_account_of(fact.party), fact.amount_fen),)
+
+
+def _payout_reversed(_: str | None, fact: PayoutReversed) -> LedgerPostings:
+    target = (
+        PLATFORM_INCOME if fact.to == "platform" else refunds_payable_account_of(fact.client_id)
+    )
+    return (Posting(payable_account_of(fact.party), target, fact.amount_fen),)
+
+
 def _suspense_resolved(_: str | None, fact: SuspenseResolved) -> LedgerPostings:
     # What goes to its order is moved by the event that applies it there.
     if fact.is_by_placement:
@@ -199,6 +221,9 @@ _POSTING_RULES: dict[type, Callable[[str | None, Any], LedgerPostings]] = {
     OrderCompleted: _order_completed,
     OrderCancelled: _order_cancelled,
     ForfeitReleased: _forfeit_released,
+    RefundFailed: _refund_failed,
     PayoutConfirmed: _payout_confirmed,
+    PayoutFailed: _payout_failed,
+    PayoutReversed: _payout_reversed,
     SuspenseResolved: _suspense_resolved,
 }

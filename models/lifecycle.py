@@ -61,6 +61,16 @@ class DisputeReason(StrEnum):
     CREATOR_BANNED = "creator_banned"
 
 
+class DebtStatus(StrEnum):
+    """How far a refund or a payout is. The names are a storage format."""
+
+    REQUESTED = "requested"
+    FAILED = "failed"
+    CONFIRMED = "confirmed"
+    VOIDED = "voided"
+    REVERSED = "reversed"
+
+
 class Role(StrEnum):
     """Who asks. The clock is nobody that a sender can be."""
 
@@ -99,6 +109,12 @@ Only `forfeited` is ever left again: by a payment that was made in time, or by a
 
 STATES_WITH_REASON = frozenset({*FINAL_STATES, S.IN_ARBITRATION})
 """States that an order is in for a reason of its own."""
+
+OWED_STATUSES = frozenset({DebtStatus.REQUESTED, DebtStatus.FAILED})
+"""While the money is owed and has not left; a payout that is held is owed all the same."""
+
+ENDED_STATUSES = frozenset({DebtStatus.VOIDED, DebtStatus.REVERSED})
+"""Ends of a refund or payout whose money is never to leave."""
 
 END_REASONS: dict[State, tuple[EndReason, ...]] = {
     S.EXPIRED: (EndReason.DEPOSIT_NOT_PAID, EndReason.NOT_ACCEPTED),

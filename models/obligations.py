@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from typing import Any, TypeVar
 
 from models.errors import BrokenInvariant
 from models.events.event import Event
 from models.events.notifications import OperatorAlerted
 from models.events.payments import (
     PayoutConfirmed,
+    PayoutFailed,
+    PayoutHeld,
+    PayoutReleased,
     PayoutRequested,
+    PayoutReversed,
     RefundConfirmed,
+    RefundFailed,
     RefundRequested,
     SuspenseResolved,
 )
-from models.ids import make_refund_base_id, share_id
+from models.ids import make_reference, make_reference_stem, parse_reference, share_id
 from models.ledger import Posting, postings
+from models.lifecycle import DebtStatus
 from models.reasons import Alert
 from models.tracked_dict import TrackedDict
 
@@ -40,26 +48,51 @@ class Payment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refund:
-    """Money owed back: `requested` until it is confirmed.
+    """Money owed back.
 
     `order_id` None: a whole payment, or a share of one for an order that nobody knew, which
-    `for_order_id` names. At `wake_at` an operator is told that it has not left.
+    `for_order_id` names. `payment_id` None: a payout that was reversed in the client's favour.
+    `confirmed_at` is when the present attempt left; until then it waits to do so, since
+    `waits_since`. At `wake_at` an operator is told that it has not, for the next of `alerts`.
     """
 
     refund_id: str
-    payment_id: str
+    payment_id: str | None
     order_id: str | None
     client_id: str
     amount_fen: int
     requested_at: datetime
     confirmed_at: datetime | None = None
     for_order_id: str | None = None
+    status: DebtStatus = DebtStatus.REQUESTED
+    attempt: int = 1
+    waits_since: datetime | None = None
+    alerts: int = 0
     wake_at: datetime | None = None
+
+    @property
+    def home(self) -> str:
+        """Name the subject in whose events it is told of."""
+        return f"order:{self.order_id}" if self.order_id else f"payment:{self.payment_id}"
+
+    @property
+    def reference_stem(self) -> str:
+        """Return what the references of all its attempts begin with."""
+        return make_reference_stem(self.refund_id, self.home)
+
+    @property
+    def reference(self) -> str:
+        """Return what to send it under at its present attempt."""
+        return make_reference(self.reference_stem, self.attempt)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payout:
-    """Money owed to one of the creator's side: `requested` until it is confirmed."""
+    """Money owed to one of the creator's side; see `Refund`.
+
+    `held_at`: since when it is not to be sent, nor waits to. That stands beside the status: it
+    outlives a failure and even a confirmation, so that money which comes back is held again.
+    """
 
     payout_id: str
     order_id: str
@@ -67,7 +100,44 @@ class Payout:
     amount_fen: int
     requested_at: datetime
     confirmed_at: datetime | None = None
+    status: DebtStatus = DebtStatus.REQUESTED
+    attempt: int = 1
+    held_at: datetime | None = None
+    waits_since: datetime | None = None
+    alerts: int = 0
     wake_at: datetime | None = None
+
+    @property
+    def home(self) -> str:
+        """Name the subject in whose events it is told of."""
+        return f"order:{self.order_id}"
+
+    @property
+    def reference_stem(self) -> str:
+        """Return what the references of all its attempts begin with."""
+        return make_reference_stem(self.payout_id, self.home)
+
+    @property
+    def reference(self) -> str:
+        """Return what to send it under at its present attempt."""
+        return make_reference(self.reference_stem, self.attempt)
+
+
+D = TypeVar("D", Refund, Payout)
+
+
+def find_debt(debts: Mapping[str, D], name: str) -> tuple[D | None, int | None]:
+    """Find a refund or payout by its id or a reference; and the attempt that a reference names.
+
+    A reference of an attempt that there has not been yet is nobody's.
+    """
+    reference = parse_reference(name)
+    if reference is None:
+        return debts.get(name), None
+    for debt in debts.values():
+        if debt.reference_stem == reference.stem and reference.attempt <= debt.attempt:
+            return debt, reference.attempt
+    return None, None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,24 +163,26 @@ class SuspenseItem:
         return self.suspended_at, self.number
 
 
-def make_overdue_alert(debt: Refund | Payout) -> OperatorAlerted:
-    """Tell an operator that money owed has not left."""
+def make_debt_alert(
+    debt: Refund | Payout, alert: Alert, due_at: datetime | None = None
+) -> OperatorAlerted:
+    """Tell an operator of a refund or a payout, and of the money at stake."""
     if isinstance(debt, Payout):
         return OperatorAlerted(
-            alert=Alert.PAYOUT_OVERDUE,
+            alert=alert,
             payment_id="",
             amount_fen=debt.amount_fen,
             for_order_id=debt.order_id,
             payout_id=debt.payout_id,
-            due_at=debt.wake_at,
+            due_at=due_at,
         )
     return OperatorAlerted(
-        alert=Alert.REFUND_OVERDUE,
-        payment_id=debt.payment_id,
+        alert=alert,
+        payment_id=debt.payment_id or "",
         amount_fen=debt.amount_fen,
         for_order_id=debt.order_id or debt.for_order_id,
         refund_id=debt.refund_id,
-        due_at=debt.wake_at,
+        due_at=due_at,
     )
 
 
@@ -125,8 +197,8 @@ def make_suspense_alert(item: SuspenseItem) -> OperatorAlerted:
 
 
 OBLIGATION_EVENTS = (
-    *(RefundRequested, RefundConfirmed, PayoutRequested, PayoutConfirmed),
-    SuspenseResolved,
+    *(RefundRequested, RefundConfirmed, RefundFailed, PayoutRequested, PayoutConfirmed),
+    *(PayoutFailed, PayoutHeld, PayoutReleased, PayoutReversed, SuspenseResolved),
 )
 """The events that change something that is owed, or end a wait in suspense."""
 
@@ -149,6 +221,10 @@ class Obligations:
         fact = event.fact
         if isinstance(fact, RefundRequested):
             fact = replace(fact, refund_id=self._refund_id(fact, event.order_id))
+            fact = replace(fact, reference=_make_refund(event, fact).reference)
+            event = replace(event, fact=fact)
+        elif isinstance(fact, PayoutRequested):
+            fact = replace(fact, reference=_make_payout(event, fact).reference)
             event = replace(event, fact=fact)
         if isinstance(fact, OBLIGATION_EVENTS):
             self._update(event)
@@ -161,60 +237,62 @@ class Obligations:
         debt = (self.refunds if kind == "refund" else self.payouts).get(debt_id)
         if debt is None or debt.wake_at is None or now < debt.wake_at:
             return ()
-        fact = make_overdue_alert(debt)
+        alert = Alert.REFUND_OVERDUE if kind == "refund" else Alert.PAYOUT_OVERDUE
+        number, at = debt.alerts + 1, debt.wake_at
+        fact = make_debt_alert(debt, alert, at)
         if isinstance(debt, Payout):
-            self.payouts[debt_id] = replace(debt, wake_at=None)
+            self.payouts[debt_id] = replace(debt, alerts=number, wake_at=None)
         else:
-            self.refunds[debt_id] = replace(debt, wake_at=None)
-        return (self.record(Event(f"{kind}:{debt_id}", 1, now, f"reminder:{kind}", fact)),)
+            self.refunds[debt_id] = replace(debt, alerts=number, wake_at=None)
+        return (self.record(Event(f"{kind}:{debt_id}", number, at, f"reminder:{kind}", fact)),)
 
     def _update(self, event: Event) -> None:
         match event.fact:
             case RefundRequested() as fact:
-                self._add_refund(event, fact)
-            case PayoutRequested() as fact:
-                self._add_payout(event, fact)
+                refund = _make_refund(event, fact)
+                self.refunds[fact.refund_id] = replace(refund, **self._waiting(event))
             case RefundConfirmed(refund_id=refund_id):
                 refund = self.refunds[refund_id]
-                self.refunds[refund_id] = replace(refund, confirmed_at=event.at, wake_at=None)
-            case PayoutConfirmed(payout_id=payout_id):
-                payout = self.payouts[payout_id]
-                self.payouts[payout_id] = replace(payout, confirmed_at=event.at, wake_at=None)
+                self.refunds[refund_id] = replace(refund, **_confirmed(event))
+            case RefundFailed(refund_id=refund_id, attempt=attempt):
+                refund = replace(self.refunds[refund_id], **_failed(attempt))
+                self.refunds[refund_id] = replace(refund, **self._waiting(event))
             case SuspenseResolved(payment_id=payment_id, for_order_id=for_order_id):
                 key = share_id(payment_id, for_order_id)
                 item = self.suspended[key]
                 self.suspended[key] = replace(item, resolved_at=event.at, wake_at=None)
-            case _:
-                pass
+            case PayoutRequested() as fact:
+                if fact.payout_id in self.payouts:
+                    raise BrokenInvariant(f"{fact.payout_id} would be owed twice")
+                payout = _make_payout(event, fact)
+                self.payouts[fact.payout_id] = replace(payout, **self._waiting(event))
+            case fact:
+                self._update_payout(event, fact)
 
-    def _add_refund(self, event: Event, fact: RefundRequested) -> None:
-        self.refunds[fact.refund_id] = Refund(
-            refund_id=fact.refund_id,
-            payment_id=fact.payment_id,
-            order_id=event.order_id,
-            client_id=fact.client_id,
-            amount_fen=fact.amount_fen,
-            requested_at=event.at,
-            for_order_id=fact.for_order_id,
-            wake_at=event.at + self.confirmation_window(event),
-        )
+    def _update_payout(self, event: Event, fact: Any) -> None:  # noqa: ANN401 - a payout's fact
+        payout, changes = self.payouts[fact.payout_id], dict[str, Any]()
+        match fact:
+            case PayoutConfirmed():
+                changes = _confirmed(event)
+            case PayoutFailed():
+                waiting = {} if payout.held_at is not None else self._waiting(event)
+                changes = _failed(fact.attempt) | waiting
+            case PayoutHeld():
+                changes = NOT_WAITING | {"held_at": event.at}
+            case PayoutReleased():
+                changes = self._waiting(event) | {"held_at": None}
+            case PayoutReversed():
+                changes = NOT_WAITING | {"status": DebtStatus.REVERSED}
+        self.payouts[payout.payout_id] = replace(payout, **changes)
 
-    def _add_payout(self, event: Event, fact: PayoutRequested) -> None:
-        if fact.payout_id in self.payouts or event.order_id is None:
-            raise BrokenInvariant(f"{fact.payout_id} would be owed twice")
-        self.payouts[fact.payout_id] = Payout(
-            payout_id=fact.payout_id,
-            order_id=event.order_id,
-            party=fact.party,
-            amount_fen=fact.amount_fen,
-            requested_at=event.at,
-            wake_at=event.at + self.confirmation_window(event),
-        )
+    def _waiting(self, event: Event) -> dict[str, Any]:
+        """Let something wait from now on to be confirmed."""
+        return {"waits_since": event.at, "wake_at": event.at + self.confirmation_window(event)}
 
     def _refund_id(self, fact: RefundRequested, order_id: str | None) -> str:
         """Name a refund; where another pair spells the same, the later one ends in a number."""
         pair = (fact.payment_id, order_id, fact.for_order_id)
-        base = refund_id = make_refund_base_id(fact.payment_id, order_id or fact.for_order_id)
+        base = refund_id = fact.refund_id
         suffix = 1
         while (existing := self.refunds.get(refund_id)) is not None:
             if (existing.payment_id, existing.order_id, existing.for_order_id) == pair:
@@ -223,3 +301,38 @@ class Obligations:
             suffix += 1
             refund_id = f"{base}~{suffix}"
         return refund_id
+
+
+def _make_refund(event: Event, fact: RefundRequested) -> Refund:
+    return Refund(
+        refund_id=fact.refund_id,
+        payment_id=fact.payment_id,
+        order_id=event.order_id,
+        client_id=fact.client_id,
+        amount_fen=fact.amount_fen,
+        requested_at=event.at,
+        for_order_id=fact.for_order_id,
+    )
+
+
+def _make_payout(event: Event, fact: PayoutRequested) -> Payout:
+    if event.order_id is None:
+        raise BrokenInvariant(f"{fact.payout_id} is of no order")
+    return Payout(
+        payout_id=fact.payout_id,
+        order_id=event.order_id,
+        party=fact.party,
+        amount_fen=fact.amount_fen,
+        requested_at=event.at,
+    )
+
+
+NOT_WAITING: dict[str, Any] = {"waits_since": None, "wake_at": None}
+
+
+def _confirmed(event: Event) -> dict[str, Any]:
+    return NOT_WAITING | {"status": DebtStatus.CONFIRMED, "confirmed_at": event.at}
+
+
+def _failed(next_attempt: int) -> dict[str, Any]:
+    return {"status": DebtStatus.FAILED, "attempt": next_attempt, "confirmed_at": None}

@@ -12,6 +12,7 @@ import structlog
 from sqlalchemy import Connection, Engine, Select, exists, func, literal, select, tuple_
 
 from models.errors import BrokenInvariant
+from models.lifecycle import OWED_STATUSES
 from models.policy import Policy
 from scheduler.auditor import REST_FACTOR
 from workers.database import mappers, schema
@@ -173,13 +174,14 @@ def _ended_query(cutoff: ArchiveCutoff, after: ArchivePlace, limit: int) -> Sele
     order, refund, payout, event = (
         table.c for table in (schema.orders, schema.refunds, schema.payouts, schema.events)
     )
+    owed_statuses = sorted(status.value for status in OWED_STATUSES)
     subject = literal("order:").concat(order.order_id)
     key = tuple_(order.ended_at, order.order_id)
     query = select(schema.orders).where(
         order.ended_at <= to_us(cutoff.ended_before),
         key > after,
-        ~exists().where(refund.order_id == order.order_id, refund.confirmed_at.is_(None)),
-        ~exists().where(payout.order_id == order.order_id, payout.confirmed_at.is_(None)),
+        ~exists().where(refund.order_id == order.order_id, refund.status.in_(owed_statuses)),
+        ~exists().where(payout.order_id == order.order_id, payout.status.in_(owed_statuses)),
         ~exists().where(event.subject == subject, event.published_at.is_(None)),
         subject != subject_of_newest_event(),
     )

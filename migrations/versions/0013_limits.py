@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0013"
-down_revision = "0010"
+down_revision = "0012"
 
 COSTS = (
     """UPDATE receipts SET limits = '{"cost_fen":' || cost_fen || '}' WHERE cost_fen IS NOT NULL"""

@@ -15,6 +15,7 @@ from models.audit.ledger_checks import EventPosting
 from models.audit.order_checks import Finding
 from models.creators import Creator
 from models.events.event import Event
+from models.lifecycle import OWED_STATUSES, DebtStatus
 from models.obligations import Payment, Payout, Refund, SuspenseItem
 from models.orders.order import Order
 
@@ -40,15 +41,15 @@ class MoneyTotals:
         self.received_fen += payment.amount_fen
 
     def count_refund(self, refund: Refund) -> None:
-        if refund.confirmed_at is None:
+        if refund.status in OWED_STATUSES:
             self.owed_fen += refund.amount_fen
-        else:
+        elif refund.status is DebtStatus.CONFIRMED:
             self.returned_fen += refund.amount_fen
 
     def count_payout(self, payout: Payout) -> None:
-        if payout.confirmed_at is None:
+        if payout.status in OWED_STATUSES:
             self.payable_fen += payout.amount_fen
-        else:
+        elif payout.status is DebtStatus.CONFIRMED:
             self.paid_out_fen += payout.amount_fen
 
     def count_suspended(self, item: SuspenseItem) -> None:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
 
 from models.audit.order_checks import Finding, bps_of
 from models.events.event import Event, Fact
@@ -19,8 +22,13 @@ from models.events.payments import (
     PaymentApplied,
     PaymentUnapplied,
     PayoutConfirmed,
+    PayoutFailed,
+    PayoutHeld,
+    PayoutReleased,
     PayoutRequested,
+    PayoutReversed,
     RefundConfirmed,
+    RefundFailed,
     RefundRequested,
     SuspenseResolved,
 )
@@ -63,11 +71,13 @@ def check_payments(subject: str, events: Sequence[Event]) -> Iterator[Finding]:
         (fact.payment_id, fact.amount_fen) for fact in facts if isinstance(fact, PaymentApplied)
     )
     refund_facts = [fact for fact in facts if isinstance(fact, RefundRequested)]
-    unapplied_refunds = Counter(
-        (fact.payment_id, fact.amount_fen) for fact in refund_facts if fact.source == "unapplied"
-    )
-    escrow_refunds = Counter(
-        (fact.payment_id, fact.amount_fen) for fact in refund_facts if fact.source == "escrow"
+    unapplied_refunds, escrow_refunds = (
+        Counter(
+            (fact.payment_id or "", fact.amount_fen)
+            for fact in refund_facts
+            if fact.source == source
+        )
+        for source in ("unapplied", "escrow")
     )
     applied_fen = dict(applied_payments.keys())
     for payment_id, _ in [
@@ -79,7 +89,7 @@ def check_payments(subject: str, events: Sequence[Event]) -> Iterator[Finding]:
         yield Finding("back_as_it_came", subject, f"{payment_id} went back otherwise than it came")
     for fact in refund_facts:
         is_partial = fact.source in ("cancellation", "forfeit")
-        if is_partial and fact.amount_fen > applied_fen.get(fact.payment_id, 0):
+        if is_partial and fact.amount_fen > applied_fen.get(fact.payment_id or "", 0):
             yield Finding("back_as_it_came", subject, f"more of {fact.payment_id} than came")
     if sum(isinstance(fact, OrderFunded) for fact in facts) > 1:
         yield Finding("funded_once", subject, "order.funded happened again")
@@ -114,33 +124,122 @@ def check_distributions(order: Order, events: Sequence[Event]) -> Iterator[Findi
 def check_payouts(
     subject: str, events: Sequence[Event], payouts: Sequence[Payout]
 ) -> Iterator[Finding]:
-    """Hold that what is owed to the creator's side and what has left is what the events say."""
-    confirmations = {
-        event.fact.payout_id: event.at
+    """Hold that what is owed to the creator's side, and what has become of it, the events say.
+
+    It leaves once until it comes back, and is reversed only while an operator holds it.
+    """
+    history = DebtHistory("payouts", subject)
+    for event in events:
+        match event.fact:
+            case PayoutRequested() as fact:
+                yield from history.begin(fact.payout_id, event)
+            case (
+                PayoutConfirmed()
+                | PayoutFailed()
+                | PayoutHeld()
+                | PayoutReleased()
+                | PayoutReversed()
+            ) as fact:
+                yield from history.go_on(fact.payout_id, event)
+    yield from history.compare({payout.payout_id: payout for payout in payouts})
+    transfers = Counter(
+        (event.fact.refund_id, event.fact.client_id, event.fact.amount_fen)
         for event in events
-        if isinstance(event.fact, PayoutConfirmed)
-    }
-    requests = [
-        (event.at, event.fact) for event in events if isinstance(event.fact, PayoutRequested)
-    ]
-    expected = Counter(
-        (fact.payout_id, fact.party, fact.amount_fen, at, confirmations.get(fact.payout_id))
-        for at, fact in requests
+        if isinstance(event.fact, RefundRequested) and event.fact.source == "payout"
     )
-    recorded = Counter(
-        (
-            payout.payout_id,
-            payout.party,
-            payout.amount_fen,
-            payout.requested_at,
-            payout.confirmed_at,
-        )
-        for payout in payouts
+    reversals = Counter(
+        (f"rv_{event.fact.payout_id}", event.fact.client_id, event.fact.amount_fen)
+        for event in events
+        if isinstance(event.fact, PayoutReversed) and event.fact.to == "client"
     )
-    for payout_id, *_ in (expected - recorded) + (recorded - expected):
-        yield Finding("payouts", subject, f"{payout_id} is not what the events say")
-    for payout_id in confirmations.keys() - {fact.payout_id for _, fact in requests}:
-        yield Finding("payouts", subject, f"{payout_id} left and was never owed")
+    for refund_id, *_ in (transfers - reversals) + (reversals - transfers):
+        yield Finding("transfers", subject, f"{refund_id} is not what a reversal says")
+
+
+@dataclass(slots=True)
+class DebtRecord:
+    """What the events say of a refund or a payout: to whom, how much, and how far it is."""
+
+    payee: tuple[str | None, ...]
+    amount_fen: int
+    requested_at: datetime
+    status: str = "requested"
+    attempt: int = 1
+    confirmed_at: datetime | None = None
+    held_at: datetime | None = None
+
+
+@dataclass(slots=True)
+class DebtHistory:
+    """The refunds, or the payouts, that the events of a subject tell of."""
+
+    law: str
+    subject: str
+    records: dict[str, DebtRecord] = field(default_factory=dict)
+
+    def begin(self, debt_id: str, event: Event) -> Iterator[Finding]:
+        """Let a refund or payout be owed."""
+        fact: Any = event.fact
+        if debt_id in self.records:
+            yield Finding("owed_once", self.subject, debt_id)
+        self.records[debt_id] = DebtRecord(_payee_of(fact), fact.amount_fen, event.at)
+        if fact.attempt != 1:
+            yield self._finding(debt_id, f"begins with attempt {fact.attempt}")
+
+    def go_on(self, debt_id: str, event: Event) -> Iterator[Finding]:
+        """Let something happen to a refund or payout, and hold that it could."""
+        fact: Any = event.fact
+        record = self.records.get(debt_id)
+        if record is None:
+            yield self._finding(debt_id, "was never owed")
+            return
+        if (_payee_of(fact), fact.amount_fen) != (record.payee, record.amount_fen):
+            yield self._finding(debt_id, f"is another's, or another amount, in {event.id}")
+        is_owed, is_held = record.status in ("requested", "failed"), record.held_at is not None
+        match fact:
+            case RefundConfirmed() | PayoutConfirmed():
+                if not is_owed:
+                    yield Finding("left_once", self.subject, debt_id)
+                possible = fact.attempt == record.attempt
+                record.status, record.confirmed_at = "confirmed", event.at
+            case RefundFailed() | PayoutFailed():
+                possible = is_owed or record.status == "confirmed"
+                possible &= fact.came_back == (record.status == "confirmed")
+                possible &= fact.attempt == record.attempt + 1
+                record.status, record.attempt, record.confirmed_at = "failed", fact.attempt, None
+            case PayoutHeld():
+                possible, record.held_at = is_owed and not is_held, event.at
+            case PayoutReleased():
+                possible, record.held_at = is_owed and is_held, None
+            case _:
+                possible, record.status = is_owed and is_held, "reversed"
+        if not possible:
+            yield self._finding(debt_id, f"was not such that {event.id} could happen")
+
+    def compare(self, debts: Mapping[str, Refund | Payout]) -> Iterator[Finding]:
+        """Hold that what is recorded of refunds or payouts is what the events say."""
+        recorded = {
+            debt_id: DebtRecord(
+                _payee_of(debt),
+                debt.amount_fen,
+                debt.requested_at,
+                debt.status.value,
+                debt.attempt,
+                debt.confirmed_at,
+                debt.held_at if isinstance(debt, Payout) else None,
+            )
+            for debt_id, debt in debts.items()
+        }
+        for debt_id in sorted(self.records.keys() | recorded.keys()):
+            if self.records.get(debt_id) != recorded.get(debt_id):
+                yield self._finding(debt_id, "is not what the events say")
+
+    def _finding(self, debt_id: str, detail: str) -> Finding:
+        return Finding(self.law, self.subject, f"{debt_id} {detail}")
+
+
+def _payee_of(told: Any) -> tuple[str | None, ...]:  # noqa: ANN401 - a fact, a refund or a payout
+    return (told.party,) if hasattr(told, "party") else (told.payment_id, told.client_id)
 
 
 def check_postings(
@@ -172,6 +271,8 @@ def _expected_postings(event: Event) -> list[Posting]:
             moves = [(account, f"refunds_payable:{client}", amount)]
         case RefundConfirmed(amount_fen=amount, client_id=client):
             moves = [(f"refunds_payable:{client}", "psp", amount)]
+        case RefundFailed(amount_fen=amount, client_id=client, came_back=True):
+            moves = [("psp", f"refunds_payable:{client}", amount)]
         case OrderForfeited(amount_fen=amount):
             moves = [(account, "forfeited_deposits", amount)]
         case OrderReinstated(amount_fen=amount):
@@ -211,6 +312,12 @@ def _expected_distribution(fact: Fact, account: str) -> list[tuple[str, str, int
             moves.append((source, f"refunds_payable:{fact.client_id}", fact.client_fen))
         case PayoutConfirmed(party=party, amount_fen=amount):
             moves = [(f"payable:{party}", "psp", amount)]
+        case PayoutFailed(party=party, amount_fen=amount, came_back=True):
+            moves = [("psp", f"payable:{party}", amount)]
+        case PayoutReversed(party=party, amount_fen=amount, to="platform"):
+            moves = [(f"payable:{party}", "platform_income", amount)]
+        case PayoutReversed(party=party, amount_fen=amount, client_id=client):
+            moves = [(f"payable:{party}", f"refunds_payable:{client}", amount)]
         case SuspenseResolved(amount_fen=amount, by=by) if by != "placement":
             moves = [("suspense", "refunds_payable:unknown", amount)]
     return [move for move in moves if move[2]]
@@ -219,46 +326,24 @@ def _expected_distribution(fact: Fact, account: str) -> list[tuple[str, str, int
 def check_refunds(
     subject: str, events: Sequence[Event], refunds: Sequence[Refund]
 ) -> Iterator[Finding]:
-    """Hold that what is owed and what has left is what the events say, each once."""
-    requests = [
-        (event.at, event.fact) for event in events if isinstance(event.fact, RefundRequested)
-    ]
-    confirmations = [
-        (event.at, event.fact) for event in events if isinstance(event.fact, RefundConfirmed)
-    ]
-    confirmed_counts = Counter(fact.refund_id for _, fact in confirmations)
-    yield from (
-        Finding("left_once", subject, refund_id)
-        for refund_id, count in confirmed_counts.items()
-        if count > 1
+    """Hold that what is owed back, and what has become of it, the events say.
+
+    It is owed once, and leaves once until it comes back.
+    """
+    history = DebtHistory("refunds", subject)
+    requests = [event.fact for event in events if isinstance(event.fact, RefundRequested)]
+    request_counts = Counter(
+        (fact.payment_id, fact.for_order_id) for fact in requests if fact.payment_id is not None
     )
-    request_counts = Counter((fact.payment_id, fact.for_order_id) for _, fact in requests)
     yield from (
         Finding("owed_once", subject, payment_id)
         for (payment_id, _), count in request_counts.items()
         if count > 1
     )
-    confirmed_at = {fact.refund_id: at for at, fact in confirmations}
-    expected = {
-        fact.refund_id: (
-            fact.payment_id,
-            fact.client_id,
-            fact.amount_fen,
-            at,
-            confirmed_at.get(fact.refund_id),
-        )
-        for at, fact in requests
-    }
-    recorded = {
-        refund.refund_id: (
-            refund.payment_id,
-            refund.client_id,
-            refund.amount_fen,
-            refund.requested_at,
-            refund.confirmed_at,
-        )
-        for refund in refunds
-    }
-    for refund_id in sorted(expected.keys() | recorded.keys() | confirmed_at.keys()):
-        if expected.get(refund_id) != recorded.get(refund_id) or refund_id not in expected:
-            yield Finding("refunds", subject, f"{refund_id} is not what the events say")
+    for event in events:
+        match event.fact:
+            case RefundRequested() as fact:
+                yield from history.begin(fact.refund_id, event)
+            case (RefundConfirmed() | RefundFailed()) as fact:
+                yield from history.go_on(fact.refund_id, event)
+    yield from history.compare({refund.refund_id: refund for refund in refunds})

@@ -8,13 +8,16 @@ from pydantic import Field, TypeAdapter
 
 from models.commands.operators import (
     ExtendDeadline,
+    HoldPayout,
     OperatorAct,
     PauseClock,
     ReinstateOrder,
     ReleaseForfeit,
+    ReleasePayout,
     ResolveDispute,
     ResolveSuspense,
     ResumeClock,
+    ReversePayout,
 )
 from models.commands.orders import (
     AcceptOrder,
@@ -47,7 +50,13 @@ from models.commands.parties import (
     RegisterProvider,
     ReportViolation,
 )
-from models.commands.payments import ConfirmPayment, ConfirmPayout, ConfirmRefund
+from models.commands.payments import (
+    ConfirmPayment,
+    ConfirmPayout,
+    ConfirmRefund,
+    FailPayout,
+    FailRefund,
+)
 
 AnyCommand = (
     RegisterMcn
@@ -69,6 +78,8 @@ AnyCommand = (
     | ConfirmUnpaid
     | ConfirmRefund
     | ConfirmPayout
+    | FailRefund
+    | FailPayout
     | SubmitScript
     | SubmitContent
     | ApproveScript
@@ -88,6 +99,9 @@ AnyCommand = (
     | ReinstateOrder
     | ReleaseForfeit
     | ResolveSuspense
+    | HoldPayout
+    | ReleasePayout
+    | ReversePayout
 )
 
 COMMAND_ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(

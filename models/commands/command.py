@@ -24,7 +24,8 @@ class Dependencies:
     `placements` are orders that a command places, with all that waits for them; `parked` are keys
     of parked commands. Of the creators, those held unchanged must not change meanwhile, those
     changing will; the open orders of some are to learn of what has changed. A refund's base id is
-    its spelling without a number. `suspended` are ids of shares. `registered` are those of the
+    its spelling without a number; `references` name refunds and payouts, which are found by them.
+    `suspended` are ids of shares. `registered` are those of the
     parties that a command registers, as `kind:id`; others it only names.
     """
 
@@ -42,6 +43,7 @@ class Dependencies:
     payments: set[str] = field(default_factory=set)
     refund_base_ids: set[str] = field(default_factory=set)
     payouts: set[str] = field(default_factory=set)
+    references: set[str] = field(default_factory=set)
     suspended: set[str] = field(default_factory=set)
     registered: set[str] = field(default_factory=set)
 

@@ -27,6 +27,7 @@ from models.commands.orders import (
     WithdrawOrder,
 )
 from models.commands.parties import AppointProvider
+from models.commands.payments import PayoutCommand
 from models.fields import Bps, Fen, Id, Instant, RequiredNote, StrictModel, field_error
 from models.ids import make_refund_base_id, share_id
 from models.lifecycle import ROLES_BY_COMMAND, Role
@@ -106,9 +107,35 @@ class ResolveSuspense(Command):
     roles: ClassVar[frozenset[str]] = frozenset({Role.OPERATOR})
 
     def add_dependencies(self, dependencies: Dependencies) -> None:
+        dependencies.orders.add(self.order_id)
         dependencies.payments.add(self.payment_id)
         dependencies.refund_base_ids.add(make_refund_base_id(self.payment_id, self.order_id))
         dependencies.suspended.add(share_id(self.payment_id, self.order_id))
+
+
+class HoldPayout(PayoutCommand):
+    """Keep a payout from being sent, until it is released or reversed."""
+
+    kind: Literal["hold_payout"]
+    reason: RequiredNote
+    roles: ClassVar[frozenset[str]] = frozenset({Role.OPERATOR})
+
+
+class ReleasePayout(PayoutCommand):
+    """Let a payout that is held be sent after all."""
+
+    kind: Literal["release_payout"]
+    reason: RequiredNote
+    roles: ClassVar[frozenset[str]] = frozenset({Role.OPERATOR})
+
+
+class ReversePayout(PayoutCommand):
+    """End a payout that is held: the order's client gets the money, or the platform."""
+
+    kind: Literal["reverse_payout"]
+    to: Literal["client", "platform"]
+    reason: RequiredNote
+    roles: ClassVar[frozenset[str]] = frozenset({Role.OPERATOR})
 
 
 OnBehalfCommand = Annotated[

@@ -8,10 +8,11 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from models.commands.command import Command, Dependencies
-from models.fields import Fen, Id, Instant, StrictModel, format_instant
+from models.fields import Fen, Id, Instant, RequiredNote, StrictModel, format_instant
 from models.ids import (
     make_refund_base_id,
     parse_payout_order_id,
+    parse_reference,
     parse_refund_order_ids,
     parse_refund_payment_ids,
     strip_refund_number,
@@ -51,28 +52,63 @@ class ConfirmPayment(Command):
         )
 
 
-class ConfirmRefund(Command):
-    """Record that a refund has left; a colliding id ends in `~2`, `~3` and so on."""
+class RefundCommand(Command):
+    """A command about one refund, named by its id or by a reference.
 
-    kind: Literal["confirm_refund"]
+    Where two ids would be spelt the same, the later one ends in `~2`, `~3` and so on.
+    """
+
     refund_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,140}(~[0-9]{1,6})?$")]
-    roles: ClassVar[frozenset[str]] = frozenset({Role.PAYMENTS})
 
     def add_dependencies(self, dependencies: Dependencies) -> None:
+        if parse_reference(self.refund_id) is not None:
+            dependencies.references.add(self.refund_id)
+            return
         dependencies.orders.update(parse_refund_order_ids(self.refund_id))
         dependencies.payments.update(parse_refund_payment_ids(self.refund_id))
         dependencies.refund_base_ids.add(strip_refund_number(self.refund_id))
 
 
-class ConfirmPayout(Command):
-    """Record that a payout has left."""
+class PayoutCommand(Command):
+    """A command about one payout, named by its id or by a reference."""
 
-    kind: Literal["confirm_payout"]
     payout_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,140}$")]
-    roles: ClassVar[frozenset[str]] = frozenset({Role.PAYMENTS})
 
     def add_dependencies(self, dependencies: Dependencies) -> None:
+        if parse_reference(self.payout_id) is not None:
+            dependencies.references.add(self.payout_id)
+            return
         order_id = parse_payout_order_id(self.payout_id)
         if order_id is not None:
             dependencies.orders.add(order_id)
         dependencies.payouts.add(self.payout_id)
+
+
+class ConfirmRefund(RefundCommand):
+    """Record that a refund has left; an id means the present attempt, a reference its own."""
+
+    kind: Literal["confirm_refund"]
+    roles: ClassVar[frozenset[str]] = frozenset({Role.PAYMENTS})
+
+
+class FailRefund(RefundCommand):
+    """Record that a refund did not arrive: not sent, or come back. It is owed, and tried again."""
+
+    kind: Literal["fail_refund"]
+    reason: RequiredNote
+    roles: ClassVar[frozenset[str]] = frozenset({Role.PAYMENTS})
+
+
+class ConfirmPayout(PayoutCommand):
+    """Record that a payout has left; an id means the present attempt, a reference its own."""
+
+    kind: Literal["confirm_payout"]
+    roles: ClassVar[frozenset[str]] = frozenset({Role.PAYMENTS})
+
+
+class FailPayout(PayoutCommand):
+    """Record that a payout did not arrive: not sent, or come back. It is owed, and tried again."""
+
+    kind: Literal["fail_payout"]
+    reason: RequiredNote
+    roles: ClassVar[frozenset[str]] = frozenset({Role.PAYMENTS})

@@ -129,6 +129,15 @@ class OrderSnapshot:
     held_fen: int
 
 
+@dataclass(frozen=True, slots=True)
+class PayoutSnapshot:
+    """What an operator's act may change of a payout, at one moment."""
+
+    status: str
+    held: bool
+    amount_fen: int
+
+
 @register_event("operator.acted")
 class OperatorActed(Fact):
     """An operator used a power: who, why, for what, and how things stood before and after."""
@@ -136,5 +145,5 @@ class OperatorActed(Fact):
     by: str
     note: str
     act: str
-    before: OrderSnapshot | None
-    after: OrderSnapshot | None
+    before: OrderSnapshot | PayoutSnapshot | None
+    after: OrderSnapshot | PayoutSnapshot | None

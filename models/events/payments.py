@@ -40,43 +40,128 @@ class RefundRequested(Fact):
     """Money is owed back; `source` tells where it was.
 
     It was held for the order, never applied, left over from a cancellation at a cost, released
-    from a forfeit, or kept in suspense: of all but the first another event has moved it already.
+    from a forfeit, kept in suspense, or taken back from the creator's side: of all but the first
+    another event has moved it already. `payment_id` is None where it is of no payment: a transfer.
+    `reference` is what to send it under, at this attempt; events from before references have none.
     """
 
     refund_id: str
-    payment_id: str
+    payment_id: str | None
     client_id: str
     amount_fen: int
-    source: Literal["escrow", "unapplied", "cancellation", "forfeit", "suspense"]
+    source: Literal["escrow", "unapplied", "cancellation", "forfeit", "suspense", "payout"]
     for_order_id: str | None = None
+    reference: str | None = None
+    attempt: int = 1
 
 
 @register_event("refund.confirmed")
 class RefundConfirmed(Fact):
-    """The refund has left."""
+    """The refund has left, at this attempt."""
 
     refund_id: str
-    payment_id: str
+    payment_id: str | None
     client_id: str
     amount_fen: int
+    reference: str | None = None
+    attempt: int = 1
+
+
+@register_event("refund.failed")
+class RefundFailed(Fact):
+    """The refund did not arrive and is owed still, or again: send it under `reference` next.
+
+    `came_back` tells whether it had left, so that the money came back; `note` is why.
+    """
+
+    refund_id: str
+    payment_id: str | None
+    client_id: str
+    amount_fen: int
+    came_back: bool
+    note: str
+    failed_reference: str
+    reference: str
+    attempt: int
 
 
 @register_event("payout.requested")
 class PayoutRequested(Fact):
-    """Money is owed to the creator's side; `party` is who gets it."""
+    """Money is owed to the creator's side; `party` is who gets it.
+
+    `reference` is what to send it under, at this attempt; events from before references have none.
+    """
 
     payout_id: str
     party: str
     amount_fen: int
+    reference: str | None = None
+    attempt: int = 1
 
 
 @register_event("payout.confirmed")
 class PayoutConfirmed(Fact):
-    """The payout has left."""
+    """The payout has left, at this attempt."""
 
     payout_id: str
     party: str
     amount_fen: int
+    reference: str | None = None
+    attempt: int = 1
+
+
+@register_event("payout.failed")
+class PayoutFailed(Fact):
+    """The payout did not arrive and is owed still, or again: send it under `reference` next.
+
+    `came_back` tells whether it had left, so that the money came back; `note` is why.
+    """
+
+    payout_id: str
+    party: str
+    amount_fen: int
+    came_back: bool
+    note: str
+    failed_reference: str
+    reference: str
+    attempt: int
+
+
+@register_event("payout.held")
+class PayoutHeld(Fact):
+    """An operator wants the payout not to be sent for now, under any reference."""
+
+    payout_id: str
+    party: str
+    amount_fen: int
+    by: str
+    note: str
+
+
+@register_event("payout.released")
+class PayoutReleased(Fact):
+    """The payout may be sent again, under `reference`."""
+
+    payout_id: str
+    party: str
+    amount_fen: int
+    by: str
+    note: str
+    reference: str
+    attempt: int
+
+
+@register_event("payout.reversed")
+class PayoutReversed(Fact):
+    """A payout that was held is never to leave: the order's client gets it, or the platform."""
+
+    payout_id: str
+    party: str
+    amount_fen: int
+    to: Literal["client", "platform"]
+    client_id: str
+    by: str
+    note: str
 
 
 BY_PLACEMENT, TO_ORDER = "placement", "order"

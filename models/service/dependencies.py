@@ -9,11 +9,12 @@ from models.commands.command import Dependencies
 from models.creators import ViolationReport
 from models.ids import (
     make_refund_base_id,
+    parse_reference,
     parse_wake_subject,
     split_share_id,
     strip_refund_number,
 )
-from models.obligations import SuspenseItem
+from models.obligations import Payout, Refund, SuspenseItem
 from models.orders.order import Order
 from models.service.parked import ParkedCommand, find_awaited_order
 
@@ -60,6 +61,24 @@ def add_orders(dependencies: Dependencies, orders: Iterable[Order]) -> None:
         dependencies.refund_base_ids.update(
             make_refund_base_id(holding.payment_id, order.order_id) for holding in holdings
         )
+
+
+def add_debts(dependencies: Dependencies, debts: Iterable[Refund | Payout]) -> None:
+    """Add what is needed to judge those debts that references name: as if their ids were named."""
+    references = map(parse_reference, dependencies.references)
+    stems = {reference.stem for reference in references if reference is not None}
+    if not stems:
+        return
+    for debt in debts:
+        if debt.reference_stem not in stems:
+            continue
+        if isinstance(debt, Payout):
+            dependencies.orders.add(debt.order_id)
+            dependencies.payouts.add(debt.payout_id)
+            continue
+        dependencies.refund_base_ids.add(strip_refund_number(debt.refund_id))
+        dependencies.orders |= {debt.order_id or "", debt.for_order_id or ""} - {""}
+        dependencies.payments |= {debt.payment_id or ""} - {""}
 
 
 def add_parked(dependencies: Dependencies, parked: Iterable[ParkedCommand]) -> None:

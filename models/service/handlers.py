@@ -11,7 +11,13 @@ from typing import Any
 from models import calendar
 from models.commands import AnyCommand
 from models.commands.command import OrderCommand
-from models.commands.operators import OperatorAct, ResolveSuspense
+from models.commands.operators import (
+    HoldPayout,
+    OperatorAct,
+    ReleasePayout,
+    ResolveSuspense,
+    ReversePayout,
+)
 from models.commands.orders import PlaceOrder, PublishWork
 from models.commands.parties import (
     AppointProvider,
@@ -23,7 +29,13 @@ from models.commands.parties import (
     RegisterProvider,
     ReportViolation,
 )
-from models.commands.payments import ConfirmPayment, ConfirmPayout, ConfirmRefund
+from models.commands.payments import (
+    ConfirmPayment,
+    ConfirmPayout,
+    ConfirmRefund,
+    FailPayout,
+    FailRefund,
+)
 from models.errors import FieldError
 from models.events.notifications import CommandSettled
 from models.obligations import SuspenseItem
@@ -31,7 +43,7 @@ from models.orders import fulfilment, offers
 from models.orders.decide import decide
 from models.policy import Policy
 from models.reasons import RejectionReason
-from models.service import party_handlers, payment_handlers
+from models.service import debt_handlers, party_handlers, payment_handlers
 from models.service.outcome import (
     JudgedCommand,
     Outcome,
@@ -288,7 +300,12 @@ _HANDLERS: dict[type, Callable[[UnitOfWork, Any, datetime], Outcome]] = {
     ReportViolation: party_handlers.report_violation,
     OverturnViolation: party_handlers.overturn_violation,
     PlaceOrder: _place_order,
-    ConfirmRefund: payment_handlers.confirm_refund,
-    ConfirmPayout: payment_handlers.confirm_payout,
+    ConfirmRefund: debt_handlers.confirm_refund,
+    FailRefund: debt_handlers.fail_refund,
+    ConfirmPayout: debt_handlers.confirm_payout,
+    FailPayout: debt_handlers.fail_payout,
+    HoldPayout: debt_handlers.hold_payout,
+    ReleasePayout: debt_handlers.release_payout,
+    ReversePayout: debt_handlers.reverse_payout,
     ResolveSuspense: payment_handlers.resolve_suspense,
 }

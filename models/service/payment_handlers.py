@@ -1,33 +1,25 @@
-"""Payment handlers: payments, refunds and payouts confirmed, suspense resolved."""
+"""Payment handlers: payments confirmed, suspense resolved."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from models.commands.operators import ResolveSuspense
 from models.commands.orders import PlaceOrder
-from models.commands.payments import (
-    ConfirmPayment,
-    ConfirmPayout,
-    ConfirmRefund,
-    PaymentShare,
-)
+from models.commands.payments import ConfirmPayment, PaymentShare
 from models.events.parties import OperatorActed
 from models.events.payments import (
     BY_PLACEMENT,
     TO_ORDER,
-    PayoutConfirmed,
-    RefundConfirmed,
     RefundRequested,
     SuspenseResolved,
 )
-from models.ids import make_refund_base_id, parse_payout_order_id, parse_refund_order_ids, share_id
+from models.ids import make_refund_base_id, share_id
 from models.ledger import UNKNOWN_CLIENT
 from models.obligations import Payment, SuspenseItem
 from models.orders import payments as order_payments
-from models.orders.decision import Decision, conclude
+from models.orders.decision import conclude
 from models.orders.order import Order
 from models.reasons import RejectionReason
 from models.service.outcome import Outcome, applied, cause_of, rejected
@@ -134,68 +126,16 @@ def apply_suspended_share(
     return events + uow.record_decision(uow.apply_standing(decision, at))
 
 
-def confirm_refund(uow: UnitOfWork, command: ConfirmRefund, at: datetime) -> Outcome:
-    """Record that a refund has left."""
-    if command.by.role not in command.roles:
-        return rejected(RejectionReason.NOT_ALLOWED)
-    events = _elapse_orders(uow, parse_refund_order_ids(command.refund_id), at)
-    refund = uow.refunds.get(command.refund_id)
-    if refund is None:
-        return rejected(RejectionReason.UNKNOWN_REFUND, events)
-    if refund.confirmed_at is not None:
-        return rejected(RejectionReason.ALREADY_CONFIRMED, events)
-    fact = RefundConfirmed(
-        refund_id=refund.refund_id,
-        payment_id=refund.payment_id,
-        client_id=refund.client_id,
-        amount_fen=refund.amount_fen,
-    )
-    if refund.order_id is None:
-        return applied(
-            events + uow.record_payment_facts(refund.payment_id, (fact,), at, cause_of(command))
-        )
-    decision = Decision(uow.orders[refund.order_id])
-    return applied(events + uow.record_decision(decision.then([fact], at, cause_of(command))))
-
-
-def confirm_payout(uow: UnitOfWork, command: ConfirmPayout, at: datetime) -> Outcome:
-    """Record that a payout has left."""
-    if command.by.role not in command.roles:
-        return rejected(RejectionReason.NOT_ALLOWED)
-    events = _elapse_orders(uow, [parse_payout_order_id(command.payout_id)], at)
-    payout = uow.payouts.get(command.payout_id)
-    if payout is None:
-        return rejected(RejectionReason.UNKNOWN_PAYOUT, events)
-    if payout.confirmed_at is not None:
-        return rejected(RejectionReason.ALREADY_CONFIRMED, events)
-    fact = PayoutConfirmed(
-        payout_id=payout.payout_id, party=payout.party, amount_fen=payout.amount_fen
-    )
-    decision = Decision(uow.orders[payout.order_id])
-    return applied(events + uow.record_decision(decision.then([fact], at, cause_of(command))))
-
-
-def _elapse_orders(
-    uow: UnitOfWork, order_ids: Iterable[str | None], at: datetime
-) -> RecordedEvents:
-    """Let time pass for orders first: a deadline that passed may owe what is confirmed."""
-    candidates = (uow.orders.get(order_id) for order_id in order_ids if order_id is not None)
-    orders = [order for order in candidates if order is not None]
-    events: RecordedEvents = ()
-    for order in sorted(orders, key=lambda order: (order.lapses_at or at, order.order_id)):
-        events += uow.record_decision(uow.elapse_order(order, at))
-    return events
-
-
 def resolve_suspense(uow: UnitOfWork, command: ResolveSuspense, at: datetime) -> Outcome:
     """Let an operator send back a share for an order that nobody knew when it came."""
     if command.by.role not in command.roles:
         return rejected(RejectionReason.NOT_ALLOWED)
+    events = uow.elapse_orders([command.order_id], at)
     item = uow.suspended.get(share_id(command.payment_id, command.order_id))
     if item is None or item.resolved_at is not None:
-        return rejected(RejectionReason.UNKNOWN_SUSPENSE)
+        return rejected(RejectionReason.UNKNOWN_SUSPENSE, events)
     # Whoever was not told in time that the money waits is told first.
-    alerts = uow.alert_suspense(item.share_id, at)
+    events += uow.alert_suspense(item.share_id, at)
     by, for_order_id = command.sender, command.order_id
     resolved = SuspenseResolved(
         payment_id=item.payment_id,
@@ -217,5 +157,4 @@ def resolve_suspense(uow: UnitOfWork, command: ResolveSuspense, at: datetime) ->
         by=by, note=command.reason, act=command.kind, before=None, after=None
     )
     facts = (resolved, refund, operator_acted)
-    events = uow.record_payment_facts(item.payment_id, facts, at, cause_of(command))
-    return applied(alerts + events)
+    return applied(events + uow.record_payment_facts(item.payment_id, facts, at, cause_of(command)))

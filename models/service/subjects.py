@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from models.commands import AnyCommand
 from models.commands.command import Dependencies
-from models.ids import parse_wake_subject, strip_refund_number
+from models.ids import parse_reference, parse_wake_subject, strip_refund_number
+from models.service.dependencies import add_debts, dependencies_of
 from models.service.unit_of_work import UnitOfWork
 
 ANY_CREATOR = "creator:*"
@@ -43,6 +44,8 @@ def subjects_of(command: AnyCommand) -> Subjects:
         *[f"violation:{violation_id}" for violation_id in needs.violations],
         *needs.registered,
     ]
+    references = map(parse_reference, needs.references)
+    changes += [reference.home for reference in references if reference is not None]
     if needs.violations and not (needs.creators_changing or needs.creators_with_open_orders):
         changes.append(ANY_CREATOR)
     parties = {
@@ -58,14 +61,21 @@ def subjects_of(command: AnyCommand) -> Subjects:
 def subjects_concerned(uow: UnitOfWork, command: AnyCommand) -> frozenset[str]:
     """Say what else a command is about, now that it is known what it names.
 
-    An order's creator, and a violation's; of a payment the orders that its money waits for, of an
-    order the payments whose money waits for it, and whatever its parked commands are about; of a
-    repeat the order that the command which it repeats is parked for.
+    The order and the payment of a refund or payout that a reference names; an order's creator, and
+    a violation's; of a payment the orders that its money waits for, of an order the payments whose
+    money waits for it, and whatever its parked commands are about; of a repeat the order that the
+    command which it repeats is parked for.
     """
     needs = command.dependencies
+    if needs.references:
+        needs = dependencies_of([command])
+        add_debts(needs, (*uow.refunds.values(), *uow.payouts.values()))
     orders = (uow.orders.get(order_id) for order_id in needs.orders)
     reports = (uow.violations.get(violation_id) for violation_id in needs.violations)
     concerned = {f"creator:{item.creator_id}" for item in (*orders, *reports) if item is not None}
+    if needs.references:
+        concerned.update(f"order:{order_id}" for order_id in needs.orders)
+        concerned.update(f"payment:{payment_id}" for payment_id in needs.payments)
     if uow.parked:
         concerned.update(_concerned_by_parked(uow, command, needs))
     if not uow.suspended:
@@ -103,8 +113,8 @@ def wakeup_subjects(uow: UnitOfWork, subject: str) -> tuple[str, ...]:
             order = uow.orders.get(subject_id)
             creators = () if order is None else (f"creator:{order.creator_id}",)
             return (f"order:{subject_id}", *creators)
-        case "refund":
-            return (f"refund:{strip_refund_number(subject_id)}",)
+        case "refund" | "payout":
+            return _debt_wakeup_subjects(uow, kind, subject_id)
         case "parked":
             waiting = uow.parked.get(subject_id)
             if waiting is None:
@@ -115,3 +125,10 @@ def wakeup_subjects(uow: UnitOfWork, subject: str) -> tuple[str, ...]:
             return () if item is None else (f"order:{item.order_id}", f"payment:{item.payment_id}")
         case _:
             return (subject,)
+
+
+def _debt_wakeup_subjects(uow: UnitOfWork, kind: str, debt_id: str) -> tuple[str, ...]:
+    """Name a refund or payout as its id does, and what commands are about that name a reference."""
+    debt = uow.refunds.get(debt_id) if kind == "refund" else uow.payouts.get(debt_id)
+    homes = () if debt is None else (debt.home,)
+    return (f"{kind}:{strip_refund_number(debt_id)}", *homes)

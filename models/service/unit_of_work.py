@@ -6,7 +6,7 @@ what one batch needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -204,6 +204,15 @@ class UnitOfWork(Obligations):
     def elapse_order(self, order: Order, until: datetime) -> Decision:
         """Let time pass for one order."""
         return elapse(order, until, self.standing_changes(order, until))
+
+    def elapse_orders(self, order_ids: Iterable[str | None], until: datetime) -> RecordedEvents:
+        """Let time pass for those orders that are at hand, in the order in which it tells."""
+        candidates = (self.orders.get(order_id or "") for order_id in order_ids)
+        orders = {order.order_id: order for order in candidates if order is not None}
+        events: RecordedEvents = ()
+        for order in sorted(orders.values(), key=lambda o: (o.lapses_at or until, o.order_id)):
+            events += self.record_decision(self.elapse_order(order, until))
+        return events
 
     def apply_standing(self, decision: Decision, at: datetime) -> Decision:
         """Let an order that has moved learn what its creator's standing means for it now."""

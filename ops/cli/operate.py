@@ -22,7 +22,7 @@ from typing import Any
 import redis
 
 from models.events.event import Event
-from models.events.parties import OperatorActed, OrderSnapshot
+from models.events.parties import OperatorActed, OrderSnapshot, PayoutSnapshot
 from models.fields import format_instant, parse_duration
 from models.lifecycle import State
 from ops import terminal
@@ -358,13 +358,14 @@ RUN_COMMANDS = {
 
 
 def _short_names(kind: str) -> list[str]:
-    """Return the first word of a kind, where no other kind begins so."""
+    """Return the first word of a kind, where no other kind begins so, or did not at first."""
     first_word = kind.partition("_")[0]
-    return (
-        [first_word]
-        if sum(own_kind.startswith(f"{first_word}_") for own_kind in OWN_ACTIONS) == 1
-        else []
-    )
+    namesakes = sum(own_kind.startswith(f"{first_word}_") for own_kind in OWN_ACTIONS)
+    return [first_word] if namesakes == 1 or kind in KINDS_FIRST_NAMED else []
+
+
+KINDS_FIRST_NAMED = ("release_forfeit",)
+"""Kinds that keep a short name by which another kind, which came later, might be called too."""
 
 
 def declare_action(parser: argparse.ArgumentParser, kind: str) -> None:
@@ -491,9 +492,12 @@ def _change_text(before: str | None, after: str | None) -> str | None:
     return before if before == after else f"{before or '-'} → {after or '-'}"
 
 
-def _snapshot_status(snapshot: OrderSnapshot | None) -> str | None:
+def _snapshot_status(snapshot: OrderSnapshot | PayoutSnapshot | None) -> str | None:
+    if isinstance(snapshot, PayoutSnapshot):
+        return f"{snapshot.status}, held" if snapshot.held else snapshot.status
     return None if snapshot is None else snapshot.status
 
 
-def _snapshot_due_at(snapshot: OrderSnapshot | None) -> str | None:
-    return None if snapshot is None or snapshot.due_at is None else format_instant(snapshot.due_at)
+def _snapshot_due_at(snapshot: OrderSnapshot | PayoutSnapshot | None) -> str | None:
+    due_at = snapshot.due_at if isinstance(snapshot, OrderSnapshot) else None
+    return None if due_at is None else format_instant(due_at)

@@ -30,6 +30,8 @@ DECLARED_BREAKS = {
             # A reason that is given says something: in an empty one there was nothing to read.
             "decline_order.reason: minLength changed from None to 1",
             "withdraw_order.reason: minLength changed from None to 1",
+            "refund.confirmed.data.payment_id: may now be null",
+            "refund.requested.data.payment_id: may now be null",
         }
     ),
 }

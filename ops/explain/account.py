@@ -142,7 +142,9 @@ def _money(history: OrderHistory) -> Explanation:
             for refund in history.refunds
         ],
         "payouts": [
-            {"payout_id": payout.payout_id, "party": payout.party} | _debt_fields(payout)
+            {"payout_id": payout.payout_id, "party": payout.party}
+            | _debt_fields(payout)
+            | {"held_at": optional_instant_text(payout.held_at)}
             for payout in history.payouts
         ],
     }
@@ -159,6 +161,9 @@ def _debt_fields(debt: Any) -> Explanation:  # noqa: ANN401 - a refund or a payo
         "amount_fen": debt.amount_fen,
         "requested_at": format_instant(debt.requested_at),
         "confirmed_at": optional_instant_text(debt.confirmed_at),
+        "status": debt.status.value,
+        "attempt": debt.attempt,
+        "reference": debt.reference,
     }
 
 

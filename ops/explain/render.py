@@ -231,9 +231,16 @@ def _money(account: Explanation) -> Iterator[str]:
 
 
 def _debt_state(debt: Explanation) -> str:
-    if debt["confirmed_at"]:
-        return f"left {debt['confirmed_at']}"
-    return f"waiting since {debt['requested_at']}"
+    match debt["status"]:
+        case "confirmed":
+            state = f"left {debt['confirmed_at']}"
+        case "requested":
+            state = f"waiting since {debt['requested_at']}"
+        case "failed":
+            state = f"failed, attempt {debt['attempt']} is {debt['reference']}"
+        case status:
+            state = status
+    return f"{state}, held since {debt['held_at']}" if debt.get("held_at") else state
 
 
 def _policy(account: Explanation) -> Iterator[str]:

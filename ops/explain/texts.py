@@ -152,6 +152,36 @@ def _refunded(fact: payment_events.RefundConfirmed) -> str:
     return f"refund {fact.refund_id} of {fen_text(fact.amount_fen)} has left"
 
 
+def _refund_failed(fact: payment_events.RefundFailed) -> str:
+    return f"refund {fact.refund_id} of {_failure_text(fact)}"
+
+
+def _payout_failed(fact: payment_events.PayoutFailed) -> str:
+    return f"payout {fact.payout_id} of {_failure_text(fact)}"
+
+
+def _failure_text(fact: payment_events.RefundFailed | payment_events.PayoutFailed) -> str:
+    came_back = "came back and is owed again" if fact.came_back else "did not leave and is owed"
+    next_attempt = f"attempt {fact.attempt} is {fact.reference}"
+    return f"{fen_text(fact.amount_fen)} {came_back}{quoted_note(fact.note)}; {next_attempt}"
+
+
+def _payout_held(fact: payment_events.PayoutHeld) -> str:
+    return f"payout {fact.payout_id} is held by {fact.by}{quoted_note(fact.note)}"
+
+
+def _payout_released(fact: payment_events.PayoutReleased) -> str:
+    return f"payout {fact.payout_id} is released by {fact.by}{quoted_note(fact.note)}"
+
+
+def _payout_reversed(fact: payment_events.PayoutReversed) -> str:
+    payee = "the platform" if fact.to == "platform" else f"client {fact.client_id}"
+    return (
+        f"payout {fact.payout_id} is reversed by {fact.by}{quoted_note(fact.note)}: "
+        f"{fen_text(fact.amount_fen)} to {payee}"
+    )
+
+
 def _payout(fact: payment_events.PayoutRequested) -> str:
     return f"payout {fact.payout_id} of {fen_text(fact.amount_fen)} is owed to {fact.party}"
 
@@ -168,7 +198,9 @@ def _reminded(fact: notifications.CreatorReminded | notifications.ClientReminded
 
 
 def _alerted(fact: notifications.OperatorAlerted) -> str:
-    return f"an operator is told: {fact.alert}, {fen_text(fact.amount_fen)} at stake"
+    debt_id = fact.refund_id or fact.payout_id
+    about = "" if debt_id is None else f" of {debt_id}"
+    return f"an operator is told: {fact.alert}{about}, {fen_text(fact.amount_fen)} at stake"
 
 
 def _acted(fact: OperatorActed) -> str:
@@ -312,6 +344,11 @@ EVENT_TEXTS: dict[type[Fact], Callable[[Any], str]] = {
     payment_events.RefundConfirmed: _refunded,
     payment_events.PayoutRequested: _payout,
     payment_events.PayoutConfirmed: _paid_out,
+    payment_events.RefundFailed: _refund_failed,
+    payment_events.PayoutFailed: _payout_failed,
+    payment_events.PayoutHeld: _payout_held,
+    payment_events.PayoutReleased: _payout_released,
+    payment_events.PayoutReversed: _payout_reversed,
     notifications.CreatorReminded: _reminded,
     notifications.ClientReminded: _reminded,
     notifications.OperatorAlerted: _alerted,

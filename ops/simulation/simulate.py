@@ -13,7 +13,14 @@ from models import ledger
 from models.commands.parsing import MalformedCommand, parse_command, read_json_leniently
 from models.events.event import Event
 from models.events.notifications import serialize_limits
-from models.events.payments import PaymentUnapplied, PayoutRequested, RefundRequested
+from models.events.payments import (
+    PaymentUnapplied,
+    PayoutFailed,
+    PayoutReleased,
+    PayoutRequested,
+    RefundFailed,
+    RefundRequested,
+)
 from models.fields import format_instant, parse_instant
 from models.ids import parse_wake_subject, share_id
 from models.policy import Policy
@@ -153,9 +160,9 @@ def subjects_of(events: Iterable[Event]) -> Iterator[str]:
     """Name what some events are about, and the debts they speak of."""
     for event in events:
         yield event.subject
-        if isinstance(event.fact, RefundRequested):
+        if isinstance(event.fact, RefundRequested | RefundFailed):
             yield f"refund:{event.fact.refund_id}"
-        elif isinstance(event.fact, PayoutRequested):
+        elif isinstance(event.fact, PayoutRequested | PayoutFailed | PayoutReleased):
             yield f"payout:{event.fact.payout_id}"
         elif isinstance(event.fact, PaymentUnapplied) and event.fact.for_order_id:
             yield f"suspense:{share_id(event.fact.payment_id, event.fact.for_order_id)}"

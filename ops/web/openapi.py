@@ -56,6 +56,7 @@ PARTY_EXAMPLES: dict[str, JsonObject] = {
     "overturn_violation": {"by": OPERATOR, "violation_id": "vio_0007", "reason": "系转发 非广告"},
 }
 
+PAYOUT = {"payout_id": "po_ord_20260302_0001_creator"}
 DEPOSIT_EXAMPLES: dict[str, JsonObject] = {
     "place_order": {
         "by": CLIENT,
@@ -84,7 +85,13 @@ DEPOSIT_EXAMPLES: dict[str, JsonObject] = {
     "nudge_creator": {"by": CLIENT, **ORDER},
     "confirm_unpaid": {"by": PAYMENTS, **ORDER},
     "confirm_refund": {"by": PAYMENTS, "refund_id": "rf_pay_778899_ord_20260302_0001"},
-    "confirm_payout": {"by": PAYMENTS, "payout_id": "po_ord_20260302_0001_creator"},
+    "fail_refund": {
+        "by": PAYMENTS,
+        "refund_id": "rf_pay_778899_ord_20260302_0001",
+        "reason": "收款卡已注销",
+    },
+    "confirm_payout": {"by": PAYMENTS, **PAYOUT},
+    "fail_payout": {"by": PAYMENTS, **PAYOUT, "reason": "账户名不符"},
 }
 
 WORK_EXAMPLES: dict[str, JsonObject] = {
@@ -149,6 +156,9 @@ OPERATOR_EXAMPLES: dict[str, JsonObject] = {
         "to": "cl_aurora",
         "reason": "客户填错单号",
     },
+    "hold_payout": {"by": OPERATOR, **PAYOUT, "reason": "涉嫌刷量"},
+    "release_payout": {"by": OPERATOR, **PAYOUT, "reason": "核查无误"},
+    "reverse_payout": {"by": OPERATOR, **PAYOUT, "to": "client", "reason": "刷量属实"},
 }
 
 EXAMPLES: dict[str, JsonObject] = (

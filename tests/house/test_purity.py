@@ -14,6 +14,7 @@ from tests.house.project import ROOT, files, location, tree
 ALLOWED = {
     "__future__",
     "abc",
+    "base64",
     "bisect",
     "calendar",
     "chinese_calendar",

@@ -20,6 +20,7 @@ from sqlalchemy import Column, ColumnElement, Connection, Table, func, select
 
 from models.audit.order_checks import Finding
 from models.errors import Conflict
+from models.lifecycle import DebtStatus
 from workers.database import archive_schema, bulk, receipts, schema
 from workers.database.archive_schema import ARCHIVED
 from workers.database.engine import insert_new
@@ -45,8 +46,9 @@ def totals_of_orders(
     for row in orders:
         totals[ending_name(row.state, row.reason)] += 1
         totals[FORFEITED] += _forfeited(row.document)
-    totals[RETURNED] += sum(row.amount_fen for row in refunds)
-    totals[PAID_OUT] += sum(row.amount_fen for row in payouts)
+    for name, debts in ((RETURNED, refunds), (PAID_OUT, payouts)):
+        left = (row for row in debts if row.status == DebtStatus.CONFIRMED.value)
+        totals[name] += sum(row.amount_fen for row in left)
     return totals
 
 

@@ -73,10 +73,13 @@ events = archive_of(schema.events, "published_at IS NOT NULL")
 postings = archive_of(schema.postings)
 
 
-refunds = archive_of(schema.refunds, "confirmed_at IS NOT NULL")
+_SETTLED = schema.IS_OWED.replace(" IN ", " NOT IN ")
 
 
-payouts = archive_of(schema.payouts, "confirmed_at IS NOT NULL")
+refunds = archive_of(schema.refunds, _SETTLED)
+
+
+payouts = archive_of(schema.payouts, _SETTLED)
 
 
 for _name, _columns in schema.LIST_INDEXES.items():

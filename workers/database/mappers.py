@@ -26,7 +26,8 @@ from models.events import read_fact
 from models.events.event import Event
 from models.events.notifications import LIMITS_ADAPTER
 from models.events.orders import OrderPlaced
-from models.ids import strip_refund_number
+from models.ids import strip_refund_number, subject_key
+from models.lifecycle import DebtStatus
 from models.obligations import Payment, Payout, Refund, SuspenseItem
 from models.orders.order import ORDER_ADAPTER, Order, public_status
 from models.policy import Policy
@@ -75,6 +76,7 @@ def new_order_row(order: Order, wake_at: datetime | None, order_placed: OrderPla
         "deposit_fen": order.deposit_fen,
         "placed_at": to_us(order.placed_at),
         "expected_publish_at": optional_us(order.expected_publish_at),
+        "reference_key": reference_key(f"order:{order.order_id}"),
     }
     texts = {
         "name": order_placed.name,
@@ -83,6 +85,11 @@ def new_order_row(order: Order, wake_at: datetime | None, order_placed: OrderPla
         "brief": order_placed.brief,
     }
     return order_row(order, wake_at) | fixed | texts
+
+
+def reference_key(home: str) -> int:
+    """Return the number by which an order is found that references are told of in."""
+    return int.from_bytes(subject_key(home), "big", signed=True)
 
 
 def read_order(document: str, policies: dict[str, Policy]) -> Order:
@@ -195,7 +202,7 @@ class TableMapper:
 
 
 def read_columns(kind: type[T], row: Any) -> T:  # noqa: ANN401 - a row of any statement over its table
-    """Read what stands in columns of the same names; those that end in `_at` are instants."""
+    """Read what stands in columns of the same names; `_at` and `_since` end those of instants."""
     return _from_columns(kind, row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
 
 
@@ -207,7 +214,8 @@ def _from_columns(kind: type[T], values: Mapping[str, Any]) -> T:
 
 
 def _column_value(name: str, value: Any) -> Any:  # noqa: ANN401 - of any column
-    return from_us(value) if name.endswith("_at") and value is not None else value
+    is_instant = name.endswith(("_at", "_since"))
+    return from_us(value) if is_instant and value is not None else value
 
 
 def write_columns(entity: Any) -> Row:  # noqa: ANN401 - anything with fields
@@ -219,15 +227,21 @@ def write_columns(entity: Any) -> Row:  # noqa: ANN401 - anything with fields
 def _read_obligation(kind: type[T], row: Any) -> T:  # noqa: ANN401 - a row of what has `due_at`
     # While a wake-up is under way the column `wake_at` runs ahead of what the rules know.
     mapping = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
-    return _from_columns(kind, {**mapping, "wake_at": mapping["due_at"]})
+    status = {"status": DebtStatus(mapping["status"])} if "status" in mapping else {}
+    return _from_columns(kind, {**mapping, "wake_at": mapping["due_at"], **status})
 
 
 def _obligation_row(debt: Refund | Payout | SuspenseItem) -> Row:
     return write_columns(debt) | {"due_at": optional_us(debt.wake_at)}
 
 
+def _debt_row(debt: Refund | Payout) -> Row:
+    columns = {"status": debt.status.value, "reference_stem": debt.reference_stem}
+    return _obligation_row(debt) | columns
+
+
 def _refund_row(refund: Refund) -> Row:
-    return _obligation_row(refund) | {"base_id": strip_refund_number(refund.refund_id)}
+    return _debt_row(refund) | {"base_id": strip_refund_number(refund.refund_id)}
 
 
 def _read_parked(row: Any) -> ParkedCommand:  # noqa: ANN401 - a row of any statement over parked
@@ -317,12 +331,7 @@ REFUNDS = TableMapper(
 
 
 PAYOUTS = TableMapper(
-    "payouts",
-    schema.payouts,
-    "payout_id",
-    partial(_read_obligation, Payout),
-    _obligation_row,
-    "payout",
+    "payouts", schema.payouts, "payout_id", partial(_read_obligation, Payout), _debt_row, "payout"
 )
 
 

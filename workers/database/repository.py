@@ -13,10 +13,11 @@ from models.commands import AnyCommand
 from models.commands.command import Dependencies
 from models.events.event import Event
 from models.events.orders import OrderPlaced
-from models.ids import make_command_key, split_share_id
+from models.ids import make_command_key, parse_reference, split_share_id, strip_refund_number
 from models.orders.order import Order
 from models.policy import Policy, read_stored_policy
 from models.service.dependencies import (
+    add_debts,
     add_orders,
     add_parked,
     add_suspended,
@@ -27,6 +28,7 @@ from models.service.parked import find_awaited_order
 from models.service.unit_of_work import UnitOfWork
 from models.tracked_dict import TrackedDict
 from workers.database import archive, bulk, mappers, receipts, schema
+from workers.database.archive_schema import with_archive
 from workers.database.engine import insert_new, only_reads, reading, writing
 from workers.database.mappers import (
     CREATORS,
@@ -120,6 +122,7 @@ class Store:
         """
         loaded_state = LoadedState(UnitOfWork(policy=self.policy, spread_complete=set()))
         dependencies = dependencies_of(commands, wakes)
+        named_debts = _find_named_debts(connection, dependencies)
         _load_parked(connection, loaded_state, commands, dependencies)
         parked = [waiting.command for waiting in loaded_state.uow.parked.values()]
         _load_receipts(connection, loaded_state, [*commands, *parked])
@@ -162,9 +165,13 @@ class Store:
         whole_payment_ids = {
             refund.payment_id
             for refund in loaded_state.uow.refunds.values()
-            if refund.order_id is None
+            if refund.order_id is None and refund.payment_id is not None
         }
         _load(connection, loaded_state, PAYOUTS, dependencies.payouts, FOR_UPDATE)
+        # Whoever names a reference must not take what is locked for absent.
+        loaded_state.locked |= {
+            home for subject, home in named_debts.items() if subject in loaded_state.locked
+        }
         _load(
             connection,
             loaded_state,
@@ -294,6 +301,32 @@ def _find_suspended(connection: Connection, dependencies: Dependencies) -> None:
     payment_ids = dependencies.payments | {row.payment_id for row in rows}
     rows = [*rows, *bulk.fetch(connection, columns, table.payment_id, payment_ids)]
     dependencies.suspended.update(row.share_id for row in rows)
+
+
+def _find_named_debts(connection: Connection, dependencies: Dependencies) -> dict[str, str]:
+    """Find the refunds and payouts that references name, at rest or not, as if ids named them.
+
+    What is not owed yet may be once time has passed for its order: so that is found. Return, by
+    what names each debt where its row is locked, the subject that its references name.
+    """
+    references = map(parse_reference, dependencies.references)
+    homes = {reference.stem: reference.home for reference in references if reference is not None}
+    subjects = dict[str, str]()
+    if not homes:
+        return subjects
+    for mapper in (REFUNDS, PAYOUTS):
+        table = with_archive(mapper.table)
+        query = select(table).where(table.c.reference_stem.in_(sorted(homes)))
+        debts = [mapper.read(row) for row in connection.execute(query)]
+        add_debts(dependencies, debts)
+        for debt in debts:
+            debt_id = strip_refund_number(mapper.key_of(debt))
+            subjects[f"{mapper.subject}:{debt_id}"] = homes[debt.reference_stem]
+    order, keys = schema.orders.c, sorted(map(mappers.reference_key, homes.values()))
+    order_query = select(order.order_id).where(order.reference_key.in_(keys))
+    order_query = order_query.where(order.ended_at.is_(None))
+    dependencies.orders.update(connection.execute(order_query).scalars())
+    return subjects
 
 
 def _mark_what_orders_lack(

@@ -27,7 +27,14 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-from models.lifecycle import FINAL_STATES, STATES_WITH_REASON, PublicStatus, State
+from models.lifecycle import (
+    FINAL_STATES,
+    OWED_STATUSES,
+    STATES_WITH_REASON,
+    DebtStatus,
+    PublicStatus,
+    State,
+)
 from models.orders.order import STATES_BY_STATUS
 
 NAMING = {
@@ -125,11 +132,27 @@ violations = strict_table(
 )
 
 
+IS_OWED = f"status IN ({sql_list(OWED_STATUSES)})"
+"""Money that has not left and is to. An index finds it; a query says so in these words."""
+
+
+def _debt_checks() -> tuple[CheckConstraint, ...]:
+    return (
+        CheckConstraint("amount_fen > 0", name="some_money"),
+        CheckConstraint(f"status IN ({sql_list(DebtStatus)})", name="status_known"),
+        CheckConstraint(
+            "(status = 'confirmed') = (confirmed_at IS NOT NULL)", name="confirmed_says_when"
+        ),
+        CheckConstraint(f"waits_since IS NULL OR {IS_OWED}", name="waits_while_owed"),
+        CheckConstraint("attempt > 0", name="attempts_count"),
+    )
+
+
 refunds = strict_table(
     "refunds",
     Column("refund_id", Text, primary_key=True),
     Column("base_id", Text, nullable=False, index=True),
-    Column("payment_id", Text, nullable=False),
+    Column("payment_id", Text),
     Column("order_id", IdText, index=True),
     Column("client_id", Text, nullable=False),
     Column("amount_fen", WholeNumber, nullable=False),
@@ -138,15 +161,21 @@ refunds = strict_table(
     Column("for_order_id", Text),
     Column("due_at", WholeNumber),
     Column("wake_at", WholeNumber),
+    Column("status", Text, nullable=False),
+    Column("attempt", WholeNumber, nullable=False),
+    Column("reference_stem", Text, nullable=False, unique=True),
+    Column("waits_since", WholeNumber),
+    Column("alerts", WholeNumber, nullable=False),
     UniqueConstraint("payment_id", "order_id"),
-    CheckConstraint("amount_fen > 0", name="some_money"),
+    *_debt_checks(),
 )
+"""`reference_stem` is what the references of all attempts begin with."""
 
 
 partial_index("ix_refunds_wake_at", refunds.c.wake_at, "wake_at IS NOT NULL")
 
 
-partial_index("ix_refunds_waiting", refunds.c.requested_at, "confirmed_at IS NULL")
+partial_index("ix_refunds_owed", refunds.c.waits_since, IS_OWED)
 
 
 payouts = strict_table(
@@ -159,14 +188,21 @@ payouts = strict_table(
     Column("confirmed_at", WholeNumber),
     Column("due_at", WholeNumber),
     Column("wake_at", WholeNumber),
-    CheckConstraint("amount_fen > 0", name="some_money"),
+    Column("status", Text, nullable=False),
+    Column("attempt", WholeNumber, nullable=False),
+    Column("reference_stem", Text, nullable=False, unique=True),
+    Column("held_at", WholeNumber),
+    Column("waits_since", WholeNumber),
+    Column("alerts", WholeNumber, nullable=False),
+    *_debt_checks(),
+    CheckConstraint("waits_since IS NULL OR held_at IS NULL", name="held_waits_not"),
 )
 
 
 partial_index("ix_payouts_wake_at", payouts.c.wake_at, "wake_at IS NOT NULL")
 
 
-partial_index("ix_payouts_waiting", payouts.c.requested_at, "confirmed_at IS NULL")
+partial_index("ix_payouts_owed", payouts.c.waits_since, IS_OWED)
 
 
 suspended = strict_table(
@@ -257,6 +293,7 @@ orders = strict_table(
     Column("expected_publish_at", WholeNumber),
     Column("ended_at", WholeNumber),
     Column("creator_sequence", WholeNumber, nullable=False, server_default=text("0")),
+    Column("reference_key", WholeNumber),
     CheckConstraint(f"state IN ({sql_list(State)})", name="state_known"),
     CheckConstraint(
         f"(state IN ({sql_list(STATES_WITH_REASON)})) = (reason IS NOT NULL)", name="ended"
@@ -294,6 +331,10 @@ Index(
     postgresql_where=_open_orders,
 )
 """Finds the open orders of a creator that have not learned of its latest change, and no others."""
+
+
+partial_index("ix_orders_reference_key", orders.c.reference_key, "ended_at IS NULL")
+"""Finds the open order in whose events a reference is told of, before what that names is owed."""
 
 
 LIST_INDEXES = {

@@ -11,10 +11,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import redis
-from sqlalchemy import ColumnElement, Connection, Engine, Table, and_, false, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Table,
+    and_,
+    false,
+    func,
+    or_,
+    select,
+    text,
+)
 
 from models.ledger import sum_by_family
-from models.lifecycle import ADJUSTABLE_STATES, WAITING_STATES, State
+from models.lifecycle import ADJUSTABLE_STATES, WAITING_STATES, DebtStatus, State
 from models.policy import Policy
 from workers.database import archive, schema
 from workers.database.engine import reading
@@ -244,24 +255,43 @@ class Balances:
 
 
 def refunds_waiting(engine: Engine) -> Snapshot:
-    """Say how many refunds wait to be confirmed, how much they come to and since when."""
-    return _unconfirmed(engine, schema.refunds)
+    """Say how many refunds wait to be confirmed, how much they come to and since when.
+
+    `failed` are those of them whose last attempt did not arrive.
+    """
+    with reading(engine) as connection:
+        return _owed(connection, schema.refunds)
 
 
 def payouts_waiting(engine: Engine) -> Snapshot:
-    """Say the same of what is owed to creators and agencies."""
-    return _unconfirmed(engine, schema.payouts)
-
-
-def _unconfirmed(engine: Engine, table: Table) -> Snapshot:
-    columns = table.c
-    query = select(func.count(), func.sum(columns.amount_fen), func.min(columns.requested_at))
+    """Say the same of what is owed to creators and agencies; what is `held` does not wait."""
+    held_at, amount_fen = schema.payouts.c.held_at, schema.payouts.c.amount_fen
+    held_fen = func.sum(amount_fen).filter(held_at.is_not(None))
+    query = select(func.count(held_at), held_fen).where(text(schema.IS_OWED))
     with reading(engine) as connection:
-        count, amount_fen, oldest_at = connection.execute(
-            query.where(columns.confirmed_at.is_(None))
-        ).one()
-    age_s = 0.0 if oldest_at is None else max(0, now_us() - oldest_at) / SECOND_US
-    return {"waiting": int(count), "fen": int(amount_fen or 0), "oldest_seconds": age_s}
+        held_count, held_amount_fen = connection.execute(query).one()
+        return _owed(connection, schema.payouts) | {
+            "held": int(held_count),
+            "held_fen": int(held_amount_fen or 0),
+        }
+
+
+def _owed(connection: Connection, table: Table) -> Snapshot:
+    since, is_failed = table.c.waits_since, table.c.status == DebtStatus.FAILED.value
+    query = select(
+        func.count(since),
+        func.sum(table.c.amount_fen).filter(since.is_not(None)),
+        func.min(since),
+        func.count().filter(is_failed),
+    )
+    row = connection.execute(query.where(text(schema.IS_OWED))).one()
+    waiting_count, amount_fen, oldest_at, failed_count = row
+    return {
+        "waiting": int(waiting_count),
+        "fen": int(amount_fen or 0),
+        "oldest_seconds": _age_s(oldest_at, now_us()),
+        "failed": int(failed_count),
+    }
 
 
 BANNED_STANDINGS = ("banned", "banned_for_good")

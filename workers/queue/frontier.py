@@ -6,13 +6,13 @@ they are. Waiting is always for a smaller stamp, so nobody waits in a circle.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
+from models import ids
 from models.service.subjects import ANY_CREATOR, Subjects
 
 RECORD = struct.Struct(">H?8s")
@@ -23,10 +23,8 @@ it changes the subject or reads it, and the subject's key."""
 CHANGES, READS = True, False
 
 
-@lru_cache(maxsize=65_536)
-def subject_key(subject: str) -> bytes:
-    """Return the key of a subject; where two share one, a command waits in vain, and no more."""
-    return hashlib.blake2b(subject.encode(), digest_size=8).digest()
+subject_key = lru_cache(maxsize=65_536)(ids.subject_key)
+"""The key of a subject; where two share one, a command waits in vain, and no more."""
 
 
 ANY_CREATOR_KEY = subject_key(ANY_CREATOR)

@@ -191,6 +191,10 @@ def debt_gauges(kind: str, debts: Snapshot) -> Iterator[Family]:
     yield gauge(f"earnest_{kind}_waiting", description, debts["waiting"])
     yield gauge(f"earnest_{kind}_waiting_fen", "What they come to.", debts["fen"])
     yield gauge(f"earnest_{kind}_oldest_seconds", "Age of the oldest.", debts["oldest_seconds"])
+    yield gauge(f"earnest_{kind}_failed", "Owed after a failed attempt.", debts["failed"])
+    if "held" in debts:
+        yield gauge(f"earnest_{kind}_held", "Not to be sent for now.", debts["held"])
+        yield gauge(f"earnest_{kind}_held_fen", "What they come to.", debts["held_fen"])
 
 
 def standstill_gauges(standstill: Snapshot) -> Iterator[Family]:

@@ -60,6 +60,15 @@ UNWRITABLE = read_table("""
     ck_payments_no_foresight            payments SET paid_at = received_at + 1
     ck_refunds_some_money               refunds SET amount_fen = 0
     ck_payouts_some_money               payouts SET amount_fen = 0
+    ck_refunds_status_known             refunds SET status = 'lost', confirmed_at = NULL
+    ck_refunds_confirmed_says_when      refunds SET confirmed_at = NULL WHERE status = 'confirmed'
+    ck_refunds_waits_while_owed         refunds SET waits_since = 1 WHERE status = 'confirmed'
+    ck_refunds_attempts_count           refunds SET attempt = 0
+    ck_payouts_status_known             payouts SET status = 'lost', waits_since = NULL
+    ck_payouts_confirmed_says_when      payouts SET confirmed_at = 1
+    ck_payouts_waits_while_owed         payouts SET status = 'reversed'
+    ck_payouts_attempts_count           payouts SET attempt = 0
+    ck_payouts_held_waits_not           payouts SET held_at = 1
     ck_suspended_some_money             suspended SET amount_fen = 0
     ck_creators_standing_known          creators SET standing = 'famous'
 """)
@@ -100,8 +109,8 @@ def test_every_check_constraint_has_an_impossible_row_to_try_it(
 NOT_ENDED = {
     "orders": "ended_at IS NULL",
     "events": "published_at IS NULL",
-    "refunds": "confirmed_at IS NULL",
-    "payouts": "confirmed_at IS NULL",
+    "refunds": "status IN ('failed', 'requested')",
+    "payouts": "status IN ('failed', 'requested')",
 }
 
 
@@ -121,6 +130,10 @@ def test_the_archive_refuses_rows_that_are_still_open(
 
 EVENT = "subject, sequence, type, at, recorded_at, caused_by, body"
 REFUND = "base_id, payment_id, order_id, client_id, amount_fen, requested_at, confirmed_at"
+REFUND += ", status, attempt, alerts"
+OTHER_REFUND = f"SELECT refund_id || '~9', reference_stem || '9', {REFUND} FROM refunds"  # noqa: S608
+REFUND_OF_NO_PAYMENT = REFUND.replace("payment_id, ", "") + ", reference_stem"
+SAME_REFERENCE = f"SELECT refund_id || '~9', {REFUND_OF_NO_PAYMENT} FROM refunds"  # noqa: S608
 
 DUPLICATES = [
     "orders SELECT * FROM orders",
@@ -133,7 +146,8 @@ DUPLICATES = [
     "suspended SELECT * FROM suspended",
     "policies SELECT * FROM policies",
     "refunds SELECT * FROM refunds",
-    f"refunds (refund_id, {REFUND}) SELECT refund_id || '~9', {REFUND} FROM refunds",  # noqa: S608
+    f"refunds (refund_id, reference_stem, {REFUND}) {OTHER_REFUND}",
+    f"refunds (refund_id, {REFUND_OF_NO_PAYMENT}) {SAME_REFERENCE}",
     f"events ({EVENT}) SELECT {EVENT} FROM events",  # noqa: S608
 ]
 

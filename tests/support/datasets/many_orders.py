@@ -12,6 +12,7 @@ from bench import workload
 from models.commands.parsing import parse_command
 from models.events.event import Event
 from models.events.orders import OrderPlaced
+from models.ids import make_reference_stem
 from models.orders.order import Order
 from models.policy import Policy
 from models.service.handlers import handle_without_waiting
@@ -55,10 +56,17 @@ def _order(number: int, *, declined: bool) -> Row:
 
 def _renamed(row: Row, number: int) -> Row:
     number_text = f"{number:08}"
-    return {
+    renamed_row = {
         key: value.replace(SAMPLE_NUMBER, number_text) if isinstance(value, str) else value
         for key, value in row.items()
     }
+    # What is computed from an id is computed from the new one.
+    if "reference_stem" in row:
+        home = f"order:{renamed_row['order_id']}"
+        renamed_row["reference_stem"] = make_reference_stem(renamed_row["refund_id"], home)
+    if "reference_key" in row:
+        renamed_row["reference_key"] = mappers.reference_key(f"order:{renamed_row['order_id']}")
+    return renamed_row
 
 
 @dataclass(frozen=True, slots=True)

@@ -348,11 +348,11 @@ def test_an_order_sent_again_after_its_planned_publication_is_a_duplicate_all_th
 KNOWN = """
     accept_order appoint_provider approve_content approve_script cancel_order confirm_delivery
     confirm_payment confirm_payout confirm_refund confirm_unpaid decline_order dispute_order
-    end_contract extend_deadline nudge_creator operator_act overturn_violation pause_clock
-    place_order publish_work rate_order register_client register_creator register_mcn
-    register_provider reinstate_order reject_content reject_script release_forfeit
-    report_violation resolve_dispute resolve_suspense restore_quote resume_clock revise_quote
-    submit_content submit_script withdraw_order
+    end_contract extend_deadline fail_payout fail_refund hold_payout nudge_creator operator_act
+    overturn_violation pause_clock place_order publish_work rate_order register_client
+    register_creator register_mcn register_provider reinstate_order reject_content reject_script
+    release_forfeit release_payout report_violation resolve_dispute resolve_suspense restore_quote
+    resume_clock reverse_payout revise_quote submit_content submit_script withdraw_order
 """
 
 

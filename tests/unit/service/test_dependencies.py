@@ -21,8 +21,13 @@ DEPENDENCIES = read_table("""
     operator_act         1       -
     confirm_payment      1       payments refund_base_ids
     confirm_refund       1       payments refund_base_ids
+    fail_refund          1       payments refund_base_ids
     confirm_payout       1       payouts
-    resolve_suspense     0       payments refund_base_ids suspended
+    fail_payout          1       payouts
+    hold_payout          1       payouts
+    release_payout       1       payouts
+    reverse_payout       1       payouts
+    resolve_suspense     1       payments refund_base_ids suspended
     register_mcn         0       mcns
     register_client      0       clients
     register_provider    0       providers

@@ -59,20 +59,8 @@ def _family_is(family: str) -> AccountTest:
 ESCROW, OWED, PAYABLE = _family_is("escrow"), _family_is("refunds_payable"), _family_is("payable")
 
 
-FLOWS_INTO = {
-    "refund_requested_fen": OWED,
-    "fees_fen": _account_is(SERVICE_FEES),
-    "income_fen": _account_is(PLATFORM_INCOME),
-    "payable_fen": PAYABLE,
-}
+FLOWS_INTO = {"fees_fen": _account_is(SERVICE_FEES), "income_fen": _account_is(PLATFORM_INCOME)}
 """What flows into an account and is counted for good."""
-
-
-FLOWS_OUT_OF = {
-    "received_fen": _account_is(PSP),
-    "refund_confirmed_fen": OWED,
-    "paid_out_fen": PAYABLE,
-}
 
 
 NET_FLOWS = {"held_fen": ESCROW, "suspense_fen": _account_is(SUSPENSE)}
@@ -88,8 +76,9 @@ MONEY_COLUMNS = (
 def money(engine: Engine, by: Grouping | None) -> Iterator[ReportRow]:
     """Add up the postings; those that belong to no order have no name.
 
-    Months are those in which money moved; an agency is the one that an order's share was promised
-    to when it was accepted. `forfeited_fen` is less what was reinstated.
+    Months are those in which money moved: what comes back counts as less in the month when it does.
+    An agency is the one that an order's share was promised to when it was accepted. `forfeited_fen`
+    is less what was reinstated.
     """
     with report_transaction(engine) as connection:
         postings = _all_postings(dated=by is Grouping.MONTH)
@@ -123,10 +112,18 @@ def _sums(postings: Subquery) -> dict[str, ColumnElement[Any]]:
         _account_is(FORFEITED_DEPOSITS),
         and_(source == FORFEITED_DEPOSITS, ESCROW(target)),
     )
-    signed: dict[str, list[tuple[ColumnElement[bool], ColumnElement[int]]]] = {
+    from_outside, to_outside = source == PSP, target == PSP
+    # A refund or payout that comes back was not paid, and is no money received.
+    returned, unpaid = and_(from_outside, OWED(target)), and_(from_outside, PAYABLE(target))
+    reversed_payout = and_(PAYABLE(source), not_(to_outside))
+    signed: dict[str, list[tuple[ColumnElement[bool], ColumnElement[int] | int]]] = {
         **{name: [(kind(target), fen)] for name, kind in FLOWS_INTO.items()},
-        **{name: [(kind(source), fen)] for name, kind in FLOWS_OUT_OF.items()},
         **{name: [(kind(target), fen), (kind(source), -fen)] for name, kind in NET_FLOWS.items()},
+        "received_fen": [(returned, 0), (unpaid, 0), (from_outside, fen)],
+        "refund_requested_fen": [(returned, 0), (OWED(target), fen)],
+        "refund_confirmed_fen": [(returned, -fen), (and_(OWED(source), to_outside), fen)],
+        "payable_fen": [(unpaid, 0), (PAYABLE(target), fen), (reversed_payout, -fen)],
+        "paid_out_fen": [(unpaid, -fen), (and_(PAYABLE(source), to_outside), fen)],
         "forfeited_fen": [(is_forfeited(target), fen), (reinstated, -fen)],
         "released_fen": [(and_(is_forfeited(source), not_(ESCROW(target))), fen)],
     }
