@@ -144,8 +144,8 @@ WORKS = """
 # Money that leaves may come back; a payout may be held, and then paid after all, or reversed.
   1 | full         | lapse+1~2 refund_fails; last+1~2 refund
   1 | full         | lapse+1~2 refund; last+1~2 refund_fails again; last+1~2 refund
-  2 | full plain   | funded+1~2 content; last+1~1.5 approve; AIR; last+1~1.5 payout_fails;
-                     last+1~1.5 payout
+  1 | full plain   | funded+1~2 content; last+1~1.5 approve; AIR; last+1~1.2 payout_fails;
+                     last+1~1.2 payout
   1 | full plain   | funded+1~2 content; last+1~1.5 approve; last+1~1.5 publish;
                      last+1~1.5 confirm; completed+1~1.6 payout_fails; last+1~1.5 payout
   1 | full plain   | funded+1~2 content; last+1~1.5 approve; last+1~1.5 publish;
