@@ -17,7 +17,7 @@ from workers.timestamps import from_us, now_us
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
 
-HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}} \u202egnp.exe"
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>{{7*7}} &lt;gnp.exe"
 
 
 def submit_and_wait(address: str, *commands: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def order_commands(tag: str) -> list[dict[str, Any]]:
     order, payment = f"order_{tag}", f"pay_{tag}"
     return [
         *sample_commands.admit(),
-        sample_commands.place(order, name='"春季"\\新品 \u2028'),
+        sample_commands.place(order, name='"春季"\\新品 \u00a0🙂'),
         sample_commands.pay(payment, {order: DEPOSIT}),
         sample_commands.accept(order),
         sample_commands.command("restore_quote", "client", order),

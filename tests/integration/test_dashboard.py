@@ -31,7 +31,10 @@ def test_every_metric_of_the_dashboard_and_the_alerts_is_there(
     Relay(harness.engine, redis_client).run_once()
     BookAuditor(harness.store).run_once()
     url = harness.engine.url.render_as_string(hide_password=False)
+    policy_path = tmp_path / "policy.json"
+    policy_path.write_text('{"day_count": "civil_cn"}', encoding="utf-8")
     environ = {"EARNEST_DATABASE_URL": url, "EARNEST_REDIS_URL": redis_url}
+    environ["EARNEST_POLICY"] = str(policy_path)
     registry, context = CollectorRegistry(), open_context(Settings.read(environ, var=tmp_path))
     registry.register(PipelineCollector(context))
     text = generate_latest(registry).decode()

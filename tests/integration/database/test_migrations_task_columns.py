@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -25,6 +27,11 @@ PUBLISH_DATES = (
 )
 
 
+def read_documents(rows: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return rows by order, their documents read: a database may write one in its own way."""
+    return {row["order_id"]: dict(row) | {"document": json.loads(row["document"])} for row in rows}
+
+
 @pytest.mark.parametrize("first", range(len(PUBLISH_DATES)))
 def test_a_migration_fills_the_task_columns_of_existing_orders(
     database_url: str, first: int
@@ -42,7 +49,9 @@ def test_a_migration_fills_the_task_columns_of_existing_orders(
         # What an order has learned of its creator was not numbered yet.
         order = replace(order, creator_sequence=0)
         order_placed: Any = story.events_of("order.placed")[0].fact
-        order_rows[situation] = mappers.new_order_row(order, order.wake_at, order_placed)
+        row = mappers.new_order_row(order, order.wake_at, order_placed)
+        # What an order that has ended owes is known by now: nobody looks for it by a reference.
+        order_rows[situation] = row | ({"reference_key": None} if order.is_final else {})
     with writing(engine) as connection:
         column_names = {column["name"] for column in inspect(connection).get_columns("orders")}
         assert column_names.isdisjoint(PROJECTED_COLUMNS)
@@ -53,5 +62,5 @@ def test_a_migration_fills_the_task_columns_of_existing_orders(
     migrate(engine)
     with reading(engine) as connection:
         stored_rows = connection.execute(text("SELECT * FROM orders")).mappings().all()
-    assert {row["order_id"]: dict(row) for row in stored_rows} == order_rows
+    assert read_documents(stored_rows) == read_documents(order_rows.values())
     engine.dispose()

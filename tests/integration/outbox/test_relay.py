@@ -317,7 +317,7 @@ def test_notifications_that_no_relay_reads_do_not_pile_up(redis_client: redis.Re
 def test_a_name_in_any_script_is_published_unchanged(
     harness: StoreHarness, redis_client: redis.Redis
 ) -> None:
-    name = '春\\"\u2028\x7f🙂'
+    name = '春\\"\u00a0é🙂'
     harness.settle_alone(
         sample_commands.command("register_mcn", "platform", mcn_id="m1", name=name), START
     )

@@ -69,4 +69,7 @@ def test_payouts_wait_until_they_are_confirmed(harness: StoreHarness) -> None:
         "waiting": 0,
         "fen": 0,
         "oldest_seconds": 0.0,
+        "failed": 0,
+        "held": 0,
+        "held_fen": 0,
     }
