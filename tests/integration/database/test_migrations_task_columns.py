@@ -62,5 +62,5 @@ def test_a_migration_fills_the_task_columns_of_existing_orders(
     migrate(engine)
     with reading(engine) as connection:
         stored_rows = connection.execute(text("SELECT * FROM orders")).mappings().all()
-    assert read_documents(stored_rows) == read_documents(order_rows.values())
+    assert read_documents(map(dict, stored_rows)) == read_documents(order_rows.values())
     engine.dispose()
