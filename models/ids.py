@@ -86,8 +86,12 @@ def parse_payout_order_id(payout_id: str) -> str | None:
     return head.removeprefix("po_") if side in PAYEE_SIDES and head.startswith("po_") else None
 
 
+@lru_cache(maxsize=65_536)
 def subject_key(subject: str) -> bytes:
-    """Return 8 bytes that stand for a subject, given as `kind:id` or as its `key:` in letters."""
+    """Return 8 bytes that stand for a subject, given as `kind:id` or as its `key:` in letters.
+
+    Where two share a key, one waits in vain for the other, and no more.
+    """
     if subject.startswith(KEY_PREFIX):
         return b32decode(subject.removeprefix(KEY_PREFIX) + "===")
     return hashlib.blake2b(subject.encode(), digest_size=8).digest()

@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar
 from pydantic import BeforeValidator
 
 from models.fields import CommandId, Id, SenderRole, StrictModel
-from models.ids import make_command_key
+from models.ids import Reference, make_command_key
 
 # In an optional field null is absence, and the absent flag is down.
 FlagDefaultFalse = Annotated[bool, BeforeValidator(lambda flag: False if flag is None else flag)]
@@ -25,8 +25,8 @@ class Dependencies:
     of parked commands. Of the creators, those held unchanged must not change meanwhile, those
     changing will; the open orders of some are to learn of what has changed. A refund's base id is
     its spelling without a number; `references` name refunds and payouts, which are found by them.
-    `suspended` are ids of shares. `registered` are those of the
-    parties that a command registers, as `kind:id`; others it only names.
+    `suspended` are ids of shares. `registered` are those of the parties that a command registers,
+    as `kind:id`; others it only names.
     """
 
     orders: set[str] = field(default_factory=set)
@@ -43,7 +43,7 @@ class Dependencies:
     payments: set[str] = field(default_factory=set)
     refund_base_ids: set[str] = field(default_factory=set)
     payouts: set[str] = field(default_factory=set)
-    references: set[str] = field(default_factory=set)
+    references: set[Reference] = field(default_factory=set)
     suspended: set[str] = field(default_factory=set)
     registered: set[str] = field(default_factory=set)
 

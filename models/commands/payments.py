@@ -61,8 +61,9 @@ class RefundCommand(Command):
     refund_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,140}(~[0-9]{1,6})?$")]
 
     def add_dependencies(self, dependencies: Dependencies) -> None:
-        if parse_reference(self.refund_id) is not None:
-            dependencies.references.add(self.refund_id)
+        reference = parse_reference(self.refund_id)
+        if reference is not None:
+            dependencies.references.add(reference)
             return
         dependencies.orders.update(parse_refund_order_ids(self.refund_id))
         dependencies.payments.update(parse_refund_payment_ids(self.refund_id))
@@ -75,8 +76,9 @@ class PayoutCommand(Command):
     payout_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,140}$")]
 
     def add_dependencies(self, dependencies: Dependencies) -> None:
-        if parse_reference(self.payout_id) is not None:
-            dependencies.references.add(self.payout_id)
+        reference = parse_reference(self.payout_id)
+        if reference is not None:
+            dependencies.references.add(reference)
             return
         order_id = parse_payout_order_id(self.payout_id)
         if order_id is not None:

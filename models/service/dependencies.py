@@ -9,7 +9,6 @@ from models.commands.command import Dependencies
 from models.creators import ViolationReport
 from models.ids import (
     make_refund_base_id,
-    parse_reference,
     parse_wake_subject,
     split_share_id,
     strip_refund_number,
@@ -65,8 +64,7 @@ def add_orders(dependencies: Dependencies, orders: Iterable[Order]) -> None:
 
 def add_debts(dependencies: Dependencies, debts: Iterable[Refund | Payout]) -> None:
     """Add what is needed to judge those debts that references name: as if their ids were named."""
-    references = map(parse_reference, dependencies.references)
-    stems = {reference.stem for reference in references if reference is not None}
+    stems = {reference.stem for reference in dependencies.references}
     if not stems:
         return
     for debt in debts:

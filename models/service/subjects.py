@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from models.commands import AnyCommand
 from models.commands.command import Dependencies
-from models.ids import parse_reference, parse_wake_subject, strip_refund_number
+from models.ids import parse_wake_subject, strip_refund_number
 from models.service.dependencies import add_debts, dependencies_of
 from models.service.unit_of_work import UnitOfWork
 
@@ -42,10 +42,9 @@ def subjects_of(command: AnyCommand) -> Subjects:
         *[f"payout:{payout_id}" for payout_id in needs.payouts],
         *[f"suspense:{share}" for share in needs.suspended],
         *[f"violation:{violation_id}" for violation_id in needs.violations],
+        *[reference.home for reference in needs.references],
         *needs.registered,
     ]
-    references = map(parse_reference, needs.references)
-    changes += [reference.home for reference in references if reference is not None]
     if needs.violations and not (needs.creators_changing or needs.creators_with_open_orders):
         changes.append(ANY_CREATOR)
     parties = {

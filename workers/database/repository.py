@@ -13,7 +13,7 @@ from models.commands import AnyCommand
 from models.commands.command import Dependencies
 from models.events.event import Event
 from models.events.orders import OrderPlaced
-from models.ids import make_command_key, parse_reference, split_share_id, strip_refund_number
+from models.ids import make_command_key, split_share_id, strip_refund_number
 from models.orders.order import Order
 from models.policy import Policy, read_stored_policy
 from models.service.dependencies import (
@@ -309,8 +309,7 @@ def _find_named_debts(connection: Connection, dependencies: Dependencies) -> dic
     What is not owed yet may be once time has passed for its order: so that is found. Return, by
     what names each debt where its row is locked, the subject that its references name.
     """
-    references = map(parse_reference, dependencies.references)
-    homes = {reference.stem: reference.home for reference in references if reference is not None}
+    homes = {reference.stem: reference.home for reference in dependencies.references}
     subjects = dict[str, str]()
     if not homes:
         return subjects

@@ -9,10 +9,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import NamedTuple
 
-from models import ids
+from models.ids import subject_key
 from models.service.subjects import ANY_CREATOR, Subjects
 
 RECORD = struct.Struct(">H?8s")
@@ -21,10 +20,6 @@ it changes the subject or reads it, and the subject's key."""
 
 
 CHANGES, READS = True, False
-
-
-subject_key = lru_cache(maxsize=65_536)(ids.subject_key)
-"""The key of a subject; where two share one, a command waits in vain, and no more."""
 
 
 ANY_CREATOR_KEY = subject_key(ANY_CREATOR)
