@@ -46,8 +46,40 @@ class Payment:
     client_id: str | None = None
 
 
+class HasReference:
+    """What a refund and a payout have in common: what payment rails are given for each attempt."""
+
+    __slots__ = ()
+    attempt: int
+
+    @property
+    def debt_id(self) -> str:
+        """Return its id."""
+        raise NotImplementedError
+
+    @property
+    def home(self) -> str:
+        """Name the subject in whose events it is told of."""
+        raise NotImplementedError
+
+    @property
+    def reference_stem(self) -> str:
+        """Return what the references of all its attempts begin with."""
+        return make_reference_stem(self.debt_id, self.home)
+
+    @property
+    def reference(self) -> str:
+        """Return what to send it under at its present attempt."""
+        return make_reference(self.reference_stem, self.attempt)
+
+    @property
+    def next_reference(self) -> str:
+        """Return what to send it under if the present attempt fails."""
+        return make_reference(self.reference_stem, self.attempt + 1)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Refund:
+class Refund(HasReference):
     """Money owed back.
 
     `order_id` None: a whole payment, or a share of one for an order that nobody knew, which
@@ -71,23 +103,18 @@ class Refund:
     wake_at: datetime | None = None
 
     @property
+    def debt_id(self) -> str:
+        """Return its id."""
+        return self.refund_id
+
+    @property
     def home(self) -> str:
         """Name the subject in whose events it is told of."""
         return f"order:{self.order_id}" if self.order_id else f"payment:{self.payment_id}"
 
-    @property
-    def reference_stem(self) -> str:
-        """Return what the references of all its attempts begin with."""
-        return make_reference_stem(self.refund_id, self.home)
-
-    @property
-    def reference(self) -> str:
-        """Return what to send it under at its present attempt."""
-        return make_reference(self.reference_stem, self.attempt)
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Payout:
+class Payout(HasReference):
     """Money owed to one of the creator's side; see `Refund`.
 
     `held_at`: since when it is not to be sent, nor waits to. That stands beside the status: it
@@ -108,19 +135,14 @@ class Payout:
     wake_at: datetime | None = None
 
     @property
+    def debt_id(self) -> str:
+        """Return its id."""
+        return self.payout_id
+
+    @property
     def home(self) -> str:
         """Name the subject in whose events it is told of."""
         return f"order:{self.order_id}"
-
-    @property
-    def reference_stem(self) -> str:
-        """Return what the references of all its attempts begin with."""
-        return make_reference_stem(self.payout_id, self.home)
-
-    @property
-    def reference(self) -> str:
-        """Return what to send it under at its present attempt."""
-        return make_reference(self.reference_stem, self.attempt)
 
 
 D = TypeVar("D", Refund, Payout)

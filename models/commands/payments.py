@@ -59,6 +59,7 @@ class RefundCommand(Command):
     """
 
     refund_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,140}(~[0-9]{1,6})?$")]
+    roles: ClassVar[frozenset[str]]
 
     def add_dependencies(self, dependencies: Dependencies) -> None:
         reference = parse_reference(self.refund_id)
@@ -74,6 +75,7 @@ class PayoutCommand(Command):
     """A command about one payout, named by its id or by a reference."""
 
     payout_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,140}$")]
+    roles: ClassVar[frozenset[str]]
 
     def add_dependencies(self, dependencies: Dependencies) -> None:
         reference = parse_reference(self.payout_id)

@@ -6,8 +6,9 @@ named, and for the debt, whose wait for a confirmation ends or begins anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from models.commands.command import Command
 from models.commands.operators import HoldPayout, ReleasePayout, ReversePayout
@@ -32,7 +33,6 @@ from models.events.payments import (
     RefundRequested,
 )
 from models.ids import (
-    make_reference,
     make_transfer_id,
     parse_payout_order_id,
     parse_reference,
@@ -40,230 +40,62 @@ from models.ids import (
     subject_key,
 )
 from models.lifecycle import ENDED_STATUSES, OWED_STATUSES, DebtStatus
-from models.obligations import Payout, Refund, find_debt, make_debt_alert
+from models.obligations import D, Payout, Refund, find_debt, make_debt_alert
 from models.orders.decision import Decision
 from models.reasons import Alert, RejectionReason
 from models.service.outcome import Outcome, applied, cause_of, rejected
 from models.service.unit_of_work import RecordedEvents, UnitOfWork
 
+DebtResult = RejectionReason | tuple[Fact, ...]
+"""What a handler answers: why it refuses, or the facts that follow."""
 
-def confirm_refund(uow: UnitOfWork, command: ConfirmRefund, at: datetime) -> Outcome:
-    """Record that a refund has left."""
+
+def handle_refund(uow: UnitOfWork, command: RefundCommand, at: datetime) -> Outcome:
+    """Handle a command about one refund."""
     if command.by.role not in command.roles:
         return rejected(RejectionReason.NOT_ALLOWED)
-    events, refund, attempt = _find_refund(uow, command, at)
+    order_ids: tuple[str | None, ...] = parse_refund_order_ids(command.refund_id)
+    early_refund, _ = find_debt(uow.refunds, command.refund_id)
+    if early_refund is not None:
+        order_ids = (*order_ids, early_refund.order_id, early_refund.for_order_id)
+    events, refund, attempt = _find_in_time(
+        uow, "refund", uow.refunds, command.refund_id, order_ids, at
+    )
     if refund is None:
         return rejected(RejectionReason.UNKNOWN_REFUND, events)
-    refusal = _refuse_confirmation(refund, attempt)
-    if refusal is not None:
-        return rejected(refusal, events + _alert_if_ended(uow, refund, command, at))
-    fact = RefundConfirmed(
-        refund_id=refund.refund_id,
-        payment_id=refund.payment_id,
-        client_id=refund.client_id,
-        amount_fen=refund.amount_fen,
-        reference=refund.reference,
-        attempt=refund.attempt,
-    )
-    return applied(events + record_debt_facts(uow, refund, (fact,), at, command))
+    result = _REFUND_HANDLERS[type(command)](command, refund, attempt)
+    return _conclude(uow, command, refund, result, events, at)
 
 
-def fail_refund(uow: UnitOfWork, command: FailRefund, at: datetime) -> Outcome:
-    """Record that a refund did not arrive, and open its next attempt."""
+def handle_payout(uow: UnitOfWork, command: PayoutCommand, at: datetime) -> Outcome:
+    """Handle a command about one payout."""
     if command.by.role not in command.roles:
         return rejected(RejectionReason.NOT_ALLOWED)
-    events, refund, attempt = _find_refund(uow, command, at)
-    if refund is None:
-        return rejected(RejectionReason.UNKNOWN_REFUND, events)
-    refusal = _refuse_failure(refund, attempt)
-    if refusal is not None:
-        return rejected(refusal, events)
-    next_attempt = refund.attempt + 1
-    fact = RefundFailed(
-        refund_id=refund.refund_id,
-        payment_id=refund.payment_id,
-        client_id=refund.client_id,
-        amount_fen=refund.amount_fen,
-        came_back=refund.status is DebtStatus.CONFIRMED,
-        note=command.reason,
-        failed_reference=refund.reference,
-        reference=make_reference(refund.reference_stem, next_attempt),
-        attempt=next_attempt,
+    order_ids = [parse_payout_order_id(command.payout_id)]
+    events, payout, attempt = _find_in_time(
+        uow, "payout", uow.payouts, command.payout_id, order_ids, at
     )
-    facts = (fact, make_debt_alert(refund, Alert.REFUND_FAILED))
-    return applied(events + record_debt_facts(uow, refund, facts, at, command))
-
-
-def confirm_payout(uow: UnitOfWork, command: ConfirmPayout, at: datetime) -> Outcome:
-    """Record that a payout has left; money that moved although it was held has moved all the same.
-
-    An operator is told of that.
-    """
-    if command.by.role not in command.roles:
-        return rejected(RejectionReason.NOT_ALLOWED)
-    events, payout, attempt = _find_payout(uow, command, at)
     if payout is None:
         return rejected(RejectionReason.UNKNOWN_PAYOUT, events)
-    refusal = _refuse_confirmation(payout, attempt)
-    if refusal is not None:
-        return rejected(refusal, events + _alert_if_ended(uow, payout, command, at))
-    facts: tuple[Fact, ...] = (
-        PayoutConfirmed(
-            payout_id=payout.payout_id,
-            party=payout.party,
-            amount_fen=payout.amount_fen,
-            reference=payout.reference,
-            attempt=payout.attempt,
-        ),
-    )
-    if payout.held_at is not None:
-        facts = (*facts, make_debt_alert(payout, Alert.PAID_WHILE_HELD))
-    return applied(events + record_debt_facts(uow, payout, facts, at, command))
+    result = _PAYOUT_HANDLERS[type(command)](command, payout, attempt, uow)
+    return _conclude(uow, command, payout, result, events, at)
 
 
-def fail_payout(uow: UnitOfWork, command: FailPayout, at: datetime) -> Outcome:
-    """Record that a payout did not arrive, and open its next attempt."""
-    if command.by.role not in command.roles:
-        return rejected(RejectionReason.NOT_ALLOWED)
-    events, payout, attempt = _find_payout(uow, command, at)
-    if payout is None:
-        return rejected(RejectionReason.UNKNOWN_PAYOUT, events)
-    refusal = _refuse_failure(payout, attempt)
-    if refusal is not None:
-        return rejected(refusal, events)
-    next_attempt = payout.attempt + 1
-    fact = PayoutFailed(
-        payout_id=payout.payout_id,
-        party=payout.party,
-        amount_fen=payout.amount_fen,
-        came_back=payout.status is DebtStatus.CONFIRMED,
-        note=command.reason,
-        failed_reference=payout.reference,
-        reference=make_reference(payout.reference_stem, next_attempt),
-        attempt=next_attempt,
-    )
-    facts = (fact, make_debt_alert(payout, Alert.PAYOUT_FAILED))
-    return applied(events + record_debt_facts(uow, payout, facts, at, command))
-
-
-def hold_payout(uow: UnitOfWork, command: HoldPayout, at: datetime) -> Outcome:
-    """Keep a payout that has not left from being sent."""
-    if command.by.role not in command.roles:
-        return rejected(RejectionReason.NOT_ALLOWED)
-    events, payout, _ = _find_payout(uow, command, at)
-    if payout is None:
-        return rejected(RejectionReason.UNKNOWN_PAYOUT, events)
-    if payout.status not in OWED_STATUSES or payout.held_at is not None:
-        return rejected(RejectionReason.WRONG_STATE, events)
-    held = PayoutHeld(
-        payout_id=payout.payout_id,
-        party=payout.party,
-        amount_fen=payout.amount_fen,
-        by=command.sender,
-        note=command.reason,
-    )
-    entry = _audit_entry(command, payout, payout.status, held=True)
-    return applied(events + record_debt_facts(uow, payout, (held, entry), at, command))
-
-
-def release_payout(uow: UnitOfWork, command: ReleasePayout, at: datetime) -> Outcome:
-    """Let a payout that is held, and has not left, be sent after all."""
-    if command.by.role not in command.roles:
-        return rejected(RejectionReason.NOT_ALLOWED)
-    events, payout, _ = _find_payout(uow, command, at)
-    if payout is None:
-        return rejected(RejectionReason.UNKNOWN_PAYOUT, events)
-    if payout.status not in OWED_STATUSES or payout.held_at is None:
-        return rejected(RejectionReason.WRONG_STATE, events)
-    released = PayoutReleased(
-        payout_id=payout.payout_id,
-        party=payout.party,
-        amount_fen=payout.amount_fen,
-        by=command.sender,
-        note=command.reason,
-        reference=payout.reference,
-        attempt=payout.attempt,
-    )
-    entry = _audit_entry(command, payout, payout.status, held=False)
-    return applied(events + record_debt_facts(uow, payout, (released, entry), at, command))
-
-
-def reverse_payout(uow: UnitOfWork, command: ReversePayout, at: datetime) -> Outcome:
-    """End a payout that is held and has not left: its client is owed it, or the platform has it."""
-    if command.by.role not in command.roles:
-        return rejected(RejectionReason.NOT_ALLOWED)
-    events, payout, _ = _find_payout(uow, command, at)
-    if payout is None:
-        return rejected(RejectionReason.UNKNOWN_PAYOUT, events)
-    if payout.status not in OWED_STATUSES or payout.held_at is None:
-        return rejected(RejectionReason.WRONG_STATE, events)
-    client_id = uow.orders[payout.order_id].client_id
-    facts: list[Fact] = [
-        PayoutReversed(
-            payout_id=payout.payout_id,
-            party=payout.party,
-            amount_fen=payout.amount_fen,
-            to=command.to,
-            client_id=client_id,
-            by=command.sender,
-            note=command.reason,
-        )
-    ]
-    if command.to == "client":
-        transfer = RefundRequested(
-            refund_id=make_transfer_id(payout.payout_id),
-            payment_id=None,
-            client_id=client_id,
-            amount_fen=payout.amount_fen,
-            source="payout",
-        )
-        facts.append(transfer)
-    facts.append(_audit_entry(command, payout, DebtStatus.REVERSED, held=True))
-    return applied(events + record_debt_facts(uow, payout, facts, at, command))
-
-
-def record_debt_facts(
-    uow: UnitOfWork, debt: Refund | Payout, facts: Iterable[Fact], at: datetime, command: Command
-) -> RecordedEvents:
-    """Record facts about a refund or payout among the events of its order, or of its payment."""
-    caused_by = cause_of(command)
-    if isinstance(debt, Refund) and debt.order_id is None:
-        return uow.record_payment_facts(debt.payment_id or "", tuple(facts), at, caused_by)
-    decision = Decision(uow.orders[debt.order_id or ""])
-    return uow.record_decision(decision.then(facts, at, caused_by))
-
-
-def _find_refund(
-    uow: UnitOfWork, command: RefundCommand, at: datetime
-) -> tuple[RecordedEvents, Refund | None, int | None]:
-    """Enforce time, then find the refund that a command names, and the attempt if it names one."""
-    named, _ = find_debt(uow.refunds, command.refund_id)
-    order_ids: Iterable[str | None] = (
-        *parse_refund_order_ids(command.refund_id),
-        *_orders_of_reference(uow, command.refund_id),
-    )
-    if named is not None:
-        order_ids = (*order_ids, named.order_id, named.for_order_id)
-    events = uow.elapse_orders(order_ids, at)
-    named, _ = find_debt(uow.refunds, command.refund_id)
-    if named is not None:
-        events += uow.alert_overdue("refund", named.refund_id, at)
-    return (events, *find_debt(uow.refunds, command.refund_id))
-
-
-def _find_payout(
-    uow: UnitOfWork, command: PayoutCommand, at: datetime
-) -> tuple[RecordedEvents, Payout | None, int | None]:
-    """Enforce time, then find the payout that a command names, and the attempt if it names one."""
-    order_ids = (
-        parse_payout_order_id(command.payout_id),
-        *_orders_of_reference(uow, command.payout_id),
-    )
-    events = uow.elapse_orders(order_ids, at)
-    named, _ = find_debt(uow.payouts, command.payout_id)
-    if named is not None:
-        events += uow.alert_overdue("payout", named.payout_id, at)
-    return (events, *find_debt(uow.payouts, command.payout_id))
+def _find_in_time(
+    uow: UnitOfWork,
+    kind: str,
+    debts: Mapping[str, D],
+    name: str,
+    order_ids: Iterable[str | None],
+    at: datetime,
+) -> tuple[RecordedEvents, D | None, int | None]:
+    """Enforce time, then find what a command names, and the attempt if it names one."""
+    events = uow.elapse_orders((*order_ids, *_orders_of_reference(uow, name)), at)
+    debt, attempt = find_debt(debts, name)
+    if debt is None:
+        return events, None, None
+    events += uow.alert_overdue(kind, debt.debt_id, at)
+    return events, debts[debt.debt_id], attempt
 
 
 def _orders_of_reference(uow: UnitOfWork, name: str) -> list[str]:
@@ -278,37 +110,178 @@ def _orders_of_reference(uow: UnitOfWork, name: str) -> list[str]:
     return [order_id for order_id in uow.orders if subject_key(f"order:{order_id}") == key]
 
 
-def _refuse_confirmation(debt: Refund | Payout, attempt: int | None) -> RejectionReason | None:
-    if debt.status in ENDED_STATUSES:
+def _conclude(
+    uow: UnitOfWork,
+    command: RefundCommand | PayoutCommand,
+    debt: Refund | Payout,
+    result: DebtResult,
+    events: RecordedEvents,
+    at: datetime,
+) -> Outcome:
+    """Record what follows; tell an operator of money that moved although it was never to leave."""
+    if not isinstance(result, RejectionReason):
+        return applied(events + record_debt_facts(uow, debt, result, at, command))
+    if debt.status in ENDED_STATUSES and isinstance(command, ConfirmRefund | ConfirmPayout):
+        alert = make_debt_alert(debt, Alert.MOVED_AFTER_END)
+        events += record_debt_facts(uow, debt, (alert,), at, command)
+    return rejected(result, events)
+
+
+def record_debt_facts(
+    uow: UnitOfWork, debt: Refund | Payout, facts: Iterable[Fact], at: datetime, command: Command
+) -> RecordedEvents:
+    """Record facts about a refund or payout among the events of its order, or of its payment."""
+    caused_by = cause_of(command)
+    if isinstance(debt, Refund) and debt.order_id is None:
+        return uow.record_payment_facts(debt.payment_id or "", tuple(facts), at, caused_by)
+    decision = Decision(uow.orders[debt.order_id or ""])
+    return uow.record_decision(decision.then(facts, at, caused_by))
+
+
+def _confirm_refund(_: ConfirmRefund, refund: Refund, attempt: int | None) -> DebtResult:
+    """Record that a refund has left."""
+    refusal = _refuse_confirmation(refund, attempt)
+    if refusal is not None:
+        return refusal
+    return (RefundConfirmed(**_refund_fields(refund), **_attempt_fields(refund)),)
+
+
+def _fail_refund(command: FailRefund, refund: Refund, attempt: int | None) -> DebtResult:
+    """Record that a refund did not arrive, and open its next attempt."""
+    refusal = _refuse_failure(refund, attempt)
+    if refusal is not None:
+        return refusal
+    failed = RefundFailed(**_refund_fields(refund), **_failure_fields(refund, command))
+    return (failed, make_debt_alert(refund, Alert.REFUND_FAILED))
+
+
+def _confirm_payout(
+    _: ConfirmPayout, payout: Payout, attempt: int | None, __: UnitOfWork
+) -> DebtResult:
+    """Record that a payout has left; money that moved although it was held has moved all the same.
+
+    An operator is told of that.
+    """
+    refusal = _refuse_confirmation(payout, attempt)
+    if refusal is not None:
+        return refusal
+    confirmed = PayoutConfirmed(**_payout_fields(payout), **_attempt_fields(payout))
+    if payout.held_at is None:
+        return (confirmed,)
+    return (confirmed, make_debt_alert(payout, Alert.PAID_WHILE_HELD))
+
+
+def _fail_payout(
+    command: FailPayout, payout: Payout, attempt: int | None, _: UnitOfWork
+) -> DebtResult:
+    """Record that a payout did not arrive, and open its next attempt."""
+    refusal = _refuse_failure(payout, attempt)
+    if refusal is not None:
+        return refusal
+    failed = PayoutFailed(**_payout_fields(payout), **_failure_fields(payout, command))
+    return (failed, make_debt_alert(payout, Alert.PAYOUT_FAILED))
+
+
+def _hold_payout(command: HoldPayout, payout: Payout, _: int | None, __: UnitOfWork) -> DebtResult:
+    """Keep a payout that has not left from being sent."""
+    if payout.status not in OWED_STATUSES or payout.held_at is not None:
         return RejectionReason.WRONG_STATE
-    if debt.status is DebtStatus.CONFIRMED or _is_over(debt, attempt):
+    held = PayoutHeld(**_payout_fields(payout), by=command.sender, note=command.reason)
+    return (held, _make_audit_entry(command, payout, payout.status, held=True))
+
+
+def _release_payout(
+    command: ReleasePayout, payout: Payout, _: int | None, __: UnitOfWork
+) -> DebtResult:
+    """Let a payout that is held, and has not left, be sent after all."""
+    if payout.status not in OWED_STATUSES or payout.held_at is None:
+        return RejectionReason.WRONG_STATE
+    released = PayoutReleased(
+        **_payout_fields(payout),
+        **_attempt_fields(payout),
+        by=command.sender,
+        note=command.reason,
+    )
+    return (released, _make_audit_entry(command, payout, payout.status, held=False))
+
+
+def _reverse_payout(
+    command: ReversePayout, payout: Payout, _: int | None, uow: UnitOfWork
+) -> DebtResult:
+    """End a payout that is held and has not left: its client is owed it, or the platform has it."""
+    if payout.status not in OWED_STATUSES or payout.held_at is None:
+        return RejectionReason.WRONG_STATE
+    client_id = uow.orders[payout.order_id].client_id
+    reversal = PayoutReversed(
+        **_payout_fields(payout),
+        to=command.to,
+        client_id=client_id,
+        by=command.sender,
+        note=command.reason,
+    )
+    entry = _make_audit_entry(command, payout, DebtStatus.REVERSED, held=True)
+    if command.to == "platform":
+        return (reversal, entry)
+    transfer = RefundRequested(
+        refund_id=make_transfer_id(payout.payout_id),
+        payment_id=None,
+        client_id=client_id,
+        amount_fen=payout.amount_fen,
+        source="payout",
+    )
+    return (reversal, transfer, entry)
+
+
+def _refuse_confirmation(debt: Refund | Payout, attempt: int | None) -> RejectionReason | None:
+    if debt.status is DebtStatus.CONFIRMED:
         return RejectionReason.ALREADY_CONFIRMED
-    return None
+    return _refuse_failure(debt, attempt)
 
 
 def _refuse_failure(debt: Refund | Payout, attempt: int | None) -> RejectionReason | None:
+    """Refuse what has ended, and a reference to an attempt of which all is known."""
     if debt.status in ENDED_STATUSES:
         return RejectionReason.WRONG_STATE
-    return RejectionReason.ALREADY_CONFIRMED if _is_over(debt, attempt) else None
+    is_over = attempt is not None and attempt < debt.attempt
+    return RejectionReason.ALREADY_CONFIRMED if is_over else None
 
 
-def _is_over(debt: Refund | Payout, attempt: int | None) -> bool:
-    """Tell whether a reference names an attempt of which all is known."""
-    return attempt is not None and attempt < debt.attempt
+def _refund_fields(refund: Refund) -> dict[str, Any]:
+    """Name a refund, as its events do."""
+    return {
+        "refund_id": refund.refund_id,
+        "payment_id": refund.payment_id,
+        "client_id": refund.client_id,
+        "amount_fen": refund.amount_fen,
+    }
 
 
-def _alert_if_ended(
-    uow: UnitOfWork, debt: Refund | Payout, command: Command, at: datetime
-) -> RecordedEvents:
-    """Tell an operator of money that moved although it was never to leave."""
-    if debt.status not in ENDED_STATUSES:
-        return ()
-    return record_debt_facts(
-        uow, debt, (make_debt_alert(debt, Alert.MOVED_AFTER_END),), at, command
-    )
+def _payout_fields(payout: Payout) -> dict[str, Any]:
+    """Name a payout, as its events do."""
+    return {
+        "payout_id": payout.payout_id,
+        "party": payout.party,
+        "amount_fen": payout.amount_fen,
+    }
 
 
-def _audit_entry(
+def _attempt_fields(debt: Refund | Payout) -> dict[str, Any]:
+    """Name the present attempt."""
+    return {"reference": debt.reference, "attempt": debt.attempt}
+
+
+def _failure_fields(debt: Refund | Payout, command: FailRefund | FailPayout) -> dict[str, Any]:
+    """Name the attempt that failed, and the next."""
+    return {
+        "came_back": debt.status is DebtStatus.CONFIRMED,
+        "note": command.reason,
+        "failed_reference": debt.reference,
+        "reference": debt.next_reference,
+        "attempt": debt.attempt + 1,
+    }
+
+
+def _make_audit_entry(
     command: HoldPayout | ReleasePayout | ReversePayout,
     before: Payout,
     status: DebtStatus,
@@ -323,3 +296,17 @@ def _audit_entry(
         before=PayoutSnapshot(before.status.value, before.held_at is not None, amount_fen),
         after=PayoutSnapshot(status.value, held, amount_fen),
     )
+
+
+_REFUND_HANDLERS: dict[type, Callable[[Any, Refund, int | None], DebtResult]] = {
+    ConfirmRefund: _confirm_refund,
+    FailRefund: _fail_refund,
+}
+
+_PAYOUT_HANDLERS: dict[type, Callable[[Any, Payout, int | None, UnitOfWork], DebtResult]] = {
+    ConfirmPayout: _confirm_payout,
+    FailPayout: _fail_payout,
+    HoldPayout: _hold_payout,
+    ReleasePayout: _release_payout,
+    ReversePayout: _reverse_payout,
+}
