@@ -227,17 +227,13 @@ class Creator:
         Events of that very instant count, but for the end of a ban. Violations are those of now:
         only the ladder reads them, and nobody climbs it as of the past.
         """
-        if self.history and self.history[-1].counts_at(at):
-            # As nearly always.
+        if not self.history or self.history[-1].counts_at(at):
             return self
-        versions = self.versions
-        if versions[-1].counts_at(at):
-            return self
-        counting = tuple(version for version in versions if version.counts_at(at))
-        if not counting and versions[0].sequence == 1:
+        counting = tuple(version for version in self.history if version.counts_at(at))
+        if not counting and self.history[0].sequence == 1:
             return None
         # What has been forgotten is at least a day older than a later change: nobody is to know.
-        past = counting or versions[:1]
+        past = counting or self.history[:1]
         return replace(
             self,
             sequence=past[-1].sequence,

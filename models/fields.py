@@ -24,6 +24,9 @@ from models.money import MAX_FEN
 MIN_YEAR, MAX_YEAR = 1970, 2999
 """Years in which an instant makes sense; every window still ends within the calendar."""
 
+MICROSECOND = timedelta(microseconds=1)
+"""The least difference between two instants."""
+
 MAX_TIME_TEXT_LENGTH = 40
 """The longest text of an instant or a duration worth reading."""
 
@@ -60,7 +63,7 @@ def parse_duration(text: object) -> timedelta:
 
 def format_duration(length: timedelta) -> str:
     """Write a duration as ISO 8601, the shortest exact way."""
-    seconds, micros = divmod(length // timedelta(microseconds=1), 1_000_000)
+    seconds, micros = divmod(length // MICROSECOND, 1_000_000)
     days, seconds = divmod(seconds, 86_400)
     hours, seconds = divmod(seconds, 3_600)
     minutes, seconds = divmod(seconds, 60)
