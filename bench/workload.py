@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 CREATOR = "k1"
 AMOUNT_FEN, DEPOSIT_FEN = 100_000, 10_500
-LONG_AGO = "2026-01-01T00:00:00Z"
 
 
 def registration() -> str:
@@ -70,15 +70,15 @@ def place(number: int) -> str:
     )
 
 
-def pay(number: int) -> str:
-    """Pay one order's deposit."""
+def pay(number: int, paid_at: datetime | None = None) -> str:
+    """Pay one order's deposit, now unless an instant is given."""
     share = {"order_id": f"o{number:08}", "amount_fen": DEPOSIT_FEN}
     return _text(
         id=f"pay_{number:08}",
         kind="confirm_payment",
         by={"role": "payments", "id": "psp"},
         payment_id=f"d{number:08}",
-        paid_at=LONG_AGO,
+        paid_at=(paid_at or datetime.now(UTC)).isoformat(),
         amount_fen=DEPOSIT_FEN,
         shares=[share],
     )

@@ -8,6 +8,8 @@ from examples.talk import DECLINED, WITHDREW
 from models import money
 from models.orders.endings import cancellation_cost_at, cancellation_tier_at
 
+EIGHT_HOURS_S = 8 * 3_600
+
 
 def place(plot: Plot, at: float, options: Options) -> None:
     """Place the order; `today` plans the publication for a few seconds later."""
@@ -31,7 +33,12 @@ def due(plot: Plot, at: float) -> int:
 
 
 def pay(plot: Plot, at: float, options: Options) -> None:
-    """Pay what is due, or with `old` what was due under the first quote."""
+    """Pay what is due, or with `old` what was due under the first quote.
+
+    The notice may be wrong: `yuan` are told as fen, `zone` takes the local time for that of
+    Greenwich, `typo` names an order that nobody knows, and `from` another client. With `right` it
+    is the last one, put right. `for` says what it is meant for.
+    """
     amount_fen = due(plot, at)
     if "old" in options:
         order = plot.order(at)
@@ -41,7 +48,21 @@ def pay(plot: Plot, at: float, options: Options) -> None:
     if "paid" in options:
         name, _, delay_s = options["paid"].partition("+")
         paid_at = plot.moment(name) + float(delay_s)
-    plot.rehearse(at, plot.stage.pay(at, paid_at, {plot.order_id: amount_fen}))
+    previous = plot.body or {}
+    body = plot.stage.pay(
+        at,
+        at + EIGHT_HOURS_S if "zone" in options else paid_at,
+        {plot.order_id + ("x" if "typo" in options else ""): amount_fen},
+    )
+    if "yuan" in options:
+        body["amount_fen"] = body["shares"][0]["amount_fen"] = max(1, amount_fen // 100)
+    if "from" in options:
+        body["client_id"] = f"client-{options['from']}"
+    if "for" in options:
+        body["shares"][0]["due"] = options["for"]
+    if "right" in options:
+        body["payment_id"] = previous["payment_id"]
+    plot.rehearse(at, body)
 
 
 def accept(plot: Plot, at: float, options: Options) -> None:

@@ -59,6 +59,8 @@ def _unknown(stage: Stage) -> None:
     stage.say(_at(stage), "end_contract", CONSOLE, creator_id="creator-98")
     stage.say(_at(stage), "confirm_refund", GATEWAY, refund_id="rf_pay-7777_ord-7777")
     stage.say(_at(stage), "confirm_payout", GATEWAY, payout_id="po_ord-7777_creator")
+    reason = "渠道误报，作废。"
+    stage.say(_at(stage), "void_payment", OPERATOR, payment_id="pay-7777", reason=reason)
 
 
 def _not_allowed(stage: Stage) -> None:
@@ -86,10 +88,10 @@ def _strays(stage: Stage) -> None:
 
 
 def _resolve(stage: Stage, at: float, share: tuple[str, str]) -> None:
-    """Send a stray share back to a client who has proved the payment."""
+    """Send a stray share back, since a client has proved the payment."""
     share_fields = dict(zip(("payment_id", "order_id"), share, strict=True))
     reason = "客户提供了付款回单，订单号填错，原路退回。"
-    stage.say(at, "resolve_suspense", OPERATOR, **share_fields, to="client-03", reason=reason)
+    stage.say(at, "resolve_suspense", OPERATOR, **share_fields, to="refund", reason=reason)
 
 
 def _malformed(stage: Stage) -> None:

@@ -79,7 +79,36 @@ def act(plot: Plot, at: float, options: Options) -> None:
     plot.say(at, "operator_act", by, command=fields, reason=plot.pick(talk.ACTED))
 
 
+def give(plot: Plot, at: float, _: Options) -> None:
+    """Give the order the money that came for a number that nobody knows."""
+    plot.rehearsal.wait(at)
+    stray = next(
+        item
+        for item in plot.rehearsal.simulation.state.suspended.values()
+        if item.resolved_at is None
+    )
+    plot.say(
+        at,
+        "resolve_suspense",
+        OPERATOR,
+        payment_id=stray.payment_id,
+        order_id=stray.order_id,
+        to="order",
+        target_order_id=plot.order_id,
+        reason=plot.pick(talk.GIVEN),
+    )
+
+
+def void(plot: Plot, at: float, _: Options) -> None:
+    """Void the order's last payment, whose notice was wrong."""
+    plot.rehearsal.wait(at)
+    payment_id = list(plot.rehearsal.simulation.state.payments)[-1]
+    plot.say(at, "void_payment", OPERATOR, payment_id=payment_id, reason=plot.pick(talk.VOIDED))
+
+
 VERBS: dict[str, Verb] = {
+    "give": give,
+    "void": void,
     "resolve": resolve,
     "extend": extend,
     "pause": pause,

@@ -85,6 +85,19 @@ STORIES = """
                 last+1~2 release platform=50 creator=50
   1 | deposit | placed+1~2 pay; offered+1~3 accept; accepted+1~3 cancel forfeit;
                 last+1~2 release client=100; last+1.2~2 refund
+# Notices of payments are wrong, and put right, or not.
+  2 | deposit | placed+1~2 pay typo; last+1~1.4 give; offered+1~5 accept; accepted+5~6 pay
+  2 | deposit | placed+1~1.4 pay yuan; last+1~1.1 void; last+1~1.1 pay right for=deposit;
+                offered+1~5 accept; accepted+5~6 pay for=balance
+  1 | deposit | placed+1~2 pay zone; offered+1~5 accept; accepted+5~6 pay
+  1 | deposit | placed+1~2 pay for=deposit; offered+1~1.2 pay for=deposit; offered+3~5 accept;
+                accepted+5~6 pay
+  1 | deposit | placed+1~2 pay; last+1~1.2 void; offered+3~5 accept; accepted+5~6 pay
+  1 | deposit | placed+1~1.5 pay typo yuan; last+1~1.2 give
+  1 | deposit | placed+1~1.5 pay typo from=20; last+1~1.2 give
+  1 | deposit | placed+1~1.5 pay typo; last+1~1.2 cancel; last+1~1.2 give
+  1 | deposit | placed+1~1.5 pay; offered+1~1.2 pay; last+1~1.2 pay typo; last+1~1.2 give;
+                offered+4.7~5 accept
 # Things are said twice, or differently, or by the wrong person.
   3 | deposit | placed+1~2 pay; last+1~1.5 again; offered+3~5 accept; last+1~2 again;
                 accepted+5~6 pay

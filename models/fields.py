@@ -177,6 +177,9 @@ WebAddress = Annotated[
     str, StringConstraints(pattern=f"^https?://{_ADDRESS_PATTERN}", max_length=2_000)
 ]
 
+PaymentPurpose = Literal["deposit", "balance", "total"]
+"""What a share of a payment is meant for: `total` is everything, of an order without a deposit."""
+
 TaskType = Literal["douyin_video", "douyin_live", "huoshan", "xigua", "toutiao"]
 SenderRole = Literal["client", "creator", "mcn", "operator", "payments", "platform", "provider"]
 SENDER_ROLES: frozenset[str] = frozenset(get_args(SenderRole))

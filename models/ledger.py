@@ -18,6 +18,7 @@ from models.events.orders import (
 from models.events.payments import (
     PaymentApplied,
     PaymentUnapplied,
+    PaymentVoided,
     PayoutConfirmed,
     PayoutFailed,
     PayoutReversed,
@@ -28,7 +29,7 @@ from models.events.payments import (
 )
 
 UNKNOWN_CLIENT = "unknown"
-"""To whom a payment is owed when it names no order that anyone knows."""
+"""To whom a payment is owed when nobody knows whose it is."""
 
 PSP = "psp"
 SUSPENSE = "suspense"
@@ -205,15 +206,27 @@ def _payout_reversed(_: str | None, fact: PayoutReversed) -> LedgerPostings:
 
 
 def _suspense_resolved(_: str | None, fact: SuspenseResolved) -> LedgerPostings:
-    # What goes to its order is moved by the event that applies it there.
-    if fact.is_by_placement:
+    # What goes to an order is moved by the event that applies it there.
+    if fact.goes_to_order:
         return ()
-    return (Posting(SUSPENSE, refunds_payable_account_of(UNKNOWN_CLIENT), fact.amount_fen),)
+    account = refunds_payable_account_of(fact.client_id or UNKNOWN_CLIENT)
+    return (Posting(SUSPENSE, account, fact.amount_fen),)
+
+
+def _payment_voided(_: str | None, fact: PaymentVoided) -> LedgerPostings:
+    moves: LedgerPostings = ()
+    for part in fact.parts:
+        if part.client_id is not None:
+            account = refunds_payable_account_of(part.client_id)
+            moves += (Posting(account, SUSPENSE, part.amount_fen),)
+        moves += (Posting(SUSPENSE, PSP, part.amount_fen),)
+    return moves
 
 
 _POSTING_RULES: dict[type, Callable[[str | None, Any], LedgerPostings]] = {
     PaymentApplied: _payment_applied,
     PaymentUnapplied: _payment_unapplied,
+    PaymentVoided: _payment_voided,
     RefundRequested: _refund_requested,
     RefundConfirmed: _refund_confirmed,
     OrderForfeited: _order_forfeited,

@@ -134,13 +134,17 @@ END_REASONS: dict[State, tuple[EndReason, ...]] = {
 """Every reason with which an order can end, by final state."""
 
 ENFORCE_DEADLINE = "enforce_deadline"
+BEGIN_GRACE = "begin_grace"
 END_PAUSE = "end_pause"
 BAN = "ban"
 BAN_FOR_GOOD = "ban_for_good"
 LIFT_BAN = "lift_ban"
 CONTRACT_ENDED = "contract_ended"
 
-SYSTEM_REQUESTS = (ENFORCE_DEADLINE, END_PAUSE, BAN, BAN_FOR_GOOD, LIFT_BAN, CONTRACT_ENDED)
+SYSTEM_REQUESTS = (
+    *(ENFORCE_DEADLINE, BEGIN_GRACE, END_PAUSE),
+    *(BAN, BAN_FOR_GOOD, LIFT_BAN, CONTRACT_ENDED),
+)
 """What time, a ban or an ended contract does to an order, without anybody asking for it.
 
 No command of these kinds exists, so no sender can make such a request.
@@ -212,6 +216,8 @@ CORE_TRANSITIONS = (
     # while it is           may ask             who         and it becomes
     row(S.AWAITING_DEPOSIT, "confirm_payment", PAYMENTS, S.AWAITING_DEPOSIT, S.OFFERED),
     row(S.AWAITING_DEPOSIT, "cancel_order", CLIENT | OPERATOR, S.CANCELLED),
+    # The payment side has the grace to ask its provider.
+    row(S.AWAITING_DEPOSIT, BEGIN_GRACE, CLOCK, S.AWAITING_DEPOSIT),
     row(S.AWAITING_DEPOSIT, ENFORCE_DEADLINE, CLOCK, S.EXPIRED),
     row(S.AWAITING_DEPOSIT, BAN, CLOCK, S.CANCELLED),
     row(S.AWAITING_DEPOSIT, BAN_FOR_GOOD, CLOCK, S.CANCELLED),

@@ -11,6 +11,7 @@ from models.errors import BrokenInvariant
 from models.events.event import Event
 from models.events.notifications import OperatorAlerted
 from models.events.payments import (
+    PaymentVoided,
     PayoutConfirmed,
     PayoutFailed,
     PayoutHeld,
@@ -20,8 +21,10 @@ from models.events.payments import (
     RefundConfirmed,
     RefundFailed,
     RefundRequested,
+    RefundVoided,
     SuspenseResolved,
 )
+from models.fields import PaymentPurpose
 from models.ids import make_reference, make_reference_stem, parse_reference, share_id
 from models.ledger import Posting, postings
 from models.lifecycle import DebtStatus
@@ -31,9 +34,11 @@ from models.tracked_dict import TrackedDict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
-    """A payment as first reported; `sequence` counts the events about the payment itself.
+    """A payment as reported, anew after each void; `sequence` counts the events about itself.
 
-    `client_id` is the client of its orders, None while none of them is known.
+    `client_id` is who paid: whom the notice named, else the client of its orders, None while nobody
+    is known. `applied_at` is when an order first took a share of it. `voided_contents` are those of
+    the notices that were wrong, also of the present one once it is void.
     """
 
     payment_id: str
@@ -44,6 +49,13 @@ class Payment:
     command_id: str
     sequence: int = 0
     client_id: str | None = None
+    applied_at: datetime | None = None
+    voided_at: datetime | None = None
+    voided_contents: tuple[bytes, ...] = ()
+
+    def was_reported_as(self, content: bytes) -> bool:
+        """Tell whether a notice says again what one before it said, were it void by now."""
+        return content == self.content or content in self.voided_contents
 
 
 class HasReference:
@@ -166,8 +178,9 @@ def find_debt(debts: Mapping[str, D], name: str) -> tuple[D | None, int | None]:
 class SuspenseItem:
     """A share of a payment for an order that nobody knew when the money came.
 
-    `number` is the payment's number of receipt. After `wake_at` an operator is told that the money
-    still waits.
+    `number` is the payment's number of receipt, `due` what the share was meant for. Whoever places
+    its order until `expires_at`, and may, gets it without being asked. After `wake_at` an operator
+    is told that the money still waits.
     """
 
     share_id: str
@@ -178,6 +191,8 @@ class SuspenseItem:
     number: int = 0
     resolved_at: datetime | None = None
     wake_at: datetime | None = None
+    due: PaymentPurpose | None = None
+    expires_at: datetime | None = None
 
     @property
     def receipt_order(self) -> tuple[datetime, int]:
@@ -219,8 +234,9 @@ def make_suspense_alert(item: SuspenseItem) -> OperatorAlerted:
 
 
 OBLIGATION_EVENTS = (
-    *(RefundRequested, RefundConfirmed, RefundFailed, PayoutRequested, PayoutConfirmed),
-    *(PayoutFailed, PayoutHeld, PayoutReleased, PayoutReversed, SuspenseResolved),
+    *(RefundRequested, RefundConfirmed, RefundFailed, RefundVoided),
+    *(PayoutRequested, PayoutConfirmed, PayoutFailed, PayoutHeld, PayoutReleased, PayoutReversed),
+    *(SuspenseResolved, PaymentVoided),
 )
 """The events that change something that is owed, or end a wait in suspense."""
 
@@ -242,7 +258,7 @@ class Obligations:
         """Record an event: name the refund it asks for, note the debt, post the money."""
         fact = event.fact
         if isinstance(fact, RefundRequested):
-            fact = replace(fact, refund_id=self._refund_id(fact, event.order_id))
+            fact = replace(fact, refund_id=self._refund_id(fact))
             fact = replace(fact, reference=_make_refund(event, fact).reference)
             event = replace(event, fact=fact)
         elif isinstance(fact, PayoutRequested):
@@ -279,10 +295,14 @@ class Obligations:
             case RefundFailed(refund_id=refund_id, attempt=attempt):
                 refund = replace(self.refunds[refund_id], **_failed(attempt))
                 self.refunds[refund_id] = replace(refund, **self._waiting(event))
+            case RefundVoided(refund_id=refund_id):
+                changes = NOT_WAITING | {"status": DebtStatus.VOIDED}
+                self.refunds[refund_id] = replace(self.refunds[refund_id], **changes)
             case SuspenseResolved(payment_id=payment_id, for_order_id=for_order_id):
-                key = share_id(payment_id, for_order_id)
-                item = self.suspended[key]
-                self.suspended[key] = replace(item, resolved_at=event.at, wake_at=None)
+                self._end_suspense(self.suspended[share_id(payment_id, for_order_id)], event.at)
+            case PaymentVoided(payment_id=payment_id):
+                for item in self.suspended_of(payment_id):
+                    self._end_suspense(item, event.at)
             case PayoutRequested() as fact:
                 if fact.payout_id in self.payouts:
                     raise BrokenInvariant(f"{fact.payout_id} would be owed twice")
@@ -290,6 +310,21 @@ class Obligations:
                 self.payouts[fact.payout_id] = replace(payout, **self._waiting(event))
             case fact:
                 self._update_payout(event, fact)
+
+    def suspended_of(self, payment_id: str) -> list[SuspenseItem]:
+        """Return the shares of a payment that wait in suspense, in the order of their ids."""
+        items = (item for item in self.suspended.values() if item.payment_id == payment_id)
+        waiting = [item for item in items if item.resolved_at is None]
+        return sorted(waiting, key=lambda item: item.share_id)
+
+    def refunds_of(self, payment_id: str) -> list[Refund]:
+        """Return the refunds of a payment that are not void, in the order of their ids."""
+        refunds = (refund for refund in self.refunds.values() if refund.payment_id == payment_id)
+        valid = [refund for refund in refunds if refund.status is not DebtStatus.VOIDED]
+        return sorted(valid, key=lambda refund: refund.refund_id)
+
+    def _end_suspense(self, item: SuspenseItem, at: datetime) -> None:
+        self.suspended[item.share_id] = replace(item, resolved_at=at, wake_at=None)
 
     def _update_payout(self, event: Event, fact: Any) -> None:  # noqa: ANN401 - a payout's fact
         payout, changes = self.payouts[fact.payout_id], dict[str, Any]()
@@ -311,15 +346,15 @@ class Obligations:
         """Let something wait from now on to be confirmed."""
         return {"waits_since": event.at, "wake_at": event.at + self.confirmation_window(event)}
 
-    def _refund_id(self, fact: RefundRequested, order_id: str | None) -> str:
-        """Name a refund; where another pair spells the same, the later one ends in a number."""
-        pair = (fact.payment_id, order_id, fact.for_order_id)
+    def _refund_id(self, fact: RefundRequested) -> str:
+        """Name a refund; where its id is taken, the later one ends in a number.
+
+        Another pair may spell the same, and one pair may owe again: after its payment was voided,
+        or once money that went back from the order has come to it out of suspense.
+        """
         base = refund_id = fact.refund_id
         suffix = 1
-        while (existing := self.refunds.get(refund_id)) is not None:
-            if (existing.payment_id, existing.order_id, existing.for_order_id) == pair:
-                message = f"{refund_id} would be owed twice"
-                raise BrokenInvariant(message)
+        while refund_id in self.refunds:
             suffix += 1
             refund_id = f"{base}~{suffix}"
         return refund_id

@@ -110,7 +110,8 @@ class Policy(StrictModel):
     placement_grace: Grace = timedelta(seconds=5)
     # Our choice: more than an honest sender has under way, few enough to be kept for everybody.
     parked_limit: Count = 1_000
-    # Our choice: how far two honest clocks may differ; what claims to be later still is a mistake.
+    # Our choice: how far two honest clocks may differ; what claims to be later still is a mistake,
+    # usually a wrong time zone.
     paid_at_tolerance: Grace = timedelta(minutes=5)
     # Our choice: a quarter is time enough to install next year's holidays.
     calendar_warning: Grace = timedelta(days=90)

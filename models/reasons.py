@@ -47,6 +47,12 @@ class RejectionReason(StrEnum):
     UNKNOWN_REFUND = "unknown_refund"
     UNKNOWN_PAYOUT = "unknown_payout"
     UNKNOWN_SUSPENSE = "unknown_suspense"
+    UNKNOWN_PAYMENT = "unknown_payment"
+    MIXED_CLIENTS = "mixed_clients"
+    ORDER_CLOSED = "order_closed"
+    NOTHING_DUE = "nothing_due"
+    AMOUNT_MISMATCH = "amount_mismatch"
+    PAYMENT_IN_USE = "payment_in_use"
     ALREADY_CONFIRMED = "already_confirmed"
 
 
@@ -67,6 +73,7 @@ class Alert(StrEnum):
 
     UNKNOWN_ORDER = "unknown_order"
     PAYMENT_CONFLICT = "payment_conflict"
+    PAID_AT_IMPLAUSIBLE = "paid_at_implausible"
     NOTICE_TOO_LATE = "notice_too_late"
     PAID_BEFORE_FORFEIT = "paid_before_forfeit"
     ARBITRATION_OVERDUE = "arbitration_overdue"

@@ -38,7 +38,7 @@ class MoneyTotals:
         self.forfeited_fen += sum(holding.amount_fen for holding in order.forfeited)
 
     def count_payment(self, payment: Payment) -> None:
-        self.received_fen += payment.amount_fen
+        self.received_fen += 0 if payment.voided_at else payment.amount_fen
 
     def count_refund(self, refund: Refund) -> None:
         if refund.status in OWED_STATUSES:
@@ -101,6 +101,7 @@ def audit_payment(
     findings = [
         *order_checks.check_sequence(subject, payment.sequence, events),
         *ledger_checks.check_postings(subject, events, postings),
+        *ledger_checks.check_voids(payment, events),
     ]
     return [*findings, *ledger_checks.check_refunds(subject, events, refunds)]
 

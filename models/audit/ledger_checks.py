@@ -21,6 +21,7 @@ from models.events.orders import (
 from models.events.payments import (
     PaymentApplied,
     PaymentUnapplied,
+    PaymentVoided,
     PayoutConfirmed,
     PayoutFailed,
     PayoutHeld,
@@ -30,10 +31,11 @@ from models.events.payments import (
     RefundConfirmed,
     RefundFailed,
     RefundRequested,
+    RefundVoided,
     SuspenseResolved,
 )
 from models.ledger import Posting
-from models.obligations import Payout, Refund
+from models.obligations import Payment, Payout, Refund
 from models.orders.order import Order
 
 EventPosting = tuple[str, Posting]
@@ -56,20 +58,14 @@ def check_escrow(order: Order, postings: Sequence[EventPosting]) -> Iterator[Fin
 def check_payments(subject: str, events: Sequence[Event]) -> Iterator[Finding]:
     """Hold that a payment comes and goes back once, as it came, and that work begins once."""
     facts = [event.fact for event in events]
-    arrivals = Counter(
-        fact.payment_id for fact in facts if isinstance(fact, PaymentApplied | PaymentUnapplied)
-    )
-    yield from (
-        Finding("came_once", subject, payment_id)
-        for payment_id, count in arrivals.items()
-        if count > 1
-    )
+    yield from (Finding("came_once", subject, name) for name in _came_again(facts))
     unapplied_payments = Counter(
         (fact.payment_id, fact.amount_fen) for fact in facts if isinstance(fact, PaymentUnapplied)
     )
-    applied_payments = Counter(
-        (fact.payment_id, fact.amount_fen) for fact in facts if isinstance(fact, PaymentApplied)
-    )
+    applied_fen = Counter[str]()
+    for fact in facts:
+        if isinstance(fact, PaymentApplied):
+            applied_fen[fact.payment_id] += fact.amount_fen
     refund_facts = [fact for fact in facts if isinstance(fact, RefundRequested)]
     unapplied_refunds, escrow_refunds = (
         Counter(
@@ -79,20 +75,60 @@ def check_payments(subject: str, events: Sequence[Event]) -> Iterator[Finding]:
         )
         for source in ("unapplied", "escrow")
     )
-    applied_fen = dict(applied_payments.keys())
     for payment_id, _ in [
         *(unapplied_payments - unapplied_refunds),
         *(unapplied_refunds - unapplied_payments),
     ]:
         yield Finding("unused_goes_back", subject, f"{payment_id} was not sent back as it came")
-    for payment_id, _ in escrow_refunds - applied_payments:
+    for payment_id, _ in escrow_refunds - Counter(applied_fen.items()):
         yield Finding("back_as_it_came", subject, f"{payment_id} went back otherwise than it came")
     for fact in refund_facts:
         is_partial = fact.source in ("cancellation", "forfeit")
-        if is_partial and fact.amount_fen > applied_fen.get(fact.payment_id or "", 0):
+        if is_partial and fact.amount_fen > applied_fen[fact.payment_id or ""]:
             yield Finding("back_as_it_came", subject, f"more of {fact.payment_id} than came")
     if sum(isinstance(fact, OrderFunded) for fact in facts) > 1:
         yield Finding("funded_once", subject, "order.funded happened again")
+
+
+def _came_again(facts: Sequence[Fact]) -> Iterator[str]:
+    """Name the payments that came from the provider again, and were not voided in between."""
+    came: set[str] = set()
+    for fact in facts:
+        match fact:
+            case RefundVoided(payment_id=payment_id):
+                came.discard(payment_id)
+            case (
+                PaymentUnapplied(payment_id=payment_id)
+                | PaymentApplied(payment_id=payment_id, source="psp")
+            ):
+                if payment_id in came:
+                    yield payment_id
+                came.add(payment_id)
+            case _:
+                pass
+
+
+def check_voids(payment: Payment, events: Sequence[Event]) -> Iterator[Finding]:
+    """Hold that each void took back all of a payment, and that the last one stands until a notice.
+
+    No order may use the money of a payment that is void.
+    """
+    subject = f"payment:{payment.payment_id}"
+    voids = [(event.at, event.fact) for event in events if isinstance(event.fact, PaymentVoided)]
+    for _, fact in voids:
+        parts_fen = sum(part.amount_fen for part in fact.parts)
+        if parts_fen != fact.amount_fen:
+            yield Finding("voided_whole", subject, f"{parts_fen} of {fact.amount_fen} fen are void")
+    if len(payment.voided_contents) != len(voids):
+        yield Finding("voided_once", subject, f"{len(voids)} voids are not what is remembered")
+    if payment.voided_at is not None and (
+        not voids
+        or voids[-1][0] != payment.voided_at
+        or voids[-1][1].amount_fen != payment.amount_fen
+    ):
+        yield Finding("voided_once", subject, f"void since {payment.voided_at}: no event says so")
+    if payment.voided_at is not None and payment.applied_at is not None:
+        yield Finding("voided_unused", subject, f"void, and in use since {payment.applied_at}")
 
 
 def check_distributions(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
@@ -207,6 +243,8 @@ class DebtHistory:
                 possible &= fact.came_back == (record.status == "confirmed")
                 possible &= fact.attempt == record.attempt + 1
                 record.status, record.attempt, record.confirmed_at = "failed", fact.attempt, None
+            case RefundVoided():
+                possible, record.status = is_owed, "voided"
             case PayoutHeld():
                 possible, record.held_at = is_owed and not is_held, event.at
             case PayoutReleased():
@@ -318,9 +356,23 @@ def _expected_distribution(fact: Fact, account: str) -> list[tuple[str, str, int
             moves = [(f"payable:{party}", "platform_income", amount)]
         case PayoutReversed(party=party, amount_fen=amount, client_id=client):
             moves = [(f"payable:{party}", f"refunds_payable:{client}", amount)]
-        case SuspenseResolved(amount_fen=amount, by=by) if by != "placement":
-            moves = [("suspense", "refunds_payable:unknown", amount)]
+        case _:
+            moves = _expected_decision(fact)
     return [move for move in moves if move[2]]
+
+
+def _expected_decision(fact: Fact) -> list[tuple[str, str, int]]:
+    """Say what an operator's decision on a payment moves: what waits in suspense, or a void."""
+    moves: list[tuple[str, str, int]] = []
+    match fact:
+        case SuspenseResolved(amount_fen=amount, by=by, target_order_id=None) if by != "placement":
+            moves = [("suspense", f"refunds_payable:{fact.client_id or 'unknown'}", amount)]
+        case PaymentVoided(parts=parts):
+            for part in parts:
+                if part.client_id is not None:
+                    moves.append((f"refunds_payable:{part.client_id}", "suspense", part.amount_fen))
+                moves.append(("suspense", "psp", part.amount_fen))
+    return moves
 
 
 def check_refunds(
@@ -332,18 +384,21 @@ def check_refunds(
     """
     history = DebtHistory("refunds", subject)
     requests = [event.fact for event in events if isinstance(event.fact, RefundRequested)]
+    voided_ids = {event.fact.refund_id for event in events if isinstance(event.fact, RefundVoided)}
     request_counts = Counter(
-        (fact.payment_id, fact.for_order_id) for fact in requests if fact.payment_id is not None
+        (fact.payment_id, fact.for_order_id, fact.source)
+        for fact in requests
+        if fact.payment_id is not None and fact.refund_id not in voided_ids
     )
     yield from (
         Finding("owed_once", subject, payment_id)
-        for (payment_id, _), count in request_counts.items()
+        for (payment_id, *_), count in request_counts.items()
         if count > 1
     )
     for event in events:
         match event.fact:
             case RefundRequested() as fact:
                 yield from history.begin(fact.refund_id, event)
-            case (RefundConfirmed() | RefundFailed()) as fact:
+            case (RefundConfirmed() | RefundFailed() | RefundVoided()) as fact:
                 yield from history.go_on(fact.refund_id, event)
     yield from history.compare({refund.refund_id: refund for refund in refunds})

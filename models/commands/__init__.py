@@ -18,6 +18,7 @@ from models.commands.operators import (
     ResolveSuspense,
     ResumeClock,
     ReversePayout,
+    VoidPayment,
 )
 from models.commands.orders import (
     AcceptOrder,
@@ -102,6 +103,7 @@ AnyCommand = (
     | HoldPayout
     | ReleasePayout
     | ReversePayout
+    | VoidPayment
 )
 
 COMMAND_ADAPTER: TypeAdapter[AnyCommand] = TypeAdapter(

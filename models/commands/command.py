@@ -25,8 +25,9 @@ class Dependencies:
     of parked commands. Of the creators, those held unchanged must not change meanwhile, those
     changing will; the open orders of some are to learn of what has changed. A refund's base id is
     its spelling without a number; `references` name refunds and payouts, which are found by them.
-    `suspended` are ids of shares. `registered` are those of the parties that a command registers,
-    as `kind:id`; others it only names.
+    `suspended` are ids of shares. `payments_to_void` are loaded with all that was made of them:
+    their refunds, and the orders of those. `registered` are those of the parties that a command
+    registers, as `kind:id`; others it only names.
     """
 
     orders: set[str] = field(default_factory=set)
@@ -41,6 +42,7 @@ class Dependencies:
     providers: set[str] = field(default_factory=set)
     violations: set[str] = field(default_factory=set)
     payments: set[str] = field(default_factory=set)
+    payments_to_void: set[str] = field(default_factory=set)
     refund_base_ids: set[str] = field(default_factory=set)
     payouts: set[str] = field(default_factory=set)
     references: set[Reference] = field(default_factory=set)

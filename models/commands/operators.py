@@ -97,20 +97,44 @@ class ReleaseForfeit(OrderCommand):
 
 
 class ResolveSuspense(Command):
-    """Send back a share for an order that nobody knew; `to` says for whom it is meant."""
+    """Take a share for an order that nobody knew out of suspense: back, or to another order."""
 
     kind: Literal["resolve_suspense"]
     payment_id: Id
     order_id: Id
-    to: Id
+    to: Literal["refund", "order"]
+    target_order_id: Id | None = None
+    reason: RequiredNote
+    roles: ClassVar[frozenset[str]] = frozenset({Role.OPERATOR})
+    fields_added_later: ClassVar[frozenset[str]] = frozenset({"target_order_id"})
+
+    @model_validator(mode="after")
+    def _require_target(self) -> ResolveSuspense:
+        if (self.to == "order") != (self.target_order_id is not None):
+            raise field_error("target_order_id", "wanted with to 'order', and only then")
+        return self
+
+    def add_dependencies(self, dependencies: Dependencies) -> None:
+        order_ids = set(filter(None, (self.order_id, self.target_order_id)))
+        dependencies.orders |= order_ids
+        dependencies.payments.add(self.payment_id)
+        dependencies.refund_base_ids.update(
+            make_refund_base_id(self.payment_id, order_id) for order_id in order_ids
+        )
+        dependencies.suspended.add(share_id(self.payment_id, self.order_id))
+
+
+class VoidPayment(Command):
+    """Undo a notice of payment that was wrong, as long as no order uses the money."""
+
+    kind: Literal["void_payment"]
+    payment_id: Id
     reason: RequiredNote
     roles: ClassVar[frozenset[str]] = frozenset({Role.OPERATOR})
 
     def add_dependencies(self, dependencies: Dependencies) -> None:
-        dependencies.orders.add(self.order_id)
         dependencies.payments.add(self.payment_id)
-        dependencies.refund_base_ids.add(make_refund_base_id(self.payment_id, self.order_id))
-        dependencies.suspended.add(share_id(self.payment_id, self.order_id))
+        dependencies.payments_to_void.add(self.payment_id)
 
 
 class HoldPayout(PayoutCommand):

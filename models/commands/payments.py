@@ -8,7 +8,15 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, StringConstraints
 
 from models.commands.command import Command, Dependencies
-from models.fields import Fen, Id, Instant, RequiredNote, StrictModel, format_instant
+from models.fields import (
+    Fen,
+    Id,
+    Instant,
+    PaymentPurpose,
+    RequiredNote,
+    StrictModel,
+    format_instant,
+)
 from models.ids import (
     make_refund_base_id,
     parse_payout_order_id,
@@ -21,26 +29,39 @@ from models.lifecycle import Role
 
 
 class PaymentShare(StrictModel):
-    """One order's part of a payment."""
+    """One order's part of a payment; `due` is what it was meant for, if the payer said so."""
 
     order_id: Id
     amount_fen: Fen
+    # Left out where it is absent: what was sent before the field existed is still the same command.
+    due: PaymentPurpose | None = Field(default=None, exclude_if=lambda due: due is None)
 
 
 class ConfirmPayment(Command):
-    """Record money that has arrived. How many shares make sense is judged, not parsed."""
+    """Record money that has arrived, from `client_id` if the provider knows who paid.
+
+    How many shares make sense is judged, not parsed.
+    """
 
     kind: Literal["confirm_payment"]
     payment_id: Id
     paid_at: Instant
     amount_fen: Fen
     shares: tuple[PaymentShare, ...] = Field(strict=False)
+    client_id: Id | None = None
     roles: ClassVar[frozenset[str]] = frozenset({Role.PAYMENTS})
+    fields_added_later: ClassVar[frozenset[str]] = frozenset({"client_id"})
 
     def content(self) -> bytes:
-        """Return 16 bytes that two notices share exactly when they report the same payment."""
-        shares = sorted((share.order_id, share.amount_fen) for share in self.shares)
-        content = (self.payment_id, format_instant(self.paid_at), self.amount_fen, shares)
+        """Return 16 bytes that two notices share exactly when they report the same payment.
+
+        What is absent adds nothing: payments from before a field existed have the content they had.
+        """
+        shares = sorted(
+            (share.order_id, share.amount_fen, *filter(None, (share.due,))) for share in self.shares
+        )
+        client = () if self.client_id is None else (self.client_id,)
+        content = (self.payment_id, format_instant(self.paid_at), self.amount_fen, shares, *client)
         return hashlib.blake2b(repr(content).encode(), digest_size=16).digest()
 
     def add_dependencies(self, dependencies: Dependencies) -> None:

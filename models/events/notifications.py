@@ -11,7 +11,7 @@ from typing_extensions import TypedDict
 
 from models.events.event import Fact, register_event
 from models.fields import Duration
-from models.reasons import Alert
+from models.reasons import Alert, UnappliedReason
 
 
 @register_event("creator.reminded")
@@ -69,6 +69,21 @@ OutcomeStatus = Literal["applied", "rejected", "duplicate"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ShareOutcome:
+    """What became of one share of a payment when it was reported, and why it was of no use.
+
+    `refund_id` and its first `reference` name what goes back; several shares go back as one where
+    the payment does whole.
+    """
+
+    order_id: str
+    outcome: Literal["applied", "refunded", "suspense"]
+    reason: UnappliedReason | None = None
+    refund_id: str | None = None
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FirstOutcome:
     """What a duplicate's first came to."""
 
@@ -111,7 +126,8 @@ class CommandSettled(Fact):
     """A command has its outcome; a sender that has not seen one sends again.
 
     The id belongs to its `sender`, like `client:c1`; a duplicate's `first` is what that came to.
-    `limits` tell whoever was refused what would not be.
+    `limits` tell whoever was refused what would not be. A payment is `applied` whatever became of
+    its money: `shares` tells.
     """
 
     command_id: str | None
@@ -124,3 +140,4 @@ class CommandSettled(Fact):
     sender: str | None = None
     first: FirstOutcome | None = None
     limits: Limits | None = None
+    shares: tuple[ShareOutcome, ...] | None = None

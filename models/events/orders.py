@@ -32,6 +32,16 @@ class OrderPlaced(Fact):
     needs_script: bool = True
 
 
+@register_event("order.deposit_overdue")
+class OrderDepositOverdue(Fact):
+    """The window for the first payment closed: notices of one made in time count until `due_at`."""
+
+    client_id: str
+    creator_id: str
+    amount_fen: int
+    due_at: datetime
+
+
 @register_event("order.offered")
 class OrderOffered(Fact):
     """The first payment arrived: the creator may answer until `due_at`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from models.events.event import Fact, register_event
@@ -85,6 +86,38 @@ class RefundFailed(Fact):
     attempt: int
 
 
+@register_event("refund.voided")
+class RefundVoided(Fact):
+    """The refund is owed no longer: its payment was reported by mistake, and is voided."""
+
+    refund_id: str
+    payment_id: str
+    client_id: str
+    amount_fen: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoidedPart:
+    """What is taken back of a voided payment: owed to a client, or, to None, held in suspense."""
+
+    client_id: str | None
+    amount_fen: int
+
+
+@register_event("payment.voided")
+class PaymentVoided(Fact):
+    """An operator said that a notice of payment was wrong: the money of all its parts never came.
+
+    The payment may be reported anew, with another content.
+    """
+
+    payment_id: str
+    amount_fen: int
+    parts: tuple[VoidedPart, ...]
+    by: str
+    note: str
+
+
 @register_event("payout.requested")
 class PayoutRequested(Fact):
     """Money is owed to the creator's side; `party` is who gets it.
@@ -164,16 +197,17 @@ class PayoutReversed(Fact):
     note: str
 
 
-BY_PLACEMENT, TO_ORDER = "placement", "order"
-"""Who takes a share out of suspense without being asked, and what for."""
+BY_PLACEMENT = "placement"
+"""Who takes a share out of suspense without being asked."""
 
 
 @register_event("suspense.resolved")
 class SuspenseResolved(Fact):
-    """A share for an order that nobody knew leaves suspense: it goes back, or to that order.
+    """A share for an order that nobody knew leaves suspense: it goes back, or to an order.
 
-    `to` is for whom the operator means it; where the order was placed in time it is `order`, and
-    `by` is `placement`.
+    `to` is `refund`, owed to `client_id`, or `order`: `target_order_id`, by an operator, or because
+    the order was placed in time; then `by` is `placement`. In events from before there was a choice
+    `to` is for whom an operator meant what went back to a client unknown.
     """
 
     payment_id: str
@@ -182,8 +216,10 @@ class SuspenseResolved(Fact):
     to: str
     by: str
     note: str
+    client_id: str | None = None
+    target_order_id: str | None = None
 
     @property
-    def is_by_placement(self) -> bool:
-        """Tell whether the share goes to its order, which was placed in time."""
-        return self.by == BY_PLACEMENT
+    def goes_to_order(self) -> bool:
+        """Tell whether the share goes to an order: the event that applies it there moves it."""
+        return self.by == BY_PLACEMENT or self.target_order_id is not None

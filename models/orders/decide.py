@@ -12,8 +12,6 @@ from models.commands.operators import ON_BEHALF_KINDS, OperatorAct
 from models.creators import UNRESTRICTED, Creator, Standing, StandingChange
 from models.events.notifications import Limits
 from models.lifecycle import (
-    END_PAUSE,
-    ENFORCE_DEADLINE,
     REVIEW_COMMANDS,
     ROLES_BY_COMMAND,
     STATES_AFTER_PUBLICATION,
@@ -104,11 +102,10 @@ def _learn(decision: Decision, change: StandingChange) -> Decision:
 
 
 def _enforce_deadlines(decision: Decision, until: datetime) -> Decision:
-    while (lapses_at := decision.order.lapses_at) is not None and until > lapses_at:
-        state, paused = decision.order.state, decision.order.stoppers
-        facts = timeouts.enforce_deadline(decision.order, lapses_at)
-        kind = END_PAUSE if paused else ENFORCE_DEADLINE
-        decision = conclude(decision, kind, facts, lapses_at, f"deadline:{state}")
+    while (at := decision.order.next_timeout_at) is not None and until > at:
+        kind, facts = timeouts.find_timeout_effect(decision.order, at)
+        caused_by = f"deadline:{decision.order.state}"
+        decision = conclude(decision, kind, facts, at, caused_by)
     return decision
 
 

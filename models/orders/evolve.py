@@ -157,16 +157,34 @@ def _quote_restored(_: Order, __: Event, fact: order_events.QuoteRestored) -> Or
     return {"amount_fen": fact.amount_fen}
 
 
+def _deposit_overdue(*_: object) -> OrderChanges:
+    return {"deposit_overdue": True}
+
+
 def _payment_applied(order: Order, _: Event, fact: payment_events.PaymentApplied) -> OrderChanges:
-    return {"held": (*order.held, Holding(fact.payment_id, fact.amount_fen))}
+    # Two shares of one payment, the second out of suspense, go back as one.
+    others, same = _split_holdings(order, fact.payment_id)
+    amount_fen = fact.amount_fen + sum(holding.amount_fen for holding in same)
+    return {"held": (*others, Holding(fact.payment_id, amount_fen))}
 
 
-def _refund_requested(order: Order, _: Event, fact: payment_events.RefundRequested) -> OrderChanges:
+def _refund_requested(
+    order: Order, event: Event, fact: payment_events.RefundRequested
+) -> OrderChanges:
     if fact.source != "escrow":
         return {}
-    return {
-        "held": tuple(holding for holding in order.held if holding.payment_id != fact.payment_id)
-    }
+    others, same = _split_holdings(order, fact.payment_id)
+    if sum(holding.amount_fen for holding in same) != fact.amount_fen:
+        raise BrokenInvariant(f"{event.id} gives back what is not held: {fact.refund_id}")
+    return {"held": others}
+
+
+def _split_holdings(
+    order: Order, payment_id: str | None
+) -> tuple[tuple[Holding, ...], tuple[Holding, ...]]:
+    """Return what is held of other payments, and of this one."""
+    others = tuple(holding for holding in order.held if holding.payment_id != payment_id)
+    return others, tuple(holding for holding in order.held if holding.payment_id == payment_id)
 
 
 def _party_reminded(
@@ -284,6 +302,7 @@ def _unchanged(*_: object) -> OrderChanges:
 
 
 _EFFECTS: dict[type, Callable[[Order, Event, Any], OrderChanges]] = {
+    order_events.OrderDepositOverdue: _deposit_overdue,
     order_events.OrderOffered: _order_offered,
     order_events.OrderAccepted: _order_accepted,
     order_events.OrderDeclined: _end_in_state(State.DECLINED),
@@ -299,6 +318,7 @@ _EFFECTS: dict[type, Callable[[Order, Event, Any], OrderChanges]] = {
     payment_events.PaymentUnapplied: _unchanged,
     payment_events.RefundRequested: _refund_requested,
     payment_events.RefundConfirmed: _unchanged,
+    payment_events.RefundVoided: _unchanged,
     payment_events.PayoutRequested: _unchanged,
     payment_events.RefundFailed: _unchanged,
     payment_events.PayoutConfirmed: _unchanged,

@@ -15,6 +15,7 @@ from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationInf
 from models import money
 from models.calendar import CountingMethod
 from models.creators import StandingChange
+from models.fields import PaymentPurpose
 from models.lifecycle import FINAL_STATES, PausedBy, PublicStatus, State
 from models.policy import Policy
 
@@ -42,13 +43,14 @@ class Holding:
 class Order:
     """An order between two events. Amounts are fen, instants UTC.
 
-    `due_at` is what people are told; `lapses_at` is when it takes effect. `pay_by` is the last
-    instant at which a payment that the order waits for, or waited for last, is in time. `lapsed`
-    names the states that time has ended since anything but time moved the order, and `lapsed_at`
-    when, the latest last; an order from before that was noted knows only later ones. While anybody
-    in `stoppers` stops its clock there is no deadline: `left` is what remains of the time.
-    `creator_sequence` is the latest of its creator's events that it has learned of, `heeded_at`
-    the latest end of a ban, which may not be on record yet. No event tells of these two.
+    `due_at` is what people are told; `lapses_at` is when it takes effect; `deposit_overdue` says
+    that the grace between them has begun. `pay_by` is the last instant at which a payment that the
+    order waits for, or waited for last, is in time. `lapsed` names the states that time has ended
+    since anything but time moved the order, and `lapsed_at` when, the latest last; an order from
+    before that was noted knows only later ones. While anybody in `stoppers` stops its clock there
+    is no deadline: `left` is what remains of the time. `creator_sequence` is the latest of its
+    creator's events that it has learned of, `heeded_at` the latest end of a ban, which may not be
+    on record yet. No event tells of these two.
 
     Orders are stored without the fields that have their defaults, so a default never changes.
     """
@@ -102,6 +104,7 @@ class Order:
     rated: bool = False
     name: str = ""
     lapsed_at: tuple[datetime, ...] = ()
+    deposit_overdue: bool = False
 
     def with_changes(self, changes: dict[str, Any]) -> Order:
         """Return the order with some fields changed, at once where `replace` goes one by one."""
@@ -124,6 +127,13 @@ class Order:
     def first_payment_fen(self) -> int:
         """Return what must arrive before the creator is asked: the deposit, or everything."""
         return self.deposit_fen if self.prepay_deposit else self.total_fen
+
+    @property
+    def awaited_purpose(self) -> PaymentPurpose:
+        """Return what a payment that the order waits for, or waited for last, is meant for."""
+        if self.state is State.AWAITING_DEPOSIT:
+            return "deposit" if self.prepay_deposit else "total"
+        return "balance"
 
     @property
     def balance_due_fen(self) -> int:
@@ -152,6 +162,17 @@ class Order:
         if self.due_at is None or self.state is State.IN_ARBITRATION:
             return None
         return self.due_at + self.policy.grace(self.state)
+
+    @property
+    def grace_begins_at(self) -> datetime | None:
+        """Return the instant after which only notices of payments in time are heard, if any is."""
+        has_grace = self.policy.grace(self.state) and not self.stoppers
+        return self.due_at if has_grace and not self.deposit_overdue else None
+
+    @property
+    def next_timeout_at(self) -> datetime | None:
+        """Return the instant after which time next does something to the order, or None."""
+        return self.grace_begins_at or self.lapses_at
 
     @property
     def accept_by(self) -> datetime:
@@ -215,13 +236,13 @@ class Order:
 
     @property
     def wake_at(self) -> datetime | None:
-        """Return when the order next wants attention: a reminder, or the end of its wait."""
+        """Return when the order next wants attention: a reminder, or what time does to it."""
         if self.stoppers or self.due_at is None:
             return self.paused_until
         if self.state is State.IN_ARBITRATION:
             return self.alert_at
         leads = self.remaining_reminder_leads()
-        return self.due_at - leads[0] if leads else self.lapses_at
+        return self.due_at - leads[0] if leads else self.next_timeout_at
 
 
 ORDER_ADAPTER: TypeAdapter[Order] = TypeAdapter(Order)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from models.commands.payments import ConfirmPayment, PaymentShare
@@ -11,6 +11,7 @@ from models.events.event import Fact
 from models.events.notifications import OperatorAlerted
 from models.events.orders import OrderFunded, OrderOffered, OrderReinstated
 from models.events.payments import PaymentApplied, PaymentUnapplied, RefundRequested
+from models.fields import PaymentPurpose
 from models.ids import make_refund_base_id
 from models.lifecycle import EndReason, State
 from models.orders.decision import deadline_fields, party_fields
@@ -23,7 +24,8 @@ def find_whole_payment_fault(
 ) -> UnappliedReason | None:
     """Say why a payment must go back whole, or None.
 
-    `orders` are those of its shares that exist; `limit` is how many shares make sense.
+    `orders` are those of its shares that exist; `limit` is how many shares make sense. Nobody
+    else's order gets a client's money.
     """
     shares_by_order = Counter(share.order_id for share in command.shares)
     adds_up = sum(share.amount_fen for share in command.shares) == command.amount_fen
@@ -33,13 +35,14 @@ def find_whole_payment_fault(
         or len(shares_by_order) != len(command.shares)
     ):
         return UnappliedReason.SHARES_MISMATCH
-    return UnappliedReason.MIXED_CLIENTS if len({order.client_id for order in orders}) > 1 else None
+    clients = {order.client_id for order in orders} | {command.client_id} - {None}
+    return UnappliedReason.MIXED_CLIENTS if len(clients) > 1 else None
 
 
 def refund_whole_payment(
     command: ConfirmPayment, reason: UnappliedReason, client_id: str
 ) -> tuple[Fact, ...]:
-    """Owe the whole payment to `client_id`, the client of its first order that exists."""
+    """Owe the whole payment to `client_id`: to whoever paid, or may have."""
     refund = RefundRequested(
         refund_id=make_refund_base_id(command.payment_id, None),
         payment_id=command.payment_id,
@@ -65,7 +68,7 @@ def apply_or_refund_share(
     which is never later.
     """
     paid_at = min(command.paid_at, at)
-    reason = find_unapplied_reason(order, share.amount_fen, paid_at, at)
+    reason = find_unapplied_reason(order, share.amount_fen, paid_at, at, share.due)
     if reason is None:
         return apply_share(order, command.payment_id, share.amount_fen, at)
     refund = RefundRequested(
@@ -81,10 +84,18 @@ def apply_or_refund_share(
 
 
 def find_unapplied_reason(
-    order: Order, amount_fen: int, paid_at: datetime, at: datetime
+    order: Order,
+    amount_fen: int,
+    paid_at: datetime,
+    at: datetime,
+    due: PaymentPurpose | None = None,
 ) -> UnappliedReason | None:
-    """Say why the order has no use for a payment, in order of precedence, or None."""
-    if reinstates_order(order, amount_fen, paid_at, at):
+    """Say why the order has no use for a payment, in order of precedence, or None.
+
+    `due` is what it was meant for: of what was meant for another nothing is due.
+    """
+    meant_for_this = due in (None, order.awaited_purpose)
+    if meant_for_this and reinstates_order(order, amount_fen, paid_at, at):
         return None
     awaits_payment = order.state in (State.AWAITING_DEPOSIT, State.BALANCE_OVERDUE)
     # A stopped clock has no deadline, so nothing is late.
@@ -94,7 +105,7 @@ def find_unapplied_reason(
         return UnappliedReason.LATE
     if order.is_final:
         return UnappliedReason.ORDER_CLOSED
-    if order.balance_due_fen == 0:
+    if order.balance_due_fen == 0 or not meant_for_this:
         return UnappliedReason.NOTHING_DUE
     return None if amount_fen == order.balance_due_fen else UnappliedReason.AMOUNT_MISMATCH
 
@@ -151,6 +162,24 @@ def _find_late_payment_alert(order: Order, paid_at: datetime, at: datetime) -> A
         return Alert.NOTICE_TOO_LATE
     client_left = order.reason == EndReason.CLIENT_CANCELLED and paid_at <= order.entered_at
     return Alert.PAID_BEFORE_FORFEIT if client_left else None
+
+
+def find_paid_at_alert(
+    command: ConfirmPayment, orders: list[Order], at: datetime, tolerance: timedelta
+) -> tuple[OperatorAlerted, ...]:
+    """Tell an operator of a payment made after `at`, or before one of its orders was placed.
+
+    By more than clocks differ: it is usually a wrong time zone, and the next one may be late by it.
+    """
+    if command.paid_at - at > tolerance:
+        return (_alert_about_payment(Alert.PAID_AT_IMPLAUSIBLE, command, command.amount_fen),)
+    later_order_ids = [
+        order.order_id for order in orders if order.placed_at - command.paid_at > tolerance
+    ]
+    return tuple(
+        _alert_about_payment(Alert.PAID_AT_IMPLAUSIBLE, command, command.amount_fen, order_id)
+        for order_id in later_order_ids[:1]
+    )
 
 
 def alert_payment_conflict(command: ConfirmPayment) -> OperatorAlerted:

@@ -9,11 +9,19 @@ from models.creators import Standing
 from models.errors import BrokenInvariant
 from models.events.event import Fact
 from models.events.notifications import ClientReminded, CreatorReminded
-from models.events.orders import OrderBalanceOverdue, OrderDeclined, OrderExpired
+from models.events.orders import (
+    OrderBalanceOverdue,
+    OrderDeclined,
+    OrderDepositOverdue,
+    OrderExpired,
+)
 from models.lifecycle import (
     BAN,
     BAN_FOR_GOOD,
+    BEGIN_GRACE,
     CONTRACT_ENDED,
+    END_PAUSE,
+    ENFORCE_DEADLINE,
     LIFT_BAN,
     STATES_BEFORE_PUBLICATION,
     DisputeReason,
@@ -27,21 +35,36 @@ from models.orders.fulfilment import SILENCE, content_approved, delivery_accepte
 from models.orders.operator_actions import restart_clock, stop_clock
 from models.orders.order import Order
 
-StandingEffect = tuple[str, tuple[Fact, ...]]
+Effect = tuple[str, tuple[Fact, ...]]
 """The row of the table that applies, and what follows."""
 
-NO_EFFECT: StandingEffect = ("", ())
+NO_EFFECT: Effect = ("", ())
 
 
-def enforce_deadline(order: Order, lapses_at: datetime) -> tuple[Fact, ...]:
-    """End a wait or a pause whose time has passed; raise `BrokenInvariant` if nothing lapses."""
+def find_timeout_effect(order: Order, at: datetime) -> Effect:
+    """Say what time does to an order after `at`: it ends a wait or a pause, or begins a grace.
+
+    Raise `BrokenInvariant` if nothing lapses.
+    """
     if order.stoppers:
-        return (restart_clock(order, "operator", lapses_at),)
+        return END_PAUSE, (restart_clock(order, "operator", at),)
+    if order.grace_begins_at is not None:
+        return BEGIN_GRACE, (_await_deposit_notice(order),)
     effect = DEADLINE_EFFECTS.get(order.state)
     if effect is None:
         message = f"nothing lapses in {order.state}"
         raise BrokenInvariant(message)
-    return effect(order, lapses_at)
+    return ENFORCE_DEADLINE, effect(order, at)
+
+
+def _await_deposit_notice(order: Order) -> Fact:
+    """Wait a little for the notice of a first payment that was made in time."""
+    lapses_at = order.lapses_at
+    if lapses_at is None:
+        raise BrokenInvariant(f"{order.state} has a grace and no end")
+    return OrderDepositOverdue(
+        amount_fen=order.balance_due_fen, due_at=lapses_at, **party_fields(order)
+    )
 
 
 def _expire_unpaid(order: Order, _: datetime) -> tuple[Fact, ...]:
@@ -83,9 +106,7 @@ DEADLINE_EFFECTS: dict[State, Callable[[Order, datetime], tuple[Fact, ...]]] = {
 """What follows when nobody did in time what the order waited for, by state."""
 
 
-def find_standing_effect(
-    order: Order, standing: Standing, at: datetime, *, begins: bool
-) -> StandingEffect:
+def find_standing_effect(order: Order, standing: Standing, at: datetime, *, begins: bool) -> Effect:
     """Say what a creator's standing means for an order; asked twice, it does nothing more.
 
     Work that has begun comes before an operator when a ban for good `begins`, and not again when

@@ -17,6 +17,7 @@ from models.commands.operators import (
     ReleasePayout,
     ResolveSuspense,
     ReversePayout,
+    VoidPayment,
 )
 from models.commands.orders import PlaceOrder, PublishWork
 from models.commands.parties import (
@@ -229,6 +230,7 @@ def describe_outcome(
         cost_fen=outcome.cost_fen,
         first=outcome.first,
         limits=outcome.limits,
+        shares=outcome.shares,
     )
 
 
@@ -308,4 +310,5 @@ _HANDLERS: dict[type, Callable[[UnitOfWork, Any, datetime], Outcome]] = {
     ReleasePayout: debt_handlers.handle_payout,
     ReversePayout: debt_handlers.handle_payout,
     ResolveSuspense: payment_handlers.resolve_suspense,
+    VoidPayment: payment_handlers.void_payment,
 }

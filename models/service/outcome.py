@@ -9,7 +9,7 @@ from datetime import datetime
 from models.commands import AnyCommand
 from models.commands.command import Command
 from models.events.event import Event
-from models.events.notifications import FirstOutcome, Limits, OutcomeStatus
+from models.events.notifications import FirstOutcome, Limits, OutcomeStatus, ShareOutcome
 from models.ids import make_command_key
 from models.reasons import RejectionReason
 
@@ -41,7 +41,7 @@ class Outcome:
     """What one command came to; `detail` is a sentence for people, where there is one.
 
     `limits` tell whoever was refused what would not be; `first` is what the first came to, of a
-    duplicate.
+    duplicate; `shares` is what became of a payment's.
     """
 
     outcome: OutcomeStatus
@@ -50,6 +50,7 @@ class Outcome:
     detail: str | None = None
     limits: Limits | None = None
     first: FirstOutcome | None = None
+    shares: tuple[ShareOutcome, ...] | None = None
 
     @property
     def cost_fen(self) -> int | None:

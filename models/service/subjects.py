@@ -61,19 +61,23 @@ def subjects_concerned(uow: UnitOfWork, command: AnyCommand) -> frozenset[str]:
     """Say what else a command is about, now that it is known what it names.
 
     The order and the payment of a refund or payout that a reference names; an order's creator, and
-    a violation's; of a payment the orders that its money waits for, of an order the payments whose
-    money waits for it, and whatever its parked commands are about; of a repeat the order that the
-    command which it repeats is parked for.
+    a violation's; of a payment the orders that its money waits for, and, if it is to be voided,
+    would go back from, of an order the payments whose money waits for it, and whatever its parked
+    commands are about; of a repeat the order that the command which it repeats is parked for.
     """
     needs = command.dependencies
     if needs.references:
         needs = dependencies_of([command])
         add_debts(needs, (*uow.refunds.values(), *uow.payouts.values()))
-    orders = (uow.orders.get(order_id) for order_id in needs.orders)
+    refunds = [
+        refund for payment_id in needs.payments_to_void for refund in uow.refunds_of(payment_id)
+    ]
+    order_ids = needs.orders.union(refund.order_id for refund in refunds if refund.order_id)
+    orders = (uow.orders.get(order_id) for order_id in order_ids)
     reports = (uow.violations.get(violation_id) for violation_id in needs.violations)
     concerned = {f"creator:{item.creator_id}" for item in (*orders, *reports) if item is not None}
-    if needs.references:
-        concerned.update(f"order:{order_id}" for order_id in needs.orders)
+    if needs.references or refunds:
+        concerned.update(f"order:{order_id}" for order_id in order_ids)
         concerned.update(f"payment:{payment_id}" for payment_id in needs.payments)
     if uow.parked:
         concerned.update(_concerned_by_parked(uow, command, needs))

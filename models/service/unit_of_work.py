@@ -210,7 +210,9 @@ class UnitOfWork(Obligations):
         candidates = (self.orders.get(order_id or "") for order_id in order_ids)
         orders = {order.order_id: order for order in candidates if order is not None}
         events: RecordedEvents = ()
-        for order in sorted(orders.values(), key=lambda o: (o.lapses_at or until, o.order_id)):
+        for order in sorted(
+            orders.values(), key=lambda o: (o.next_timeout_at or until, o.order_id)
+        ):
             events += self.record_decision(self.elapse_order(order, until))
         return events
 
@@ -291,7 +293,7 @@ class UnitOfWork(Obligations):
         wakeups = []
         wake_at, change = order.wake_at, self._change_to_learn(order)
         if wake_at is not None:
-            wakeups.append((wake_at, wake_at == order.lapses_at))
+            wakeups.append((wake_at, wake_at == order.next_timeout_at))
         if change is not None:
             wakeups.append((change.at, change.by_time))
         return min(wakeups, default=None)

@@ -119,9 +119,9 @@ def _print_outcomes(
 
 
 def _print_outcome(entry: SubmittedLine, body: dict[str, Any]) -> None:
-    names = ("sender", "outcome", "reason")
+    names, optional_names = ("sender", "outcome", "reason"), ("detail", "limits", "first", "shares")
     line = {"line": entry.line, "id": body["command_id"]} | {name: body[name] for name in names}
-    line |= {name: body[name] for name in ("detail", "limits", "first") if body.get(name)}
+    line |= {name: body[name] for name in optional_names if body.get(name)}
     print(json.dumps(line, ensure_ascii=False), flush=True)
 
 

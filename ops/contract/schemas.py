@@ -52,6 +52,14 @@ CONDITIONS: dict[str, Schema] = {
             )
         ]
     },
+    "resolve_suspense": {
+        "if": {"properties": {"to": {"const": "order"}}},
+        "then": {
+            "required": ["target_order_id"],
+            "properties": {"target_order_id": {"type": "string"}},
+        },
+        "else": {"properties": {"target_order_id": {"type": "null"}}},
+    },
 }
 
 
@@ -176,10 +184,11 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         ),
         ("creator",),
     ),
-    "payment.unapplied": ("order", "payment"),
-    "refund.requested": ("order", "payment"),
-    "refund.confirmed": ("order", "payment"),
-    "suspense.resolved": ("payment",),
+    **dict.fromkeys(
+        ("payment.unapplied", "refund.requested", "refund.confirmed", "refund.voided"),
+        ("order", "payment"),
+    ),
+    **dict.fromkeys(("suspense.resolved", "payment.voided"), ("payment",)),
     "operator.alerted": ("order", "payment", "refund", "payout", "calendar"),
     "operator.acted": ("order", "creator", "payment"),
     "command.settled": ("command",),

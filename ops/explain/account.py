@@ -350,6 +350,10 @@ def cause_text(step: Explanation) -> str:
 def _deadline_text(state: str, step: Explanation) -> str:
     window = WINDOW_SETTINGS[State(state)]
     length = step["numbers"].get(window)
+    if any(event["type"] == "order.deposit_overdue" for event in step["events"]):
+        return (
+            f"the time for {WAITS_FOR[State(state)]} ({window} {length}) was over at {step['at']}"
+        )
     if step["from"] == step["to"]:
         return f"the pause could last no longer, at {step['at']}"
     wait = f"the time for {WAITS_FOR[State(state)]}{f' ({window} {length})' if length else ''}"
@@ -379,6 +383,7 @@ def next_change(
         "grace": "PT0S",
         "lapses_at": None,
         "reminder_at": None,
+        "grace_begins_at": None,
         "becomes": [],
         "then": {},
         "overdue_seconds": 0.0,
@@ -404,6 +409,7 @@ def _running_clock(order: Order, at: datetime, watermark: datetime | None) -> Ex
         "reminder_at": optional_instant_text(
             due_at - leads_left[0] if leads_left and at <= due_at else None
         ),
+        "grace_begins_at": optional_instant_text(order.grace_begins_at),
         "becomes": [effects.pop("becomes")],
         "then": effects,
         "overdue_seconds": max(timedelta(0), at - lapses_at).total_seconds(),

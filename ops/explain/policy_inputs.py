@@ -80,6 +80,12 @@ def _placed(_: Order, after: Order) -> PolicyInputs:
     }
 
 
+def _deposit_overdue(_: Order, after: Order) -> PolicyInputs:
+    return window_inputs(after) | {
+        "payment_notice_grace": format_duration(after.policy.payment_notice_grace)
+    }
+
+
 def _accepted(_: Order, after: Order) -> PolicyInputs:
     mcn_terms = {"mcn_share_bps": after.mcn_share_bps} if after.mcn_id else {}
     return {"balance_due_fen": after.balance_due_fen} | mcn_terms
@@ -155,6 +161,7 @@ def _price_inputs(before: Order, event: Event) -> PolicyInputs:
 
 _INPUTS_BY_EVENT: dict[str, Callable[[Order, Order], PolicyInputs]] = {
     "order.placed": _placed,
+    "order.deposit_overdue": _deposit_overdue,
     "order.accepted": _accepted,
     "quote.revised": _quoted,
     "quote.restored": _quoted,

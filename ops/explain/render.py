@@ -97,6 +97,8 @@ def _running_clock(upcoming: Explanation) -> Iterator[str]:
     becomes = " or ".join(upcoming["becomes"]) + ending + (f": {effects}" if effects else "")
     yield f"  after {upcoming['lapses_at']} it becomes {becomes}."
     yield from _policy_numbers(upcoming["numbers"])
+    if upcoming["grace_begins_at"]:
+        yield f"  After {upcoming['grace_begins_at']} the payment side is told that it is overdue."
     if upcoming["reminder_at"]:
         yield f"  A reminder goes out at {upcoming['reminder_at']}."
     if upcoming["overdue_seconds"]:

@@ -31,6 +31,13 @@ def _placed(fact: order_events.OrderPlaced) -> str:
     )
 
 
+def _deposit_overdue(fact: order_events.OrderDepositOverdue) -> str:
+    return (
+        f"the first payment of {fen_text(fact.amount_fen)} had not come; notices of a payment "
+        f"made in time count until {format_instant(fact.due_at)}"
+    )
+
+
 def _offered(fact: order_events.OrderOffered) -> str:
     return f"offered: creator {fact.creator_id} may answer until {format_instant(fact.due_at)}"
 
@@ -135,7 +142,8 @@ def _forfeit_released(fact: order_events.ForfeitReleased) -> str:
 
 
 def _applied(fact: payment_events.PaymentApplied) -> str:
-    return f"payment {fact.payment_id} of {fen_text(fact.amount_fen)} is held"
+    source = ", out of suspense" if fact.source == "suspense" else ""
+    return f"payment {fact.payment_id} of {fen_text(fact.amount_fen)} is held{source}"
 
 
 def _unapplied(fact: payment_events.PaymentUnapplied) -> str:
@@ -150,6 +158,10 @@ def _refund(fact: payment_events.RefundRequested) -> str:
 
 def _refunded(fact: payment_events.RefundConfirmed) -> str:
     return f"refund {fact.refund_id} of {fen_text(fact.amount_fen)} has left"
+
+
+def _refund_voided(fact: payment_events.RefundVoided) -> str:
+    return f"refund {fact.refund_id} of {fen_text(fact.amount_fen)} is void, as its payment is"
 
 
 def _refund_failed(fact: payment_events.RefundFailed) -> str:
@@ -325,6 +337,7 @@ WORK_TEXTS: dict[type[Fact], Callable[[Any], str]] = {
 
 EVENT_TEXTS: dict[type[Fact], Callable[[Any], str]] = {
     order_events.OrderPlaced: _placed,
+    order_events.OrderDepositOverdue: _deposit_overdue,
     order_events.OrderOffered: _offered,
     order_events.OrderAccepted: _accepted,
     order_events.OrderDeclined: _declined,
@@ -342,6 +355,7 @@ EVENT_TEXTS: dict[type[Fact], Callable[[Any], str]] = {
     payment_events.PaymentUnapplied: _unapplied,
     payment_events.RefundRequested: _refund,
     payment_events.RefundConfirmed: _refunded,
+    payment_events.RefundVoided: _refund_voided,
     payment_events.PayoutRequested: _payout,
     payment_events.PayoutConfirmed: _paid_out,
     payment_events.RefundFailed: _refund_failed,

@@ -212,6 +212,7 @@ MONEY_PAID_OUT = (
     ("refunded to clients", REFUNDS_PAYABLE),
     ("paid out to creators", CREATORS),
     ("paid out to agencies", AGENCIES),
+    ("never came, and is void", SUSPENSE),
 )
 """How money leaves, and the accounts from which it does."""
 

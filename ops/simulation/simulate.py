@@ -144,8 +144,9 @@ def outcome_line(judged: JudgedCommand, learned: RecordedEvents = ()) -> JsonObj
     line |= {"outcome": outcome.outcome, "reason": outcome.reason}
     line |= published_events((*outcome.events, *learned))
     first = None if outcome.first is None else asdict(outcome.first)
-    details = {"detail": outcome.detail, "cost_fen": outcome.cost_fen, "first": first}
-    details["limits"] = serialize_limits(outcome.limits)
+    shares = None if outcome.shares is None else list(map(asdict, outcome.shares))
+    details: JsonObject = {"detail": outcome.detail, "cost_fen": outcome.cost_fen, "first": first}
+    details |= {"limits": serialize_limits(outcome.limits), "shares": shares}
     return line | {name: value for name, value in details.items() if value is not None}
 
 

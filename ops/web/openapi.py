@@ -74,7 +74,8 @@ DEPOSIT_EXAMPLES: dict[str, JsonObject] = {
         "payment_id": "pay_778899",
         "paid_at": "2026-03-02T10:00:00+08:00",
         "amount_fen": 10_500,
-        "shares": [{**ORDER, "amount_fen": 10_500}],
+        "shares": [{**ORDER, "amount_fen": 10_500, "due": "deposit"}],
+        "client_id": "cl_aurora",
     },
     "accept_order": {"by": CREATOR, **ORDER, "revised_amount_fen": 110_000},
     "decline_order": {"by": CREATOR, **ORDER, "reason": "档期已满"},
@@ -153,12 +154,14 @@ OPERATOR_EXAMPLES: dict[str, JsonObject] = {
         "by": OPERATOR,
         "payment_id": "pay_778899",
         **ORDER,
-        "to": "cl_aurora",
+        "to": "order",
+        "target_order_id": "ord_20260302_0002",
         "reason": "客户填错单号",
     },
     "hold_payout": {"by": OPERATOR, **PAYOUT, "reason": "涉嫌刷量"},
     "release_payout": {"by": OPERATOR, **PAYOUT, "reason": "核查无误"},
     "reverse_payout": {"by": OPERATOR, **PAYOUT, "to": "client", "reason": "刷量属实"},
+    "void_payment": {"by": OPERATOR, "payment_id": "pay_778899", "reason": "元误报为分"},
 }
 
 EXAMPLES: dict[str, JsonObject] = (

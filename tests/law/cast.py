@@ -214,14 +214,36 @@ class CastOrder:
         return self.cast.command("confirm_payout", "payments", "psp", payout_id=payout_id)
 
     def resolve_suspense(self, prefix: str) -> CommandBody:
+        return self._resolve(prefix, self.order_id, to="refund")
+
+    def give(self, prefix: str) -> CommandBody:
+        """Give the order the money that was paid for its mistyped number."""
+        target = {"to": "order", "target_order_id": self.order_id}
+        return self._resolve(prefix, self.mistyped.order_id, **target)
+
+    def _resolve(self, prefix: str, share_order_id: str, **to: str) -> CommandBody:
         return self.cast.command(
             "resolve_suspense",
             "operator",
             "op",
+            payment_id=f"{prefix}{share_order_id}",
+            order_id=share_order_id,
+            reason="typed wrongly",
+            **to,
+        )
+
+    @property
+    def mistyped(self) -> CastOrder:
+        """Return the order as it is called by mistake: nobody places such a one."""
+        return replace(self, order_id=f"{self.order_id}x")
+
+    def void(self, prefix: str) -> CommandBody:
+        return self.cast.command(
+            "void_payment",
+            "operator",
+            "op",
             payment_id=f"{prefix}{self.order_id}",
-            order_id=self.order_id,
-            to="refund",
-            reason="nobody's",
+            reason="yuan for fen",
         )
 
     def cancel(self) -> CommandBody:
@@ -258,9 +280,9 @@ class CastOrder:
         return self.cast.register_creator(self.creator_id, share_bps)
 
 
-def pay(prefix: str, *shares: tuple[CastOrder, int]) -> CommandBody:
-    """Pay for orders, all in one; the first one's id names the payment."""
-    order = shares[0][0]
+def pay(prefix: str, *shares: tuple[CastOrder, int], due: str | None = None) -> CommandBody:
+    """Pay for orders, all in one; the first one's id names the payment. `due` is what for."""
+    order, purpose = shares[0][0], {} if due is None else {"due": due}
     return order.cast.command(
         "confirm_payment",
         "payments",
@@ -268,7 +290,7 @@ def pay(prefix: str, *shares: tuple[CastOrder, int]) -> CommandBody:
         payment_id=f"{prefix}{order.order_id}",
         paid_at=timedelta(0),
         amount_fen=sum(amount_fen for _, amount_fen in shares),
-        shares=[{"order_id": share.order_id, "amount_fen": fen} for share, fen in shares],
+        shares=[{"order_id": share.order_id, "amount_fen": fen} | purpose for share, fen in shares],
     )
 
 
@@ -305,6 +327,10 @@ OPENING: StageTable = (
     (2, lambda o: (o.by_creator("accept_order"), o.place())),
     (2, lambda o: (o.place(), o.pay_first(), o.by_creator("accept_order"))),
     (2, lambda o: (o.pay_first(), o.place())),
+    (1, lambda o: (o.pay_first() | {"client_id": o.client_id}, o.place())),
+    (1, lambda o: (o.pay_first() | {"client_id": o.other_client_id}, o.place())),
+    (1, lambda o: (pay("d", (o.mistyped, o.first_fen)), o.place(), o.give("d"))),
+    (1, lambda o: (o.pay_first(), o.void("d"), o.place())),
     (1, lambda o: (o.pay_first(), o.place(), o.resolve_suspense("d"))),
     (1, lambda o: (o.place(), o.place(o.other_client_id))),
     (1, lambda o: (o.place(), o.report())),
@@ -321,6 +347,10 @@ FIRST_PAYMENT: StageTable = (
     (1, lambda o: (o.pay_first(), o.report())),
     (1, lambda o: (pay("d", (o, 1)), o.pay_first())),
     (1, lambda o: twice(o.pay_first())),
+    (2, lambda o: (pay("d", (o, 1)), o.void("d"), o.pay_first())),
+    (1, lambda o: (pay("d", (o, 1)), o.void("d"), o.confirm_refund("d"))),
+    (1, lambda o: (pay("h", (o.mistyped, o.first_fen)), o.give("h"), o.cancel())),
+    (1, lambda o: (o.pay_first(), pay("i", (o, o.first_fen), due="deposit"))),
     (1, lambda o: (o.pay_first(), pay("e", (o, o.first_fen)), o.confirm_refund("e"))),
     (1, lambda o: (o.pay_first(), o.by_operator("pause_clock"))),
     (1, silence),

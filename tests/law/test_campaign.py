@@ -80,6 +80,9 @@ OPPONENTS = (
     {"confirm_payment", "cancel_order"},
     {"confirm_refund", "cancel_order"},
     {"confirm_payment", "resolve_suspense"},
+    {"confirm_payment", "void_payment"},
+    {"confirm_refund", "void_payment"},
+    {"cancel_order", "resolve_suspense"},
     {"place_order", "accept_order"},
 )
 

@@ -24,7 +24,14 @@ from hypothesis.stateful import (
 
 from models.audit.order_checks import UNTOLD_FIELDS
 from models.fields import format_instant
-from models.lifecycle import END_PAUSE, ENFORCE_DEADLINE, SYSTEM_REQUESTS, TRANSITIONS, State
+from models.lifecycle import (
+    BEGIN_GRACE,
+    END_PAUSE,
+    ENFORCE_DEADLINE,
+    SYSTEM_REQUESTS,
+    TRANSITIONS,
+    State,
+)
 from models.orders.endings import cancellation_cost_at, cancellation_tier_at
 from models.orders.evolve import replay
 from models.orders.order import Order
@@ -87,6 +94,7 @@ class OrderHistoryMachine(RuleBasedStateMachine):
         rare += [self.something_is_sent_again, self.a_contract_changes, self.time_passes]
         rare += [self.something_happens_to_the_creator, self.an_operator_stands_in]
         rare += [self.something_comes_before_its_order] * 2
+        rare += [self.an_operator_decides_on_a_payment] * 2
         wakes = [self.time_comes_to_an_edge, self.the_scheduler_wakes_something]
         rng.choice([*likely, *rare, *wakes, self.a_payout_leaves])(rng)
 
@@ -113,7 +121,7 @@ class OrderHistoryMachine(RuleBasedStateMachine):
 
     def a_wait_ends(self, order: Order, rng: Random) -> None:
         """Go past where time ends a wait, and let one of the stories notice, or not."""
-        self.now = max(self.now, (order.lapses_at or self.now) + MICRO)
+        self.now = max(self.now, (order.next_timeout_at or self.now) + MICRO)
         if rng.random() < MOSTLY:
             self.woken.wake(order.order_id, self.now)
 
@@ -164,7 +172,7 @@ class OrderHistoryMachine(RuleBasedStateMachine):
             if transition.targets == {State.SCRIPT_REVISION}
         ]
         move = rng.choice(transitions)
-        if move.command in (ENFORCE_DEADLINE, END_PAUSE):
+        if move.command in (ENFORCE_DEADLINE, END_PAUSE, BEGIN_GRACE):
             self.a_wait_ends(order, rng)
         elif move.command in SYSTEM_REQUESTS:
             self.something_happens_to_the_creator(rng)
@@ -191,7 +199,8 @@ class OrderHistoryMachine(RuleBasedStateMachine):
             reason = {"reason": "first"} if kind == "pause_clock" else {}
             self.ask(kind, by, order_id=order_id, **reason)
             if rng.random() < HALF:
-                self.pay({order_id: DEPOSIT}, self.now)
+                named = rng.choice([{}, {"client_id": "c1"}, {"client_id": "c2"}])
+                self.pay({order_id: DEPOSIT}, self.now, **named)
             if rng.random() < HALF:
                 self.now += span(rng.choice(["1s", "5s", "5s1us"]))
             if rng.random() < MOSTLY:
@@ -211,8 +220,25 @@ class OrderHistoryMachine(RuleBasedStateMachine):
             {"amount_fen": 7},
             {"payment_id": "p0"},
             {"shares": []},
+            {"client_id": rng.choice(["c1", "c2"])},
+            {"payment_id": rng.choice(sorted(self.woken.uow.payments) or ["p0"])},
         ]
         self.pay(shares, self.paid_at(rng, order_ids[0]), **rng.choice(odd_fields))
+
+    def an_operator_decides_on_a_payment(self, rng: Random) -> None:
+        """Void a payment, mostly one that no order uses, or take a share out of suspense."""
+        uow = self.woken.uow
+        unused = [payment.payment_id for payment in uow.payments.values() if not payment.applied_at]
+        if rng.random() < HALF:
+            payment_id = rng.choice(unused * 3 + sorted(uow.payments) + ["p0"])
+            self.ask("void_payment", "operator", payment_id=payment_id, reason="yuan for fen")
+        elif uow.suspended:
+            item = rng.choice([*uow.suspended.values()])
+            to: dict[str, object] = {"to": "refund"}
+            if rng.random() < MOSTLY:
+                to = {"to": "order", "target_order_id": rng.choice(ORDERS)}
+            share = {"payment_id": item.payment_id, "order_id": item.order_id}
+            self.ask("resolve_suspense", "operator", **share, **to, reason="typed wrongly")
 
     def a_refund_leaves(self, rng: Random) -> None:
         """Confirm a refund that is owed, or will be once somebody notices the time."""
@@ -421,8 +447,13 @@ def final_state_of(story: OrderStory) -> dict[str, object]:
             refund.amount_fen,
             refund.requested_at,
             refund.confirmed_at,
+            refund.status,
         )
         for refund in story.uow.refunds.values()
+    }
+    payments = {
+        payment.payment_id: (payment.client_id, payment.applied_at, payment.voided_at)
+        for payment in story.uow.payments.values()
     }
     payouts = {
         payout.payout_id: (
@@ -440,7 +471,7 @@ def final_state_of(story: OrderStory) -> dict[str, object]:
     alerts = [event.published() for event in story.events_of("operator.alerted")]
     strays = sorted(a["for_order_id"] for a in alerts if a["alert"] == "unknown_order")
     obligations = {"refunds": refunds, "payouts": payouts, "accounts": story.accounts()}
-    obligations |= {"suspended": shares, "alerted": strays}
+    obligations |= {"suspended": shares, "alerted": strays, "payments": payments}
     return {"orders": orders, "standing": standing_by_creator} | obligations
 
 

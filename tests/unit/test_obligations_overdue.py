@@ -61,7 +61,7 @@ def story_with_suspense() -> OrderStory:
 def resolve_suspense(
     story: OrderStory, order_id: str, by: str = "operator", payment_id: str = "px"
 ) -> str | None:
-    fields = {"payment_id": payment_id, "order_id": order_id, "to": "c7", "reason": "typed wrongly"}
+    fields = {"payment_id": payment_id, "order_id": order_id, "to": "refund", "reason": "typo"}
     return story.ask("resolve_suspense", by, **fields).reason
 
 
@@ -77,10 +77,15 @@ def test_each_share_in_suspense_goes_back_on_its_own_and_once() -> None:
     assert story.accounts() == {
         "psp": -DEPOSIT - 7,
         "escrow:o1": DEPOSIT,
-        "refunds_payable:unknown": 7,
+        "refunds_payable:c1": 7,
     }
     assert sorted(story.uow.refunds) == ["rf_px_o8", "rf_px_o9"]
-    assert story.events_of("suspense.resolved")[0].published()["to"] == "c7"
+    resolved = story.events_of("suspense.resolved")[0].published()
+    assert (resolved["to"], resolved["client_id"], resolved["target_order_id"]) == (
+        "refund",
+        "c1",
+        None,
+    )
     for name in list(story.uow.refunds):
         assert story.ask("confirm_refund", "payments", refund_id=name).reason is None
     assert story.accounts() == {"psp": -DEPOSIT, "escrow:o1": DEPOSIT}

@@ -249,3 +249,25 @@ def test_an_accepted_command_survives_the_loss_of_redis(gateway: GatewayHarness)
     assert http_client.get("/commands/register-1").json()["status"] == "pending"
     redelivery.sweep(gateway.engine, gateway.redis_client, now_us() + SECOND_US)
     assert gateway.settle() == 1
+
+
+def test_the_outcome_of_a_payment_says_what_became_of_its_money(gateway: GatewayHarness) -> None:
+    http_client = gateway.open()
+    shares = [{"order_id": "nobodys", "amount_fen": 700}]
+    body = example("confirm_payment") | {"amount_fen": 700, "shares": shares}
+    post(http_client, body)
+    post(http_client, register_mcn())
+    gateway.settle()
+    status = http_client.get(f"/commands/{body['id']}").json()
+    assert (status["outcome"], status["shares"]) == (
+        "applied",
+        [
+            {
+                "order_id": "nobodys",
+                "outcome": "suspense",
+                "reason": "unknown_order",
+                "refund_id": None,
+            }
+        ],
+    )
+    assert http_client.get("/commands/register-1").json()["shares"] is None

@@ -89,6 +89,9 @@ for _name, _columns in schema.LIST_INDEXES.items():
 Index("ix_archived_refunds_order_id", refunds.c.order_id)
 
 
+Index("ix_archived_refunds_payment_id", refunds.c.payment_id)
+
+
 Index("ix_archived_payouts_order_id", payouts.c.order_id)
 
 

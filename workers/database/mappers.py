@@ -244,6 +244,23 @@ def _refund_row(refund: Refund) -> Row:
     return _debt_row(refund) | {"base_id": strip_refund_number(refund.refund_id)}
 
 
+def _read_payment(row: Any) -> Payment:  # noqa: ANN401 - a row of any statement over payments
+    mapping = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
+    digests = bytes(row.voided_contents or b"")
+    contents = tuple(
+        digests[start : start + DIGEST_BYTES] for start in range(0, len(digests), DIGEST_BYTES)
+    )
+    return _from_columns(Payment, {**mapping, "voided_contents": contents})
+
+
+def _payment_row(payment: Payment) -> Row:
+    return write_columns(payment) | {"voided_contents": b"".join(payment.voided_contents) or None}
+
+
+DIGEST_BYTES = 16
+"""Bytes of the content of a notice of payment."""
+
+
 def _read_parked(row: Any) -> ParkedCommand:  # noqa: ANN401 - a row of any statement over parked
     return ParkedCommand(
         command=read_command(row.command),
@@ -307,7 +324,7 @@ PROVIDERS = _column_mapper("providers", "provider_id", RegisteredProvider)
 VIOLATIONS = _column_mapper("violations", "violation_id", ViolationReport)
 
 
-PAYMENTS = _column_mapper("payments", "payment_id", Payment)
+PAYMENTS = TableMapper("payments", schema.payments, "payment_id", _read_payment, _payment_row)
 
 
 SUSPENDED = TableMapper(

@@ -140,6 +140,7 @@ class Store:
         to_tell = _find_orders_to_tell(
             connection, loaded_state.uow, dependencies.creators_with_open_orders
         )
+        refund_rows = _find_refunds_to_void(connection, dependencies)
         self._load_orders(connection, loaded_state, dependencies.orders | to_tell)
         if to_tell - loaded_state.uow.orders.keys() and loaded_state.uow.spread_complete:
             # Somebody is busy with one of them: it learns of the change another time.
@@ -162,6 +163,11 @@ class Store:
             FOR_UPDATE,
             schema.refunds.c.base_id,
         )
+        for row in refund_rows:
+            # Whoever voids a payment must have all that was made of it.
+            names = {f"refund:{row.base_id}", f"order:{row.order_id}"}
+            if not loaded_state.locked.isdisjoint(names):
+                loaded_state.locked.add(f"payment:{row.payment_id}")
         whole_payment_ids = {
             refund.payment_id
             for refund in loaded_state.uow.refunds.values()
@@ -326,6 +332,19 @@ def _find_named_debts(connection: Connection, dependencies: Dependencies) -> dic
     order_query = order_query.where(order.ended_at.is_(None))
     dependencies.orders.update(connection.execute(order_query).scalars())
     return subjects
+
+
+def _find_refunds_to_void(connection: Connection, dependencies: Dependencies) -> list[Any]:
+    """Name the refunds of payments that are to be voided, and the orders that they go back from."""
+    table, payment_ids = schema.refunds.c, dependencies.payments_to_void
+    columns = (table.payment_id, table.base_id, table.order_id)
+    rows = [
+        *bulk.fetch(connection, columns, table.payment_id, payment_ids),
+        *archive.fetch_archived(connection, columns, table.payment_id, payment_ids),
+    ]
+    dependencies.refund_base_ids.update(row.base_id for row in rows)
+    dependencies.orders.update(row.order_id for row in rows if row.order_id is not None)
+    return rows
 
 
 def _mark_what_orders_lack(

@@ -166,10 +166,12 @@ refunds = strict_table(
     Column("reference_stem", Text, nullable=False, unique=True),
     Column("waits_since", WholeNumber),
     Column("alerts", WholeNumber, nullable=False),
-    UniqueConstraint("payment_id", "order_id"),
     *_debt_checks(),
 )
 """`reference_stem` is what the references of all attempts begin with."""
+
+
+Index("ix_refunds_payment_id", refunds.c.payment_id)
 
 
 partial_index("ix_refunds_wake_at", refunds.c.wake_at, "wake_at IS NOT NULL")
@@ -216,10 +218,13 @@ suspended = strict_table(
     Column("resolved_at", WholeNumber),
     Column("due_at", WholeNumber),
     Column("wake_at", WholeNumber),
+    Column("due", Text),
+    Column("expires_at", WholeNumber),
     CheckConstraint("amount_fen > 0", name="some_money"),
 )
 """Shares of payments for orders that nobody knew; `share_id` is payment and order, `number` the
-payment's stamp. `due_at` is until when the order may be placed, before an operator is told."""
+payment's stamp, `due` what it was meant for. `due_at` is until when the order may be placed, before
+an operator is told, `expires_at` until when whoever places it gets the money."""
 
 
 Index("ix_suspended_order_id", suspended.c.order_id)
@@ -427,9 +432,14 @@ payments = strict_table(
     Column("command_id", Text, nullable=False),
     Column("sequence", WholeNumber, nullable=False),
     Column("client_id", Text),
+    Column("applied_at", WholeNumber),
+    Column("voided_at", WholeNumber),
+    Column("voided_contents", LargeBinary),
     CheckConstraint("amount_fen > 0", name="some_money"),
     CheckConstraint("paid_at <= received_at", name="no_foresight"),
 )
+"""Payments as they were reported last; `voided_contents` are the contents of notices that were
+wrong, one behind the other."""
 
 
 policies = strict_table(

@@ -54,11 +54,25 @@ class FirstOutcomeShown(BaseModel):
     reason: str | None
 
 
+class ShareOutcomeShown(BaseModel):
+    """What became of one share of a payment when it was reported.
+
+    `refund_id`, and the `reference` of its first attempt, name what goes back.
+    """
+
+    order_id: str
+    outcome: Literal["applied", "refunded", "suspense"]
+    reason: str | None
+    refund_id: str | None
+    reference: str | None
+
+
 class StandingShown(BaseModel):
     """Where a command stands; `outcome` is null until it is settled.
 
     `sender` is whose it is, like `client:c1`: another's may have the same id. `first` tells, of a
-    `duplicate`, what the first one came to; `limits` tell, of a refusal, what would not be refused.
+    `duplicate`, what the first one came to; `limits` tell, of a refusal, what would not be refused;
+    `shares`, of a payment, what became of its money.
     """
 
     id: str
@@ -71,6 +85,7 @@ class StandingShown(BaseModel):
     about: str | None
     limits: Limits | None
     first: FirstOutcomeShown | None
+    shares: list[ShareOutcomeShown] | None
 
 
 @router.post(

@@ -83,9 +83,11 @@ const PAIRS = {
   hold_payout: ["hold a payout", "暂缓付款"],
   release_payout: ["release a payout", "放行付款"],
   reverse_payout: ["reverse a payout", "撤销付款"],
+  void_payment: ["void the payment", "作废收款通知"],
 
   // What happens without being asked.
   enforce_deadline: ["time is up", "到期"],
+  begin_grace: ["the grace begins", "进入宽限期"],
   end_pause: ["the pause ends", "暂停期满"],
   ban: ["ban", "封禁"],
   ban_for_good: ["ban for good", "永久封禁"],
@@ -114,6 +116,7 @@ const PAIRS = {
   "creator.banned": ["Creator banned", "达人被封禁"],
   "creator.ban_lifted": ["Ban lifted", "封禁解除"],
   "order.placed": ["Order placed", "已下单"],
+  "order.deposit_overdue": ["Deposit overdue", "首付款逾期"],
   "order.offered": ["Order offered", "已推送达人"],
   "order.accepted": ["Order accepted", "已接单"],
   "order.declined": ["Order declined", "已拒单"],
@@ -144,9 +147,11 @@ const PAIRS = {
   "forfeit.released": ["Forfeit released", "没收定金已处置"],
   "payment.applied": ["Payment applied", "款项入账"],
   "payment.unapplied": ["Payment not used", "款项未用"],
+  "payment.voided": ["Payment voided", "收款已作废"],
   "refund.requested": ["Refund requested", "发起退款"],
   "refund.confirmed": ["Refund confirmed", "退款完成"],
   "refund.failed": ["Refund failed", "退款失败"],
+  "refund.voided": ["Refund voided", "退款已作废"],
   "payout.requested": ["Payout requested", "发起付款"],
   "payout.confirmed": ["Payout confirmed", "付款完成"],
   "payout.failed": ["Payout failed", "付款失败"],
@@ -199,6 +204,8 @@ const PAIRS = {
   unknown_refund: ["unknown refund", "无此退款"],
   unknown_payout: ["unknown payout", "无此付款"],
   unknown_suspense: ["unknown suspense", "无此待查款"],
+  unknown_payment: ["unknown payment", "无此收款"],
+  payment_in_use: ["the payment is in use", "款项已使用"],
   already_confirmed: ["already confirmed", "已确认"],
   shares_mismatch: ["the shares do not add up", "分摊不符"],
   mixed_clients: ["several clients in one payment", "混合客户"],
@@ -207,6 +214,7 @@ const PAIRS = {
   amount_mismatch: ["another amount is due", "金额不符"],
 
   // Why an operator is told.
+  paid_at_implausible: ["the time of payment is implausible", "付款时间可疑"],
   notice_too_late: ["paid in time, noticed too late", "到账通知过迟"],
   paid_before_forfeit: ["paid before the forfeit", "没收前已付款"],
   arbitration_overdue: ["arbitration overdue", "仲裁逾期"],

@@ -110,7 +110,7 @@ function money(found) {
 }
 
 function debt(word, id, one) {
-  return row([word, " ", h("code", {}, id)], `${yuan(one.amount_fen)} · ${one.confirmed_at ? t("refund_left") : t("refund_waits")}`, "soft");
+  return row([word, " ", h("code", {}, id)], `${yuan(one.amount_fen)} · ${t(one.confirmed_at ? "refund_left" : one.status === "voided" ? "refund_void" : "refund_waits")}`, "soft");
 }
 
 function parties(found) {

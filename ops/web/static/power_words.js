@@ -15,8 +15,8 @@ const ZH = {
 };
 
 const LABELS = {
-  en: { until: "Until", outcome: "Outcome", creator_bps: "To the creator's side", parts: "Parts", to: "To", amount_fen: "Amount", revised_amount_fen: "New quote", accept_forfeit: "Give the deposit up", accept_cost_fen: "At this cost", reason: "Their reason", note: "Note", links: "Links", comment: "Comment", url: "Link", published_at: "Published at", rating: "Stars", provider_id: "Service provider (empty: dismiss)", side: "In whose stead", status: "Status", due_at: "Until", held_fen: "Held" },
-  zh: { until: "截止", outcome: "裁决", creator_bps: "达人一方所得", parts: "分配", to: "归属", amount_fen: "金额", revised_amount_fen: "新报价", accept_forfeit: "同意没收定金", accept_cost_fen: "同意费用", reason: "对方原因", note: "备注", links: "链接", comment: "意见", url: "链接", published_at: "发布时间", rating: "星级", provider_id: "服务商（留空为解除）", side: "代表哪一方", status: "状态", due_at: "截止", held_fen: "已托管", approve: "视为通过", cancel: "取消", extend: "延期", platform: "平台", creator: "达人", client: "客户" },
+  en: { until: "Until", outcome: "Outcome", creator_bps: "To the creator's side", parts: "Parts", to: "To", amount_fen: "Amount", revised_amount_fen: "New quote", accept_forfeit: "Give the deposit up", accept_cost_fen: "At this cost", reason: "Their reason", note: "Note", links: "Links", comment: "Comment", url: "Link", published_at: "Published at", rating: "Stars", provider_id: "Service provider (empty: dismiss)", payment_id: "Payment", order_id: "Order", target_order_id: "To this order", side: "In whose stead", status: "Status", due_at: "Until", held_fen: "Held" },
+  zh: { until: "截止", outcome: "裁决", creator_bps: "达人一方所得", parts: "分配", to: "归属", amount_fen: "金额", revised_amount_fen: "新报价", accept_forfeit: "同意没收定金", accept_cost_fen: "同意费用", reason: "对方原因", note: "备注", links: "链接", comment: "意见", url: "链接", published_at: "发布时间", rating: "星级", provider_id: "服务商（留空为解除）", payment_id: "收款", order_id: "订单", target_order_id: "转入订单", side: "代表哪一方", status: "状态", due_at: "截止", held_fen: "已托管", approve: "视为通过", cancel: "取消", extend: "延期", platform: "平台", creator: "达人", client: "客户", refund: "退款", order: "转入订单" },
 };
 
 export function p(key, ...values) {

@@ -174,7 +174,15 @@ def test_an_operator_stands_in_for_a_party_and_sees_what_came_of_it(var_folder: 
 
 
 def test_money_in_suspense_is_sent_back_from_the_terminal(var_folder: Path) -> None:
-    arguments = ("resolve_suspense", "--payment-id", "stray", "--order-id", "nobody", "--to", "c1")
+    arguments = (
+        "resolve_suspense",
+        "--payment-id",
+        "stray",
+        "--order-id",
+        "nobody",
+        "--to",
+        "refund",
+    )
     report = operate_json(var_folder, *arguments, "--yes")
     assert report["outcomes"]["applied"] == 1
     assert {"from": "suspense", "to": "refunds_payable", "amount_fen": 700} in report["forecast"][

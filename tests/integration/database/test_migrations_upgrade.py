@@ -168,7 +168,62 @@ def test_after_an_upgrade_money_in_suspense_can_be_sent_back(engine: Engine) -> 
         "order_id": "nobodys",
     }
     body |= {"by": {"role": "operator", "id": "ops"}, "payment_id": "stray"}
-    body |= {"to": "c1", "reason": "nobody knows the order"}
+    body |= {"to": "refund", "reason": "nobody knows the order"}
     assert harness.outcome_of(harness.settle_alone(body, harness.now))[:2] == ("applied", None)
     assert harness.reader.balances()["suspense"] == 0
     assert harness.reader.audit().findings == []
+
+
+def payments_in_use(harness: StoreHarness) -> dict[str, str | None]:
+    """Void every payment; say of each why it cannot be, or None."""
+    reasons: dict[str, str | None] = {}
+    for row in harness.rows("payments"):
+        body: dict[str, Any] = {"id": f"void_{row.payment_id:0>9}", "kind": "void_payment"}
+        body |= {"by": {"role": "operator", "id": "ops"}, "payment_id": row.payment_id}
+        submission = harness.settle_alone(body | {"reason": "another merchant's"}, harness.now)
+        reasons[row.payment_id] = harness.outcome_of(submission)[1]
+    return reasons
+
+
+@pytest.mark.parametrize("situation", OLD_TABLES)
+def test_after_an_upgrade_a_payment_is_in_use_exactly_if_an_order_has_taken_it(
+    engine: Engine, situation: str
+) -> None:
+    harness = upgrade_from(engine, situation)
+    applied = {event["payment_id"]: event for event in harness.published("payment.applied")}
+    for row in harness.rows("payments"):
+        taken = applied.get(row.payment_id)
+        assert row.applied_at == (
+            None if taken is None else to_us(datetime.fromisoformat(taken["at"]))
+        )
+        assert taken is None or row.client_id == taken["client_id"]
+    reasons = payments_in_use(harness)
+    in_use = {name for name, reason in reasons.items() if reason == "payment_in_use"}
+    left = {event["payment_id"] for event in harness.published("refund.confirmed")}
+    assert in_use == applied.keys() | (left & reasons.keys())
+    assert set(reasons.values()) <= {None, "payment_in_use"}
+    assert harness.reader.audit().findings == []
+
+
+def test_after_an_upgrade_the_grace_of_a_deposit_begins_when_its_window_ends(
+    engine: Engine,
+) -> None:
+    harness = upgrade_from(engine, "awaiting_deposit")
+    row = next(row for row in harness.rows("orders") if row.state == "awaiting_deposit")
+    assert row.wake_at == row.due_at
+
+
+def test_an_upgrade_keeps_refunds_also_those_at_rest(engine: Engine) -> None:
+    with writing(engine) as connection:
+        config = alembic_config()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0010")
+        columns = "refund_id, base_id, payment_id, order_id, client_id, amount_fen, requested_at"
+        for table in ("refunds", "archived_refunds"):
+            statement = f"INSERT INTO {table} ({columns}, confirmed_at)"
+            values = f"VALUES ('rf_{table}', 'rf_{table}', 'p', '{table}', 'c1', 7, 1, 2)"
+            connection.execute(text(f"{statement} {values}"))
+    migrate(engine)
+    harness = StoreHarness(POLICY, engine=engine)
+    rows = {row.refund_id: (row.confirmed_at, row.status) for row in harness.rows("refunds")}
+    assert rows == {"rf_refunds": (2, "confirmed"), "rf_archived_refunds": (2, "confirmed")}

@@ -307,7 +307,7 @@ def test_money_in_suspense_and_the_placement_that_it_waits_for_share_a_subject(
 ) -> None:
     order_harness.settle_alone(pay("p9", {"o9": DEPOSIT}), START)
     resolve = command(
-        "resolve_suspense", "operator", payment_id="p9", order_id="o9", to="c1", reason="asked"
+        "resolve_suspense", "operator", payment_id="p9", order_id="o9", to="refund", reason="asked"
     )
     resolution = order_harness.elsewhere(resolve, SECOND)
     placement = order_harness.receive(place("o9"), THIRD)
@@ -326,7 +326,7 @@ def test_a_resolution_waits_for_the_placement_that_takes_the_money(
     order_harness.settle_alone(pay("p9", {"o9": DEPOSIT}), START)
     placement = order_harness.elsewhere(place("o9"), FIRST)
     resolve = command(
-        "resolve_suspense", "operator", payment_id="p9", order_id="o9", to="c1", reason="asked"
+        "resolve_suspense", "operator", payment_id="p9", order_id="o9", to="refund", reason="asked"
     )
     resolution = order_harness.receive(resolve, SECOND)
     assert order_harness.settle(resolution) == [resolution]

@@ -21,7 +21,7 @@ HOUR = timedelta(hours=1)
 def record_operator_actions(harness: StoreHarness) -> StoreHarness:
     """Let two operators do this and that, an hour apart; one of it is refused."""
     harness.admit().offer("o1", "o2")
-    stray = {"payment_id": "stray", "order_id": "o9", "to": "c1"}
+    stray = {"payment_id": "stray", "order_id": "o9", "to": "refund"}
     harness.pay("stray", {"o9": DEPOSIT}, START)
     order_fields = {"order_id": "o1", "reason": "ill"}
     until = format_instant(START + timedelta(days=2))

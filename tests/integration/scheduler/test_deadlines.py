@@ -17,7 +17,7 @@ from scheduler.rescuer import MessageRescuer
 from tests.support import sample_commands
 from tests.support.concurrency import at_once, engines_for, eventually
 from tests.support.store_harness import StoreHarness
-from tests.support.stories import START, place, span
+from tests.support.stories import MICRO, START, place, span
 from tests.support.worker import running_worker
 from workers.client import CommandClient
 from workers.database.engine import writing
@@ -101,6 +101,8 @@ def test_no_deadline_takes_effect_while_a_command_received_before_it_waits(
     )
     harness.admit()
     place(harness)
+    # Its deposit is overdue: nothing but the end of the grace is left for time to do.
+    harness.wake("o1", harness.order().pay_by + MICRO)
     lapses_at = harness.order().lapses_at
     assert lapses_at
     CommandClient(redis_client).submit(

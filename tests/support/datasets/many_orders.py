@@ -29,7 +29,7 @@ LONG_AGO = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SAMPLE_NUMBER = f"{0:08}"
 """The number in every id and name of the sample order; each copy has its own instead."""
 
-LIFE = (workload.registration(), workload.place(0), workload.pay(0))
+LIFE = (workload.registration(), workload.place(0), workload.pay(0, LONG_AGO))
 END = (workload.decline(0), workload.refunded(0))
 
 

@@ -84,7 +84,7 @@ FORGERIES: dict[str, tuple[str, Forgery, str]] = {
     "the order forgot a nudge": ("offered_nudged", lambda p: p.forge_order(nudges=0), "replay"),
     "a state is entered from nowhere": (
         "declined",
-        lambda p: p.drop(2, 3),
+        lambda p: p.drop(3),
         "table",
     ),
     "the total was wrong at placement": ("offered", lambda p: p.forge(1, total_fen=1), "terms"),

@@ -352,7 +352,8 @@ KNOWN = """
     overturn_violation pause_clock place_order publish_work rate_order register_client
     register_creator register_mcn register_provider reinstate_order reject_content reject_script
     release_forfeit release_payout report_violation resolve_dispute resolve_suspense restore_quote
-    resume_clock reverse_payout revise_quote submit_content submit_script withdraw_order
+    resume_clock reverse_payout revise_quote submit_content submit_script void_payment
+    withdraw_order
 """
 
 

@@ -158,7 +158,8 @@ REASONS_GIVEN_ELSEWHERE = {
     *("unknown_client", "unknown_provider", "unknown_violation", "creator_not_admitted"),
     *("creator_banned", "calendar_unknown", "conflict_of_interest", "clock_stopped"),
     *("clock_running", "parts_mismatch", "until_out_of_range", "violation_conflict"),
-    *("already_overturned", "unknown_payout", "unknown_suspense"),
+    *("already_overturned", "unknown_payout", "unknown_suspense", "unknown_payment"),
+    *("mixed_clients", "order_closed", "nothing_due", "amount_mismatch", "payment_in_use"),
 }
 
 FIELDS = {"accept": "revised_amount_fen", "revise": "amount_fen"}

@@ -13,6 +13,7 @@ from models.lifecycle import State
 from models.orders.endings import cancellation_cost_at
 from tests.support.stories import (
     AMOUNT,
+    DEPOSIT,
     TOTAL,
     OrderStory,
     audit,
@@ -238,6 +239,13 @@ MOVES = read_table("""
     unknown               payment.unapplied  psp>suspense=7
     resolved              suspense.resolved  suspense>refunds_payable:unknown=7
     resolved              refund.requested   -
+    resolved_named        suspense.resolved  suspense>refunds_payable:c9=7
+    to_order              suspense.resolved  -
+    to_order              payment.applied    suspense>escrow:o1=10500
+    voided                payment.voided     C>suspense=6 suspense>psp=6 suspense>psp=7
+    voided                refund.voided      -
+    voided_whole          payment.voided     refunds_payable:unknown>suspense=8 suspense>psp=8
+    unpaid                order.deposit_overdue  -
     whole                 payment.unapplied  psp>suspense=8 suspense>refunds_payable:unknown=8
 """)
 
@@ -250,8 +258,10 @@ def story_leading_to(situation: str) -> OrderStory:
         "refunded": "expired_offer",
     }
     starting_situations |= dict.fromkeys(
-        ("unusable", "unknown", "resolved", "whole"), "in_fulfilment"
+        ("unusable", "unknown", "resolved", "resolved_named", "whole", "voided", "voided_whole"),
+        "in_fulfilment",
     )
+    starting_situations |= {"to_order": "awaiting_deposit", "unpaid": "expired_unpaid"}
     starting_situations |= dict.fromkeys(
         ("released_to_platform", "released_to_client"), "forfeited_asked"
     )
@@ -266,12 +276,28 @@ def story_leading_to(situation: str) -> OrderStory:
         story.ask("confirm_refund", "payments", refund_id=next(iter(story.uow.refunds)))
     elif situation in ("unusable", "unknown", "resolved"):
         story.pay("px", {"o1" if situation == "unusable" else "o9": 7})
-    elif situation == "whole":
+    elif situation in ("whole", "voided_whole"):
         story.pay("px", {"o9": 7}, amount_fen=8)
-    if situation == "resolved":
-        fields = {"payment_id": "px", "order_id": "o9", "to": "c9", "reason": "typed wrongly"}
-        story.ask("resolve_suspense", "operator", **fields)
+    elif situation == "resolved_named":
+        story.pay("px", {"o9": 7}, client_id="c9")
+    elif situation == "to_order":
+        story.pay("px", {"o9": DEPOSIT})
+    elif situation == "voided":
+        story.pay("px", {"o1": 6, "o9": 7})
+    _decide_on_payment(story, situation)
     return story
+
+
+def _decide_on_payment(story: OrderStory, situation: str) -> None:
+    """Let an operator do with the payment what a situation is named for, if anything."""
+    suspended = {"payment_id": "px", "order_id": "o9", "reason": "typed wrongly"}
+    if situation in ("resolved", "resolved_named"):
+        story.ask("resolve_suspense", "operator", to="refund", **suspended)
+    elif situation == "to_order":
+        target = {"to": "order", "target_order_id": "o1"}
+        story.ask("resolve_suspense", "operator", **target, **suspended)
+    elif situation in ("voided", "voided_whole"):
+        story.ask("void_payment", "operator", payment_id="px", reason="yuan for fen")
 
 
 @pytest.mark.parametrize("row", MOVES, ids=lambda row: f"{row['situation']} {row['event']}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+
 import pytest
 
 from models.fields import format_instant
@@ -265,3 +267,165 @@ def test_a_balance_of_nothing_is_not_waited_for() -> None:
     story.ask("accept_order", "creator", order_id="o1")
     assert story.order().state is State.IN_FULFILMENT
     assert len(story.events_of("order.funded")) == 1
+
+
+# What a share says that it is for, and what becomes of it where that is not what is due.
+PURPOSES = read_table("""
+    while             amount  due      comes to         because
+    awaiting_deposit  10500   deposit  offered          -
+    awaiting_deposit  10500   balance  -                nothing_due
+    awaiting_deposit  10500   total    -                nothing_due
+    awaiting_deposit  10501   deposit  -                amount_mismatch
+    awaiting_deposit  10501   balance  -                nothing_due
+    awaiting_total    105000  total    offered          -
+    awaiting_total    105000  deposit  -                nothing_due
+    offered           94500   balance  -                -
+    offered           94500   deposit  -                nothing_due
+    offered           94500   total    -                nothing_due
+    offered_paid      94500   balance  -                nothing_due
+    awaiting_balance  94500   balance  in_fulfilment    -
+    awaiting_balance  94500   deposit  -                nothing_due
+    balance_overdue   94500   deposit  -                late
+    declined          94500   deposit  -                order_closed
+    in_fulfilment     94500   balance  -                nothing_due
+""")
+
+
+@pytest.mark.parametrize("row", PURPOSES, ids=lambda row: "  ".join(row.values()))
+def test_a_share_that_says_what_it_is_for_is_used_for_nothing_else(row: dict[str, str]) -> None:
+    story = story_of(row["while"])
+    before = story.order()
+    share = {"order_id": "o1", "amount_fen": int(row["amount"]), "due": row["due"]}
+    story.pay("p_now", {}, amount_fen=share["amount_fen"], shares=[share])
+    assert story.unapplied_reasons() == [reason for reason in [row["because"]] if reason != "-"]
+    assert story.order().state == (before.state if row["comes to"] == "-" else row["comes to"])
+    assert audit(story) == []
+
+
+@pytest.mark.parametrize(("due", "state"), [("balance", "in_fulfilment"), ("total", "forfeited")])
+def test_only_a_balance_reinstates_a_forfeited_order(due: str, state: str) -> None:
+    story = story_of("forfeited_late")
+    share = {"order_id": "o1", "amount_fen": BALANCE, "due": due}
+    paid_at = format_instant(story.order().pay_by)
+    story.pay("p1", {}, amount_fen=BALANCE, shares=[share], paid_at=paid_at)
+    assert story.order().state == state
+    assert story.unapplied_reasons() == ([] if due == "balance" else ["order_closed"])
+
+
+def test_a_second_deposit_that_says_so_does_not_become_the_balance() -> None:
+    story = story_with_parties(POLICY.model_copy(update={"deposit_bps": 5_000}))
+    place(story)
+    share = {"order_id": "o1", "amount_fen": 52_500, "due": "deposit"}
+    for payment_id in ("p1", "p2"):
+        story.pay(payment_id, {}, amount_fen=52_500, shares=[share])
+    assert (story.order().held_fen, story.unapplied_reasons()) == (52_500, ["nothing_due"])
+    revised = story.ask("accept_order", "creator", order_id="o1", revised_amount_fen=110_000)
+    assert revised.outcome == "applied"
+
+
+NAMED = [
+    ({"o1": DEPOSIT}, "c1", [], {"refunds_payable:c1": 0}),
+    ({"o1": DEPOSIT}, "c2", ["mixed_clients"], {"refunds_payable:c2": DEPOSIT}),
+    ({"o1": DEPOSIT, "o3": DEPOSIT}, "c1", ["mixed_clients"], {"refunds_payable:c1": 2 * DEPOSIT}),
+    ({"o1": 5}, "c1", ["amount_mismatch"], {"refunds_payable:c1": 5}),
+    ({"o9": 5}, "c7", ["unknown_order"], {"suspense": 5}),
+]
+
+
+@pytest.mark.parametrize(("shares", "client", "reasons", "accounts"), NAMED)
+def test_nobody_elses_order_gets_the_money_of_the_client_that_a_payment_names(
+    shares: dict[str, int], client: str, reasons: list[str], accounts: dict[str, int]
+) -> None:
+    story = story_with_three_orders()
+    story.pay("p1", shares, client_id=client)
+    assert story.unapplied_reasons() == reasons
+    balances = story.accounts()
+    assert {account: balances.get(account, 0) for account in accounts} == accounts
+    assert story.uow.payments["p1"].client_id == client
+    assert audit(story) == []
+
+
+def test_what_makes_no_sense_goes_back_to_the_client_that_the_payment_names() -> None:
+    story = story_with_three_orders()
+    story.pay("p1", {"o9": 5}, amount_fen=6, client_id="c7")
+    assert story.uow.refunds["rf_p1"].client_id == "c7"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {"client_id": "c1"},
+        {"shares": [{"order_id": "o1", "amount_fen": DEPOSIT, "due": "deposit"}]},
+    ],
+)
+def test_a_repeat_that_says_more_has_another_content(overrides: dict[str, object]) -> None:
+    story = story_with_three_orders()
+    story.pay("p1", {"o1": DEPOSIT})
+    story.pay("p2", {"o1": DEPOSIT}, **overrides)
+    assert story.pay("p1", {"o1": DEPOSIT}).outcome == "duplicate"
+    assert story.pay("p1", {"o1": DEPOSIT}, **overrides).reason == RejectionReason.PAYMENT_CONFLICT
+    assert story.pay("p2", {"o1": DEPOSIT}, **overrides).outcome == "duplicate"
+    assert story.pay("p2", {"o1": DEPOSIT}).reason == RejectionReason.PAYMENT_CONFLICT
+
+
+# `paid` is counted from the placement, which was an hour before the notice.
+IMPLAUSIBLE = read_table("""
+    paid       shares  alerts  about
+    -5m        o1      0       -
+    -5m1us     o1      1       o1
+    -8h        o1      1       o1
+    -8h        o1,o2   1       o1
+    -8h        o9      0       -
+    0s         o1      0       -
+    1h         o1      0       -
+    1h5m       o1      0       -
+    1h5m1us    o1      1       -
+    1h5m1us    o9      1       -
+    9h         o1,o2   1       -
+""")
+
+
+@pytest.mark.parametrize("row", IMPLAUSIBLE, ids=lambda row: " ".join(row.values()))
+def test_an_operator_is_told_of_a_time_of_payment_that_cannot_be_right(row: dict[str, str]) -> None:
+    story = story_with_three_orders()
+    placed_at, story.now = story.now, story.now + span("1h")
+    shares = dict.fromkeys(row["shares"].split(","), DEPOSIT)
+    story.pay("p1", shares, paid_at=format_instant(placed_at + span(row["paid"])))
+    alerts = [event.published() for event in story.events_of("operator.alerted")]
+    assert [alert["alert"] for alert in alerts] == ["paid_at_implausible"] * int(row["alerts"])
+    for alert in alerts:
+        assert alert["for_order_id"] == (None if row["about"] == "-" else row["about"])
+        assert (alert["payment_id"], alert["amount_fen"]) == ("p1", DEPOSIT * len(shares))
+    assert story.uow.payments["p1"].paid_at == min(story.now, placed_at + span(row["paid"]))
+    assert audit(story) == []
+
+
+def test_the_tolerance_for_times_of_payment_is_that_of_the_policy_in_force() -> None:
+    story = story_with_three_orders()
+    story.uow.policy = POLICY.model_copy(update={"paid_at_tolerance": "P1D"})
+    story.pay("p1", {"o1": DEPOSIT}, paid_at=format_instant(story.now + span("20h")))
+    assert alerts_of(story) == []
+
+
+def test_the_outcome_of_a_payment_says_what_became_of_each_share() -> None:
+    story = story_with_three_orders()
+    story.ask("cancel_order", "client", order_id="o2")
+    outcome = story.pay("p1", {"o1": DEPOSIT, "o2": DEPOSIT, "o9": 7})
+    assert outcome.shares is not None
+    assert [asdict(share) for share in outcome.shares] == [
+        {"order_id": "o1", "outcome": "applied", "reason": None, "refund_id": None},
+        {
+            "order_id": "o2",
+            "outcome": "refunded",
+            "reason": "order_closed",
+            "refund_id": "rf_p1_o2",
+        },
+        {"order_id": "o9", "outcome": "suspense", "reason": "unknown_order", "refund_id": None},
+    ]
+    whole = story.pay("p2", {"o1": DEPOSIT, "o3": DEPOSIT})
+    assert whole.shares is not None
+    assert [(share.outcome, share.reason, share.refund_id) for share in whole.shares] == [
+        ("refunded", "mixed_clients", "rf_p2")
+    ] * 2
+    assert story.pay("p2", {"o1": DEPOSIT, "o3": DEPOSIT}).shares is None
+    assert story.ask("cancel_order", "client", order_id="o1").shares is None

@@ -28,6 +28,7 @@ DEPENDENCIES = read_table("""
     release_payout       1       payouts
     reverse_payout       1       payouts
     resolve_suspense     1       payments refund_base_ids suspended
+    void_payment         0       payments payments_to_void
     register_mcn         0       mcns
     register_client      0       clients
     register_provider    0       providers

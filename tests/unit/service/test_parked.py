@@ -247,9 +247,11 @@ def test_what_can_be_answered_at_once_does_not_wait(known: str) -> None:
 
 def test_resolving_suspense_never_waits_for_an_order() -> None:
     story = story_with_parties()
-    fields = {"payment_id": "p1", "order_id": "o1", "to": "c1", "reason": "typed wrongly"}
+    fields = {"payment_id": "p1", "order_id": "o1", "to": "refund", "reason": "typed wrongly"}
     body = {"kind": "resolve_suspense", "by": sender("operator")} | fields
     assert outcomes_of(submit(story, body)) == [("resolve_suspense", "unknown_suspense")]
+    to_order = body | {"to": "order", "target_order_id": "o2"}
+    assert outcomes_of(submit(story, to_order)) == [("resolve_suspense", "unknown_order")]
 
 
 def test_a_rollback_restores_what_waits_and_its_count() -> None:
@@ -383,7 +385,7 @@ def test_an_operator_is_told_once_of_money_that_still_waits_when_its_grace_is_ov
     if row["placed"] != "-":
         submit(story, place("o1"), row["placed"])
     if row["resolved"] != "-":
-        fields = {"payment_id": "p1", "order_id": "o1", "to": "c1", "reason": "back"}
+        fields = {"payment_id": "p1", "order_id": "o1", "to": "refund", "reason": "back"}
         body = {"kind": "resolve_suspense", "by": sender("operator")} | fields
         assert outcomes_of(submit(story, body, row["resolved"])) == [("resolve_suspense", None)]
     for _ in range(2):

@@ -116,11 +116,14 @@ def _sums(postings: Subquery) -> dict[str, ColumnElement[Any]]:
     # A refund or payout that comes back was not paid, and is no money received.
     returned, unpaid = and_(from_outside, OWED(target)), and_(from_outside, PAYABLE(target))
     reversed_payout = and_(PAYABLE(source), not_(to_outside))
+    # A notice that was wrong is taken back: its money never came, and is owed to nobody.
+    voided = and_(source == SUSPENSE, to_outside)
+    owed_no_more = and_(OWED(source), target == SUSPENSE)
     signed: dict[str, list[tuple[ColumnElement[bool], ColumnElement[int] | int]]] = {
         **{name: [(kind(target), fen)] for name, kind in FLOWS_INTO.items()},
         **{name: [(kind(target), fen), (kind(source), -fen)] for name, kind in NET_FLOWS.items()},
-        "received_fen": [(returned, 0), (unpaid, 0), (from_outside, fen)],
-        "refund_requested_fen": [(returned, 0), (OWED(target), fen)],
+        "received_fen": [(returned, 0), (unpaid, 0), (from_outside, fen), (voided, -fen)],
+        "refund_requested_fen": [(returned, 0), (OWED(target), fen), (owed_no_more, -fen)],
         "refund_confirmed_fen": [(returned, -fen), (and_(OWED(source), to_outside), fen)],
         "payable_fen": [(unpaid, 0), (PAYABLE(target), fen), (reversed_payout, -fen)],
         "paid_out_fen": [(unpaid, -fen), (and_(PAYABLE(source), to_outside), fen)],

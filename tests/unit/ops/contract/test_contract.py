@@ -134,6 +134,7 @@ RARE_EVENT_TYPES = {
     *("violation.reported", "post.removal_requested", "creator.banned", "creator.ban_lifted"),
     *("violation.overturned", "operator.acted", "operator.alerted", "deadline.extended"),
     *("suspense.resolved", "payout.confirmed", "refund.confirmed", "clock.stopped"),
+    *("payment.voided", "refund.voided"),
 }
 
 
@@ -148,8 +149,10 @@ def story_of_rare_events() -> OrderStory:
     story.now = wake_at
     place(story, "o2")
     story.pay("p9", {"o2": DEPOSIT, "nobody": 5})
-    suspense_fields = {"payment_id": "p9", "order_id": "nobody", "to": "c1", "reason": "misspelt"}
+    suspense_fields = {"payment_id": "p9", "order_id": "nobody", "to": "refund", "reason": "typo"}
     story.ask("resolve_suspense", "operator", **suspense_fields)
+    story.pay("p8", {"o2": DEPOSIT + 1, "no_one": 5})
+    story.ask("void_payment", "operator", payment_id="p8", reason="another merchant's")
     story.ask("appoint_provider", "client", order_id="o2", provider_id="v1")
     story.ask("pause_clock", "operator", order_id="o2", reason="ill")
     story.ask("resume_clock", "operator", order_id="o2", reason="well")
