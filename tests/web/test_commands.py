@@ -267,6 +267,7 @@ def test_the_outcome_of_a_payment_says_what_became_of_its_money(gateway: Gateway
                 "outcome": "suspense",
                 "reason": "unknown_order",
                 "refund_id": None,
+                "reference": None,
             }
         ],
     )

@@ -412,15 +412,13 @@ def test_the_outcome_of_a_payment_says_what_became_of_each_share() -> None:
     story.ask("cancel_order", "client", order_id="o2")
     outcome = story.pay("p1", {"o1": DEPOSIT, "o2": DEPOSIT, "o9": 7})
     assert outcome.shares is not None
+    refund = story.uow.refunds["rf_p1_o2"]
+    told = {"reason": None, "refund_id": None, "reference": None}
+    sent_back = {"refund_id": "rf_p1_o2", "reference": refund.reference}
     assert [asdict(share) for share in outcome.shares] == [
-        {"order_id": "o1", "outcome": "applied", "reason": None, "refund_id": None},
-        {
-            "order_id": "o2",
-            "outcome": "refunded",
-            "reason": "order_closed",
-            "refund_id": "rf_p1_o2",
-        },
-        {"order_id": "o9", "outcome": "suspense", "reason": "unknown_order", "refund_id": None},
+        told | {"order_id": "o1", "outcome": "applied"},
+        {"order_id": "o2", "outcome": "refunded", "reason": "order_closed"} | sent_back,
+        told | {"order_id": "o9", "outcome": "suspense", "reason": "unknown_order"},
     ]
     whole = story.pay("p2", {"o1": DEPOSIT, "o3": DEPOSIT})
     assert whole.shares is not None

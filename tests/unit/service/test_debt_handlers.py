@@ -449,7 +449,7 @@ def test_the_time_of_the_order_is_enforced_before_suspense_is_resolved() -> None
     story.now += span("1h")
     play_step(story, "place")
     story.now += span("1h")
-    fields = {"payment_id": "px", "order_id": "o1", "to": "c1", "reason": "typed wrongly"}
+    fields = {"payment_id": "px", "order_id": "o1", "to": "refund", "reason": "typo"}
     assert story.ask("resolve_suspense", "operator", **fields).reason is None
     assert story.order().reason == "deposit_not_paid"
     assert [event.fact.type for event in story.events].index("order.expired") < [
