@@ -15,6 +15,7 @@ from random import Random
 from typing import Any
 
 from models import money
+from models.ids import make_reference, make_reference_stem
 from models.policy import Policy
 
 CommandBody = dict[str, Any]
@@ -206,12 +207,42 @@ class CastOrder:
         return pay("b", (self, self.balance_fen))
 
     def confirm_refund(self, prefix: str) -> CommandBody:
-        refund_id = f"rf_{prefix}{self.order_id}_{self.order_id}"
-        return self.cast.command("confirm_refund", "payments", "psp", refund_id=refund_id)
+        return self._about_refund("confirm_refund", prefix)
+
+    def fail_refund(self, prefix: str) -> CommandBody:
+        return self._about_refund("fail_refund", prefix, reason="card closed")
+
+    def _about_refund(self, kind: str, prefix: str, **fields: object) -> CommandBody:
+        refund_id = self._named(f"rf_{prefix}{self.order_id}_{self.order_id}")
+        return self.cast.command(kind, "payments", "psp", refund_id=refund_id, **fields)
 
     def confirm_payout(self) -> CommandBody:
-        payout_id = f"po_{self.order_id}_creator"
-        return self.cast.command("confirm_payout", "payments", "psp", payout_id=payout_id)
+        return self._about_payout("confirm_payout", "payments")
+
+    def fail_payout(self) -> CommandBody:
+        return self._about_payout("fail_payout", "payments", reason="wrong account")
+
+    def hold_payout(self) -> CommandBody:
+        return self._about_payout("hold_payout", "operator", reason="views were bought")
+
+    def release_payout(self) -> CommandBody:
+        return self._about_payout("release_payout", "operator", reason="they were not")
+
+    def reverse_payout(self) -> CommandBody:
+        to = self.cast.rng.choice(["client", "platform"])
+        return self._about_payout("reverse_payout", "operator", to=to, reason="they were")
+
+    def _about_payout(self, kind: str, role: str, **fields: object) -> CommandBody:
+        payout_id = self._named(f"po_{self.order_id}_creator")
+        party_id = "psp" if role == "payments" else "op"
+        return self.cast.command(kind, role, party_id, payout_id=payout_id, **fields)
+
+    def _named(self, debt_id: str) -> str:
+        """Name a refund or payout of the order by its id, or by the reference of an attempt."""
+        attempt = self.cast.rng.choice([None, None, 1, 2])
+        if attempt is None:
+            return debt_id
+        return make_reference(make_reference_stem(debt_id, f"order:{self.order_id}"), attempt)
 
     def resolve_suspense(self, prefix: str) -> CommandBody:
         return self._resolve(prefix, self.order_id, to="refund")
@@ -360,6 +391,7 @@ ANSWER: StageTable = (
     (6, lambda o: (o.by_creator("accept_order"),)),
     (3, lambda o: (o.cancel(), o.by_creator("accept_order"))),
     (2, lambda o: (o.by_creator("accept_order"), o.cancel(), o.confirm_refund("d"))),
+    (1, lambda o: (o.cancel(), o.fail_refund("d"), o.confirm_refund("d"))),
     (1, lambda o: (o.by_creator("accept_order"), o.by_creator("decline_order"))),
     (1, lambda o: (o.report(), o.by_creator("accept_order"))),
     (1, lambda o: (o.end_contract(), o.by_creator("accept_order"))),
@@ -413,6 +445,7 @@ WORK: StageTable = (
     (6, lambda o: (o.submit(),)),
     (2, lambda o: (o.cancel(), o.submit())),
     (1, lambda o: (o.by_creator("withdraw_order"), o.submit(), o.confirm_refund("d"))),
+    (1, lambda o: (o.by_creator("withdraw_order"), o.confirm_refund("d"), o.fail_refund("d"))),
     (3, lambda o: (o.submit(), o.submit())),
     (2, lambda o: (o.by_client("appoint_provider", provider_id=o.cast.provider), o.submit())),
 )
@@ -448,6 +481,10 @@ SETTLEMENT: StageTable = (
     (1, lambda o: (_decide(o), o.cancel())),
     (1, lambda o: (o.confirm_payout(), o.by_client("dispute_order", reason="no"))),
     (1, lambda o: twice(o.confirm_payout())),
+    (2, lambda o: (o.confirm_payout(), o.hold_payout(), o.fail_payout())),
+    (2, lambda o: (o.hold_payout(), o.reverse_payout(), o.confirm_payout())),
+    (2, lambda o: (o.fail_payout(), o.confirm_payout(), o.fail_payout())),
+    (1, lambda o: (o.hold_payout(), o.release_payout(), o.reverse_payout())),
     (1, lambda o: (o.confirm_refund("d"), o.confirm_refund("d"))),
     (2, silence),
 )

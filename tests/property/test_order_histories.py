@@ -24,12 +24,15 @@ from hypothesis.stateful import (
 
 from models.audit.order_checks import UNTOLD_FIELDS
 from models.fields import format_instant
+from models.ids import make_reference, make_reference_stem
 from models.lifecycle import (
     BEGIN_GRACE,
     END_PAUSE,
     ENFORCE_DEADLINE,
+    OWED_STATUSES,
     SYSTEM_REQUESTS,
     TRANSITIONS,
+    DebtStatus,
     State,
 )
 from models.orders.endings import cancellation_cost_at, cancellation_tier_at
@@ -70,6 +73,7 @@ ONWARDS = frozenset(
 
 HALF, MOSTLY = 0.5, 0.8
 states_reached: set[State] = set()
+statuses_reached: set[tuple[DebtStatus, bool]] = set()
 
 
 class OrderHistoryMachine(RuleBasedStateMachine):
@@ -96,7 +100,8 @@ class OrderHistoryMachine(RuleBasedStateMachine):
         rare += [self.something_comes_before_its_order] * 2
         rare += [self.an_operator_decides_on_a_payment] * 2
         wakes = [self.time_comes_to_an_edge, self.the_scheduler_wakes_something]
-        rng.choice([*likely, *rare, *wakes, self.a_payout_leaves])(rng)
+        payouts = [self.a_payout_leaves, self.a_payout_is_not_paid, self.a_payout_is_not_paid]
+        rng.choice([*likely, *rare, *wakes, *payouts])(rng)
 
     # ------------------------------------------------------------------ time
     def time_passes(self, rng: Random) -> None:
@@ -248,7 +253,24 @@ class OrderHistoryMachine(RuleBasedStateMachine):
             for holding in order.held
         ]
         if refund_ids:
-            self.ask("confirm_refund", "payments", refund_id=rng.choice(refund_ids))
+            name = self.name_of(rng.choice(refund_ids), rng)
+            self.confirm_or_fail("refund", rng, refund_id=name)
+
+    def confirm_or_fail(self, debt: str, rng: Random, **name: str) -> None:
+        """Tell that a refund or payout has left, or that it has not, or has come back."""
+        if rng.random() < HALF:
+            self.ask(f"confirm_{debt}", "payments", **name)
+        else:
+            self.ask(f"fail_{debt}", "payments", reason="no such account", **name)
+
+    def name_of(self, debt_id: str, rng: Random) -> str:
+        """Name a refund or payout by its id, or by the reference of one of its first attempts."""
+        attempt, order_id = rng.choice([None, None, 1, 2]), debt_id.rpartition("_")[2]
+        if debt_id.startswith("po_"):
+            order_id = debt_id.split("_")[1]
+        if attempt is None or order_id not in ORDERS:
+            return debt_id
+        return make_reference(make_reference_stem(debt_id, f"order:{order_id}"), attempt)
 
     def something_is_sent_again(self, rng: Random) -> None:
         """Send an old command as it was, or another under its id."""
@@ -288,9 +310,19 @@ class OrderHistoryMachine(RuleBasedStateMachine):
             self.ask("operator_act", "operator", command=inner_command, reason="by telephone")
 
     def a_payout_leaves(self, rng: Random) -> None:
-        """Confirm a payout that is owed, or will be once somebody notices the time."""
-        order_id, side = rng.choice(ORDERS), rng.choice(["creator", "mcn"])
-        self.ask("confirm_payout", "payments", payout_id=f"po_{order_id}_{side}")
+        """Confirm or fail a payout that is owed, or will be once somebody notices the time."""
+        self.confirm_or_fail("payout", rng, payout_id=self.a_payout_name(rng))
+
+    def a_payout_is_not_paid(self, rng: Random) -> None:
+        """Hold a payout, let it go, or take it back."""
+        kind = rng.choice(["hold_payout", "hold_payout", "release_payout", "reverse_payout"])
+        to = {"to": rng.choice(["client", "platform"])} if kind == "reverse_payout" else {}
+        self.ask(kind, "operator", payout_id=self.a_payout_name(rng), reason="in doubt", **to)
+
+    def a_payout_name(self, rng: Random) -> str:
+        owed = sorted(self.woken.uow.payouts)
+        payout_ids = [f"po_{order_id}_{side}" for order_id in ORDERS for side in ("creator", "mcn")]
+        return self.name_of(rng.choice(owed * 6 + payout_ids), rng)
 
     # ------------------------------------------------------------- invariants
     @initialize(situation=st.sampled_from(sorted(HISTORIES)), seed=st.integers(0, 2**32 - 1))
@@ -334,6 +366,13 @@ class OrderHistoryMachine(RuleBasedStateMachine):
             # Whoever is told first, of the orders and their creators, makes no difference.
             for subject in subjects if story is self.woken else reversed(subjects):
                 wake(story, subject, self.now + FOREVER)
+            for kind, debts in (("refund", story.uow.refunds), ("payout", story.uow.payouts)):
+                for debt_id in list(debts):
+                    wake(story, f"{kind}:{debt_id}", self.now + FOREVER)
+            statuses_reached.update(
+                (debt.status, getattr(debt, "held_at", None) is not None)
+                for debt in (*story.uow.refunds.values(), *story.uow.payouts.values())
+            )
             assert audit(story) == []
         assert outcomes_of(self.woken, self.woken.judged) == outcomes_of(
             self.left_alone, self.left_alone.judged
@@ -447,7 +486,7 @@ def final_state_of(story: OrderStory) -> dict[str, object]:
             refund.amount_fen,
             refund.requested_at,
             refund.confirmed_at,
-            refund.status,
+            (refund.status, refund.attempt, refund.waits_since),
         )
         for refund in story.uow.refunds.values()
     }
@@ -461,6 +500,7 @@ def final_state_of(story: OrderStory) -> dict[str, object]:
             payout.amount_fen,
             payout.requested_at,
             payout.confirmed_at,
+            (payout.status, payout.attempt, payout.held_at, payout.waits_since),
         )
         for payout in story.uow.payouts.values()
     }
@@ -469,10 +509,21 @@ def final_state_of(story: OrderStory) -> dict[str, object]:
     }
     shares = {item.share_id: item.resolved_at for item in story.uow.suspended.values()}
     alerts = [event.published() for event in story.events_of("operator.alerted")]
-    strays = sorted(a["for_order_id"] for a in alerts if a["alert"] == "unknown_order")
+    strays = sorted(
+        (alert["alert"], str(alert["for_order_id"]), alert["at"])
+        for alert in alerts
+        if alert["alert"] in ALERTS_COMPARED
+    )
     obligations = {"refunds": refunds, "payouts": payouts, "accounts": story.accounts()}
     obligations |= {"suspended": shares, "alerted": strays, "payments": payments}
     return {"orders": orders, "standing": standing_by_creator} | obligations
+
+
+ALERTS_COMPARED = (
+    *("unknown_order", "refund_failed", "payout_failed", "paid_while_held", "moved_after_end"),
+    *("refund_overdue", "payout_overdue"),
+)
+"""What must be told in both stories, of the same instant, whoever was woken when."""
 
 
 LIMITS = settings(
@@ -486,7 +537,10 @@ LIMITS = settings(
 
 def test_a_scheduler_that_is_slow_doubled_or_dead_changes_no_outcome_and_no_ending() -> None:
     states_reached.clear()
+    statuses_reached.clear()
     for _ in range(3):  # the histories of one run are much alike: it may miss a state
         if states_reached != set(State):
             run_state_machine_as_test(OrderHistoryMachine, settings=LIMITS)
     assert states_reached == set(State)
+    owed = {(status, held) for status in OWED_STATUSES for held in (True, False)}
+    assert statuses_reached >= owed | {(DebtStatus.CONFIRMED, False), (DebtStatus.REVERSED, True)}
