@@ -1,4 +1,4 @@
-"""Serializers: tasks, reports, dead letters and quarantined items as JSON.
+"""Serializers: tasks, refunds, payouts, reports, dead letters and quarantined items as JSON.
 
 The same at the command line and over HTTP; orders are in `order_views`.
 """
@@ -10,6 +10,7 @@ from typing import Any
 
 from models.commands.parsing import find_command_name, read_json_leniently
 from models.fields import format_instant
+from models.obligations import Payout, Refund
 from ops import terminal
 from workers.queries.order_lists import CreatorTask
 from workers.queries.reports import ZONE, ReportRequest
@@ -42,6 +43,42 @@ def describe_limits(limits: dict[str, Any] | None) -> str:
         for name, value in (limits or {}).items()
     )
     return "; ".join(texts)
+
+
+def serialize_refund(refund: Refund) -> dict[str, Any]:
+    """Describe a refund as JSON: instants are UTC, amounts fen."""
+    return {
+        "refund_id": refund.refund_id,
+        "payment_id": refund.payment_id,
+        "order_id": refund.order_id,
+        "for_order_id": refund.for_order_id,
+        "client_id": refund.client_id,
+        **debt_fields(refund),
+    }
+
+
+def serialize_payout(payout: Payout) -> dict[str, Any]:
+    """Describe a payout as JSON: instants are UTC, amounts fen."""
+    return {
+        "payout_id": payout.payout_id,
+        "order_id": payout.order_id,
+        "party": payout.party,
+        **debt_fields(payout),
+        "held_at": payout.held_at and format_instant(payout.held_at),
+    }
+
+
+def debt_fields(debt: Refund | Payout) -> dict[str, Any]:
+    """Say how much is owed, how far it is, and what to send it under."""
+    return {
+        "amount_fen": debt.amount_fen,
+        "status": debt.status.value,
+        "attempt": debt.attempt,
+        "reference": debt.reference,
+        "requested_at": format_instant(debt.requested_at),
+        "waits_since": debt.waits_since and format_instant(debt.waits_since),
+        "confirmed_at": debt.confirmed_at and format_instant(debt.confirmed_at),
+    }
 
 
 def serialize_report(report: ReportRequest) -> dict[str, Any]:

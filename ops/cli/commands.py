@@ -56,7 +56,7 @@ def register(subparsers: Any, settings: argparse.ArgumentParser) -> None:  # noq
     up_parser.add_argument("--workers", type=int, default=2, metavar="N", help="default: 2")
     up_parser.add_argument("--quiet", action="store_true", help="logs to var/log only")
     demo_parser = add_command(
-        "demo", demo, "play a campaign of 362 orders against the real pipeline"
+        "demo", demo, "play a campaign of 370 orders against the real pipeline"
     )
     demo_parser.add_argument("--keep", action="store_true", help="keep the demo's state folder")
     simulate_parser = add_command(
@@ -87,12 +87,23 @@ def register(subparsers: Any, settings: argparse.ArgumentParser) -> None:  # noq
 
 
 def _register_orders(add_command: AddCommand) -> None:
-    """Declare `orders` and `books`."""
+    """Declare `orders`, `refunds`, `payouts` and `books`."""
     orders_parser = add_command("orders", list_orders, "list orders, or show one with its history")
     orders_parser.add_argument("action", choices=("list", "show"), nargs="?", default="list")
     orders_parser.add_argument("order_id", metavar="ID", nargs="?")
     orders_parser.add_argument("--status", metavar="STATE", help="only orders in this state")
     orders_parser.add_argument("--json", action="store_true", help="one JSON object")
+    refunds_parser = add_command(
+        "refunds", show_refunds, "list refunds, or show one by its id or a reference"
+    )
+    payouts_parser = add_command(
+        "payouts", show_payouts, "list payouts, or show one by its id or a reference"
+    )
+    payouts_parser.add_argument("--held", action="store_true", help="only those that are held")
+    for debts_parser in (refunds_parser, payouts_parser):
+        debts_parser.add_argument("name", metavar="ID", nargs="?")
+        debts_parser.add_argument("--status", metavar="STATUS", help="requested, failed, …")
+        debts_parser.add_argument("--json", action="store_true", help="one JSON object")
     books_parser = add_command(
         "books", show_books, "add up the money by account and audit the books"
     )
@@ -120,6 +131,22 @@ def list_orders(settings: Settings, options: argparse.Namespace) -> int:
             )
         return cli_orders.show_order(settings, options.order_id, as_json=options.json)
     return cli_orders.list_orders(settings, options.status, as_json=options.json)
+
+
+def show_refunds(settings: Settings, options: argparse.Namespace) -> int:
+    """List refunds or show one."""
+    from ops.cli import money as cli_money
+
+    return cli_money.show_refunds(settings, options.name, options.status, as_json=options.json)
+
+
+def show_payouts(settings: Settings, options: argparse.Namespace) -> int:
+    """List payouts or show one."""
+    from ops.cli import money as cli_money
+
+    return cli_money.show_payouts(
+        settings, options.name, options.status, held=options.held, as_json=options.json
+    )
 
 
 def show_books(settings: Settings, options: argparse.Namespace) -> int:

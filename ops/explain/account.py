@@ -26,6 +26,7 @@ from ops.explain.permitted import Explanation, decision_effect, permitted_action
 from ops.explain.policy_inputs import policy_inputs, reminder_inputs, window_inputs
 from ops.explain.texts import event_text, fen_text, party_event_text
 from ops.order_views import WAITS_FOR
+from ops.serializers import debt_fields
 from workers.database.repository import Store
 from workers.queries.reader import OrderHistory, order_history
 from workers.timestamps import MICROSECOND
@@ -138,12 +139,12 @@ def _money(history: OrderHistory) -> Explanation:
         "held": _holdings(order.held),
         "forfeited": _holdings(order.forfeited),
         "refunds": [
-            {"refund_id": refund.refund_id, "client_id": refund.client_id} | _debt_fields(refund)
+            {"refund_id": refund.refund_id, "client_id": refund.client_id} | debt_fields(refund)
             for refund in history.refunds
         ],
         "payouts": [
             {"payout_id": payout.payout_id, "party": payout.party}
-            | _debt_fields(payout)
+            | debt_fields(payout)
             | {"held_at": optional_instant_text(payout.held_at)}
             for payout in history.payouts
         ],
@@ -154,17 +155,6 @@ def _holdings(holdings: Any) -> list[Explanation]:  # noqa: ANN401 - a tuple of 
     return [
         {"payment_id": holding.payment_id, "amount_fen": holding.amount_fen} for holding in holdings
     ]
-
-
-def _debt_fields(debt: Any) -> Explanation:  # noqa: ANN401 - a refund or a payout
-    return {
-        "amount_fen": debt.amount_fen,
-        "requested_at": format_instant(debt.requested_at),
-        "confirmed_at": optional_instant_text(debt.confirmed_at),
-        "status": debt.status.value,
-        "attempt": debt.attempt,
-        "reference": debt.reference,
-    }
 
 
 def _policy(history: OrderHistory) -> Explanation:

@@ -6,14 +6,23 @@ ops page inputs, so neither knows any command by name.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from models.commands import AnyCommand
 from models.commands.command import Command, OrderCommand
 from models.commands.operators import OnBehalfCommand, OperatorAct
-from models.lifecycle import FINAL_STATES, ROLES_BY_COMMAND, Role, State, find_transition
+from models.commands.payments import PayoutCommand
+from models.lifecycle import (
+    FINAL_STATES,
+    OWED_STATUSES,
+    ROLES_BY_COMMAND,
+    Role,
+    State,
+    find_transition,
+)
+from models.obligations import Payout
 from ops.json_schema import Schema, inline_references
 
 SENDER_FIELDS = ("kind", "id", "by")
@@ -48,7 +57,8 @@ class FormField:
 class OperatorAction:
     """One command: what must be said beside the reason, and whether it is about one order.
 
-    `on_behalf` marks a party's command that an operator asks in that party's stead.
+    `on_behalf` marks a party's command that an operator asks in that party's stead; `about_payout`
+    one that is about a payout, which its field `payout_id` names.
     """
 
     kind: str
@@ -56,6 +66,7 @@ class OperatorAction:
     entries: tuple[FormField, ...]
     needs_order: bool
     on_behalf: bool
+    about_payout: bool = False
 
     @property
     def in_bulk(self) -> bool:
@@ -114,6 +125,7 @@ def _operator_action(
         entries=form_fields(model, hidden_fields),
         needs_order=of_an_order,
         on_behalf=on_behalf,
+        about_payout=issubclass(model, PayoutCommand),
     )
 
 
@@ -192,6 +204,28 @@ def actions_in(state: State) -> list[OperatorAction]:
         action for action in on_behalf_actions if _is_listed(state, action.kind, PARTY_ROLES)
     ]
 
+
+def payout_actions(payouts: Iterable[Payout]) -> list[OperatorAction]:
+    """Return what an operator may do with some of these payouts, and with which of them."""
+    held, sendable = list[str](), list[str]()
+    for payout in payouts:
+        if payout.status in OWED_STATUSES:
+            (sendable if payout.held_at is None else held).append(payout.payout_id)
+    return [
+        replace(action, entries=tuple(_choosing(entry, payout_ids) for entry in action.entries))
+        for action in OWN_ACTIONS.values()
+        if action.about_payout
+        and (payout_ids := sendable if action.kind == "hold_payout" else held)
+    ]
+
+
+def _choosing(entry: FormField, payout_ids: list[str]) -> FormField:
+    if entry.name != PAYOUT_FIELD:
+        return entry
+    return replace(entry, takes="choice", choices=tuple(payout_ids))
+
+
+PAYOUT_FIELD = "payout_id"
 
 PARTY_ROLES = {Role.CLIENT, Role.CREATOR}
 """In whose stead an operator may ask."""

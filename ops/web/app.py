@@ -24,6 +24,7 @@ from ops.web import openapi
 from ops.web.auth import SecurityMiddleware
 from ops.web.dependencies import MAX_CONNECTIONS, AppContext, open_context
 from ops.web.routes import commands as command_routes
+from ops.web.routes import debts as debt_routes
 from ops.web.routes import health as health_routes
 from ops.web.routes import metrics as metrics_routes
 from ops.web.routes import operator_actions, ops_page
@@ -97,6 +98,7 @@ def create_app(context: AppContext) -> FastAPI:
     for module in (
         command_routes,
         order_routes,
+        debt_routes,
         task_routes,
         report_routes,
         metrics_routes,

@@ -369,9 +369,9 @@ class OrderHistoryMachine(RuleBasedStateMachine):
             for kind, debts in (("refund", story.uow.refunds), ("payout", story.uow.payouts)):
                 for debt_id in list(debts):
                     wake(story, f"{kind}:{debt_id}", self.now + FOREVER)
+            statuses_reached.update((r.status, False) for r in story.uow.refunds.values())
             statuses_reached.update(
-                (debt.status, getattr(debt, "held_at", None) is not None)
-                for debt in (*story.uow.refunds.values(), *story.uow.payouts.values())
+                (payout.status, payout.held_at is not None) for payout in story.uow.payouts.values()
             )
             assert audit(story) == []
         assert outcomes_of(self.woken, self.woken.judged) == outcomes_of(

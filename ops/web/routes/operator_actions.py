@@ -16,14 +16,16 @@ from pydantic import Field, ValidationError
 from models.commands import AnyCommand
 from models.commands.parsing import MalformedCommand, parse_command
 from models.fields import CommandId, Note, StrictModel
+from models.ids import parse_payout_order_id
 from ops.json_schema import JsonObject
-from ops.operate.actions import OperatorAction, actions_in
+from ops.operate.actions import PAYOUT_FIELD, OperatorAction, actions_in, payout_actions
 from ops.operate.dry_run import ActionRequest, dry_run_commands, find_action
 from ops.web.dependencies import AppContext, Context, CurrentCaller, StaffCaller
 from ops.web.errors import Fault, Problem, fault_text
 from ops.web.routes.ops_page import OperatorId
 from ops.web.routes.orders import OrderId
 from ops.web.submissions import faults_of, read_bytes, submission_of
+from workers.queries import debts
 from workers.queries.reader import Reader
 
 log = structlog.get_logger()
@@ -53,7 +55,9 @@ def list_actions(context: Context, _: StaffCaller, order_id: OrderId) -> JsonObj
     order = Reader(context.store).order(order_id)
     if order is None:
         raise Problem(404, "no such order")
-    return {"powers": [_serialize_action(action) for action in actions_in(order.state)]}
+    payouts = debts.payouts_of(context.engine, order_id)
+    actions = (*actions_in(order.state), *payout_actions(payouts))
+    return {"powers": [_serialize_action(action) for action in actions]}
 
 
 def _serialize_action(action: OperatorAction) -> JsonObject:
@@ -61,6 +65,7 @@ def _serialize_action(action: OperatorAction) -> JsonObject:
     return {
         "kind": action.kind,
         "lent": action.on_behalf,
+        "payout": action.about_payout,
         "about": action.about,
         "entries": entries,
     }
@@ -130,7 +135,7 @@ def _build_command(
     body: OperatorActionBody, order_id: str, command_id: str, operator: str
 ) -> tuple[str, AnyCommand]:
     action = find_action(body.kind, on_behalf=body.lent)
-    if action is None or not action.needs_order:
+    if action is None or not (action.needs_order or action.about_payout):
         raise Problem(422, "kind: an operator has no such power over an order")
     unknown_fields = sorted(body.said.keys() - {entry.name for entry in action.entries})
     if unknown_fields:
@@ -138,13 +143,17 @@ def _build_command(
             Fault(field=field_name, detail="not a field of it") for field_name in unknown_fields
         ]
         raise Problem(422, "said: a field that is none of it", errors=faults)
+    if action.about_payout and parse_payout_order_id(str(body.said.get(PAYOUT_FIELD))) != order_id:
+        faults = [Fault(field=PAYOUT_FIELD, detail="a payout of this order is wanted")]
+        raise Problem(422, fault_text(faults[0]), errors=faults)
     requested_action = ActionRequest(
         action=action,
         operator=operator,
         reason=body.reason,
         field_values=body.said,
     )
-    text = json.dumps(requested_action.command(command_id, order_id))
+    subject_id = order_id if action.needs_order else None
+    text = json.dumps(requested_action.command(command_id, subject_id))
     try:
         return text, parse_command(text)
     except MalformedCommand as error:

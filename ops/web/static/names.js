@@ -226,6 +226,13 @@ const PAIRS = {
   paid_while_held: ["paid while held", "暂缓期间已付"],
   moved_after_end: ["moved although it had ended", "终结后仍有资金变动"],
 
+  // How far a refund or a payout is.
+  requested: ["waiting", "待确认"],
+  failed: ["failed", "失败"],
+  confirmed: ["left", "已付出"],
+  voided: ["void", "已作废"],
+  reversed: ["reversed", "已撤销"],
+
   // Causes, ways to count days, and who acts besides people.
   deadline: ["deadline", "到期"],
   nudge: ["nudge", "定向"],

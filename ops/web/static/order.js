@@ -110,7 +110,8 @@ function money(found) {
 }
 
 function debt(word, id, one) {
-  return row([word, " ", h("code", {}, id)], `${yuan(one.amount_fen)} · ${t(one.confirmed_at ? "refund_left" : one.status === "voided" ? "refund_void" : "refund_waits")}`, "soft");
+  const state = one.held_at ? `${name(one.status)}, ${t("payout_held")}` : name(one.status);
+  return row([word, " ", h("code", { title: one.reference }, id)], `${yuan(one.amount_fen)} · ${state}`, one.status === "failed" || one.held_at ? "warn-text" : "soft");
 }
 
 function parties(found) {

@@ -79,7 +79,8 @@ function money(found) {
 }
 
 function owed(word, one) {
-  return row(word, one.waiting ? `${count(one.waiting)} · ${yuan(one.fen)}` : t("none"), "soft");
+  const told = [one.waiting && `${count(one.waiting)} · ${yuan(one.fen)}`, one.failed && `${name("failed")} ${count(one.failed)}`, one.held && `${t("payout_held")} ${count(one.held)}`].filter(Boolean);
+  return row(word, told.join(" · ") || t("none"), one.failed ? "warn-text" : "soft");
 }
 
 function orders(found, still) {

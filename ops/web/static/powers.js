@@ -24,6 +24,7 @@ export function powers(order, found) {
 
 // Of what the table allows, what the account of the order leaves out has nothing to be about: no pause, no work.
 function makesSense(order, power) {
+  if (power.payout) return true;
   return power.lent ? allowed(order).some(one => one.terms.stands_in_for?.includes(power.kind)) : allowed(order).some(one => one.command === power.kind);
 }
 
@@ -49,9 +50,10 @@ export function trail(order) {
 }
 
 function changes(before, after) {
-  const shown = { status: name, reason: name, due_at: clock, amount_fen: yuan, held_fen: yuan };
-  return Object.entries(shown).filter(([key]) => before[key] !== after[key])
-    .map(([key, write]) => [label(key), before[key] === null ? "–" : write(before[key]), after[key] === null ? "–" : write(after[key])]);
+  if (!before || !after) return [];
+  const shown = { status: name, reason: name, due_at: clock, amount_fen: yuan, held_fen: yuan, held: yes => yes ? t("payout_held") : "–" };
+  const said = (one, key, write) => one[key] === null ? "–" : write(one[key]);
+  return Object.entries(shown).filter(([key]) => before[key] !== after[key]).map(([key, write]) => [label(key), said(before, key, write), said(after, key, write)]);
 }
 
 function use(order, power) {

@@ -9,7 +9,7 @@ const EN = {
   of_placed: s => `${s} of all`, took: s => `half within ${s}`, at_stake: (held, worth) => `${held} held, ${worth} at stake`, overdue: n => `${n} overdue`, busy: "Another report is being made …", making: "Adding up …", as_of: at => `as of ${at}`,
   by: "Broken down by", by_none: "nothing", orders: "orders", total: "worth", rows_left: n => `and ${n} more: earnest reports --csv has all`,
   placed: "Placed", offered: "Offered", accepted: "Accepted", funded: "Funded", published: "Published", completed: "Completed",
-  received_fen: "Received", held_fen: "Held now", suspense_fen: "In suspense", refund_requested_fen: "Refunds requested", refund_confirmed_fen: "Refunds confirmed", forfeited_fen: "Forfeited", released_fen: "Forfeits released", fees_fen: "Fees", income_fen: "Forfeits kept", payable_fen: "Due to creators' side", paid_out_fen: "Paid out",
+  received_fen: "Received", held_fen: "Held now", suspense_fen: "In suspense", refund_requested_fen: "Refunds requested", refund_confirmed_fen: "Refunds confirmed", forfeited_fen: "Forfeited", released_fen: "Forfeits released", fees_fen: "Fees", income_fen: "Kept by the platform", payable_fen: "Due to creators' side", paid_out_fen: "Paid out",
   client: "Client", creator: "Creator", mcn: "MCN", task_type: "Type of task", month: "Month", none: "none",
 };
 
@@ -20,7 +20,7 @@ const ZH = {
   of_placed: s => `占全部 ${s}`, took: s => `半数 ${s} 内`, at_stake: (held, worth) => `托管 ${held}，涉及 ${worth}`, overdue: n => `${n} 个已逾期`, busy: "正在生成另一份报表…", making: "统计中…", as_of: at => `截至 ${at}`,
   by: "细分", by_none: "不细分", orders: "单", total: "金额", rows_left: n => `另有 ${n} 行：earnest reports --csv 可导出全部`,
   placed: "下单", offered: "推送", accepted: "接单", funded: "付清", published: "发布", completed: "完成",
-  received_fen: "已收款", held_fen: "托管中", suspense_fen: "待查", refund_requested_fen: "应退款", refund_confirmed_fen: "已退款", forfeited_fen: "没收定金", released_fen: "没收款已分配", fees_fen: "服务费", income_fen: "平台留存没收款", payable_fen: "应付达人一方", paid_out_fen: "已付款",
+  received_fen: "已收款", held_fen: "托管中", suspense_fen: "待查", refund_requested_fen: "应退款", refund_confirmed_fen: "已退款", forfeited_fen: "没收定金", released_fen: "没收款已分配", fees_fen: "服务费", income_fen: "平台留存", payable_fen: "应付达人一方", paid_out_fen: "已付款",
   client: "客户", creator: "达人", mcn: "MCN", task_type: "任务类型", month: "月份", none: "无",
 };
 

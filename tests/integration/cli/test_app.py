@@ -21,6 +21,8 @@ COMMANDS = {
     "simulate": "STEPS.jsonl",
     "submit": "--wait",
     "orders": "--status",
+    "refunds": "--status",
+    "payouts": "--held",
     "books": "--json",
     "export": "--after CURSOR",
     "archive": "--older-than",

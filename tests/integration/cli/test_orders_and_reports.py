@@ -189,3 +189,38 @@ def test_reading_an_absent_database_creates_nothing(tmp_path: Path) -> None:
     result = run_earnest("tasks", "--var", tmp_path)
     assert result.status == 2
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("every_situation_store")
+def test_refunds_and_payouts_are_listed_by_status_and_shown_by_id_or_reference(
+    database_options: tuple[str, ...],
+) -> None:
+    uow = every_situation().uow
+    for kind, debts in (("refund", uow.refunds), ("payout", uow.payouts)):
+        told = json.loads(run_earnest(f"{kind}s", "--json", *database_options).out)[f"{kind}s"]
+        assert [debt[f"{kind}_id"] for debt in told] == sorted(debts)
+        failed = json.loads(
+            run_earnest(f"{kind}s", "--status", "failed", "--json", *database_options).out
+        )
+        assert {debt["status"] for debt in failed[f"{kind}s"]} == {"failed"}
+        name = failed[f"{kind}s"][0]["reference"]
+        shown = run_earnest(f"{kind}s", name, "--json", *database_options)
+        assert json.loads(shown.out) == failed[f"{kind}s"][0]
+        table = run_earnest(f"{kind}s", name, *database_options)
+        assert (table.status, name in table.out) == (0, True)
+    held = run_earnest("payouts", "--held", "--json", *database_options)
+    held_ids = {payout["payout_id"] for payout in json.loads(held.out)["payouts"]}
+    assert held_ids == {name for name, payout in uow.payouts.items() if payout.held_at}
+
+
+@pytest.mark.usefixtures("every_situation_store")
+def test_a_refund_that_is_none_and_a_status_that_is_none_are_told_as_such(
+    database_options: tuple[str, ...],
+) -> None:
+    result = run_earnest("refunds", "rf_nobody", *database_options)
+    assert (result.status, result.out) == (1, "No such refund.\n")
+    result = run_earnest("payouts", "--status", "lost", *database_options)
+    assert result.status == 2
+    assert "known are requested, failed" in result.error_line()
+    table = run_earnest("refunds", "--status", "failed", *database_options)
+    assert "Refunds (amounts in fen)" in table.out

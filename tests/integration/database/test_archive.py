@@ -117,6 +117,42 @@ def test_money_confirmed_before_archiving_cannot_leave_again(
     harness.check_database()
 
 
+def test_a_failure_brings_an_archived_order_back_and_its_money_is_owed_again(
+    harness: ArchivingHarness,
+) -> None:
+    harness.bring_to("completed_agency")
+    harness.archive_all()
+    for payout in list(harness.uow.payouts.values()):
+        # By its id, and by what it was sent under.
+        name = payout.reference if payout.party.startswith("mcn:") else payout.payout_id
+        fields = {"payout_id": name, "reason": "wrong account"}
+        assert harness.ask("fail_payout", "payments", **fields).reason is None
+    assert count_live_and_archived(harness.engine) == (1, 0)
+    assert count_live_and_archived(harness.engine, "payouts") == (2, 0)
+    harness.check_database()
+    harness.publish()
+    assert harness.archive(older_than=timedelta(0)) == 0, "money is owed"
+    harness.archive_all()
+    assert count_live_and_archived(harness.engine, "payouts") == (0, 2)
+    harness.check_database()
+
+
+def test_an_order_whose_payout_was_reversed_comes_to_rest(harness: ArchivingHarness) -> None:
+    harness.bring_to("completed")
+    name = {"payout_id": "po_o1_creator", "reason": "proved"}
+    assert harness.ask("hold_payout", "operator", **name).reason is None
+    assert harness.ask("reverse_payout", "operator", **name, to="platform").reason is None
+    harness.archive_all()
+    assert count_live_and_archived(harness.engine, "payouts") == (0, 1)
+    harness.check_database()
+    reason = harness.ask("confirm_payout", "payments", payout_id="po_o1_creator").reason
+    assert reason == "wrong_state"
+    assert [alert["alert"] for alert in harness.published("operator.alerted")] == [
+        "moved_after_end"
+    ]
+    harness.check_database()
+
+
 @pytest.mark.parametrize("situation", ["forfeited_late", "completed_agency"])
 def test_every_reader_finds_an_archived_order(
     sqlite_harness: ArchivingHarness, situation: str

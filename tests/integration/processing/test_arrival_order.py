@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import Engine, text
 
+from models.ids import make_reference, make_reference_stem
 from models.policy import Policy
 from tests.support import sample_commands
 from tests.support.sample_commands import SampleCommand, accept, command, pay, place
@@ -158,6 +159,12 @@ def cancel(order_id: str) -> SampleCommand:
 
 K2_LEAVES = {"creator_id": "k2", "reason": "moves on"}
 
+
+def reference_of(debt_id: str, home: str = "order:o7") -> str:
+    """Return what a refund or payout is sent under at its first attempt."""
+    return make_reference(make_reference_stem(debt_id, home), 1)
+
+
 SAME_SUBJECT: dict[str, tuple[SampleCommand, SampleCommand]] = {
     "an order": (cancel("o1"), accept("o1")),
     "an order, by an operator": (
@@ -182,6 +189,26 @@ SAME_SUBJECT: dict[str, tuple[SampleCommand, SampleCommand]] = {
     "a payment, and its refund": (
         pay("q", {"o1": 1}) | {"amount_fen": 2},
         command("confirm_refund", "payments", refund_id="rf_q"),
+    ),
+    "an order, and a reference of its refund": (
+        cancel("o1"),
+        command("confirm_refund", "payments", refund_id=reference_of("rf_deposits_o1", "order:o1")),
+    ),
+    "a reference of a refund, and its order": (
+        command("confirm_refund", "payments", refund_id=reference_of("rf_deposits_o1", "order:o1")),
+        cancel("o1"),
+    ),
+    "a reference, and the id that it stands for": (
+        command("fail_payout", "payments", payout_id=reference_of("po_o7_creator"), reason="x"),
+        command("confirm_payout", "payments", payout_id="po_o7_creator"),
+    ),
+    "an id, and a reference that stands for it": (
+        command("hold_payout", "operator", payout_id="po_o7_creator", reason="x"),
+        command("confirm_payout", "payments", payout_id=reference_of("po_o7_creator")),
+    ),
+    "a payment, and a reference of its refund": (
+        pay("q", {"o1": 1}) | {"amount_fen": 2},
+        command("confirm_refund", "payments", refund_id=reference_of("rf_q", "payment:q")),
     ),
     "a payout": (
         command("confirm_payout", "payments", payout_id="po_o7_creator"),
@@ -244,6 +271,10 @@ OTHER_SUBJECTS: dict[str, tuple[SampleCommand, SampleCommand]] = {
     ),
     "another order of the same client": (place("o9"), place("o8")),
     "money for another order": (pay("q", {"o2": 1}), cancel("o1")),
+    "a reference of another order's payout": (
+        command("fail_payout", "payments", payout_id=reference_of("po_o7_creator"), reason="x"),
+        cancel("o1"),
+    ),
     "another creator's violation": (sample_commands.report_violation("x7", "k2"), accept("o1")),
     "another creator's violation, and a ban": (
         sample_commands.report_violation("x7", "k2"),

@@ -73,3 +73,16 @@ def test_payouts_wait_until_they_are_confirmed(harness: StoreHarness) -> None:
         "held": 0,
         "held_fen": 0,
     }
+
+
+def test_what_failed_is_counted_and_what_is_held_waits_for_nobody(harness: StoreHarness) -> None:
+    harness.bring_to("completed")
+    name = {"payout_id": "po_o1_creator", "reason": "in doubt"}
+    harness.ask("fail_payout", "payments", **name)
+    waiting = monitoring.payouts_waiting(harness.engine)
+    assert (waiting["waiting"], waiting["failed"], waiting["held"]) == (1, 1, 0)
+    harness.ask("hold_payout", "operator", **name)
+    waiting = monitoring.payouts_waiting(harness.engine)
+    assert (waiting["waiting"], waiting["fen"], waiting["oldest_seconds"]) == (0, 0, 0.0)
+    assert (waiting["failed"], waiting["held"], waiting["held_fen"]) == (1, 1, AMOUNT)
+    assert monitoring.refunds_waiting(harness.engine)["failed"] == 0

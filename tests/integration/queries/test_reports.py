@@ -167,10 +167,24 @@ def test_endings_are_counted_by_state_and_reason(store: Store, by: Grouping | No
 # ----------------------------------------------------------------- money
 
 
+RETURNS = {
+    ("psp", "refunds_payable"): "refund_confirmed_fen",
+    ("psp", "payable"): "paid_out_fen",
+}
+"""Money that had left and came back, and what it makes less."""
+
+
 def posting_flow(source: str, target: str, fen: int) -> dict[str, int]:
     """Say what one posting means."""
     totals: dict[str, int] = defaultdict(int)
     source_family, target_family = source.partition(":")[0], target.partition(":")[0]
+    if (source_family, target_family) in RETURNS:
+        return {RETURNS[source_family, target_family]: -fen}
+    if source_family == "payable" and target_family != "psp":
+        taken_back_for = {"refunds_payable": "refund_requested_fen"}.get(
+            target_family, "income_fen"
+        )
+        return {"payable_fen": -fen, taken_back_for: fen}
     by_target = {
         "refunds_payable": "refund_requested",
         "service_fees": "fees",

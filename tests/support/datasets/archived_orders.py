@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Engine, func, select, text
 
+from models.lifecycle import OWED_STATUSES
 from models.service.outcome import Outcome
 from scheduler import maintenance
 from tests.support.store_harness import StoreHarness
@@ -31,11 +32,11 @@ class ArchivingHarness(StoreHarness):
     def confirm_obligations(self) -> None:
         """Confirm everything that is owed."""
         for refund in [
-            refund for refund in self.uow.refunds.values() if refund.confirmed_at is None
+            refund for refund in self.uow.refunds.values() if refund.status in OWED_STATUSES
         ]:
             self.ask("confirm_refund", "payments", refund_id=refund.refund_id)
         for payout in [
-            payout for payout in self.uow.payouts.values() if payout.confirmed_at is None
+            payout for payout in self.uow.payouts.values() if payout.status in OWED_STATUSES
         ]:
             self.ask("confirm_payout", "payments", payout_id=payout.payout_id)
 

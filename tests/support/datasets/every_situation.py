@@ -62,7 +62,7 @@ class RenamedStory(OrderStory):
 
 @cache
 def every_situation() -> OrderStory:
-    """Play every history; confirm every other debt; let money come that nobody can place."""
+    """Play every history; let money leave, fail and come back, and some come that nobody placed."""
     all_histories = OrderStory()
     for mcn_id in ("m1", "m2"):
         all_histories.ask("register_mcn", "platform", mcn_id=mcn_id, name=mcn_id)
@@ -82,10 +82,46 @@ def every_situation() -> OrderStory:
         ("payout", sorted(all_histories.uow.payouts)),
     )
     for kind, names in debts:
-        for name in names[::2]:
-            all_histories.now += timedelta(hours=7)
-            all_histories.ask(f"confirm_{kind}", "payments", **{f"{kind}_id": name})
+        for number, name in enumerate(names):
+            for asked in DEBT_STEPS[kind][number % len(DEBT_STEPS[kind])]:
+                all_histories.now += timedelta(hours=7)
+                by, fields = DEBT_COMMANDS[asked]
+                outcome = all_histories.ask(asked, by, **{f"{kind}_id": name}, **fields)
+                assert outcome.outcome == "applied", (asked, name)
     return all_histories
+
+
+DEBT_COMMANDS: dict[str, tuple[str, dict[str, str]]] = {
+    "confirm_refund": ("payments", {}),
+    "fail_refund": ("payments", {"reason": "card closed"}),
+    "confirm_payout": ("payments", {}),
+    "fail_payout": ("payments", {"reason": "wrong account"}),
+    "hold_payout": ("operator", {"reason": "in doubt"}),
+    "release_payout": ("operator", {"reason": "no doubt"}),
+    "reverse_payout": ("operator", {"reason": "proved", "to": "client"}),
+}
+
+_CONFIRM, _FAIL, _HOLD = "confirm_payout", "fail_payout", "hold_payout"
+
+DEBT_STEPS: dict[str, tuple[tuple[str, ...], ...]] = {
+    "refund": (
+        ("confirm_refund",),
+        (),
+        ("confirm_refund", "fail_refund"),
+        ("fail_refund",),
+        ("fail_refund", "confirm_refund"),
+    ),
+    "payout": (
+        (_CONFIRM,),
+        (),
+        (_HOLD, "reverse_payout"),
+        (_CONFIRM, _FAIL),
+        (_HOLD,),
+        (_FAIL, _HOLD, "release_payout"),
+        (_HOLD, _CONFIRM, _FAIL),
+    ),
+}
+"""What becomes of one refund or payout after another."""
 
 
 DIRECT = {"contract": "direct"}

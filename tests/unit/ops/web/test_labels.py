@@ -12,7 +12,15 @@ from models.commands import COMMAND_KINDS
 from models.events.event import EVENT_TYPES
 from models.events.notifications import Limits
 from models.ledger import ACCOUNT_FAMILIES
-from models.lifecycle import END_REASONS, SYSTEM_REQUESTS, DisputeReason, PausedBy, Role, State
+from models.lifecycle import (
+    END_REASONS,
+    SYSTEM_REQUESTS,
+    DebtStatus,
+    DisputeReason,
+    PausedBy,
+    Role,
+    State,
+)
 from models.reasons import Alert, RejectionReason, UnappliedReason
 from ops.order_views import WAITS_FOR
 from ops.web.app import STATIC
@@ -44,6 +52,7 @@ NAMES_NEEDING_LABELS: dict[str, set[Any]] = {
     "refusals": set(RejectionReason),
     "unusable money": set(UnappliedReason),
     "alerts": set(Alert),
+    "statuses of refunds and payouts": set(DebtStatus),
     "accounts": set(ACCOUNT_FAMILIES),
     "ways to count days": set(get_args(CountingMethod)),
 }

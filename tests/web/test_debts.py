@@ -1,0 +1,162 @@
+"""Debts over HTTP: refunds and payouts by id or reference, each to whom it is owed, and held."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.testclient import TestClient
+
+from models.obligations import Payout, Refund
+from tests.support.datasets.every_situation import write_story
+from tests.support.stories import AMOUNT, OrderStory, place, story_of
+from tests.web.gateway_harness import (
+    OPERATOR_ACTION_HEADERS,
+    REASON_BODY,
+    GatewayHarness,
+    bearer,
+)
+
+OPERATOR, PAYMENTS = "operator-token-0001", "payments-token-0001"
+STRANGER = "two-parties-token-01"
+"""The token of client c2 and creator k1."""
+
+PAYOUT = "po_o1_creator"
+
+
+def money_story() -> OrderStory:
+    """Tell of an order that pays a creator and an agency, and of two refunds of another client."""
+    story = story_of("completed_agency")
+    for order_id in ("o2", "o3"):
+        place(story, order_id, "client:c2")
+        story.pay(f"d{order_id}", {order_id: 10_500})
+        story.ask("cancel_order", "client:c2", order_id=order_id)
+    story.ask("fail_refund", "payments", refund_id="rf_do3_o3", reason="card closed")
+    story.ask("hold_payout", "operator", payout_id="po_o1_mcn", reason="in doubt")
+    return story
+
+
+@pytest.fixture
+def story(gateway: GatewayHarness) -> OrderStory:
+    """Write the story into the gateway's database."""
+    told = money_story()
+    write_story(gateway.engine, told)
+    return told
+
+
+@pytest.fixture
+def http_client(gateway: GatewayHarness, story: OrderStory) -> TestClient:
+    """Serve what the story tells of."""
+    assert story.uow.payouts
+    return gateway.open(tokens=gateway.tokens())
+
+
+def get(http_client: TestClient, path: str, token: str = OPERATOR, **params: Any) -> Any:  # noqa: ANN401 - JSON
+    return http_client.get(path, params=params, headers=bearer(token))
+
+
+def ids_in(response: Any) -> list[str]:  # noqa: ANN401 - a response
+    assert response.status_code == 200, response.text
+    (shown,) = [value for key, value in response.json().items() if key != "next"]
+    return [debt.get("refund_id") or debt["payout_id"] for debt in shown]
+
+
+def test_a_payout_is_read_by_its_id_and_by_its_reference(
+    http_client: TestClient, story: OrderStory
+) -> None:
+    payout: Payout = story.uow.payouts[PAYOUT]
+    shown = get(http_client, f"/payouts/{PAYOUT}").json()
+    assert shown == get(http_client, f"/payouts/{payout.reference}").json()
+    assert (shown["payout_id"], shown["status"], shown["attempt"]) == (PAYOUT, "requested", 1)
+    assert (shown["reference"], shown["party"]) == (payout.reference, "creator:k1")
+    assert shown["waits_since"] is not None
+    held = get(http_client, "/payouts/po_o1_mcn").json()
+    assert (held["waits_since"], held["held_at"] is not None) == (None, True)
+
+
+def test_a_refund_is_read_by_the_reference_of_every_attempt_that_there_has_been(
+    http_client: TestClient, story: OrderStory
+) -> None:
+    refund: Refund = story.uow.refunds["rf_do3_o3"]
+    for attempt, status in ((1, 200), (2, 200), (3, 404)):
+        response = get(http_client, f"/refunds/{refund.reference_stem}{attempt}")
+        assert response.status_code == status, attempt
+    shown = get(http_client, "/refunds/rf_do3_o3").json()
+    assert (shown["status"], shown["attempt"], shown["reference"]) == (
+        "failed",
+        2,
+        refund.reference,
+    )
+
+
+def test_lists_are_filtered_and_read_page_by_page(http_client: TestClient) -> None:
+    assert ids_in(get(http_client, "/refunds", PAYMENTS)) == ["rf_do2_o2", "rf_do3_o3"]
+    assert ids_in(get(http_client, "/refunds", status="failed")) == ["rf_do3_o3"]
+    assert ids_in(get(http_client, "/refunds", client="c1")) == []
+    assert ids_in(get(http_client, "/payouts", held="true")) == ["po_o1_mcn"]
+    assert ids_in(get(http_client, "/payouts", held="false")) == [PAYOUT]
+    assert ids_in(get(http_client, "/payouts", party="creator:k1")) == [PAYOUT]
+    first = get(http_client, "/refunds", limit=1).json()
+    assert ids_in(get(http_client, "/refunds", limit=1, cursor=first["next"])) == ["rf_do3_o3"]
+    assert get(http_client, "/refunds", limit=1, cursor="rf_do2_o2").json()["next"] is None
+    assert get(http_client, "/payouts", status="lost").status_code == 422
+
+
+def test_nobody_reads_what_is_owed_to_others(http_client: TestClient) -> None:
+    assert ids_in(get(http_client, "/refunds", STRANGER)) == ["rf_do2_o2", "rf_do3_o3"]
+    assert ids_in(get(http_client, "/payouts", STRANGER)) == [PAYOUT]
+    assert get(http_client, "/payouts/po_o1_mcn", STRANGER).status_code == 404
+    assert get(http_client, f"/payouts/{PAYOUT}", STRANGER).status_code == 200
+    for path, params in (("/refunds", {"client": "c1"}), ("/payouts", {"party": "mcn:m1"})):
+        assert get(http_client, path, STRANGER, **params).status_code == 403
+    assert http_client.get("/payouts").status_code == 401
+
+
+ORDER_PATH = "/ops/api/orders/o1"
+
+
+def payout_powers(http_client: TestClient) -> dict[str, list[str]]:
+    response = http_client.get(f"{ORDER_PATH}/powers", headers=OPERATOR_ACTION_HEADERS)
+    return {
+        power["kind"]: power["entries"][0]["choices"]
+        for power in response.json()["powers"]
+        if power["payout"]
+    }
+
+
+def test_an_operator_is_offered_what_may_be_done_with_the_payouts_of_an_order(
+    http_client: TestClient, gateway: GatewayHarness
+) -> None:
+    assert payout_powers(http_client) == {
+        "hold_payout": [PAYOUT],
+        "release_payout": ["po_o1_mcn"],
+        "reverse_payout": ["po_o1_mcn"],
+    }
+    fields = {"payout_id": "po_o1_mcn", "to": "client"}
+    body = {"kind": "reverse_payout", "lent": False, "said": fields, **REASON_BODY}
+    preview = http_client.post(
+        f"{ORDER_PATH}/preview", json=body, headers=OPERATOR_ACTION_HEADERS
+    ).json()
+    assert preview["outcome"] == "applied"
+    assert [(move["from"], move["to"]) for move in preview["moves"]] == [
+        ("payable:mcn:m1", "refunds_payable:c1")
+    ]
+    assert payout_powers(http_client)["release_payout"] == ["po_o1_mcn"], "nothing is done yet"
+    sent = http_client.post(f"{ORDER_PATH}/act", json=body, headers=OPERATOR_ACTION_HEADERS)
+    assert sent.status_code == 202, sent.text
+    gateway.settle()
+    assert payout_powers(http_client) == {"hold_payout": [PAYOUT]}
+    refund = get(http_client, "/refunds/rv_po_o1_mcn").json()
+    assert (refund["payment_id"], refund["client_id"]) == (None, "c1")
+    assert 0 < refund["amount_fen"] < AMOUNT
+
+
+def test_a_payout_of_another_order_is_not_held_from_this_ones_page(
+    http_client: TestClient,
+) -> None:
+    body = {"kind": "hold_payout", "lent": False, "said": {"payout_id": "po_o2_creator"}}
+    response = http_client.post(
+        f"{ORDER_PATH}/preview", json=body | REASON_BODY, headers=OPERATOR_ACTION_HEADERS
+    )
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "payout_id"
