@@ -89,6 +89,28 @@ they are written down order by order, so many at a time, and hold nobody up.
 States that are not named here run on. A ban's end lets the clocks run again that it had stopped.
 """
 
+DEBTS_NOTE = """\
+## Money that leaves, and comes back
+
+A refund or a payout is `requested` until it is `confirmed`. It may fail before it has left, and then
+stays owed, or after, and then the money came back: `failed` either way, and the next attempt is
+open, under a `reference` of its own. Every reference stands wherever the id may; one of an earlier
+attempt is `already_confirmed`, and an id means the present attempt. A payout that is owed may be
+held, which stands beside its status: a failure leaves the hold, a release ends it, and money that
+left all the same and came back is held again. Only what is held can be reversed, in the favour of
+the order's client, as a refund `rv_<payout_id>` of no payment, or of the platform. `voided` and
+`reversed` are ends. An operator is told at once of a failure (`refund_failed`, `payout_failed`), of
+a confirmation of what is held (`paid_while_held`), and of one after an end (`moved_after_end`); and
+after `unconfirmed_window` of what still waits, which begins anew with a failure or a release.
+
+| a payout that is | confirm | fail | hold | release | reverse |
+|---|---|---|---|---|---|
+| owed | `confirmed` | `failed` | held | `wrong_state` | `wrong_state` |
+| owed, held | `confirmed` | `failed`, held | `wrong_state` | no longer held | `reversed` |
+| `confirmed` | `already_confirmed` | `failed` | `wrong_state` | `wrong_state` | `wrong_state` |
+| `reversed` | `wrong_state` | `wrong_state` | `wrong_state` | `wrong_state` | `wrong_state` |
+"""
+
 WINDOWS_NOTE = """
 `producing` is due `production_grace` after the later of `expected_publish_at` and the end of its
 window; `ready_to_publish` counts from the later of `expected_publish_at` and its beginning. With
@@ -119,6 +141,7 @@ def lifecycle_markdown() -> str:
             ((code(state), codes(END_REASONS[state])) for state in END_REASONS),
         ),
         "An order is in arbitration because of " + codes(DisputeReason) + ".\n",
+        DEBTS_NOTE,
         "## Commands\n",
         _commands(),
         "## Refusals, in order of precedence\n",

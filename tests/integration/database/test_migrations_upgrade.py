@@ -10,12 +10,16 @@ from typing import Any
 
 import pytest
 from alembic import command
-from sqlalchemy import Engine, MetaData, text
+from sqlalchemy import Engine, MetaData, select, text
 
+from models.ids import make_reference, make_reference_stem
 from models.lifecycle import FINAL_STATES, State
 from tests.support.store_harness import StoreHarness
 from tests.support.stories import POLICY, span
-from workers.database.engine import open_database, writing
+from workers.database import schema
+from workers.database.archive_schema import with_archive
+from workers.database.engine import open_database, reading, writing
+from workers.database.mappers import PAYOUTS, REFUNDS
 from workers.database.migrations import alembic_config, migrate
 from workers.timestamps import from_us, now_us, to_us
 
@@ -45,11 +49,11 @@ def engine(database_url: str) -> Iterator[Engine]:
 def upgrade_from(engine: Engine, situation: str) -> StoreHarness:
     """Fill a database as the version before had left it, and bring it up to date."""
     with writing(engine) as connection:
-        schema = MetaData()
-        schema.reflect(connection)
+        old_schema = MetaData()
+        old_schema.reflect(connection)
         for name, rows in OLD_TABLES[situation].items():
             for row in rows:
-                connection.execute(schema.tables[name].insert(), plain_row(row))
+                connection.execute(old_schema.tables[name].insert(), plain_row(row))
         if engine.dialect.name == "postgresql":
             set_sequence = (
                 "SELECT setval('events_position_seq', (SELECT max(position) FROM events))"
@@ -213,17 +217,64 @@ def test_after_an_upgrade_the_grace_of_a_deposit_begins_when_its_window_ends(
     assert row.wake_at == row.due_at
 
 
-def test_an_upgrade_keeps_refunds_also_those_at_rest(engine: Engine) -> None:
+def test_after_an_upgrade_refunds_are_named_by_references_and_may_fail(engine: Engine) -> None:
+    harness = upgrade_from(engine, "cancelled_offered")
+    for number, row in enumerate(harness.rows("refunds")):
+        assert (row.status, row.attempt, row.waits_since) == ("requested", 1, row.requested_at)
+        body: dict[str, Any] = {"id": f"did_not_arrive_{number}", "kind": "fail_refund"}
+        body |= {"by": {"role": "payments", "id": "psp"}, "reason": "card closed"}
+        body |= {"refund_id": REFUNDS.read(row).reference}
+        assert harness.outcome_of(harness.settle_alone(body, harness.now))[:2] == ("applied", None)
+    assert {row.status for row in harness.rows("refunds")} == {"failed"}
+    assert harness.reader.audit().findings == []
+
+
+def test_an_upgrade_leaves_what_was_confirmed_confirmed_at_rest_or_not(
+    engine: Engine,
+) -> None:
     with writing(engine) as connection:
         config = alembic_config()
         config.attributes["connection"] = connection
         command.upgrade(config, "0010")
-        columns = "refund_id, base_id, payment_id, order_id, client_id, amount_fen, requested_at"
-        for table in ("refunds", "archived_refunds"):
-            statement = f"INSERT INTO {table} ({columns}, confirmed_at)"
-            values = f"VALUES ('rf_{table}', 'rf_{table}', 'p', '{table}', 'c1', 7, 1, 2)"
-            connection.execute(text(f"{statement} {values}"))
+        # As the version before 0012 wrote them: two that have left, one of them at rest.
+        for table, confirmed_at in (("refunds", 7), ("archived_refunds", 7), ("refunds", None)):
+            place = f"{table}{confirmed_at}"
+            connection.execute(
+                text(
+                    f"INSERT INTO {table} (refund_id, base_id, payment_id, order_id, client_id,"  # noqa: S608
+                    " amount_fen, requested_at, confirmed_at) VALUES"
+                    " (:id, :id, :place, :place, 'c1', 5, 3, :confirmed_at)"
+                ),
+                {"id": f"rf_{place}_{place}", "place": place, "confirmed_at": confirmed_at},
+            )
+            connection.execute(
+                text(
+                    f"INSERT INTO {table.replace('refunds', 'payouts')} (payout_id, order_id,"  # noqa: S608
+                    " party, amount_fen, requested_at, confirmed_at) VALUES"
+                    " (:id, :place, 'creator:k1', 5, 3, :confirmed_at)"
+                ),
+                {"id": f"po_{place}_creator", "place": place, "confirmed_at": confirmed_at},
+            )
     migrate(engine)
-    harness = StoreHarness(POLICY, engine=engine)
-    rows = {row.refund_id: (row.confirmed_at, row.status) for row in harness.rows("refunds")}
-    assert rows == {"rf_refunds": (2, "confirmed"), "rf_archived_refunds": (2, "confirmed")}
+    for kind, mapper in (("refunds", REFUNDS), ("payouts", PAYOUTS)):
+        with reading(engine) as connection:
+            rows = list(connection.execute(select(with_archive(schema.metadata.tables[kind]))))
+        assert sorted((row.status, row.waits_since) for row in rows) == [
+            ("confirmed", None),
+            ("confirmed", None),
+            ("requested", 3),
+        ]
+        assert all(row.reference_stem == mapper.read(row).reference_stem for row in rows)
+
+
+def test_after_an_upgrade_an_open_order_is_found_by_what_it_will_owe(engine: Engine) -> None:
+    harness = upgrade_from(engine, "offered")
+    (payment,) = harness.rows("payments")
+    refund_id = f"rf_{payment.payment_id}_o1"
+    lapses_at = read_order(harness).lapses_at
+    body: dict[str, Any] = {"id": "found_by_reference", "kind": "confirm_refund"}
+    body |= {"by": {"role": "payments", "id": "psp"}}
+    body |= {"refund_id": make_reference(make_reference_stem(refund_id, "order:o1"), 1)}
+    at = lapses_at + span("1us")
+    assert harness.outcome_of(harness.settle_alone(body, at))[:2] == ("applied", None)
+    assert read_order(harness).reason == "not_accepted"
