@@ -92,7 +92,7 @@ States that are not named here run on. A ban's end lets the clocks run again tha
 DEBTS_NOTE = """\
 ## Money that leaves, and comes back
 
-A refund or a payout is `requested` until it is `confirmed`. It may fail before it has left, and then
+A refund or payout is `requested` until it is `confirmed`. It may fail before it has left, and then
 stays owed, or after, and then the money came back: `failed` either way, and the next attempt is
 open, under a `reference` of its own. Every reference stands wherever the id may; one of an earlier
 attempt is `already_confirmed`, and an id means the present attempt. A payout that is owed may be
