@@ -14,7 +14,7 @@ from examples.author import Author
 from examples.scenes import scenes
 from examples.stage import POLICY, Body, shanghai_text
 from examples.stories import stories
-from examples.works import works
+from examples.works import agreed, works
 
 HERE = Path(__file__).resolve().parent
 CAMPAIGN = HERE / "campaign.jsonl"
@@ -37,6 +37,9 @@ def write() -> list[Body]:
         author.group(bend, size)
     for scene in scenes():
         author.scene(scene)
+    for story in agreed():
+        for _ in range(story.orders):
+            author.tell(story, work=True)
     oddities.tell(author.stage)
     commands = sorted(author.stage.commands, key=lambda command: command[0])
     return [

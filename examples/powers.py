@@ -43,6 +43,12 @@ def resume(plot: Plot, at: float, _: Options) -> None:
     plot.ask(at, "resume_clock", OPERATOR, reason=plot.pick(talk.RESUMED))
 
 
+def move(plot: Plot, at: float, options: Options) -> None:
+    """Set the publication for `to` seconds from now."""
+    publish_at, reason = shanghai_text(at + float(options["to"])), plot.pick(talk.MOVED)
+    plot.ask(at, "reschedule_order", OPERATOR, expected_publish_at=publish_at, reason=reason)
+
+
 def reinstate(plot: Plot, at: float, options: Options) -> None:
     """Undo a forfeiture; the balance may be paid for `until` seconds."""
     until = shanghai_text(at + float(options["until"]))
@@ -72,11 +78,14 @@ def act(plot: Plot, at: float, options: Options) -> None:
     fields: dict[str, Any] = {"kind": kind, "order_id": plot.order_id}
     if kind.startswith("submit_"):
         fields["links"] = [f"https://pan.example/{plot.order_id}/by-mail.zip"]
+    if kind == "appoint_provider":
+        fields["provider_id"] = None
     if kind == "publish_work":
         url = f"https://www.douyin.example/video/{plot.order_id}"
         fields |= {"url": url, "published_at": shanghai_text(at - 0.2)}
     by = plot.for_client({}) if options.get("by") == "client" else OPERATOR
-    plot.say(at, "operator_act", by, command=fields, reason=plot.pick(talk.ACTED))
+    side = options.get("side")
+    plot.say(at, "operator_act", by, command=fields, side=side, reason=plot.pick(talk.ACTED))
 
 
 def give(plot: Plot, at: float, _: Options) -> None:
@@ -113,6 +122,7 @@ VERBS: dict[str, Verb] = {
     "extend": extend,
     "pause": pause,
     "resume": resume,
+    "move": move,
     "reinstate": reinstate,
     "release": release,
     "act": act,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from examples import talk
 from examples.plot import Options, Plot, Verb
-from examples.stage import shanghai_text
+from examples.stage import seconds, shanghai_text
 from models.lifecycle import State
 
 PAGES = {
@@ -70,6 +70,24 @@ def confirm(plot: Plot, at: float, options: Options) -> None:
     plot.ask(at, "confirm_delivery", plot.for_client(options))
 
 
+def propose(plot: Plot, at: float, options: Options) -> None:
+    """Propose to publish in `to` seconds, as the creator unless the script says who."""
+    is_client = options.get("by") == "client"
+    by = plot.for_client({}) if is_client else plot.for_creator(options)
+    publish_at = shanghai_text(at + float(options["to"]))
+    plot.ask(at, "propose_schedule", by, expected_publish_at=publish_at)
+
+
+def agree(plot: Plot, at: float, options: Options) -> None:
+    """Agree to the day that was proposed, or to `off` seconds later, as the client unless said."""
+    is_creator = options.get("by") == "creator"
+    by = plot.for_creator({}) if is_creator else plot.for_client({})
+    proposal = plot.order(at).proposal
+    proposed = seconds(proposal.expected_publish_at) if proposal else at + 1
+    publish_at = shanghai_text(proposed + float(options.get("off", 0)))
+    plot.ask(at, "agree_schedule", by, expected_publish_at=publish_at)
+
+
 def dispute(plot: Plot, at: float, options: Options) -> None:
     """Ask an operator to decide, as the client unless the script says who."""
     is_client = options.get("by", "client") == "client"
@@ -91,6 +109,8 @@ VERBS: dict[str, Verb] = {
     "reject": reject,
     "publish": publish,
     "confirm": confirm,
+    "propose": propose,
+    "agree": agree,
     "dispute": dispute,
     "rate": rate,
 }

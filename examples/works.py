@@ -161,10 +161,28 @@ WORKS = """
                      last+1~1.5 confirm; completed+1~1.6 hold; last+1~1.5 reverse to=platform
 """
 
+AGREED = """
+# The day of publication is moved, by both sides or by an operator.
+  2 | full video   | SCRIPT; last+1~1.3 propose to=6; last+1~1.3 agree; FILM
+  1 | full live    | SCRIPT; last+1~1.3 propose by=client to=8; last+1~1.3 agree by=creator;
+                     last+1~2 publish; last+1~1.5 confirm; PAID
+  1 | full video   | funded+1~1.2 agree; last+1~1.2 propose to=9; last+1~1.2 agree off=2;
+                     last+1~1.2 agree by=creator; last+1~1.2 script; last+1~1.2 approve; FILM
+  1 | full plain   | funded+1~1.2 move to=12; last+1~1.2 content; last+1~1.5 approve; AIR
+# An operator says in whose stead it acts where both sides may ask.
+  1 | full plain   | funded+1~1.2 appoint who=1; last+1~1.2 act kind=appoint_provider side=client;
+                     last+1~2 content; last+1~1.5 approve; AIR
+"""
+
 
 def works() -> list[Story]:
     """Read the table."""
     return read_stories(WORKS, PASSAGES)
+
+
+def agreed() -> list[Story]:
+    """Read what is told last, so that what was told before stays as it is."""
+    return read_stories(AGREED, PASSAGES)
 
 
 @cache

@@ -206,6 +206,9 @@ ADJUSTABLE_STATES = (
 That one is no wait for anybody, only the grace in which notices of payments may still come.
 """
 
+RESCHEDULABLE_STATES = (S.AWAITING_BALANCE, S.IN_FULFILMENT, *STATES_BEFORE_PUBLICATION)
+"""States in which the day of the publication may still be moved: accepted, and nothing is out."""
+
 STATES_AFTER_PUBLICATION = (S.PUBLISHED, S.ACCEPTED_DELIVERY)
 """Where the work is out: whoever is not content disputes, and the operator alone decides."""
 
@@ -311,6 +314,9 @@ TRANSITIONS = (
     *(row(state, "resume_clock", OPERATOR, state) for state in ADJUSTABLE_STATES),
     *(row(state, END_PAUSE, CLOCK, state) for state in ADJUSTABLE_STATES),
     *(row(state, "appoint_provider", EITHER_SIDE, state) for state in _OPEN_STATES),
+    *(row(state, "propose_schedule", EITHER_SIDE, state) for state in RESCHEDULABLE_STATES),
+    *(row(state, "agree_schedule", EITHER_SIDE, state) for state in RESCHEDULABLE_STATES),
+    *(row(state, "reschedule_order", OPERATOR, state) for state in RESCHEDULABLE_STATES),
 )
 
 WAITING_STATES = frozenset(

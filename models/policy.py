@@ -113,6 +113,8 @@ class Policy(StrictModel):
     # Our choice: how far two honest clocks may differ; what claims to be later still is a mistake,
     # usually a wrong time zone.
     paid_at_tolerance: Grace = timedelta(minutes=5)
+    # Our choice: over a weekend; who has not answered then is asked again.
+    proposal_window: Window = timedelta(days=2)
     # Our choice: a quarter is time enough to install next year's holidays.
     calendar_warning: Grace = timedelta(days=90)
 
@@ -235,6 +237,7 @@ DEFAULTS_WHEN_INTRODUCED: dict[str, Any] = {
     "placement_grace": "PT5S",
     "parked_limit": 1_000,
     "paid_at_tolerance": "PT5M",
+    "proposal_window": "P2D",
     "calendar_warning": "P90D",
 }
 """What later versions added, with the value that every policy from before them has for ever."""

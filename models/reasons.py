@@ -53,6 +53,8 @@ class RejectionReason(StrEnum):
     NOTHING_DUE = "nothing_due"
     AMOUNT_MISMATCH = "amount_mismatch"
     PAYMENT_IN_USE = "payment_in_use"
+    NOTHING_PROPOSED = "nothing_proposed"
+    SCHEDULE_MISMATCH = "schedule_mismatch"
     ALREADY_CONFIRMED = "already_confirmed"
 
 

@@ -73,6 +73,7 @@ def audit_order(
         *order_checks.check_replay(order, events),
     ]
     findings += [*order_checks.check_terms(order, events), *order_checks.check_position(order)]
+    findings += order_checks.check_schedules(order, events)
     findings += [
         *ledger_checks.check_escrow(order, postings),
         *ledger_checks.check_payments(subject, events),

@@ -10,7 +10,7 @@ from itertools import groupby, pairwise
 from models.creators import Creator, evolve_creator
 from models.errors import BrokenInvariant
 from models.events.event import Event
-from models.events.orders import OrderPlaced
+from models.events.orders import OrderPlaced, OrderRescheduled, ScheduleProposed
 from models.lifecycle import END_REASONS, TRANSITIONS, WAITING_STATES, DisputeReason, State
 from models.orders.evolve import begin_order, evolve
 from models.orders.order import Order
@@ -97,6 +97,31 @@ def check_terms(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
         yield Finding("terms", subject, f"the total is {total_fen} and the deposit {deposit_fen}")
     if (order.original_amount_fen, order.deposit_fen) != (fact.amount_fen, deposit_fen):
         yield Finding("terms", subject, "the original amount or the deposit has moved")
+
+
+def check_schedules(order: Order, events: Sequence[Event]) -> Iterator[Finding]:
+    """Hold that a day was moved by both sides, or an operator, and no deadline became earlier."""
+    subject, proposed = f"order:{order.order_id}", None
+    for event in events:
+        fact = event.fact
+        if isinstance(fact, ScheduleProposed):
+            proposed = fact
+        if not isinstance(fact, OrderRescheduled):
+            continue
+        if fact.due_at and fact.old_due_at and fact.due_at < fact.old_due_at:
+            yield Finding("schedule", subject, f"{event.id} makes the deadline earlier")
+        if fact.by.startswith("operator:"):
+            continue
+        agreeing_side = "client" if fact.by.startswith("client:") else "creator"
+        is_agreed = (
+            proposed is not None
+            and proposed.side != agreeing_side
+            and proposed.expected_publish_at == fact.after
+            and event.at <= proposed.open_until
+        )
+        if not is_agreed:
+            yield Finding("schedule", subject, f"{event.id} is not what the other side proposed")
+        proposed = None
 
 
 def check_position(order: Order) -> Iterator[Finding]:

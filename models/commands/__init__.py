@@ -14,6 +14,7 @@ from models.commands.operators import (
     ReinstateOrder,
     ReleaseForfeit,
     ReleasePayout,
+    RescheduleOrder,
     ResolveDispute,
     ResolveSuspense,
     ResumeClock,
@@ -22,6 +23,7 @@ from models.commands.operators import (
 )
 from models.commands.orders import (
     AcceptOrder,
+    AgreeSchedule,
     ApproveContent,
     ApproveScript,
     CancelOrder,
@@ -31,6 +33,7 @@ from models.commands.orders import (
     DisputeOrder,
     NudgeCreator,
     PlaceOrder,
+    ProposeSchedule,
     PublishWork,
     RateOrder,
     RejectContent,
@@ -89,6 +92,8 @@ AnyCommand = (
     | RejectContent
     | PublishWork
     | ConfirmDelivery
+    | ProposeSchedule
+    | AgreeSchedule
     | DisputeOrder
     | RateOrder
     | AppointProvider
@@ -97,6 +102,7 @@ AnyCommand = (
     | ExtendDeadline
     | PauseClock
     | ResumeClock
+    | RescheduleOrder
     | ReinstateOrder
     | ReleaseForfeit
     | ResolveSuspense

@@ -73,6 +73,14 @@ class ResumeClock(OrderCommand):
     reason: RequiredNote
 
 
+class RescheduleOrder(OrderCommand):
+    """Set another day for the publication, as both sides want it."""
+
+    kind: Literal["reschedule_order"]
+    expected_publish_at: Instant
+    reason: RequiredNote
+
+
 class ReinstateOrder(OrderCommand):
     """Undo a forfeiture by timeout while its deposit still waits."""
 

@@ -172,6 +172,20 @@ class ConfirmDelivery(OrderCommand):
     kind: Literal["confirm_delivery"]
 
 
+class ProposeSchedule(OrderCommand):
+    """Propose another day for the publication."""
+
+    kind: Literal["propose_schedule"]
+    expected_publish_at: Instant
+
+
+class AgreeSchedule(OrderCommand):
+    """Agree to the day that the other side proposed."""
+
+    kind: Literal["agree_schedule"]
+    expected_publish_at: Instant
+
+
 class DisputeOrder(OrderCommand):
     """Ask an operator to decide."""
 

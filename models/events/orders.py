@@ -10,6 +10,9 @@ from models.events.event import Fact, register_event
 from models.fields import Duration, TaskType
 from models.lifecycle import PausedBy, State
 
+Side = Literal["client", "creator"]
+"""The two sides of an order; agencies and providers act for one of them."""
+
 
 @register_event("order.placed")
 class OrderPlaced(Fact):
@@ -305,6 +308,38 @@ class DeliveryAccepted(Fact):
     counted: CountingMethod = "elapsed"
 
 
+@register_event("schedule.proposed")
+class ScheduleProposed(Fact):
+    """One side proposes another day for the publication; the other may agree until `open_until`."""
+
+    client_id: str
+    creator_id: str
+    by: str
+    side: Side
+    expected_publish_at: datetime
+    open_until: datetime
+
+
+@register_event("order.rescheduled")
+class OrderRescheduled(Fact):
+    """The publication is expected at `after`, not `before`: both sides agreed, or an operator.
+
+    The present state waits until `due_at`, not `old_due_at`; while its clock is stopped there is
+    neither, and more time is `left`.
+    """
+
+    client_id: str
+    creator_id: str
+    by: str
+    note: str | None
+    before: datetime | None
+    after: datetime
+    old_due_at: datetime | None
+    due_at: datetime | None
+    left: Duration | None = None
+    counted: CountingMethod = "elapsed"
+
+
 @register_event("order.in_arbitration")
 class OrderInArbitration(Fact):
     """An operator must decide; until then the client may leave at `cost_fen`, if no work is out."""
@@ -353,7 +388,7 @@ class ProviderAppointed(Fact):
     client_id: str
     creator_id: str
     by: str
-    side: Literal["client", "creator"]
+    side: Side
     provider_id: str | None
 
 

@@ -127,6 +127,7 @@ class OrderSnapshot:
     due_at: datetime | None
     amount_fen: int
     held_fen: int
+    expected_publish_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

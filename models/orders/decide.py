@@ -20,7 +20,15 @@ from models.lifecycle import (
     State,
     find_transition,
 )
-from models.orders import disputes, endings, fulfilment, offers, operator_actions, timeouts
+from models.orders import (
+    disputes,
+    endings,
+    fulfilment,
+    offers,
+    operator_actions,
+    schedules,
+    timeouts,
+)
 from models.orders.decision import Decision, HandlerResult, alert_operator, conclude
 from models.orders.order import Order
 from models.reasons import Alert, RejectionReason
@@ -281,6 +289,9 @@ HANDLERS: dict[str, Callable[[Order, Any, datetime], HandlerResult]] = {
     "extend_deadline": operator_actions.extend_deadline,
     "pause_clock": operator_actions.pause_clock,
     "resume_clock": operator_actions.resume_clock,
+    "propose_schedule": schedules.propose_schedule,
+    "agree_schedule": schedules.agree_schedule,
+    "reschedule_order": schedules.reschedule_order,
     "reinstate_order": operator_actions.reinstate_order,
     "release_forfeit": operator_actions.release_forfeit,
     "appoint_provider": operator_actions.appoint_provider,

@@ -93,7 +93,11 @@ def conclude(
             f"order {decision.order.order_id} ended {decision.order.state} with money still held"
         )
         raise BrokenInvariant(message)
-    if decision.order.counted == "unknown_year" and decision.order.state is not prior.order.state:
+    recounted = (decision.order.state, decision.order.counted) != (
+        prior.order.state,
+        prior.order.counted,
+    )
+    if decision.order.counted == "unknown_year" and recounted:
         # The deadline is counted as it elapses; an operator who knows better may extend it.
         return decision.then(
             [alert_operator(decision.order, Alert.CALENDAR_UNKNOWN)], at, caused_by

@@ -77,7 +77,8 @@ def _cost_mismatch(cost_fen: int) -> Refusal:
 def cancellation_tier_at(order: Order, at: datetime) -> int:
     """Return what it costs to cancel now, in basis points: the highest tier that applies.
 
-    Nothing that raises it is ever undone, so it never falls.
+    Nothing that raises it is ever undone, so it never falls, but that of a broadcast's day with
+    the day itself.
     """
     if order.state is State.IN_ARBITRATION:
         return order.entry_cost_bps

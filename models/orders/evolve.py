@@ -14,7 +14,7 @@ from models.events.event import Event
 from models.events.notifications import ClientReminded, CreatorReminded, OperatorAlerted
 from models.events.parties import OperatorActed
 from models.lifecycle import State
-from models.orders.order import Holding, Order
+from models.orders.order import Holding, Order, ScheduleProposal
 from models.policy import Policy
 from models.reasons import Alert
 
@@ -99,8 +99,9 @@ RESET_ON_ENTRY: OrderChanges = {
     "came_from": None,
     "entry_cost_bps": 0,
     "alerted_at": None,
+    "proposal": None,
 }
-"""What a state forgets of the one before: its reason, its reminders, its pause."""
+"""What a state forgets of the one before: its reason, its reminders, its pause, a proposal."""
 
 
 def _order_offered(order: Order, event: Event, _: object) -> OrderChanges:
@@ -284,6 +285,22 @@ def _move_deadline(order: Order, event: Event, due_at: datetime) -> OrderChanges
     return changes | {"answer_by": due_at} if order.state is State.OFFERED else changes
 
 
+def _schedule_proposed(_: Order, __: Event, fact: order_events.ScheduleProposed) -> OrderChanges:
+    proposal = ScheduleProposal(fact.side, fact.expected_publish_at, fact.open_until)
+    return {"proposal": proposal}
+
+
+def _order_rescheduled(
+    order: Order, event: Event, fact: order_events.OrderRescheduled
+) -> OrderChanges:
+    changes: OrderChanges = {"expected_publish_at": fact.after, "left": fact.left}
+    if not fact.by.startswith("operator:"):
+        changes["proposal"] = None
+    if fact.due_at is None or fact.due_at == order.due_at:
+        return changes
+    return changes | {"counted": fact.counted} | _move_deadline(order, event, fact.due_at)
+
+
 def _order_completed(order: Order, event: Event, fact: order_events.OrderCompleted) -> OrderChanges:
     return enter_state(order, event, State.COMPLETED, reason=fact.reason, held=())
 
@@ -343,6 +360,8 @@ _EFFECTS: dict[type, Callable[[Order, Event, Any], OrderChanges]] = {
     order_events.ClockStopped: _clock_stopped,
     order_events.ClockResumed: _clock_resumed,
     order_events.DeadlineExtended: _deadline_extended,
+    order_events.ScheduleProposed: _schedule_proposed,
+    order_events.OrderRescheduled: _order_rescheduled,
     order_events.OrderCompleted: _order_completed,
     order_events.ForfeitReleased: _forfeit_released,
     OperatorAlerted: _operator_alerted,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from models import money
 from models.commands.command import OrderCommand
@@ -28,11 +28,9 @@ from models.orders.decision import (
 )
 from models.orders.order import Order
 from models.orders.payments import fund_order
+from models.orders.schedules import find_schedule_error
 from models.policy import Policy
 from models.reasons import RejectionReason
-
-MAX_PUBLICATION_LEAD = timedelta(days=366)
-"""How far ahead a publication may be planned: a year, leap years included."""
 
 
 def find_terms_error(command: PlaceOrder, policy: Policy, at: datetime) -> FieldError | None:
@@ -42,9 +40,7 @@ def find_terms_error(command: PlaceOrder, policy: Policy, at: datetime) -> Field
             "amount_fen", "with the service fee it is more than an order can be worth"
         )
     publish_at = command.expected_publish_at
-    if publish_at is not None and not at <= publish_at <= at + MAX_PUBLICATION_LEAD:
-        return FieldError("expected_publish_at", "an instant within a year from now is wanted")
-    return None
+    return None if publish_at is None else find_schedule_error(publish_at, at)
 
 
 def freeze_terms(command: PlaceOrder, policy: Policy, at: datetime) -> OrderPlaced:

@@ -184,4 +184,5 @@ def take_snapshot(order: Order) -> OrderSnapshot:
         due_at=order.due_at,
         amount_fen=order.amount_fen,
         held_fen=order.held_fen,
+        expected_publish_at=order.expected_publish_at,
     )

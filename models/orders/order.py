@@ -15,6 +15,7 @@ from pydantic import PlainSerializer, PlainValidator, TypeAdapter, ValidationInf
 from models import money
 from models.calendar import CountingMethod
 from models.creators import StandingChange
+from models.events.orders import Side
 from models.fields import PaymentPurpose
 from models.lifecycle import FINAL_STATES, PausedBy, PublicStatus, State
 from models.policy import Policy
@@ -36,6 +37,15 @@ class Holding:
 
     payment_id: str
     amount_fen: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleProposal:
+    """Another day for the publication, which the side that did not propose it may agree to."""
+
+    side: Side
+    expected_publish_at: datetime
+    open_until: datetime
 
 
 # Without slots: an order has many fields, and most are copied by every event.
@@ -105,6 +115,7 @@ class Order:
     name: str = ""
     lapsed_at: tuple[datetime, ...] = ()
     deposit_overdue: bool = False
+    proposal: ScheduleProposal | None = None
 
     def with_changes(self, changes: dict[str, Any]) -> Order:
         """Return the order with some fields changed, at once where `replace` goes one by one."""
@@ -185,6 +196,11 @@ class Order:
     def is_final(self) -> bool:
         """Tell whether the order has ended."""
         return self.state in FINAL_STATES
+
+    @property
+    def paused_at(self) -> datetime | None:
+        """Return since when an operator's pause stops the clock: it was to last so long at most."""
+        return self.paused_until and self.paused_until - self.policy.longest_pause
 
     def lapse_instants(self) -> dict[State, datetime]:
         """Return when time ended each of the states in `lapsed`, as far as it was noted."""

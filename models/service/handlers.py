@@ -15,11 +15,12 @@ from models.commands.operators import (
     HoldPayout,
     OperatorAct,
     ReleasePayout,
+    RescheduleOrder,
     ResolveSuspense,
     ReversePayout,
     VoidPayment,
 )
-from models.commands.orders import PlaceOrder, PublishWork
+from models.commands.orders import AgreeSchedule, PlaceOrder, ProposeSchedule, PublishWork
 from models.commands.parties import (
     AppointProvider,
     EndContract,
@@ -40,7 +41,7 @@ from models.commands.payments import (
 from models.errors import FieldError
 from models.events.notifications import CommandSettled
 from models.obligations import SuspenseItem
-from models.orders import fulfilment, offers
+from models.orders import fulfilment, offers, schedules
 from models.orders.decide import decide
 from models.policy import Policy
 from models.reasons import RejectionReason
@@ -203,6 +204,8 @@ def find_field_error(command: AnyCommand, policy: Policy, at: datetime) -> Field
             return offers.find_terms_error(command, policy, at)
         case PublishWork():
             return fulfilment.find_publication_error(command, policy, at)
+        case ProposeSchedule() | AgreeSchedule() | RescheduleOrder():
+            return schedules.find_schedule_error(command.expected_publish_at, at)
         case OperatorAct():
             error = find_field_error(command.command, policy, at)
             return None if error is None else FieldError(f"command.{error.field}", error.detail)

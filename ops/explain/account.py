@@ -63,6 +63,7 @@ def account_for(
         "creator": _creator_standing(history),
         "chain": steps,
         "refused": _rejections(history),
+        "schedule": _schedule(order),
         "money": _money(history),
         "policy": _policy(history),
         "next": next_change(history, at, watermark),
@@ -85,6 +86,21 @@ def _parties(history: OrderHistory) -> Explanation:
         # To whom money is owed was frozen when the order was accepted.
         "payee_mcn": order.mcn_id,
         "mcn_share_bps": order.mcn_share_bps,
+    }
+
+
+def _schedule(order: Order) -> Explanation:
+    """Tell for when the publication is planned, and what other day was proposed last."""
+    proposal = order.proposal
+    return {
+        "expected_publish_at": optional_instant_text(order.expected_publish_at),
+        "proposal": None
+        if proposal is None
+        else {
+            "side": proposal.side,
+            "expected_publish_at": format_instant(proposal.expected_publish_at),
+            "open_until": format_instant(proposal.open_until),
+        },
     }
 
 

@@ -35,6 +35,7 @@ from models.orders.decide import decide
 from models.orders.decision import Decision
 from models.orders.offers import quote_range
 from models.orders.order import Order
+from models.orders.schedules import MAX_PUBLICATION_LEAD
 from models.reasons import RejectionReason, UnappliedReason
 from ops.json_schema import JsonObject
 from workers.timestamps import MICROSECOND
@@ -46,9 +47,16 @@ ANY_PARTY = "-"
 """In a sample command, the id of an operator or of the payment side: the rules do not care."""
 
 OBVIOUS_REASONS = frozenset(
-    {RejectionReason.WRONG_STATE, RejectionReason.CLOCK_RUNNING, RejectionReason.NOTHING_TO_RESTORE}
+    {
+        RejectionReason.WRONG_STATE,
+        RejectionReason.CLOCK_RUNNING,
+        RejectionReason.NOTHING_TO_RESTORE,
+        RejectionReason.NOTHING_PROPOSED,
+        # Of what the table lists for a side, only its own proposal.
+        RejectionReason.NOT_ALLOWED,
+    }
 )
-"""Refusals of what nobody would ask: there is no work, pause or revision that it could be about."""
+"""Refusals of what nobody would ask: no work, pause, revision or proposal is there for it."""
 
 LIMITS_OF_REFUSALS = ("left", "not_before", "not_after")
 """Terms that say why something is refused, or from when it is not."""
@@ -215,6 +223,20 @@ def _reinstate_limits(order: Order, _: Creator, at: datetime) -> CommandLimits:
     return {"until": [format_instant(at), format_instant(at + order.policy.longest_extension)]}
 
 
+def _schedule_limits(_: Order, __: Creator, at: datetime) -> CommandLimits:
+    latest_text = format_instant(at + MAX_PUBLICATION_LEAD)
+    return {"expected_publish_at": [format_instant(at), latest_text]}
+
+
+def _agree_limits(order: Order, _: Creator, __: datetime) -> CommandLimits:
+    if order.proposal is None:
+        return {}
+    return {
+        "agreed_publish_at": format_instant(order.proposal.expected_publish_at),
+        "not_after": format_instant(order.proposal.open_until),
+    }
+
+
 def _pause_limits(order: Order, _: Creator, at: datetime) -> CommandLimits:
     return {"no_longer_than": format_instant(at + order.policy.longest_pause)}
 
@@ -288,6 +310,9 @@ _LIMITS_BY_KIND: dict[str, Callable[[Order, Creator, datetime], CommandLimits]] 
     "reject_script": _reject_script_limits,
     "reject_content": _reject_content_limits,
     "extend_deadline": _extend_limits,
+    "propose_schedule": _schedule_limits,
+    "agree_schedule": _agree_limits,
+    "reschedule_order": _schedule_limits,
     "reinstate_order": _reinstate_limits,
     "pause_clock": _pause_limits,
     "release_forfeit": _release_limits,
@@ -328,12 +353,20 @@ def _sample_release(order: Order, _: datetime) -> JsonObject:
     return {"parts": [{"to": "platform", "amount_fen": forfeited_fen or 1}], "reason": "-"}
 
 
+def _sample_agreement(order: Order, at: datetime) -> JsonObject:
+    publish_at = order.proposal.expected_publish_at if order.proposal else at
+    return {"expected_publish_at": publish_at}
+
+
 SAMPLES: dict[str, Callable[[Order, datetime], JsonObject]] = {
     "revise_quote": lambda order, _: {"amount_fen": quote_range(order)[0]},
     **dict.fromkeys(("submit_script", "submit_content"), lambda *_: {"links": [SAMPLE_LINK]}),
     **dict.fromkeys(("reject_script", "reject_content"), lambda *_: {"comment": "-"}),
     "publish_work": lambda _, at: {"url": SAMPLE_LINK, "published_at": at},
     "rate_order": lambda *_: {"rating": 5},
+    "propose_schedule": lambda _, at: {"expected_publish_at": at},
+    "agree_schedule": _sample_agreement,
+    "reschedule_order": lambda _, at: {"expected_publish_at": at, "reason": "-"},
     "appoint_provider": lambda *_: {"provider_id": None},
     **dict.fromkeys(("dispute_order", "pause_clock", "resume_clock"), lambda *_: {"reason": "-"}),
     **dict.fromkeys(("extend_deadline", "reinstate_order"), _sample_extension),

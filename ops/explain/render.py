@@ -289,6 +289,8 @@ LIMIT_TEXTS: dict[str, Any] = {
     "not_after": lambda end_at: f"until {end_at}",
     "no_longer_than": lambda end_at: f"until {end_at} at the latest",
     "until": lambda bounds: f"until: later than {bounds[0]}, at most {bounds[1]}",
+    "agreed_publish_at": lambda publish_at: f"to publish at {publish_at}",
+    "expected_publish_at": lambda bounds: f"from {bounds[0]} to {bounds[1]}",
     "due_at": lambda due_at: f"next deadline {due_at}",
     "stands_in_for": lambda commands: "for " + ", ".join(commands),
 }

@@ -316,6 +316,27 @@ def _extended(fact: order_events.DeadlineExtended) -> str:
     return f"the deadline is {format_instant(fact.due_at)}{before}"
 
 
+def _schedule_proposed(fact: order_events.ScheduleProposed) -> str:
+    return (
+        f"{fact.by} proposes to publish at {format_instant(fact.expected_publish_at)}; the other "
+        f"side may agree until {format_instant(fact.open_until)}"
+    )
+
+
+def _rescheduled(fact: order_events.OrderRescheduled) -> str:
+    before = "" if fact.before is None else f", not {format_instant(fact.before)}"
+    due = ""
+    if fact.due_at is not None and fact.due_at != fact.old_due_at:
+        due = f"; the deadline is {format_instant(fact.due_at)}{day_count_text(fact.counted)}"
+    elif fact.left is not None:
+        due = f"; {format_duration(fact.left)} are left when the clock runs on"
+    agreement = f"set by {fact.by}" if fact.note is not None else f"agreed to by {fact.by}"
+    return (
+        f"another day is {agreement}{quoted_note(fact.note)}: to be published at "
+        f"{format_instant(fact.after)}{before}{due}"
+    )
+
+
 WORK_TEXTS: dict[type[Fact], Callable[[Any], str]] = {
     order_events.ScriptSubmitted: _submitted,
     order_events.ContentSubmitted: _submitted,
@@ -332,6 +353,8 @@ WORK_TEXTS: dict[type[Fact], Callable[[Any], str]] = {
     order_events.ClockStopped: _stopped,
     order_events.ClockResumed: _resumed,
     order_events.DeadlineExtended: _extended,
+    order_events.ScheduleProposed: _schedule_proposed,
+    order_events.OrderRescheduled: _rescheduled,
 }
 """How each event of the work is said."""
 

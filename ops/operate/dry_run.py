@@ -78,6 +78,9 @@ def serialize_snapshot(order: Order | None) -> JsonObject | None:
         "due_at": None if snapshot.due_at is None else format_instant(snapshot.due_at),
         "amount_fen": snapshot.amount_fen,
         "held_fen": snapshot.held_fen,
+        "expected_publish_at": None
+        if snapshot.expected_publish_at is None
+        else format_instant(snapshot.expected_publish_at),
     }
 
 

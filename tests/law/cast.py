@@ -48,6 +48,7 @@ POLICY = Policy(
     review_reminders=(STEP,),
     longest_extension=6 * STEP,
     longest_pause=2 * STEP,
+    proposal_window=2 * STEP,
 )
 """The usual rules with steps for hours and days."""
 
@@ -134,6 +135,10 @@ class Cast:
         """Choose from a table of weights and whatever they are for."""
         weights, values = zip(*choices, strict=True)
         return self.rng.choices(values, weights)[0]
+
+
+SOON = {"expected_publish_at": 5 * STEP}
+"""When a publication is put off to: deadlines that hang on it become later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,11 +298,17 @@ class CastOrder:
         url = "https://example.com/published"
         return self.by_creator("publish_work", url=url, published_at=timedelta(seconds=-1))
 
-    def act(self, kind: str, **fields: object) -> CommandBody:
+    def propose(self) -> CommandBody:
+        return self.by_creator("propose_schedule", **SOON)
+
+    def agree(self, publish_in: timedelta = 5 * STEP) -> CommandBody:
+        return self.by_client("agree_schedule", expected_publish_at=publish_in)
+
+    def act(self, kind: str, side: str | None = None, **fields: object) -> CommandBody:
         """Let an operator stand in for a side."""
         inner_command = {"kind": kind, "order_id": self.order_id, **fields}
         return self.cast.command(
-            "operator_act", "operator", "op", command=inner_command, reason="by phone"
+            "operator_act", "operator", "op", command=inner_command, side=side, reason="by phone"
         )
 
     def report(self) -> CommandBody:
@@ -443,6 +454,9 @@ RELEASE: StageTable = (
 
 WORK: StageTable = (
     (6, lambda o: (o.submit(),)),
+    (2, lambda o: (o.propose(), o.agree(), o.submit())),
+    (1, lambda o: (o.propose(), o.agree(2 * STEP), o.by_operator("reschedule_order", **SOON))),
+    (1, lambda o: (o.act("appoint_provider", "creator", provider_id=None), o.submit())),
     (2, lambda o: (o.cancel(), o.submit())),
     (1, lambda o: (o.by_creator("withdraw_order"), o.submit(), o.confirm_refund("d"))),
     (1, lambda o: (o.by_creator("withdraw_order"), o.confirm_refund("d"), o.fail_refund("d"))),
@@ -462,6 +476,8 @@ REVIEW: StageTable = (
 
 PUBLICATION: StageTable = (
     (5, lambda o: (o.publish(),)),
+    (2, lambda o: (o.propose(), o.agree(), o.publish())),
+    (1, lambda o: (o.by_operator("reschedule_order", **SOON), o.publish())),
     (4, lambda o: (o.publish(), o.by_creator("withdraw_order"))),
     (2, lambda o: (o.cancel(), o.publish())),
     (1, lambda o: (o.by_client("dispute_order", reason="no"), o.publish())),

@@ -23,6 +23,7 @@ from hypothesis.stateful import (
 )
 
 from models.audit.order_checks import UNTOLD_FIELDS
+from models.commands.operators import ON_BEHALF_KINDS
 from models.fields import format_instant
 from models.ids import make_reference, make_reference_stem
 from models.lifecycle import (
@@ -300,7 +301,9 @@ class OrderHistoryMachine(RuleBasedStateMachine):
         transitions = [
             transition
             for transition in TRANSITIONS
-            if transition.source is order.state and sides & transition.roles
+            if transition.source is order.state
+            and sides & transition.roles
+            and transition.command in ON_BEHALF_KINDS
         ]
         if transitions:
             kind = rng.choice(transitions).command
@@ -405,7 +408,11 @@ class OrderHistoryMachine(RuleBasedStateMachine):
             free = {"accept_forfeit": rng.random() < HALF}
             return free | {"accept_cost_fen": rng.choice([None, cost, cost])}
         argument = ""
-        if kind == "resolve_dispute":
+        if kind in ("propose_schedule", "reschedule_order"):
+            argument = rng.choice(["0", "1", "9", "30"])
+        elif kind == "agree_schedule":
+            argument = rng.choice(["", "", "", "1"])
+        elif kind == "resolve_dispute":
             argument = rng.choice(["approve", "approve", "extend", "cancel=0", "cancel=3333"])
         elif kind == "release_forfeit":
             argument = rng.choice(["to=platform", "to=creator", "to=client"])
@@ -477,6 +484,7 @@ def final_state_of(story: OrderStory) -> dict[str, object]:
             order.held,
             order.amount_fen,
             order.lapsed,
+            order.expected_publish_at,
         )
         for order in story.uow.orders.values()
     }

@@ -77,6 +77,14 @@ def creator_command(action: str, argument: str, number: int, now: datetime) -> C
     return "register_provider", "platform", {"provider_id": argument, "name": argument}
 
 
+def _another_day(order: Order, now: datetime, argument: str) -> dict[str, Any]:
+    """Say which day: so many days ahead, else the one that was proposed, else in three days."""
+    publish_at = now + timedelta(days=int(argument or 3))
+    if not argument and order.proposal is not None:
+        publish_at = order.proposal.expected_publish_at
+    return {"expected_publish_at": format_instant(publish_at)}
+
+
 _FIELDS_BY_KIND: dict[str, Any] = {
     "accept_order": lambda *a: {"revised_amount_fen": int(a[2])} if a[2].isdecimal() else {},
     "revise_quote": lambda *a: {"amount_fen": int(a[2] or 110_000)},
@@ -90,6 +98,11 @@ _FIELDS_BY_KIND: dict[str, Any] = {
     "resolve_dispute": _resolve,
     "extend_deadline": _new_deadline,
     "reinstate_order": _new_deadline,
+    "propose_schedule": lambda _, now, days: {
+        "expected_publish_at": format_instant(now + timedelta(days=int(days or 3)))
+    },
+    "agree_schedule": _another_day,
+    "reschedule_order": lambda *a: _another_day(*a) | {"reason": REASON},
     "pause_clock": lambda *_: {"reason": REASON},
     "resume_clock": lambda *_: {"reason": REASON},
     "release_forfeit": _release,

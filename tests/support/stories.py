@@ -261,6 +261,9 @@ MOVES = {
     "reinstate": ("reinstate_order", "operator"),
     "release": ("release_forfeit", "operator"),
     "appoint": ("appoint_provider", "client"),
+    "propose": ("propose_schedule", "creator"),
+    "settle": ("agree_schedule", "client"),
+    "move": ("reschedule_order", "operator"),
 }
 
 HISTORIES = {
@@ -332,6 +335,9 @@ HISTORIES = {
         cancelled_left         place leave
         declined_banned        place pay violation violation
         declined_left          place pay leave
+        proposed               place pay accept pay script agree propose:20
+        rescheduled            place pay accept pay script agree propose:20 settle
+        moved_live             place:live pay accept pay script agree move:30
         released               place pay accept cancel:forfeit release:to=creator
     """)
 }

@@ -31,6 +31,9 @@ STATE_BY_SITUATION = {
     "ready_live": "ready_to_publish",
     "rated": "completed",
     "released": "forfeited",
+    "proposed": "producing",
+    "rescheduled": "producing",
+    "moved_live": "ready_to_publish",
     **dict.fromkeys(
         (
             *("disputed_script", "disputed_content", "disputed_work", "script_overdue"),

@@ -63,6 +63,7 @@ def order_row(order: Order, wake_at: datetime | None) -> Row:
         "public_status": public_status(order.state, rated=order.rated).value,
         "ended_at": to_us(order.entered_at) if order.is_final else None,
         "creator_sequence": order.creator_sequence,
+        "expected_publish_at": optional_us(order.expected_publish_at),
     }
 
 
@@ -75,7 +76,6 @@ def new_order_row(order: Order, wake_at: datetime | None, order_placed: OrderPla
         "original_amount_fen": order.original_amount_fen,
         "deposit_fen": order.deposit_fen,
         "placed_at": to_us(order.placed_at),
-        "expected_publish_at": optional_us(order.expected_publish_at),
         "reference_key": reference_key(f"order:{order.order_id}"),
     }
     texts = {

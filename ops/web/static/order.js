@@ -11,7 +11,7 @@ export async function order(id) {
   document.title = `${id} · Earnest`;
   return { content: [title(found), next(found), h("div", { class: "columns" },
     h("div", { class: "stack" }, timeline(found)),
-    h("div", { class: "stack" }, powers(found, mine), money(found), trail(found), parties(found), may(found), clocks(found), policy(found)))] };
+    h("div", { class: "stack" }, powers(found, mine), money(found), trail(found), parties(found), schedule(found), may(found), clocks(found), policy(found)))] };
 }
 
 function pill(found) {
@@ -124,6 +124,13 @@ function parties(found) {
 function may(found) {
   if (!found.may.length) return card(t("may"), h("p", { class: "empty" }, t("nobody")));
   return card(t("may"), h("div", { class: "list" }, found.may.filter(one => !one.terms.stands_in_for).map(right)));
+}
+
+function schedule(found) {
+  const { expected_publish_at: at, proposal } = found.schedule;
+  if (!at && !proposal) return null;
+  return card(null, h("div", { class: "list" }, at && row(t("publish_at"), clock(at)),
+    proposal && row(t("proposed", t(proposal.side)), [clock(proposal.expected_publish_at), h("span", { class: "faint small" }, ` · ${t("open_until")} ${clock(proposal.open_until)}`)], "soft")));
 }
 
 function right(one) {

@@ -51,9 +51,9 @@ export function trail(order) {
 
 function changes(before, after) {
   if (!before || !after) return [];
-  const shown = { status: name, reason: name, due_at: clock, amount_fen: yuan, held_fen: yuan, held: yes => yes ? t("payout_held") : "–" };
-  const said = (one, key, write) => one[key] === null ? "–" : write(one[key]);
-  return Object.entries(shown).filter(([key]) => before[key] !== after[key]).map(([key, write]) => [label(key), said(before, key, write), said(after, key, write)]);
+  const shown = { status: name, reason: name, due_at: clock, expected_publish_at: clock, amount_fen: yuan, held_fen: yuan, held: held => held ? t("payout_held") : "–" };
+  const text = (values, key, write) => values[key] === null ? "–" : write(values[key]);
+  return Object.entries(shown).filter(([key]) => before[key] !== after[key]).map(([key, write]) => [label(key), text(before, key, write), text(after, key, write)]);
 }
 
 function use(order, power) {

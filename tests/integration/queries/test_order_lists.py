@@ -205,3 +205,16 @@ def test_an_agency_sees_the_lists_of_those_it_is_signed_with_now(harness: StoreH
 def test_a_task_list_refuses_a_cursor_that_it_never_gave(engine: Engine) -> None:
     with pytest.raises(BadCursor):
         creator_tasks(engine, OrderFilter(), cursor="bm8")
+
+
+def test_the_list_shows_the_day_of_publication_that_was_agreed_on_last(
+    harness: StoreHarness,
+) -> None:
+    harness.bring_to("rescheduled")
+    expected_at = harness.order().expected_publish_at
+    assert expected_at is not None
+    (row,) = harness.rows("orders")
+    assert row.expected_publish_at == to_us(expected_at)
+    tasks = creator_tasks(harness.engine, OrderFilter(creator="k1"))
+    assert [task.expected_publish_at for task in tasks.tasks] == [expected_at]
+    assert harness.reader.audit().findings == []

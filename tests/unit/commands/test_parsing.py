@@ -346,14 +346,14 @@ def test_an_order_sent_again_after_its_planned_publication_is_a_duplicate_all_th
 
 
 KNOWN = """
-    accept_order appoint_provider approve_content approve_script cancel_order confirm_delivery
-    confirm_payment confirm_payout confirm_refund confirm_unpaid decline_order dispute_order
-    end_contract extend_deadline fail_payout fail_refund hold_payout nudge_creator operator_act
-    overturn_violation pause_clock place_order publish_work rate_order register_client
-    register_creator register_mcn register_provider reinstate_order reject_content reject_script
-    release_forfeit release_payout report_violation resolve_dispute resolve_suspense restore_quote
-    resume_clock reverse_payout revise_quote submit_content submit_script void_payment
-    withdraw_order
+    accept_order agree_schedule appoint_provider approve_content approve_script cancel_order
+    confirm_delivery confirm_payment confirm_payout confirm_refund confirm_unpaid decline_order
+    dispute_order end_contract extend_deadline fail_payout fail_refund hold_payout nudge_creator
+    operator_act overturn_violation pause_clock place_order propose_schedule publish_work
+    rate_order register_client register_creator register_mcn register_provider reinstate_order
+    reject_content reject_script release_forfeit release_payout report_violation
+    reschedule_order resolve_dispute resolve_suspense restore_quote resume_clock reverse_payout
+    revise_quote submit_content submit_script void_payment withdraw_order
 """
 
 

@@ -60,7 +60,7 @@ def test_every_command_in_every_state_has_an_answer() -> None:
     head, _, *rows = [[cell.strip() for cell in line] for line in lines]
     assert head[1:] == [f"`{state}`" for state in State]
     answers = {row[0].strip("`"): dict(zip(State, row[1:], strict=True)) for row in rows}
-    assert len(answers) == 26
+    assert len(answers) == 29
     assert answers["cancel_order"][State.AWAITING_BALANCE] == (
         "client, operator → cancelled, forfeited"
     )

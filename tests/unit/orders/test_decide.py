@@ -153,13 +153,14 @@ DECISIONS = read_table("""
 DEPOSIT_PHASE = {State.AWAITING_DEPOSIT, State.OFFERED, State.AWAITING_BALANCE}
 
 # Given in test_party_handlers.py, test_creators.py, test_operator_actions.py, test_endings.py,
-# test_obligations_overdue.py and test_calendar.py.
+# test_obligations_overdue.py, test_calendar.py and test_schedules.py.
 REASONS_GIVEN_ELSEWHERE = {
     *("unknown_client", "unknown_provider", "unknown_violation", "creator_not_admitted"),
     *("creator_banned", "calendar_unknown", "conflict_of_interest", "clock_stopped"),
     *("clock_running", "parts_mismatch", "until_out_of_range", "violation_conflict"),
     *("already_overturned", "unknown_payout", "unknown_suspense", "unknown_payment"),
     *("mixed_clients", "order_closed", "nothing_due", "amount_mismatch", "payment_in_use"),
+    *("nothing_proposed", "schedule_mismatch"),
 }
 
 FIELDS = {"accept": "revised_amount_fen", "revise": "amount_fen"}
@@ -208,7 +209,9 @@ def test_every_row_of_the_table_of_transitions_has_a_decision() -> None:
         if state_command[1] not in SYSTEM_REQUESTS
     }
     # orders/test_operator_actions.py and service/test_party_handlers.py have these, state by state.
-    elsewhere = ("extend_deadline", "pause_clock", "resume_clock", "appoint_provider")
+    elsewhere = {"extend_deadline", "pause_clock", "resume_clock", "appoint_provider"}
+    # And orders/test_schedules.py these.
+    elsewhere |= {"propose_schedule", "agree_schedule", "reschedule_order"}
     assert {
         state_command
         for state_command in listed_commands - decided_commands

@@ -93,6 +93,16 @@ ALLOWED_SIDES |= {
     (state, "appoint_provider"): roles_of("C,KM") for state in set(State) - FINAL_STATES
 }
 
+ALLOWED_SIDES |= {
+    (state, kind): roles_of(sides)
+    for state in (State.AWAITING_BALANCE, State.IN_FULFILMENT, *STATES_BEFORE_PUBLICATION)
+    for kind, sides in (
+        ("propose_schedule", "C,KM"),
+        ("agree_schedule", "C,KM"),
+        ("reschedule_order", "O"),
+    )
+}
+
 KINDS = sorted({kind for _, kind in ALLOWED_SIDES})
 
 ALLOWED_ROLES = {
@@ -145,7 +155,12 @@ ROLE_ACTED_FOR = {
     kind: "client" if "client" in by else "creator" for kind, by in ALLOWED_ROLES.items()
 }
 
-KINDS_ON_BEHALF = [kind for kind, by in ALLOWED_ROLES.items() if by & {"client", "creator"}]
+# On another day the sides agree themselves; an operator sets one.
+KINDS_ON_BEHALF = [
+    kind
+    for kind, by in ALLOWED_ROLES.items()
+    if by & {"client", "creator"} and kind not in ("propose_schedule", "agree_schedule")
+]
 SITUATIONS = [*HISTORIES, "grace"]
 
 
@@ -183,6 +198,9 @@ def expected_answer(situation: str, kind: str, asker: str) -> str:
         return "late"
     is_closed = asker == "acting" and state in FINAL_STATES
     if not is_closed and by in ALLOWED_SIDES.get((state, kind), ()):
+        if situation == "proposed" and kind == "agree_schedule" and by != "client":
+            # It was the creator who proposed.
+            return "not_allowed"
         return "wrong_state" if kind in NOT_THIS_ORDER.get(situation, ()) else "considered"
     missed = any(
         by in ALLOWED_SIDES.get((lapsed_state, kind), ())
