@@ -113,6 +113,8 @@ class Policy(StrictModel):
     # Our choice: how far two honest clocks may differ; what claims to be later still is a mistake,
     # usually a wrong time zone.
     paid_at_tolerance: Grace = timedelta(minutes=5)
+    # Our choice: more than one client has under way, few enough to be counted at every placement.
+    unpaid_orders_limit: Annotated[int, Field(ge=1, le=1_000_000)] = 1_000
     # Our choice: over a weekend; who has not answered then is asked again.
     proposal_window: Window = timedelta(days=2)
     # Our choice: a quarter is time enough to install next year's holidays.
@@ -237,6 +239,7 @@ DEFAULTS_WHEN_INTRODUCED: dict[str, Any] = {
     "placement_grace": "PT5S",
     "parked_limit": 1_000,
     "paid_at_tolerance": "PT5M",
+    "unpaid_orders_limit": 1_000,
     "proposal_window": "P2D",
     "calendar_warning": "P90D",
 }

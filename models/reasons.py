@@ -19,6 +19,7 @@ class RejectionReason(StrEnum):
     UNKNOWN_PROVIDER = "unknown_provider"
     UNKNOWN_VIOLATION = "unknown_violation"
     CREATOR_NOT_ADMITTED = "creator_not_admitted"
+    TOO_MANY_UNPAID = "too_many_unpaid"
     LATE = "late"
     WRONG_STATE = "wrong_state"
     CREATOR_BANNED = "creator_banned"

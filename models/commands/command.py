@@ -27,7 +27,8 @@ class Dependencies:
     its spelling without a number; `references` name refunds and payouts, which are found by them.
     `suspended` are ids of shares. `payments_to_void` are loaded with all that was made of them:
     their refunds, and the orders of those. `registered` are those of the parties that a command
-    registers, as `kind:id`; others it only names.
+    registers, as `kind:id`; others it only names. `placing_clients` has a client once for each
+    order that it places.
     """
 
     orders: set[str] = field(default_factory=set)
@@ -48,6 +49,7 @@ class Dependencies:
     references: set[Reference] = field(default_factory=set)
     suspended: set[str] = field(default_factory=set)
     registered: set[str] = field(default_factory=set)
+    placing_clients: list[str] = field(default_factory=list)
 
 
 class Party(StrictModel):

@@ -55,6 +55,8 @@ class PlaceOrder(OrderCommand):
         dependencies.placements.add(self.order_id)
         dependencies.creators_held_unchanged.add(self.creator_id)
         dependencies.clients.add(self.by.id)
+        if self.by.role == Role.CLIENT.value:
+            dependencies.placing_clients.append(self.by.id)
 
 
 class AcceptOrder(OrderCommand):

@@ -266,6 +266,8 @@ def _unknown_party_reason(
 
 def _place_order(uow: UnitOfWork, command: PlaceOrder, at: datetime) -> Outcome:
     refusal = _placement_refusal(uow, command, at)
+    if refusal is RejectionReason.TOO_MANY_UNPAID:
+        return rejected(refusal, limits={"limit": uow.policy.unpaid_orders_limit})
     if refusal is not None:
         return rejected(refusal)
     fact = offers.freeze_terms(command, uow.policy, at)
@@ -282,16 +284,21 @@ def _placement_refusal(
         return RejectionReason.NOT_ALLOWED
     if uow.policy.require_registered_clients and command.by.id not in uow.clients:
         return RejectionReason.UNKNOWN_CLIENT
+    return _offer_refusal(uow, command, at)
+
+
+def _offer_refusal(uow: UnitOfWork, command: PlaceOrder, at: datetime) -> RejectionReason | None:
+    """Say why nothing may be offered to this creator by this client now, if so."""
     creator = uow.creator_at(command.creator_id, at)
     if creator is None:
         return RejectionReason.UNKNOWN_CREATOR
     standing = creator.standing_at(at)
-    if not standing.admitted or standing.banned:
-        return (
-            RejectionReason.CREATOR_BANNED
-            if standing.admitted
-            else RejectionReason.CREATOR_NOT_ADMITTED
-        )
+    if not standing.admitted:
+        return RejectionReason.CREATOR_NOT_ADMITTED
+    if not uow.has_room_for_unpaid(command.by.id, at):
+        return RejectionReason.TOO_MANY_UNPAID
+    if standing.banned:
+        return RejectionReason.CREATOR_BANNED
     calendar_known = calendar.is_calendar_known(uow.policy, at)
     return None if calendar_known else RejectionReason.CALENDAR_UNKNOWN
 

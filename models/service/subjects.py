@@ -9,6 +9,7 @@ from typing import NamedTuple
 from models.commands import AnyCommand
 from models.commands.command import Dependencies
 from models.ids import parse_wake_subject, strip_refund_number
+from models.lifecycle import State
 from models.service.dependencies import add_debts, dependencies_of
 from models.service.unit_of_work import UnitOfWork
 
@@ -51,10 +52,46 @@ def subjects_of(command: AnyCommand) -> Subjects:
         *[f"mcn:{mcn_id}" for mcn_id in needs.mcns],
         *[f"client:{client_id}" for client_id in needs.clients],
         *[f"provider:{provider_id}" for provider_id in needs.providers],
+        *[_unpaid_subject(client_id) for client_id in needs.placing_clients],
     }
     observes = [f"creator:{creator_id}" for creator_id in needs.creators_held_unchanged]
     reads = frozenset(parties - needs.registered)
     return Subjects(frozenset(changes), reads, frozenset(observes))
+
+
+def _unpaid_subject(client_id: str) -> str:
+    """Name all that a client has placed and not paid for.
+
+    Placing only reads it, so that placements need not wait for each other: see `subjects_counted`.
+    """
+    return f"unpaid:{client_id}"
+
+
+def subjects_counted(uow: UnitOfWork, command: AnyCommand) -> frozenset[str]:
+    """Say whose unpaid orders a command adds to or takes from, where these are to be counted.
+
+    Whoever does so waits for every earlier placement of the same client.
+    """
+    needs = _needs_of(uow, command)
+    client_ids = {*needs.placing_clients, *_clients_awaited(uow, needs.orders)}
+    return frozenset(map(_unpaid_subject, filter(uow.is_crowded, client_ids)))
+
+
+def _clients_awaited(uow: UnitOfWork, order_ids: Iterable[str]) -> Iterable[str]:
+    """Name the clients of those orders that wait for their first payment."""
+    for order_id in order_ids:
+        order = uow.orders.get(order_id)
+        if order is not None and order.state is State.AWAITING_DEPOSIT:
+            yield order.client_id
+
+
+def _needs_of(uow: UnitOfWork, command: AnyCommand) -> Dependencies:
+    """Return what a command is about, with what the references lead to that it names."""
+    if not command.dependencies.references:
+        return command.dependencies
+    needs = dependencies_of([command])
+    add_debts(needs, (*uow.refunds.values(), *uow.payouts.values()))
+    return needs
 
 
 def subjects_concerned(uow: UnitOfWork, command: AnyCommand) -> frozenset[str]:
@@ -63,12 +100,10 @@ def subjects_concerned(uow: UnitOfWork, command: AnyCommand) -> frozenset[str]:
     The order and the payment of a refund or payout that a reference names; an order's creator, and
     a violation's; of a payment the orders that its money waits for, and, if it is to be voided,
     would go back from, of an order the payments whose money waits for it, and whatever its parked
-    commands are about; of a repeat the order that the command which it repeats is parked for.
+    commands are about; of a repeat the order that the command which it repeats is parked for; of a
+    placement the client's unpaid orders, where these are to be counted.
     """
-    needs = command.dependencies
-    if needs.references:
-        needs = dependencies_of([command])
-        add_debts(needs, (*uow.refunds.values(), *uow.payouts.values()))
+    needs = _needs_of(uow, command)
     refunds = [
         refund for payment_id in needs.payments_to_void for refund in uow.refunds_of(payment_id)
     ]
@@ -79,6 +114,9 @@ def subjects_concerned(uow: UnitOfWork, command: AnyCommand) -> frozenset[str]:
     if needs.references or refunds:
         concerned.update(f"order:{order_id}" for order_id in order_ids)
         concerned.update(f"payment:{payment_id}" for payment_id in needs.payments)
+    for client_id in filter(uow.is_crowded, needs.placing_clients):
+        for order in uow.unpaid_of(client_id):
+            concerned |= {f"order:{order.order_id}", f"creator:{order.creator_id}"}
     if uow.parked:
         concerned.update(_concerned_by_parked(uow, command, needs))
     if not uow.suspended:
@@ -106,6 +144,13 @@ def _concerned_by_parked(
         for waiting in chain.from_iterable(uow.parked_for(order_id)):
             subjects = subjects_of(waiting.command)
             yield from subjects.changes | subjects.reads
+
+
+def wakeup_subjects_counted(uow: UnitOfWork, subject: str) -> frozenset[str]:
+    """Say whose unpaid orders a wake-up may take from, where these are to be counted."""
+    kind, subject_id = parse_wake_subject(subject)
+    client_ids = _clients_awaited(uow, [subject_id] if kind == "order" else ())
+    return frozenset(map(_unpaid_subject, filter(uow.is_crowded, client_ids)))
 
 
 def wakeup_subjects(uow: UnitOfWork, subject: str) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ what one batch needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,6 +25,7 @@ from models.creators import (
 from models.events.event import Event, Fact
 from models.events.orders import OrderPlaced
 from models.ids import parse_wake_subject
+from models.lifecycle import State
 from models.obligations import Obligations, Payment, SuspenseItem, make_suspense_alert
 from models.orders.decide import apply_standing, elapse, wake
 from models.orders.decision import Decision
@@ -53,7 +54,9 @@ class UnitOfWork(Obligations):
 
     `spread_complete` names creators of whom every open order is at hand that has something to
     learn of them; None where all orders that there are are at hand. `parked` are commands that wait
-    for an order, `parked_counts` how many each sender has waiting.
+    for an order, `parked_counts` how many each sender has waiting. `unpaid_counts` are how many
+    orders of a client wait for its first payment, as far as that is on record; where these are
+    many, `unpaid_orders` are those of them that nobody named, to be looked at only.
     """
 
     policy: Policy
@@ -68,6 +71,8 @@ class UnitOfWork(Obligations):
     spread_complete: set[str] | None = None
     parked: TrackedDict[ParkedCommand] = field(default_factory=TrackedDict)
     parked_counts: TrackedDict[int] = field(default_factory=TrackedDict)
+    unpaid_counts: TrackedDict[int] = field(default_factory=TrackedDict)
+    unpaid_orders: dict[str, Order] = field(default_factory=dict)
     journal: Journal | None = None
     postings_at_savepoint: int = 0
 
@@ -79,14 +84,44 @@ class UnitOfWork(Obligations):
         creator = self.creator_at(fact.creator_id, at)
         seen = {"creator_sequence": creator.last_change if creator else 0}
         self.orders[order_id] = begin_order(event, self.policy).with_changes(seen)
+        self.unpaid_counts[fact.client_id] = self.unpaid_counts.get(fact.client_id, 0) + 1
         return (event,)
 
     def record_decision(self, decision: Decision) -> RecordedEvents:
         """Record what became of an order, if only that it has learned of its creator's standing."""
-        order_id = decision.order.order_id
-        if decision.order is not self.orders.get(order_id):
-            self.orders[order_id] = decision.order
+        order, before = decision.order, self.orders.get(decision.order.order_id)
+        if order is not before:
+            self.orders[order.order_id] = order
+            was_unpaid = before is not None and before.state is State.AWAITING_DEPOSIT
+            if was_unpaid and order.state is not State.AWAITING_DEPOSIT:
+                self.unpaid_counts[order.client_id] = self.unpaid_counts.get(order.client_id, 0) - 1
         return tuple(map(self.record, decision.events))
+
+    def is_crowded(self, client_id: str) -> bool:
+        """Tell whether a client has so many unpaid orders that each one more is to be counted.
+
+        That is half of the limit: what is placed at the same time elsewhere has room in the rest.
+        """
+        return 2 * self.unpaid_counts.get(client_id, 0) >= self.policy.unpaid_orders_limit
+
+    def has_room_for_unpaid(self, client_id: str, at: datetime) -> bool:
+        """Tell whether a client may have one more order that waits for its first payment."""
+        limit = self.policy.unpaid_orders_limit
+        if self.unpaid_counts.get(client_id, 0) < limit:
+            return True
+        # What time, or a ban, has ended by then may not be on record yet.
+        return sum(self._is_unpaid(order, at) for order in self.unpaid_of(client_id)) < limit
+
+    def unpaid_of(self, client_id: str) -> Iterator[Order]:
+        """Give a client's orders that wait for its first payment, as far as that is on record."""
+        others = (order for key, order in self.unpaid_orders.items() if key not in self.orders)
+        for order in (*self.orders.values(), *others):
+            if order.client_id == client_id and order.state is State.AWAITING_DEPOSIT:
+                yield order
+
+    def _is_unpaid(self, order: Order, at: datetime) -> bool:
+        elapsed_order = self.elapse_order(order, at).order
+        return order.placed_at <= at and elapsed_order.state is State.AWAITING_DEPOSIT
 
     def record_fact(
         self, subject: str, sequence: int, at: datetime, caused_by: str, fact: Fact
@@ -188,7 +223,7 @@ class UnitOfWork(Obligations):
         return (
             *(self.orders, self.creators, self.mcns, self.clients, self.providers),
             *(self.violations, self.payments, self.receipts, self.parked, self.parked_counts),
-            *(self.refunds, self.payouts, self.suspended),
+            *(self.refunds, self.payouts, self.suspended, self.unpaid_counts),
         )
 
     def creator_at(self, creator_id: str, at: datetime) -> Creator | None:

@@ -49,6 +49,7 @@ POLICY = Policy(
     longest_extension=6 * STEP,
     longest_pause=2 * STEP,
     proposal_window=2 * STEP,
+    unpaid_orders_limit=8,
 )
 """The usual rules with steps for hours and days."""
 
@@ -558,8 +559,32 @@ def write_cast(seed: int, number: int) -> list[list[Exchange]]:
             for place in range(size)
         ]
         _tell_stories(cast, orders, beginning)
+    _hoard(cast)
     _let_creators_come_back(cast)
     return [cast.steps[step] for step in range(max(cast.steps) + 1)]
+
+
+HOARDING_STEPS, HOARDED_AT_ONCE = range(1, 7), 3
+
+
+def _hoard(cast: Cast) -> None:
+    """Let a client place more than it pays for: its orders reach their limit, and make room."""
+    for step in HOARDING_STEPS:
+        orders = [
+            CastOrder(
+                cast,
+                f"{cast.name}q{step}{place}",
+                f"{cast.name}c",
+                cast.creators[0],
+                10_000,
+                prepay_deposit=True,
+                needs_script=False,
+            )
+            for place in range(HOARDED_AT_ONCE)
+        ]
+        first, *others = orders
+        cast.add(step, tuple(order.place() for order in orders))
+        cast.add(step + 1, (first.pay_first(), others[-1].cancel()))
 
 
 def _register_parties(cast: Cast) -> None:

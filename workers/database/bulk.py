@@ -105,6 +105,21 @@ def fetch_pairs(
     return connection.exec_driver_sql(statement, parameters).all()
 
 
+def count_up_to(
+    connection: Connection, limit: int, by: Column[Any], condition: str, ids: Collection[str]
+) -> dict[str, int]:
+    """Count the rows under a condition whose column `by` is each of `ids`, no further than needed.
+
+    An index that has all of these is read up to `limit` entries for each id.
+    """
+    if not ids:
+        return {}
+    dialect = connection.dialect.name
+    statement = _count_up_to(dialect, by.table.name, by.name, condition, limit)
+    rows = connection.exec_driver_sql(statement, (_ids_parameter(dialect, ids),))
+    return {row[0]: row[1] for row in rows}
+
+
 def set_where_null(
     connection: Connection, column: Column[Any], value: int, by: Column[Any], ids: Collection[Any]
 ) -> set[Any]:
@@ -189,6 +204,17 @@ def _element(value: str | bytes | int | None) -> str:
     if isinstance(value, int):
         return str(int(value))
     return f'"\\\\x{value.hex()}"' if isinstance(value, bytes) else _quoted([value])
+
+
+@cache
+def _count_up_to(dialect: str, table: str, by: str, condition: str, limit: int) -> str:
+    ids, name = (
+        ("json_each(?) AS ids", "ids.value")
+        if dialect == "sqlite"
+        else ("unnest(%s::text[]) AS ids(id)", "ids.id")
+    )
+    few = f"SELECT 1 FROM {table} WHERE {table}.{by} = {name} AND {condition} LIMIT {limit}"
+    return f"SELECT {name}, (SELECT count(*) FROM ({few}) AS few) FROM {ids}"
 
 
 @cache

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Column, Connection, Engine, Select, func, select
+from sqlalchemy import Column, Connection, Engine, Select, func, select, text
 
 from models.commands import AnyCommand
 from models.commands.command import Dependencies
 from models.events.event import Event
 from models.events.orders import OrderPlaced
 from models.ids import make_command_key, split_share_id, strip_refund_number
+from models.lifecycle import State
 from models.orders.order import Order
 from models.policy import Policy, read_stored_policy
 from models.service.dependencies import (
@@ -145,6 +147,7 @@ class Store:
         if to_tell - loaded_state.uow.orders.keys() and loaded_state.uow.spread_complete:
             # Somebody is busy with one of them: it learns of the change another time.
             loaded_state.uow.spread_complete.clear()
+        self._load_unpaid(connection, loaded_state, dependencies)
         add_orders(dependencies, loaded_state.uow.orders.values())
         _count_parked(connection, loaded_state, commands)
         _load(connection, loaded_state, CREATORS, dependencies.creators - locked_creator_ids, "")
@@ -194,8 +197,7 @@ class Store:
 
         Where one writer at a time reads everything twice, the second time finds it read.
         """
-        if not {row.policy_version for row in order_rows} <= self.policies.keys():
-            self._read_policies(connection)
+        self._know_policies_of(connection, order_rows)
         read_before, documents = self._orders_read, [row.document for row in order_rows]
         orders = {
             document: read_before.get(document) or mappers.read_order(document, self.policies)
@@ -223,6 +225,37 @@ class Store:
         orders = self.read_orders(connection, order_rows)
         loaded_state.uow.orders = TrackedDict({order.order_id: order for order in orders})
         loaded_state.before["orders"] = dict(loaded_state.uow.orders)
+
+    def _load_unpaid(
+        self, connection: Connection, loaded_state: LoadedState, dependencies: Dependencies
+    ) -> None:
+        """Count what clients have placed and not paid for; who places near the limit is read whole.
+
+        It is not locked: whoever changes it meanwhile was received later, or is waited for.
+        """
+        uow, table, limit = loaded_state.uow, schema.orders.c, self.policy.unpaid_orders_limit
+        placed_counts = Counter(dependencies.placing_clients)
+        orders = uow.orders.values()
+        awaited = {order.client_id for order in orders if order.state is State.AWAITING_DEPOSIT}
+        counts = bulk.count_up_to(
+            connection, limit, table.client_id, schema.IS_UNPAID, placed_counts.keys() | awaited
+        )
+        unpaid_orders = dict[str, Order]()
+        near = [name for name, n in placed_counts.items() if 2 * (counts[name] + n) >= limit]
+        if near:
+            query = select(table.policy_version, table.document).where(text(schema.IS_UNPAID))
+            order_rows = connection.execute(query.where(table.client_id.in_(near))).all()
+            self._know_policies_of(connection, order_rows)
+            for row in order_rows:
+                order = mappers.read_order(row.document, self.policies)
+                unpaid_orders[order.order_id] = order
+                dependencies.creators.add(order.creator_id)
+        uow.unpaid_counts, uow.unpaid_orders = TrackedDict(counts), unpaid_orders
+        loaded_state.before |= {"unpaid_counts": counts, "unpaid_orders": unpaid_orders}
+
+    def _know_policies_of(self, connection: Connection, order_rows: Sequence[Any]) -> None:
+        if not {row.policy_version for row in order_rows} <= self.policies.keys():
+            self._read_policies(connection)
 
     def _read_policies(self, connection: Connection) -> None:
         for row in connection.execute(select(schema.policies)):

@@ -324,6 +324,20 @@ partial_index("ix_orders_wake_at", orders.c.wake_at, "wake_at IS NOT NULL")
 partial_index("ix_orders_due_at", orders.c.due_at, "due_at IS NOT NULL")
 
 
+IS_UNPAID = "state = 'awaiting_deposit'"
+"""What waits for its first payment. Whoever counts it says so in these words, or the index is not
+used."""
+
+
+Index(
+    "ix_orders_unpaid",
+    orders.c.client_id,
+    orders.c.state,
+    sqlite_where=text(IS_UNPAID),
+    postgresql_where=text(IS_UNPAID),
+)
+
+
 _open_orders = text("ended_at IS NULL")
 
 

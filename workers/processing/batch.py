@@ -16,7 +16,13 @@ from models.ids import parse_wake_subject
 from models.reasons import RejectionReason
 from models.service.handlers import describe_outcome, expire_parked, handle
 from models.service.outcome import JudgedCommand, recorded_events, rejected
-from models.service.subjects import subjects_concerned, subjects_of, wakeup_subjects
+from models.service.subjects import (
+    subjects_concerned,
+    subjects_counted,
+    subjects_of,
+    wakeup_subjects,
+    wakeup_subjects_counted,
+)
 from workers.database.repository import LoadedState
 from workers.inbox import PREFIX
 from workers.queue.frontier import Blocker, Frontier, SubjectKeys
@@ -88,7 +94,9 @@ class Batch:
         if self.frontier.is_clear() and not self.page.locked:
             return False, None
         concerned = subjects_concerned(self.page.uow, command)
-        for keys in (received.parsed.keys, SubjectKeys.observing(concerned)):
+        own_keys, observed_keys = received.parsed.keys, SubjectKeys.observing(concerned)
+        counted_keys = SubjectKeys.changing(subjects_counted(self.page.uow, command))
+        for keys in (own_keys, observed_keys, counted_keys):
             blocker = self.frontier.find_blocker(received.stamp, keys)
             if blocker is not None:
                 return True, blocker
@@ -121,7 +129,9 @@ class Batch:
         return dict(self._outcomes) | {"held": len(self.held), "events": len(self.page.events)}
 
     def _horizon(self, subject: str) -> datetime:
-        return from_us(self.frontier.horizon(wakeup_subjects(self.page.uow, subject)))
+        uow = self.page.uow
+        counted = wakeup_subjects_counted(uow, subject)
+        return from_us(self.frontier.horizon(wakeup_subjects(uow, subject), counted))
 
     def _note(self, judged: Sequence[JudgedCommand]) -> None:
         """Note what a command, and what its coming has released, came to."""

@@ -47,6 +47,11 @@ class SubjectKeys(NamedTuple):
         """Return the keys of subjects that somebody waits for, and nobody waits for in turn."""
         return cls(observes=(*map(subject_key, subjects), ANY_CREATOR_KEY))
 
+    @classmethod
+    def changing(cls, subjects: Iterable[str]) -> SubjectKeys:
+        """Return the keys of subjects of which somebody waits also for all that only read them."""
+        return cls(changes=tuple(map(subject_key, subjects)))
+
     def announcement(self, offset: int) -> bytes:
         """Write down what others must know: what is only observed concerns nobody."""
         changes = (RECORD.pack(offset, CHANGES, key) for key in self.changes)
@@ -122,11 +127,16 @@ class Frontier:
                     return self._read[key]
         return None
 
-    def horizon(self, subjects: Iterable[str]) -> int:
-        """Return up to when time may pass for some subjects: not past what is still unsettled."""
+    def horizon(self, subjects: Iterable[str], counted: Iterable[str] = ()) -> int:
+        """Return up to when time may pass for some subjects: not past what is still unsettled.
+
+        Of those that are `counted`, not past what only reads them either.
+        """
         keys = [subject_key(subject) for subject in subjects]
         keys += [ANY_CREATOR_KEY]
         stamps = [self._changed[key].stamp for key in keys if key in self._changed]
+        counted_keys = map(subject_key, counted)
+        stamps += [self._read[key].stamp for key in counted_keys if key in self._read]
         if self.unknown_from is not None:
             stamps.append(self.unknown_from.stamp)
         return min((self.now, *stamps))

@@ -181,6 +181,7 @@ const PAIRS = {
   unknown_mcn: ["unknown MCN", "无此 MCN"],
   unknown_provider: ["unknown service provider", "无此服务商"],
   unknown_violation: ["unknown violation", "无此违规"],
+  too_many_unpaid: ["too many orders are not paid yet", "未付订单过多"],
   creator_not_admitted: ["the creator has no contract", "达人未签约"],
   late: ["late", "已过期限"],
   wrong_state: ["wrong state", "状态不符"],

@@ -281,6 +281,7 @@ def test_every_rejection_reason_is_given_in_a_table() -> None:
         RejectionReason.UNKNOWN_ORDER,
         RejectionReason.UNKNOWN_CREATOR,
         RejectionReason.UNKNOWN_MCN,
+        RejectionReason.TOO_MANY_UNPAID,
     }
     reasons_given = {row["because"] for row in (*DECISIONS, *test_fulfilment.DECISIONS)} - {"-"}
     assert (

@@ -15,7 +15,7 @@ from tests.support.stories import read_table
 
 DEPENDENCIES = read_table("""
     kind                 orders  loaded
-    place_order          1       placements creators_held_unchanged clients
+    place_order          1       placements creators_held_unchanged clients placing_clients
     accept_order         1       -
     appoint_provider     1       providers
     operator_act         1       -

@@ -31,8 +31,8 @@ README = CAMPAIGN.parents[1] / "README.md"
 
 # What cannot occur in a minute. Civil days are whole days, so a policy that counts them plays in
 # days; and when the ban for good begins, no work is left that it would put before an operator. Nor
-# does any ban end by itself: the shortest lasts a day.
-REASONS_NOT_PLAYED = {RejectionReason.CALENDAR_UNKNOWN}
+# does any ban end by itself: the shortest lasts a day. No client has a thousand orders.
+REASONS_NOT_PLAYED = {RejectionReason.CALENDAR_UNKNOWN, RejectionReason.TOO_MANY_UNPAID}
 
 ALERTS_NOT_PLAYED = {Alert.CALENDAR_UNKNOWN, Alert.CALENDAR_ENDS}
 DISPUTES_NOT_PLAYED = {"creator_banned"}
