@@ -58,7 +58,7 @@ def place(number: int) -> str:
     return _text(
         id=f"place_{number:08}",
         kind="place_order",
-        by={"role": "client", "id": f"c{number % 100}"},
+        by={"role": "client", "id": f"c{number % 10_000}"},
         order_id=f"o{number:08}",
         creator_id=CREATOR,
         name="春季新品推广",
@@ -110,7 +110,7 @@ def restore(number: int) -> str:
     return _text(
         id=f"restore_{number:08}",
         kind="restore_quote",
-        by={"role": "client", "id": f"c{number % 100}"},
+        by={"role": "client", "id": f"c{number % 10_000}"},
         order_id=f"o{number:08}",
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import chain
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ from models.commands import AnyCommand
 from models.commands.command import Dependencies
 from models.ids import parse_wake_subject, strip_refund_number
 from models.lifecycle import State
+from models.orders.order import Order
 from models.service.dependencies import add_debts, dependencies_of
 from models.service.unit_of_work import UnitOfWork
 
@@ -67,22 +68,51 @@ def _unpaid_subject(client_id: str) -> str:
     return f"unpaid:{client_id}"
 
 
-def subjects_counted(uow: UnitOfWork, command: AnyCommand) -> frozenset[str]:
+CountInFlight = Callable[[str], int]
+"""How many unsettled commands elsewhere read a subject."""
+
+
+def subjects_counted(
+    uow: UnitOfWork, command: AnyCommand, in_flight: CountInFlight
+) -> frozenset[str]:
     """Say whose unpaid orders a command adds to or takes from, where these are to be counted.
 
-    Whoever does so waits for every earlier placement of the same client.
+    They are where the placements in flight could reach the limit: whoever adds to them or takes
+    from them then waits for every earlier placement of the same client.
     """
     needs = _needs_of(uow, command)
-    client_ids = {*needs.placing_clients, *_clients_awaited(uow, needs.orders)}
-    return frozenset(map(_unpaid_subject, filter(uow.is_crowded, client_ids)))
+    orders = (uow.orders.get(order_id) for order_id in needs.orders)
+    client_ids = {*needs.placing_clients, *_clients_awaited(filter(None, orders))}
+    return _subjects_near_limit(uow, client_ids, in_flight)
 
 
-def _clients_awaited(uow: UnitOfWork, order_ids: Iterable[str]) -> Iterable[str]:
+def wakeup_subjects_counted(
+    uow: UnitOfWork, subject: str, in_flight: CountInFlight
+) -> frozenset[str]:
+    """Say whose unpaid orders a wake-up may take from, where these are to be counted."""
+    kind, subject_id = parse_wake_subject(subject)
+    orders = (
+        order
+        for order in uow.orders.values()
+        if subject_id == (order.creator_id if kind == "creator" else order.order_id)
+    )
+    return _subjects_near_limit(uow, set(_clients_awaited(orders)), in_flight)
+
+
+def _clients_awaited(orders: Iterable[Order]) -> Iterable[str]:
     """Name the clients of those orders that wait for their first payment."""
-    for order_id in order_ids:
-        order = uow.orders.get(order_id)
-        if order is not None and order.state is State.AWAITING_DEPOSIT:
-            yield order.client_id
+    return (order.client_id for order in orders if order.state is State.AWAITING_DEPOSIT)
+
+
+def _subjects_near_limit(
+    uow: UnitOfWork, client_ids: Iterable[str], in_flight: CountInFlight
+) -> frozenset[str]:
+    subjects = ((client_id, _unpaid_subject(client_id)) for client_id in client_ids)
+    return frozenset(
+        subject
+        for client_id, subject in subjects
+        if uow.may_reach_unpaid_limit(client_id, in_flight(subject))
+    )
 
 
 def _needs_of(uow: UnitOfWork, command: AnyCommand) -> Dependencies:
@@ -101,7 +131,7 @@ def subjects_concerned(uow: UnitOfWork, command: AnyCommand) -> frozenset[str]:
     a violation's; of a payment the orders that its money waits for, and, if it is to be voided,
     would go back from, of an order the payments whose money waits for it, and whatever its parked
     commands are about; of a repeat the order that the command which it repeats is parked for; of a
-    placement the client's unpaid orders, where these are to be counted.
+    placement the client's unpaid orders, where these are at the limit.
     """
     needs = _needs_of(uow, command)
     refunds = [
@@ -114,7 +144,7 @@ def subjects_concerned(uow: UnitOfWork, command: AnyCommand) -> frozenset[str]:
     if needs.references or refunds:
         concerned.update(f"order:{order_id}" for order_id in order_ids)
         concerned.update(f"payment:{payment_id}" for payment_id in needs.payments)
-    for client_id in filter(uow.is_crowded, needs.placing_clients):
+    for client_id in filter(uow.may_reach_unpaid_limit, needs.placing_clients):
         for order in uow.unpaid_of(client_id):
             concerned |= {f"order:{order.order_id}", f"creator:{order.creator_id}"}
     if uow.parked:
@@ -144,13 +174,6 @@ def _concerned_by_parked(
         for waiting in chain.from_iterable(uow.parked_for(order_id)):
             subjects = subjects_of(waiting.command)
             yield from subjects.changes | subjects.reads
-
-
-def wakeup_subjects_counted(uow: UnitOfWork, subject: str) -> frozenset[str]:
-    """Say whose unpaid orders a wake-up may take from, where these are to be counted."""
-    kind, subject_id = parse_wake_subject(subject)
-    client_ids = _clients_awaited(uow, [subject_id] if kind == "order" else ())
-    return frozenset(map(_unpaid_subject, filter(uow.is_crowded, client_ids)))
 
 
 def wakeup_subjects(uow: UnitOfWork, subject: str) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ class UnitOfWork(Obligations):
     learn of them; None where all orders that there are are at hand. `parked` are commands that wait
     for an order, `parked_counts` how many each sender has waiting. `unpaid_counts` are how many
     orders of a client wait for its first payment, as far as that is on record; where these are
-    many, `unpaid_orders` are those of them that nobody named, to be looked at only.
+    near the limit, `unpaid_orders` are those of them that nobody named, to be looked at only.
     """
 
     policy: Policy
@@ -97,20 +97,17 @@ class UnitOfWork(Obligations):
                 self.unpaid_counts[order.client_id] = self.unpaid_counts.get(order.client_id, 0) - 1
         return tuple(map(self.record, decision.events))
 
-    def is_crowded(self, client_id: str) -> bool:
-        """Tell whether a client has so many unpaid orders that each one more is to be counted.
-
-        That is half of the limit: what is placed at the same time elsewhere has room in the rest.
-        """
-        return 2 * self.unpaid_counts.get(client_id, 0) >= self.policy.unpaid_orders_limit
+    def may_reach_unpaid_limit(self, client_id: str, more: int = 0) -> bool:
+        """Tell whether a client's unpaid orders, and so many `more`, are as many as it may have."""
+        return self.unpaid_counts.get(client_id, 0) + more >= self.policy.unpaid_orders_limit
 
     def has_room_for_unpaid(self, client_id: str, at: datetime) -> bool:
         """Tell whether a client may have one more order that waits for its first payment."""
-        limit = self.policy.unpaid_orders_limit
-        if self.unpaid_counts.get(client_id, 0) < limit:
+        if not self.may_reach_unpaid_limit(client_id):
             return True
         # What time, or a ban, has ended by then may not be on record yet.
-        return sum(self._is_unpaid(order, at) for order in self.unpaid_of(client_id)) < limit
+        unpaid_count = sum(self._is_unpaid(order, at) for order in self.unpaid_of(client_id))
+        return unpaid_count < self.policy.unpaid_orders_limit
 
     def unpaid_of(self, client_id: str) -> Iterator[Order]:
         """Give a client's orders that wait for its first payment, as far as that is on record."""

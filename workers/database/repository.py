@@ -241,7 +241,7 @@ class Store:
             connection, limit, table.client_id, schema.IS_UNPAID, placed_counts.keys() | awaited
         )
         unpaid_orders = dict[str, Order]()
-        near = [name for name, n in placed_counts.items() if 2 * (counts[name] + n) >= limit]
+        near = [name for name, n in placed_counts.items() if counts[name] + n >= limit]
         if near:
             query = select(table.policy_version, table.document).where(text(schema.IS_UNPAID))
             order_rows = connection.execute(query.where(table.client_id.in_(near))).all()

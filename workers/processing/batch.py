@@ -94,9 +94,12 @@ class Batch:
         if self.frontier.is_clear() and not self.page.locked:
             return False, None
         concerned = subjects_concerned(self.page.uow, command)
-        own_keys, observed_keys = received.parsed.keys, SubjectKeys.observing(concerned)
-        counted_keys = SubjectKeys.changing(subjects_counted(self.page.uow, command))
-        for keys in (own_keys, observed_keys, counted_keys):
+        counted = subjects_counted(self.page.uow, command, self.frontier.count_readers)
+        for keys in (
+            received.parsed.keys,
+            SubjectKeys.observing(concerned),
+            SubjectKeys.changing(counted),
+        ):
             blocker = self.frontier.find_blocker(received.stamp, keys)
             if blocker is not None:
                 return True, blocker
@@ -130,7 +133,7 @@ class Batch:
 
     def _horizon(self, subject: str) -> datetime:
         uow = self.page.uow
-        counted = wakeup_subjects_counted(uow, subject)
+        counted = wakeup_subjects_counted(uow, subject, self.frontier.count_readers)
         return from_us(self.frontier.horizon(wakeup_subjects(uow, subject), counted))
 
     def _note(self, judged: Sequence[JudgedCommand]) -> None:

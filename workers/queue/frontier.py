@@ -7,6 +7,7 @@ they are. Waiting is always for a smaller stamp, so nobody waits in a circle.
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -81,6 +82,7 @@ class Frontier:
     unknown_from: Blocker | None = None
     _changed: dict[bytes, Blocker] = field(default_factory=dict)
     _read: dict[bytes, Blocker] = field(default_factory=dict)
+    _readers: Counter[bytes] = field(default_factory=Counter)
 
     def add_message(
         self, message_id: str, stamp: int, announcement: bytes, *, is_announced: bool = True
@@ -93,14 +95,25 @@ class Frontier:
             if blocker is None:
                 blocker = Blocker(message_id, size, stamp + offset)
                 blockers[offset] = blocker
-            _keep_earliest(self._changed if is_change else self._read, key, blocker)
+            if is_change:
+                _keep_earliest(self._changed, key, blocker)
+            else:
+                self._add_reader(key, blocker)
 
     def add(self, blocker: Blocker, keys: SubjectKeys) -> None:
         """Add a command that is held back: later ones about the same wait for it."""
         for key in keys.changes:
             _keep_earliest(self._changed, key, blocker)
         for key in keys.reads:
-            _keep_earliest(self._read, key, blocker)
+            self._add_reader(key, blocker)
+
+    def _add_reader(self, key: bytes, blocker: Blocker) -> None:
+        _keep_earliest(self._read, key, blocker)
+        self._readers[key] += 1
+
+    def count_readers(self, subject: str) -> int:
+        """Count the unsettled commands that only read a subject, whenever they were received."""
+        return self._readers[subject_key(subject)] if self._readers else 0
 
     def is_clear(self) -> bool:
         """Tell whether there is nothing to wait for."""
@@ -108,7 +121,10 @@ class Frontier:
 
     def branch(self) -> Frontier:
         """Return a copy, for an attempt that may come to nothing."""
-        return Frontier(self.now, self.unknown_from, dict(self._changed), dict(self._read))
+        return Frontier(
+            *(self.now, self.unknown_from, dict(self._changed), dict(self._read)),
+            Counter(self._readers),
+        )
 
     def find_blocker(self, stamp: int, keys: SubjectKeys) -> Blocker | None:
         """Return what a command has to wait for, or None."""

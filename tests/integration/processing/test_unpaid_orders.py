@@ -1,4 +1,4 @@
-"""Unpaid orders across workers: near its limit a client is judged one placement after the other."""
+"""Unpaid orders across workers: near a client's limit, placements wait for each other."""
 
 from __future__ import annotations
 
@@ -64,11 +64,27 @@ def test_a_placement_of_another_client_waits_for_nobody(crowded: StoreHarness) -
     assert crowded.settle(other) == []
 
 
-def test_below_half_of_the_limit_placements_are_judged_at_once(engine: Engine) -> None:
-    harness = StoreHarness(Policy(), engine=engine)
+def test_placements_are_judged_at_once_while_all_in_flight_have_room(engine: Engine) -> None:
+    harness = StoreHarness(FEW, engine=engine)
     harness.admit()
-    harness.elsewhere(placement("a"))
+    for number in range(LIMIT - 1):
+        harness.elsewhere(placement(f"o{number}"))
     assert harness.settle(harness.receive(placement("b"))) == []
+
+
+def test_a_placement_waits_where_all_in_flight_may_have_no_room(engine: Engine) -> None:
+    harness = StoreHarness(FEW, engine=engine)
+    harness.admit()
+    bodies = [placement(f"o{number}") for number in range(LIMIT)]
+    elsewhere = [harness.elsewhere(body) for body in bodies]
+    last = placement("last")
+    waiting = harness.receive(last)
+    assert harness.settle(waiting) == [waiting]
+    for submission in elsewhere:
+        harness.settle_elsewhere(submission)
+    assert harness.settle(waiting) == []
+    assert [reason_of(harness, body) for body in bodies] == [None] * LIMIT
+    assert reason_of(harness, last) == "too_many_unpaid"
 
 
 def test_what_makes_room_later_makes_none_for_an_earlier_placement(crowded: StoreHarness) -> None:

@@ -116,19 +116,37 @@ def test_too_many_unpaid_orders_have_their_place_among_reasons(
     assert place_next(story, **fields).reason == reason
 
 
-def test_placements_of_a_client_wait_for_each_other_from_half_of_the_limit_on() -> None:
+@pytest.mark.parametrize(
+    ("unpaid_count", "in_flight", "expected"),
+    [
+        (LIMIT, 0, {"unpaid:c1"}),
+        (LIMIT - 1, 0, set()),
+        (LIMIT - 1, 1, {"unpaid:c1"}),
+        (0, LIMIT - 1, set()),
+    ],
+)
+def test_placements_of_a_client_wait_for_each_other_where_all_of_them_could_reach_the_limit(
+    unpaid_count: int, in_flight: int, expected: set[str]
+) -> None:
     placement = parse_command(json.dumps(sample_commands.place("next")))
     assert "unpaid:c1" in subjects_of(placement).reads
-    assert subjects_counted(crowd(LIMIT // 2 - 1).uow, placement) == frozenset()
-    assert subjects_counted(crowd(LIMIT // 2).uow, placement) == {"unpaid:c1"}
+    counted = subjects_counted(crowd(unpaid_count).uow, placement, lambda _: in_flight)
+    assert counted == expected
 
 
-def test_whatever_takes_from_a_crowd_of_unpaid_orders_waits_for_placements() -> None:
+def none_in_flight(_subject: str) -> int:
+    return 0
+
+
+def test_whatever_takes_from_unpaid_orders_at_the_limit_waits_for_placements() -> None:
     body = sample_commands.command("cancel_order", "client", "o1")
     cancellation = parse_command(json.dumps(body))
     story = crowd()
-    assert subjects_counted(story.uow, cancellation) == {"unpaid:c1"}
-    assert wakeup_subjects_counted(story.uow, "o1") == {"unpaid:c1"}
+    creator = f"creator:{story.order('o1').creator_id}"
+    assert subjects_counted(story.uow, cancellation, none_in_flight) == {"unpaid:c1"}
+    for subject in ("o1", creator):
+        assert wakeup_subjects_counted(story.uow, subject, none_in_flight) == {"unpaid:c1"}
     story.ask("cancel_order", "client", order_id="o1")
-    assert subjects_counted(story.uow, cancellation) == frozenset()
-    assert wakeup_subjects_counted(story.uow, "o1") == frozenset()
+    assert subjects_counted(story.uow, cancellation, none_in_flight) == frozenset()
+    for subject in ("o1", creator):
+        assert wakeup_subjects_counted(story.uow, subject, none_in_flight) == frozenset()
