@@ -79,9 +79,12 @@ class OrderLifeFactory:
     def command(
         self, kind: str, role: str, not_before_us: int = 0, /, **fields: object
     ) -> PlannedCommand:
-        """Write a command under an id of its own."""
-        party_id = {"client": "c1", "creator": "k1"}.get(role, role)
+        """Write a command under an id of its own.
+
+        Each order has its own client: a crowd of one client would be over its limit.
+        """
         subject_id = fields.get("order_id") or fields.get("payment_id") or "creator"
+        party_id = {"client": f"c-{subject_id}", "creator": "k1"}.get(role, role)
         command_id = f"cmd-{kind}-{subject_id}"[:64]
         body = {"id": command_id, "kind": kind, "by": {"role": role, "id": party_id}, **fields}
         key = make_command_key(f"{role}:{party_id}", command_id)
