@@ -13,7 +13,6 @@ from typing import Any, Literal, get_args
 from models.commands import AnyCommand
 from models.commands.command import Command, OrderCommand
 from models.commands.operators import OnBehalfCommand, OperatorAct
-from models.commands.payments import PayoutCommand
 from models.lifecycle import (
     FINAL_STATES,
     OWED_STATUSES,
@@ -22,12 +21,17 @@ from models.lifecycle import (
     State,
     find_transition,
 )
-from models.obligations import Payout
+from models.obligations import Payment, Payout, SuspenseItem
 from ops.json_schema import Schema, inline_references
 
 SENDER_FIELDS = ("kind", "id", "by")
 
 REASON_FIELD = "reason"
+
+ORDER_FIELD = "order_id"
+
+DEBT_FIELDS = ("payout_id", "payment_id")
+"""The fields by which a command that is about money names it."""
 
 BULK_KINDS = frozenset(
     {"extend_deadline", "pause_clock", "resume_clock", "cancel_order", "reinstate_order"}
@@ -57,8 +61,8 @@ class FormField:
 class OperatorAction:
     """One command: what must be said beside the reason, and whether it is about one order.
 
-    `on_behalf` marks a party's command that an operator asks in that party's stead; `about_payout`
-    one that is about a payout, which its field `payout_id` names.
+    `on_behalf` marks a party's command that an operator asks in that party's stead; `debt_field` is
+    the field that names a payout or a payment, in one that is about that.
     """
 
     kind: str
@@ -66,7 +70,7 @@ class OperatorAction:
     entries: tuple[FormField, ...]
     needs_order: bool
     on_behalf: bool
-    about_payout: bool = False
+    debt_field: str | None = None
 
     @property
     def in_bulk(self) -> bool:
@@ -125,7 +129,7 @@ def _operator_action(
         entries=form_fields(model, hidden_fields),
         needs_order=of_an_order,
         on_behalf=on_behalf,
-        about_payout=issubclass(model, PayoutCommand),
+        debt_field=next(filter(model.model_fields.__contains__, DEBT_FIELDS), None),
     )
 
 
@@ -205,27 +209,42 @@ def actions_in(state: State) -> list[OperatorAction]:
     ]
 
 
-def payout_actions(payouts: Iterable[Payout]) -> list[OperatorAction]:
-    """Return what an operator may do with some of these payouts, and with which of them."""
+def debt_actions(
+    payouts: Iterable[Payout], suspended: Iterable[SuspenseItem], payments: Iterable[Payment]
+) -> list[OperatorAction]:
+    """Return what an operator may do with the money of an order, and with which of it.
+
+    `suspended` are shares that wait for the order, `payments` those that did not pay for it.
+    """
     held, sendable = list[str](), list[str]()
     for payout in payouts:
         if payout.status in OWED_STATUSES:
             (sendable if payout.held_at is None else held).append(payout.payout_id)
-    return [
-        replace(action, entries=tuple(_choosing(entry, payout_ids) for entry in action.entries))
-        for action in OWN_ACTIONS.values()
-        if action.about_payout
-        and (payout_ids := sendable if action.kind == "hold_payout" else held)
-    ]
+    ids_by_kind = {
+        "hold_payout": sendable,
+        "release_payout": held,
+        "reverse_payout": held,
+        "resolve_suspense": [item.payment_id for item in suspended],
+        "void_payment": [
+            payment.payment_id
+            for payment in payments
+            if payment.applied_at is None and payment.voided_at is None
+        ],
+    }
+    return [_choosing(OWN_ACTIONS[kind], ids) for kind, ids in ids_by_kind.items() if ids]
 
 
-def _choosing(entry: FormField, payout_ids: list[str]) -> FormField:
-    if entry.name != PAYOUT_FIELD:
-        return entry
-    return replace(entry, takes="choice", choices=tuple(payout_ids))
+def _choosing(action: OperatorAction, ids: list[str]) -> OperatorAction:
+    """Offer a choice of ids where an action names the money; the order is that of the page."""
+    entries = (
+        replace(entry, takes="choice", choices=tuple(ids))
+        if entry.name == action.debt_field
+        else entry
+        for entry in action.entries
+        if entry.name != ORDER_FIELD
+    )
+    return replace(action, entries=tuple(entries))
 
-
-PAYOUT_FIELD = "payout_id"
 
 PARTY_ROLES = {Role.CLIENT, Role.CREATOR}
 """In whose stead an operator may ask."""

@@ -115,19 +115,19 @@ def test_nobody_reads_what_is_owed_to_others(http_client: TestClient) -> None:
 ORDER_PATH = "/ops/api/orders/o1"
 
 
-def payout_powers(http_client: TestClient) -> dict[str, list[str]]:
-    response = http_client.get(f"{ORDER_PATH}/powers", headers=OPERATOR_ACTION_HEADERS)
+def debt_powers(http_client: TestClient, path: str = ORDER_PATH) -> dict[str, list[str]]:
+    response = http_client.get(f"{path}/powers", headers=OPERATOR_ACTION_HEADERS)
     return {
         power["kind"]: power["entries"][0]["choices"]
         for power in response.json()["powers"]
-        if power["payout"]
+        if power["names"]
     }
 
 
 def test_an_operator_is_offered_what_may_be_done_with_the_payouts_of_an_order(
     http_client: TestClient, gateway: GatewayHarness
 ) -> None:
-    assert payout_powers(http_client) == {
+    assert debt_powers(http_client) == {
         "hold_payout": [PAYOUT],
         "release_payout": ["po_o1_mcn"],
         "reverse_payout": ["po_o1_mcn"],
@@ -141,11 +141,11 @@ def test_an_operator_is_offered_what_may_be_done_with_the_payouts_of_an_order(
     assert [(move["from"], move["to"]) for move in preview["moves"]] == [
         ("payable:mcn:m1", "refunds_payable:c1")
     ]
-    assert payout_powers(http_client)["release_payout"] == ["po_o1_mcn"], "nothing is done yet"
+    assert debt_powers(http_client)["release_payout"] == ["po_o1_mcn"], "nothing is done yet"
     sent = http_client.post(f"{ORDER_PATH}/act", json=body, headers=OPERATOR_ACTION_HEADERS)
     assert sent.status_code == 202, sent.text
     gateway.settle()
-    assert payout_powers(http_client) == {"hold_payout": [PAYOUT]}
+    assert debt_powers(http_client) == {"hold_payout": [PAYOUT]}
     refund = get(http_client, "/refunds/rv_po_o1_mcn").json()
     assert (refund["payment_id"], refund["client_id"]) == (None, "c1")
     assert 0 < refund["amount_fen"] < AMOUNT
@@ -160,3 +160,44 @@ def test_a_payout_of_another_order_is_not_held_from_this_ones_page(
     )
     assert response.status_code == 422
     assert response.json()["errors"][0]["field"] == "payout_id"
+
+
+def money_that_no_order_took(story: OrderStory) -> None:
+    """Let money come long before its order, and money in another amount than is due."""
+    story.pay("early", {"o4": 10_500})
+    story.now += story.policy.late_notice_window
+    place(story, "o4", "client:c2")
+    story.pay("odd", {"o4": 7})
+
+
+def test_an_operator_is_offered_what_may_be_done_with_money_that_an_order_did_not_take(
+    gateway: GatewayHarness,
+) -> None:
+    story = money_story()
+    money_that_no_order_took(story)
+    write_story(gateway.engine, story)
+    gateway.now = story.now
+    http_client = gateway.open(tokens=gateway.tokens())
+    path = "/ops/api/orders/o4"
+    assert debt_powers(http_client, path) == {
+        "resolve_suspense": ["early"],
+        "void_payment": ["early", "odd"],
+    }
+    fields = {"payment_id": "early", "to": "refund"}
+    body = {"kind": "resolve_suspense", "lent": False, "said": fields, **REASON_BODY}
+    sent = http_client.post(f"{path}/act", json=body, headers=OPERATOR_ACTION_HEADERS)
+    assert sent.status_code == 202, sent.text
+    void_body = body | {"kind": "void_payment", "said": {"payment_id": "odd"}}
+    preview = http_client.post(f"{path}/preview", json=void_body, headers=OPERATOR_ACTION_HEADERS)
+    assert preview.json()["outcome"] == "applied"
+    sent = http_client.post(f"{path}/act", json=void_body, headers=OPERATOR_ACTION_HEADERS)
+    assert sent.status_code == 202, sent.text
+    gateway.settle()
+    assert debt_powers(http_client, path) == {"void_payment": ["early"]}
+    assert get(http_client, "/refunds/rf_odd_o4").json()["status"] == "voided"
+    foreign_body = body | {"said": fields | {"payment_id": "do2"}}
+    response = http_client.post(
+        f"{path}/preview", json=foreign_body, headers=OPERATOR_ACTION_HEADERS
+    )
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] == "payment_id"

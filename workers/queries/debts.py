@@ -1,4 +1,4 @@
-"""Debts: refunds and payouts, one or a list, at rest or not."""
+"""Debts: refunds and payouts, one or a list, at rest or not; and money that no order has taken."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Engine, Subquery, select, text
+from sqlalchemy import Engine, Subquery, select, text, union
 
 from models.ids import parse_reference
 from models.lifecycle import OWED_STATUSES, DebtStatus
-from models.obligations import Payout, Refund
+from models.obligations import Payment, Payout, Refund, SuspenseItem
 from workers.database import schema
 from workers.database.archive_schema import with_archive
 from workers.database.engine import reading
-from workers.database.mappers import PAYOUTS, REFUNDS, TableMapper
+from workers.database.mappers import PAYMENTS, PAYOUTS, REFUNDS, SUSPENDED, TableMapper
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +61,28 @@ def payouts_of(engine: Engine, order_id: str) -> Sequence[Payout]:
     query = select(table).where(table.c.order_id == order_id).order_by(table.c.payout_id)
     with reading(engine) as connection:
         return [PAYOUTS.read(row) for row in connection.execute(query)]
+
+
+def suspended_for(engine: Engine, order_id: str) -> Sequence[SuspenseItem]:
+    """Return the shares in suspense that were meant for an order, by their payments' ids."""
+    table = schema.suspended.c
+    query = select(schema.suspended).where(table.order_id == order_id, table.resolved_at.is_(None))
+    with reading(engine) as connection:
+        rows = connection.execute(query.order_by(table.payment_id)).all()
+    return [SUSPENDED.read(row) for row in rows]
+
+
+def payments_not_taken_by(engine: Engine, order_id: str) -> Sequence[Payment]:
+    """Return the payments meant for an order of which a share came into suspense or went back."""
+    suspended, refunds = schema.suspended.c, with_archive(schema.refunds).c
+    payment_ids = union(
+        select(suspended.payment_id).where(suspended.order_id == order_id),
+        select(refunds.payment_id).where(refunds.order_id == order_id),
+    )
+    table = schema.payments
+    query = select(table).where(table.c.payment_id.in_(payment_ids)).order_by(table.c.payment_id)
+    with reading(engine) as connection:
+        return [PAYMENTS.read(row) for row in connection.execute(query)]
 
 
 def _find(engine: Engine, mapper: TableMapper, name: str) -> Any:  # noqa: ANN401 - of the mapper's kind

@@ -12,13 +12,13 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
 from pydantic import Field, ValidationError
+from sqlalchemy import Engine
 
 from models.commands import AnyCommand
 from models.commands.parsing import MalformedCommand, parse_command
 from models.fields import CommandId, Note, StrictModel
-from models.ids import parse_payout_order_id
 from ops.json_schema import JsonObject
-from ops.operate.actions import PAYOUT_FIELD, OperatorAction, actions_in, payout_actions
+from ops.operate.actions import ORDER_FIELD, OperatorAction, actions_in, debt_actions
 from ops.operate.dry_run import ActionRequest, dry_run_commands, find_action
 from ops.web.dependencies import AppContext, Context, CurrentCaller, StaffCaller
 from ops.web.errors import Fault, Problem, fault_text
@@ -55,9 +55,16 @@ def list_actions(context: Context, _: StaffCaller, order_id: OrderId) -> JsonObj
     order = Reader(context.store).order(order_id)
     if order is None:
         raise Problem(404, "no such order")
-    payouts = debts.payouts_of(context.engine, order_id)
-    actions = (*actions_in(order.state), *payout_actions(payouts))
+    actions = (*actions_in(order.state), *_debt_actions(context.engine, order_id))
     return {"powers": [_serialize_action(action) for action in actions]}
+
+
+def _debt_actions(engine: Engine, order_id: str) -> list[OperatorAction]:
+    return debt_actions(
+        debts.payouts_of(engine, order_id),
+        debts.suspended_for(engine, order_id),
+        debts.payments_not_taken_by(engine, order_id),
+    )
 
 
 def _serialize_action(action: OperatorAction) -> JsonObject:
@@ -65,7 +72,7 @@ def _serialize_action(action: OperatorAction) -> JsonObject:
     return {
         "kind": action.kind,
         "lent": action.on_behalf,
-        "payout": action.about_payout,
+        "names": action.debt_field,
         "about": action.about,
         "entries": entries,
     }
@@ -93,8 +100,9 @@ async def preview(
 ) -> JsonObject:
     """Decide the action by the pipeline's own handlers, and write nothing down."""
     command_id = f"ops-{uuid4().hex}"
-    _, command = _build_command(
-        action_request, order_id, command_id, caller.operator_id() or "operator"
+    operator = caller.operator_id() or "operator"
+    _, command = await to_thread.run_sync(
+        _build_command, context.engine, action_request, order_id, command_id, operator
     )
     return {"id": command_id} | await to_thread.run_sync(_preview, context, command)
 
@@ -113,8 +121,9 @@ async def act(
     order_id: OrderId,
 ) -> JSONResponse:
     """Submit the action: a command like any other, only written here."""
-    text, command = _build_command(
-        action_request, order_id, action_request.id or f"ops-{uuid4().hex}", operator
+    command_id = action_request.id or f"ops-{uuid4().hex}"
+    text, command = await to_thread.run_sync(
+        _build_command, context.engine, action_request, order_id, command_id, operator
     )
     if not caller.may_speak_for(command.by):
         raise Problem(403, "this token does not speak for that operator")
@@ -131,11 +140,18 @@ async def act(
     return JSONResponse({"id": command.id, "outcome_at": f"/commands/{command.id}"}, 202)
 
 
+def _debt_ids(engine: Engine, order_id: str) -> set[str]:
+    """Return the ids of the payouts and payments that an operator may act on from an order."""
+    payouts = debts.payouts_of(engine, order_id)
+    payments = debts.payments_not_taken_by(engine, order_id)
+    return {payout.payout_id for payout in payouts} | {item.payment_id for item in payments}
+
+
 def _build_command(
-    body: OperatorActionBody, order_id: str, command_id: str, operator: str
+    engine: Engine, body: OperatorActionBody, order_id: str, command_id: str, operator: str
 ) -> tuple[str, AnyCommand]:
     action = find_action(body.kind, on_behalf=body.lent)
-    if action is None or not (action.needs_order or action.about_payout):
+    if action is None or not (action.needs_order or action.debt_field):
         raise Problem(422, "kind: an operator has no such power over an order")
     unknown_fields = sorted(body.said.keys() - {entry.name for entry in action.entries})
     if unknown_fields:
@@ -143,14 +159,19 @@ def _build_command(
             Fault(field=field_name, detail="not a field of it") for field_name in unknown_fields
         ]
         raise Problem(422, "said: a field that is none of it", errors=faults)
-    if action.about_payout and parse_payout_order_id(str(body.said.get(PAYOUT_FIELD))) != order_id:
-        faults = [Fault(field=PAYOUT_FIELD, detail="a payout of this order is wanted")]
-        raise Problem(422, fault_text(faults[0]), errors=faults)
+    field_values = body.said
+    if action.debt_field is not None:
+        if field_values.get(action.debt_field) not in _debt_ids(engine, order_id):
+            kind = action.debt_field.removesuffix("_id")
+            faults = [Fault(field=action.debt_field, detail=f"a {kind} of this order is wanted")]
+            raise Problem(422, fault_text(faults[0]), errors=faults)
+        if any(entry.name == ORDER_FIELD for entry in action.entries):
+            field_values = field_values | {ORDER_FIELD: order_id}
     requested_action = ActionRequest(
         action=action,
         operator=operator,
         reason=body.reason,
-        field_values=body.said,
+        field_values=field_values,
     )
     subject_id = order_id if action.needs_order else None
     text = json.dumps(requested_action.command(command_id, subject_id))

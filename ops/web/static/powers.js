@@ -24,7 +24,7 @@ export function powers(order, found) {
 
 // Of what the table allows, what the account of the order leaves out has nothing to be about: no pause, no work.
 function makesSense(order, power) {
-  if (power.payout) return true;
+  if (power.names) return true;
   return power.lent ? allowed(order).some(one => one.terms.stands_in_for?.includes(power.kind)) : allowed(order).some(one => one.command === power.kind);
 }
 
