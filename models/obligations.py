@@ -258,11 +258,12 @@ class Obligations:
         """Record an event: name the refund it asks for, note the debt, post the money."""
         fact = event.fact
         if isinstance(fact, RefundRequested):
-            fact = replace(fact, refund_id=self._refund_id(fact))
-            fact = replace(fact, reference=_make_refund(event, fact).reference)
+            refund_id = self._refund_id(fact)
+            reference = _first_reference(refund_id, event)
+            fact = replace(fact, refund_id=refund_id, reference=reference)
             event = replace(event, fact=fact)
         elif isinstance(fact, PayoutRequested):
-            fact = replace(fact, reference=_make_payout(event, fact).reference)
+            fact = replace(fact, reference=_first_reference(fact.payout_id, event))
             event = replace(event, fact=fact)
         if isinstance(fact, OBLIGATION_EVENTS):
             self._update(event)
@@ -358,6 +359,11 @@ class Obligations:
             suffix += 1
             refund_id = f"{base}~{suffix}"
         return refund_id
+
+
+def _first_reference(debt_id: str, event: Event) -> str:
+    """Return what the first attempt at a refund or payout goes by, which an event asks for."""
+    return make_reference(make_reference_stem(debt_id, event.subject), 1)
 
 
 def _make_refund(event: Event, fact: RefundRequested) -> Refund:

@@ -168,7 +168,7 @@ def check_payouts(
     for event in events:
         match event.fact:
             case PayoutRequested() as fact:
-                yield from history.begin(fact.payout_id, event)
+                yield from history.open_debt(fact.payout_id, event)
             case (
                 PayoutConfirmed()
                 | PayoutFailed()
@@ -176,7 +176,7 @@ def check_payouts(
                 | PayoutReleased()
                 | PayoutReversed()
             ) as fact:
-                yield from history.go_on(fact.payout_id, event)
+                yield from history.continue_debt(fact.payout_id, event)
     yield from history.compare({payout.payout_id: payout for payout in payouts})
     transfers = Counter(
         (event.fact.refund_id, event.fact.client_id, event.fact.amount_fen)
@@ -213,7 +213,7 @@ class DebtHistory:
     subject: str
     records: dict[str, DebtRecord] = field(default_factory=dict)
 
-    def begin(self, debt_id: str, event: Event) -> Iterator[Finding]:
+    def open_debt(self, debt_id: str, event: Event) -> Iterator[Finding]:
         """Let a refund or payout be owed."""
         fact: Any = event.fact
         if debt_id in self.records:
@@ -222,7 +222,7 @@ class DebtHistory:
         if fact.attempt != 1:
             yield self._finding(debt_id, f"begins with attempt {fact.attempt}")
 
-    def go_on(self, debt_id: str, event: Event) -> Iterator[Finding]:
+    def continue_debt(self, debt_id: str, event: Event) -> Iterator[Finding]:
         """Let something happen to a refund or payout, and hold that it could."""
         fact: Any = event.fact
         record = self.records.get(debt_id)
@@ -276,8 +276,8 @@ class DebtHistory:
         return Finding(self.law, self.subject, f"{debt_id} {detail}")
 
 
-def _payee_of(told: Any) -> tuple[str | None, ...]:  # noqa: ANN401 - a fact, a refund or a payout
-    return (told.party,) if hasattr(told, "party") else (told.payment_id, told.client_id)
+def _payee_of(debt: Any) -> tuple[str | None, ...]:  # noqa: ANN401 - a fact, a refund or a payout
+    return (debt.party,) if hasattr(debt, "party") else (debt.payment_id, debt.client_id)
 
 
 def check_postings(
@@ -398,7 +398,7 @@ def check_refunds(
     for event in events:
         match event.fact:
             case RefundRequested() as fact:
-                yield from history.begin(fact.refund_id, event)
+                yield from history.open_debt(fact.refund_id, event)
             case (RefundConfirmed() | RefundFailed() | RefundVoided()) as fact:
-                yield from history.go_on(fact.refund_id, event)
+                yield from history.continue_debt(fact.refund_id, event)
     yield from history.compare({refund.refund_id: refund for refund in refunds})

@@ -94,8 +94,9 @@ class FirstOutcome:
 class Limits(TypedDict, total=False):
     """What the sender of a refused command needs to do better; the reason decides which of it.
 
-    `state` is where the order, or a debt, is, and `allowed` what this sender may ask there;
-    `ended_at` is when time ended what the command was meant for. All bounds are inclusive.
+    `state` is where the order, a payment, a refund or a payout is, and `allowed` what this sender
+    may ask of an order there; `ended_at` is when time ended what the command was meant for. All
+    bounds are inclusive.
     """
 
     state: str

@@ -124,7 +124,8 @@ def _conclude(
     if debt.status in ENDED_STATUSES and isinstance(command, ConfirmRefund | ConfirmPayout):
         alert = make_debt_alert(debt, Alert.MOVED_AFTER_END)
         events += record_debt_facts(uow, debt, (alert,), at, command)
-    return rejected(result, events)
+    is_wrong_state = result is RejectionReason.WRONG_STATE
+    return rejected(result, events, limits={"state": debt.status.value} if is_wrong_state else None)
 
 
 def record_debt_facts(

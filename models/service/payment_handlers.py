@@ -11,7 +11,7 @@ from models.commands.orders import PlaceOrder
 from models.commands.payments import ConfirmPayment, PaymentShare
 from models.errors import BrokenInvariant
 from models.events.event import Fact
-from models.events.notifications import ShareOutcome
+from models.events.notifications import Limits, ShareOutcome
 from models.events.parties import OperatorActed
 from models.events.payments import (
     BY_PLACEMENT,
@@ -294,7 +294,8 @@ def void_payment(uow: UnitOfWork, command: VoidPayment, at: datetime) -> Outcome
     refunds = uow.refunds_of(payment.payment_id)
     events = uow.elapse_orders([refund.order_id for refund in refunds], at)
     if payment.voided_at is not None:
-        return rejected(RejectionReason.WRONG_STATE, events)
+        limits: Limits = {"state": DebtStatus.VOIDED.value}
+        return rejected(RejectionReason.WRONG_STATE, events, limits=limits)
     if payment.applied_at is not None or any(
         refund.status is DebtStatus.CONFIRMED for refund in refunds
     ):

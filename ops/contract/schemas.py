@@ -185,7 +185,10 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
         ("creator",),
     ),
     **dict.fromkeys(
-        ("payment.unapplied", "refund.requested", "refund.confirmed", "refund.voided"),
+        (
+            *("payment.unapplied", "refund.requested", "refund.failed"),
+            *("refund.confirmed", "refund.voided"),
+        ),
         ("order", "payment"),
     ),
     **dict.fromkeys(("suspense.resolved", "payment.voided"), ("payment",)),

@@ -150,10 +150,10 @@ def _status_of_event(name: tuple[str, str], event: Any) -> CommandStatus:  # noq
 def _status_of_receipt(receipt: Any, event: Any) -> CommandStatus:  # noqa: ANN401 - rows
     body = {} if event is None else json.loads(event.body)
     outcome = {"outcome": receipt.outcome, "reason": receipt.reason, "about": receipt.about}
-    told = {field: body.get(field) for field in ("detail", "first", "shares")}
-    told["limits"] = None if receipt.limits is None else json.loads(receipt.limits)
+    extra = {field: body.get(field) for field in ("detail", "first", "shares")}
+    extra["limits"] = None if receipt.limits is None else json.loads(receipt.limits)
     name = receipt.sender, receipt.command_id
-    return _empty_status(name, "settled", receipt.received_at) | outcome | told
+    return _empty_status(name, "settled", receipt.received_at) | outcome | extra
 
 
 OUTCOME_FIELDS = ("outcome", "reason", "detail", "about", "limits", "first", "shares")

@@ -176,7 +176,6 @@ def test_an_operator_is_offered_what_may_be_done_with_money_that_an_order_did_no
     story = money_story()
     money_that_no_order_took(story)
     write_story(gateway.engine, story)
-    gateway.now = story.now
     http_client = gateway.open(tokens=gateway.tokens())
     path = "/ops/api/orders/o4"
     assert debt_powers(http_client, path) == {

@@ -11,6 +11,7 @@ from models.fields import SENDER_ROLES
 from models.ids import make_reference, parse_reference, subject_key
 from models.lifecycle import DebtStatus
 from models.reasons import RejectionReason
+from models.service.outcome import Outcome
 from tests.support.stories import (
     AMOUNT,
     DEPOSIT,
@@ -69,9 +70,13 @@ VERDICTS = read_table("""
 """)
 
 
-def step(story: OrderStory, name: str, payout_id: str = PAYOUT, by: str = "") -> str | None:
+def ask(story: OrderStory, name: str, payout_id: str = PAYOUT, by: str = "") -> Outcome:
     kind, role, fields = STEPS[name]
-    return story.ask(kind, by or role, payout_id=payout_id, **fields).reason
+    return story.ask(kind, by or role, payout_id=payout_id, **fields)
+
+
+def step(story: OrderStory, name: str, payout_id: str = PAYOUT, by: str = "") -> str | None:
+    return ask(story, name, payout_id, by).reason
 
 
 def payout_story(situation: str = "requested") -> OrderStory:
@@ -106,8 +111,10 @@ def test_a_payout_has_a_status_with_the_hold_beside_it_and_the_books_agree(
 @pytest.mark.parametrize("name", ["confirm", "fail", "hold", "release", "reverse"])
 def test_every_command_has_its_verdict_in_every_status(row: dict[str, str], name: str) -> None:
     story = payout_story(row["situation"])
-    expected = None if row[name] == "-" else row[name]
-    assert step(story, name) == expected
+    status = story.uow.payouts[PAYOUT].status
+    outcome = ask(story, name)
+    assert outcome.reason == (None if row[name] == "-" else row[name])
+    assert outcome.limits == ({"state": status} if row[name] == "wrong_state" else None)
     assert audit(story) == []
 
 

@@ -12,6 +12,7 @@ from models.events.payments import PaymentVoided
 from models.fields import format_instant
 from models.lifecycle import DebtStatus, State
 from models.reasons import RejectionReason
+from models.service.outcome import Outcome
 from tests.support.stories import (
     BALANCE,
     DEPOSIT,
@@ -26,8 +27,12 @@ from tests.support.stories import (
 )
 
 
+def ask_to_void(story: OrderStory, payment_id: str = "p1", by: str = "operator") -> Outcome:
+    return story.ask("void_payment", by, payment_id=payment_id, reason="yuan for fen")
+
+
 def void(story: OrderStory, payment_id: str = "p1", by: str = "operator") -> str | None:
-    return story.ask("void_payment", by, payment_id=payment_id, reason="yuan for fen").reason
+    return ask_to_void(story, payment_id, by).reason
 
 
 def story_of_payment(kind: str) -> OrderStory:
@@ -99,6 +104,11 @@ def test_a_payment_that_no_order_uses_and_that_has_not_gone_back_can_be_voided(
     else:
         assert story.accounts() == before
     assert audit(story) == []
+
+
+def test_whoever_voids_a_payment_again_learns_that_it_is_void() -> None:
+    outcome = ask_to_void(story_of_payment("unused void"))
+    assert (outcome.reason, outcome.limits) == ("wrong_state", {"state": "voided"})
 
 
 def test_a_share_that_came_to_an_order_out_of_suspense_is_in_use() -> None:
