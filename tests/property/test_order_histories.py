@@ -313,19 +313,34 @@ class OrderHistoryMachine(RuleBasedStateMachine):
             self.ask("operator_act", "operator", command=inner_command, reason="by telephone")
 
     def a_payout_leaves(self, rng: Random) -> None:
-        """Confirm or fail a payout that is owed, or will be once somebody notices the time."""
-        self.confirm_or_fail("payout", rng, payout_id=self.a_payout_name(rng))
+        """Confirm or fail a payout that is owed, or will be once somebody notices the time.
 
-    def a_payout_is_not_paid(self, rng: Random) -> None:
-        """Hold a payout, let it go, or take it back; rather one that has failed."""
-        kind = rng.choice(["hold_payout", "hold_payout", "release_payout", "reverse_payout"])
-        to = {"to": rng.choice(["client", "platform"])} if kind == "reverse_payout" else {}
+        What has failed is often looked into before it is sent again.
+        """
+        self.confirm_or_fail("payout", rng, payout_id=self.a_payout_name(rng))
         failed = [
-            payout_id
-            for payout_id, payout in sorted(self.woken.uow.payouts.items())
+            payout.payout_id
+            for _, payout in sorted(self.woken.uow.payouts.items())
             if payout.status is DebtStatus.FAILED and payout.held_at is None
         ]
-        payout_id = rng.choice(failed) if failed else self.a_payout_name(rng)
+        if failed and rng.random() < HALF:
+            payout_id = rng.choice(failed)
+            self.ask("hold_payout", "operator", payout_id=payout_id, reason="who is to blame?")
+
+    def a_payout_is_not_paid(self, rng: Random) -> None:
+        """Hold a payout, let it go, or take it back: mostly what would be heard."""
+        owed = [
+            payout
+            for _, payout in sorted(self.woken.uow.payouts.items())
+            if payout.status in OWED_STATUSES
+        ]
+        kinds = ["hold_payout", "release_payout", "reverse_payout"]
+        payout_id = self.a_payout_name(rng)
+        if owed and rng.random() < MOSTLY:
+            payout = rng.choice(owed)
+            kinds, payout_id = kinds[:1] if payout.held_at is None else kinds[1:], payout.payout_id
+        kind = rng.choice(kinds)
+        to = {"to": rng.choice(["client", "platform"])} if kind == "reverse_payout" else {}
         self.ask(kind, "operator", payout_id=payout_id, reason="in doubt", **to)
 
     def a_payout_name(self, rng: Random) -> str:
