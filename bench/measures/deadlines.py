@@ -117,7 +117,9 @@ def arm(
             armed_order = replace(
                 order, order_id=f"{prefix}{number:08}", due_at=due_at, reminded=LAST_REMINDER
             )
-            order_rows.append(mappers.new_order_row(armed_order, armed_order.wake_at, placed_fact))
+            order_rows.append(
+                mappers.new_order_row(armed_order, armed_order.wake_at, placed_fact, None)
+            )
         with writing(servers.engine) as connection:
             bulk.insert(connection, schema.orders, order_rows)
 

@@ -128,7 +128,8 @@ class CommandSettled(Fact):
 
     The id belongs to its `sender`, like `client:c1`; a duplicate's `first` is what that came to.
     `limits` tell whoever was refused what would not be. A payment is `applied` whatever became of
-    its money: `shares` tells.
+    its money: `shares` tells. `judged_after` is when a command about the same was received which
+    was judged before this one although it came later: this one had been a dead letter.
     """
 
     command_id: str | None
@@ -142,3 +143,4 @@ class CommandSettled(Fact):
     first: FirstOutcome | None = None
     limits: Limits | None = None
     shares: tuple[ShareOutcome, ...] | None = None
+    judged_after: datetime | None = None

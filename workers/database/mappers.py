@@ -43,7 +43,7 @@ T = TypeVar("T")
 Row = dict[str, Any]
 
 
-def order_row(order: Order, wake_at: datetime | None) -> Row:
+def order_row(order: Order, wake_at: datetime | None, judged_stamp: int | None) -> Row:
     """Write what may change of an order: its document and what queries and constraints need.
 
     The rest is left alone: whoever writes a column rewrites every index that it stands in.
@@ -64,10 +64,13 @@ def order_row(order: Order, wake_at: datetime | None) -> Row:
         "ended_at": to_us(order.entered_at) if order.is_final else None,
         "creator_sequence": order.creator_sequence,
         "expected_publish_at": optional_us(order.expected_publish_at),
+        "judged_stamp": judged_stamp,
     }
 
 
-def new_order_row(order: Order, wake_at: datetime | None, order_placed: OrderPlaced) -> Row:
+def new_order_row(
+    order: Order, wake_at: datetime | None, order_placed: OrderPlaced, judged_stamp: int | None
+) -> Row:
     """Write an order for the first time, with what never changes and texts that no rule needs."""
     fixed = {
         "client_id": order.client_id,
@@ -84,7 +87,7 @@ def new_order_row(order: Order, wake_at: datetime | None, order_placed: OrderPla
         "industry": order_placed.industry,
         "brief": order_placed.brief,
     }
-    return order_row(order, wake_at) | fixed | texts
+    return order_row(order, wake_at, judged_stamp) | fixed | texts
 
 
 def reference_key(home: str) -> int:
@@ -143,7 +146,7 @@ def posting_rows(uow: UnitOfWork) -> list[Row]:
     return rows
 
 
-def receipt_row(receipt: Receipt, stamp: int) -> Row:
+def receipt_row(receipt: Receipt, stamp: int, judged_after: int | None) -> Row:
     """Write an outcome; `stamp` tells a redelivery from a sender that asks again."""
     return {
         "command_id": receipt.command_id,
@@ -157,6 +160,7 @@ def receipt_row(receipt: Receipt, stamp: int) -> Row:
         "limits": None
         if receipt.limits is None
         else LIMITS_ADAPTER.dump_json(receipt.limits).decode(),
+        "judged_after": judged_after,
     }
 
 

@@ -61,9 +61,10 @@ class LoadedState:
 
     `stamps` tells, for each receipt in it, which submission it answers; `woken` names what to
     write even if it did not change; `locked` names what is missing here because somebody else has
-    locked its row; `settled_inbox_keys` are the inbox's rows that it settles; `traces` tells what
-    trace context commands came with, by what their events name as their cause, `parked_traces` the
-    same of parked commands, by their keys.
+    locked its row; `judged_stamps` tells of orders and creators the latest stamp of a command about
+    them, `judged_after` of commands a later one that was judged before; `settled_inbox_keys` are
+    the inbox's rows that it settles; `traces` tells what trace context commands came with, by what
+    their events name as their cause, `parked_traces` the same of parked commands, by their keys.
     """
 
     uow: UnitOfWork
@@ -74,6 +75,8 @@ class LoadedState:
     outcomes: list[Event] = field(default_factory=list)
     woken: set[str] = field(default_factory=set)
     locked: set[str] = field(default_factory=set)
+    judged_stamps: dict[str, int] = field(default_factory=dict)
+    judged_after: dict[str, int] = field(default_factory=dict)
     settled_inbox_keys: list[InboxKey] = field(default_factory=list)
     parked_traces: dict[str, str] = field(default_factory=dict)
     traces: dict[str, str] = field(default_factory=dict)
@@ -131,13 +134,16 @@ class Store:
         _load(connection, loaded_state, VIOLATIONS, dependencies.violations, FOR_UPDATE)
         add_violations(dependencies, loaded_state.uow.violations.values())
         locked_creator_ids = dependencies.creators_changing | dependencies.creators_held_unchanged
-        _load(
+        creator_rows = _load(
             connection,
             loaded_state,
             CREATORS,
             locked_creator_ids,
             FOR_UPDATE if dependencies.creators_changing else FOR_SHARE,
         )
+        for row in creator_rows:
+            if row.judged_stamp is not None:
+                loaded_state.judged_stamps[f"creator:{row.creator_id}"] = row.judged_stamp
         _mark_what_orders_lack(connection, loaded_state.uow, dependencies.creators_changing)
         to_tell = _find_orders_to_tell(
             connection, loaded_state.uow, dependencies.creators_with_open_orders
@@ -215,13 +221,16 @@ class Store:
         self, connection: Connection, loaded_state: LoadedState, order_ids: Collection[str]
     ) -> None:
         table = schema.orders.c
-        columns = (table.order_id, table.policy_version, table.document)
+        columns = (table.order_id, table.policy_version, table.document, table.judged_stamp)
         order_rows = _fetch(connection, columns, table.order_id, order_ids, FOR_UPDATE)
         missing_ids = set(order_ids) - {row.order_id for row in order_rows}
         if missing_ids and not only_reads(connection):
             restored_ids, locked_ids = archive.restore(connection, missing_ids)
             order_rows += bulk.fetch(connection, columns, table.order_id, restored_ids, FOR_UPDATE)
             loaded_state.locked.update(f"order:{order_id}" for order_id in locked_ids)
+        for row in order_rows:
+            if row.judged_stamp is not None:
+                loaded_state.judged_stamps[f"order:{row.order_id}"] = row.judged_stamp
         orders = self.read_orders(connection, order_rows)
         loaded_state.uow.orders = TrackedDict({order.order_id: order for order in orders})
         loaded_state.before["orders"] = dict(loaded_state.uow.orders)
@@ -479,7 +488,9 @@ def flush_steps(loaded_state: LoadedState) -> list[FlushStep]:
     now = now_us()
     new_refund_ids = loaded_state.uow.refunds.keys() - loaded_state.before[REFUNDS.name].keys()
     receipt_rows = [
-        mappers.receipt_row(loaded_state.uow.receipts[key], stamp)
+        mappers.receipt_row(
+            loaded_state.uow.receipts[key], stamp, loaded_state.judged_after.get(key)
+        )
         for key, stamp in loaded_state.new_stamps.items()
     ]
     events = [mappers.event_row(event, now, loaded_state.traces) for event in loaded_state.events]
@@ -508,12 +519,18 @@ def _order_steps(loaded_state: LoadedState) -> list[FlushStep]:
     new_orders, changed_orders = _differences(
         loaded_state.before["orders"], loaded_state.uow.orders, loaded_state.woken
     )
-    wake_at = loaded_state.uow.wake_at
+    wake_at, stamps = loaded_state.uow.wake_at, loaded_state.judged_stamps
     new_rows = [
-        mappers.new_order_row(order, wake_at(order), placed_facts[order.order_id])
+        mappers.new_order_row(
+            *(order, wake_at(order), placed_facts[order.order_id]),
+            stamps.get(f"order:{order.order_id}"),
+        )
         for order in new_orders
     ]
-    changed_rows = [mappers.order_row(order, wake_at(order)) for order in changed_orders]
+    changed_rows = [
+        mappers.order_row(order, wake_at(order), stamps.get(f"order:{order.order_id}"))
+        for order in changed_orders
+    ]
     return [
         partial(bulk.insert, table=schema.orders, rows=new_rows),
         partial(bulk.update, table=schema.orders, key="order_id", rows=changed_rows),
@@ -529,6 +546,10 @@ def _mapper_steps(loaded_state: LoadedState, mapper: TableMapper) -> list[FlushS
         [mapper.write(entity) for entity in entities]
         for entities in (new_entities, changed_entities)
     )
+    if mapper is CREATORS:
+        for row in (*new_rows, *changed_rows):
+            subject = f"creator:{row['creator_id']}"
+            row["judged_stamp"] = loaded_state.judged_stamps.get(subject)
     if mapper is PARKED:
         traces = loaded_state.parked_traces
         new_rows = [row | {"trace": traces.get(str(row["stamp"]))} for row in new_rows]

@@ -86,10 +86,12 @@ creators = strict_table(
     Column("standing", Text, nullable=False),
     Column("wake_at", WholeNumber),
     Column("document", Text, nullable=False),
+    Column("judged_stamp", WholeNumber),
     CheckConstraint(f"standing IN ({sql_list(STANDINGS)})", name="standing_known"),
 )
 """As of an order, `document` is all that the rules know of a creator; `mcn_id` is the agency that
-may act for the creator now, None once a contract has ended."""
+may act for the creator now, None once a contract has ended. `judged_stamp` is that of the latest
+command about it, as of when the row was written last."""
 
 
 Index("ix_creators_by_mcn", creators.c.mcn_id, creators.c.creator_id)
@@ -299,6 +301,7 @@ orders = strict_table(
     Column("ended_at", WholeNumber),
     Column("creator_sequence", WholeNumber, nullable=False, server_default=text("0")),
     Column("reference_key", WholeNumber),
+    Column("judged_stamp", WholeNumber),
     CheckConstraint(f"state IN ({sql_list(State)})", name="state_known"),
     CheckConstraint(
         f"(state IN ({sql_list(STATES_WITH_REASON)})) = (reason IS NOT NULL)", name="ended"
@@ -382,15 +385,20 @@ receipts = strict_table(
     Column("stamp", WholeNumber, nullable=False),
     Column("about", Text),
     Column("limits", Text),
+    Column("judged_after", WholeNumber),
     CheckConstraint("outcome IN ('applied', 'rejected', 'duplicate')", name="outcome_known"),
     CheckConstraint(
         "(outcome = 'rejected') = (reason IS NOT NULL) OR outcome = 'duplicate'",
         name="refusal_says_why",
     ),
 )
+"""`judged_after` is the stamp of a command about the same that came later and was judged before."""
 
 
 Index("ix_receipts_about", receipts.c.about)
+
+
+partial_index("ix_receipts_judged_after", receipts.c.judged_after, "judged_after IS NOT NULL")
 
 
 partial_index("ix_receipts_unattributed", receipts.c.sender, "sender = ''")

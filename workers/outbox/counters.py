@@ -29,6 +29,9 @@ CONSEQUENCES = ("refund", "payout", "operator")
 """Events that follow from another: of what a deadline brings, all else is the deadline itself."""
 
 
+JUDGED_OUT_OF_ORDER = "judged_out_of_order"
+
+
 CounterKey = tuple[str, str]
 
 
@@ -55,6 +58,8 @@ def _increments(row: Any, published_at: int) -> Iterator[tuple[CounterKey, int]]
         yield ("settled", f"{body['kind'] or 'unreadable'}|{body['outcome']}"), 1
         if body["outcome"] == "rejected":
             yield ("rejected", body["reason"]), 1
+        if body.get("judged_after"):
+            yield (JUDGED_OUT_OF_ORDER, ""), 1
         yield from _observations("command_settle", row.recorded_at - row.at)
         yield from _observations("command_end_to_end", published_at - row.at)
     elif row.type.endswith(".reminded"):

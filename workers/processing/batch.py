@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
+
+import structlog
 
 from models.commands import AnyCommand
 from models.commands.parsing import MalformedCommand
@@ -28,6 +30,8 @@ from workers.inbox import PREFIX
 from workers.queue.frontier import Blocker, Frontier, SubjectKeys
 from workers.queue.messages import HeldCommand, Received
 from workers.timestamps import from_us
+
+log = structlog.get_logger()
 
 
 class ArrivalOrder(Protocol):
@@ -76,6 +80,7 @@ class Batch:
             return
         if received.trace:
             self.page.traces.setdefault(f"command:{command.key}", received.trace)
+        self._check_order(received, command)
         judged = handle(uow, command, received.at, received.stamp)
         if received.trace and str(received.stamp) in uow.parked:
             self.page.parked_traces[str(received.stamp)] = received.trace
@@ -127,6 +132,27 @@ class Batch:
                 self.page.events.extend(self.page.uow.wake(subject, self._horizon))
             self.page.woken.add(subject)
 
+    def _check_order(self, received: Received, command: AnyCommand) -> None:
+        """Note on a command that one about the same was judged before, and received later.
+
+        A dead letter that is replayed comes late; nothing else is to.
+        """
+        needs, stamps, stamp = command.dependencies, self.page.judged_stamps, received.stamp
+        subjects = [f"order:{order_id}" for order_id in needs.orders]
+        subjects += [f"creator:{creator_id}" for creator_id in needs.creators_changing]
+        latest = max((stamps.get(subject, 0) for subject in subjects), default=0)
+        if latest > stamp:
+            self.page.judged_after[command.key] = latest
+            log.error(
+                "command.judged_out_of_order",
+                command_key=command.key,
+                stamp=stamp,
+                judged_after=latest,
+            )
+            return
+        for subject in subjects:
+            stamps[subject] = stamp
+
     def counts(self) -> dict[str, int]:
         """Count what was settled, for the log."""
         return dict(self._outcomes) | {"held": len(self.held), "events": len(self.page.events)}
@@ -145,6 +171,8 @@ class Batch:
             if page.parked_traces and (trace := page.parked_traces.get(str(item.number))):
                 page.traces.setdefault(f"command:{key}", trace)
             fact = describe_outcome(command.sender, command.id, command, item.outcome)
+            if page.judged_after and (later := page.judged_after.get(key)):
+                fact = replace(fact, judged_after=from_us(later))
             self._publish(f"command:{key}", item.number, item.at, fact)
             if key in page.uow.receipts and key not in page.stamps:
                 page.stamps[key] = page.new_stamps[key] = item.number

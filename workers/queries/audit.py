@@ -81,6 +81,7 @@ def audit(
             report.orders += len(chunk)
         _audit_payments(connection, report, sums, stopping)
         _audit_creators(connection, report, stopping)
+        report.add(list(_judged_out_of_order(connection)))
         report.add(audit_totals(balances(connection).items(), sums))
     return report
 
@@ -112,6 +113,18 @@ def _count_archive(sums: MoneyTotals, totals: Mapping[str, int]) -> None:
     sums.forfeited_fen += totals.get(archive.FORFEITED, 0)
     sums.returned_fen += totals.get(archive.RETURNED, 0)
     sums.paid_out_fen += totals.get(archive.PAID_OUT, 0)
+
+
+def _judged_out_of_order(connection: Connection) -> Iterator[Finding]:
+    """Name the commands that were judged after later ones, but for dead letters, which do."""
+    columns, letters = schema.receipts.c, schema.dead_letters.c
+    query = select(columns.sender, columns.command_id, columns.about).where(
+        columns.judged_after.is_not(None), columns.stamp.not_in(select(letters.stamp))
+    )
+    for row in connection.execute(query.order_by(columns.stamp).limit(MAX_FINDINGS)):
+        name = f"{row.sender} {row.command_id}"
+        detail = f"{name} was judged after a command that was received later"
+        yield Finding("judged_in_order", f"order:{row.about}" if row.about else name, detail)
 
 
 def _audit_creators(

@@ -34,6 +34,12 @@ PROMETHEUS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 COUNTERS = (
     ("earnest_commands_settled", "settled", "Outcomes on record.", ("kind", "outcome")),
     ("earnest_commands_rejected", "rejected", "Refusals.", ("reason",)),
+    (
+        "earnest_commands_judged_out_of_order",
+        event_counters.JUDGED_OUT_OF_ORDER,
+        "Judged after one that was received later: replayed dead letters, or a fault.",
+        (),
+    ),
     ("earnest_events_published", "events", "Events carried to the streams.", ("type",)),
     ("earnest_reminders", "reminders", "Reminders sent.", ("recipient", "cause")),
     ("earnest_deadlines_enforced", "deadlines", "Waits that time has ended.", ("state",)),

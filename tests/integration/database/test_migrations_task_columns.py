@@ -49,7 +49,7 @@ def test_a_migration_fills_the_task_columns_of_existing_orders(
         # What an order has learned of its creator was not numbered yet.
         order = replace(order, creator_sequence=0)
         order_placed: Any = story.events_of("order.placed")[0].fact
-        row = mappers.new_order_row(order, order.wake_at, order_placed)
+        row = mappers.new_order_row(order, order.wake_at, order_placed, None)
         # What an order that has ended owes is known by now: nobody looks for it by a reference.
         order_rows[situation] = row | ({"reference_key": None} if order.is_final else {})
     with writing(engine) as connection:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
+from tests.support import sample_commands
 from tests.support.store_harness import StoreHarness
+from tests.support.stories import span
 from workers.database import schema
 from workers.database.engine import writing
 from workers.outbox import counters as event_counters
@@ -25,11 +27,26 @@ def test_every_deadline_counts_once_whatever_follows_from_it(
     harness: StoreHarness, situation: str
 ) -> None:
     harness.bring_to(situation)
+    counters = counted(harness)
+    assert counters["deadlines"] == DEADLINES[situation]
+    late = sum(counters["deadline_lateness_le"].values())
+    assert late == sum(DEADLINES[situation].values())
+
+
+def test_a_command_judged_out_of_order_is_counted(harness: StoreHarness) -> None:
+    harness.bring_to("offered")
+    later = harness.receive(sample_commands.accept("o1"), harness.now + span("1s"))
+    earlier = harness.receive(sample_commands.command("cancel_order", "client", "o1"), harness.now)
+    for submission in (later, earlier):
+        assert harness.settle(submission) == []
+    counters = counted(harness)
+    assert counters[event_counters.JUDGED_OUT_OF_ORDER] == {"": 1}
+
+
+def counted(harness: StoreHarness) -> dict[str, dict[str, int]]:
+    """Count all events as if they were published now."""
     events = schema.events
     with writing(harness.engine) as connection:
         event_rows = connection.execute(select(events).order_by(events.c.position)).all()
         event_counters.count_events(connection, event_rows, to_us(harness.now))
-        counters = event_counters.read_counters(connection)
-    assert counters["deadlines"] == DEADLINES[situation]
-    late = sum(counters["deadline_lateness_le"].values())
-    assert late == sum(DEADLINES[situation].values())
+        return event_counters.read_counters(connection)

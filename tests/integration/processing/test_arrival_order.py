@@ -14,6 +14,8 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import Engine, text
 
+from models.errors import BrokenInvariant
+from models.fields import format_instant
 from models.ids import make_reference, make_reference_stem
 from models.policy import Policy
 from tests.support import sample_commands
@@ -21,6 +23,7 @@ from tests.support.sample_commands import SampleCommand, accept, command, pay, p
 from tests.support.store_harness import StoreHarness, recorded_commits
 from tests.support.stories import BALANCE, DEPOSIT, MICRO, START, span, story_with_parties
 from workers.database.engine import open_database, reading, writing
+from workers.processing import failures
 from workers.queries import audit
 from workers.queue.messages import Received
 
@@ -455,6 +458,46 @@ def test_commands_behind_a_dead_letter_do_not_wait_for_it(order_harness: StoreHa
     assert order_harness.settle(bad, cancellation) == []
     assert [row.stamp for row in order_harness.rows("dead_letters")] == [bad.stamp]
     assert reasons(order_harness, cancellation) == [None]
+
+
+def test_a_command_judged_after_a_later_one_says_so_and_the_audit_names_it(
+    offered: StoreHarness,
+) -> None:
+    acceptance = offered.receive(accept("o1"), SECOND)
+    assert offered.settle(acceptance) == []
+    # As if its message had been lost from sight for a while: nothing announces it.
+    cancellation = offered.receive(cancel("o1"), FIRST)
+    assert offered.settle(cancellation) == []
+    assert judged_after(offered) == {cancellation.stamp: format_instant(SECOND)}
+    (finding,) = offered.reader.audit().findings
+    assert (finding.law, finding.where) == ("judged_in_order", "order:o1")
+    others = offered.receive(cancel("o2"), FIRST)
+    assert offered.settle(others) == []
+    assert others.stamp not in judged_after(offered), "nothing later was about its order"
+
+
+def test_a_report_judged_after_a_later_one_says_so(offered: StoreHarness) -> None:
+    assert offered.settle(offered.receive(sample_commands.report_violation("x3"), SECOND)) == []
+    report = offered.receive(sample_commands.report_violation("x2"), FIRST)
+    assert offered.settle(report) == []
+    assert judged_after(offered) == {report.stamp: format_instant(SECOND)}
+
+
+def test_a_replayed_dead_letter_says_what_was_judged_before_it_and_is_no_finding(
+    order_harness: StoreHarness,
+) -> None:
+    letter = order_harness.receive(cancel("o1"), FIRST)
+    failures.add_dead_letter(order_harness.engine, letter, BrokenInvariant("as it was then"))
+    assert order_harness.settle(order_harness.receive(pay("p1", {"o1": DEPOSIT}), SECOND)) == []
+    assert order_harness.settle(letter) == []
+    assert judged_after(order_harness) == {letter.stamp: format_instant(SECOND)}
+    assert order_harness.reader.audit().findings == []
+
+
+def judged_after(harness: StoreHarness) -> dict[int, str]:
+    """Say of each outcome that came after a later one when that was received."""
+    outcomes = harness.published("command.settled")
+    return {event["sequence"]: event["judged_after"] for event in outcomes if event["judged_after"]}
 
 
 # --- A creator with all its orders

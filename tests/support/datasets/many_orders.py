@@ -51,7 +51,7 @@ def _order(number: int, *, declined: bool) -> Row:
     # A declined order keeps its instants: an audit would find that its events say otherwise.
     delay = timedelta(seconds=0 if declined else number)
     order = replace(sample.order, placed_at=sample.order.placed_at + delay)
-    return _renamed(mappers.new_order_row(order, order.wake_at, sample.placed), number)
+    return _renamed(mappers.new_order_row(order, order.wake_at, sample.placed, None), number)
 
 
 def _renamed(row: Row, number: int) -> Row:

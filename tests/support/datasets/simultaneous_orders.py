@@ -30,7 +30,7 @@ def order_row(
     """Write an order as the table has it."""
     order, placed = _sample_order(situation)
     order = replace(order, order_id=order_id, creator_id=creator_id, placed_at=placed_at)
-    return mappers.new_order_row(order, order.wake_at, placed)
+    return mappers.new_order_row(order, order.wake_at, placed, None)
 
 
 def order_rows(count: int, creators: Sequence[str]) -> list[dict[str, Any]]:
