@@ -14,11 +14,11 @@ from typing import Any
 
 from examples.stage import Body, instant, seconds
 from models.creators import Creator
-from models.fields import parse_instant
+from models.fields import MICROSECOND, parse_instant
 from models.orders.order import Order
 from models.service.unit_of_work import UnitOfWork
 from ops.json_schema import JsonObject
-from ops.simulation.simulate import SMALLEST_STEP, Simulation, SimulationStep
+from ops.simulation.simulate import Simulation, SimulationStep
 
 MOMENTS = {
     "order.placed": "placed",
@@ -81,7 +81,7 @@ class Rehearsal:
         ends_at = self.order(order_id).lapses_at
         if ends_at is None:
             raise LookupError(f"{order_id} waits for nobody")
-        self._note(self.simulation.advance(ends_at + SMALLEST_STEP))
+        self._note(self.simulation.advance(ends_at + MICROSECOND))
 
     def _note(self, lines: Iterable[JsonObject]) -> None:
         for line in lines:

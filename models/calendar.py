@@ -14,12 +14,12 @@ from typing import Literal
 
 import chinese_calendar
 
+from models.fields import MICROSECOND
 from models.lifecycle import State
 from models.policy import Policy
 
 SHANGHAI = timezone(timedelta(hours=8), "Asia/Shanghai")
 ONE_DAY = timedelta(days=1)
-_MICROSECOND = timedelta(microseconds=1)
 
 
 class UnknownYear(ValueError):
@@ -42,7 +42,7 @@ def day_of(at: datetime) -> date:
 
 def day_ending_at(at: datetime) -> date:
     """Return the day that an instant falls on or just ends: midnight is 24:00 of the day before."""
-    return day_of(at - _MICROSECOND)
+    return day_of(at - MICROSECOND)
 
 
 def start_of_day(day: date) -> datetime:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from models.fields import format_instant
+from models.fields import MICROSECOND, format_instant
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-MICROSECOND = timedelta(microseconds=1)
 
 
 SECOND_US = 1_000_000

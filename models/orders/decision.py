@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from models import calendar
@@ -15,6 +15,7 @@ from models.errors import BrokenInvariant
 from models.events.event import Event, Fact
 from models.events.notifications import Limits, OperatorAlerted
 from models.events.payments import RefundRequested
+from models.fields import MICROSECOND
 from models.ids import make_refund_base_id
 from models.lifecycle import State, find_transition
 from models.orders.evolve import evolve
@@ -28,10 +29,6 @@ class Refusal:
 
     reason: RejectionReason
     limits: Limits
-
-
-MICROSECOND = timedelta(microseconds=1)
-"""The least difference between two instants."""
 
 
 def refuse_until(after: datetime, latest: datetime) -> Refusal:

@@ -15,7 +15,7 @@ from models.creators import Creator
 from models.events.event import Event
 from models.events.notifications import serialize_limits
 from models.events.orders import ClockStopped
-from models.fields import format_duration, format_instant
+from models.fields import MICROSECOND, format_duration, format_instant
 from models.ids import split_command_key
 from models.lifecycle import ENFORCE_DEADLINE, EndReason, Role, State, find_transition
 from models.orders.decide import elapse
@@ -29,7 +29,6 @@ from ops.order_views import WAITS_FOR
 from ops.serializers import debt_fields
 from workers.database.repository import Store
 from workers.queries.reader import OrderHistory, order_history
-from workers.timestamps import MICROSECOND
 
 
 def explain_order(

@@ -19,7 +19,7 @@ from models.creators import Creator
 from models.events.event import Fact
 from models.events.orders import OrderCancelled, OrderCompleted, OrderForfeited
 from models.events.payments import PayoutRequested, RefundRequested
-from models.fields import format_instant
+from models.fields import MICROSECOND, format_instant
 from models.lifecycle import (
     REVIEW_COMMANDS,
     STATES_BEFORE_PUBLICATION,
@@ -38,7 +38,6 @@ from models.orders.order import Order
 from models.orders.schedules import MAX_PUBLICATION_LEAD
 from models.reasons import RejectionReason, UnappliedReason
 from ops.json_schema import JsonObject
-from workers.timestamps import MICROSECOND
 
 Explanation = dict[str, Any]
 CommandLimits = dict[str, Any]

@@ -6,7 +6,7 @@ import heapq
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TextIO
 
 from models import ledger
@@ -21,7 +21,7 @@ from models.events.payments import (
     RefundFailed,
     RefundRequested,
 )
-from models.fields import format_instant, parse_instant
+from models.fields import MICROSECOND, format_instant, parse_instant
 from models.ids import parse_wake_subject, share_id
 from models.policy import Policy
 from models.reasons import RejectionReason
@@ -30,8 +30,6 @@ from models.service.outcome import JudgedCommand, recorded_events
 from models.service.unit_of_work import RecordedEvents, UnitOfWork, up_to
 from ops.json_schema import JsonObject
 from ops.order_views import serialize_order
-
-SMALLEST_STEP = timedelta(microseconds=1)
 
 Timer = tuple[datetime, bool, int, str]
 """When something wants attention, whether a wait ends then, its number of receipt if it is a parked
@@ -84,7 +82,7 @@ class Simulation:
                 yield from self._answer_parked(subject_id, at)
                 continue
             # Time ends a state only after its deadline; what follows still bears that instant.
-            now = at + SMALLEST_STEP if lapses else at
+            now = at + MICROSECOND if lapses else at
             events = self.state.wake(subject, up_to(now))
             self._set_timers([subject, *subjects_of(events)])
             # What waits in suspense goes on waiting: an operator is told.
@@ -121,7 +119,7 @@ class Simulation:
         return {"orders": orders, "ledger": ledger.sum_by_family(accounts)}
 
     def _answer_parked(self, key: str, answer_at: datetime) -> Iterator[JsonObject]:
-        yield from map(outcome_line, expire_parked(self.state, key, answer_at + SMALLEST_STEP))
+        yield from map(outcome_line, expire_parked(self.state, key, answer_at + MICROSECOND))
 
     def _is_due(self, until: datetime) -> bool:
         at, lapses, *_ = self.timers[0]

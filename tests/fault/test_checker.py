@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import Engine, text
 
 from models.commands.parsing import parse_command
+from models.fields import MICROSECOND
 from models.policy import Policy
 from ops.simulation.replay import read_steps, shift_steps
 from ops.simulation.simulate import SimulationStep
@@ -28,7 +29,7 @@ from workers.database.migrations import migrate
 from workers.database.repository import Store
 from workers.processing.processor import BatchProcessor
 from workers.queue.messages import Received
-from workers.timestamps import MICROSECOND, to_us
+from workers.timestamps import to_us
 
 pytestmark = pytest.mark.fault
 

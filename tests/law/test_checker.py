@@ -13,13 +13,14 @@ import pytest
 
 from models import ledger
 from models.events.notifications import OperatorAlerted
+from models.fields import MICROSECOND
 from ops.simulation.simulate import Simulation, SimulationStep
 from tests.law.cast import POLICY, CommandBody, Exchange, write_cast
 from tests.law.checker import find_differences, match_texts
 from tests.law.evidence import LoggedCommand, PipelineRecord, StampedOutcome, StoredEvent
 from tests.law.formats import REMINDER_CAUSE, CommandKey, RecordingUnitOfWork, outcomes_of
 from tests.law.sender import write_text
-from workers.timestamps import MICROSECOND, from_us
+from workers.timestamps import from_us
 
 BEGIN_US = 1_800_000_000_000_000
 STEP_US = 500_000

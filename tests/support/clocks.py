@@ -8,13 +8,14 @@ from datetime import datetime
 
 from sqlalchemy import Engine, func, select, union_all
 
+from models.fields import MICROSECOND
 from workers.database.engine import reading
 from workers.inbox import ReservedMessage
 from workers.processing import wakeups
 from workers.processing.processor import BatchProcessor
 from workers.queue.frontier import Blocker, Frontier
 from workers.queue.messages import HeldCommand, Received, announce
-from workers.timestamps import MICROSECOND, from_us, to_us
+from workers.timestamps import from_us, to_us
 
 
 @dataclass(slots=True)

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.event import listen, remove
 
 from models.events.event import Event
+from models.fields import MICROSECOND
 from models.service.outcome import Outcome
 from tests.support.clocks import MAX_ROUNDS, FixedArrivalClock, pass_time
 from tests.support.stories import (
@@ -33,7 +34,7 @@ from workers.processing.processor import BatchProcessor
 from workers.queries import audit
 from workers.queries.reader import Reader
 from workers.queue.messages import HeldCommand, Received, announce
-from workers.timestamps import MICROSECOND, to_us
+from workers.timestamps import to_us
 
 
 @dataclass(kw_only=True)

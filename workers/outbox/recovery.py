@@ -11,10 +11,11 @@ import structlog
 from sqlalchemy import Engine, Select, func, select
 
 from models.errors import Unavailable
+from models.fields import MICROSECOND
 from workers.database import archive_schema, schema
 from workers.database.engine import reading
 from workers.outbox.streams import SERVER_ID_KEY, publish, replace_server_id
-from workers.timestamps import MICROSECOND, now_us, to_us
+from workers.timestamps import now_us, to_us
 
 log = structlog.get_logger()
 

@@ -150,7 +150,7 @@ def quarantine(engine: Engine, refusals: Sequence[RefusedItem]) -> None:
     ]
     with writing(engine) as connection:
         bulk.insert(connection, schema.quarantine, rows, ignore_existing=True)
-        insert_new(connection, schema.dead_letters, dead_letter_rows)
+        bulk.insert(connection, schema.dead_letters, dead_letter_rows, ignore_existing=True)
         # What came by HTTP waits for an operator from now on, and holds no deadline back.
         repository.remove_from_inbox(connection, inbox_keys(commands))
         dropped_count = _drop_excess(connection)
@@ -165,6 +165,11 @@ def _drop_excess(connection: Connection) -> int:
     """Drop items until the rest are few enough, and small enough; return how many went."""
     table = schema.quarantine.c
     size = func.length(table.payload)
+    count, total_bytes = connection.execute(
+        select(func.count(), func.coalesce(func.sum(size), 0)).select_from(schema.quarantine)
+    ).one()
+    if count <= MAX_QUARANTINED and total_bytes <= MAX_QUARANTINED_BYTES:
+        return 0
     items = connection.execute(
         select(table.item_id, size.label("size")).order_by(table.item_id.desc())
     ).all()
@@ -176,10 +181,9 @@ def _drop_excess(connection: Connection) -> int:
             break
         total_bytes -= item.size
         excess_ids.append(item.item_id)
-    if excess_ids:
-        bulk.delete(connection, schema.quarantine, "item_id", excess_ids)
-        total = {"name": DROPPED_TOTAL, "labels": "", "value": len(excess_ids)}
-        bulk.add_to_totals(connection, schema.tallies, [total])
+    bulk.delete(connection, schema.quarantine, "item_id", excess_ids)
+    total = {"name": DROPPED_TOTAL, "labels": "", "value": len(excess_ids)}
+    bulk.add_to_totals(connection, schema.tallies, [total])
     return len(excess_ids)
 
 

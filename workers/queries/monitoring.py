@@ -24,6 +24,7 @@ from sqlalchemy import (
     text,
 )
 
+from models.fields import MICROSECOND
 from models.ledger import sum_by_family
 from models.lifecycle import ADJUSTABLE_STATES, WAITING_STATES, DebtStatus, State
 from models.policy import Policy
@@ -35,7 +36,7 @@ from workers.processing import failures
 from workers.queries import audit
 from workers.queue.redis import COMMANDS, HELD_KEY, QUEUES, WORKERS_KEY, Keys
 from workers.queue.stalled import read_stalled
-from workers.timestamps import MICROSECOND, SECOND_US, now_us, optional_text, to_us
+from workers.timestamps import SECOND_US, now_us, optional_text, to_us
 
 ALIVE_MS = 15_000
 """A consumer that fetched within this time is alive: idle ones ask every second."""

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import redis
@@ -296,26 +297,27 @@ class BatchConsumer(Consumer):
         return True
 
     def _quarantine_refused(self) -> list[Delivery]:
-        """Quarantine what is for nobody; return what is left of the messages it was in.
+        """Quarantine what is for nobody; return what remains of the messages it was in.
 
         So many at a time that the others need not wait for long. What cannot be kept now stays
         taken, is in nobody's way, and is tried again.
         """
         if not self.refused or time.monotonic() < self.clean_at:
             return []
-        items = [item for delivery in self.refused for item in delivery.refused]
-        kept = self._keep_together(items[:MAX_QUARANTINED_AT_ONCE])
+        refused = (item for delivery in self.refused for item in delivery.refused)
+        items = list(islice(refused, MAX_QUARANTINED_AT_ONCE))
+        kept = self._keep_together(items)
         for delivery in self.refused:
             delivery.refused = [item for item in delivery.refused if id(item) not in kept]
         clean = [delivery for delivery in self.refused if not delivery.refused]
         self.refused = [delivery for delivery in self.refused if delivery.refused]
-        if len(kept) < len(items[:MAX_QUARANTINED_AT_ONCE]):
+        if len(kept) < len(items):
             self.clean_at = time.monotonic() + IDLE_S
-        left = [delivery for delivery in clean if delivery.commands or delivery.orders]
-        left_ids = {delivery.message_id for delivery in left}
-        if settled_ids := {delivery.message_id for delivery in clean} - left_ids:
+        remaining = [delivery for delivery in clean if delivery.commands or delivery.orders]
+        remaining_ids = {delivery.message_id for delivery in remaining}
+        if settled_ids := {delivery.message_id for delivery in clean} - remaining_ids:
             self.forget(settled_ids)
-        return left
+        return remaining
 
     def _keep_together(self, items: Sequence[RefusedItem]) -> set[int]:
         """Quarantine items, by themselves if not together; name by `id` those that are kept."""

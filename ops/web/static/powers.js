@@ -119,8 +119,8 @@ function use(order, power) {
 
 function foreseen(found) {
   if (found.outcome !== "applied") {
-    const would = found.limits ? ` · ${limits(found.limits)}` : "";
-    return [h("p", { class: "note bad", id: "verdict" }, `${p("would_refuse")}: ${name(found.reason)}${would}`)];
+    const bounds = found.limits ? ` · ${limits(found.limits)}` : "";
+    return [h("p", { class: "note bad", id: "verdict" }, `${p("would_refuse")}: ${name(found.reason)}${bounds}`)];
   }
   const moved = found.moves.map(one => row(`${name(one.from.split(":")[0])} → ${name(one.to.split(":")[0])}`, yuan(one.amount_fen), "small"));
   const events = [...new Set(found.events.map(one => one.type))].filter(one => one !== "operator.acted").map(name).join(" · ");

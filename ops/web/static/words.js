@@ -71,8 +71,8 @@ export function toggle() {
 }
 
 export function t(key, ...values) {
-  const found = (language === "zh" ? ZH : EN)[key];
-  return typeof found === "function" ? found(...values) : found ?? key;
+  const text = (language === "zh" ? ZH : EN)[key];
+  return typeof text === "function" ? text(...values) : text ?? key;
 }
 
 export function name(key) {
@@ -81,8 +81,8 @@ export function name(key) {
 }
 
 // What would not have been refused, in the words of whoever was.
-export function limits(found) {
-  return Object.entries(found).map(([key, value]) => `${t(`limit_${key}`)} ${bound(key, value)}`).join(" · ");
+export function limits(bounds) {
+  return Object.entries(bounds).map(([key, value]) => `${t(`limit_${key}`)} ${bound(key, value)}`).join(" · ");
 }
 
 function bound(key, value) {

@@ -15,11 +15,11 @@ import redis
 from sqlalchemy import Engine, select
 
 from models.errors import TransientError
-from models.fields import parse_instant
+from models.fields import MICROSECOND, parse_instant
 from models.policy import Policy, read_policy
 from models.service.unit_of_work import UnitOfWork
 from ops.simulation.replay import read_steps
-from ops.simulation.simulate import SMALLEST_STEP, Simulation
+from ops.simulation.simulate import Simulation
 from tests.fault.calls.call_counter import CallCounter, ProcessDied
 from workers.client import CommandClient
 from workers.database import schema
@@ -35,7 +35,7 @@ from workers.queue.consumer import MessageBatch
 from workers.queue.frontier import Frontier
 from workers.queue.redis import COMMANDS, QUEUES, Keys, Scripts, connect
 from workers.queue.watermark import ArrivalClock
-from workers.timestamps import MICROSECOND, to_us
+from workers.timestamps import to_us
 
 SCENARIOS = Path(__file__).parents[2] / "scenarios"
 
@@ -85,7 +85,7 @@ def moments(name: str) -> tuple[Policy, list[Moment]]:
 def _passed_moment(line: dict[str, Any]) -> Moment:
     # Time ends a wait only after its deadline, a reminder of an order is sent at its instant.
     is_reminder = not line.get("reminder", "suspense:").startswith("suspense:")
-    at = parse_instant(line["at"]) + (0 if is_reminder else 1) * SMALLEST_STEP
+    at = parse_instant(line["at"]) + (0 if is_reminder else 1) * MICROSECOND
     return Moment(at, None, _signature(line))
 
 

@@ -8,6 +8,7 @@ from random import Random
 
 from sqlalchemy import Engine
 
+from models.fields import MICROSECOND
 from models.ids import make_command_key, split_command_key
 from models.policy import Policy
 from tests.fault.checks.collected import SentCommand
@@ -17,7 +18,7 @@ from workers.database.migrations import migrate
 from workers.database.repository import Store
 from workers.processing.processor import BatchProcessor
 from workers.queue.messages import Received
-from workers.timestamps import MICROSECOND, from_us, now_us, to_us
+from workers.timestamps import from_us, now_us, to_us
 
 BATCH_SIZE = 500
 

@@ -9,10 +9,10 @@ from datetime import timedelta
 from random import Random
 
 from models import money
-from models.fields import format_instant
+from models.fields import MICROSECOND, format_instant
 from models.ids import make_command_key
 from models.policy import Policy
-from workers.timestamps import MICROSECOND, SECOND_US, from_us, now_us
+from workers.timestamps import SECOND_US, from_us, now_us
 
 POLICY = Policy(
     deposit_window=timedelta(seconds=3),

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from models.fields import MICROSECOND
 from models.policy import Policy, read_policy
 from models.service.unit_of_work import UnitOfWork
 from ops.order_views import serialize_order
@@ -19,7 +20,7 @@ from tests.check_scenarios import differences
 from tests.support import sample_commands
 from tests.support.store_harness import StoreHarness
 from tests.support.stories import HISTORIES, START, TOTAL, place, span
-from workers.timestamps import MICROSECOND, from_us
+from workers.timestamps import from_us
 
 FOLDER = Path(__file__).parents[2] / "scenarios"
 SCENARIOS = sorted(path.name.removesuffix(".steps.jsonl") for path in FOLDER.glob("*.steps.jsonl"))

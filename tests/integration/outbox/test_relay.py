@@ -15,6 +15,7 @@ import redis
 from sqlalchemy import Engine, text
 
 from models.errors import BrokenInvariant, Unavailable
+from models.fields import MICROSECOND
 from tests.support import sample_commands
 from tests.support.concurrency import eventually
 from tests.support.store_harness import StoreHarness
@@ -27,7 +28,6 @@ from workers.outbox.recovery import WIPE_WINDOW
 from workers.outbox.relay import BATCH_SIZE, NOTIFY_KEY, Relay, notify_relay
 from workers.outbox.streams import EVENTS_STREAM, REMINDERS_STREAM
 from workers.queue.redis import connect
-from workers.timestamps import MICROSECOND
 
 StreamEvents = list[dict[str, Any]]
 

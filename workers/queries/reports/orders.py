@@ -30,6 +30,7 @@ from models.events.orders import (
     OrderPlaced,
     WorkPublished,
 )
+from models.fields import MICROSECOND
 from models.lifecycle import FINAL_STATES
 from workers.database import schema
 from workers.database.archive_schema import with_archive
@@ -44,7 +45,7 @@ from workers.queries.reports.grouping import (
     report_transaction,
     with_order,
 )
-from workers.timestamps import MICROSECOND, SECOND_US, optional_text, to_us
+from workers.timestamps import SECOND_US, optional_text, to_us
 
 FUNNEL_GROUPINGS = (*PARTY_GROUPINGS, Grouping.MONTH)
 
