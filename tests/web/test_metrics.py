@@ -69,8 +69,10 @@ def test_how_far_the_calendar_reaches_is_told_where_it_is_in_force(gateway: Gate
     assert "earnest_calendar_days_left" not in scrape(http_client)
     policy_file = gateway.settings.var / "policy.json"
     policy_file.write_text('{"day_count": "civil_cn"}')
-    days_left = values(scrape(gateway.open(policy=policy_file))["earnest_calendar_days_left"])
+    families = scrape(gateway.open(policy=policy_file))
+    days_left = values(families["earnest_calendar_days_left"])
     assert days_left == {(): calendar.days_left(from_us(now_us()))}
+    assert values(families["earnest_calendar_warning_days"]) == {(): 90}
 
 
 def test_metric_names_follow_our_rules_and_those_of_prometheus(gateway: GatewayHarness) -> None:

@@ -25,6 +25,9 @@ BUCKET_EDGES_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 COMMAND_SETTLED = "command.settled"
 
 
+OPERATOR_ALERTED = "operator.alerted"
+
+
 CONSEQUENCES = ("refund", "payout", "operator")
 """Events that follow from another: of what a deadline brings, all else is the deadline itself."""
 
@@ -62,6 +65,8 @@ def _increments(row: Any, published_at: int) -> Iterator[tuple[CounterKey, int]]
             yield (JUDGED_OUT_OF_ORDER, ""), 1
         yield from _observations("command_settle", row.recorded_at - row.at)
         yield from _observations("command_end_to_end", published_at - row.at)
+    elif row.type == OPERATOR_ALERTED:
+        yield ("alerts", json.loads(row.body)["alert"]), 1
     elif row.type.endswith(".reminded"):
         cause = "deadline" if cause_kind == "reminder" else "nudge"
         yield ("reminders", f"{row.type.partition('.')[0]}|{cause}"), 1

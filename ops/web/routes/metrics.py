@@ -41,6 +41,7 @@ COUNTERS = (
         (),
     ),
     ("earnest_events_published", "events", "Events carried to the streams.", ("type",)),
+    ("earnest_operator_alerts", "alerts", "Alerts to an operator.", ("alert",)),
     ("earnest_reminders", "reminders", "Reminders sent.", ("recipient", "cause")),
     ("earnest_deadlines_enforced", "deadlines", "Waits that time has ended.", ("state",)),
     ("earnest_quarantine_dropped", DROPPED_TOTAL, "Dropped: there was no room for more.", ()),
@@ -227,7 +228,9 @@ def calendar_gauges(context: AppContext) -> Iterator[Family]:
     """Write how far the calendar of working days reaches, where it is in force."""
     if context.store.policy.day_count == "civil_cn":
         days_left = calendar.days_left(context.now())
+        warning_days = context.store.policy.calendar_warning / calendar.ONE_DAY
         yield gauge("earnest_calendar_days_left", "Days until the calendar ends.", days_left)
+        yield gauge("earnest_calendar_warning_days", "Fewer are too few.", warning_days)
 
 
 def gauge(name: str, description: str, value: float) -> Family:

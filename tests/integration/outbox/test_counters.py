@@ -43,6 +43,14 @@ def test_a_command_judged_out_of_order_is_counted(harness: StoreHarness) -> None
     assert counters[event_counters.JUDGED_OUT_OF_ORDER] == {"": 1}
 
 
+def test_an_alert_to_an_operator_counts_by_its_kind(harness: StoreHarness) -> None:
+    harness.bring_to("completed")
+    payout_id = harness.rows("payouts")[0].payout_id
+    body = sample_commands.command("fail_payout", "payments", payout_id=payout_id, reason="closed")
+    assert harness.settle(harness.receive(body, harness.now)) == []
+    assert counted(harness)["alerts"] == {"payout_failed": 1}
+
+
 def counted(harness: StoreHarness) -> dict[str, dict[str, int]]:
     """Count all events as if they were published now."""
     events = schema.events
