@@ -14,9 +14,9 @@ import redis
 from sqlalchemy import Engine, text
 
 from models import calendar
-from models.errors import EarnestError
+from models.errors import EarnestError, Unavailable
 from ops import terminal
-from workers.database.engine import open_database, reading
+from workers.database.engine import LOCK_NOTICE_S, has_one_writer, open_database, reading, writing
 from workers.database.migrations import is_current
 from workers.outbox import streams as event_streams
 from workers.processing import failures
@@ -74,6 +74,7 @@ def examine(settings: Settings) -> list[HealthCheck]:
     checks: dict[str, Callable[[], Iterator[HealthCheck]]] = {
         "policy": lambda: _check_policy(settings),
         "database": lambda: _check_database(engine),
+        "database lock": lambda: _check_lock(engine),
         "schema": lambda: _check_schema(engine),
         "redis": lambda: _check_redis(redis_client),
         "calendar": lambda: _check_calendar(settings),
@@ -128,6 +129,18 @@ def _check_database(engine: Engine) -> Iterator[HealthCheck]:
         refuse_unsafe_postgresql(engine)
         detail = "fsync, synchronous_commit and full_page_writes are on"
         yield HealthCheck("durability of commits", "ok", detail)
+
+
+def _check_lock(engine: Engine) -> Iterator[HealthCheck]:
+    """Look whether SQLite's only writer comes to its turn, or who keeps it from that."""
+    if not has_one_writer(engine):
+        return
+    try:
+        with writing(engine, timeout_s=LOCK_NOTICE_S):
+            yield HealthCheck("database lock", "ok", "whoever writes comes to its turn")
+    except Unavailable as error:
+        advice = "nothing is settled until it commits or ends: let it, or stop it"
+        yield HealthCheck("database lock", "fail", f"{error}; {advice}")
 
 
 def _check_schema(engine: Engine) -> Iterator[HealthCheck]:

@@ -146,6 +146,8 @@ def show_queues(settings: Settings, *, as_json: bool) -> int:
     print(f"\nOldest command: {status['oldest_seconds']:.1f} s. Redis is {status['redis']}.")
     print(f"Oldest unpublished event: {status['outbox']['lag_seconds']:.1f} s.")
     _print_stalled(status["stalled"])
+    if status["locked_by"]:
+        print(f"LOCKED: nobody can write to the database but {status['locked_by']}.")
     print(f"Workers alive: {status['workers_alive']}. {_duty_states(status)}")
     print(f"Aside: {status['quarantine']} in quarantine, {status['dead_letters']} dead letters.")
     for group in consumer_groups:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import IO, Any
 
+import structlog
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import make_url
@@ -23,7 +24,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from models.errors import BrokenInvariant, Conflict, Unavailable
 from workers.database import schema
+from workers.database.locks import LockHolder, find_lock_holder, find_turn_holder, turn_path
 from workers.timestamps import now_us
+
+log = structlog.get_logger()
+
 
 MAX_CONNECTIONS = 3
 """Connections a process may hold: one that writes, one that reads, one to spare."""
@@ -50,7 +55,15 @@ WRITE_TIMEOUT_S = 15.0
 """How long a writer waits for SQLite's turn; whoever holds it for longer is stopped or stuck."""
 
 
+READ_TIMEOUT_MS = 15_000
+"""How long SQLite's readers wait, where somebody has locked even them out."""
+
+
 LOCK_POLL_INTERVAL_S = 0.001
+
+
+LOCK_NOTICE_S = 1.0
+"""How long a writer waits before it says for whom: transactions of ours take milliseconds."""
 
 
 def open_database(
@@ -94,7 +107,7 @@ def _prepare_sqlite(cache_kib: int, connection: Any, _: object) -> None:  # noqa
         "journal_mode = WAL",
         "synchronous = FULL",
         "foreign_keys = ON",
-        "busy_timeout = 15000",
+        f"busy_timeout = {READ_TIMEOUT_MS}",
         f"cache_size = -{cache_kib}",
         "temp_store = MEMORY",
         "wal_autocheckpoint = 4000",
@@ -104,7 +117,44 @@ def _prepare_sqlite(cache_kib: int, connection: Any, _: object) -> None:  # noqa
 
 def _begin_sqlite(connection: Connection) -> None:
     # IMMEDIATE takes the write lock at once: what is read is still true when it is written.
-    connection.exec_driver_sql("BEGIN" if only_reads(connection) else "BEGIN IMMEDIATE")
+    if only_reads(connection):
+        connection.exec_driver_sql("BEGIN")
+    else:
+        _begin_writing(connection)
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Begin once nobody else writes; say who does, where that is none of ours and takes long."""
+    timeout_s = connection.get_execution_options().get("write_timeout_s", WRITE_TIMEOUT_S)
+    give_up_at = time.monotonic() + timeout_s
+    driver: Any = connection.connection.driver_connection
+    driver.execute(f"PRAGMA busy_timeout = {round(1000 * min(timeout_s, LOCK_NOTICE_S))}")
+    has_noticed = False
+    try:
+        while not _try_begin(connection):
+            if time.monotonic() >= give_up_at:
+                raise Unavailable(_lock_text(find_lock_holder(connection.engine)))
+            if not has_noticed:
+                has_noticed = True
+                log.error(
+                    "database.locked", because=_lock_text(find_lock_holder(connection.engine))
+                )
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {READ_TIMEOUT_MS}")
+
+
+def _try_begin(connection: Connection) -> bool:
+    try:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+    except OperationalError as error:
+        if getattr(error.orig, "sqlite_errorname", "") != "SQLITE_BUSY":
+            raise
+        return False
+    return True
+
+
+def _lock_text(holder: LockHolder | None) -> str:
+    return f"the database is locked by {holder or 'a program that cannot be seen from here'}"
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -123,30 +173,41 @@ def has_one_writer(engine: Engine) -> bool:
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
+def writing(engine: Engine, *, timeout_s: float = WRITE_TIMEOUT_S) -> Iterator[Connection]:
     """Open a transaction that commits at the end, or leaves no trace.
 
-    Raise `Conflict` where another writer came first, `Unavailable` where the server is away.
+    Raise `Conflict` where another writer came first, `Unavailable` where the server is away, or
+    SQLite's turn to write has not come within `timeout_s`.
     """
+    writer = engine
+    if timeout_s != WRITE_TIMEOUT_S:
+        writer = engine.execution_options(write_timeout_s=timeout_s)
     try:
-        with _write_lock(engine), engine.begin() as connection:
+        with _write_lock(engine, timeout_s), writer.begin() as connection:
             yield connection
     except SQLAlchemyError as error:
         raise _translated(error) from error
 
 
 @contextmanager
-def _write_lock(engine: Engine) -> Iterator[None]:
+def _write_lock(engine: Engine, timeout_s: float) -> Iterator[None]:
     """Queue for SQLite's only writer: it would poll for its lock, sleeping up to 100 ms a time."""
     file = engine.url.database
     if not has_one_writer(engine) or file is None:
         yield
         return
-    with open(f"{file}.turn", "wb") as lock_file:  # noqa: PTH123 - as cheap as it gets, per commit
-        give_up_at = time.monotonic() + WRITE_TIMEOUT_S
+    with open(turn_path(file), "wb") as lock_file:  # noqa: PTH123 - as cheap as it gets, per commit
+        began_at = time.monotonic()
+        has_noticed = False
         while not _try_lock(lock_file):
-            if time.monotonic() > give_up_at:
-                raise Unavailable(f"a process holds the database for over {WRITE_TIMEOUT_S:.0f} s")
+            waited_s = time.monotonic() - began_at
+            if waited_s > timeout_s:
+                raise Unavailable(_lock_text(find_lock_holder(engine) or find_turn_holder(engine)))
+            if waited_s > LOCK_NOTICE_S and not has_noticed:
+                has_noticed = True
+                holder = find_lock_holder(engine)
+                if holder is not None and not holder.is_ours:
+                    log.error("database.locked", because=_lock_text(holder))
             time.sleep(LOCK_POLL_INTERVAL_S)
         yield
 

@@ -30,6 +30,7 @@ from models.lifecycle import ADJUSTABLE_STATES, WAITING_STATES, DebtStatus, Stat
 from models.policy import Policy
 from workers.database import archive, schema
 from workers.database.engine import reading
+from workers.database.locks import find_lock_holder
 from workers.database.repository import Store
 from workers.database.schema import audits, inbox
 from workers.processing import failures
@@ -55,7 +56,8 @@ def queue_status(engine: Engine, client: redis.Redis) -> Snapshot:
     """Say what waits between receipt and the settled outcome, and who is there to work.
 
     `held` counts commands that had to wait for an earlier one, ever, and is None while Redis is
-    away; `stalled` are those that wait for long now.
+    away; `stalled` are those that wait for long now. `locked_by` names another program that keeps
+    SQLite's only writer from writing, and is empty where none can be seen.
     """
     redis_state = _redis_status(client)
     now = redis_state.pop("now_us", None) or now_us()
@@ -71,7 +73,9 @@ def queue_status(engine: Engine, client: redis.Redis) -> Snapshot:
     oldest_at = min(
         (at for at in (inbox_oldest_at, oldest_pending_at) if at is not None), default=None
     )
+    holder = find_lock_holder(engine)
     return redis_state | {
+        "locked_by": "" if holder is None or holder.is_ours else str(holder),
         "inbox": {"commands": inbox_count, "oldest_seconds": _age_s(inbox_oldest_at, now)},
         "oldest_seconds": _age_s(oldest_at, now),
         "outbox": {"events": unpublished_count, "lag_seconds": _age_s(outbox_oldest_at, now_us())},

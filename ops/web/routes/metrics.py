@@ -153,6 +153,8 @@ def queue_gauges(snapshot: Snapshot) -> Iterator[Family]:
     yield gauge("earnest_workers_alive", "Workers heard of lately.", snapshot["workers_alive"])
     stalled_count = len(snapshot["stalled"])
     yield gauge("earnest_commands_stalled", "Held back for more than 10 s.", stalled_count)
+    is_locked = bool(snapshot["locked_by"])
+    yield gauge("earnest_database_locked", "Whether another program keeps all from it.", is_locked)
     if snapshot["held"] is not None:
         description = "Held back until something received earlier was settled."
         yield CounterMetricFamily("earnest_commands_held", description, value=snapshot["held"])

@@ -14,7 +14,9 @@ from sqlalchemy import Engine
 
 from ops.cli.app import main
 from ops.cli.doctor import HealthCheck, _check_skew
+from tests.support.programs.foreign_writer import foreign_writer
 from tests.support.store_harness import StoreHarness
+from workers.database.engine import has_one_writer
 from workers.outbox import streams as event_streams
 from workers.outbox.streams import EVENTS_STREAM
 from workers.queue.stalled import StalledCommand, StallNotes
@@ -87,6 +89,24 @@ def test_queues_and_doctor_name_a_command_that_waits_for_long(
     (check,) = [check for check in checks if check["name"] == "commands"]
     assert check["state"] == "warn"
     assert "11 wait for long, client:c1:cmd0 behind m1" in check["detail"]
+
+
+def test_queues_and_doctor_name_a_program_that_has_locked_the_database(
+    engine: Engine, run_command: RunCommand
+) -> None:
+    if not has_one_writer(engine):
+        assert "database lock" not in run_command("doctor")
+        return
+    assert "LOCKED" not in run_command("queues")
+    with foreign_writer(str(engine.url.database)) as process:
+        assert f"LOCKED: nobody can write to the database but pid {process.pid} (" in run_command(
+            "queues"
+        )
+        checks = json.loads(run_command("doctor", "--json", status=1))["checks"]
+    (check,) = [check for check in checks if check["state"] == "fail"]
+    assert check["name"] == "database lock"
+    assert f"the database is locked by pid {process.pid} (" in check["detail"]
+    assert "nothing is settled until it commits or ends" in check["detail"]
 
 
 def test_deadlines_due_and_overdue_are_shown(
