@@ -24,6 +24,7 @@ class BenchSize:
     exported: int = 1_000_000
     listed: int = 1_000_000
     extended: int = 100_000
+    concerned: int = 100_000
     readings: int = 3
 
     @property
@@ -51,6 +52,7 @@ QUICK = BenchSize(
     exported=30_000,
     listed=100_000,
     extended=5_000,
+    concerned=5_000,
     readings=2,
 )
 
@@ -69,5 +71,6 @@ TINY = BenchSize(
     exported=600,
     listed=2_000,
     extended=100,
+    concerned=600,
     readings=1,
 )

@@ -15,6 +15,7 @@ from bench import peer_environments
 from bench.measures import (
     bulk_extend,
     command_cost,
+    creator_changes,
     deadlines,
     export,
     latency,
@@ -42,6 +43,7 @@ PARTS = (
     "export",
     "reads",
     "extend",
+    "creators",
 )
 
 QUICK_PARTS = ("throughput", "peers", "latency", "deadlines")
@@ -98,6 +100,9 @@ def measure(parts: Sequence[str], size: BenchSize) -> Figures:
         },
         "extend": lambda: {
             database: bulk_extend.figures(database, size.extended) for database in databases()
+        },
+        "creators": lambda: {
+            database: creator_changes.figures(database, size.concerned) for database in databases()
         },
         "reads": lambda: {
             database: task_list_pages.pages(database, size.listed, size.readings)
@@ -266,6 +271,10 @@ def print_tables(figures: Figures) -> None:
         if part in figures:
             value_rows = [(name, f"{value:,}") for name, value in figures[part].items()]
             print(terminal.draw_table(part.capitalize(), ("what", "value"), value_rows))
+    for database, values in figures.get("creators", {}).items():
+        rows = [(name, *(f"{value:,}" for value in row.values())) for name, row in values.items()]
+        heads = ("of a creator", *creator_changes.COLUMNS)
+        print(terminal.draw_table(f"Changes on {database}", heads, rows))
     for database, values in figures.get("reads", {}).items():
         print(
             terminal.draw_table(

@@ -12,13 +12,13 @@ CREATOR = "k1"
 AMOUNT_FEN, DEPOSIT_FEN = 100_000, 10_500
 
 
-def registration() -> str:
-    """Admit the one creator who takes every order."""
-    return _text(
-        id="bench_register",
+def registration(creator_id: str = CREATOR) -> str:
+    """Admit the one creator who takes every order, or another."""
+    return command_text(
+        id=f"register_{creator_id}",
         kind="register_creator",
         by={"role": "platform", "id": "bench"},
-        creator_id=CREATOR,
+        creator_id=creator_id,
         name="基准达人",
         contract="direct",
     )
@@ -55,7 +55,7 @@ def hurried_orders(count: int, *, first: int = 0) -> Iterator[str]:
 
 def place(number: int) -> str:
     """Place one order."""
-    return _text(
+    return command_text(
         id=f"place_{number:08}",
         kind="place_order",
         by={"role": "client", "id": f"c{number % 10_000}"},
@@ -73,7 +73,7 @@ def place(number: int) -> str:
 def pay(number: int, paid_at: datetime | None = None) -> str:
     """Pay one order's deposit, now unless an instant is given."""
     share = {"order_id": f"o{number:08}", "amount_fen": DEPOSIT_FEN}
-    return _text(
+    return command_text(
         id=f"pay_{number:08}",
         kind="confirm_payment",
         by={"role": "payments", "id": "psp"},
@@ -86,7 +86,7 @@ def pay(number: int, paid_at: datetime | None = None) -> str:
 
 def accept(number: int) -> str:
     """Accept one order."""
-    return _text(
+    return command_text(
         id=f"accept_{number:08}",
         kind="accept_order",
         by={"role": "creator", "id": CREATOR},
@@ -96,7 +96,7 @@ def accept(number: int) -> str:
 
 def revise(number: int) -> str:
     """Raise one order's price, as its creator."""
-    return _text(
+    return command_text(
         id=f"revise_{number:08}",
         kind="revise_quote",
         by={"role": "creator", "id": CREATOR},
@@ -107,7 +107,7 @@ def revise(number: int) -> str:
 
 def restore(number: int) -> str:
     """Go back to one order's first price, as its client."""
-    return _text(
+    return command_text(
         id=f"restore_{number:08}",
         kind="restore_quote",
         by={"role": "client", "id": f"c{number % 10_000}"},
@@ -121,7 +121,7 @@ STEPS = (place, pay, accept, revise, restore)
 
 def decline(number: int) -> str:
     """Decline one order."""
-    return _text(
+    return command_text(
         id=f"decline_{number:08}",
         kind="decline_order",
         by={"role": "creator", "id": CREATOR},
@@ -131,7 +131,7 @@ def decline(number: int) -> str:
 
 def refunded(number: int) -> str:
     """Confirm that one order's deposit has gone back."""
-    return _text(
+    return command_text(
         id=f"refunded_{number:08}",
         kind="confirm_refund",
         by={"role": "payments", "id": "psp"},
@@ -139,5 +139,5 @@ def refunded(number: int) -> str:
     )
 
 
-def _text(**fields: Any) -> str:  # noqa: ANN401 - a command's fields are of many types
+def command_text(**fields: Any) -> str:  # noqa: ANN401 - a command's fields are of many types
     return json.dumps(fields, ensure_ascii=False)

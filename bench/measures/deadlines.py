@@ -128,10 +128,12 @@ LAST_REMINDER = timedelta(hours=1)
 """The lead of the last reminder: these orders want nothing more before they lapse."""
 
 
-def offered_order(policy: Policy) -> tuple[Order, Any]:
+def offered_order(policy: Policy, *further_steps: str) -> tuple[Order, Any]:
+    """Make an order that is offered, or what further commands make of it, and its placement."""
     uow, at = UnitOfWork(policy=policy), datetime.now(UTC)
     events: list[Event] = []
-    for text in (workload.registration(), workload.place(0), workload.pay(0)):
+    steps = (workload.registration(), workload.place(0), workload.pay(0), *further_steps)
+    for text in steps:
         events += handle_without_waiting(uow, parse_command(text), at).events
     (order,) = uow.orders.values()
     return order, events[1].fact

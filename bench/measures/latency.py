@@ -18,6 +18,9 @@ from workers.outbox.streams import EVENTS_STREAM
 POLL_INTERVAL_S = 0.002
 """How often the sender looks: what it notices too late counts as waiting."""
 
+MAX_PEOPLE = 1_000_000
+"""Commands of people beside something else: more than any measurement lasts for."""
+
 SETTLED = b"command.settled"
 COMMAND_ID = re.compile(rb'"command_id": ?"([^"]+)"')
 
@@ -45,8 +48,8 @@ def open_loop(database: str, per_second: float, seconds: float) -> list[float]:
         running_servers(database) as servers,
         servers.running(*map(process_command, ("worker", "relay", "scheduler"))),
     ):
-        client = _ready_client(servers)
-        with _recording(servers) as recorder:
+        client = ready_client(servers)
+        with recording(servers) as recorder:
             _send_when_due(client, recorder, per_second, int(per_second * seconds))
         return recorder.milliseconds()
 
@@ -60,8 +63,8 @@ def full_load(database: str, commands: int) -> float:
         running_servers(database) as servers,
         servers.running(*map(process_command, ("worker", "relay", "scheduler"))),
     ):
-        client = _ready_client(servers)
-        with _recording(servers) as recorder:
+        client = ready_client(servers)
+        with recording(servers) as recorder:
             began = time.monotonic()
             recorder.due |= {f"place_{number:08}": began for number in range(commands)}
             client.submit_many(map(workload.place, range(commands)), per_message=1)
@@ -74,15 +77,15 @@ def after_idleness(database: str, seconds: float) -> float:
         running_servers(database) as servers,
         servers.running(*map(process_command, ("worker", "relay", "scheduler"))),
     ):
-        client = _ready_client(servers)
+        client = ready_client(servers)
         time.sleep(seconds)
-        with _recording(servers) as recorder:
+        with recording(servers) as recorder:
             recorder.due["place_00000000"] = time.monotonic()
             client.submit(workload.place(0))
         return recorder.milliseconds()[0]
 
 
-def _ready_client(servers: BenchServers) -> CommandClient:
+def ready_client(servers: BenchServers) -> CommandClient:
     """Admit the creator, and wait until that is published: by then everybody is at work."""
     client = CommandClient(servers.redis)
     client.submit(workload.registration())
@@ -91,7 +94,7 @@ def _ready_client(servers: BenchServers) -> CommandClient:
 
 
 @contextmanager
-def _recording(servers: BenchServers) -> Iterator[LatencyRecorder]:
+def recording(servers: BenchServers) -> Iterator[LatencyRecorder]:
     """Note when each outcome is seen, until all are, or it is too late."""
     recorder, stop = LatencyRecorder(), threading.Event()
     reader = threading.Thread(target=_watch, args=(servers, recorder, stop))
@@ -105,18 +108,46 @@ def _recording(servers: BenchServers) -> Iterator[LatencyRecorder]:
 
 
 def _send_when_due(
-    client: CommandClient, recorder: LatencyRecorder, per_second: float, total: int
+    client: CommandClient,
+    recorder: LatencyRecorder,
+    per_second: float,
+    total: int,
+    *,
+    first: int = 0,
+    stop: threading.Event | None = None,
 ) -> None:
     """Look now and then what is due, and hand it in, each command in a message of its own."""
-    texts, sent_count = [workload.place(number) for number in range(total)], 0
-    began_at = time.monotonic()
-    while sent_count < total:
+    sent_count, began_at = 0, time.monotonic()
+    while sent_count < total and not (stop and stop.is_set()):
         time.sleep(POLL_INTERVAL_S)
         due_count = min(total, int((time.monotonic() - began_at) * per_second) + 1)
-        for number in range(sent_count, due_count):
-            recorder.due[f"place_{number:08}"] = began_at + number / per_second
-        client.submit_many(texts[sent_count:due_count], per_message=1)
+        numbers = range(first + sent_count, first + due_count)
+        for number in numbers:
+            due_at = began_at + (number - first) / per_second
+            recorder.due[f"place_{number:08}"] = due_at
+        client.submit_many(map(workload.place, numbers), per_message=1)
         sent_count = due_count
+
+
+@contextmanager
+def people(servers: BenchServers, per_second: float, *, first: int) -> Iterator[LatencyRecorder]:
+    """Let people place orders at fixed instants as long as the block lasts, whatever it does.
+
+    Their orders are numbered from `first` on. The waits are complete when the block has ended.
+    """
+    stop = threading.Event()
+    client = CommandClient(servers.redis)
+    with recording(servers) as recorder:
+        arguments = {"first": first, "stop": stop}
+        sender = threading.Thread(
+            target=_send_when_due, args=(client, recorder, per_second, MAX_PEOPLE), kwargs=arguments
+        )
+        sender.start()
+        try:
+            yield recorder
+        finally:
+            stop.set()
+            sender.join()
 
 
 def _watch(servers: BenchServers, recorder: LatencyRecorder, stop: threading.Event) -> None:
