@@ -77,10 +77,18 @@ class Watchdog:
         return [name for name, due_at in self.deadlines.items() if time.monotonic() > due_at]
 
     def wrap(
-        self, name: str, tick: Callable[[], object], timeout_s: float = TICK_TIMEOUT_S
+        self,
+        name: str,
+        tick: Callable[[], object],
+        interval_s: float,
+        timeout_s: float = TICK_TIMEOUT_S,
     ) -> Callable[[], None]:
-        """Wrap a tick: trouble with a server is logged and waited out, the ticks go on."""
-        self.deadlines[name] = time.monotonic() + timeout_s
+        """Wrap a tick: trouble with a server is logged and waited out, the ticks go on.
+
+        Each begins an interval after the one before has ended, and then takes no longer than the
+        timeout.
+        """
+        self.deadlines[name] = time.monotonic() + interval_s + timeout_s
 
         def run() -> None:
             try:
@@ -89,7 +97,7 @@ class Watchdog:
                 log.warning("tick.waiting", tick=name, error=str(error)[:300])
             except Exception:
                 log.exception("tick.failed", tick=name)
-            self.deadlines[name] = time.monotonic() + timeout_s
+            self.deadlines[name] = time.monotonic() + interval_s + timeout_s
 
         return run
 
@@ -131,7 +139,7 @@ def run(settings: Settings, stopping: threading.Event, ready: Callable[[], None]
         ),
         ("calendar", lambda: alert_calendar_ends(store), CALENDAR_INTERVAL_S, TICK_TIMEOUT_S),
     ):
-        watched_tick = watchdog.wrap(name, tick, timeout_s)
+        watched_tick = watchdog.wrap(name, tick, seconds, timeout_s)
         scheduler.add_job(watched_tick, "interval", seconds=seconds, id=name)
     scheduler.start()
     ready()

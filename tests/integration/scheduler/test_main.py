@@ -28,7 +28,7 @@ def test_a_tick_that_fails_stops_nothing_and_counts_as_a_sign_of_life(fault: Exc
         raise fault
 
     watchdog = Watchdog()
-    run = watchdog.wrap("failing", fail, timeout_s=60)
+    run = watchdog.wrap("failing", fail, interval_s=1, timeout_s=60)
     before = watchdog.deadlines["failing"]
     run()
     assert watchdog.deadlines["failing"] > before
@@ -36,9 +36,15 @@ def test_a_tick_that_fails_stops_nothing_and_counts_as_a_sign_of_life(fault: Exc
 
 def test_a_tick_that_hangs_does_not_hide_behind_those_that_go_on() -> None:
     watchdog = Watchdog()
-    watchdog.wrap("hanging", print, timeout_s=-1)
-    watchdog.wrap("living", list, timeout_s=60)()
+    watchdog.wrap("hanging", print, interval_s=0, timeout_s=-1)
+    watchdog.wrap("living", list, interval_s=1, timeout_s=60)()
     assert watchdog.stuck() == ["hanging"]
+
+
+def test_a_tick_is_not_stuck_before_it_is_due() -> None:
+    watchdog = Watchdog()
+    watchdog.wrap("rare", list, interval_s=60, timeout_s=-1)
+    assert watchdog.stuck() == []
 
 
 def test_the_process_starts_ticks_and_stops_when_asked(
