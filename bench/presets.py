@@ -25,6 +25,7 @@ class BenchSize:
     listed: int = 1_000_000
     extended: int = 100_000
     concerned: int = 100_000
+    noisy_s: int = 20
     readings: int = 3
 
     @property
@@ -53,6 +54,7 @@ QUICK = BenchSize(
     listed=100_000,
     extended=5_000,
     concerned=5_000,
+    noisy_s=5,
     readings=2,
 )
 
@@ -72,5 +74,6 @@ TINY = BenchSize(
     listed=2_000,
     extended=100,
     concerned=600,
+    noisy_s=1,
     readings=1,
 )

@@ -20,6 +20,7 @@ from bench.measures import (
     export,
     latency,
     memory,
+    noisy_neighbours,
     storage,
     task_list_pages,
     throughput,
@@ -44,6 +45,7 @@ PARTS = (
     "reads",
     "extend",
     "creators",
+    "neighbours",
 )
 
 QUICK_PARTS = ("throughput", "peers", "latency", "deadlines")
@@ -58,6 +60,12 @@ TITLES = {
 }
 """What is a table of its own for each database."""
 
+MATRICES = {
+    "creators": ("Changes", ("of a creator", *creator_changes.COLUMNS)),
+    "neighbours": ("People's waits", ("beside", *noisy_neighbours.COLUMNS)),
+}
+"""The same, with a row for each trial."""
+
 
 def main() -> int:
     """Measure, print, and return 0."""
@@ -65,12 +73,14 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="the main part, in four minutes")
     parser.add_argument("--tiny", action="store_true", help="only to see that it works")
     parser.add_argument("--only", choices=PARTS, action="append", help="may be given again")
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), help="only on this one")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     parser.add_argument("--plots", metavar="FOLDER", type=Path, help="draw SVG files there")
     options = parser.parse_args()
     figures = measure(
         options.only or (QUICK_PARTS if options.quick else PARTS),
         QUICK if options.quick else TINY if options.tiny else WHOLE,
+        [options.database] if options.database else available_databases(),
     )
     if options.plots:
         peer_environments.draw(figures, options.plots.resolve())
@@ -81,38 +91,41 @@ def main() -> int:
     return 0
 
 
-def measure(parts: Sequence[str], size: BenchSize) -> Figures:
+def measure(parts: Sequence[str], size: BenchSize, databases: Sequence[str]) -> Figures:
     """Take the measurements one after the other, with nothing beside them."""
     rates: dict[str, float] = {}
     measurements: dict[str, Callable[[], Figures]] = {
         "path": lambda: {
-            database: command_cost.figures(database, size.orders) for database in databases()
+            database: command_cost.figures(database, size.orders) for database in databases
         },
         "sizes": lambda: {
-            database: storage.figures(database, size.orders) for database in databases()
+            database: storage.figures(database, size.orders) for database in databases
         },
-        "latency": lambda: latency_figures(size),
+        "latency": lambda: latency_figures(size, databases),
         "deadlines": lambda: deadline_figures(size),
         "memory": lambda: memory.flatness(memory.growth(size.memory)),
         "growth": lambda: growth_figures(size),
         "export": lambda: {
-            database: export.figures(database, size.exported) for database in databases()
+            database: export.figures(database, size.exported) for database in databases
         },
         "extend": lambda: {
-            database: bulk_extend.figures(database, size.extended) for database in databases()
+            database: bulk_extend.figures(database, size.extended) for database in databases
         },
         "creators": lambda: {
-            database: creator_changes.figures(database, size.concerned) for database in databases()
+            database: creator_changes.figures(database, size.concerned) for database in databases
+        },
+        "neighbours": lambda: {
+            database: noisy_neighbours.figures(database, size.noisy_s) for database in databases
         },
         "reads": lambda: {
             database: task_list_pages.pages(database, size.listed, size.readings)
-            for database in databases()
+            for database in databases
         },
     }
     if "throughput" in parts:
-        rates |= own_rates(size)
+        rates |= own_rates(size, databases)
     if "peers" in parts:
-        rates |= peer_rates(size)
+        rates |= peer_rates(size, databases)
     figures: Figures = {"machine": machine(), "rates": rates, "ratios": ratios(rates)}
     for name, take in measurements.items():
         if name in parts:
@@ -120,7 +133,7 @@ def measure(parts: Sequence[str], size: BenchSize) -> Figures:
     return figures
 
 
-def databases() -> list[str]:
+def available_databases() -> list[str]:
     """Return the databases that can be measured here."""
     if postgres_binaries() is None:
         print("PostgreSQL is not installed: only SQLite is measured", file=sys.stderr)
@@ -128,7 +141,7 @@ def databases() -> list[str]:
     return ["sqlite", "postgresql"]
 
 
-def own_rates(size: BenchSize) -> dict[str, float]:
+def own_rates(size: BenchSize, databases: Sequence[str]) -> dict[str, float]:
     """Measure the yardstick, ours, and the naive actor: what a second settles."""
     rates: dict[str, float] = {}
 
@@ -137,7 +150,7 @@ def own_rates(size: BenchSize) -> dict[str, float]:
 
     for processes in size.processes[:2]:
         take(f"empty actor ×{processes}", throughput.empty_actor(3 * size.orders, processes))
-    for database in databases():
+    for database in databases:
         for per_message in size.per_message:
             for processes in size.processes:
                 name = f"{database}, {per_message} a message ×{processes}"
@@ -150,9 +163,9 @@ def own_rates(size: BenchSize) -> dict[str, float]:
     return rates
 
 
-def peer_rates(size: BenchSize) -> dict[str, float]:
+def peer_rates(size: BenchSize, databases: Sequence[str]) -> dict[str, float]:
     """Measure the same three steps an order as others would take them, on PostgreSQL."""
-    if "postgresql" not in databases():
+    if "postgresql" not in databases:
         return {}
     rates = {}
     for peer in (peer_environments.CELERY, peer_environments.DBOS, peer_environments.PROCRASTINATE):
@@ -201,13 +214,13 @@ def best_rate(rates: dict[str, float], name: str) -> float:
     return max((rate for key, rate in rates.items() if key.startswith(f"{name} ")), default=0.0)
 
 
-def latency_figures(size: BenchSize) -> Figures:
+def latency_figures(size: BenchSize, databases: Sequence[str]) -> Figures:
     """Measure how long a sender waits for a published outcome, in ms, at half of the full load.
 
     Full is what is settled and published when a sender hands in as fast as it can.
     """
     figures: Figures = {}
-    for database in databases():
+    for database in databases:
         full = latency.full_load(database, size.orders)
         waits = latency.open_loop(database, full / 2, size.load_s)
         latencies = {f"p{percent:g}": percentile(waits, percent) for percent in (50, 90, 99, 99.9)}
@@ -271,10 +284,12 @@ def print_tables(figures: Figures) -> None:
         if part in figures:
             value_rows = [(name, f"{value:,}") for name, value in figures[part].items()]
             print(terminal.draw_table(part.capitalize(), ("what", "value"), value_rows))
-    for database, values in figures.get("creators", {}).items():
-        rows = [(name, *(f"{value:,}" for value in row.values())) for name, row in values.items()]
-        heads = ("of a creator", *creator_changes.COLUMNS)
-        print(terminal.draw_table(f"Changes on {database}", heads, rows))
+    for part, (title, heads) in MATRICES.items():
+        for database, values in figures.get(part, {}).items():
+            cells = [
+                (name, *(f"{value:,}" for value in row.values())) for name, row in values.items()
+            ]
+            print(terminal.draw_table(f"{title} on {database}", heads, cells))
     for database, values in figures.get("reads", {}).items():
         print(
             terminal.draw_table(

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from bench.run import PARTS
+from workers.database.repository import MAX_ORDERS_TOLD
 from workers.settings import project_root
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -34,4 +35,11 @@ def test_the_benchmark_measures_every_part_but_the_peers() -> None:
     assert report["growth"]["cost_ratio"] > 0
     assert report["export"]["sqlite"]["orders_parquet_per_s"] > 0
     assert report["extend"]["sqlite"]["orders"] == 100
+    for change in report["creators"]["sqlite"].values():
+        assert change["orders"] > 0
+        assert change["wrong"] == 0
+        assert change["largest"] <= MAX_ORDERS_TOLD
+    waits = report["neighbours"]["sqlite"]
+    assert waits["one message of 4 MiB"]["noise"] > waits["nobody"]["noise"] == 0
+    assert max(row["p99_ms"] for row in waits.values()) < float("inf")
     assert report["reads"]["sqlite"]["large agency"]["pages"] > 0
