@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -36,12 +37,17 @@ COLUMNS = ("people", "p50_ms", "p99_ms", "max_ms", "noise")
 
 @dataclass(frozen=True, slots=True)
 class NoisyNeighbour:
-    """What comes each second, by its number, in how few messages; `before` is settled first."""
+    """What comes in a second, by its number, in how few messages; `before` is settled first.
+
+    Where a second's commands take longer than a second to settle, they come every few seconds: all
+    of them together are not to be more than two cores can do.
+    """
 
     name: str
     commands_of: Callable[[int], list[str]]
     before: Callable[[int], list[str]] = lambda _: []
     per_message: int = 1
+    every_s: int = 1
 
 
 def figures(database: str, seconds: int) -> dict[str, dict[str, float]]:
@@ -69,7 +75,7 @@ def measure(
     seconds: int,
     number: int,
 ) -> dict[str, float]:
-    """Let people wait beside one neighbour, whose commands come at once, once a second."""
+    """Let people wait beside one neighbour, whose commands come all at once, again and again."""
     client.submit_many(neighbour.before(seconds))
     wait_until_empty(lambda: servers.count_messages(Keys(COMMANDS).messages))
     noise_count = 0
@@ -79,12 +85,12 @@ def measure(
     ):
         began_at = time.monotonic()
         for second in range(seconds):
-            commands = neighbour.commands_of(second)
+            commands = [] if second % neighbour.every_s else neighbour.commands_of(second)
             time.sleep(max(0.0, began_at + second - time.monotonic()))
             hand_in(servers, client, commands, neighbour.per_message)
             noise_count += len(commands)
             progress.add(1)
-        wait_until_empty(lambda: servers.count_messages(Keys(COMMANDS).messages))
+        time.sleep(max(0.0, began_at + seconds - time.monotonic()))
     waits = recorder.milliseconds()
     return {
         "people": len(waits),
@@ -158,12 +164,17 @@ def of_one_message(second: int) -> list[str]:
     return list(_filling(second))
 
 
+def of_one_long_message(second: int) -> list[str]:
+    """Fill one message with so much that it is quarantined."""
+    return [*_filling(second), *_filling(second)]
+
+
 def _filling(second: int) -> Iterator[str]:
     length = 0
     for n in range(1_000):
         text = place(f"big_{second}_{n}", client_id=f"c_{n}", brief="x" * BRIEF_LENGTH)
-        # In a message a command is a text, whose quotation marks are escaped; a comma follows it.
-        length += len(text) + text.count('"') + len('"", ')
+        # In a message a command is a text, and a comma follows it.
+        length += len(json.dumps(text)) + len(", ")
         if length > MAX_MESSAGE_BYTES - 1_000:
             return
         yield text
@@ -227,6 +238,9 @@ NEIGHBOURS = (
     NoisyNeighbour("one client", of_one_client),
     NoisyNeighbour("one creator", of_one_creator),
     NoisyNeighbour("one payment of 50 orders", of_one_payment, orders_to_pay),
-    NoisyNeighbour("one message of 4 MiB", of_one_message, per_message=1_000),
+    NoisyNeighbour("one message of 4 MiB", of_one_message, per_message=1_000, every_s=5),
+    NoisyNeighbour(
+        "one message that is too long", of_one_long_message, per_message=1_000, every_s=5
+    ),
     NoisyNeighbour("one order", of_one_order, lambda _: [place("one_order")]),
 )
