@@ -10,7 +10,7 @@ from ops.local.up import LocalStack
 from tests.browser.test_ops_page import submit_and_wait
 from tests.support import sample_commands
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ORDER_IDS = ("u1", "u2", "u3", "u4", "u5")
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 from tests.browser.test_ops_page import submit_and_wait
 from tests.support import sample_commands
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 SCRIPT = {"links": ["https://pan.example/draft"], "note": "first try"}
 

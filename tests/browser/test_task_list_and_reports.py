@@ -11,7 +11,7 @@ from models.fields import format_instant
 from tests.browser.test_ops_page import submit_and_wait
 from tests.support import sample_commands
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 ORDER_IDS = [f"list_{n:02}" for n in range(53)]
 

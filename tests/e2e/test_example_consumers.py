@@ -142,7 +142,7 @@ def test_every_event_has_its_effect_once_whatever_process_dies(
         notified_ids = read_notices(output_path)
         for sibling in (first, second):
             sibling.send_signal(signal.SIGTERM)
-            assert sibling.wait(10) == 0, log.read_text()
+            assert sibling.wait(60) == 0, log.read_text()
     assert sorted(notified_ids) == sorted(published_event_ids(pipeline_redis, start))
 
 

@@ -24,7 +24,7 @@ from workers.database.engine import open_database, reading
 from workers.database.schema import inbox
 from workers.settings import Settings
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow]
 
 COMMAND_COUNT = 10_000
 BATCH_SIZE = 250

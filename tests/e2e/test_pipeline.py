@@ -76,7 +76,7 @@ PROGRAMS = (
 RESEND_S = 3.0
 POLL_INTERVAL_S = 0.05
 TIMEOUT_S = 60.0
-pytestmark = [pytest.mark.slow, pytest.mark.fault, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.fault]
 
 
 @dataclass

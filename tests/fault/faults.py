@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import signal
+from base64 import b64encode
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -15,6 +16,13 @@ from tests.fault.bad_messages import all_bad_messages
 from tests.fault.processes.order_lives import PlannedCommand
 from tests.fault.processes.proxy import NetworkCondition
 from tests.fault.processes.stack import FaultStack, StackOptions, empty_redis, kill_postgres
+from tests.fault.strangers import (
+    deadlock,
+    flood_unsigned,
+    hog_processors,
+    hold_rows,
+    lock_sqlite,
+)
 from workers.queue.redis import COMMANDS, Keys
 from workers.timestamps import SECOND_US, now_us
 
@@ -225,6 +233,8 @@ def deadline_burst_scenario(schedulers: int) -> FaultScenario:
 
 RESENDING = StackOptions(resend_us=RESEND_US)
 PROXIED = StackOptions(proxied=True)
+SIGNED = StackOptions(signing_keys=f"k1:{b64encode(bytes(32)).decode()}")
+POSTGRESQL = ("postgresql",)
 LONG_PAUSE_S = (8.0, 8.0)
 PAUSE_S = (5.0, 5.0)
 COUNT_COMMANDS: TrialCounting = {"trials": 1, "counted": "commands"}
@@ -276,4 +286,10 @@ FAULT_SCENARIOS = (
     wrong_clock_scenario("scheduler.1", 3_600),
     wrong_clock_scenario("scheduler.1", -3_600),
     FaultScenario("disk full", fill_disk, databases=("sqlite",), trials=8),
+    FaultScenario("a session holds an order's row", hold_rows(1), databases=POSTGRESQL, trials=6),
+    FaultScenario("a session holds ten rows", hold_rows(10), databases=POSTGRESQL, trials=6),
+    FaultScenario("deadlocks", deadlock, databases=POSTGRESQL, trials=3),
+    FaultScenario("a program locks SQLite", lock_sqlite, databases=("sqlite",), trials=6),
+    FaultScenario("a flood of unsigned items", flood_unsigned, SIGNED, trials=15),
+    FaultScenario("three processes compute beside", hog_processors, trials=1, counted="commands"),
 )

@@ -8,7 +8,7 @@ import pytest
 
 from tests.fault.control.experiment import NO_FAULT, run_control
 
-pytestmark = [pytest.mark.fault, pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
 # What each fault must bring to light, at least one of it.
 EXPECTED_FINDINGS = {

@@ -243,7 +243,7 @@ def test_the_oldest_unreserved_row_is_not_read_before_admissions_under_way_are_c
     class SlowReservations(FixedReservations):
         def stamp_here(self, count: int) -> int:
             stamping.set()
-            assert go_on.wait(20)
+            assert go_on.wait(60)
             return super().stamp_here(count)
 
     reservations = SlowReservations(RECEIVED_US, redis_is_away=True)
@@ -251,7 +251,7 @@ def test_the_oldest_unreserved_row_is_not_read_before_admissions_under_way_are_c
         target=inbox.admit, args=(engine, reservations, [[make_submission("command_1")]])
     )
     writer.start()
-    assert stamping.wait(20)
+    assert stamping.wait(60)
     oldest_us: list[int | None] = []
 
     def ask() -> None:

@@ -13,8 +13,8 @@ from sqlalchemy import Engine
 
 from workers.database.engine import open_database
 
-# As long as a slow machine may take; a healthy one is done in a fraction of it.
-TIMEOUT_S = 20.0
+# As long as a machine may take that computes for others; a healthy one is done in a fraction of it.
+TIMEOUT_S = 60.0
 
 POLL_INTERVAL_S = 0.01
 
@@ -24,7 +24,7 @@ def eventually(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) ->
     wait_until(condition, timeout_s)
 
 
-def wait_until(condition: Callable[[], object], timeout_s: float = 30.0) -> float:
+def wait_until(condition: Callable[[], object], timeout_s: float = TIMEOUT_S) -> float:
     """Poll until another process has made a condition true; return the monotonic instant, in s."""
     deadline_s = time.monotonic() + timeout_s
     while not condition():

@@ -46,7 +46,7 @@ def test_the_web_process_writes_its_address_and_ends_though_a_request_waits(
     stopping, ready = threading.Event(), threading.Event()
     server_thread = threading.Thread(target=run, args=(settings, stopping, ready.set))
     server_thread.start()
-    assert ready.wait(20)
+    assert ready.wait(60)
     url = json.loads((settings.var / "web.json").read_text())["url"]
     assert httpx2.get(f"{url}/readyz").json()["ok"]
     assert os.access(settings.var / "operator-token", os.R_OK)

@@ -64,6 +64,7 @@ class StackOptions:
     resend_us: int = 0
     copies: int = 1
     backwards: bool = False
+    signing_keys: str = ""
     replace_program: Callable[[Program], Program] = field(default=lambda program: program)
 
 
@@ -96,7 +97,12 @@ class ProcessStack:
             broker_url, database_url = self._start_proxies(exit_stack, direct_settings)
         policy_path = self.folder / "policy.json"
         self.settings = Settings(
-            database_url, broker_url, self.folder, policy_path, web_bind="127.0.0.1:0"
+            database_url,
+            broker_url,
+            self.folder,
+            policy_path,
+            signing_keys=self.options.signing_keys,
+            web_bind="127.0.0.1:0",
         )
         self.engine = open_database(direct_settings.database_url)
         exit_stack.callback(self.engine.dispose)
@@ -177,7 +183,7 @@ class FaultStack(ProcessStack):
             copies=self.options.copies,
             backwards=self.options.backwards,
         )
-        client = CommandClient(connect(self.settings.redis_url))
+        client = CommandClient(connect(self.settings.redis_url), self.settings.keyring)
         reader = Reader(Store(self.engine, POLICY))
         submit = partial(client.submit_many, per_message=1)
         self.sender = CommandSender(submit, reader.outcomes, behaviour)
@@ -232,6 +238,7 @@ class FaultStack(ProcessStack):
             evidence.failed_messages = [
                 entry for entry in evidence.failed_messages if "bad-" not in entry
             ]
+        if self.bad_message_count and not self.options.signing_keys:
             evidence.sent = [
                 *evidence.sent,
                 SentCommand(parse_command(forged_command()).key, forged_command(), 0, None),

@@ -175,7 +175,6 @@ def test_the_archiver_archives_orders_that_ended_long_enough_ago(harness: Archiv
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_kill_9_between_two_archive_batches_leaves_books_without_findings(
     harness: ArchivingHarness,
 ) -> None:

@@ -36,7 +36,7 @@ from tests.support.programs.supervised import (
 from workers.settings import Settings
 
 # As long as a slow machine may take; a healthy one is done in a fraction of it.
-TIMEOUT_S = 20.0
+TIMEOUT_S = 60.0
 
 
 def local_stack(

@@ -151,7 +151,7 @@ def waiting_outcomes(
     executor_thread.start()
     eventually(lambda: bool(redis_client.llen(Keys(COMMANDS).waiting)))
     yield outcomes
-    executor_thread.join(timeout=20)
+    executor_thread.join(timeout=60)
     assert outcomes
 
 
@@ -230,7 +230,7 @@ def test_an_interrupted_run_says_how_to_continue_it(
     ) as process:
         eventually(lambda: bool(redis_client.llen(Keys(COMMANDS).waiting)))
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     (name,) = (folder.name for folder in (tmp_path / "bulk").iterdir())
     assert err.splitlines()[-1].startswith(f"run {name} is unfinished: `earnest operate continue")

@@ -21,7 +21,7 @@ from tests.support.datasets.archived_orders import ArchivingHarness, count_live_
 from tests.support.store_harness import StoreHarness
 from tests.support.stories import DEPOSIT, START, place, span
 from workers.database import schema
-from workers.database.engine import writing
+from workers.database.engine import WRITE_TIMEOUT_S, writing
 
 SITUATIONS = (
     *("awaiting_deposit", "offered", "awaiting_balance", "balance_banned", "in_fulfilment"),
@@ -134,7 +134,8 @@ def test_a_dry_run_waits_for_no_lock(harness: StoreHarness) -> None:
         connection.execute(text("UPDATE orders SET name = 'held' WHERE order_id = 'o1'"))
         dry_run_thread = threading.Thread(target=dry_run, daemon=True)
         dry_run_thread.start()
-        assert dry_run_over.wait(timeout=4)
+        # Longer than anybody waits for a lock: whoever did would have given up.
+        assert dry_run_over.wait(2 * WRITE_TIMEOUT_S)
     dry_run_thread.join()
 
 

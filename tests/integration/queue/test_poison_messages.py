@@ -31,7 +31,7 @@ from workers.queue.messages import POISON_MESSAGE
 from workers.queue.redis import QUEUES, Keys, Scripts, connect
 from workers.settings import Settings, project_root
 
-TIMEOUT_S = 40.0
+TIMEOUT_S = 120.0
 
 
 @dataclass
@@ -132,7 +132,6 @@ def test_two_poison_messages_are_told_apart(crashing_workers: CrashingWorkers) -
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_commands_in_flight_at_a_killed_worker_are_settled_within_thirty_seconds(
     crashing_workers: CrashingWorkers,
 ) -> None:

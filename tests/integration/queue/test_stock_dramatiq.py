@@ -309,10 +309,10 @@ def test_dramatiqs_own_command_starts_real_workers_and_stops_them_in_good_order(
     CommandClient(redis_client).submit("no command at all")
     with running_dramatiq(engine, redis_url, tmp_path) as process:
         settle_commands_of(stock_broker(redis_client)).send(commands=[as_object(1)])
-        eventually(lambda: not any(queue_contents(redis_client).values()), timeout_s=30)
+        eventually(lambda: not any(queue_contents(redis_client).values()))
         assert monitoring.queue_status(engine, redis_client)["workers_alive"] == 1
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
     log = (tmp_path / "log").read_text()
     assert "Traceback" not in log
     assert quarantine_reasons(engine) == {}
@@ -329,6 +329,6 @@ def test_an_old_message_is_carried_over_before_dramatiqs_own_command_takes_anyth
     redis_client.zadd(old_keys.pending, {"m1": stamp})
     redis_client.rpush(old_keys.waiting, "m1")
     with running_dramatiq(sqlite_engine, redis_url, tmp_path):
-        eventually(lambda: "messages.carried_over" in (tmp_path / "log").read_text(), timeout_s=30)
-        eventually(lambda: not any(queue_contents(redis_client).values()), timeout_s=30)
+        eventually(lambda: "messages.carried_over" in (tmp_path / "log").read_text())
+        eventually(lambda: not any(queue_contents(redis_client).values()))
     assert redis_client.keys("dramatiq:*") == []
