@@ -91,11 +91,10 @@ def wakeup_subjects_counted(
 ) -> frozenset[str]:
     """Say whose unpaid orders a wake-up may take from, where these are to be counted."""
     kind, subject_id = parse_wake_subject(subject)
-    orders = (
-        order
-        for order in uow.orders.values()
-        if subject_id == (order.creator_id if kind == "creator" else order.order_id)
-    )
+    if kind == "creator":
+        orders = [order for order in uow.orders.values() if order.creator_id == subject_id]
+    else:
+        orders = list(filter(None, [uow.orders.get(subject_id)]))
     return _subjects_near_limit(uow, set(_clients_awaited(orders)), in_flight)
 
 

@@ -289,7 +289,8 @@ class UnitOfWork(Obligations):
         """
         if creator_id not in self.creators:
             return ()
-        events = self.elapse_creator(creator_id, horizon(f"creator:{creator_id}"))
+        until = horizon(f"creator:{creator_id}")
+        events = self.elapse_creator(creator_id, until)
         everybody_at_hand = self.spread_complete is None or (
             creator_id in self.spread_complete and not events
         )
@@ -297,7 +298,8 @@ class UnitOfWork(Obligations):
         if creator.spread_from is None:
             return events
         for order in self._orders_to_tell(creator):
-            changes = self.standing_changes(order, _order_horizon(order, horizon))
+            # The creator's is asked for once: it depends on all of its orders.
+            changes = self.standing_changes(order, min(until, horizon(f"order:{order.order_id}")))
             if changes:
                 events += self.record_decision(elapse(order, changes[-1].at, changes))
         if everybody_at_hand and not self._orders_to_tell(creator):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, text, update
 
@@ -107,6 +107,23 @@ def test_those_that_have_learned_are_not_looked_through_again(engine: Engine) ->
     assert bounds in plan
     assert "TEMP B-TREE" not in plan
     assert "Sort" not in plan
+
+
+def test_how_far_time_has_passed_for_a_creator_is_asked_once_for_all_orders(
+    engine: Engine,
+) -> None:
+    harness = harness_with_orders(engine, "offered", 10)
+    ban(harness)
+    asked_about: Counter[str] = Counter()
+
+    def horizon(subject: str) -> datetime:
+        asked_about[subject] += 1
+        return BANNED_AT
+
+    with reading(engine) as connection:
+        uow = harness.store.load(connection, [], ["creator:k1"]).uow
+    assert len(uow.wake("creator:k1", horizon)) == 20, "each is declined and refunded"
+    assert asked_about == Counter(["creator:k1", *(f"order:{name}" for name in uow.orders)])
 
 
 def test_an_order_placed_as_of_before_a_recorded_ban_learns_of_it_by_itself(
