@@ -213,7 +213,9 @@ def write_orders(servers: BenchServers, count: int, creator_id: str, *steps: str
                 )
                 for number in range(first, min(first + CHUNK, count))
             ]
-            rows = [mappers.new_order_row(order, order.wake_at, placed_fact) for order in orders]
+            rows = [
+                mappers.new_order_row(order, order.wake_at, placed_fact, None) for order in orders
+            ]
             with writing(servers.engine) as connection:
                 bulk.insert(connection, schema.orders, rows)
             progress.add(len(rows))
