@@ -90,18 +90,33 @@ States that are not named here run on. A ban's end lets the clocks run again tha
 """
 
 DEBTS_NOTE = """\
-## Money that leaves, and comes back
+## Money that goes out, and comes back
 
-A refund or payout is `requested` until it is `confirmed`. It may fail before it has left, and then
-stays owed, or after, and then the money came back: `failed` either way, and the next attempt is
-open, under a `reference` of its own. Every reference stands wherever the id may; one of an earlier
-attempt is `already_confirmed`, and an id means the present attempt. A payout that is owed may be
-held, which stands beside its status: a failure leaves the hold, a release ends it, and money that
-left all the same and came back is held again. Only what is held can be reversed, in the favour of
-the order's client, as a refund `rv_<payout_id>` of no payment, or of the platform. `voided` and
-`reversed` are ends. An operator is told at once of a failure (`refund_failed`, `payout_failed`), of
-a confirmation of what is held (`paid_while_held`), and of one after an end (`moved_after_end`); and
-after `unconfirmed_window` of what still waits, which begins anew with a failure or a release.
+What Earnest owes is a refund (to a client) or a payout (to a creator or an agency). The payment
+side sends the money and tells what became of it; operators hold payouts. Each is `requested` or
+`failed` while it is owed, and ends `confirmed`, `voided` (a refund) or `reversed` (a payout).
+
+1. `refund.requested` or `payout.requested` names it by id and `reference`, for attempt 1. Send the
+   money under the reference, and report under it too: an id means whichever attempt is the present.
+2. `confirm_refund` or `confirm_payout`: it has left, `refunds_payable` or `payable` to `psp`. A
+   second confirmation is `already_confirmed`.
+3. `fail_refund` or `fail_payout`: it did not arrive. It is `failed`, which is owed as before; if it
+   had been confirmed, the money came back (`came_back`), and the books move it from `psp` back to
+   what is owed. `refund.failed` or `payout.failed` opens the next attempt: send it under the new
+   `reference`. An operator is told at once (`refund_failed`, `payout_failed`).
+4. What is reported under the reference of an earlier attempt changes nothing: `already_confirmed`.
+   So nobody sends the next attempt before it is certain that the one before has not left.
+
+A client's refund `rf_…` may be followed by `rf_…~2` of the same payment and order: that is another
+refund, not another attempt. An operator is told after `unconfirmed_window` of what is owed and not
+held; the wait begins anew with a failure or a release.
+
+An operator may hold a payout that is owed, and only what is held can be reversed: in favour of the
+order's client (a refund `rv_<payout_id>`, with `payment_id` null) or of the platform. A hold stands
+beside the status: a failure leaves it, and money that was confirmed all the same (an operator is
+told at once: `paid_while_held`) and comes back is held again. A confirmation of what has ended is
+`wrong_state`, and an operator is told that the money moved (`moved_after_end`): the books do not
+show it until it is back, or settled outside. `limits.state` of a refusal is the status.
 
 | a payout that is | confirm | fail | hold | release | reverse |
 |---|---|---|---|---|---|
@@ -109,6 +124,28 @@ after `unconfirmed_window` of what still waits, which begins anew with a failure
 | owed, held | `confirmed` | `failed`, held | `wrong_state` | no longer held | `reversed` |
 | `confirmed` | `already_confirmed` | `failed` | `wrong_state` | `wrong_state` | `wrong_state` |
 | `reversed` | `wrong_state` | `wrong_state` | `wrong_state` | `wrong_state` | `wrong_state` |
+
+## Money that no order takes
+
+- **For an order that nobody has placed.** The notice is settled at once, its share waits in
+  suspense. If the order is placed within `placement_grace` by whom the payment names, or by anybody
+  where it names nobody, or within `late_notice_window` by the client that it names, the share is
+  judged as of the placement. Anybody else's order never gets it. An operator is told when the grace
+  is over (`unknown_order`), and resolves it: back to the payment's client, or to another order.
+- **Wrong.** A notice in yuan for fen, or for another merchant, is voided by an operator
+  (`void_payment`): its postings are reversed, its refunds end `voided`. That is refused as
+  `payment_in_use` once an order has taken a share, or a refund of it is confirmed; then the money
+  goes back as the order ends. The same `payment_id` may be reported anew under a new command id,
+  with any content; what was voided, said again, is a `duplicate`.
+
+## Another day
+
+Either side proposes another `expected_publish_at` (`propose_schedule`), the other agrees to just
+that instant (`agree_schedule`); an operator sets one alone (`reschedule_order`). A proposal ends
+after `proposal_window`, at its own instant, with the state, or with the next proposal; nobody
+withdraws it. The new day replaces the old one for costs and windows from then on. A deadline that
+hangs on it moves with it and never becomes earlier; while the clock is stopped, what is left grows
+as much. Reminders whose time is still to come are sent for the new deadline.
 """
 
 WINDOWS_NOTE = """
@@ -148,7 +185,7 @@ def lifecycle_markdown() -> str:
         numbered_list(RejectionReason),
         "## Why money cannot be used, in order of precedence\n",
         numbered_list(UnappliedReason),
-        "## What operators are told at once\n",
+        "## What operators are told\n",
         numbered_list(Alert),
         "## Events\n",
         _events(),
