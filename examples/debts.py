@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 from examples import talk
 from examples.plot import Options, Plot, Verb
 from examples.powers import OPERATOR
 from examples.stage import GATEWAY
 from models.lifecycle import DebtStatus
-from models.obligations import Payout, Refund
-
-Debt = TypeVar("Debt", Refund, Payout)
+from models.obligations import Debt, Payout, Refund
 
 PAYOUT_INTERVAL_S = 0.05
 """The seconds between two payouts of one order, to the agency and to the creator."""

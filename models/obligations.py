@@ -157,10 +157,10 @@ class Payout(HasReference):
         return f"order:{self.order_id}"
 
 
-D = TypeVar("D", Refund, Payout)
+Debt = TypeVar("Debt", Refund, Payout)
 
 
-def find_debt(debts: Mapping[str, D], name: str) -> tuple[D | None, int | None]:
+def find_debt(debts: Mapping[str, Debt], name: str) -> tuple[Debt | None, int | None]:
     """Find a refund or payout by its id or a reference; and the attempt that a reference names.
 
     A reference of an attempt that there has not been yet is nobody's.

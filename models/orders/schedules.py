@@ -67,12 +67,12 @@ def _rescheduled(order: Order, by: str, publish_at: datetime, note: str | None) 
 
     It never becomes earlier. While the clock is stopped, what is left grows as it would.
     """
-    due_at, left, counted = order.due_at, order.left, order.counted
+    due_at, time_left, counting = order.due_at, order.left, order.counted
     recounted = _find_later_deadline(order, publish_at)
     if recounted is not None and due_at is not None:
-        due_at, counted = recounted.due_at, recounted.counted
-    elif recounted is not None and left is not None:
-        left += recounted.due_at - _deadline_in_force(order)
+        due_at, counting = recounted.due_at, recounted.counted
+    elif recounted is not None and time_left is not None:
+        time_left += recounted.due_at - _deadline_in_force(order)
     return OrderRescheduled(
         by=by,
         note=note,
@@ -80,8 +80,8 @@ def _rescheduled(order: Order, by: str, publish_at: datetime, note: str | None) 
         after=publish_at,
         old_due_at=order.due_at,
         due_at=due_at,
-        left=left,
-        counted=counted,
+        left=time_left,
+        counted=counting,
         **party_fields(order),
     )
 

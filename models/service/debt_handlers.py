@@ -40,7 +40,7 @@ from models.ids import (
     subject_key,
 )
 from models.lifecycle import ENDED_STATUSES, OWED_STATUSES, DebtStatus
-from models.obligations import D, Payout, Refund, find_debt, make_debt_alert
+from models.obligations import Debt, Payout, Refund, find_debt, make_debt_alert
 from models.orders.decision import Decision
 from models.reasons import Alert, RejectionReason
 from models.service.outcome import Outcome, applied, cause_of, rejected
@@ -84,11 +84,11 @@ def handle_payout(uow: UnitOfWork, command: PayoutCommand, at: datetime) -> Outc
 def _find_in_time(
     uow: UnitOfWork,
     kind: str,
-    debts: Mapping[str, D],
+    debts: Mapping[str, Debt],
     name: str,
     order_ids: Iterable[str | None],
     at: datetime,
-) -> tuple[RecordedEvents, D | None, int | None]:
+) -> tuple[RecordedEvents, Debt | None, int | None]:
     """Enforce time, then find what a command names, and the attempt if it names one."""
     events = uow.elapse_orders((*order_ids, *_orders_of_reference(uow, name)), at)
     debt, attempt = find_debt(debts, name)

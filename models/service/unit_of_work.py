@@ -97,9 +97,12 @@ class UnitOfWork(Obligations):
                 self.unpaid_counts[order.client_id] = self.unpaid_counts.get(order.client_id, 0) - 1
         return tuple(map(self.record, decision.events))
 
-    def may_reach_unpaid_limit(self, client_id: str, more: int = 0) -> bool:
+    def may_reach_unpaid_limit(self, client_id: str, in_flight_count: int = 0) -> bool:
         """Tell whether a client's unpaid orders, and so many `more`, are as many as it may have."""
-        return self.unpaid_counts.get(client_id, 0) + more >= self.policy.unpaid_orders_limit
+        return (
+            self.unpaid_counts.get(client_id, 0) + in_flight_count
+            >= self.policy.unpaid_orders_limit
+        )
 
     def has_room_for_unpaid(self, client_id: str, at: datetime) -> bool:
         """Tell whether a client may have one more order that waits for its first payment."""
@@ -111,8 +114,10 @@ class UnitOfWork(Obligations):
 
     def unpaid_of(self, client_id: str) -> Iterator[Order]:
         """Give a client's orders that wait for its first payment, as far as that is on record."""
-        others = (order for key, order in self.unpaid_orders.items() if key not in self.orders)
-        for order in (*self.orders.values(), *others):
+        other_orders = (
+            order for key, order in self.unpaid_orders.items() if key not in self.orders
+        )
+        for order in (*self.orders.values(), *other_orders):
             if order.client_id == client_id and order.state is State.AWAITING_DEPOSIT:
                 yield order
 

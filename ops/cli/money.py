@@ -6,12 +6,12 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 from sqlalchemy import Engine
 
 from models.lifecycle import DebtStatus
-from models.obligations import Payout, Refund
+from models.obligations import Debt
 from ops import terminal
 from ops.context import open_reader
 from ops.errors import UsageError
@@ -65,8 +65,6 @@ def show_audit(settings: Settings, *, as_json: bool) -> int:
     return 1 if findings else 0
 
 
-Debt = TypeVar("Debt", Refund, Payout)
-
 PAGE_SIZE = 500
 """Refunds or payouts read at a time."""
 
@@ -80,8 +78,8 @@ def show_refunds(settings: Settings, name: str | None, status: str | None, *, as
         engine = reader.store.engine
         if name is not None:
             refund = debts.find_refund(engine, name)
-            shown = None if refund is None else serialize_refund(refund)
-            return _show_debt("refund", shown, as_json=as_json)
+            document = None if refund is None else serialize_refund(refund)
+            return _show_debt("refund", document, as_json=as_json)
         refunds = _pages(engine, debts.list_refunds, debt_filter, lambda refund: refund.refund_id)
         return _show_debts("refunds", map(serialize_refund, refunds), as_json=as_json)
 
@@ -95,8 +93,8 @@ def show_payouts(
         engine = reader.store.engine
         if name is not None:
             payout = debts.find_payout(engine, name)
-            shown = None if payout is None else serialize_payout(payout)
-            return _show_debt("payout", shown, as_json=as_json)
+            document = None if payout is None else serialize_payout(payout)
+            return _show_debt("payout", document, as_json=as_json)
         payouts = _pages(engine, debts.list_payouts, debt_filter, lambda payout: payout.payout_id)
         return _show_debts("payouts", map(serialize_payout, payouts), as_json=as_json)
 
@@ -119,27 +117,27 @@ def _pages(
         after = id_of(page[-1])
 
 
-def _show_debt(kind: str, shown: dict[str, Any] | None, *, as_json: bool) -> int:
-    if shown is None:
+def _show_debt(kind: str, document: dict[str, Any] | None, *, as_json: bool) -> int:
+    if document is None:
         print(json.dumps(None) if as_json else f"No such {kind}.")
         return 1
     if as_json:
-        print(json.dumps(shown))
+        print(json.dumps(document))
     else:
-        rows = [(field_name.replace("_", " "), value) for field_name, value in shown.items()]
+        rows = [(field_name.replace("_", " "), value) for field_name, value in document.items()]
         print(terminal.draw_table(kind.capitalize(), ("what", "value"), rows))
     return 0
 
 
-def _show_debts(kind: str, shown: Iterator[dict[str, Any]], *, as_json: bool) -> int:
+def _show_debts(kind: str, documents: Iterator[dict[str, Any]], *, as_json: bool) -> int:
     if as_json:
         # One object, written as it is read: a million need no memory.
         print(f'{{"{kind}": [', end="")
-        for number, debt in enumerate(shown):
+        for number, debt in enumerate(documents):
             print(f"{', ' if number else ''}{json.dumps(debt)}", end="")
         print("]}")
         return 0
-    first = list(islice(shown, MAX_ROWS + 1))
+    first = list(islice(documents, MAX_ROWS + 1))
     rows = [_debt_row(debt) for debt in first[:MAX_ROWS]]
     title = f"{kind.capitalize()} (amounts in fen)"
     print(terminal.draw_table(title, DEBT_HEADS, rows) if rows else f"No {kind}.")

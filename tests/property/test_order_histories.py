@@ -318,35 +318,35 @@ class OrderHistoryMachine(RuleBasedStateMachine):
         What has failed is often looked into before it is sent again.
         """
         self.confirm_or_fail("payout", rng, payout_id=self.a_payout_name(rng))
-        failed = [
+        failed_ids = [
             payout.payout_id
             for _, payout in sorted(self.woken.uow.payouts.items())
             if payout.status is DebtStatus.FAILED and payout.held_at is None
         ]
-        if failed and rng.random() < HALF:
-            payout_id = rng.choice(failed)
+        if failed_ids and rng.random() < HALF:
+            payout_id = rng.choice(failed_ids)
             self.ask("hold_payout", "operator", payout_id=payout_id, reason="who is to blame?")
 
     def a_payout_is_not_paid(self, rng: Random) -> None:
         """Hold a payout, let it go, or take it back: mostly what would be heard."""
-        owed = [
+        owed_payouts = [
             payout
             for _, payout in sorted(self.woken.uow.payouts.items())
             if payout.status in OWED_STATUSES
         ]
         kinds = ["hold_payout", "release_payout", "reverse_payout"]
         payout_id = self.a_payout_name(rng)
-        if owed and rng.random() < MOSTLY:
-            payout = rng.choice(owed)
+        if owed_payouts and rng.random() < MOSTLY:
+            payout = rng.choice(owed_payouts)
             kinds, payout_id = kinds[:1] if payout.held_at is None else kinds[1:], payout.payout_id
         kind = rng.choice(kinds)
         to = {"to": rng.choice(["client", "platform"])} if kind == "reverse_payout" else {}
         self.ask(kind, "operator", payout_id=payout_id, reason="in doubt", **to)
 
     def a_payout_name(self, rng: Random) -> str:
-        owed = sorted(self.woken.uow.payouts)
+        owed_payouts = sorted(self.woken.uow.payouts)
         payout_ids = [f"po_{order_id}_{side}" for order_id in ORDERS for side in ("creator", "mcn")]
-        return self.name_of(rng.choice(owed * 6 + payout_ids), rng)
+        return self.name_of(rng.choice(owed_payouts * 6 + payout_ids), rng)
 
     # ------------------------------------------------------------- invariants
     @initialize(situation=st.sampled_from(sorted(HISTORIES)), seed=st.integers(0, 2**32 - 1))

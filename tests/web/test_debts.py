@@ -39,9 +39,9 @@ def money_story() -> OrderStory:
 @pytest.fixture
 def story(gateway: GatewayHarness) -> OrderStory:
     """Write the story into the gateway's database."""
-    told = money_story()
-    write_story(gateway.engine, told)
-    return told
+    story = money_story()
+    write_story(gateway.engine, story)
+    return story
 
 
 @pytest.fixture
@@ -57,21 +57,25 @@ def get(http_client: TestClient, path: str, token: str = OPERATOR, **params: Any
 
 def ids_in(response: Any) -> list[str]:  # noqa: ANN401 - a response
     assert response.status_code == 200, response.text
-    (shown,) = [value for key, value in response.json().items() if key != "next"]
-    return [debt.get("refund_id") or debt["payout_id"] for debt in shown]
+    (document,) = [value for key, value in response.json().items() if key != "next"]
+    return [debt.get("refund_id") or debt["payout_id"] for debt in document]
 
 
 def test_a_payout_is_read_by_its_id_and_by_its_reference(
     http_client: TestClient, story: OrderStory
 ) -> None:
     payout: Payout = story.uow.payouts[PAYOUT]
-    shown = get(http_client, f"/payouts/{PAYOUT}").json()
-    assert shown == get(http_client, f"/payouts/{payout.reference}").json()
-    assert (shown["payout_id"], shown["status"], shown["attempt"]) == (PAYOUT, "requested", 1)
-    assert (shown["reference"], shown["party"]) == (payout.reference, "creator:k1")
-    assert shown["waits_since"] is not None
-    held = get(http_client, "/payouts/po_o1_mcn").json()
-    assert (held["waits_since"], held["held_at"] is not None) == (None, True)
+    document = get(http_client, f"/payouts/{PAYOUT}").json()
+    assert document == get(http_client, f"/payouts/{payout.reference}").json()
+    assert (document["payout_id"], document["status"], document["attempt"]) == (
+        PAYOUT,
+        "requested",
+        1,
+    )
+    assert (document["reference"], document["party"]) == (payout.reference, "creator:k1")
+    assert document["waits_since"] is not None
+    held_payout = get(http_client, "/payouts/po_o1_mcn").json()
+    assert (held_payout["waits_since"], held_payout["held_at"] is not None) == (None, True)
 
 
 def test_a_refund_is_read_by_the_reference_of_every_attempt_that_there_has_been(
@@ -81,8 +85,8 @@ def test_a_refund_is_read_by_the_reference_of_every_attempt_that_there_has_been(
     for attempt, status in ((1, 200), (2, 200), (3, 404)):
         response = get(http_client, f"/refunds/{refund.reference_stem}{attempt}")
         assert response.status_code == status, attempt
-    shown = get(http_client, "/refunds/rf_do3_o3").json()
-    assert (shown["status"], shown["attempt"], shown["reference"]) == (
+    document = get(http_client, "/refunds/rf_do3_o3").json()
+    assert (document["status"], document["attempt"], document["reference"]) == (
         "failed",
         2,
         refund.reference,
@@ -142,8 +146,8 @@ def test_an_operator_is_offered_what_may_be_done_with_the_payouts_of_an_order(
         ("payable:mcn:m1", "refunds_payable:c1")
     ]
     assert debt_powers(http_client)["release_payout"] == ["po_o1_mcn"], "nothing is done yet"
-    sent = http_client.post(f"{ORDER_PATH}/act", json=body, headers=OPERATOR_ACTION_HEADERS)
-    assert sent.status_code == 202, sent.text
+    response = http_client.post(f"{ORDER_PATH}/act", json=body, headers=OPERATOR_ACTION_HEADERS)
+    assert response.status_code == 202, response.text
     gateway.settle()
     assert debt_powers(http_client) == {"hold_payout": [PAYOUT]}
     refund = get(http_client, "/refunds/rv_po_o1_mcn").json()
@@ -184,13 +188,13 @@ def test_an_operator_is_offered_what_may_be_done_with_money_that_an_order_did_no
     }
     fields = {"payment_id": "early", "to": "refund"}
     body = {"kind": "resolve_suspense", "lent": False, "said": fields, **REASON_BODY}
-    sent = http_client.post(f"{path}/act", json=body, headers=OPERATOR_ACTION_HEADERS)
-    assert sent.status_code == 202, sent.text
+    response = http_client.post(f"{path}/act", json=body, headers=OPERATOR_ACTION_HEADERS)
+    assert response.status_code == 202, response.text
     void_body = body | {"kind": "void_payment", "said": {"payment_id": "odd"}}
     preview = http_client.post(f"{path}/preview", json=void_body, headers=OPERATOR_ACTION_HEADERS)
     assert preview.json()["outcome"] == "applied"
-    sent = http_client.post(f"{path}/act", json=void_body, headers=OPERATOR_ACTION_HEADERS)
-    assert sent.status_code == 202, sent.text
+    response = http_client.post(f"{path}/act", json=void_body, headers=OPERATOR_ACTION_HEADERS)
+    assert response.status_code == 202, response.text
     gateway.settle()
     assert debt_powers(http_client, path) == {"void_payment": ["early"]}
     assert get(http_client, "/refunds/rf_odd_o4").json()["status"] == "voided"

@@ -213,8 +213,8 @@ def _count_up_to(dialect: str, table: str, by: str, condition: str, limit: int) 
         if dialect == "sqlite"
         else ("unnest(%s::text[]) AS ids(id)", "ids.id")
     )
-    few = f"SELECT 1 FROM {table} WHERE {table}.{by} = {name} AND {condition} LIMIT {limit}"
-    return f"SELECT {name}, (SELECT count(*) FROM ({few}) AS few) FROM {ids}"
+    first_rows = f"SELECT 1 FROM {table} WHERE {table}.{by} = {name} AND {condition} LIMIT {limit}"
+    return f"SELECT {name}, (SELECT count(*) FROM ({first_rows}) AS few) FROM {ids}"
 
 
 @cache

@@ -63,13 +63,13 @@ def find_lock_holder(engine: Engine) -> LockHolder | None:
     file = engine.url.database
     if engine.dialect.name != "sqlite" or file is None:
         return None
-    database, shared = Path(file), Path(f"{file}-shm")
-    database_inode, shared_inode = _inode(database), _inode(shared)
+    database, shared_memory = Path(file), Path(f"{file}-shm")
+    database_inode, shared_inode = _inode(database), _inode(shared_memory)
     locks = [lock for lock in _file_locks() if lock.is_exclusive]
     turns = {lock.pid for lock in locks if lock.inode == _inode(turn_path(file))}
     for lock in locks:
         if lock.inode == shared_inode and lock.covers(WAL_WRITE_BYTE):
-            path = shared
+            path = shared_memory
         elif lock.inode == database_inode:
             path = database
         else:

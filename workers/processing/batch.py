@@ -99,11 +99,11 @@ class Batch:
         if self.frontier.is_clear() and not self.page.locked:
             return False, None
         concerned = subjects_concerned(self.page.uow, command)
-        counted = subjects_counted(self.page.uow, command, self.frontier.count_readers)
+        counted_subjects = subjects_counted(self.page.uow, command, self.frontier.count_readers)
         for keys in (
             received.parsed.keys,
             SubjectKeys.observing(concerned),
-            SubjectKeys.changing(counted),
+            SubjectKeys.changing(counted_subjects),
         ):
             blocker = self.frontier.find_blocker(received.stamp, keys)
             if blocker is not None:
@@ -159,8 +159,8 @@ class Batch:
 
     def _horizon(self, subject: str) -> datetime:
         uow = self.page.uow
-        counted = wakeup_subjects_counted(uow, subject, self.frontier.count_readers)
-        return from_us(self.frontier.horizon(wakeup_subjects(uow, subject), counted))
+        counted_subjects = wakeup_subjects_counted(uow, subject, self.frontier.count_readers)
+        return from_us(self.frontier.horizon(wakeup_subjects(uow, subject), counted_subjects))
 
     def _note(self, judged: Sequence[JudgedCommand]) -> None:
         """Note what a command, and what its coming has released, came to."""

@@ -174,9 +174,9 @@ def _drop_excess(connection: Connection) -> int:
         select(table.item_id, size.label("size")).order_by(table.item_id.desc())
     ).all()
     excess_ids = [item.item_id for item in items[MAX_QUARANTINED:]]
-    kept = items[:MAX_QUARANTINED]
-    total_bytes = sum(item.size for item in kept)
-    for item in sorted(kept, key=lambda item: (-item.size, item.item_id)):
+    kept_items = items[:MAX_QUARANTINED]
+    total_bytes = sum(item.size for item in kept_items)
+    for item in sorted(kept_items, key=lambda item: (-item.size, item.item_id)):
         if total_bytes <= MAX_QUARANTINED_BYTES:
             break
         total_bytes -= item.size

@@ -304,14 +304,14 @@ class BatchConsumer(Consumer):
         """
         if not self.refused or time.monotonic() < self.clean_at:
             return []
-        refused = (item for delivery in self.refused for item in delivery.refused)
-        items = list(islice(refused, MAX_QUARANTINED_AT_ONCE))
-        kept = self._keep_together(items)
+        refused_items = (item for delivery in self.refused for item in delivery.refused)
+        items = list(islice(refused_items, MAX_QUARANTINED_AT_ONCE))
+        kept_ids = self._keep_together(items)
         for delivery in self.refused:
-            delivery.refused = [item for item in delivery.refused if id(item) not in kept]
+            delivery.refused = [item for item in delivery.refused if id(item) not in kept_ids]
         clean = [delivery for delivery in self.refused if not delivery.refused]
         self.refused = [delivery for delivery in self.refused if delivery.refused]
-        if len(kept) < len(items):
+        if len(kept_ids) < len(items):
             self.clean_at = time.monotonic() + IDLE_S
         remaining = [delivery for delivery in clean if delivery.commands or delivery.orders]
         remaining_ids = {delivery.message_id for delivery in remaining}

@@ -143,7 +143,7 @@ class Frontier:
                     return self._read[key]
         return None
 
-    def horizon(self, subjects: Iterable[str], counted: Iterable[str] = ()) -> int:
+    def horizon(self, subjects: Iterable[str], counted_subjects: Iterable[str] = ()) -> int:
         """Return up to when time may pass for some subjects: not past what is still unsettled.
 
         Of those that are `counted`, not past what only reads them either.
@@ -151,7 +151,7 @@ class Frontier:
         keys = [subject_key(subject) for subject in subjects]
         keys += [ANY_CREATOR_KEY]
         stamps = [self._changed[key].stamp for key in keys if key in self._changed]
-        counted_keys = map(subject_key, counted)
+        counted_keys = map(subject_key, counted_subjects)
         stamps += [self._read[key].stamp for key in counted_keys if key in self._read]
         if self.unknown_from is not None:
             stamps.append(self.unknown_from.stamp)

@@ -125,9 +125,9 @@ def list_refunds(
     page = debts.list_refunds(
         context.engine, debt_filter, after=filters.cursor, limit=filters.limit + 1
     )
-    shown = page[: filters.limit]
-    next_cursor = shown[-1].refund_id if len(page) > filters.limit else None
-    return {"refunds": [serialize_refund(refund) for refund in shown], "next": next_cursor}
+    shown_page = page[: filters.limit]
+    next_cursor = shown_page[-1].refund_id if len(page) > filters.limit else None
+    return {"refunds": [serialize_refund(refund) for refund in shown_page], "next": next_cursor}
 
 
 @router.get(
@@ -146,9 +146,9 @@ def list_payouts(
     page = debts.list_payouts(
         context.engine, debt_filter, after=filters.cursor, limit=filters.limit + 1
     )
-    shown = page[: filters.limit]
-    next_cursor = shown[-1].payout_id if len(page) > filters.limit else None
-    return {"payouts": [serialize_payout(payout) for payout in shown], "next": next_cursor}
+    shown_page = page[: filters.limit]
+    next_cursor = shown_page[-1].payout_id if len(page) > filters.limit else None
+    return {"payouts": [serialize_payout(payout) for payout in shown_page], "next": next_cursor}
 
 
 @router.get(
@@ -180,17 +180,17 @@ def get_payout(context: Context, caller: CurrentCaller, payout_id: PayoutName) -
     return serialize_payout(payout)
 
 
-Party = tuple[str, str]
+PartyName = tuple[str, str]
 
 
-def _may_see(caller: Caller, payee: Party) -> bool:
+def _may_see(caller: Caller, payee: PartyName) -> bool:
     """Tell whether a debt is a caller's business: its payee's, and of whoever sees everything."""
     return caller.may_see_all() or payee in _own_parties(caller, ("client", "creator", "mcn"))
 
 
 def _own_parties(
     caller: Caller, roles: tuple[Literal["client", "creator", "mcn"], ...]
-) -> list[Party]:
+) -> list[PartyName]:
     return [
         (grant.role, grant.id)
         for grant in caller.grants

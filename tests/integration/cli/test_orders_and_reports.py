@@ -197,19 +197,19 @@ def test_refunds_and_payouts_are_listed_by_status_and_shown_by_id_or_reference(
 ) -> None:
     uow = every_situation().uow
     for kind, debts in (("refund", uow.refunds), ("payout", uow.payouts)):
-        told = json.loads(run_earnest(f"{kind}s", "--json", *database_options).out)[f"{kind}s"]
-        assert [debt[f"{kind}_id"] for debt in told] == sorted(debts)
-        failed = json.loads(
+        story = json.loads(run_earnest(f"{kind}s", "--json", *database_options).out)[f"{kind}s"]
+        assert [debt[f"{kind}_id"] for debt in story] == sorted(debts)
+        failed_refund = json.loads(
             run_earnest(f"{kind}s", "--status", "failed", "--json", *database_options).out
         )
-        assert {debt["status"] for debt in failed[f"{kind}s"]} == {"failed"}
-        name = failed[f"{kind}s"][0]["reference"]
-        shown = run_earnest(f"{kind}s", name, "--json", *database_options)
-        assert json.loads(shown.out) == failed[f"{kind}s"][0]
+        assert {debt["status"] for debt in failed_refund[f"{kind}s"]} == {"failed"}
+        name = failed_refund[f"{kind}s"][0]["reference"]
+        document = run_earnest(f"{kind}s", name, "--json", *database_options)
+        assert json.loads(document.out) == failed_refund[f"{kind}s"][0]
         table = run_earnest(f"{kind}s", name, *database_options)
         assert (table.status, name in table.out) == (0, True)
-    held = run_earnest("payouts", "--held", "--json", *database_options)
-    held_ids = {payout["payout_id"] for payout in json.loads(held.out)["payouts"]}
+    held_payout = run_earnest("payouts", "--held", "--json", *database_options)
+    held_ids = {payout["payout_id"] for payout in json.loads(held_payout.out)["payouts"]}
     assert held_ids == {name for name, payout in uow.payouts.items() if payout.held_at}
 
 

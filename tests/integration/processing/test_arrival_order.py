@@ -471,9 +471,9 @@ def test_a_command_judged_after_a_later_one_says_so_and_the_audit_names_it(
     assert judged_after(offered) == {cancellation.stamp: format_instant(SECOND)}
     (finding,) = offered.reader.audit().findings
     assert (finding.law, finding.where) == ("judged_in_order", "order:o1")
-    others = offered.receive(cancel("o2"), FIRST)
-    assert offered.settle(others) == []
-    assert others.stamp not in judged_after(offered), "nothing later was about its order"
+    other_submissions = offered.receive(cancel("o2"), FIRST)
+    assert offered.settle(other_submissions) == []
+    assert other_submissions.stamp not in judged_after(offered), "nothing later was about its order"
 
 
 def test_a_report_judged_after_a_later_one_says_so(offered: StoreHarness) -> None:
@@ -509,13 +509,13 @@ def test_a_ban_in_flight_holds_back_that_creators_orders_and_nobody_elses(
     ban = offered.elsewhere(sample_commands.report_violation("x2"), FIRST)
     acceptance = offered.receive(accept("o1"), SECOND)
     placement = offered.receive(place("o5"), SECOND)
-    others = [
+    other_submissions = [
         offered.receive(accept("o2", "creator:k2"), SECOND),
         offered.receive(place("o6", creator_id="k2"), SECOND),
         offered.receive(register("mcn", "m7"), SECOND),
     ]
-    assert offered.settle(acceptance, placement, *others) == [acceptance, placement]
-    assert reasons(offered, *others) == [None, None, None]
+    assert offered.settle(acceptance, placement, *other_submissions) == [acceptance, placement]
+    assert reasons(offered, *other_submissions) == [None, None, None]
     offered.settle_elsewhere(ban)
     assert offered.settle(acceptance, placement) == []
     assert reasons(offered, acceptance, placement) == ["wrong_state", "creator_banned"]
@@ -646,15 +646,18 @@ def test_a_command_that_others_always_come_before_waits_by_itself_and_never_dies
     with writing(harness.engine) as connection:
         connection.execute(text(CONTENTION))
     acceptance, cancellation = harness.receive(accept("o1")), harness.receive(cancel("o1"))
-    others = [harness.receive(accept("o2", "creator:k2"))]
-    assert harness.settle(acceptance, cancellation, *others) == [acceptance, cancellation]
+    other_submissions = [harness.receive(accept("o2", "creator:k2"))]
+    assert harness.settle(acceptance, cancellation, *other_submissions) == [
+        acceptance,
+        cancellation,
+    ]
     for number in range(10):
-        others += [harness.receive(place(f"n{number}{letter}")) for letter in "abc"]
+        other_submissions += [harness.receive(place(f"n{number}{letter}")) for letter in "abc"]
         with recorded_commits(harness.engine) as commits:
-            waiting = harness.settle(acceptance, cancellation, *others[-3:])
+            waiting = harness.settle(acceptance, cancellation, *other_submissions[-3:])
         assert waiting == [acceptance, cancellation]
         assert len(commits) == 1, "the others are settled together, as if nothing were"
-    assert reasons(harness, *others) == [None] * len(others)
+    assert reasons(harness, *other_submissions) == [None] * len(other_submissions)
     assert harness.rows("dead_letters") == []
     with writing(harness.engine) as connection:
         connection.execute(text("DROP TRIGGER contention ON orders"))
@@ -669,13 +672,13 @@ def test_ten_rows_that_somebody_else_has_locked_hold_back_only_what_is_about_the
     harness, names = postgresql_offered, [f"n{number}" for number in range(20)]
     assert harness.settle(*(harness.receive(place(name), START) for name in names)) == []
     cancellations = [harness.receive(cancel(name)) for name in names]
-    others = [harness.receive(place(f"m{number}")) for number in range(20)]
+    other_submissions = [harness.receive(place(f"m{number}")) for number in range(20)]
     query = "SELECT 1 FROM orders WHERE order_id IN ({}) FOR UPDATE"
     locked_names = ", ".join(f"'{name}'" for name in names[:10])
     with locked(harness, query.format(locked_names)):
-        assert harness.settle(*cancellations, *others) == cancellations[:10]
+        assert harness.settle(*cancellations, *other_submissions) == cancellations[:10]
     assert harness.settle(*cancellations[:10]) == []
-    assert set(reasons(harness, *cancellations, *others)) == {None}
+    assert set(reasons(harness, *cancellations, *other_submissions)) == {None}
 
 
 # --- Orders that do not exist yet

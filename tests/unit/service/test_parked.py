@@ -147,8 +147,8 @@ def test_only_what_waits_for_the_order_is_released_by_its_placement() -> None:
 def test_a_placement_that_is_refused_releases_nothing() -> None:
     story = story_with_parties()
     submit(story, CANCEL)
-    refused = submit(story, place("o1") | {"creator_id": "nobody"})
-    assert outcomes_of(refused) == [("place_order", "unknown_creator")]
+    refused_command = submit(story, place("o1") | {"creator_id": "nobody"})
+    assert outcomes_of(refused_command) == [("place_order", "unknown_creator")]
     assert outcomes_of(submit(story, place("o1"), "1s")) == [
         ("place_order", None),
         ("cancel_order", None),
@@ -235,14 +235,14 @@ def test_a_sender_has_so_many_waiting_and_one_more_is_unknown_at_once() -> None:
 
 
 @pytest.mark.parametrize("known", ["receipt", "order"])
-def test_what_can_be_answered_at_once_does_not_wait(known: str) -> None:
+def test_what_can_be_answered_at_once_does_not_wait(known_stamps: str) -> None:
     story = story_with_parties()
-    if known == "order":
+    if known_stamps == "order":
         submit(story, place("o1"))
     else:
         story.handle({"id": "cmd_known"} | CANCEL, START)
     (judged,) = submit(story, CANCEL, "6s", "cmd_known")
-    assert judged.outcome.outcome == ("applied" if known == "order" else "duplicate")
+    assert judged.outcome.outcome == ("applied" if known_stamps == "order" else "duplicate")
 
 
 def test_resolving_suspense_never_waits_for_an_order() -> None:
@@ -291,9 +291,9 @@ def test_a_share_is_applied_at_the_placement_or_waits_on(row: dict[str, str]) ->
     submit(story, payment("p1", {"o1": int(row["share"])} | neighbours))
     (judged,) = submit(story, place("o1") | {"by": sender(row["by"])}, row["placed"])
     item = story.uow.suspended["p1:o1"]
-    applied = row["applied"] == "yes"
+    applied_command = row["applied"] == "yes"
     types = [event.fact.type for event in judged.outcome.events]
-    if applied:
+    if applied_command:
         assert types == ["order.placed", "suspense.resolved", "payment.applied", "order.offered"]
         resolved, paid = (event.published() for event in judged.outcome.events[1:3])
         assert (resolved["to"], resolved["by"]) == ("order", "placement")
@@ -305,8 +305,8 @@ def test_a_share_is_applied_at_the_placement_or_waits_on(row: dict[str, str]) ->
     else:
         assert types == ["order.placed"]
         assert item.resolved_at is None
-    assert story.order().held_fen == (DEPOSIT if applied else 0)
-    assert story.accounts().get("suspense", 0) == (0 if applied else int(row["share"]))
+    assert story.order().held_fen == (DEPOSIT if applied_command else 0)
+    assert story.accounts().get("suspense", 0) == (0 if applied_command else int(row["share"]))
     assert audit(story) == []
 
 
@@ -327,8 +327,8 @@ def test_the_first_order_placed_for_a_payment_says_whose_money_it_is() -> None:
     submit(story, payment("p1", {"o1": DEPOSIT, "o2": DEPOSIT, "o3": DEPOSIT}))
     for order_id, by in (("o2", "client:c2"), ("o1", "client"), ("o3", "client:c2")):
         submit(story, place(order_id) | {"by": sender(by)}, "1s")
-    held = {order.order_id: order.held_fen for order in story.uow.orders.values()}
-    assert held == {"o2": DEPOSIT, "o1": 0, "o3": DEPOSIT}
+    held_command = {order.order_id: order.held_fen for order in story.uow.orders.values()}
+    assert held_command == {"o2": DEPOSIT, "o1": 0, "o3": DEPOSIT}
     assert story.uow.payments["p1"].client_id == "c2"
     assert audit(story) == []
 
@@ -403,8 +403,8 @@ def test_an_audit_notices_a_share_that_came_out_of_suspense_and_left_it_full() -
     story = story_with_parties()
     submit(story, payment("p1", {"o1": DEPOSIT}))
     submit(story, place("o1"))
-    applied, _ = story.uow.postings.pop()
-    story.uow.postings.append((applied, Posting("psp", "escrow:o1", DEPOSIT)))
+    applied_command, _ = story.uow.postings.pop()
+    story.uow.postings.append((applied_command, Posting("psp", "escrow:o1", DEPOSIT)))
     assert {finding.law for finding in audit(story)} == {"posted", "psp", "suspense"}
 
 

@@ -55,13 +55,13 @@ NAMED = read_table("""
 @pytest.mark.parametrize("row", NAMED, ids=lambda row: " ".join(row.values()))
 def test_money_finds_the_order_that_the_client_it_names_places_later(row: dict[str, str]) -> None:
     story = story_with_parties()
-    named = {} if row["named"] == "-" else {"client_id": row["named"]}
-    story.pay("p1", {"o1": DEPOSIT}, **named)
+    named_client = {} if row["named"] == "-" else {"client_id": row["named"]}
+    story.pay("p1", {"o1": DEPOSIT}, **named_client)
     story.now = START + span(row["placed"])
     place(story, "o1", row["by"])
-    applied = row["applied"] == "yes"
-    assert story.order().state == (State.OFFERED if applied else State.AWAITING_DEPOSIT)
-    assert story.accounts().get("suspense", 0) == (0 if applied else DEPOSIT)
+    is_applied = row["applied"] == "yes"
+    assert story.order().state == (State.OFFERED if is_applied else State.AWAITING_DEPOSIT)
+    assert story.accounts().get("suspense", 0) == (0 if is_applied else DEPOSIT)
     assert audit(story) == []
 
 
@@ -125,13 +125,13 @@ def test_an_operator_gives_a_stray_share_to_an_order_that_has_a_use_for_it(
 ) -> None:
     story = story_of(row["while"])
     before, amount_fen = story.order(), int(row["amount"])
-    named = {} if row["client"] == "-" else {"client_id": row["client"]}
-    story.pay("stray", {"typo": amount_fen}, **named)
-    refused = row["because"] != "-"
-    assert move(story, "o1") == (row["because"] if refused else None)
-    assert story.order().state == (before.state if refused else row["comes to"])
-    assert story.accounts().get("suspense", 0) == (amount_fen if refused else 0)
-    assert story.order().held_fen == before.held_fen + (0 if refused else amount_fen)
+    named_client = {} if row["client"] == "-" else {"client_id": row["client"]}
+    story.pay("stray", {"typo": amount_fen}, **named_client)
+    is_refused = row["because"] != "-"
+    assert move(story, "o1") == (row["because"] if is_refused else None)
+    assert story.order().state == (before.state if is_refused else row["comes to"])
+    assert story.accounts().get("suspense", 0) == (amount_fen if is_refused else 0)
+    assert story.order().held_fen == before.held_fen + (0 if is_refused else amount_fen)
     assert audit(story) == []
 
 
@@ -182,7 +182,7 @@ def test_a_share_goes_from_suspense_to_its_order_in_one_posting_and_is_told_of_f
     story.pay("stray", {"typo": DEPOSIT})
     count = len(story.events)
     move(story, "o1")
-    resolved, applied, *_ = (event.published() for event in story.events[count:])
+    resolved, is_applied, *_ = (event.published() for event in story.events[count:])
     assert (resolved["type"], resolved["to"], resolved["target_order_id"]) == (
         "suspense.resolved",
         "order",
@@ -193,7 +193,7 @@ def test_a_share_goes_from_suspense_to_its_order_in_one_posting_and_is_told_of_f
         "typed wrongly",
         "c1",
     )
-    assert (applied["type"], applied["source"]) == ("payment.applied", "suspense")
+    assert (is_applied["type"], is_applied["source"]) == ("payment.applied", "suspense")
     assert [posting for _, posting in story.uow.postings] == [
         Posting("psp", "suspense", DEPOSIT),
         Posting("suspense", "escrow:o1", DEPOSIT),
