@@ -324,11 +324,6 @@ WAITING_STATES = frozenset(
 )
 """A state waits for somebody exactly when the clock may end the wait."""
 
-CLOSED_STATES = FINAL_STATES - {
-    transition.source for transition in TRANSITIONS if transition.command != "confirm_payment"
-}
-"""Final states in which nothing but a notice of payment has a row any more."""
-
 STATES_BY_COMMAND = {
     command: frozenset(
         transition.source for transition in TRANSITIONS if transition.command == command

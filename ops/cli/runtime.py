@@ -144,6 +144,11 @@ def register_programs(subparsers: Any) -> None:  # noqa: ANN401 - argparse hides
             "compare what a pipeline makes of commands with what the rules do",
         ),
         (
+            "mutants",
+            run_module("tests.mutation.run"),
+            "plant small faults in the rules and print those that no test notices",
+        ),
+        (
             "bench",
             run_module("bench.run"),
             "measure speed, side by side with others, on this machine",

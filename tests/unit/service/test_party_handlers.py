@@ -37,8 +37,10 @@ def test_registering_a_party_again_renames_it() -> None:
     for name in ("V", "W"):
         story.ask("register_provider", "platform", provider_id="v1", name=name)
         story.ask("register_client", "platform", client_id="c1", name=name)
+        story.ask("register_mcn", "platform", mcn_id="m7", name=name)
     assert (story.uow.providers["v1"].name, story.uow.providers["v1"].sequence) == ("W", 2)
     assert (story.uow.clients["c1"].name, story.uow.clients["c1"].sequence) == ("W", 2)
+    assert (story.uow.mcns["m7"].name, story.uow.mcns["m7"].sequence) == ("W", 2)
 
 
 def test_placing_is_refused_for_the_first_party_that_is_not_in_order() -> None:

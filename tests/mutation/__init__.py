@@ -1,0 +1,1 @@
+"""Mutation: small faults in the rules, drawn by chance, each of which some test must notice."""

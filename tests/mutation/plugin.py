@@ -1,0 +1,252 @@
+"""Plugin: pytest, kept ready with everything imported, forks once for each mutant.
+
+A mutant inside a function is put into the function that is already there, so that nothing is
+imported again; what importing runs needs a process of its own, in which the likely tests come
+first and what hangs is ended.
+"""
+
+from __future__ import annotations
+
+import functools
+import gc
+import json
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from types import CodeType, FrameType, FunctionType
+from typing import Any
+
+import pytest
+from hypothesis import Phase, settings
+
+MAX_MEMORY_BYTES = 4 * 1024**3
+"""What a mutant that never stops collecting may have."""
+
+IMPORT_TIMEOUT_S = 120
+SURVIVED, KILLED, NEEDS_IMPORT = 0, 1, 64
+"""Exit codes of a forked process; one that a signal ended has none."""
+
+# The same examples each time, and no search for the shortest: that a test fails is enough.
+settings.register_profile(
+    "mutation", derandomize=True, database=None, phases=[Phase.explicit, Phase.generate]
+)
+settings.load_profile("mutation")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("mutation")
+    group.addoption("--mutation-pipes", nargs=2, type=int, help="read requests, write answers")
+    group.addoption("--mutated-package", metavar="NAME", help="whose functions are looked at")
+    group.addoption("--answer-file", metavar="FILE", help="which test failed, or who calls what")
+    group.addoption("--test-limits", metavar="FILE", help="the likeliest tests first, as JSON")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    pipes, limits_file = config.getoption("mutation_pipes"), config.getoption("test_limits")
+    if pipes:
+        folder = Path.cwd() / config.getoption("mutated_package")
+        answer_file = Path(config.getoption("answer_file"))
+        config.pluginmanager.register(MutantServer(folder, answer_file, *pipes))
+    if limits_file:
+        limits_s = json.loads(Path(limits_file).read_text(encoding="utf-8"))
+        config.pluginmanager.register(LimitedRun(limits_s))
+
+
+def end_what_hangs(seconds: float) -> None:
+    """End this process by a signal that nobody handles, unless it is told again in time."""
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def limit_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY_BYTES, MAX_MEMORY_BYTES))
+
+
+class LimitedRun:
+    """Runs a session with the likely tests first, each for as long as it may take."""
+
+    def __init__(self, limits_s: dict[str, float]) -> None:
+        """Take limits by test, the likeliest first; a test without one comes last."""
+        self._limits_s = limits_s
+        self._ranks = {test: rank for rank, test in enumerate(limits_s)}
+        limit_memory()
+        end_what_hangs(IMPORT_TIMEOUT_S)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: self._ranks.get(item.nodeid, len(self._ranks)))
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
+        end_what_hangs(self._limits_s.get(item.nodeid, IMPORT_TIMEOUT_S))
+        try:
+            return (yield)
+        finally:
+            end_what_hangs(IMPORT_TIMEOUT_S)
+
+
+class MutantServer:
+    """Answers requests, one JSON object a line: to record calls, or to try a mutant."""
+
+    def __init__(self, folder: Path, answer_file: Path, read_fd: int, write_fd: int) -> None:
+        """Look at the functions under a folder; what is to be said goes into a file."""
+        self._folder, self._answer_file = f"{folder}/", answer_file
+        self._requests, self._write_fd = os.fdopen(read_fd), write_fd
+        self._failed_test = ""
+
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        if session.testsfailed:
+            return True
+        items = {item.nodeid: item for item in session.items}
+        functions = find_functions(self._folder)
+        for line in self._requests:
+            request = json.loads(line)
+            child = os.fork()
+            if child == 0:
+                # Whatever happens here, only one process may go on with the loop.
+                code = KILLED
+                try:
+                    code = self._serve(request, items, functions)
+                finally:
+                    os._exit(code)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            os.write(self._write_fd, f"{json.dumps({'status': status})}\n".encode())
+        return True
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed and not self._failed_test:
+            self._failed_test = report.nodeid
+
+    def _serve(
+        self,
+        request: dict[str, Any],
+        items: dict[str, pytest.Item],
+        functions: dict[tuple[str, str], list[FunctionType]],
+    ) -> int:
+        limit_memory()
+        if request["kind"] == "record":
+            recorder = CallRecorder(self._folder)
+            for item in items.values():
+                recorder.record(item)
+                if self._failed_test:
+                    return self._answer(KILLED, self._failed_test)
+            return self._answer(SURVIVED, json.dumps(recorder.tests))
+        if not put_in(request["source"], request["path"], request["function"], functions):
+            return NEEDS_IMPORT
+        for test, limit_s in request["limits_s"].items():
+            end_what_hangs(limit_s)
+            run_item(items[test])
+            if self._failed_test:
+                return self._answer(KILLED, self._failed_test)
+        return SURVIVED
+
+    def _answer(self, code: int, text: str) -> int:
+        self._answer_file.write_text(text, encoding="utf-8")
+        return code
+
+
+def run_item(item: pytest.Item) -> None:
+    """Run a test by itself; fixtures of a wider scope are made anew for it."""
+    item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
+
+
+class CallRecorder:
+    """Finds out which functions under a folder each test calls, and how long it takes."""
+
+    def __init__(self, folder: str) -> None:
+        """Begin with no test."""
+        self._folder = folder
+        self._caches = find_caches()
+        self.tests: dict[str, dict[str, Any]] = {}
+
+    def record(self, item: pytest.Item) -> None:
+        """Run a test with empty caches, so that it makes every call it hangs on itself."""
+        for cache in self._caches:
+            cache.cache_clear()
+        # By identity: code is compared by all that it contains.
+        codes: dict[int, CodeType] = {}
+
+        def trace(frame: FrameType, _event: str, _argument: object) -> None:
+            codes[id(frame.f_code)] = frame.f_code
+
+        began_at = time.perf_counter()
+        threading.settrace(trace)
+        sys.settrace(trace)
+        try:
+            run_item(item)
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)  # type: ignore[arg-type]
+        names = {self._name(c) for c in codes.values() if c.co_filename.startswith(self._folder)}
+        duration_s = time.perf_counter() - began_at
+        self.tests[item.nodeid] = {"duration_s": duration_s, "functions": sorted(names)}
+
+    def _name(self, code: CodeType) -> str:
+        path = Path(code.co_filename).relative_to(Path.cwd())
+        return f"{path}:{outermost(code.co_qualname)}"
+
+
+def outermost(qualified_name: str) -> str:
+    return qualified_name.partition(".<locals>")[0]
+
+
+def find_caches() -> list[Any]:
+    """Give the caches of functions in the project's modules, tests included."""
+    wrapper = type(functools.cache(len))
+    root = f"{Path.cwd()}/"
+    return [
+        cache
+        for cache in gc.get_objects()
+        if isinstance(cache, wrapper)
+        and isinstance(cache.__wrapped__, FunctionType)
+        and cache.__wrapped__.__code__.co_filename.startswith(root)
+    ]
+
+
+def find_functions(folder: str) -> dict[tuple[str, str], list[FunctionType]]:
+    """Give the functions that stand in the modules under a folder, by file and qualified name."""
+    functions = defaultdict(list)
+    for function in gc.get_objects():
+        if isinstance(function, FunctionType) and function.__code__.co_filename.startswith(folder):
+            code = function.__code__
+            functions[code.co_filename, code.co_qualname].append(function)
+    return functions
+
+
+def put_in(
+    source: str, path: str, name: str, functions: dict[tuple[str, str], list[FunctionType]]
+) -> bool:
+    """Give a function the code of a mutant; tell whether that was possible."""
+    filename = str(Path.cwd() / path)
+    new_codes: dict[str, list[CodeType]] = defaultdict(list)
+    for code in codes_within(compile(source, filename, "exec", dont_inherit=True), name):
+        new_codes[code.co_qualname].append(code)
+    old_functions = [
+        function
+        for (file, qualified_name), named_functions in functions.items()
+        if file == filename and outermost(qualified_name) == name
+        for function in named_functions
+    ]
+    replacements = [new_codes[function.__code__.co_qualname] for function in old_functions]
+    # Several of one name, as a property's getter and setter, only an import tells apart.
+    if not replacements or any(len(codes) != 1 for codes in replacements):
+        return False
+    try:
+        for function, (code,) in zip(old_functions, replacements, strict=True):
+            function.__code__ = code
+    except ValueError:
+        return False
+    return True
+
+
+def codes_within(code: CodeType, name: str) -> Iterator[CodeType]:
+    """Give the code of a function and of all functions in it."""
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            if outermost(inner.co_qualname) == name:
+                yield inner
+            yield from codes_within(inner, name)
