@@ -15,10 +15,19 @@ from models.audit.order_checks import Finding
 from models.events.event import Event
 from models.ledger import Posting
 from models.lifecycle import State
-from models.obligations import Refund
+from models.obligations import Payout, Refund
 from models.orders.order import Holding, Order
 from models.policy import Policy
-from tests.support.stories import BALANCE, DEPOSIT, START, OrderStory, audit, place, story_of
+from tests.support.stories import (
+    BALANCE,
+    DEPOSIT,
+    START,
+    TOTAL,
+    OrderStory,
+    audit,
+    place,
+    story_of,
+)
 
 
 @dataclass
@@ -29,6 +38,7 @@ class OrderRecords:
     events: list[Event]
     postings: list[EventPosting]
     refunds: list[Refund]
+    payouts: list[Payout]
 
     @classmethod
     def of(cls, situation: str) -> OrderRecords:
@@ -37,10 +47,11 @@ class OrderRecords:
         postings = [
             (event.id, posting) for event, posting in story.uow.postings if event.order_id == "o1"
         ]
-        return cls(story.order(), events, postings, list(story.uow.refunds.values()))
+        debts = list(story.uow.refunds.values()), list(story.uow.payouts.values())
+        return cls(story.order(), events, postings, *debts)
 
     def broken_checks(self) -> set[str]:
-        findings = audit_order(self.order, self.events, self.postings, self.refunds)
+        findings = audit_order(self.order, self.events, self.postings, self.refunds, self.payouts)
         assert all(finding.where.endswith(":o1") for finding in findings)
         return {finding.law for finding in findings}
 
@@ -49,6 +60,13 @@ class OrderRecords:
         event = self.events[number - 1]
         fact: Any = event.fact
         self.events[number - 1] = replace(event, fact=replace(fact, **changes))
+
+    def forge_ending(self, **changes: int) -> None:
+        """Add so many fen to what the order's last settlement says."""
+        kinds = ("order.completed", "order.cancelled", "forfeit.released")
+        number = max(event.sequence for event in self.events if event.fact.type in kinds)
+        fact: Any = self.events[number - 1].fact
+        self.forge(number, **{name: getattr(fact, name) + fen for name, fen in changes.items()})
 
     def forge_order(self, **changes: Any) -> None:  # noqa: ANN401 - any field of an order
         self.order = replace(self.order, **changes)
@@ -65,6 +83,8 @@ class OrderRecords:
         self.events.append(replace(event, sequence=len(self.events) + 1))
         self.forge_order(sequence=len(self.events))
 
+
+SPAN = timedelta(hours=1)
 
 Forgery = Callable[[OrderRecords], object]
 
@@ -100,6 +120,87 @@ FORGERIES: dict[str, tuple[str, Forgery, str]] = {
     "it goes on for a reason": ("offered", lambda p: p.forge_order(reason="late"), "ending"),
     "it waits for ever": ("offered", lambda p: p.forge_order(due_at=None), "waiting"),
     "the dead still wait": ("declined", lambda p: p.forge_order(due_at=START), "waiting"),
+    "a stopped clock has no time left": (
+        "offered_paused",
+        lambda p: p.forge_order(left=None),
+        "stopped",
+    ),
+    "a running clock has time left": ("offered", lambda p: p.forge_order(left=SPAN), "stopped"),
+    "an operator's pause has no end": (
+        "offered_paused",
+        lambda p: p.forge_order(paused_until=None),
+        "stopped",
+    ),
+    "a pause ends that nobody made": (
+        "offered",
+        lambda p: p.forge_order(paused_until=START),
+        "stopped",
+    ),
+    "a stopped clock has a deadline": (
+        "offered_paused",
+        lambda p: p.forge_order(due_at=START),
+        "waiting",
+    ),
+    "an arbitration waits for ever": (
+        "disputed_work",
+        lambda p: p.forge_order(due_at=None),
+        "waiting",
+    ),
+    "an arbitration has no reason": (
+        "disputed_work",
+        lambda p: p.forge_order(reason=None),
+        "ending",
+    ),
+    "the creator's side has more than the price": (
+        "completed",
+        lambda p: p.forge_ending(creator_fen=1, fee_fen=-1),
+        "shared_out",
+    ),
+    "the platform has more than its fee": (
+        "completed",
+        lambda p: p.forge_ending(fee_fen=1),
+        "shared_out",
+    ),
+    "the agency has more than its share": (
+        "completed_agency",
+        lambda p: p.forge_ending(creator_fen=-1, mcn_fen=1),
+        "agency_share",
+    ),
+    "an agency has a share without a contract": (
+        "completed",
+        lambda p: p.forge_ending(creator_fen=-1, mcn_fen=1),
+        "agency_share",
+    ),
+    "a cancellation costs more than it shares out": (
+        "cancelled_at_a_cost",
+        lambda p: p.forge_ending(cost_fen=1, refund_fen=-1),
+        "shared_out",
+    ),
+    "a cancellation gives back more than is left": (
+        "cancelled_at_a_cost",
+        lambda p: p.forge_ending(refund_fen=1),
+        "shared_out",
+    ),
+    "the agency has more than its share of a cancellation": (
+        "cancelled_agency",
+        lambda p: p.forge_ending(mcn_fen=1),
+        "agency_share",
+    ),
+    "more is released than was forfeited, to the platform": (
+        "released",
+        lambda p: p.forge_ending(platform_fen=1),
+        "shared_out",
+    ),
+    "more is released than was forfeited, to the creator": (
+        "released",
+        lambda p: p.forge_ending(creator_fen=1),
+        "shared_out",
+    ),
+    "more is released than was forfeited, to the client": (
+        "released",
+        lambda p: p.forge_ending(client_fen=1),
+        "shared_out",
+    ),
     "a posting is lost": ("offered", lambda p: p.postings.pop(), "escrow"),
     "a posting is written twice": ("offered", lambda p: p.postings.append(p.postings[0]), "posted"),
     "a posting has another amount": (
@@ -153,6 +254,43 @@ def test_a_refund_that_leaves_twice_is_named_by_the_audit() -> None:
     records = OrderRecords.of("declined")
     records.events += [story.events[-1], replace(story.events[-1], sequence=7)]
     assert {"left_once", "refunds"} <= records.broken_checks()
+
+
+@pytest.mark.parametrize(
+    ("situation", "is_covered_by"),
+    [
+        ("awaiting_deposit", {0}),
+        ("offered", {DEPOSIT, TOTAL}),
+        ("offered_full", {TOTAL}),
+        ("awaiting_balance", {DEPOSIT}),
+        ("balance_overdue", {DEPOSIT}),
+        ("in_fulfilment", {TOTAL}),
+        ("disputed_work", {TOTAL}),
+        ("declined", {0}),
+        ("completed", {0}),
+    ],
+)
+def test_an_order_holds_what_its_state_asks_for(situation: str, is_covered_by: set[int]) -> None:
+    for held_fen in (0, DEPOSIT - 1, DEPOSIT, DEPOSIT + 1, TOTAL - 1, TOTAL, TOTAL + 1):
+        records = OrderRecords.of(situation)
+        records.forge_order(held=(Holding("p1", held_fen),) if held_fen else ())
+        assert ("cover" in records.broken_checks()) == (held_fen not in is_covered_by)
+
+
+def test_every_total_that_does_not_fit_its_accounts_is_named() -> None:
+    expected = {
+        "held_fen": "escrow",
+        "forfeited_fen": "forfeited_deposits",
+        "received_fen": "psp",
+        "returned_fen": "psp",
+        "paid_out_fen": "psp",
+        "owed_fen": "refunds_payable",
+        "payable_fen": "payable",
+        "suspended_fen": "suspense",
+    }
+    for field, family in expected.items():
+        (finding,) = audit_totals([], MoneyTotals(**{field: 1}))
+        assert (finding.law, finding.where) == (family, "totals")
 
 
 def whole_payment() -> OrderStory:
