@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import gc
+import importlib
 import json
 import os
 import resource
@@ -18,6 +19,7 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
 from typing import Any
@@ -96,6 +98,7 @@ class MutantServer:
         """Look at the functions under a folder; what is to be said goes into a file."""
         self._folder, self._answer_file = f"{folder}/", answer_file
         self._requests, self._write_fd = os.fdopen(read_fd), write_fd
+        self._called_by_import = calls_of_import(folder)
         self._failed_test = ""
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -134,7 +137,8 @@ class MutantServer:
                 recorder.record(item)
                 if self._failed_test:
                     return self._answer(KILLED, self._failed_test)
-            return self._answer(SURVIVED, json.dumps(recorder.tests))
+            calls = {"tests": recorder.tests, "called_by_import": self._called_by_import}
+            return self._answer(SURVIVED, json.dumps(calls))
         if not put_in(request["source"], request["path"], request["function"], functions):
             return NEEDS_IMPORT
         for test, limit_s in request["limits_s"].items():
@@ -154,6 +158,15 @@ def run_item(item: pytest.Item) -> None:
     item.config.hook.pytest_runtest_protocol(item=item, nextitem=None)
 
 
+def calls_of_import(folder: Path) -> list[str]:
+    """Import every module of a package; name the functions that are called by that."""
+    with traced_calls() as codes:
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder.parent).with_suffix("").parts
+            importlib.import_module(".".join(parts).removesuffix(".__init__"))
+    return function_names(codes, f"{folder}/")
+
+
 class CallRecorder:
     """Finds out which functions under a folder each test calls, and how long it takes."""
 
@@ -167,27 +180,40 @@ class CallRecorder:
         """Run a test with empty caches, so that it makes every call it hangs on itself."""
         for cache in self._caches:
             cache.cache_clear()
-        # By identity: code is compared by all that it contains.
-        codes: dict[int, CodeType] = {}
-
-        def trace(frame: FrameType, _event: str, _argument: object) -> None:
-            codes[id(frame.f_code)] = frame.f_code
-
         began_at = time.perf_counter()
-        threading.settrace(trace)
-        sys.settrace(trace)
-        try:
+        with traced_calls() as codes:
             run_item(item)
-        finally:
-            sys.settrace(None)
-            threading.settrace(None)  # type: ignore[arg-type]
-        names = {self._name(c) for c in codes.values() if c.co_filename.startswith(self._folder)}
         duration_s = time.perf_counter() - began_at
-        self.tests[item.nodeid] = {"duration_s": duration_s, "functions": sorted(names)}
+        names = function_names(codes, self._folder)
+        self.tests[item.nodeid] = {"duration_s": duration_s, "functions": names}
 
-    def _name(self, code: CodeType) -> str:
-        path = Path(code.co_filename).relative_to(Path.cwd())
-        return f"{path}:{outermost(code.co_qualname)}"
+
+@contextmanager
+def traced_calls() -> Iterator[dict[int, CodeType]]:
+    """Collect the code of all functions that are called, in any thread."""
+    # By identity: code is compared by all that it contains.
+    codes: dict[int, CodeType] = {}
+
+    def trace(frame: FrameType, _event: str, _argument: object) -> None:
+        codes[id(frame.f_code)] = frame.f_code
+
+    threading.settrace(trace)
+    sys.settrace(trace)
+    try:
+        yield codes
+    finally:
+        sys.settrace(None)
+        threading.settrace(None)  # type: ignore[arg-type]
+
+
+def function_names(codes: dict[int, CodeType], folder: str) -> list[str]:
+    """Name the outermost functions of code under a folder: by file and qualified name."""
+    names = {
+        f"{Path(code.co_filename).relative_to(Path.cwd())}:{outermost(code.co_qualname)}"
+        for code in codes.values()
+        if code.co_filename.startswith(folder)
+    }
+    return sorted(names)
 
 
 def outermost(qualified_name: str) -> str:

@@ -82,11 +82,12 @@ def check_current(equivalents: Sequence[Equivalent], target: Target) -> None:
 def call_map(tree: Copy, path: Path | None) -> CallMap:
     """Find out who calls what, or read what an earlier run found out about the same tests."""
     if path and path.exists():
-        return CallMap(json.loads(path.read_text(encoding="utf-8")))
+        return CallMap(**json.loads(path.read_text(encoding="utf-8")))
     print("running the tests without a mutant", file=sys.stderr)
     calls = tree.record_calls()
     if path:
-        path.write_text(json.dumps(calls.tests), encoding="utf-8")
+        text = {"tests": calls.tests, "called_by_import": calls.called_by_import}
+        path.write_text(json.dumps(text), encoding="utf-8")
     return calls
 
 

@@ -80,6 +80,9 @@ class CallMap:
     """Which test calls which functions and takes how long, from one run without a mutant."""
 
     tests: dict[str, dict[str, Any]]
+    called_by_import: list[str]
+    """Functions that make tables, say: what they did is done when a test begins."""
+
     files: dict[str, float] = field(init=False)
     """Seconds by file, the quickest first."""
 
@@ -90,10 +93,15 @@ class CallMap:
             durations_s[file_of(test)] += record["duration_s"]
         self.files = dict(sorted(durations_s.items(), key=lambda entry: entry[1]))
 
+    def is_imported(self, mutant: Mutant) -> bool:
+        """Tell whether importing runs the mutated place."""
+        name = f"{mutant.path}:{mutant.function}"
+        return mutant.function is None or name in self.called_by_import
+
     def calls(self, test: str, mutant: Mutant) -> bool:
         """Tell whether a test runs the mutated place; what importing runs, all of them do."""
-        functions = self.tests[test]["functions"]
-        return mutant.function is None or f"{mutant.path}:{mutant.function}" in functions
+        name = f"{mutant.path}:{mutant.function}"
+        return self.is_imported(mutant) or name in self.tests[test]["functions"]
 
     def stages(self, mutant: Mutant) -> list[list[str]]:
         """Divide the files that run the place: the likeliest for a few seconds, then the rest."""
@@ -180,7 +188,7 @@ class Copy:
         if self._request(kind="record") != 0:
             failed_test = self._answer_file.read_text(encoding="utf-8")
             raise MutationError(f"without a mutant, this test fails: {failed_test}")
-        return CallMap(json.loads(self._answer_file.read_text(encoding="utf-8")))
+        return CallMap(**json.loads(self._answer_file.read_text(encoding="utf-8")))
 
     def try_out(self, mutant: Mutant, calls: CallMap) -> Trial:
         """Run the tests until one fails; a process that died, or hung and was ended, is a failure.
@@ -191,7 +199,7 @@ class Copy:
         self._answer_file.write_text("", encoding="utf-8")
         limits_s = calls.limits_s(mutant, self._target.patience_s)
         status = NEEDS_IMPORT
-        if mutant.function is not None:
+        if not calls.is_imported(mutant):
             status = self._request(
                 kind="try",
                 source=mutant.source,

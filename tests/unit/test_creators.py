@@ -299,6 +299,19 @@ def test_overturning_replays_the_ladder_with_what_is_left() -> None:
     assert audit(story) == []
 
 
+@pytest.mark.parametrize(("at", "stands"), [("9d", True), ("9d1us", False)])
+def test_a_ban_that_replaying_leaves_stands_up_to_its_last_instant(
+    at: str, *, stands: bool
+) -> None:
+    story = story_with_parties()
+    for name, reported_at in (("v1", "0d"), ("v2", "1d"), ("v3", "2d")):
+        report_violation_at(story, name, reported_at)
+    overturn_violation_at(story, "v1", at)
+    assert bans(story) == ([(2, "2026-03-04T02:00:00Z", "2026-03-11T02:00:00Z")] if stands else [])
+    assert len(story.events_of("creator.ban_lifted")) == (1 if stands else 2)
+    assert audit(story) == []
+
+
 def test_a_ban_that_is_over_is_not_lifted_again() -> None:
     story = banned_balance()
     overturn_violation_at(story, "v1", "20d")

@@ -76,6 +76,58 @@ def test_a_wrong_number_in_a_policy_is_refused_by_name(setting: str, value: obje
         read_policy(json.dumps({setting: value}))
 
 
+COUNTS = ("quote_revisions", "nudge_limit", "script_rejections", "content_rejections")
+COSTS = ("script_cost_bps", "content_cost_bps", "rejected_cost_bps", "live_day_cost_bps")
+WINDOWS = ("deposit_window", "accept_window", "first_work_window", "longest_pause")
+GRACES = ("payment_notice_grace", "late_notice_window", "placement_grace", "calendar_warning")
+
+BOUNDS: dict[str, tuple[int, int]] = {
+    "service_fee_bps": (0, 10_000),
+    "deposit_bps": (0, 9_999),
+    "quote_swing_percent": (0, 99),
+    "merged_payment_limit": (1, 500),
+    "second_ban_days": (1, 3_650),
+    "third_ban_months": (1, 120),
+    "unpaid_orders_limit": (1, 1_000_000),
+    **dict.fromkeys((*COUNTS, "rejected_cost_from", "parked_limit"), (0, 1_000_000)),
+    **dict.fromkeys((*COSTS, "live_approved_cost_bps"), (0, 10_000)),
+}
+
+
+@pytest.mark.parametrize("setting", BOUNDS)
+def test_a_number_may_be_the_least_and_the_most_and_nothing_beyond(setting: str) -> None:
+    least, most = BOUNDS[setting]
+    unbounded = {"deposit_bps": 0, "quote_swing_percent": 0}
+    for value in (least, most):
+        assert getattr(read_policy(json.dumps(unbounded | {setting: value})), setting) == value
+    for value in (least - 1, most + 1):
+        with pytest.raises(InvalidPolicy, match=setting):
+            read_policy(json.dumps(unbounded | {setting: value}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "least"), [(WINDOWS, "PT0.000001S"), (GRACES, "PT0S")], ids=["window", "grace"]
+)
+def test_a_length_of_time_is_ten_years_at_most_and_a_window_not_nothing(
+    settings: tuple[str, ...], least: str
+) -> None:
+    for setting in settings:
+        for text in (least, "P3650D"):
+            assert getattr(read_policy(json.dumps({setting: text})), setting) == parse_duration(
+                text
+            )
+        for text in ("P3650DT0.000001S", *(["PT0S"] if settings is WINDOWS else [])):
+            with pytest.raises(InvalidPolicy, match=setting):
+                read_policy(json.dumps({setting: text}))
+
+
+def test_a_ladder_has_at_most_twenty_reminders() -> None:
+    leads = [f"PT{minutes}M" for minutes in range(1, 22)]
+    assert len(read_policy(json.dumps({"work_reminders": leads[:20]})).work_reminders) == 20
+    with pytest.raises(InvalidPolicy, match="work_reminders"):
+        read_policy(json.dumps({"work_reminders": leads}))
+
+
 @pytest.mark.parametrize("text", ["", "[]", "null", "7", "{", '{"nudge_limit": NaN}', b"\xff"])
 def test_a_text_that_is_no_policy_is_refused(text: str | bytes) -> None:
     with pytest.raises(InvalidPolicy):

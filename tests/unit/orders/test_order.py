@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import MISSING, fields, replace
+
 import pytest
 
 from models.lifecycle import FINAL_STATES, PublicStatus, State
-from models.orders.order import OPEN_STATUSES, STATES_BY_STATUS, public_status, public_statuses_of
+from models.orders.order import (
+    OPEN_STATUSES,
+    ORDER_ADAPTER,
+    STATES_BY_STATUS,
+    Order,
+    public_status,
+    public_statuses_of,
+)
+from models.policy import Policy
 from tests.support.stories import HISTORIES, MICRO, read_table, story_of
 
 PUBLIC_STATUSES = read_table("""
@@ -65,3 +76,29 @@ def test_an_ended_order_can_be_archived_unless_a_late_notice_may_save_its_deposi
     assert order.is_archivable(order.entered_at) == (is_final and not order.forfeited)
     assert order.is_archivable(notices_end_at) == (is_final and not order.forfeited)
     assert order.is_archivable(notices_end_at + MICRO) == is_final
+
+
+@pytest.mark.parametrize("situation", HISTORIES)
+def test_a_stored_order_is_the_same_again_under_the_policy_that_it_names(situation: str) -> None:
+    order = story_of(situation).order()
+    text = ORDER_ADAPTER.dump_json(order)
+    policies = {order.policy.version: order.policy}
+    assert ORDER_ADAPTER.validate_json(text, context=policies) == order
+    assert ORDER_ADAPTER.validate_python(order) == order
+
+
+def test_an_order_stored_before_it_had_some_fields_is_as_one_without_a_history() -> None:
+    story = story_of("awaiting_deposit")
+    order = replace(story.order(), creator_sequence=0)
+    document = json.loads(ORDER_ADAPTER.dump_json(order))
+    required = [field.name for field in fields(Order) if field.default is MISSING]
+    document = {name: document[name] for name in (*required, "due_at", "pay_by", "name")}
+    policies = {order.policy.version: order.policy}
+    assert ORDER_ADAPTER.validate_python(document, context=policies) == order
+
+
+def test_an_order_whose_policy_is_not_at_hand_cannot_be_read() -> None:
+    text = ORDER_ADAPTER.dump_json(story_of("offered").order())
+    for policies in ({Policy(nudge_limit=1).version: Policy(nudge_limit=1)}, None):
+        with pytest.raises(KeyError):
+            ORDER_ADAPTER.validate_json(text, context=policies)
