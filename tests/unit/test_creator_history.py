@@ -80,6 +80,10 @@ def test_a_document_of_a_former_version_is_a_history_of_one_version() -> None:
     assert stored == story.uow.creators["k1"].as_told()
     assert [version.bans for version in stored.versions] == [stored.bans]
     assert stored.as_of(START - span("900d")) == stored
+    assert stored.first_change_after(0) is None
+    assert [change.at for change in stored.standing_changes(0, START + WEEK)] == []
+    (end_of_ban,) = stored.standing_changes(0, START + WEEK + MICRO)
+    assert (end_of_ban.at, end_of_ban.standing.banned) == (START + WEEK, False)
     # The orders of then knew all of it, and learn of what comes next.
     story.uow.creators["k1"] = stored
     story.uow.orders["o1"] = replace(story.order(), creator_sequence=0, heeded_at=START)
@@ -91,6 +95,33 @@ def test_a_document_of_a_former_version_is_a_history_of_one_version() -> None:
     assert story.order().stoppers == ()
     assert len(story.uow.creators["k1"].versions) == 2
     assert audit(story) == []
+
+
+def test_a_creator_without_a_ban_stored_before_there_were_histories_has_no_changes() -> None:
+    creator = story_with_parties().uow.creators["k1"]
+    stored = CREATOR_ADAPTER.validate_json(as_stored_before(creator))
+    assert stored.history == ()
+    assert stored.first_change_after(0) is None
+    assert stored.standing_changes(0, START + WEEK) == ()
+    assert (stored.last_change, stored.wakeup) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("steps", "name"),
+    [
+        ("", "free"),
+        ("violation", "free"),
+        ("violation violation", "banned"),
+        ("violation violation violation violation", "banned_for_good"),
+        ("leave", "left"),
+        ("violation violation leave", "banned"),
+    ],
+)
+def test_a_standing_has_a_name_for_people(steps: str, name: str) -> None:
+    story = story_with_parties()
+    for step in steps.split():
+        play_step(story, step)
+    assert story.uow.creators["k1"].standing.name == name
 
 
 def test_a_history_keeps_a_day_and_what_the_creator_was_before() -> None:

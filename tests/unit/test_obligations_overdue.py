@@ -32,6 +32,7 @@ def test_a_refund_that_has_not_left_in_a_week_is_told_to_an_operator_once() -> N
         "o1",
     )
     assert (alert["amount_fen"], alert["due_at"]) == (DEPOSIT, "2026-03-09T02:00:00Z")
+    assert alert["payment_id"] == story.uow.refunds[refund_id].payment_id
     assert len(overdue_alerts(story, f"refund:{refund_id}", "90d")) == 1
     assert audit(story) == []
 

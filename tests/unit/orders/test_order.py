@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import MISSING, fields, replace
+from datetime import datetime
 
 import pytest
 
+from models.creators import UNRESTRICTED, StandingChange
 from models.lifecycle import FINAL_STATES, PublicStatus, State
 from models.orders.order import (
     OPEN_STATUSES,
@@ -17,7 +19,7 @@ from models.orders.order import (
     public_statuses_of,
 )
 from models.policy import Policy
-from tests.support.stories import HISTORIES, MICRO, read_table, story_of
+from tests.support.stories import HISTORIES, MICRO, START, read_table, story_of
 
 PUBLIC_STATUSES = read_table("""
     state              rated  status
@@ -102,3 +104,32 @@ def test_an_order_whose_policy_is_not_at_hand_cannot_be_read() -> None:
     for policies in ({Policy(nudge_limit=1).version: Policy(nudge_limit=1)}, None):
         with pytest.raises(KeyError):
             ORDER_ADAPTER.validate_json(text, context=policies)
+
+
+@pytest.mark.parametrize(
+    ("entered_at", "heeded_at", "has_learned"),
+    [
+        (START - MICRO, None, False),
+        # A ban ends just after its instant: who entered the state at it was still banned.
+        (START, None, False),
+        (START + MICRO, None, True),
+        (START - MICRO, START - MICRO, False),
+        (START - MICRO, START, True),
+        (START - MICRO, START + MICRO, True),
+    ],
+)
+def test_an_order_has_learned_of_the_end_of_a_ban_that_it_has_noted_or_come_after(
+    entered_at: datetime, heeded_at: datetime | None, *, has_learned: bool
+) -> None:
+    order = replace(story_of("offered").order(), entered_at=entered_at, heeded_at=heeded_at)
+    change = StandingChange(START, UNRESTRICTED, by_time=True)
+    assert order.has_learned(change) is has_learned
+
+
+@pytest.mark.parametrize(("sequence", "has_learned"), [(3, True), (4, True), (5, False)])
+def test_an_order_has_learned_of_its_creators_events_up_to_one(
+    sequence: int, *, has_learned: bool
+) -> None:
+    order = replace(story_of("offered").order(), creator_sequence=4)
+    change = StandingChange(START, UNRESTRICTED, sequence, by_time=False)
+    assert order.has_learned(change) is has_learned

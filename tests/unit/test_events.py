@@ -1,0 +1,30 @@
+"""Events: facts that nobody can change any more, each under the name that it is published by."""
+
+from __future__ import annotations
+
+from dataclasses import FrozenInstanceError
+
+import pytest
+
+import models.events  # noqa: F401 - each of its modules makes its facts known
+from models.events.event import EVENT_TYPES
+from models.events.parties import ClientRegistered
+
+
+def test_a_fact_cannot_be_changed_nor_be_given_anything_else() -> None:
+    fact = ClientRegistered(client_id="c1", name="C")
+    with pytest.raises(FrozenInstanceError):
+        fact.name = "D"  # type: ignore[misc]
+    assert not hasattr(fact, "__dict__")
+
+
+def test_what_a_fact_says_is_said_by_name() -> None:
+    with pytest.raises(TypeError):
+        ClientRegistered("c1", "C")  # type: ignore[misc]
+
+
+def test_a_kind_of_event_is_known_by_its_published_name() -> None:
+    assert EVENT_TYPES["client.registered"] is ClientRegistered
+    assert {name: fact_class.type for name, fact_class in EVENT_TYPES.items()} == {
+        name: name for name in EVENT_TYPES
+    }
