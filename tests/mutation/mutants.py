@@ -225,7 +225,8 @@ def is_text(node: ast.BinOp) -> bool:
 
 
 def is_nothing(node: ast.expr | None) -> bool:
-    return isinstance(node, ast.Constant) and node.value is None
+    """Tell of what is returned that it is None already, or False, which asks the same of `if`."""
+    return isinstance(node, ast.Constant) and node.value in (None, False)
 
 
 def is_exhaustion(node: ast.AST) -> bool:

@@ -220,6 +220,14 @@ def test_a_change_wants_attention_at_once_until_every_order_knows_of_it() -> Non
     assert audit(story) == []
 
 
+def test_a_change_is_spread_when_the_orders_that_go_on_know_of_it_too() -> None:
+    story = silent_story("awaiting_balance")
+    report_violations(story, 2)
+    assert [event.fact.type for event in story.wake("creator:k1", story.now)] == ["clock.stopped"]
+    assert not story.order().is_final
+    assert story.uow.creators["k1"].spread_from is None
+
+
 def test_an_order_passes_no_instant_that_its_creator_has_not() -> None:
     story = silent_story("balance_banned")
     over = START + WEEK + MICRO

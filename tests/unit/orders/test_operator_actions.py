@@ -364,3 +364,16 @@ def test_an_order_reinstated_for_a_banned_creator_waits_for_the_end_of_the_ban()
         play_step(story, step)
     assert story.order().stoppers == ("ban",)
     assert audit(story) == []
+
+
+@pytest.mark.parametrize("reason", ["the client has died", None])
+def test_an_operator_who_cancels_is_on_record_where_a_reason_is_given(reason: str | None) -> None:
+    story = story_of("awaiting_balance")
+    fields = {} if reason is None else {"reason": reason}
+    assert story.ask("cancel_order", "operator", order_id="o1", **fields).reason is None
+    acts = [event.published()["note"] for event in story.events_of("operator.acted")]
+    assert acts == ([reason] if reason else [])
+    # Who is no operator leaves no such record, with or without a reason.
+    story = story_of("awaiting_balance")
+    story.ask("cancel_order", "client", order_id="o1", accept_forfeit=True, **fields)
+    assert story.events_of("operator.acted") == []

@@ -150,3 +150,16 @@ def test_whatever_takes_from_unpaid_orders_at_the_limit_waits_for_placements() -
     assert subjects_counted(story.uow, cancellation, none_in_flight) == frozenset()
     for subject in ("o1", creator):
         assert wakeup_subjects_counted(story.uow, subject, none_in_flight) == frozenset()
+
+
+def test_unpaid_orders_that_nobody_named_count_once_and_those_at_hand_as_they_are() -> None:
+    story = crowd()
+    uow = story.uow
+    # As loaded: all that are on record as unpaid, o1 and o2 because a command names them as well.
+    uow.unpaid_orders = dict(uow.orders)
+    for order_id in ("o3", "o4"):
+        del uow.orders[order_id]
+    assert sorted(order.order_id for order in uow.unpaid_of("c1")) == ["o1", "o2", "o3", "o4"]
+    story.ask("cancel_order", "client", order_id="o1")
+    assert sorted(order.order_id for order in uow.unpaid_of("c1")) == ["o2", "o3", "o4"]
+    assert list(uow.unpaid_of("c2")) == []
