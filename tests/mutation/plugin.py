@@ -203,7 +203,7 @@ def traced_calls() -> Iterator[dict[int, CodeType]]:
         yield codes
     finally:
         sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
 
 
 def function_names(codes: dict[int, CodeType], folder: str) -> list[str]:

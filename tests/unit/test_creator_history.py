@@ -188,6 +188,34 @@ def test_a_command_received_before_a_ban_sees_none_although_it_is_judged_later()
     assert audit(story) == []
 
 
+def test_what_every_order_knows_is_forgotten_after_a_day_though_something_later_is_not() -> None:
+    story = silent_story("offered")
+    for number in range(5):
+        story.now += HOUR
+        play_step(story, f"contract:{number}")
+    report_violations(story, 2)
+    banned_at = story.now
+    story.now += span("5d")
+    play_step(story, "contract:99")
+    versions = story.uow.creators["k1"].versions
+    # The ban, which nobody has learned of, what the creator was just before, and what is new.
+    assert [version.at for version in versions] == [banned_at, banned_at, story.now]
+    assert [version.mcn_share_bps for version in versions] == [4, 4, 99]
+
+
+def test_an_order_that_knows_a_change_learns_nothing_from_a_later_contract() -> None:
+    story = silent_story("offered")
+    report_violations(story, 2)
+    creator = story.uow.creators["k1"]
+    change = creator.first_change_after(0)
+    assert change is not None
+    play_step(story, "contract:99")
+    creator = story.uow.creators["k1"]
+    assert creator.has_changed_since(change.sequence)
+    assert creator.first_change_after(change.sequence - 1) == change
+    assert creator.first_change_after(change.sequence) is None
+
+
 def test_who_acts_and_what_share_is_frozen_is_as_of_the_commands_receipt() -> None:
     story = silent_story("offered")
     story.now = START + 2 * HOUR

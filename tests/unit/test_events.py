@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import MISSING, FrozenInstanceError, fields
 
 import pytest
 
@@ -20,7 +20,7 @@ def test_a_fact_cannot_be_changed_nor_be_given_anything_else() -> None:
 
 def test_what_a_fact_says_is_said_by_name() -> None:
     with pytest.raises(TypeError):
-        ClientRegistered("c1", "C")  # type: ignore[misc]
+        ClientRegistered("c1", "C")  # type: ignore[call-arg]
 
 
 def test_a_kind_of_event_is_known_by_its_published_name() -> None:
@@ -28,3 +28,24 @@ def test_a_kind_of_event_is_known_by_its_published_name() -> None:
     assert {name: fact_class.type for name, fact_class in EVENT_TYPES.items()} == {
         name: name for name in EVENT_TYPES
     }
+
+
+# What an event from before a field was told of means by its silence.
+UNTOLD = {
+    "counted": "elapsed",
+    "needs_script": True,
+    "source": "psp",
+    "attempt": 1,
+    **dict.fromkeys(("mcn_share_bps", "mcn_fen", "cost_fen"), 0),
+    **dict.fromkeys(("creator_part_fen", "fee_part_fen", "refund_fen"), 0),
+    **dict.fromkeys(("order_name", "state"), ""),
+    "awaited": (),
+}
+
+
+@pytest.mark.parametrize("name", EVENT_TYPES)
+def test_a_field_that_an_older_event_does_not_have_means_what_it_always_meant(name: str) -> None:
+    for field in fields(EVENT_TYPES[name]):  # type: ignore[arg-type]
+        if field.default is not MISSING and field.default is not None:
+            assert field.default == UNTOLD[field.name]
+            assert type(field.default) is type(UNTOLD[field.name])

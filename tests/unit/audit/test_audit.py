@@ -27,6 +27,7 @@ from tests.support.stories import (
     audit,
     place,
     story_of,
+    story_with_parties,
 )
 
 
@@ -275,6 +276,15 @@ def test_an_order_holds_what_its_state_asks_for(situation: str, is_covered_by: s
         records = OrderRecords.of(situation)
         records.forge_order(held=(Holding("p1", held_fen),) if held_fen else ())
         assert ("cover" in records.broken_checks()) == (held_fen not in is_covered_by)
+
+
+@pytest.mark.parametrize("amount_fen", [1, 4, 5, 95, 142, 100_001])
+def test_amounts_that_are_rounded_pass_the_audit(amount_fen: int) -> None:
+    story = story_with_parties()
+    place(story, amount_fen=amount_fen)
+    story.pay("p1", {"o1": story.order().deposit_fen})
+    assert story.order().state is State.OFFERED
+    assert audit(story) == []
 
 
 def test_every_total_that_does_not_fit_its_accounts_is_named() -> None:

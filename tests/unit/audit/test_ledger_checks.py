@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from models.audit.ledger_checks import DebtHistory, check_payouts
+from models.audit.order_checks import Finding
 from models.events.event import Event, Fact
 from models.events.payments import (
     PayoutConfirmed,
@@ -70,7 +71,7 @@ def refund_fact(name: str, attempt: int) -> Fact:
 
 def laws_broken_by(words: str, law: str) -> str:
     """Go through a history, a word an event, and name the laws that it breaks."""
-    history, findings = DebtHistory(law, "order:o1"), []
+    history, findings = DebtHistory(law, "order:o1"), list[Finding]()
     for number, word in enumerate(words.split(), 1):
         name, _, attempt = word.partition(":")
         fact = (payout_fact if law == "payouts" else refund_fact)(name, int(attempt or 1))

@@ -19,7 +19,7 @@ from models.orders.order import (
     public_statuses_of,
 )
 from models.policy import Policy
-from tests.support.stories import HISTORIES, MICRO, START, read_table, story_of
+from tests.support.stories import HISTORIES, MICRO, START, read_table, span, story_of
 
 PUBLIC_STATUSES = read_table("""
     state              rated  status
@@ -87,6 +87,39 @@ def test_a_stored_order_is_the_same_again_under_the_policy_that_it_names(situati
     policies = {order.policy.version: order.policy}
     assert ORDER_ADAPTER.validate_json(text, context=policies) == order
     assert ORDER_ADAPTER.validate_python(order) == order
+
+
+# What a field says of an order of which nothing has been written down in it.
+UNWRITTEN = {
+    **dict.fromkeys(("revisions", "nudges", "scripts", "contents", "entry_cost_bps"), 0),
+    **dict.fromkeys(("mcn_share_bps", "scripts_rejected", "contents_rejected"), 0),
+    **dict.fromkeys(("script_approved", "released", "rated", "deposit_overdue"), False),
+    **dict.fromkeys(("held", "forfeited", "lapsed", "lapsed_at", "stoppers"), ()),
+    "needs_script": True,
+    "counted": "elapsed",
+    "creator_sequence": 0,
+    "name": "",
+}
+
+
+def test_a_field_of_which_nothing_is_written_down_says_that_nothing_has_happened() -> None:
+    defaults = {field.name: field.default for field in fields(Order)}
+    assert {
+        name: default for name, default in defaults.items() if default not in (None, MISSING)
+    } == UNWRITTEN
+
+
+def test_an_order_from_before_it_was_noted_when_time_ended_its_states_knows_the_last() -> None:
+    order = story_of("forfeited_late").order()
+    ended_at = {
+        State.AWAITING_BALANCE: START + span("7d"),
+        State.BALANCE_OVERDUE: START + span("7d10m"),
+    }
+    assert order.lapse_instants() == ended_at
+    overdue = {State.BALANCE_OVERDUE: ended_at[State.BALANCE_OVERDUE]}
+    assert replace(order, lapsed_at=()).lapse_instants() == overdue
+    assert replace(order, lapsed_at=order.lapsed_at[-1:]).lapse_instants() == overdue
+    assert story_of("offered").order().lapse_instants() == {}
 
 
 def test_an_order_stored_before_it_had_some_fields_is_as_one_without_a_history() -> None:

@@ -142,3 +142,13 @@ def test_a_policy_may_forbid_nudging() -> None:
     story = story_of("offered", Policy(nudge_limit=0))
     assert nudge_at(story, "1h") == RejectionReason.NUDGE_LIMIT
     assert POLICY.nudge_limit == 3
+
+
+def test_a_paused_order_wants_to_be_woken_when_its_pause_ends() -> None:
+    order = story_of("offered_paused").order()
+    assert order.due_at is None
+    assert order.wake_at == order.paused_until is not None
+
+
+def test_an_order_that_ended_wants_attention_no_more() -> None:
+    assert story_of("declined").order().wake_at is None

@@ -9,6 +9,7 @@ import pytest
 from models.commands import COMMAND_KINDS, AnyCommand
 from models.commands.command import Dependencies
 from models.commands.parsing import parse_command
+from models.obligations import Payout, Refund
 from models.service.dependencies import (
     add_debts,
     add_orders,
@@ -97,7 +98,7 @@ def test_a_refunds_id_may_name_every_payment_and_order_that_its_parts_spell() ->
 @pytest.mark.parametrize("situation", ["declined", "completed_agency"])
 def test_a_reference_is_about_all_that_its_refund_or_payout_is_about(situation: str) -> None:
     story = story_of(situation)
-    debts = [*story.uow.refunds.values(), *story.uow.payouts.values()]
+    debts: list[Refund | Payout] = [*story.uow.refunds.values(), *story.uow.payouts.values()]
     for debt in debts:
         kind, field = "refund", "refund_id"
         if debt.debt_id.startswith("po_"):
