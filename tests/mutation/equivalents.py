@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mutation.mutants import Mutant
+from tests.mutation.mutants import SourceMutant
 
 FILE = Path(__file__).with_name("equivalents.toml")
 
@@ -35,7 +35,7 @@ def read_equivalents(path: Path = FILE) -> list[Equivalent]:
     return [Equivalent(**entry) for entry in entries]
 
 
-def stale(equivalents: Iterable[Equivalent], mutants: Iterable[Mutant]) -> list[Equivalent]:
+def stale(equivalents: Iterable[Equivalent], mutants: Iterable[SourceMutant]) -> list[Equivalent]:
     """Give the entries that no mutant answers to any more: they must be looked at again."""
     keys = {mutant.key for mutant in mutants}
     return [equivalent for equivalent in equivalents if equivalent.key not in keys]

@@ -29,7 +29,7 @@ NEVER_MATCHED = "'no such value'"
 
 
 @dataclass(frozen=True)
-class Mutant:
+class SourceMutant:
     """One fault at one place: where, what it is, and the module's text that has it."""
 
     path: str
@@ -50,7 +50,7 @@ class Mutant:
         return f"{self.path}:{self.line} {self.kind}: {self.change}"
 
 
-def sample(root: Path, package: str, seed: int, number: int) -> list[Mutant]:
+def sample(root: Path, package: str, seed: int, number: int) -> list[SourceMutant]:
     """Draw places and kinds, each as likely as any other, and at each one of its faults.
 
     The same seed and the same sources give the same mutants in the same order.
@@ -65,13 +65,13 @@ def modules(root: Path, package: str) -> list[Path]:
     return sorted((root / package).rglob("*.py"))
 
 
-def every_mutant(root: Path, package: str) -> Iterator[Mutant]:
+def every_mutant(root: Path, package: str) -> Iterator[SourceMutant]:
     for path in modules(root, package):
         for faults in faults_by_place(root, path):
             yield from faults
 
 
-def faults_by_place(root: Path, path: Path) -> list[list[Mutant]]:
+def faults_by_place(root: Path, path: Path) -> list[list[SourceMutant]]:
     """List the places of a module in their order, each with all the faults it may have."""
     source = path.read_text(encoding="utf-8")
     lines = source.splitlines(keepends=True)
@@ -79,7 +79,9 @@ def faults_by_place(root: Path, path: Path) -> list[list[Mutant]]:
     for line in lines:
         starts.append(starts[-1] + len(line.encode()))
 
-    def faults(node: ast.AST, kind: Kind, texts: list[str], function: str | None) -> list[Mutant]:
+    def faults(
+        node: ast.AST, kind: Kind, texts: list[str], function: str | None
+    ) -> list[SourceMutant]:
         assert isinstance(node, ast.expr | ast.stmt | ast.pattern)
         assert node.end_lineno is not None
         assert node.end_col_offset is not None
@@ -87,7 +89,7 @@ def faults_by_place(root: Path, path: Path) -> list[list[Mutant]]:
         end = starts[node.end_lineno - 1] + node.end_col_offset
         before, after = source.encode()[:start], source.encode()[end:]
         return [
-            Mutant(
+            SourceMutant(
                 path=str(path.relative_to(root)),
                 line=node.lineno,
                 kind=kind,
@@ -200,8 +202,8 @@ def combined_otherwise(node: ast.BoolOp) -> Iterator[str]:
     yield f"({ast.unparse(ast.BoolOp(operator, node.values))})"
     for index in range(len(node.values)):
         remaining = [*node.values[:index], *node.values[index + 1 :]]
-        both = ast.BoolOp(node.op, remaining) if len(remaining) > 1 else remaining[0]
-        yield f"({ast.unparse(both)})"
+        combined = ast.BoolOp(node.op, remaining) if len(remaining) > 1 else remaining[0]
+        yield f"({ast.unparse(combined)})"
 
 
 def opposite_sum(node: ast.BinOp) -> str:

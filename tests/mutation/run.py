@@ -15,7 +15,7 @@ from pathlib import Path
 from queue import SimpleQueue
 
 from tests.mutation.equivalents import FILE, Equivalent, read_equivalents, stale
-from tests.mutation.mutants import Mutant, every_mutant, sample
+from tests.mutation.mutants import SourceMutant, every_mutant, sample
 from tests.mutation.trials import CallMap, Copy, MutationError, Target, Trial, copies
 
 SEED = 20_261_130
@@ -91,7 +91,9 @@ def call_map(tree: Copy, path: Path | None) -> CallMap:
     return calls
 
 
-def try_all(mutants: dict[int, Mutant], trees: Sequence[Copy], calls: CallMap) -> Iterator[Trial]:
+def try_all(
+    mutants: dict[int, SourceMutant], trees: Sequence[Copy], calls: CallMap
+) -> Iterator[Trial]:
     """Try mutants, one in each copy of the tree at a time; say on stderr what came of each."""
     free_trees: SimpleQueue[Copy] = SimpleQueue()
     for tree in trees:

@@ -60,9 +60,9 @@ def try_out(target: Target, change: str) -> int:
         mutants = sample(target.root, target.package, seed, 99)
         numbers = [str(i) for i, mutant in enumerate(mutants, 1) if mutant.change == change]
         if numbers:
-            nothing = target.root / "equivalents.toml"
-            nothing.touch()
-            options = ["--seed", str(seed), "--number", "99", "--equivalents", str(nothing)]
+            empty_list = target.root / "equivalents.toml"
+            empty_list.touch()
+            options = ["--seed", str(seed), "--number", "99", "--equivalents", str(empty_list)]
             return main([*options, "--only", *numbers], target)
     raise AssertionError(f"no seed draws {change}")
 
@@ -98,9 +98,11 @@ def test_tests_that_fail_without_a_mutant_are_no_measure(
 
 def test_a_seed_draws_the_same_mutants_again_and_another_seed_others(tmp_path: Path) -> None:
     target = planted(tmp_path, WEAK_TEST)
-    first, again, other = (sample(target.root, "rules", seed, 5) for seed in (1, 1, 2))
-    assert first == again
-    assert first != other
+    first_draw, second_draw, other_draw = (
+        sample(target.root, "rules", seed, 5) for seed in (1, 1, 2)
+    )
+    assert first_draw == second_draw
+    assert first_draw != other_draw
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from tests.mutation.mutants import Mutant
+from tests.mutation.mutants import SourceMutant
 from tests.mutation.plugin import NEEDS_IMPORT
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,7 +69,7 @@ class Target:
 class Trial:
     """What came of a mutant, how long it took, and which test noticed."""
 
-    mutant: Mutant
+    mutant: SourceMutant
     ending: Ending
     duration_s: float
     killer: str = ""
@@ -93,17 +93,17 @@ class CallMap:
             durations_s[file_of(test)] += record["duration_s"]
         self.files = dict(sorted(durations_s.items(), key=lambda entry: entry[1]))
 
-    def is_imported(self, mutant: Mutant) -> bool:
+    def is_imported(self, mutant: SourceMutant) -> bool:
         """Tell whether importing runs the mutated place."""
         name = f"{mutant.path}:{mutant.function}"
         return mutant.function is None or name in self.called_by_import
 
-    def calls(self, test: str, mutant: Mutant) -> bool:
+    def calls(self, test: str, mutant: SourceMutant) -> bool:
         """Tell whether a test runs the mutated place; what importing runs, all of them do."""
         name = f"{mutant.path}:{mutant.function}"
         return self.is_imported(mutant) or name in self.tests[test]["functions"]
 
-    def stages(self, mutant: Mutant) -> list[list[str]]:
+    def stages(self, mutant: SourceMutant) -> list[list[str]]:
         """Divide the files that run the place: the likeliest for a few seconds, then the rest."""
         calling_files = {file_of(test) for test in self.tests if self.calls(test, mutant)}
         likely_files = sorted(
@@ -118,7 +118,7 @@ class CallMap:
             first_files.append(file)
         return [stage for stage in (first_files, likely_files[len(first_files) :]) if stage]
 
-    def limits_s(self, mutant: Mutant, patience_s: float) -> dict[str, float]:
+    def limits_s(self, mutant: SourceMutant, patience_s: float) -> dict[str, float]:
         """Give the tests that run the place, the likeliest first, and how long each may take."""
         likely_tests = sorted(
             (test for test in self.tests if self.calls(test, mutant)),
@@ -190,7 +190,7 @@ class Copy:
             raise MutationError(f"without a mutant, this test fails: {failed_test}")
         return CallMap(**json.loads(self._answer_file.read_text(encoding="utf-8")))
 
-    def try_out(self, mutant: Mutant, calls: CallMap) -> Trial:
+    def try_out(self, mutant: SourceMutant, calls: CallMap) -> Trial:
         """Run the tests until one fails; a process that died, or hung and was ended, is a failure.
 
         Only tests that call the function are run: another cannot tell.
@@ -228,7 +228,7 @@ class Copy:
         return status
 
     def _import_and_run(
-        self, mutant: Mutant, stages: list[list[str]], limits_s: dict[str, float]
+        self, mutant: SourceMutant, stages: list[list[str]], limits_s: dict[str, float]
     ) -> int:
         limits_file = self._folder / "limits.json"
         limits_file.write_text(json.dumps(limits_s), encoding="utf-8")
@@ -248,7 +248,7 @@ class Copy:
         return 0
 
     @contextmanager
-    def mutated(self, mutant: Mutant) -> Iterator[None]:
+    def mutated(self, mutant: SourceMutant) -> Iterator[None]:
         """Write the mutant's module in the place of the right one, for a while."""
         path = self.root / mutant.path
         original = path.read_text(encoding="utf-8")

@@ -99,11 +99,11 @@ def test_a_document_of_a_former_version_is_a_history_of_one_version() -> None:
 
 def test_a_creator_without_a_ban_stored_before_there_were_histories_has_no_changes() -> None:
     creator = story_with_parties().uow.creators["k1"]
-    stored = CREATOR_ADAPTER.validate_json(as_stored_before(creator))
-    assert stored.history == ()
-    assert stored.first_change_after(0) is None
-    assert stored.standing_changes(0, START + WEEK) == ()
-    assert (stored.last_change, stored.wakeup) == (0, None)
+    former_creator = CREATOR_ADAPTER.validate_json(as_stored_before(creator))
+    assert former_creator.history == ()
+    assert former_creator.first_change_after(0) is None
+    assert former_creator.standing_changes(0, START + WEEK) == ()
+    assert (former_creator.last_change, former_creator.wakeup) == (0, None)
 
 
 @pytest.mark.parametrize(

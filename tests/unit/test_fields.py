@@ -36,10 +36,10 @@ def is_valid(kind: Any, value: object) -> bool:  # noqa: ANN401 - a type with it
 
 @pytest.mark.parametrize("name", LENGTHS)
 def test_a_text_may_be_as_short_and_as_long_as_this_and_no_more(name: str) -> None:
-    kind, least, most, head = LENGTHS[name]
-    for length in (least, most):
+    kind, minimum, maximum, head = LENGTHS[name]
+    for length in (minimum, maximum):
         assert is_valid(kind, head + "x" * (length - len(head)))
-    for length in (least - 1, most + 1):
+    for length in (minimum - 1, maximum + 1):
         assert not is_valid(kind, head + "x" * (length - len(head)))
 
 
@@ -57,9 +57,9 @@ NUMBERS: dict[str, tuple[object, int, int]] = {
 
 @pytest.mark.parametrize("name", NUMBERS)
 def test_a_number_may_be_as_small_and_as_large_as_this_and_no_more(name: str) -> None:
-    kind, least, most = NUMBERS[name]
-    assert [is_valid(kind, value) for value in (least, most)] == [True, True]
-    assert [is_valid(kind, value) for value in (least - 1, most + 1)] == [False, False]
+    kind, minimum, maximum = NUMBERS[name]
+    assert [is_valid(kind, value) for value in (minimum, maximum)] == [True, True]
+    assert [is_valid(kind, value) for value in (minimum - 1, maximum + 1)] == [False, False]
 
 
 @pytest.mark.parametrize(

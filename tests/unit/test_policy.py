@@ -96,23 +96,23 @@ BOUNDS: dict[str, tuple[int, int]] = {
 
 @pytest.mark.parametrize("setting", BOUNDS)
 def test_a_number_may_be_the_least_and_the_most_and_nothing_beyond(setting: str) -> None:
-    least, most = BOUNDS[setting]
+    minimum, maximum = BOUNDS[setting]
     unbounded = {"deposit_bps": 0, "quote_swing_percent": 0}
-    for value in (least, most):
+    for value in (minimum, maximum):
         assert getattr(read_policy(json.dumps(unbounded | {setting: value})), setting) == value
-    for value in (least - 1, most + 1):
+    for value in (minimum - 1, maximum + 1):
         with pytest.raises(InvalidPolicy, match=setting):
             read_policy(json.dumps(unbounded | {setting: value}))
 
 
 @pytest.mark.parametrize(
-    ("settings", "least"), [(WINDOWS, "PT0.000001S"), (GRACES, "PT0S")], ids=["window", "grace"]
+    ("settings", "shortest"), [(WINDOWS, "PT0.000001S"), (GRACES, "PT0S")], ids=["window", "grace"]
 )
 def test_a_length_of_time_is_ten_years_at_most_and_a_window_not_nothing(
-    settings: tuple[str, ...], least: str
+    settings: tuple[str, ...], shortest: str
 ) -> None:
     for setting in settings:
-        for text in (least, "P3650D"):
+        for text in (shortest, "P3650D"):
             assert getattr(read_policy(json.dumps({setting: text})), setting) == parse_duration(
                 text
             )

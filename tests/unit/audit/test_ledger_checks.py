@@ -145,9 +145,9 @@ def test_a_refund_goes_only_ways_that_there_are(row: dict[str, str]) -> None:
 @pytest.mark.parametrize("forged", [{"amount_fen": 99}, {"party": "mcn:m1"}])
 def test_a_payout_stays_as_much_and_whose_it_was(forged: dict[str, Any]) -> None:
     history = DebtHistory("payouts", "order:o1")
-    requested, left = PayoutRequested(**PAYOUT), PayoutConfirmed(**(PAYOUT | forged))
+    requested, confirmed = PayoutRequested(**PAYOUT), PayoutConfirmed(**(PAYOUT | forged))
     assert not [*history.begin("po", Event("order:o1", 1, START, "x", requested))]
-    (finding,) = history.go_on("po", Event("order:o1", 2, START, "x", left))
+    (finding,) = history.go_on("po", Event("order:o1", 2, START, "x", confirmed))
     assert (finding.law, finding.where) == ("payouts", "order:o1")
 
 

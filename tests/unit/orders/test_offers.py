@@ -18,8 +18,8 @@ def test_a_placement_tells_the_terms_and_the_first_payment(
 ) -> None:
     story = story_with_parties()
     (event,) = place(story, prepay_deposit=prepay_deposit).events
-    placed = event.published()
-    assert {name: placed[name] for name in placed if name.endswith("_fen")} == {
+    terms = event.published()
+    assert {name: terms[name] for name in terms if name.endswith("_fen")} == {
         "amount_fen": AMOUNT,
         "total_fen": TOTAL,
         "deposit_fen": deposit_fen,

@@ -125,7 +125,7 @@ def test_an_order_leads_to_its_creator_and_the_refunds_of_what_it_holds_or_held(
         add_orders(needs, [order])
         holdings = (*order.held, *order.forfeited)
         assert needs.creators == {"k1"}
-        assert needs.refund_base_ids == {f"rf_{held.payment_id}_o1" for held in holdings}
+        assert needs.refund_base_ids == {f"rf_{holding.payment_id}_o1" for holding in holdings}
         assert len(needs.refund_base_ids) == shares
 
 
