@@ -240,6 +240,17 @@ def test_a_ban_for_good_that_a_former_version_put_behind_another_begins_when_tha
     assert story.order().reason == "creator_banned"
 
 
+def test_a_ban_for_good_that_is_only_to_come_keeps_no_other_from_beginning_at_once() -> None:
+    story = story_with_parties()
+    for name in ("v1", "v2", "v3"):
+        report_violation_at(story, name)
+    k1 = story.uow.creators["k1"]
+    queued = replace(k1, bans=(*k1.bans, Ban("v4", 4, START + span("99d"), None)), history=())
+    story.uow.creators["k1"] = CREATOR_ADAPTER.validate_json(as_stored_before(queued))
+    report_violation_at(story, "v5", "1d")
+    assert bans(story) == [(4, "2026-03-03T02:00:00Z", None)]
+
+
 def test_an_operators_decision_after_a_ban_for_good_stands() -> None:
     story = story_of("banned_for_good")
     play_step(story, "resolve:approve")

@@ -6,9 +6,10 @@ from dataclasses import MISSING, FrozenInstanceError, fields
 
 import pytest
 
-import models.events  # noqa: F401 - each of its modules makes its facts known
+from models.events import read_fact
 from models.events.event import EVENT_TYPES
 from models.events.parties import ClientRegistered
+from tests.support.stories import HISTORIES, story_of
 
 
 def test_a_fact_cannot_be_changed_nor_be_given_anything_else() -> None:
@@ -49,3 +50,14 @@ def test_a_field_that_an_older_event_does_not_have_means_what_it_always_meant(na
         if field.default is not MISSING and field.default is not None:
             assert field.default == UNTOLD[field.name]
             assert type(field.default) is type(UNTOLD[field.name])
+
+
+@pytest.mark.parametrize("situation", HISTORIES)
+def test_an_event_is_read_as_it_was_published(situation: str) -> None:
+    envelope = {"type", "order_id", "at", "sequence", "caused_by"}
+    for event in story_of(situation).events:
+        body = event.published()
+        names = {field.name for field in fields(event.fact)}  # type: ignore[arg-type]
+        content = {name: value for name, value in body.items() if name in names}
+        assert body.keys() - names <= envelope
+        assert read_fact(event.fact.type, content) == event.fact

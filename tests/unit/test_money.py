@@ -53,7 +53,7 @@ def test_the_swing_includes_its_ends_and_nothing_beyond(
     assert swing_range(original, 20) == (lowest, highest) == (within[0], within[-1])
 
 
-@pytest.mark.parametrize("bps", [0, 1, 333, 500, 9_999, 10_000])
+@pytest.mark.parametrize("bps", [0, 1, 2, 25, 333, 500, 9_999, 10_000])
 def test_the_largest_amount_is_the_last_whose_total_is_exact(bps: int) -> None:
     amount_fen = largest_amount(bps)
     assert total(amount_fen, bps) <= MAX_FEN < total(amount_fen + 1, bps)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from models.errors import BrokenInvariant
 from models.ids import make_refund_base_id, parse_refund_order_ids, strip_refund_number
 from models.reasons import RejectionReason
 from tests.support.stories import (
@@ -145,3 +146,10 @@ def test_the_number_of_a_refund_is_no_part_of_its_base_id() -> None:
 )
 def test_every_order_that_a_refund_may_be_about_is_found(refund_id: str, orders: set[str]) -> None:
     assert set(parse_refund_order_ids(refund_id)) == orders
+
+
+def test_a_payout_cannot_come_to_be_owed_twice() -> None:
+    story = story_of("completed")
+    (requested,) = story.events_of("payout.requested")
+    with pytest.raises(BrokenInvariant, match="po_o1_creator would be owed twice"):
+        story.uow.record(requested)

@@ -180,6 +180,9 @@ def test_a_copy_of_a_policy_with_another_number_has_another_version() -> None:
     policy = Policy()
     name = policy.version
     assert policy.model_copy(update={"nudge_limit": 4}).version != name
+    assert policy.model_copy() == policy
+    with pytest.raises(ValueError, match="nudge_limit"):
+        policy.model_copy(update={"nudge_limit": -1})
 
 
 @pytest.mark.parametrize("text", ["PT30M", "P1D", "P7D", "P1DT2H3M4.5S", "PT0.000001S", "PT0S"])

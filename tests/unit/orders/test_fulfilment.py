@@ -316,3 +316,13 @@ def test_a_publication_is_not_ahead_of_its_receipt_by_more_than_clocks_differ(
         return
     (publication,) = [event.published() for event in story.events_of("work.published")]
     assert publication["published_at"] == format_instant(story.now + span(told))
+
+
+def test_versions_of_a_script_and_of_a_work_are_counted_from_one() -> None:
+    for situation, kind in (("scripts_exhausted", "script"), ("rejected_enough", "content")):
+        story = story_of(situation)
+        submissions = story.events_of(f"{kind}.submitted")
+        versions = [event.published()["version"] for event in submissions]
+        assert versions == list(range(1, len(versions) + 1))
+        rejections = [event.published() for event in story.events_of(f"{kind}.rejected")]
+        assert [rejection["version"] for rejection in rejections] == versions[: len(rejections)]
