@@ -49,12 +49,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--test-limits", metavar="FILE", help="the likeliest tests first, as JSON")
 
 
+CALLED_BY_IMPORT = pytest.StashKey[list[str]]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Watch the package being imported, before a conftest imports anything."""
+    options = early_config.known_args_namespace
+    if options.mutation_pipes:
+        folder = Path.cwd() / options.mutated_package
+        early_config.stash[CALLED_BY_IMPORT] = calls_of_import(folder)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     pipes, limits_file = config.getoption("mutation_pipes"), config.getoption("test_limits")
     if pipes:
         folder = Path.cwd() / config.getoption("mutated_package")
         answer_file = Path(config.getoption("answer_file"))
-        config.pluginmanager.register(MutantServer(folder, answer_file, *pipes))
+        server = MutantServer(folder, answer_file, config.stash[CALLED_BY_IMPORT], *pipes)
+        config.pluginmanager.register(server)
     if limits_file:
         limits_s = json.loads(Path(limits_file).read_text(encoding="utf-8"))
         config.pluginmanager.register(LimitedRun(limits_s))
@@ -94,11 +107,18 @@ class LimitedRun:
 class MutantServer:
     """Answers requests, one JSON object a line: to record calls, or to try a mutant."""
 
-    def __init__(self, folder: Path, answer_file: Path, read_fd: int, write_fd: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        answer_file: Path,
+        called_by_import: list[str],
+        read_fd: int,
+        write_fd: int,
+    ) -> None:
         """Look at the functions under a folder; what is to be said goes into a file."""
         self._folder, self._answer_file = f"{folder}/", answer_file
         self._requests, self._write_fd = os.fdopen(read_fd), write_fd
-        self._called_by_import = calls_of_import(folder)
+        self._called_by_import = called_by_import
         self._failed_test = ""
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
@@ -174,12 +194,15 @@ class CallRecorder:
         """Begin with no test."""
         self._folder = folder
         self._caches = find_caches()
+        self._file = ""
         self.tests: dict[str, dict[str, Any]] = {}
 
     def record(self, item: pytest.Item) -> None:
-        """Run a test with empty caches, so that it makes every call it hangs on itself."""
-        for cache in self._caches:
-            cache.cache_clear()
+        """Run a test; each file begins with empty caches, so that it makes its calls itself."""
+        file, self._file = self._file, item.nodeid.partition("::")[0]
+        if file != self._file:
+            for cache in self._caches:
+                cache.cache_clear()
         began_at = time.perf_counter()
         with traced_calls() as codes:
             run_item(item)

@@ -119,10 +119,15 @@ class CallMap:
         return [stage for stage in (first_files, likely_files[len(first_files) :]) if stage]
 
     def limits_s(self, mutant: SourceMutant, patience_s: float) -> dict[str, float]:
-        """Give the tests that run the place, the likeliest first, and how long each may take."""
+        """Give the tests that may notice, the likeliest first, and how long each may take.
+
+        They are whole files: what one test has found out and cached another may look at.
+        """
+        calling_files = {file_of(test) for test in self.tests if self.calls(test, mutant)}
         likely_tests = sorted(
-            (test for test in self.tests if self.calls(test, mutant)),
+            (test for test in self.tests if file_of(test) in calling_files),
             key=lambda test: (
+                not self.calls(test, mutant),
                 not is_mirror(file_of(test), mutant.path),
                 self.tests[test]["duration_s"],
             ),
