@@ -19,13 +19,20 @@ def is_allowed(amount: int) -> bool:
     return amount <= 5
 
 
+def made_by_import(amount: int) -> list[int]:
+    return [amount, amount]
+
+
+PAIR = made_by_import(7)
+
+
 def count_down(amount: int) -> int:
     while amount > 0:
         amount -= 1
     return amount
 '''
 WEAK_TEST = """
-from rules.limit import count_down, is_allowed
+from rules.limit import PAIR, count_down, is_allowed
 
 def test_little_is_allowed_and_much_is_not():
     assert is_allowed(1) is True
@@ -38,7 +45,7 @@ GOOD_TEST = (
 def test_the_limit_itself_is_allowed_and_one_more_is_not():
     assert is_allowed(5) is True
     assert is_allowed(6) is False
-    assert count_down(1) == 0
+    assert PAIR == [7, 7]
 """
 )
 BOUNDARY = "rules/limit.py:5 comparison: amount <= 5 -> (amount < 5)"
@@ -79,6 +86,18 @@ def test_a_weak_test_leaves_a_survivor_that_is_printed_with_its_line(
 def test_a_good_test_kills_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert try_out(planted(tmp_path, GOOD_TEST), "amount <= 5 -> (amount < 5)") == 0
     assert "1 mutants, 1 killed, 0 never ended, 0 survived" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("change", ["7 -> (8)", "return [amount, amount] -> return None"])
+def test_what_only_importing_runs_is_tried_as_well(tmp_path: Path, change: str) -> None:
+    assert try_out(planted(tmp_path, GOOD_TEST), change) == 0
+
+
+def test_a_table_that_no_test_looks_at_leaves_a_survivor(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert try_out(planted(tmp_path, WEAK_TEST), "7 -> (8)") == 1
+    assert capsys.readouterr().out.endswith("\n    PAIR = made_by_import(7)\n")
 
 
 def test_a_mutant_that_never_ends_is_killed(
