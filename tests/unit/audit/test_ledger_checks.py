@@ -146,8 +146,8 @@ def test_a_refund_goes_only_ways_that_there_are(row: dict[str, str]) -> None:
 def test_a_payout_stays_as_much_and_whose_it_was(forged: dict[str, Any]) -> None:
     history = DebtHistory("payouts", "order:o1")
     requested, confirmed = PayoutRequested(**PAYOUT), PayoutConfirmed(**(PAYOUT | forged))
-    assert not [*history.begin("po", Event("order:o1", 1, START, "x", requested))]
-    (finding,) = history.go_on("po", Event("order:o1", 2, START, "x", confirmed))
+    assert not [*history.open_debt("po", Event("order:o1", 1, START, "x", requested))]
+    (finding,) = history.continue_debt("po", Event("order:o1", 2, START, "x", confirmed))
     assert (finding.law, finding.where) == ("payouts", "order:o1")
 
 
