@@ -76,7 +76,7 @@ def laws_broken_by(words: str, law: str) -> str:
         name, _, attempt = word.partition(":")
         fact = (payout_fact if law == "payouts" else refund_fact)(name, int(attempt or 1))
         event = Event("order:o1", number, START + timedelta(seconds=number), "command:x", fact)
-        step = history.begin if name == "requested" else history.go_on
+        step = history.open_debt if name == "requested" else history.continue_debt
         findings += step("po" if law == "payouts" else "rf", event)
     assert {finding.where for finding in findings} <= {"order:o1"}
     return " ".join(finding.law for finding in findings) or "-"
