@@ -97,7 +97,10 @@ def ready_client(servers: BenchServers) -> CommandClient:
 def recording(servers: BenchServers) -> Iterator[LatencyRecorder]:
     """Note when each outcome is seen, until all are, or it is too late."""
     recorder, stop = LatencyRecorder(), threading.Event()
-    reader = threading.Thread(target=_watch, args=(servers, recorder, stop))
+    # From here on: to read what was before would take seconds, which nobody has waited.
+    latest: Any = servers.redis.xrevrange(EVENTS_STREAM, count=1)
+    last_id = latest[0][0] if latest else b"0"
+    reader = threading.Thread(target=_watch, args=(servers, recorder, stop, last_id))
     reader.start()
     try:
         yield recorder
@@ -150,8 +153,9 @@ def people(servers: BenchServers, per_second: float, *, first: int) -> Iterator[
             sender.join()
 
 
-def _watch(servers: BenchServers, recorder: LatencyRecorder, stop: threading.Event) -> None:
-    last_id: Any = b"0"
+def _watch(
+    servers: BenchServers, recorder: LatencyRecorder, stop: threading.Event, last_id: bytes
+) -> None:
     while not stop.is_set():
         streams: Any = servers.redis.xread({EVENTS_STREAM: last_id}, count=1_000, block=100)
         now = time.monotonic()
