@@ -82,14 +82,14 @@ WRITER_AT_THE_DOOR = text(
 
 def deadlock(stack: FaultStack, _: Random) -> None:
     """Lock tables the other way round than workers do: PostgreSQL ends their transactions."""
-    ended = 0
+    deadlock_count = 0
     for _number in range(2 * DEADLOCKS):
         with suppress(OperationalError), stack.engine.begin() as session:
             _deadlock(stack, session)
-            ended += 1
-        if ended == DEADLOCKS:
+            deadlock_count += 1
+        if deadlock_count == DEADLOCKS:
             return
-    raise AssertionError(f"only {ended} transactions came to a deadlock")
+    raise AssertionError(f"only {deadlock_count} transactions came to a deadlock")
 
 
 def _deadlock(stack: FaultStack, session: Connection) -> None:
