@@ -197,6 +197,14 @@ def state_limits(
     return limits if ended_at is None else limits | {"ended_at": ended_at}
 
 
+def late_share_limits(order: Order, role: str, at: datetime) -> Limits:
+    """Say where an order is for which money came too late, what may be asked, and since when."""
+    allowed = set(allowed_commands(order, role, at))
+    if role == Role.OPERATOR.value and not order.is_final:
+        allowed.add("operator_act")
+    return {"state": order.state.value, "allowed": sorted(allowed), "ended_at": order.pay_by}
+
+
 def allowed_commands(order: Order, role: str, at: datetime) -> list[str]:
     """List what the table lets a role ask about an order now."""
     return [kind for kind in ROLES_BY_COMMAND if is_permitted(order, kind, role, at)]

@@ -296,9 +296,10 @@ def _order_rescheduled(
     changes: OrderChanges = {"expected_publish_at": fact.after, "left": fact.left}
     if not fact.by.startswith("operator:"):
         changes["proposal"] = None
+    changes["counted"] = fact.counted
     if fact.due_at is None or fact.due_at == order.due_at:
         return changes
-    return changes | {"counted": fact.counted} | _move_deadline(order, event, fact.due_at)
+    return changes | _move_deadline(order, event, fact.due_at)
 
 
 def _order_completed(order: Order, event: Event, fact: order_events.OrderCompleted) -> OrderChanges:

@@ -73,6 +73,7 @@ def _rescheduled(order: Order, by: str, publish_at: datetime, note: str | None) 
         due_at, counting = recounted.due_at, recounted.counted
     elif recounted is not None and time_left is not None:
         time_left += recounted.due_at - _deadline_in_force(order)
+        counting = recounted.counted
     return OrderRescheduled(
         by=by,
         note=note,

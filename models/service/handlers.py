@@ -70,18 +70,25 @@ def handle(uow: UnitOfWork, command: AnyCommand, at: datetime, number: int) -> l
         return []
     answered: list[JudgedCommand] = []
     namesakes = uow.parked_under_id(command)
-    if namesakes and at <= namesakes[0].answer_at:
-        repeat = replace(namesakes[0], command=command, received_at=at, number=number)
-        return _park(uow, repeat, is_repeat=True)
-    if namesakes:
+    if namesakes and at > namesakes[0].answer_at:
         answered += _judge_parked(uow, namesakes, namesakes[0].answer_at)
+        namesakes = []
     order_id = find_awaited_order(command)
-    if order_id and order_id not in uow.orders and command.key not in uow.receipts:
+    is_early = order_id and order_id not in uow.orders and command.key not in uow.receipts
+    # What is malformed is so at its receipt, and waits for nothing.
+    if (namesakes or is_early) and find_field_error(command, uow.policy, at) is None:
         answer_at = at + uow.policy.placement_grace
         waiting = ParkedCommand(
-            command=command, order_id=order_id, received_at=at, number=number, answer_at=answer_at
+            command=command,
+            order_id=order_id or "",
+            received_at=at,
+            number=number,
+            answer_at=answer_at,
         )
-        return _park(uow, waiting, is_repeat=False)
+        if namesakes:
+            # Behind the command that it repeats.
+            waiting = replace(namesakes[0], command=command, received_at=at, number=number)
+        return [*_park(uow, waiting, is_repeat=bool(namesakes)), *answered]
     if isinstance(command, PlaceOrder):
         answered += _answer_overdue(uow, command.order_id, at)
     outcome = _judge(uow, command, at, number, received_at=at)
@@ -112,7 +119,7 @@ def expire_parked(uow: UnitOfWork, key: str, now: datetime) -> list[JudgedComman
 
 def _park(uow: UnitOfWork, waiting: ParkedCommand, *, is_repeat: bool) -> list[JudgedCommand]:
     """Let a command wait; of a sender that has too many waiting, answer it at once."""
-    if uow.has_room_to_park(waiting.sender):
+    if uow.has_room_to_park(waiting.sender, waiting.received_at):
         uow.park(waiting)
         return []
     command, at, number = waiting.command, waiting.received_at, waiting.number
@@ -175,7 +182,7 @@ def _judge(
     receipt = uow.receipts.get(command.key)
     if receipt is not None and receipt.fingerprint == command.fingerprint():
         return repeated(receipt)
-    field_error = find_field_error(command, uow.policy, at)
+    field_error = find_field_error(command, uow.policy, received_at)
     if field_error is not None:
         return rejected(RejectionReason.MALFORMED, detail=str(field_error))
     if receipt is not None:

@@ -28,6 +28,7 @@ from models.ledger import UNKNOWN_CLIENT
 from models.lifecycle import DebtStatus
 from models.obligations import Payment, SuspenseItem
 from models.orders import payments as order_payments
+from models.orders.decide import late_share_limits
 from models.orders.decision import Decision, conclude
 from models.orders.order import Order
 from models.reasons import RejectionReason, UnappliedReason
@@ -166,16 +167,18 @@ def apply_suspended_share(
     Nobody's order gets the money of another client. Where none is known yet, it is whoever places
     in time.
     """
+    # Whoever was not told in time that the money waits is told first.
+    events = uow.alert_suspense(item.share_id, at)
     payment, order = uow.payments[item.payment_id], uow.orders[item.order_id]
     is_in_time = item.expires_at is not None and at <= item.expires_at
     if not is_in_time or payment.client_id not in (None, order.client_id):
-        return ()
+        return events
     uow.payments[item.payment_id] = replace(payment, client_id=order.client_id)
     elapsed = uow.elapse_order(order, at)
     if _suspended_share_fault(item, payment, elapsed.order, at) is not None:
-        return ()
+        return events
     resolved = _suspense_resolved(item, "order", by=BY_PLACEMENT, note="", order=order)
-    return _apply_from_suspense(uow, elapsed, resolved, at, cause_of(placement))
+    return events + _apply_from_suspense(uow, elapsed, resolved, at, cause_of(placement))
 
 
 def _suspended_share_fault(
@@ -231,7 +234,11 @@ def resolve_suspense(uow: UnitOfWork, command: ResolveSuspense, at: datetime) ->
     if item is None or item.resolved_at is not None:
         return rejected(RejectionReason.UNKNOWN_SUSPENSE, events)
     if target_id is not None:
-        refusal = _transfer_refusal(uow, item, uow.orders[target_id], at)
+        target = uow.orders[target_id]
+        refusal = _transfer_refusal(uow, item, target, at)
+        if refusal is RejectionReason.LATE:
+            limits = late_share_limits(target, command.by.role, at)
+            return rejected(refusal, events, limits=limits)
         if refusal is not None:
             return rejected(refusal, events)
     # Whoever was not told in time that the money waits is told first.

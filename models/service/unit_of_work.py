@@ -54,7 +54,7 @@ class UnitOfWork(Obligations):
 
     `spread_complete` names creators of whom every open order is at hand that has something to
     learn of them; None where all orders that there are are at hand. `parked` are commands that wait
-    for an order, `parked_counts` how many each sender has waiting. `unpaid_counts` are how many
+    for an order, `parked_until` until when each sender's may. `unpaid_counts` are how many
     orders of a client wait for its first payment, as far as that is on record; where these are
     near the limit, `unpaid_orders` are those of them that nobody named, to be looked at only.
     """
@@ -70,7 +70,7 @@ class UnitOfWork(Obligations):
     receipts: TrackedDict[Receipt] = field(default_factory=TrackedDict)
     spread_complete: set[str] | None = None
     parked: TrackedDict[ParkedCommand] = field(default_factory=TrackedDict)
-    parked_counts: TrackedDict[int] = field(default_factory=TrackedDict)
+    parked_until: TrackedDict[tuple[datetime, ...]] = field(default_factory=TrackedDict)
     unpaid_counts: TrackedDict[int] = field(default_factory=TrackedDict)
     unpaid_orders: dict[str, Order] = field(default_factory=dict)
     journal: Journal | None = None
@@ -157,19 +157,27 @@ class UnitOfWork(Obligations):
             for sequence, fact in zip(sequences, facts, strict=True)
         )
 
-    def has_room_to_park(self, sender: str) -> bool:
-        """Tell whether one more of a sender's commands may wait."""
-        return self.parked_counts.get(sender, 0) < self.policy.parked_limit
+    def has_room_to_park(self, sender: str, at: datetime) -> bool:
+        """Tell whether one more of a sender's commands may wait.
+
+        What waited in vain does not count, whether or not it has been answered yet.
+        """
+        waiting_count = sum(until >= at for until in self.parked_until.get(sender, ()))
+        return waiting_count < self.policy.parked_limit
 
     def park(self, waiting: ParkedCommand) -> None:
         """Let a command wait for its order."""
         self.parked[waiting.key] = waiting
-        self.parked_counts[waiting.sender] = self.parked_counts.get(waiting.sender, 0) + 1
+        until = self.parked_until.get(waiting.sender, ())
+        self.parked_until[waiting.sender] = (*until, waiting.answer_at)
 
     def unpark(self, waiting: ParkedCommand) -> None:
         """Let a command wait no longer: it is judged now."""
         del self.parked[waiting.key]
-        self.parked_counts[waiting.sender] = self.parked_counts.get(waiting.sender, 0) - 1
+        until = list(self.parked_until.get(waiting.sender, ()))
+        if waiting.answer_at in until:
+            until.remove(waiting.answer_at)
+            self.parked_until[waiting.sender] = tuple(until)
 
     def parked_for(self, order_id: str) -> list[list[ParkedCommand]]:
         """Return what waits for an order: each command with its repeats behind it, in order."""
@@ -224,7 +232,7 @@ class UnitOfWork(Obligations):
         """Return everything that a command may change, but for the postings."""
         return (
             *(self.orders, self.creators, self.mcns, self.clients, self.providers),
-            *(self.violations, self.payments, self.receipts, self.parked, self.parked_counts),
+            *(self.violations, self.payments, self.receipts, self.parked, self.parked_until),
             *(self.refunds, self.payouts, self.suspended, self.unpaid_counts),
         )
 

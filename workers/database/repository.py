@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -45,7 +46,7 @@ from workers.database.mappers import (
     Row,
     TableMapper,
 )
-from workers.timestamps import now_us
+from workers.timestamps import from_us, now_us
 
 FOR_UPDATE, FOR_SHARE = "FOR UPDATE SKIP LOCKED", "FOR SHARE SKIP LOCKED"
 """What others have locked is not waited for: whatever does not concern it goes on."""
@@ -155,7 +156,7 @@ class Store:
             loaded_state.uow.spread_complete.clear()
         self._load_unpaid(connection, loaded_state, dependencies)
         add_orders(dependencies, loaded_state.uow.orders.values())
-        _count_parked(connection, loaded_state, commands)
+        _find_waits(connection, loaded_state, commands)
         _load(connection, loaded_state, CREATORS, dependencies.creators - locked_creator_ids, "")
         _find_suspended(connection, dependencies)
         _load(connection, loaded_state, SUSPENDED, dependencies.suspended, FOR_UPDATE)
@@ -322,10 +323,13 @@ def _load_parked(
     add_parked(dependencies, (p for p in parked if p.order_id in dependencies.placements))
 
 
-def _count_parked(
+def _find_waits(
     connection: Connection, loaded_state: LoadedState, commands: Sequence[AnyCommand]
 ) -> None:
-    """Count what waits of each sender of a command that may have to wait too."""
+    """Say until when what waits may wait, of each sender of a command that may have to wait too.
+
+    As many as count: the latest.
+    """
     uow = loaded_state.uow
     senders = {
         command.sender
@@ -333,12 +337,13 @@ def _count_parked(
         if ((order_id := find_awaited_order(command)) and order_id not in uow.orders)
         or uow.parked_under_id(command)
     }
-    counts: dict[str, int] = {}
-    if senders:
-        sender = schema.parked.c.sender
-        query = select(sender, func.count()).where(sender.in_(sorted(senders))).group_by(sender)
-        counts = {row[0]: row[1] for row in connection.execute(query)}
-    uow.parked_counts, loaded_state.before["parked_counts"] = TrackedDict(counts), counts
+    columns = schema.parked.c
+    waits: dict[str, tuple[datetime, ...]] = {}
+    for sender in sorted(senders):
+        query = select(columns.answer_at).where(columns.sender == sender)
+        latest = query.order_by(columns.answer_at.desc()).limit(uow.policy.parked_limit)
+        waits[sender] = tuple(map(from_us, connection.execute(latest).scalars()))
+    uow.parked_until, loaded_state.before["parked_until"] = TrackedDict(waits), waits
 
 
 def _find_suspended(connection: Connection, dependencies: Dependencies) -> None:

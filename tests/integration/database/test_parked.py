@@ -128,7 +128,9 @@ def test_a_batch_loads_no_more_of_what_waits_than_it_needs(admitted: StoreHarnes
         to_us(START),
         to_us(START + 3 * MICRO),
     }
-    assert page.uow.parked_counts == {"client:c1": 3}
+    assert {sender: len(until) for sender, until in page.uow.parked_until.items()} == {
+        "client:c1": 3
+    }
 
 
 def test_a_redelivered_command_waits_once(admitted: StoreHarness) -> None:

@@ -274,11 +274,16 @@ def test_in_civil_days_the_deadline_is_counted_in_working_days_anew() -> None:
     assert audit(story) == []
 
 
-def test_an_operator_is_told_that_the_new_deadline_lies_beyond_the_calendar() -> None:
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_an_operator_is_told_that_the_new_deadline_lies_beyond_the_calendar(
+    *, is_paused: bool
+) -> None:
     story = story_with_parties(Policy(day_count="civil_cn"))
     place(story)
     for step in ("pay", "accept", "pay", "script", "agree", "content", "approve"):
         play_step(story, step)
+    if is_paused:
+        story.ask("pause_clock", "operator", order_id="o1", reason="the studio is flooded")
     reschedule(story, "366d")
     assert story.order().counted == "unknown_year"
     (alert,) = [event.published() for event in story.events_of("operator.alerted")]

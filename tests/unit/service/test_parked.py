@@ -9,6 +9,7 @@ import pytest
 
 from models.commands import COMMAND_KINDS
 from models.commands.parsing import parse_command, read_command, write_command
+from models.fields import MICROSECOND, format_instant
 from models.ledger import Posting
 from models.policy import Policy
 from models.service.handlers import expire_parked
@@ -104,7 +105,7 @@ def test_what_is_asked_before_the_placement_is_judged_after_it_or_was_unknown(
     (early,) = (entry for entry in judged if entry.command.kind == row["command"])
     judged_at = START + span(row["grace"]) if reason == "unknown_order" else at
     assert (early.received_at, early.at, early.number) == (START, judged_at, int(key))
-    assert (story.uow.parked, set(story.uow.parked_counts.values())) == ({}, {0})
+    assert (story.uow.parked, set(story.uow.parked_until.values())) == ({}, {()})
     assert story.uow.receipts[early.command.key].received_at == START
     assert audit(story) == []
 
@@ -147,8 +148,8 @@ def test_only_what_waits_for_the_order_is_released_by_its_placement() -> None:
 def test_a_placement_that_is_refused_releases_nothing() -> None:
     story = story_with_parties()
     submit(story, CANCEL)
-    refused_command = submit(story, place("o1") | {"creator_id": "nobody"})
-    assert outcomes_of(refused_command) == [("place_order", "unknown_creator")]
+    judged = submit(story, place("o1") | {"creator_id": "nobody"})
+    assert outcomes_of(judged) == [("place_order", "unknown_creator")]
     assert outcomes_of(submit(story, place("o1"), "1s")) == [
         ("place_order", None),
         ("cancel_order", None),
@@ -234,15 +235,15 @@ def test_a_sender_has_so_many_waiting_and_one_more_is_unknown_at_once() -> None:
     assert submit(story, CANCEL | {"order_id": "o4"}, "2s") == [], "there is room again"
 
 
-@pytest.mark.parametrize("known", ["receipt", "order"])
-def test_what_can_be_answered_at_once_does_not_wait(known_stamps: str) -> None:
+@pytest.mark.parametrize("recorded_kind", ["receipt", "order"])
+def test_what_can_be_answered_at_once_does_not_wait(recorded_kind: str) -> None:
     story = story_with_parties()
-    if known_stamps == "order":
+    if recorded_kind == "order":
         submit(story, place("o1"))
     else:
         story.handle({"id": "cmd_known"} | CANCEL, START)
     (judged,) = submit(story, CANCEL, "6s", "cmd_known")
-    assert judged.outcome.outcome == ("applied" if known_stamps == "order" else "duplicate")
+    assert judged.outcome.outcome == ("applied" if recorded_kind == "order" else "duplicate")
 
 
 def test_resolving_suspense_never_waits_for_an_order() -> None:
@@ -254,20 +255,45 @@ def test_resolving_suspense_never_waits_for_an_order() -> None:
     assert outcomes_of(submit(story, to_order)) == [("resolve_suspense", "unknown_order")]
 
 
+def test_what_is_malformed_at_its_receipt_waits_for_nothing() -> None:
+    story = story_with_parties()
+    body = {"kind": "propose_schedule", "by": sender("client"), "order_id": "o1"}
+    past = body | {"expected_publish_at": format_instant(START - MICROSECOND)}
+    assert outcomes_of(submit(story, past)) == [("propose_schedule", "malformed")]
+    assert story.uow.parked == {}
+    # What was possible then is no less so when its order comes.
+    soon = body | {"expected_publish_at": format_instant(START + span("3s"))}
+    assert submit(story, soon, name="cmd_soon") == []
+    assert submit(story, past, "1s", name="cmd_soon") != [], "a malformed repeat waits for nothing"
+    judged = submit(story, place("o1"), "4s", name="cmd_placement")
+    assert outcomes_of(judged) == [("place_order", None), ("propose_schedule", "wrong_state")]
+
+
+def test_a_command_that_waited_in_vain_is_answered_by_its_repeat_and_takes_no_room() -> None:
+    story = story_with_parties(Policy(parked_limit=1))
+    assert submit(story, CANCEL | {"order_id": "o9"}, name="cmd_in_vain") == []
+    # Nobody has woken it: its wait is over all the same.
+    assert submit(story, CANCEL, "6s", name="cmd_waits") == []
+    judged = submit(story, CANCEL | {"order_id": "o9"}, "7s", name="cmd_in_vain")
+    assert [entry.outcome.outcome for entry in judged] == ["duplicate", "rejected"]
+    judged = submit(story, place("o1"), "8s", name="cmd_placement")
+    assert outcomes_of(judged) == [("place_order", None), ("cancel_order", None)]
+
+
 def test_a_rollback_restores_what_waits_and_its_count() -> None:
     story = story_with_parties()
     submit(story, CANCEL)
-    before = dict(story.uow.parked), dict(story.uow.parked_counts)
+    before = dict(story.uow.parked), dict(story.uow.parked_until)
     story.uow.savepoint()
     submit(story, PAUSE)
     submit(story, place("o1"))
     assert story.uow.parked == {}
     story.uow.rollback()
-    assert (story.uow.parked, story.uow.parked_counts) == before
+    assert (story.uow.parked, story.uow.parked_until) == before
     story.uow.savepoint()
     expire_parked(story.uow, next(iter(story.uow.parked)), START + span("1h"))
     story.uow.rollback()
-    assert (story.uow.parked, story.uow.parked_counts) == before
+    assert (story.uow.parked, story.uow.parked_until) == before
 
 
 # ------------------------------------------------------------------ shares in suspense
@@ -291,9 +317,9 @@ def test_a_share_is_applied_at_the_placement_or_waits_on(row: dict[str, str]) ->
     submit(story, payment("p1", {"o1": int(row["share"])} | neighbours))
     (judged,) = submit(story, place("o1") | {"by": sender(row["by"])}, row["placed"])
     item = story.uow.suspended["p1:o1"]
-    applied_command = row["applied"] == "yes"
+    is_applied = row["applied"] == "yes"
     types = [event.fact.type for event in judged.outcome.events]
-    if applied_command:
+    if is_applied:
         assert types == ["order.placed", "suspense.resolved", "payment.applied", "order.offered"]
         resolved, paid = (event.published() for event in judged.outcome.events[1:3])
         assert (resolved["to"], resolved["by"]) == ("order", "placement")
@@ -303,10 +329,12 @@ def test_a_share_is_applied_at_the_placement_or_waits_on(row: dict[str, str]) ->
         }
         assert (item.resolved_at, item.wake_at) == (judged.at, None)
     else:
-        assert types == ["order.placed"]
+        # Whoever was not told in time that the money waits is told now, as of then.
+        told_late = ["operator.alerted"] if row["placed"] == "5s+1us" else []
+        assert types == ["order.placed", *told_late]
         assert item.resolved_at is None
-    assert story.order().held_fen == (DEPOSIT if applied_command else 0)
-    assert story.accounts().get("suspense", 0) == (0 if applied_command else int(row["share"]))
+    assert story.order().held_fen == (DEPOSIT if is_applied else 0)
+    assert story.accounts().get("suspense", 0) == (0 if is_applied else int(row["share"]))
     assert audit(story) == []
 
 
@@ -327,8 +355,8 @@ def test_the_first_order_placed_for_a_payment_says_whose_money_it_is() -> None:
     submit(story, payment("p1", {"o1": DEPOSIT, "o2": DEPOSIT, "o3": DEPOSIT}))
     for order_id, by in (("o2", "client:c2"), ("o1", "client"), ("o3", "client:c2")):
         submit(story, place(order_id) | {"by": sender(by)}, "1s")
-    held_command = {order.order_id: order.held_fen for order in story.uow.orders.values()}
-    assert held_command == {"o2": DEPOSIT, "o1": 0, "o3": DEPOSIT}
+    held_by_order = {order.order_id: order.held_fen for order in story.uow.orders.values()}
+    assert held_by_order == {"o2": DEPOSIT, "o1": 0, "o3": DEPOSIT}
     assert story.uow.payments["p1"].client_id == "c2"
     assert audit(story) == []
 
@@ -403,8 +431,8 @@ def test_an_audit_notices_a_share_that_came_out_of_suspense_and_left_it_full() -
     story = story_with_parties()
     submit(story, payment("p1", {"o1": DEPOSIT}))
     submit(story, place("o1"))
-    applied_command, _ = story.uow.postings.pop()
-    story.uow.postings.append((applied_command, Posting("psp", "escrow:o1", DEPOSIT)))
+    posted_event, _ = story.uow.postings.pop()
+    story.uow.postings.append((posted_event, Posting("psp", "escrow:o1", DEPOSIT)))
     assert {finding.law for finding in audit(story)} == {"posted", "psp", "suspense"}
 
 

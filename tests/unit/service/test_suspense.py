@@ -14,6 +14,7 @@ from models.ledger import Posting
 from models.lifecycle import State
 from models.policy import Policy
 from models.reasons import RejectionReason
+from models.service.outcome import Outcome
 from tests.support.stories import (
     BALANCE,
     DEPOSIT,
@@ -30,13 +31,19 @@ from tests.support.stories import (
 )
 
 
-def move(
+def ask_to_move(
     story: OrderStory, target: str | None, payment_id: str = "stray", order_id: str = "typo"
-) -> str | None:
+) -> Outcome:
     """Take a share out of suspense: to an order, or back."""
     to = {"to": "refund"} if target is None else {"to": "order", "target_order_id": target}
     fields = {"payment_id": payment_id, "order_id": order_id, "reason": "typed wrongly"}
-    return story.ask("resolve_suspense", "operator", **fields, **to).reason
+    return story.ask("resolve_suspense", "operator", **fields, **to)
+
+
+def move(
+    story: OrderStory, target: str | None, payment_id: str = "stray", order_id: str = "typo"
+) -> str | None:
+    return ask_to_move(story, target, payment_id, order_id).reason
 
 
 # ---------------------------------------------------- placed later, by whom the payment named
@@ -82,13 +89,16 @@ def test_money_waits_for_its_order_as_long_as_the_policy_said_when_it_came() -> 
     assert story.order().state is State.OFFERED
 
 
-def test_a_share_judged_again_keeps_its_time_of_payment_and_alarms_nobody() -> None:
+def test_a_share_judged_again_keeps_its_time_of_payment_which_nobody_questions() -> None:
     story = story_with_parties()
     story.pay("p1", {"o1": DEPOSIT}, client_id="c1")
     story.now += span("1d")
     place(story)
     assert story.uow.payments["p1"].paid_at == START
-    assert story.events_of("operator.alerted") == []
+    alerts = [
+        (event.at, event.published()["alert"]) for event in story.events_of("operator.alerted")
+    ]
+    assert alerts == [(START + story.policy.placement_grace, "unknown_order")]
 
 
 def test_a_share_says_what_it_is_for_also_when_it_is_judged_again() -> None:
@@ -139,7 +149,13 @@ def test_a_stray_share_is_late_for_an_order_as_if_it_were_received_now() -> None
     story = story_of("awaiting_balance")
     story.now = story.order().pay_by + span("1s")
     story.pay("stray", {"typo": BALANCE})
-    assert move(story, "o1") == RejectionReason.LATE
+    outcome = ask_to_move(story, "o1")
+    assert outcome.reason == RejectionReason.LATE
+    assert outcome.limits == {
+        "state": "balance_overdue",
+        "allowed": ["operator_act"],
+        "ended_at": story.order().pay_by,
+    }
     assert story.order().state is State.BALANCE_OVERDUE
     in_time = story_of("awaiting_balance")
     in_time.pay("stray", {"typo": BALANCE})
