@@ -236,6 +236,7 @@ def test_a_change_wants_attention_at_once_until_every_order_knows_of_it() -> Non
     report_violations(story, 2)
     for subject in ("creator:k1", "order:o1", "order:o2"):
         assert story.uow.next_wakeup(subject) == (at, False)
+    assert story.uow.wake_at(story.order()) == at
     # Of one order something earlier is still on its way.
     horizons = {"order:o1": at - MICRO}
     events = story.uow.wake("creator:k1", lambda subject: horizons.get(subject, at))
@@ -254,6 +255,31 @@ def test_a_change_is_spread_when_the_orders_that_go_on_know_of_it_too() -> None:
     assert [event.fact.type for event in story.wake("creator:k1", story.now)] == ["clock.stopped"]
     assert not story.order().is_final
     assert story.uow.creators["k1"].spread_from is None
+
+
+@pytest.mark.parametrize("situation", ["offered", "offered_paused", "declined"])
+def test_an_order_whose_creator_has_not_changed_is_woken_for_itself(situation: str) -> None:
+    story = story_of(situation)
+    order = story.order()
+    assert story.uow.wake_at(order) == order.wake_at
+    assert (order.wake_at is None) == (situation == "declined")
+
+
+def test_an_order_without_a_time_limit_is_woken_to_learn_of_its_creator() -> None:
+    story = silent_story("offered")
+    report_violations(story, 2)
+    order = replace(story.order(), due_at=None)
+    assert order.wake_at is None
+    assert story.uow.wake_at(order) == story.now
+
+
+def test_what_the_order_wants_before_its_creator_changed_comes_first() -> None:
+    story = silent_story("offered")
+    reminded_at = story.order().wake_at
+    assert reminded_at is not None
+    story.now = reminded_at + HOUR
+    report_violations(story, 2)
+    assert story.uow.wake_at(story.order()) == reminded_at
 
 
 def test_an_order_passes_no_instant_that_its_creator_has_not() -> None:
