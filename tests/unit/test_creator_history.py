@@ -106,6 +106,13 @@ def test_a_creator_without_a_ban_stored_before_there_were_histories_has_no_chang
     assert (former_creator.last_change, former_creator.wakeup) == (0, None)
 
 
+def test_a_creator_of_whom_only_the_registration_is_written_down_is_admitted_and_free() -> None:
+    document = {"creator_id": "k1", "name": "K", "mcn_id": None, "sequence": 1}
+    creator = CREATOR_ADAPTER.validate_python(document)
+    assert (creator.admitted, creator.mcn_share_bps) == (True, 0)
+    assert (creator.violations, creator.bans, creator.standing.name) == ((), (), "free")
+
+
 @pytest.mark.parametrize(
     ("steps", "name"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from models.policy import Policy
 from models.reasons import RejectionReason
 from tests.support.stories import (
     AMOUNT,
@@ -35,6 +36,19 @@ def test_a_refund_that_has_not_left_in_a_week_is_told_to_an_operator_once() -> N
     assert alert["payment_id"] == story.uow.refunds[refund_id].payment_id
     assert len(overdue_alerts(story, f"refund:{refund_id}", "90d")) == 1
     assert audit(story) == []
+
+
+def test_how_long_money_may_be_under_way_is_as_when_its_order_was_placed() -> None:
+    story = story_of("declined", Policy(unconfirmed_window=span("2d")))
+    place(story, "o2", creator_id="k2")
+    story.pay("p2", {"o2": DEPOSIT})
+    story.uow.policy = Policy(unconfirmed_window=span("1d"))
+    story.ask("decline_order", "creator:k2", order_id="o2")
+    refund = story.uow.refunds["rf_p2_o2"]
+    assert refund.wake_at == story.now + span("2d")
+    # Of a payment that was never an order's, the policy in force says.
+    story.pay("p3", {"o2": DEPOSIT}, amount_fen=1)
+    assert story.uow.refunds["rf_p3"].wake_at == story.now + span("1d")
 
 
 def test_a_payout_that_has_not_left_in_a_week_is_told_to_an_operator_too() -> None:
