@@ -223,6 +223,25 @@ def test_an_order_that_knows_a_change_learns_nothing_from_a_later_contract() -> 
     assert creator.first_change_after(change.sequence) is None
 
 
+def test_what_an_order_has_still_to_learn_is_to_be_spread_again() -> None:
+    story = silent_story("offered")
+    report_violations(story, 2)
+    creator = story.uow.creators["k1"]
+    change = creator.first_change_after(0)
+    assert change is not None
+    number = change.sequence
+    assert creator.spread_from == number
+    # Marked already, or from something earlier on: as it is.
+    for spread_from in (number, number - 1):
+        marked = replace(creator, spread_from=spread_from)
+        assert marked.known_up_to(0) == marked
+    for spread_from in (None, number + 1):
+        unmarked = replace(creator, spread_from=spread_from)
+        assert unmarked.known_up_to(0).spread_from == number
+        # Who knows it has nothing to learn.
+        assert unmarked.known_up_to(number) == unmarked
+
+
 def test_who_acts_and_what_share_is_frozen_is_as_of_the_commands_receipt() -> None:
     story = silent_story("offered")
     story.now = START + 2 * HOUR

@@ -10,7 +10,13 @@ import pytest
 from models.errors import InvalidPolicy
 from models.fields import format_duration, parse_duration
 from models.lifecycle import WAITING_STATES, State
-from models.policy import DEFAULTS_WHEN_INTRODUCED, Policy, read_policy, read_stored_policy
+from models.policy import (
+    DEFAULTS_WHEN_INTRODUCED,
+    WINDOW_SETTINGS,
+    Policy,
+    read_policy,
+    read_stored_policy,
+)
 
 DEFAULTS = {
     "service_fee_bps": 500,
@@ -148,6 +154,15 @@ def test_a_quote_cut_by_the_full_swing_must_exceed_the_deposit(
 
 def test_every_state_that_waits_has_a_window() -> None:
     assert set(Policy().windows) == WAITING_STATES | {State.IN_ARBITRATION}
+
+
+def test_a_state_that_could_wait_for_ever_makes_every_policy_invalid(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # As if somebody had added a state that waits, and forgotten its window.
+    monkeypatch.delitem(WINDOW_SETTINGS, State.OFFERED)
+    with pytest.raises(InvalidPolicy, match="no window for .*offered"):
+        read_policy("{}")
 
 
 def test_a_reminder_lead_not_shorter_than_the_window_is_skipped() -> None:

@@ -404,3 +404,14 @@ def test_a_forfeit_is_released_in_parts_that_add_up_and_shared_with_the_agency()
         "refunds_payable:c1": 999,
     }
     assert audit(story) == []
+
+
+def test_a_broadcast_without_a_day_costs_what_its_script_costs() -> None:
+    story = story_with_parties()
+    place(story, task_type="douyin_live")
+    for step in ("pay", "accept", "pay", "script", "agree"):
+        play_step(story, step)
+    assert story.order().expected_publish_at is None
+    half = {"order_id": "o1", "accept_cost_fen": TOTAL // 2}
+    assert story.ask("cancel_order", "client", **half).reason is None
+    assert audit(story) == []

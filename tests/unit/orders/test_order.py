@@ -166,3 +166,12 @@ def test_an_order_has_learned_of_its_creators_events_up_to_one(
     order = replace(story_of("offered").order(), creator_sequence=4)
     change = StandingChange(START, UNRESTRICTED, sequence, by_time=False)
     assert order.has_learned(change) is has_learned
+
+
+def test_an_order_notes_the_end_of_a_ban_and_keeps_the_note_when_it_learns_more() -> None:
+    order = replace(story_of("offered").order(), heeded_at=START, creator_sequence=4)
+    later = START + MICRO
+    after_end = order.after_learning(StandingChange(later, UNRESTRICTED, 0, by_time=True))
+    assert (after_end.heeded_at, after_end.creator_sequence) == (later, 4)
+    after_event = order.after_learning(StandingChange(later, UNRESTRICTED, 5, by_time=False))
+    assert (after_event.heeded_at, after_event.creator_sequence) == (START, 5)
