@@ -323,6 +323,17 @@ def test_a_ban_that_replaying_leaves_stands_up_to_its_last_instant(
     assert audit(story) == []
 
 
+def test_a_ban_that_nobody_saw_end_ends_before_the_creator_is_registered_again() -> None:
+    story = story_with_parties()
+    for name in ("v1", "v2"):
+        report_violation_at(story, name)
+    story.now = START + WEEK + MICRO
+    fields = {"creator_id": "k1", "name": "K", "contract": "direct"}
+    events = story.ask("register_creator", "platform", **fields).events
+    assert [event.fact.type for event in events] == ["creator.ban_lifted", "creator.registered"]
+    assert audit(story) == []
+
+
 def test_a_ban_that_is_over_is_not_lifted_again() -> None:
     story = banned_balance()
     overturn_violation_at(story, "v1", "20d")

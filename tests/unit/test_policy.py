@@ -161,7 +161,7 @@ def test_a_state_that_could_wait_for_ever_makes_every_policy_invalid(
 ) -> None:
     # As if somebody had added a state that waits, and forgotten its window.
     monkeypatch.delitem(WINDOW_SETTINGS, State.OFFERED)
-    with pytest.raises(InvalidPolicy, match="no window for .*offered"):
+    with pytest.raises(InvalidPolicy, match=r"no window for .*offered"):
         read_policy("{}")
 
 

@@ -19,7 +19,7 @@ from models.orders.order import (
     public_statuses_of,
 )
 from models.policy import Policy
-from tests.support.stories import HISTORIES, MICRO, START, read_table, span, story_of
+from tests.support.stories import HISTORIES, MICRO, START, play_step, read_table, span, story_of
 
 PUBLIC_STATUSES = read_table("""
     state              rated  status
@@ -107,6 +107,16 @@ def test_a_field_of_which_nothing_is_written_down_says_that_nothing_has_happened
     assert {
         name: default for name, default in defaults.items() if default not in (None, MISSING)
     } == UNWRITTEN
+
+
+@pytest.mark.parametrize("situation", HISTORIES)
+def test_what_time_has_ended_is_forgotten_with_its_instants(situation: str) -> None:
+    story = story_of(situation)
+    assert len(story.order().lapsed_at) == len(story.order().lapsed)
+    if situation == "producing_silent":
+        assert story.order().lapsed == (State.SCRIPT_REVIEW,)
+        play_step(story, "content")
+        assert (story.order().lapsed, story.order().lapsed_at) == ((), ())
 
 
 def test_an_order_from_before_it_was_noted_when_time_ended_its_states_knows_the_last() -> None:
