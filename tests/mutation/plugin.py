@@ -31,8 +31,8 @@ MAX_MEMORY_BYTES = 4 * 1024**3
 """What a mutant that never stops collecting may have."""
 
 IMPORT_TIMEOUT_S = 120
-SURVIVED, KILLED, NEEDS_IMPORT = 0, 1, 64
-"""Exit codes of a forked process; one that a signal ended has none."""
+SURVIVED, KILLED, NEEDS_IMPORT, BROKEN = 0, 1, 64, 70
+"""Exit codes of a forked process; one that a signal ended has none. `BROKEN`: this module is."""
 
 # The same examples each time, and no search for the shortest: that a test fails is enough.
 settings.register_profile(
@@ -131,7 +131,7 @@ class MutantServer:
             child = os.fork()
             if child == 0:
                 # Whatever happens here, only one process may go on with the loop.
-                code = KILLED
+                code = BROKEN
                 try:
                     code = self._serve(request, items, functions)
                 finally:
@@ -151,6 +151,8 @@ class MutantServer:
         functions: dict[tuple[str, str], list[FunctionType]],
     ) -> int:
         limit_memory()
+        if request["kind"] == "list":
+            return self._answer(SURVIVED, json.dumps(list(items)))
         if request["kind"] == "record":
             recorder = CallRecorder(self._folder)
             for item in items.values():
@@ -163,7 +165,12 @@ class MutantServer:
             return NEEDS_IMPORT
         for test, limit_s in request["limits_s"].items():
             end_what_hangs(limit_s)
-            run_item(items[test])
+            item = items[test]
+            try:
+                run_item(item)
+            except (Exception, KeyboardInterrupt, SystemExit, pytest.exit.Exception):  # noqa: BLE001
+                # It broke out of the test itself, and of pytest.
+                self._failed_test = self._failed_test or test
             if self._failed_test:
                 return self._answer(KILLED, self._failed_test)
         return SURVIVED

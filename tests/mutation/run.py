@@ -82,7 +82,9 @@ def check_current(equivalents: Sequence[Equivalent], target: Target) -> None:
 def call_map(tree: Copy, path: Path | None) -> CallMap:
     """Find out who calls what, or read what an earlier run found out about the same tests."""
     if path and path.exists():
-        return CallMap(**json.loads(path.read_text(encoding="utf-8")))
+        former_calls = CallMap(**json.loads(path.read_text(encoding="utf-8")))
+        if former_calls.tests.keys() == set(tree.list_tests()):
+            return former_calls
     print("running the tests without a mutant", file=sys.stderr)
     calls = tree.record_calls()
     if path:

@@ -61,7 +61,7 @@ def planted(folder: Path, test: str) -> Target:
     return Target(folder, "rules", ("checks",), pytest_arguments=("--rootdir=.",), patience_s=1)
 
 
-def try_out(target: Target, change: str) -> int:
+def try_out(target: Target, change: str, *arguments: str) -> int:
     """Run the command on the mutant of one change, under the first seed that draws it."""
     for seed in range(100):
         mutants = sample(target.root, target.package, seed, 99)
@@ -70,7 +70,7 @@ def try_out(target: Target, change: str) -> int:
             empty_list = target.root / "equivalents.toml"
             empty_list.touch()
             options = ["--seed", str(seed), "--number", "99", "--equivalents", str(empty_list)]
-            return main([*options, "--only", *numbers], target)
+            return main([*options, "--only", *numbers, *arguments], target)
     raise AssertionError(f"no seed draws {change}")
 
 
@@ -81,6 +81,19 @@ def test_a_weak_test_leaves_a_survivor_that_is_printed_with_its_line(
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [BOUNDARY, "    return amount <= 5"]
     assert "1 mutants, 0 killed, 0 never ended, 1 survived" in lines[0]
+
+
+def test_what_a_run_found_out_about_calls_serves_the_next_until_there_is_another_test(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, calls_file = planted(tmp_path, WEAK_TEST), tmp_path / "calls.json"
+    change = "amount <= 5 -> (amount < 5)"
+    assert try_out(target, change, "--calls", str(calls_file)) == 1
+    assert "running the tests" in capsys.readouterr().err
+    assert try_out(target, change, "--calls", str(calls_file)) == 1
+    assert "running the tests" not in capsys.readouterr().err
+    (tmp_path / "checks" / "test_limit.py").write_text(GOOD_TEST)
+    assert try_out(target, change, "--calls", str(calls_file)) == 0
 
 
 def test_a_good_test_kills_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from tests.mutation.mutants import SourceMutant
-from tests.mutation.plugin import NEEDS_IMPORT
+from tests.mutation.plugin import BROKEN, NEEDS_IMPORT
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_COPIED = shutil.ignore_patterns(".*", "var", "node_modules", "__pycache__")
@@ -188,6 +188,12 @@ class Copy:
         self._answers.close()
         self._output.close()
 
+    def list_tests(self) -> list[str]:
+        """Name all tests that there are."""
+        self._request(kind="list")
+        tests: list[str] = json.loads(self._answer_file.read_text(encoding="utf-8"))
+        return tests
+
     def record_calls(self) -> CallMap:
         """Run every test without a mutant; raise MutationError if one fails."""
         if self._request(kind="record") != 0:
@@ -230,6 +236,8 @@ class Copy:
             output = Path(self._output.name).read_text(encoding="utf-8")
             raise MutationError(f"the tests cannot be run:\n{output}")
         status: int = json.loads(answer)["status"]
+        if status == BROKEN:
+            raise MutationError(Path(self._output.name).read_text(encoding="utf-8"))
         return status
 
     def _import_and_run(

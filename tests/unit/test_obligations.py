@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from models.errors import BrokenInvariant
 from models.ids import make_refund_base_id, parse_refund_order_ids, strip_refund_number
 from models.reasons import RejectionReason
+from models.service.unit_of_work import UnitOfWork
 from tests.support.stories import (
     BALANCE,
     DEPOSIT,
@@ -153,3 +156,10 @@ def test_a_payout_cannot_come_to_be_owed_twice() -> None:
     (requested,) = story.events_of("payout.requested")
     with pytest.raises(BrokenInvariant, match="po_o1_creator would be owed twice"):
         story.uow.record(requested)
+
+
+def test_a_payout_is_of_an_order() -> None:
+    story = story_of("completed")
+    (requested,) = story.events_of("payout.requested")
+    with pytest.raises(BrokenInvariant, match="is of no order"):
+        UnitOfWork(policy=story.policy).record(replace(requested, subject="payment:p1"))

@@ -11,7 +11,7 @@ import pytest
 
 from models.audit import MoneyTotals, audit_order, audit_payment, audit_totals
 from models.audit.ledger_checks import EventPosting
-from models.audit.order_checks import Finding
+from models.audit.order_checks import Finding, check_sequence
 from models.events.event import Event
 from models.ledger import Posting
 from models.lifecycle import State
@@ -245,6 +245,19 @@ def test_the_audit_names_a_planted_corruption(corruption: str) -> None:
     assert records.broken_checks() == set()
     forge(records)
     assert law in records.broken_checks()
+
+
+def test_an_event_of_another_order_is_named_though_its_number_fits() -> None:
+    story = story_of("offered")
+    events = [event for event in story.events if event.order_id == "o1"]
+    last = events.pop()
+    assert [*check_sequence("order:o1", last.sequence, [*events, last])] == []
+    foreign = replace(last, subject="order:o9")
+    (finding,) = check_sequence("order:o1", last.sequence, [*events, foreign])
+    assert (finding.law, finding.detail) == (
+        "sequence",
+        f"order:o9/{last.sequence} is about something else",
+    )
 
 
 def test_a_refund_that_leaves_twice_is_named_by_the_audit() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from models.events.notifications import Limits
 from models.fields import format_instant
-from models.orders.decision import AWAITED_COMMANDS
+from models.orders.decision import AWAITED_COMMANDS, reminder_fields
 from models.orders.offers import quote_range
 from models.policy import REMINDER_SETTINGS, Policy
 from tests.support.command_fields import fields_for
@@ -295,3 +295,21 @@ def test_a_reminder_does_not_name_an_answer_that_would_be_refused() -> None:
     (event,) = story.wake("o1", due_at - span("1h"))
     assert event.published()["awaited"] == ["approve_script"]
     assert Policy().script_rejections == 3
+
+
+@pytest.mark.parametrize(
+    ("situation", "awaited"),
+    [
+        ("in_fulfilment", ("submit_script",)),
+        ("at_work_noscript", ("submit_content",)),
+        ("script_review", ("approve_script", "reject_script")),
+        ("scripts_exhausted", ("approve_script",)),
+        ("content_review", ("approve_content", "reject_content")),
+        ("producing", ("submit_content",)),
+        ("published", ("confirm_delivery", "dispute_order")),
+    ],
+)
+def test_a_reminder_asks_for_what_would_be_heard_and_for_nothing_else(
+    situation: str, awaited: tuple[str, ...]
+) -> None:
+    assert reminder_fields(story_of(situation).order())["awaited"] == awaited
