@@ -235,8 +235,8 @@ def test_what_an_order_has_still_to_learn_is_to_be_spread_again() -> None:
     for spread_from in (number, number - 1):
         marked = replace(creator, spread_from=spread_from)
         assert marked.known_up_to(0) == marked
-    for spread_from in (None, number + 1):
-        unmarked = replace(creator, spread_from=spread_from)
+    for later_mark in (None, number + 1):
+        unmarked = replace(creator, spread_from=later_mark)
         assert unmarked.known_up_to(0).spread_from == number
         # Who knows it has nothing to learn.
         assert unmarked.known_up_to(number) == unmarked
