@@ -37,9 +37,11 @@ def settings(database_url: str, tmp_path: Path) -> Iterator[Settings]:
     settings = replace(Settings.read({}, var=tmp_path), database_url=database_url)
     names = ("migrate", "worker.1", "worker.2", "relay", "scheduler")
     with LocalStack(settings, quiet=True, programs=[earnest_program(name) for name in names]):
-        commands = [*sample_commands.admit(), *map(sample_commands.place, ORDER_IDS)]
+        commands = sample_commands.admit()
+        # Paid as they are placed: a client has not so many unpaid ones.
         for start in range(0, len(ORDER_IDS), BATCH_SIZE):
             order_ids = ORDER_IDS[start : start + BATCH_SIZE]
+            commands += map(sample_commands.place, order_ids)
             commands.append(sample_commands.pay(f"pay_{start}", dict.fromkeys(order_ids, 10_500)))
         path = tmp_path / "offers.jsonl"
         path.write_text("\n".join(map(json.dumps, commands)))

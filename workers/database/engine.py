@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import fcntl
+import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import IO, Any
 
@@ -140,7 +141,9 @@ def _begin_writing(connection: Connection) -> None:
                     "database.locked", because=_lock_text(find_lock_holder(connection.engine))
                 )
     finally:
-        driver.execute(f"PRAGMA busy_timeout = {READ_TIMEOUT_MS}")
+        # Where the connection was closed meanwhile there is nothing left to set.
+        with suppress(sqlite3.ProgrammingError):
+            driver.execute(f"PRAGMA busy_timeout = {READ_TIMEOUT_MS}")
 
 
 def _try_begin(connection: Connection) -> bool:
