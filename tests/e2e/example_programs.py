@@ -45,7 +45,7 @@ def run_producer(command: list[str], lines: Iterable[dict[str, Any]] = ()) -> li
         input=text,
         capture_output=True,
         text=True,
-        timeout=50,
+        timeout=300,
         check=False,
         env=bare_environ(),
     )

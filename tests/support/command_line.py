@@ -18,7 +18,7 @@ from ops.local.process import child_environ
 from workers.settings import PREFIX
 
 EARNEST = (sys.executable, "-P", "-m", "ops.cli")
-TIMEOUT_S = 50.0
+TIMEOUT_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
