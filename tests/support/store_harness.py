@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Engine, select
 from sqlalchemy.event import listen, remove
 
+from models.audit.order_checks import Finding
 from models.events.event import Event
 from models.fields import MICROSECOND
 from models.service.outcome import Outcome
@@ -190,6 +191,14 @@ class StoreHarness(OrderStory):
         query = query.where(table.c.type == kind) if kind else query
         with reading(self.engine) as connection:
             return [json.loads(body) for body in connection.execute(query).scalars()]
+
+    def findings_of_a_race(self) -> list[Finding]:
+        """Audit the books of workers that raced without announcing what they had.
+
+        They judged in the order of their locks, not of receipt, and that is no fault of theirs.
+        """
+        findings = self.reader.audit().findings
+        return [finding for finding in findings if finding.law != "judged_in_order"]
 
     def rows(self, name: str) -> list[Any]:
         """Return a whole table, wherever its rows are."""

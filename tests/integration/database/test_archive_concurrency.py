@@ -102,7 +102,7 @@ def test_two_workers_that_need_the_same_archived_order_restore_it_once(
     )
     assert outcomes_of(harness) == [("o1", "order_closed")] * 2
     assert count_live_and_archived(harness.engine) == (1, 0)
-    assert harness.reader.audit().findings == []
+    assert harness.findings_of_a_race() == []
     for processor in (first_processor, second_processor):
         processor.store.engine.dispose()
 

@@ -61,7 +61,8 @@ def test_every_event_is_published_once_and_in_the_order_of_recording(
 
 def test_a_published_event_is_a_cloud_event(story: StoreHarness, redis_client: redis.Redis) -> None:
     Relay(story.engine, redis_client).run_once()
-    for row, event in zip(story.rows("events"), stream_events(redis_client), strict=True):
+    event_rows = sorted(story.rows("events"), key=lambda row: row.position)
+    for row, event in zip(event_rows, stream_events(redis_client), strict=True):
         assert event == {
             "specversion": "1.0",
             "id": f"{row.subject}/{row.sequence}",

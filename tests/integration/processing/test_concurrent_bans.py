@@ -68,7 +68,7 @@ def settle_at_once(
 def open_orders(harness: StoreHarness) -> set[tuple[str, bool]]:
     """Spread bans, audit the books; return the states of open orders, and if a ban stops them."""
     harness.spread(harness.clock.present)
-    assert harness.reader.audit().findings == []
+    assert harness.findings_of_a_race() == []
     unended_orders = [order for order in harness.reader.orders() if order.state not in FINAL_STATES]
     return {(order.state, "ban" in order.stoppers) for order in unended_orders}
 

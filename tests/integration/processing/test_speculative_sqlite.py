@@ -56,7 +56,7 @@ def settle_after(
     harness.clock.present = submission.at
     assert BatchProcessor(store, harness.clock, lambda: None).settle([submission]) == []
     assert store.interruptions == []
-    assert harness.reader.audit().findings == []
+    assert harness.findings_of_a_race() == []
     return harness.outcome_of(submission)[:2]
 
 

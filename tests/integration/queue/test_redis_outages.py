@@ -190,7 +190,7 @@ def test_a_process_stopped_while_it_holds_sqlite_keeps_others_waiting_only_until
     with open(f"{sqlite_engine.url.database}.turn", "wb") as lock_file:  # noqa: PTH123
         fcntl.flock(lock_file, fcntl.LOCK_EX)
         with (
-            pytest.raises(Unavailable, match="holds the database"),
+            pytest.raises(Unavailable, match="the database is locked by"),
             database_engine.writing(sqlite_engine),
         ):
             pytest.fail("another process holds the lock")
