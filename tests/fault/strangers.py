@@ -30,8 +30,13 @@ def hold_rows(number: int) -> Callable[[FaultStack, Random], None]:
 
     def inject(stack: FaultStack, rng: Random) -> None:
         with stack.engine.connect() as session:
-            held_ids = session.execute(LATEST_ORDERS, {"number": number}).scalars().all()
-            assert held_ids, "there was no order to hold"
+
+            def holds_some() -> bool:
+                # On a busy machine there may be no order yet, or none still open.
+                session.rollback()
+                return bool(session.execute(LATEST_ORDERS, {"number": number}).all())
+
+            wait_until(holds_some)
             stack.sender.stopping.wait(rng.uniform(2.0, 5.0))
             session.rollback()
 
