@@ -145,6 +145,14 @@ Instant = Annotated[datetime, BeforeValidator(parse_instant), PlainSerializer(fo
 Duration = Annotated[timedelta, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
 ID_PATTERN = "[A-Za-z0-9_-]{1,64}"
 Id = Annotated[str, StringConstraints(pattern=f"^{ID_PATTERN}$")]
+
+PAYOUT_ID_PATTERN = "[A-Za-z0-9_-]{1,140}"
+PayoutName = Annotated[str, StringConstraints(pattern=f"^{PAYOUT_ID_PATTERN}$")]
+"""A payout's id, which names its order, or a reference of it."""
+
+REFUND_ID_PATTERN = f"{PAYOUT_ID_PATTERN}(~[0-9]{{1,6}})?"
+RefundName = Annotated[str, StringConstraints(pattern=f"^{REFUND_ID_PATTERN}$")]
+"""A refund's id, which names its payment and its order, or a reference of it."""
 CommandId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{8,64}$")]
 Fen = Annotated[int, Field(ge=1, le=MAX_FEN)]
 Bps = Annotated[int, Field(ge=0, le=10_000)]

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 
 from models.commands.command import Command, Dependencies
 from models.fields import (
@@ -13,6 +13,8 @@ from models.fields import (
     Id,
     Instant,
     PaymentPurpose,
+    PayoutName,
+    RefundName,
     RequiredNote,
     StrictModel,
     format_instant,
@@ -79,7 +81,7 @@ class RefundCommand(Command):
     Where two ids would be spelt the same, the later one ends in `~2`, `~3` and so on.
     """
 
-    refund_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,140}(~[0-9]{1,6})?$")]
+    refund_id: RefundName
     roles: ClassVar[frozenset[str]]
 
     def add_dependencies(self, dependencies: Dependencies) -> None:
@@ -95,7 +97,7 @@ class RefundCommand(Command):
 class PayoutCommand(Command):
     """A command about one payout, named by its id or by a reference."""
 
-    payout_id: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_-]{1,140}$")]
+    payout_id: PayoutName
     roles: ClassVar[frozenset[str]]
 
     def add_dependencies(self, dependencies: Dependencies) -> None:

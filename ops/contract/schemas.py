@@ -10,7 +10,7 @@ from typing import get_args
 from models.commands import AnyCommand
 from models.commands.command import Command
 from models.events.event import EVENT_TYPES, fact_adapter_for
-from models.fields import ID_PATTERN, SENDER_ROLES
+from models.fields import ID_PATTERN, PAYOUT_ID_PATTERN, REFUND_ID_PATTERN, SENDER_ROLES
 from ops.json_schema import Schema, inline_references
 from workers.queue.messages import ACTORS
 from workers.queue.redis import COMMANDS, MAX_ITEMS
@@ -163,11 +163,9 @@ OPTIONAL_FIELDS: Schema = {
 }
 """What a message may say beside its commands."""
 
-LONG_ID_PATTERN = "[A-Za-z0-9_-]{1,140}"
-
 SUBJECT_ID_PATTERNS = {
-    "refund": f"{LONG_ID_PATTERN}(~[0-9]{{1,6}})?",
-    "payout": LONG_ID_PATTERN,
+    "refund": REFUND_ID_PATTERN,
+    "payout": PAYOUT_ID_PATTERN,
     # The first is how commands were named before an id belonged to its sender.
     "command": f"([ -~]{{1,64}}|(-|({'|'.join(sorted(SENDER_ROLES))}):{ID_PATTERN}):[ -~]{{1,64}})",
 }

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
 
+from models.fields import PayoutName, RefundName
 from models.lifecycle import DebtStatus
 from ops.serializers import serialize_payout, serialize_refund
 from ops.web.auth import Caller
@@ -18,19 +19,13 @@ from workers.queries.debts import DebtFilter
 
 router = APIRouter(tags=["money"])
 
-REFUND_PATTERN = r"^[A-Za-z0-9_-]{1,140}(~[0-9]{1,6})?$"
-PAYOUT_PATTERN = r"^[A-Za-z0-9_-]{1,140}$"
 PARTY_PATTERN = r"^(creator|mcn):[A-Za-z0-9_-]{1,64}$"
 
 CANNOT_LIST_REFUNDS = "refunds are for their clients, the payment side and the staff"
 CANNOT_LIST_PAYOUTS = "payouts are for creators, agencies, the payment side and the staff"
 
-RefundName = Annotated[
-    str, Path(pattern=REFUND_PATTERN, description="The refund's id, or a reference of it.")
-]
-PayoutName = Annotated[
-    str, Path(pattern=PAYOUT_PATTERN, description="The payout's id, or a reference of it.")
-]
+RefundInPath = Annotated[RefundName, Path(description="The refund's id, or a reference of it.")]
+PayoutInPath = Annotated[PayoutName, Path(description="The payout's id, or a reference of it.")]
 
 
 class DebtShown(BaseModel):
@@ -157,7 +152,7 @@ def list_payouts(
     responses=error_responses(401, 404, 422, 503),
     operation_id="get_refund",
 )
-def get_refund(context: Context, caller: CurrentCaller, refund_id: RefundName) -> dict[str, Any]:
+def get_refund(context: Context, caller: CurrentCaller, refund_id: RefundInPath) -> dict[str, Any]:
     """Return one refund, by its id or a reference."""
     refund = debts.find_refund(context.engine, refund_id)
     if refund is None or not _may_see(caller, ("client", refund.client_id)):
@@ -171,7 +166,7 @@ def get_refund(context: Context, caller: CurrentCaller, refund_id: RefundName) -
     responses=error_responses(401, 404, 422, 503),
     operation_id="get_payout",
 )
-def get_payout(context: Context, caller: CurrentCaller, payout_id: PayoutName) -> dict[str, Any]:
+def get_payout(context: Context, caller: CurrentCaller, payout_id: PayoutInPath) -> dict[str, Any]:
     """Return one payout, by its id or a reference."""
     payout = debts.find_payout(context.engine, payout_id)
     role, _, party_id = ("", "", "") if payout is None else payout.party.partition(":")
