@@ -80,7 +80,7 @@ def show_refunds(settings: Settings, name: str | None, status: str | None, *, as
             refund = debts.find_refund(engine, name)
             document = None if refund is None else serialize_refund(refund)
             return _show_debt("refund", document, as_json=as_json)
-        refunds = _pages(engine, debts.list_refunds, debt_filter, lambda refund: refund.refund_id)
+        refunds = _pages(engine, debts.list_refunds, debt_filter)
         return _show_debts("refunds", map(serialize_refund, refunds), as_json=as_json)
 
 
@@ -95,7 +95,7 @@ def show_payouts(
             payout = debts.find_payout(engine, name)
             document = None if payout is None else serialize_payout(payout)
             return _show_debt("payout", document, as_json=as_json)
-        payouts = _pages(engine, debts.list_payouts, debt_filter, lambda payout: payout.payout_id)
+        payouts = _pages(engine, debts.list_payouts, debt_filter)
         return _show_debts("payouts", map(serialize_payout, payouts), as_json=as_json)
 
 
@@ -106,15 +106,12 @@ def _read_status(text: str | None) -> DebtStatus | None:
 
 
 def _pages(
-    engine: Engine,
-    list_page: Callable[..., Sequence[Debt]],
-    debt_filter: DebtFilter,
-    id_of: Callable[[Debt], str],
+    engine: Engine, list_page: Callable[..., Sequence[Debt]], debt_filter: DebtFilter
 ) -> Iterator[Debt]:
     after = ""
     while page := list_page(engine, debt_filter, after=after, limit=PAGE_SIZE):
         yield from page
-        after = id_of(page[-1])
+        after = page[-1].debt_id
 
 
 def _show_debt(kind: str, document: dict[str, Any] | None, *, as_json: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Path, Query
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from models.fields import PayoutName, RefundName
 from models.lifecycle import DebtStatus
+from models.obligations import Payout, Refund
 from ops.serializers import serialize_payout, serialize_refund
 from ops.web.auth import Caller
 from ops.web.dependencies import Context, CurrentCaller
@@ -120,9 +122,10 @@ def list_refunds(
     page = debts.list_refunds(
         context.engine, debt_filter, after=filters.cursor, limit=filters.limit + 1
     )
-    shown_page = page[: filters.limit]
-    next_cursor = shown_page[-1].refund_id if len(page) > filters.limit else None
-    return {"refunds": [serialize_refund(refund) for refund in shown_page], "next": next_cursor}
+    return {
+        "refunds": list(map(serialize_refund, page[: filters.limit])),
+        "next": _next_cursor(page, filters.limit),
+    }
 
 
 @router.get(
@@ -141,9 +144,10 @@ def list_payouts(
     page = debts.list_payouts(
         context.engine, debt_filter, after=filters.cursor, limit=filters.limit + 1
     )
-    shown_page = page[: filters.limit]
-    next_cursor = shown_page[-1].payout_id if len(page) > filters.limit else None
-    return {"payouts": [serialize_payout(payout) for payout in shown_page], "next": next_cursor}
+    return {
+        "payouts": list(map(serialize_payout, page[: filters.limit])),
+        "next": _next_cursor(page, filters.limit),
+    }
 
 
 @router.get(
@@ -191,6 +195,11 @@ def _own_parties(
         for grant in caller.grants
         if grant.role in roles and grant.id is not None
     ]
+
+
+def _next_cursor(page: Sequence[Refund | Payout], limit: int) -> str | None:
+    """Return where the next page begins, given one debt more than `limit` if there is one."""
+    return page[limit - 1].debt_id if len(page) > limit else None
 
 
 def _restrict(caller: Caller, payee: str | None, own: list[str], refusal: str) -> str | None:
