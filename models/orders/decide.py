@@ -184,11 +184,9 @@ def state_limits(
     Of an operator who acts for a side, that is what may be asked in its stead. Of a late command it
     is also said when time ended what that was meant for.
     """
-    allowed = set(allowed_commands(order, order_command.by.role, at)) - {order_command.kind}
+    allowed = _commands_open_to(order, order_command.by.role, at) - {order_command.kind}
     if order_command is not command:
         allowed &= set() if order.is_final else ON_BEHALF_KINDS
-    elif command.by.role == Role.OPERATOR.value and not order.is_final:
-        allowed.add("operator_act")
     elif command.by.role == Role.PROVIDER.value:
         for_client = command.kind in REVIEW_COMMANDS
         allowed = {kind for kind in allowed if (kind in REVIEW_COMMANDS) is for_client}
@@ -199,10 +197,14 @@ def state_limits(
 
 def late_share_limits(order: Order, role: str, at: datetime) -> Limits:
     """Say where an order is for which money came too late, what may be asked, and since when."""
-    allowed = set(allowed_commands(order, role, at))
-    if role == Role.OPERATOR.value and not order.is_final:
-        allowed.add("operator_act")
-    return {"state": order.state.value, "allowed": sorted(allowed), "ended_at": order.pay_by}
+    allowed = sorted(_commands_open_to(order, role, at))
+    return {"state": order.state.value, "allowed": allowed, "ended_at": order.pay_by}
+
+
+def _commands_open_to(order: Order, role: str, at: datetime) -> set[str]:
+    """Name what a role may ask now: what the table lists, and an operator in a side's stead."""
+    acts_for_sides = role == Role.OPERATOR.value and not order.is_final
+    return {*allowed_commands(order, role, at), *(["operator_act"] if acts_for_sides else [])}
 
 
 def allowed_commands(order: Order, role: str, at: datetime) -> list[str]:

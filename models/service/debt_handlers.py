@@ -144,7 +144,7 @@ def _confirm_refund(_: ConfirmRefund, refund: Refund, attempt: int | None) -> De
     refusal = _refuse_confirmation(refund, attempt)
     if refusal is not None:
         return refusal
-    return (RefundConfirmed(**_refund_fields(refund), **_attempt_fields(refund)),)
+    return (RefundConfirmed(**refund_fields(refund), **_attempt_fields(refund)),)
 
 
 def _fail_refund(command: FailRefund, refund: Refund, attempt: int | None) -> DebtResult:
@@ -152,7 +152,7 @@ def _fail_refund(command: FailRefund, refund: Refund, attempt: int | None) -> De
     refusal = _refuse_failure(refund, attempt)
     if refusal is not None:
         return refusal
-    failed = RefundFailed(**_refund_fields(refund), **_failure_fields(refund, command))
+    failed = RefundFailed(**refund_fields(refund), **_failure_fields(refund, command))
     return (failed, make_debt_alert(refund, Alert.REFUND_FAILED))
 
 
@@ -247,7 +247,7 @@ def _refuse_failure(debt: Refund | Payout, attempt: int | None) -> RejectionReas
     return RejectionReason.ALREADY_CONFIRMED if is_over else None
 
 
-def _refund_fields(refund: Refund) -> dict[str, Any]:
+def refund_fields(refund: Refund) -> dict[str, Any]:
     """Name a refund, as its events do."""
     return {
         "refund_id": refund.refund_id,

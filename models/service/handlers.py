@@ -73,21 +73,13 @@ def handle(uow: UnitOfWork, command: AnyCommand, at: datetime, number: int) -> l
     if namesakes and at > namesakes[0].answer_at:
         answered += _judge_parked(uow, namesakes, namesakes[0].answer_at)
         namesakes = []
-    order_id = find_awaited_order(command)
-    is_early = order_id and order_id not in uow.orders and command.key not in uow.receipts
+    wait = _find_wait(uow, command, namesakes, at)
     # What is malformed is so at its receipt, and waits for nothing.
-    if (namesakes or is_early) and find_field_error(command, uow.policy, at) is None:
-        answer_at = at + uow.policy.placement_grace
+    if wait is not None and find_field_error(command, uow.policy, at) is None:
+        order_id, answer_at = wait
         waiting = ParkedCommand(
-            command=command,
-            order_id=order_id or "",
-            received_at=at,
-            number=number,
-            answer_at=answer_at,
+            command=command, order_id=order_id, received_at=at, number=number, answer_at=answer_at
         )
-        if namesakes:
-            # Behind the command that it repeats.
-            waiting = replace(namesakes[0], command=command, received_at=at, number=number)
         return [*_park(uow, waiting, is_repeat=bool(namesakes)), *answered]
     if isinstance(command, PlaceOrder):
         answered += _answer_overdue(uow, command.order_id, at)
@@ -97,6 +89,21 @@ def handle(uow: UnitOfWork, command: AnyCommand, at: datetime, number: int) -> l
         outcome = replace(outcome, events=outcome.events + events) if events else outcome
         answered += released
     return [JudgedCommand(command, number, at, at, outcome), *answered]
+
+
+def _find_wait(
+    uow: UnitOfWork, command: AnyCommand, namesakes: list[ParkedCommand], at: datetime
+) -> tuple[str, datetime] | None:
+    """Say for which order a command waits, and until when; None where it can be judged now.
+
+    A repeat waits behind the command that it repeats, for the same order.
+    """
+    if namesakes:
+        return namesakes[0].order_id, namesakes[0].answer_at
+    order_id = find_awaited_order(command)
+    if order_id is None or order_id in uow.orders or command.key in uow.receipts:
+        return None
+    return order_id, at + uow.policy.placement_grace
 
 
 def handle_without_waiting(

@@ -32,7 +32,7 @@ from models.orders.decide import late_share_limits
 from models.orders.decision import Decision, conclude
 from models.orders.order import Order
 from models.reasons import RejectionReason, UnappliedReason
-from models.service.debt_handlers import record_debt_facts
+from models.service.debt_handlers import record_debt_facts, refund_fields
 from models.service.outcome import Outcome, applied, cause_of, rejected
 from models.service.unit_of_work import RecordedEvents, UnitOfWork
 
@@ -314,12 +314,7 @@ def void_payment(uow: UnitOfWork, command: VoidPayment, at: datetime) -> Outcome
         events += uow.alert_suspense(item.share_id, at)
     events += _record_void(uow, payment.payment_id, command, at)
     for refund in refunds:
-        fact = RefundVoided(
-            refund_id=refund.refund_id,
-            payment_id=payment.payment_id,
-            client_id=refund.client_id,
-            amount_fen=refund.amount_fen,
-        )
+        fact = RefundVoided(**refund_fields(refund))
         events += record_debt_facts(uow, refund, (fact,), at, command)
     return applied(events + _record_operator_act(uow, command, at))
 

@@ -98,7 +98,7 @@ class UnitOfWork(Obligations):
         return tuple(map(self.record, decision.events))
 
     def may_reach_unpaid_limit(self, client_id: str, in_flight_count: int = 0) -> bool:
-        """Tell whether a client's unpaid orders, and so many `more`, are as many as it may have."""
+        """Tell whether unpaid orders, with so many placements in flight, may reach the limit."""
         return (
             self.unpaid_counts.get(client_id, 0) + in_flight_count
             >= self.policy.unpaid_orders_limit
