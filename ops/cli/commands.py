@@ -56,7 +56,7 @@ def register(subparsers: Any, settings: argparse.ArgumentParser) -> None:  # noq
     up_parser.add_argument("--workers", type=int, default=2, metavar="N", help="default: 2")
     up_parser.add_argument("--quiet", action="store_true", help="logs to var/log only")
     demo_parser = add_command(
-        "demo", demo, "play a campaign of 370 orders against the real pipeline"
+        "demo", demo, "play a whole campaign of orders against the real pipeline"
     )
     demo_parser.add_argument("--keep", action="store_true", help="keep the demo's state folder")
     simulate_parser = add_command(
