@@ -164,10 +164,15 @@ class InProcessPipeline:
         for attempt in range(attempts):
             self.clock.present = moment.at
             try:
-                if not is_sent:
-                    self.send(moment, attempt)
-                is_sent = True
-                self.drain()
+                while True:
+                    if not is_sent:
+                        self.send(moment, attempt)
+                    is_sent = True
+                    self.drain()
+                    if not self.is_overdue(moment):
+                        break
+                    # What spreads does so bit by bit: the scheduler wakes it again.
+                    is_sent = False
                 while self.relay.run_once():
                     pass
             except ProcessDied:
@@ -187,6 +192,12 @@ class InProcessPipeline:
         until_at = moment.at + attempt * (wakeups.LEASE_US + 1) * MICROSECOND
         if not wakeups.nothing_due(self.engine, until_at):
             wakeups.send(self.redis_client, wakeups.claim(self.engine, until_at, CLAIM_LIMIT))
+
+    def is_overdue(self, moment: Moment) -> bool:
+        """Tell whether time has left something: what is due just now may not have lapsed yet."""
+        return moment.command is None and not wakeups.nothing_due(
+            self.engine, moment.at - MICROSECOND
+        )
 
     def drain(self) -> None:
         """Settle and acknowledge, until no message waits and none is in flight."""
@@ -259,6 +270,8 @@ def retry_while_unavailable(call: Callable[[], object]) -> None:
 VOLATILE_COLUMNS = {
     "events": {"position", "recorded_at", "published_at"},
     "receipts": {"stamp"},
+    "orders": {"judged_stamp"},
+    "creators": {"judged_stamp"},
     "policies": {"adopted_at"},
     "leases": {"holder", "until"},
 }

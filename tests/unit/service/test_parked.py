@@ -330,8 +330,8 @@ def test_a_share_is_applied_at_the_placement_or_waits_on(row: dict[str, str]) ->
         assert (item.resolved_at, item.wake_at) == (judged.at, None)
     else:
         # Whoever was not told in time that the money waits is told now, as of then.
-        told_late = ["operator.alerted"] if row["placed"] == "5s+1us" else []
-        assert types == ["order.placed", *told_late]
+        late_alerts = ["operator.alerted"] if row["placed"] == "5s+1us" else []
+        assert types == ["order.placed", *late_alerts]
         assert item.resolved_at is None
     assert story.order().held_fen == (DEPOSIT if is_applied else 0)
     assert story.accounts().get("suspense", 0) == (0 if is_applied else int(row["share"]))
