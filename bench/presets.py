@@ -27,6 +27,7 @@ class BenchSize:
     concerned: int = 100_000
     noisy_s: int = 20
     readings: int = 3
+    rounds: int = 3
 
     @property
     def processes_in_a_hurry(self) -> int:
@@ -56,6 +57,7 @@ QUICK = BenchSize(
     concerned=5_000,
     noisy_s=5,
     readings=2,
+    rounds=1,
 )
 
 TINY = BenchSize(
@@ -76,4 +78,5 @@ TINY = BenchSize(
     concerned=600,
     noisy_s=1,
     readings=1,
+    rounds=1,
 )

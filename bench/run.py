@@ -8,7 +8,9 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from bench import peer_environments
@@ -142,25 +144,40 @@ def available_databases() -> list[str]:
 
 
 def own_rates(size: BenchSize, databases: Sequence[str]) -> dict[str, float]:
-    """Measure the yardstick, ours, and the naive actor: what a second settles."""
-    rates: dict[str, float] = {}
+    """Measure the yardstick, ours, and the naive actor: what a second settles.
 
-    def take(name: str, rate: float) -> None:
-        rates[name] = show_progress(name, round(rate))
-
-    for processes in size.processes[:2]:
-        take(f"empty actor ×{processes}", throughput.empty_actor(3 * size.orders, processes))
+    Rounds of all of them, so that an hour in which the machine is slower makes none look slower
+    than the others; of each the median counts.
+    """
+    trials: dict[str, Callable[[], float]] = {
+        f"empty actor ×{processes}": partial(throughput.empty_actor, 3 * size.orders, processes)
+        for processes in size.processes[:2]
+    }
     for database in databases:
-        for per_message in size.per_message:
-            for processes in size.processes:
-                name = f"{database}, {per_message} a message ×{processes}"
-                rate = throughput.settle_rate(database, size.orders, per_message, processes)
-                take(name, rate)
-        hurried = throughput.hurried_rate(database, size.orders, size.processes_in_a_hurry)
-        take(f"{database}, where order costs ×{size.processes_in_a_hurry}", hurried)
-        naive = throughput.naive(database, size.naive_orders, 2)
-        take(f"{database}, one transaction each ×2", naive)
-    return rates
+        trials |= database_trials(size, database)
+    rates: dict[str, list[float]] = {name: [] for name in trials}
+    for _ in range(size.rounds):
+        for name, trial in trials.items():
+            rates[name].append(trial())
+            show_progress(name, round(rates[name][-1]))
+    return {name: round(median(readings)) for name, readings in rates.items()}
+
+
+def database_trials(size: BenchSize, database: str) -> dict[str, Callable[[], float]]:
+    """Name what is measured of one database."""
+    trials: dict[str, Callable[[], float]] = {
+        f"{database}, {per_message} a message ×{processes}": partial(
+            throughput.settle_rate, database, size.orders, per_message, processes
+        )
+        for per_message in size.per_message
+        for processes in size.processes
+    }
+    hurried, in_a_hurry = throughput.hurried_rate, size.processes_in_a_hurry
+    trials[f"{database}, where order costs ×{in_a_hurry}"] = partial(
+        hurried, database, size.orders, in_a_hurry
+    )
+    naive = partial(throughput.naive, database, size.naive_orders, 2)
+    return trials | {f"{database}, one transaction each ×2": naive}
 
 
 def peer_rates(size: BenchSize, databases: Sequence[str]) -> dict[str, float]:

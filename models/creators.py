@@ -301,7 +301,7 @@ class Creator:
 
     def _standing_under(self, bans: tuple[Ban, ...]) -> Standing:
         if not bans:
-            return Standing(admitted=self.admitted)
+            return UNRESTRICTED if self.admitted else Standing(admitted=False)
         return Standing(
             banned=True,
             for_good=bans[0].until is None,

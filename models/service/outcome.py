@@ -96,10 +96,14 @@ def rejected(
     return Outcome(outcome="rejected", reason=reason, events=events, detail=detail, limits=limits)
 
 
-def applied(events: tuple[Event, ...], outcome: OutcomeStatus = "applied") -> Outcome:
+def applied(
+    events: tuple[Event, ...],
+    outcome: OutcomeStatus = "applied",
+    shares: tuple[ShareOutcome, ...] | None = None,
+) -> Outcome:
     """Say that a command took effect, or, as a `duplicate`, had done so before."""
     first = FirstOutcome(outcome="applied", reason=None) if outcome == "duplicate" else None
-    return Outcome(outcome=outcome, reason=None, events=events, first=first)
+    return Outcome(outcome=outcome, reason=None, events=events, first=first, shares=shares)
 
 
 def repeated(receipt: Receipt) -> Outcome:

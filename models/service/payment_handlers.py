@@ -63,7 +63,7 @@ def confirm_payment(uow: UnitOfWork, command: ConfirmPayment, at: datetime, numb
     events, shares = _use_payment(uow, command, orders, at, number)
     alerts = order_payments.find_paid_at_alert(command, orders, at, uow.policy.paid_at_tolerance)
     events += uow.record_payment_facts(command.payment_id, alerts, at, cause_of(command))
-    return replace(applied(events), shares=shares)
+    return applied(events, shares=shares)
 
 
 def _known_orders(uow: UnitOfWork, command: ConfirmPayment) -> list[Order]:

@@ -34,30 +34,33 @@ class Subjects(NamedTuple):
 def subjects_of(command: AnyCommand) -> Subjects:
     """Say what a command is about, as far as its own text tells."""
     needs = command.dependencies
-    changes = [
-        f"command:{command.key}",
-        *[f"order:{order_id}" for order_id in needs.orders],
-        *[f"creator:{creator_id}" for creator_id in needs.creators_changing],
-        *[f"creator:{creator_id}" for creator_id in needs.creators_with_open_orders],
-        *[f"payment:{payment_id}" for payment_id in needs.payments],
-        *[f"refund:{base_id}" for base_id in needs.refund_base_ids],
-        *[f"payout:{payout_id}" for payout_id in needs.payouts],
-        *[f"suspense:{share}" for share in needs.suspended],
-        *[f"violation:{violation_id}" for violation_id in needs.violations],
-        *[reference.home for reference in needs.references],
-        *needs.registered,
-    ]
+    changes = {f"command:{command.key}", *needs.registered}
+    for kind, ids in (
+        ("order", needs.orders),
+        ("creator", needs.creators_changing),
+        ("creator", needs.creators_with_open_orders),
+        ("payment", needs.payments),
+        ("refund", needs.refund_base_ids),
+        ("payout", needs.payouts),
+        ("suspense", needs.suspended),
+        ("violation", needs.violations),
+    ):
+        for subject_id in ids:
+            changes.add(f"{kind}:{subject_id}")
+    for reference in needs.references:
+        changes.add(reference.home)
     if needs.violations and not (needs.creators_changing or needs.creators_with_open_orders):
-        changes.append(ANY_CREATOR)
-    parties = {
-        *[f"mcn:{mcn_id}" for mcn_id in needs.mcns],
-        *[f"client:{client_id}" for client_id in needs.clients],
-        *[f"provider:{provider_id}" for provider_id in needs.providers],
-        *[_unpaid_subject(client_id) for client_id in needs.placing_clients],
-    }
-    observes = [f"creator:{creator_id}" for creator_id in needs.creators_held_unchanged]
-    reads = frozenset(parties - needs.registered)
-    return Subjects(frozenset(changes), reads, frozenset(observes))
+        changes.add(ANY_CREATOR)
+    reads = {_unpaid_subject(client_id) for client_id in needs.placing_clients}
+    for kind, ids in (
+        ("mcn", needs.mcns),
+        ("client", needs.clients),
+        ("provider", needs.providers),
+    ):
+        for subject_id in ids:
+            reads.add(f"{kind}:{subject_id}")
+    observes = {f"creator:{creator_id}" for creator_id in needs.creators_held_unchanged}
+    return Subjects(frozenset(changes), frozenset(reads - needs.registered), frozenset(observes))
 
 
 def _unpaid_subject(client_id: str) -> str:
@@ -136,10 +139,14 @@ def subjects_concerned(uow: UnitOfWork, command: AnyCommand) -> frozenset[str]:
     refunds = [
         refund for payment_id in needs.payments_to_void for refund in uow.refunds_of(payment_id)
     ]
-    order_ids = needs.orders.union(refund.order_id for refund in refunds if refund.order_id)
-    orders = (uow.orders.get(order_id) for order_id in order_ids)
-    reports = (uow.violations.get(violation_id) for violation_id in needs.violations)
-    concerned = {f"creator:{item.creator_id}" for item in (*orders, *reports) if item is not None}
+    order_ids = needs.orders
+    if refunds:
+        order_ids = order_ids.union(refund.order_id for refund in refunds if refund.order_id)
+    orders, reports = uow.orders, uow.violations
+    concerned = {f"creator:{orders[key].creator_id}" for key in order_ids if key in orders}
+    if needs.violations:
+        reported = needs.violations & reports.keys()
+        concerned.update(f"creator:{reports[key].creator_id}" for key in reported)
     if needs.references or refunds:
         concerned.update(f"order:{order_id}" for order_id in order_ids)
         concerned.update(f"payment:{payment_id}" for payment_id in needs.payments)

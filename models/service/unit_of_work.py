@@ -148,6 +148,8 @@ class UnitOfWork(Obligations):
         self, payment_id: str, facts: tuple[Fact, ...], at: datetime, caused_by: str
     ) -> RecordedEvents:
         """Record facts about a payment that belong to no order."""
+        if not facts:
+            return ()
         payment = self.payments[payment_id]
         sequences = range(payment.sequence + 1, payment.sequence + 1 + len(facts))
         self.payments[payment_id] = replace(payment, sequence=payment.sequence + len(facts))

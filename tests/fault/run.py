@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--crowd", type=int, metavar="N", help="deadlines due at once")
     parser.add_argument("--control", action="store_true", help="only the naive build")
     parser.add_argument("--jobs", type=int, default=3, metavar="N", help="runs at a time")
-    parser.add_argument("--markdown", action="store_true", help="the README's table")
+    parser.add_argument("--markdown", action="store_true", help="the table of docs/reliability.md")
     parser.add_argument("--json", action="store_true", help="one JSON object")
     return parser
 
@@ -175,7 +175,7 @@ def _run_controls(options: argparse.Namespace, pool: ThreadPoolExecutor) -> dict
 
 
 def markdown_table(results: Sequence[TrialResult]) -> Iterator[str]:
-    """Write the table for the README: a row for each fault, both databases added up."""
+    """Write the table of the docs: a row for each fault, both databases added up."""
     heads = ("fault", "trials", "lost", "twice", "early", "wrong", "late, s", "recovery, s")
     yield f"| {' | '.join(heads)} |"
     yield f"|---|{'---:|' * (len(heads) - 1)}"

@@ -140,7 +140,7 @@ class Batch:
         needs, stamps, stamp = command.dependencies, self.page.judged_stamps, received.stamp
         subjects = [f"order:{order_id}" for order_id in needs.orders]
         subjects += [f"creator:{creator_id}" for creator_id in needs.creators_changing]
-        latest = max((stamps.get(subject, 0) for subject in subjects), default=0)
+        latest = max([stamps.get(subject, 0) for subject in subjects], default=0)
         if latest > stamp:
             self.page.judged_after[command.key] = latest
             log.error(

@@ -40,8 +40,8 @@ from workers.runtime import RateLimiter
 log = structlog.get_logger()
 
 
-MAX_BATCH = 256
-"""Messages settled in one commit: beyond it the cost per command no longer falls."""
+MAX_BATCH = 500
+"""Messages taken at once: as many commands as one commit settles, where each has one."""
 
 
 MAX_BATCH_BYTES = 512 * 1024
