@@ -9,6 +9,7 @@ import redis
 import structlog
 from sqlalchemy import Engine
 
+from workers.outbox.timeline import refuse_setback
 from workers.processing import wakeups
 from workers.processing.wakeups import count_due
 from workers.queue.messages import UNSIGNED
@@ -96,8 +97,12 @@ class DeadlineScheduler:
         # Not past what we have heard: a command still in the queue may have been in time.
         watermark = self.clock.watermark()
         self.lag_alert.check(watermark, self.clock.now())
-        woken = 0
+        woken, is_checked = 0, False
         while not wakeups.nothing_due(self.engine, watermark):
+            if not is_checked:
+                # What a database has forgotten may have been in time.
+                refuse_setback(self.engine, self.client)
+                is_checked = True
             if wakeups.count_waiting(self.client) >= MAX_WAITING_MESSAGES:
                 break
             claimed = wakeups.claim(self.engine, watermark, BATCH_SIZE)

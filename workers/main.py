@@ -14,6 +14,7 @@ from dramatiq import Worker
 from workers.database.engine import open_database
 from workers.database.repository import Store
 from workers.outbox.relay import notify_relay
+from workers.outbox.timeline import find_setback
 from workers.processing.failures import quarantine
 from workers.processing.processor import BatchProcessor
 from workers.processing.wakeups import has_orders
@@ -42,6 +43,8 @@ def open_broker(settings: Settings, stopping: threading.Event) -> EarnestBroker:
     """
     engine, client = open_database(settings.database_url), connect(settings.redis_url)
     check_servers(engine, client)
+    if (setback := find_setback(engine, client)) is not None:
+        log.error("database.set_back", detail=str(setback))
     store = Store(engine, policy_in_force(settings))
     store.adopt_policy()
     carry_over(client)

@@ -52,10 +52,10 @@ class Event:
     """One fact in its place: the `sequence`-th about `subject`, since `at`, because of `caused_by`.
 
     `subject` is `order:`, `creator:`, `mcn:`, `client:`, `provider:`, `payment:`, `refund:`,
-    `payout:`, `calendar:` or `command:` and an id; sequences of all but the last have no gaps. A
-    command's id is `<role>:<sender>:<command id>`, `-` where it does not tell. `caused_by` is
-    `command:` and that, `deadline:<state>`, `reminder:<state>`, `ban:<violation>`,
-    `contract:<creator>` or `upgrade:<version>`.
+    `payout:`, `calendar:`, `timeline:` or `command:` and an id; sequences of all but the last have
+    no gaps. A command's id is `<role>:<sender>:<command id>`, `-` where it does not tell.
+    `caused_by` is `command:` and that, `deadline:<state>`, `reminder:<state>`, `ban:<violation>`,
+    `contract:<creator>`, `upgrade:<version>` or `recovery:<operator>`.
     """
 
     subject: str

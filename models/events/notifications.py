@@ -47,6 +47,20 @@ class ClientReminded(Fact):
     awaited: tuple[str, ...] = ()
 
 
+@register_event("stream.timeline_began")
+class TimelineBegan(Fact):
+    """The streams go on from a database that was set back: forget what came after `last_event`.
+
+    That is the id of the last event that is still true, None where none is. What of the rest did
+    happen is told again, under ids that were never given before. `timeline` counts the beginnings.
+    """
+
+    timeline: int
+    last_event: str | None
+    by: str
+    note: str
+
+
 @register_event("operator.alerted")
 class OperatorAlerted(Fact):
     """A person should look: `alert` says why, the rest says where; `due_at`: since when.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from models.fields import parse_instant
@@ -237,11 +238,12 @@ def single_id(ids: list[int], command_name: str) -> int:
 
 
 def _register_monitoring(add_command: AddCommand) -> None:
-    """Declare `contract`, `events`, `queues`, `deadlines`, `explain` and `doctor`."""
+    """Declare `contract`, `events`, `recover`, `queues`, `deadlines`, `explain` and `doctor`."""
     parser = add_command("contract", contract, "write, check or release the message contract")
     parser.add_argument("action", choices=("write", "check", "release"))
     _add_json_option(parser)
     _register_events(add_command)
+    _register_recover(add_command)
     _add_json_option(add_command("queues", queues, "what waits where, and who is there to work"))
     _add_json_option(
         add_command("deadlines", deadlines, "what falls due within the hour, and what is overdue")
@@ -288,6 +290,21 @@ def _register_events(add_command: AddCommand) -> None:
         _add_json_option(action_parser)
 
 
+def _register_recover(add_command: AddCommand) -> None:
+    parser = add_command(
+        "recover", recover, "after a database was set back: what it lost, and a new beginning"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="for files (default: var/recover/…)"
+    )
+    parser.add_argument("--yes", action="store_true", help="begin a new timeline")
+    parser.add_argument("--reason", metavar="TEXT", help="why; kept in the operators' log")
+    parser.add_argument(
+        "--as", dest="operator", metavar="NAME", help="who acts (default: the login name)"
+    )
+    _add_json_option(parser)
+
+
 def _add_json_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="JSON for programs")
 
@@ -310,6 +327,13 @@ def events(settings: Settings, options: argparse.Namespace) -> int:
             settings, options.since, options.until, as_json=options.json
         )
     return cli_events.manage_groups(settings, options)
+
+
+def recover(settings: Settings, options: argparse.Namespace) -> int:
+    """Show what was lost, and begin a new timeline."""
+    from ops.cli import events as cli_events
+
+    return cli_events.recover(settings, options)
 
 
 def queues(settings: Settings, options: argparse.Namespace) -> int:

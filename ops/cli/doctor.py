@@ -19,6 +19,7 @@ from ops import terminal
 from workers.database.engine import LOCK_NOTICE_S, has_one_writer, open_database, reading, writing
 from workers.database.migrations import is_current
 from workers.outbox import streams as event_streams
+from workers.outbox.timeline import find_setback, read_timeline
 from workers.processing import failures
 from workers.queries import monitoring
 from workers.queue.redis import connect
@@ -77,6 +78,7 @@ def examine(settings: Settings) -> list[HealthCheck]:
         "database lock": lambda: _check_lock(engine),
         "schema": lambda: _check_schema(engine),
         "redis": lambda: _check_redis(redis_client),
+        "timeline": lambda: _check_timeline(engine, redis_client),
         "calendar": lambda: _check_calendar(settings),
         "clocks": lambda: _check_clocks(engine, redis_client),
         "disk": lambda: _check_disk(settings),
@@ -147,6 +149,16 @@ def _check_schema(engine: Engine) -> Iterator[HealthCheck]:
     current = is_current(engine)
     detail = "up to date" if current else "another version: run `earnest migrate`"
     yield HealthCheck("schema", "ok" if current else "fail", detail)
+
+
+def _check_timeline(engine: Engine, redis_client: redis.Redis) -> Iterator[HealthCheck]:
+    """Look whether the database has all that was published."""
+    setback = find_setback(engine, redis_client)
+    if setback is not None:
+        yield HealthCheck("timeline", "fail", f"{setback}; until then nothing is published")
+        return
+    number = read_timeline(engine).number
+    yield HealthCheck("timeline", "ok", f"the database has all that was published (no. {number})")
 
 
 def _check_redis(redis_client: redis.Redis) -> Iterator[HealthCheck]:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 import redis
 
 from models.errors import Unavailable
 from ops import order_views, terminal
+from ops.cli.operate import operator_name
 from ops.context import open_reader
 from ops.errors import UsageError
+from ops.recovery import LostEvents, find_lost_events, write_lost_events
 from ops.terminal import read_instant
 from workers.outbox import streams as event_streams
 from workers.outbox.recovery import recorded_events
-from workers.outbox.streams import EVENTS_STREAM, publish
+from workers.outbox.streams import EVENTS_STREAM, Timeline, publish
+from workers.outbox.timeline import Setback, begin_timeline, find_setback, read_timeline
 from workers.queue.redis import NAMESPACE, connect
 from workers.settings import Settings
 
@@ -94,12 +100,77 @@ def replay_events(settings: Settings, since: str, until: str | None, *, as_json:
     with open_reader(settings) as reader, connect(settings.redis_url) as redis_client:
         first = read_instant("--since", since)
         last = read_instant("--until", until) if until else None
+        timeline = read_timeline(reader.store.engine)
         for page in recorded_events(reader.store.engine, first, last):
-            publish(redis_client, page)
+            publish(redis_client, page, timeline)
             event_count += len(page)
     message = f"{event_count} events published again; consumers know a repeat by its id."
     print(json.dumps({"events": event_count}) if as_json else message)
     return 0
+
+
+def recover(settings: Settings, options: argparse.Namespace) -> int:
+    """Show what the database no longer knows, write it down, and begin a new timeline if told to.
+
+    Return 1 where there is something to recover and nothing was done about it.
+    """
+    if options.yes and not options.reason:
+        raise UsageError("recover --yes: say why, with --reason")
+    with open_reader(settings) as reader, connect(settings.redis_url) as redis_client:
+        engine = reader.store.engine
+        setback = find_setback(engine, redis_client)
+        lost = find_lost_events(engine, redis_client)
+        files, timeline = [], None
+        if setback is not None or lost.events:
+            folder = (
+                options.output or settings.var / "recover" / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+            )
+            files = write_lost_events(lost, folder)
+        if setback is not None and options.yes:
+            by = f"operator:{operator_name(options.operator)}"
+            timeline = begin_timeline(engine, redis_client, by, options.reason, lost.told_stamp)
+    if options.json:
+        summary = {
+            "behind": None if setback is None else str(setback),
+            "compared": lost.compared,
+            "lost": lost.count_types(),
+            "commands": lost.count_senders(),
+            "files": list(map(str, files)),
+            "timeline": timeline and timeline.number,
+        }
+        print(json.dumps(summary, ensure_ascii=False))
+    else:
+        _print_recovery(setback, lost, files, timeline)
+    return 1 if setback is not None and timeline is None else 0
+
+
+def _print_recovery(
+    setback: Setback | None, lost: LostEvents, files: Sequence[Path], timeline: Timeline | None
+) -> None:
+    since = "" if lost.first_kept_at is None else f", since {lost.first_kept_at}"
+    print(f"{lost.compared} events that the streams hold were compared{since}.")
+    if setback is None and not lost.events:
+        print("The database knows all of them: there is nothing to recover.")
+        return
+    if setback is not None:
+        print(terminal.without_controls(f"Behind: {setback}."))
+    print(terminal.draw_table("Lost", ("type", "events"), list(lost.count_types().items())))
+    if lost.commands:
+        print(
+            terminal.draw_table(
+                "Commands to send again", ("sender", "commands"), list(lost.count_senders().items())
+            )
+        )
+    print("\n".join(map(str, files)))
+    if timeline is not None:
+        print(
+            f"Timeline {timeline.number} has begun: events are published and deadlines end again. "
+            "Let senders send these commands again, under the same ids."
+        )
+    elif setback is not None:
+        print(
+            "Nothing is published, and no deadline ends, until `earnest recover --yes --reason …`"
+        )
 
 
 def manage_groups(settings: Settings, options: argparse.Namespace) -> int:

@@ -99,7 +99,7 @@ def read_request(options: Namespace) -> ActionRequest:
     longer = getattr(options, "longer", None)
     return ActionRequest(
         action=action,
-        operator=_operator_name(options.operator),
+        operator=operator_name(options.operator),
         reason=options.reason,
         field_values={
             entry.name: _field_value(entry, value)
@@ -110,7 +110,8 @@ def read_request(options: Namespace) -> ActionRequest:
     )
 
 
-def _operator_name(option_value: str | None) -> str:
+def operator_name(option_value: str | None) -> str:
+    """Return who acts: the name given, else the login name."""
     try:
         name = option_value or getpass.getuser()
     except (KeyError, OSError):

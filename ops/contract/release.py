@@ -21,6 +21,15 @@ from workers.settings import project_root
 CONTRACT_FOLDER = project_root() / "docs" / "contract"
 RELEASED_FOLDER = CONTRACT_FOLDER / "released"
 
+EVENTS_OF_0_1 = (
+    *("client.reminded", "command.settled", "creator.registered", "creator.reminded"),
+    *("mcn.registered", "operator.alerted", "order.accepted", "order.balance_overdue"),
+    *("order.cancelled", "order.declined", "order.expired", "order.forfeited", "order.funded"),
+    *("order.offered", "order.placed", "order.reinstated", "payment.applied"),
+    *("payment.unapplied", "quote.restored", "quote.revised", "refund.confirmed"),
+    "refund.requested",
+)
+
 DECLARED_BREAKS = {
     "0.3.0": frozenset(
         {
@@ -32,6 +41,8 @@ DECLARED_BREAKS = {
             "withdraw_order.reason: minLength changed from None to 1",
             "refund.confirmed.data.payment_id: may now be null",
             "refund.requested.data.payment_id: may now be null",
+            # What is told in a later timeline says so at the end of its id.
+            *(f"{name}.id: pattern changed" for name in EVENTS_OF_0_1),
         }
     ),
 }

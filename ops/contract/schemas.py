@@ -191,12 +191,15 @@ SUBJECTS: dict[str, tuple[str, ...]] = {
     ),
     **dict.fromkeys(("suspense.resolved", "payment.voided"), ("payment",)),
     "operator.alerted": ("order", "payment", "refund", "payout", "calendar"),
-    "operator.acted": ("order", "creator", "payment"),
+    "operator.acted": ("order", "creator", "payment", "timeline"),
+    "stream.timeline_began": ("timeline",),
     "command.settled": ("command",),
 }
 """What an event may be about; those not named are about an order."""
 
-CAUSE_PATTERN = f"^(command:.+|(deadline|reminder):[a-z_]+|(ban|contract):{ID_PATTERN}|upgrade:.+)$"
+CAUSE_PATTERN = (
+    f"^(command:.+|(deadline|reminder):[a-z_]+|(ban|contract):{ID_PATTERN}|(upgrade|recovery):.+)$"
+)
 """What an event may follow from."""
 
 
@@ -211,7 +214,7 @@ def _event_schema(name: str) -> Schema:
     instant = {"type": "string", "format": "date-time"}
     properties = {
         "specversion": {"const": "1.0"},
-        "id": {"type": "string", "pattern": f"^{subject}/[1-9][0-9]*$"},
+        "id": {"type": "string", "pattern": f"^{subject}/[1-9][0-9]*(~[1-9][0-9]*)?$"},
         "source": {"const": "earnest"},
         "type": {"const": name},
         "subject": {"type": "string", "pattern": f"^{subject}$"},

@@ -416,12 +416,22 @@ events = strict_table(
     Column("body", Text, nullable=False),
     Column("published_at", WholeNumber),
     Column("trace", Text),
+    Column("timeline", WholeNumber),
     UniqueConstraint("subject", "sequence"),
     CheckConstraint("sequence > 0", name="sequence_counts"),
 )
 
 
 partial_index("ix_events_unpublished", events.c.position, "published_at IS NULL")
+
+
+timelines = strict_table(
+    "timelines",
+    Column("number", WholeNumber, primary_key=True, autoincrement=False),
+    Column("identity", Text, nullable=False, unique=True),
+    Column("began_at", WholeNumber, nullable=False),
+)
+"""The lines of events that this database has published; an event without one is of the first."""
 
 
 IS_OPERATOR_ACTION = "type = 'operator.acted'"

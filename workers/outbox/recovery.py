@@ -15,6 +15,7 @@ from models.fields import MICROSECOND
 from workers.database import archive_schema, schema
 from workers.database.engine import reading
 from workers.outbox.streams import SERVER_ID_KEY, publish, replace_server_id
+from workers.outbox.timeline import read_timeline, refuse_setback
 from workers.timestamps import now_us, to_us
 
 log = structlog.get_logger()
@@ -71,9 +72,10 @@ class StreamRecovery:
             self.client.set(SERVER_ID_KEY, resending_id)
         except redis.RedisError as error:
             raise Unavailable(str(error)) from error
-        event_count = 0
+        refuse_setback(self.engine, self.client)
+        event_count, timeline = 0, read_timeline(self.engine)
         for page in _pages(self.engine, _recent_events(self.engine, since, whole=known_id is None)):
-            if not publish(self.client, page, resending_id):
+            if not publish(self.client, page, timeline, resending_id):
                 raise Unavailable("Redis forgets what it is told again")
             event_count += len(page)
         if not replace_server_id(self.client, resending_id, server_id):

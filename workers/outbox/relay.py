@@ -20,7 +20,8 @@ from workers.database.engine import hold_lease, open_database, reading, release_
 from workers.outbox.counters import count_events
 from workers.outbox.recovery import StreamRecovery
 from workers.outbox.retention import Retention
-from workers.outbox.streams import EVENTS_STREAM, OWN_SERVER_ID, publish
+from workers.outbox.streams import EVENTS_STREAM, OWN_SERVER_ID, Timeline, publish
+from workers.outbox.timeline import read_timeline, refuse_setback
 from workers.queue.redis import connect
 from workers.runtime import RateLimiter
 from workers.server_checks import check_servers
@@ -113,17 +114,19 @@ class Relay:
         """Publish one batch; return how many events it carried.
 
         What Redis has forgotten comes first: a consumer must not read what came after a gap
-        before it has read what was in it.
+        before it has read what was in it. A database that has forgotten publishes nothing.
         """
         event_rows = self._unpublished()
         if not event_rows:
             self.recovery.refresh()
             return 0
-        if not publish(self.client, event_rows, OWN_SERVER_ID):
+        refuse_setback(self.engine, self.client)
+        timeline = read_timeline(self.engine)
+        if not publish(self.client, event_rows, timeline, OWN_SERVER_ID):
             self.recovery.refresh()
-            if not publish(self.client, event_rows, OWN_SERVER_ID):
+            if not publish(self.client, event_rows, timeline, OWN_SERVER_ID):
                 raise Unavailable("Redis forgets what it is told")
-        self._mark_published(event_rows)
+        self._mark_published(event_rows, timeline)
         log.info("events.published", events=len(event_rows), lag_ms=_lag_ms(event_rows))
         return len(event_rows)
 
@@ -133,7 +136,7 @@ class Relay:
         with reading(self.engine, once=True) as connection:
             return connection.execute(query.order_by(table.c.position).limit(BATCH_SIZE)).all()
 
-    def _mark_published(self, event_rows: Sequence[Any]) -> None:
+    def _mark_published(self, event_rows: Sequence[Any], timeline: Timeline) -> None:
         table, now = schema.events.c, now_us()
         positions = [row.position for row in event_rows]
         with writing(self.engine) as connection:
@@ -141,6 +144,10 @@ class Relay:
             new_positions = bulk.set_where_null(
                 connection, table.published_at, now, table.position, positions
             )
+            if timeline.number > 1:
+                bulk.set_where_null(
+                    connection, table.timeline, timeline.number, table.position, new_positions
+                )
             count_events(
                 connection, [row for row in event_rows if row.position in new_positions], now
             )

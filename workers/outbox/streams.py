@@ -33,24 +33,47 @@ SERVER_ID_KEY = f"{EVENTS_STREAM}.memory"
 """The key of the id that a server bears while it has forgotten nothing; see `StreamRecovery`."""
 
 
+PUBLISHED_KEY = f"{EVENTS_STREAM}.published"
+"""The key of what was published last: its timeline, its position and its name."""
+
+
 OWN_SERVER_ID = b"server"
 """For `publish`: the server's own id, which it bears while it has forgotten nothing."""
 
 
-def publish(client: redis.Redis, event_rows: Sequence[Any], server_id: bytes | None = None) -> bool:
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """A line of events that only grows: `number` counts the beginnings, `identity` is its own."""
+
+    number: int
+    identity: str
+
+
+def publish(
+    client: redis.Redis,
+    event_rows: Sequence[Any],
+    timeline: Timeline,
+    server_id: bytes | None = None,
+) -> bool:
     """Write rows of the events table to the streams; raise `Unavailable` while Redis is away.
 
     All or none; and none, which is told by False, where the server bears another id than given.
+    What is published for the first time belongs to `timeline`.
     """
     arguments = [
-        part for row in event_rows for part in (int(row.type in REMINDER_TYPES), cloud_event(row))
+        part
+        for row in event_rows
+        for part in (int(row.type in REMINDER_TYPES), cloud_event(row, timeline.number))
     ]
+    last = event_rows[-1]
+    name = f"{last.subject}/{last.sequence}"
+    record = [timeline.identity, timeline.number, last.position, name]
     try:
         script = client.register_script(_publish_script())
         return bool(
             script(
-                keys=[SERVER_ID_KEY, EVENTS_STREAM, REMINDERS_STREAM],
-                args=[server_id or b"", *arguments],
+                keys=[SERVER_ID_KEY, EVENTS_STREAM, REMINDERS_STREAM, PUBLISHED_KEY],
+                args=[server_id or b"", *record, *arguments],
             )
         )
     except redis.RedisError as error:
@@ -80,12 +103,22 @@ def replace_server_id(client: redis.Redis, before: bytes, after: bytes) -> bool:
     return True
 
 
-def cloud_event(row: Any) -> str:  # noqa: ANN401 - a row of the events table
+def event_id(row: Any, timeline: int) -> str:  # noqa: ANN401 - a row of the events table
+    """Return the id by which consumers drop a repeat.
+
+    An event belongs to the timeline in which it was first published: the present one, if it was
+    not. What began anew may use a subject's numbers again, but not the ids of the first timeline.
+    """
+    number = row.timeline or (timeline if row.published_at is None else 1)
+    return f"{row.subject}/{row.sequence}" + (f"~{number}" if number > 1 else "")
+
+
+def cloud_event(row: Any, timeline: int = 1) -> str:  # noqa: ANN401 - a row of the events table
     """Write an event as CloudEvents 1.0 JSON; its id is the same however often it is sent."""
     at = from_us(row.at).isoformat().replace("+00:00", "Z")
     head = {
         "specversion": "1.0",
-        "id": f"{row.subject}/{row.sequence}",
+        "id": event_id(row, timeline),
         "source": "earnest",
         "type": row.type,
         "subject": row.subject,

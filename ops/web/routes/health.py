@@ -15,6 +15,7 @@ from pydantic import BaseModel
 from models.errors import TransientError
 from ops.web.dependencies import AppContext, Context
 from workers.database.migrations import is_current
+from workers.outbox.timeline import find_setback
 from workers.queries import monitoring
 
 router = APIRouter(tags=["operating"])
@@ -76,8 +77,17 @@ def _pipeline_checks(context: AppContext) -> dict[str, str]:
         "commands": _within(queues["oldest_seconds"], MAX_COMMAND_AGE_S),
         "deadlines": _within(deadlines["worst_overdue_seconds"], MAX_DEADLINE_LATENESS_S),
         "events": _within(queues["outbox"]["lag_seconds"], MAX_EVENT_AGE_S),
+        "timeline": _timeline(context),
         "books": "ok" if not finding_count else f"{finding_count} findings",
     }
+
+
+def _timeline(context: AppContext) -> str:
+    """Say whether the database has all that was published; while Redis is away nobody can tell."""
+    try:
+        return "set back" if find_setback(context.engine, context.client) else "ok"
+    except TransientError:
+        return "ok"
 
 
 def _within(delay_s: float, limit_s: float) -> str:
@@ -92,6 +102,7 @@ def _readiness_checks(context: AppContext) -> dict[str, str]:
     return {
         "database": "ok",
         "schema": schema,
+        "timeline": _timeline(context),
         "intake": "ok" if context.submissions.alive() else "stuck",
         "room": "full" if context.submissions.is_full() else "ok",
     }

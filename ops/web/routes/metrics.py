@@ -7,6 +7,7 @@ often they restart, or which of several web processes is asked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -22,6 +23,7 @@ from ops.web.errors import error_responses
 from workers.database.engine import reading
 from workers.outbox import counters as event_counters
 from workers.outbox import streams as event_streams
+from workers.outbox.timeline import find_setback
 from workers.processing.failures import DROPPED_TOTAL
 from workers.queries import monitoring
 from workers.queries.monitoring import Snapshot
@@ -101,6 +103,7 @@ class PipelineCollector(Collector):
         yield from counters(totals)
         yield from histograms(totals)
         yield from queue_gauges(monitoring.queue_status(context.engine, context.client))
+        yield from setback_gauges(context)
         yield from deadline_gauges(
             monitoring.deadline_status(context.store, context.now(), limit=1)
         )
@@ -137,6 +140,14 @@ def histograms(totals: Mapping[str, Mapping[str, int]]) -> Iterator[Family]:
         seconds = totals.get(f"{key}_sum_us", {}).get("", 0) / SECOND_US
         family.add_metric([], buckets=buckets, sum_value=seconds)
         yield family
+
+
+def setback_gauges(context: AppContext) -> Iterator[Family]:
+    """Write whether the database lacks what was published; nothing while Redis is away."""
+    with suppress(TransientError):
+        is_behind = find_setback(context.engine, context.client) is not None
+        description = "Whether the database lacks what was published."
+        yield gauge("earnest_database_behind", description, is_behind)
 
 
 def queue_gauges(snapshot: Snapshot) -> Iterator[Family]:

@@ -27,6 +27,7 @@ from workers.outbox import relay
 from workers.outbox.recovery import WIPE_WINDOW
 from workers.outbox.relay import BATCH_SIZE, NOTIFY_KEY, Relay, notify_relay
 from workers.outbox.streams import EVENTS_STREAM, REMINDERS_STREAM
+from workers.outbox.timeline import read_timeline
 from workers.queue.redis import connect
 
 StreamEvents = list[dict[str, Any]]
@@ -271,9 +272,10 @@ def test_a_relay_that_slept_through_its_lease_counts_nothing_again(
 ) -> None:
     late_relay, prompt_relay = Relay(story.engine, redis_client), Relay(story.engine, redis_client)
     unpublished = late_relay._unpublished()  # noqa: SLF001 - it falls asleep between reading and noting
+    timeline = read_timeline(story.engine)
     prompt_relay.run_once()
     tallies_before = story.rows("tallies")
-    late_relay._mark_published(unpublished)  # noqa: SLF001 - and wakes up
+    late_relay._mark_published(unpublished, timeline)  # noqa: SLF001 - and wakes up
     assert story.rows("tallies") == tallies_before
     assert tallies_before
 

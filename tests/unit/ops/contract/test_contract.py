@@ -104,6 +104,8 @@ def refusal_of(command: dict[str, Any]) -> str | None:
 class EventRow:
     """An event as the relay finds it."""
 
+    timeline = published_at = None
+
     def __init__(self, columns: dict[str, Any]) -> None:
         self.__dict__.update(columns)
 
