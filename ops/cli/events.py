@@ -23,7 +23,7 @@ from ops.recovery import LostEvents, find_lost_events, write_lost_events
 from ops.terminal import read_instant
 from workers.outbox import streams as event_streams
 from workers.outbox.recovery import recorded_events
-from workers.outbox.streams import EVENTS_STREAM, Timeline, publish
+from workers.outbox.streams import EVENTS_STREAM, StreamTimeline, publish
 from workers.outbox.timeline import Setback, begin_timeline, find_setback, read_timeline
 from workers.queue.redis import NAMESPACE, connect
 from workers.settings import Settings
@@ -145,7 +145,10 @@ def recover(settings: Settings, options: argparse.Namespace) -> int:
 
 
 def _print_recovery(
-    setback: Setback | None, lost: LostEvents, files: Sequence[Path], timeline: Timeline | None
+    setback: Setback | None,
+    lost: LostEvents,
+    files: Sequence[Path],
+    timeline: StreamTimeline | None,
 ) -> None:
     since = "" if lost.first_kept_at is None else f", since {lost.first_kept_at}"
     print(f"{lost.compared} events that the streams hold were compared{since}.")

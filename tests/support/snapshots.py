@@ -13,7 +13,7 @@ TABLES = (*schema.metadata.sorted_tables,)
 assert archive_schema.events in TABLES
 
 
-class Snapshot:
+class DatabaseSnapshot:
     """All rows of all tables as they are now."""
 
     def __init__(self, engine: Engine) -> None:

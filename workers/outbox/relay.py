@@ -20,7 +20,7 @@ from workers.database.engine import hold_lease, open_database, reading, release_
 from workers.outbox.counters import count_events
 from workers.outbox.recovery import StreamRecovery
 from workers.outbox.retention import Retention
-from workers.outbox.streams import EVENTS_STREAM, OWN_SERVER_ID, Timeline, publish
+from workers.outbox.streams import EVENTS_STREAM, OWN_SERVER_ID, StreamTimeline, publish
 from workers.outbox.timeline import read_timeline, refuse_setback
 from workers.queue.redis import connect
 from workers.runtime import RateLimiter
@@ -136,7 +136,7 @@ class Relay:
         with reading(self.engine, once=True) as connection:
             return connection.execute(query.order_by(table.c.position).limit(BATCH_SIZE)).all()
 
-    def _mark_published(self, event_rows: Sequence[Any], timeline: Timeline) -> None:
+    def _mark_published(self, event_rows: Sequence[Any], timeline: StreamTimeline) -> None:
         table, now = schema.events.c, now_us()
         positions = [row.position for row in event_rows]
         with writing(self.engine) as connection:

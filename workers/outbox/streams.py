@@ -42,7 +42,7 @@ OWN_SERVER_ID = b"server"
 
 
 @dataclass(frozen=True, slots=True)
-class Timeline:
+class StreamTimeline:
     """A line of events that only grows: `number` counts the beginnings, `identity` is its own."""
 
     number: int
@@ -52,7 +52,7 @@ class Timeline:
 def publish(
     client: redis.Redis,
     event_rows: Sequence[Any],
-    timeline: Timeline,
+    timeline: StreamTimeline,
     server_id: bytes | None = None,
 ) -> bool:
     """Write rows of the events table to the streams; raise `Unavailable` while Redis is away.

@@ -23,7 +23,7 @@ from models.events.notifications import TimelineBegan
 from models.events.parties import OperatorActed
 from workers.database import archive_schema, bulk, mappers, schema
 from workers.database.engine import reading, writing
-from workers.outbox.streams import PUBLISHED_KEY, Timeline, event_id
+from workers.outbox.streams import PUBLISHED_KEY, StreamTimeline, event_id
 from workers.queue.redis import STAMP_KEY
 from workers.timestamps import from_us, now_us, optional_text
 
@@ -33,7 +33,7 @@ log = structlog.get_logger()
 class LastPublished(NamedTuple):
     """What was published last, as Redis remembers it: in which timeline, where, and its name."""
 
-    timeline: Timeline
+    timeline: StreamTimeline
     position: int
     event: str
 
@@ -72,19 +72,21 @@ def read_last_published(client: redis.Redis) -> LastPublished | None:
     identity, number, position, event = fields
     if identity is None:
         return None
-    return LastPublished(Timeline(int(number), identity.decode()), int(position), event.decode())
+    return LastPublished(
+        StreamTimeline(int(number), identity.decode()), int(position), event.decode()
+    )
 
 
-def read_timeline(engine: Engine) -> Timeline:
+def read_timeline(engine: Engine) -> StreamTimeline:
     """Return the present timeline."""
     with reading(engine, once=True) as connection:
         return _read_timeline(connection)
 
 
-def _read_timeline(connection: Connection) -> Timeline:
+def _read_timeline(connection: Connection) -> StreamTimeline:
     table = schema.timelines.c
     query = select(table.number, table.identity).order_by(table.number.desc()).limit(1)
-    return Timeline(*connection.execute(query).one())
+    return StreamTimeline(*connection.execute(query).one())
 
 
 def find_setback(engine: Engine, client: redis.Redis) -> Setback | None:
@@ -136,7 +138,7 @@ def _timelines_and_event(position: int) -> Any:  # noqa: ANN401 - a statement of
 
 def begin_timeline(
     engine: Engine, client: redis.Redis, by: str, note: str, told_stamp: int
-) -> Timeline:
+) -> StreamTimeline:
     """Begin a new timeline, whose first event tells consumers what to forget.
 
     What was recorded and not published comes after it. `told_stamp` is the largest that senders
@@ -147,7 +149,7 @@ def begin_timeline(
         last_number = _read_timeline(connection).number
         if published is not None:
             last_number = max(last_number, published.timeline.number)
-        timeline = Timeline(last_number + 1, uuid4().hex)
+        timeline = StreamTimeline(last_number + 1, uuid4().hex)
         first = _last_position(connection, published) + 1
         last_row = _last_published_row(connection)
         facts = (
@@ -222,7 +224,7 @@ end
 """KEYS: what was published last, and the last stamp; ARGV: the new timeline, the least stamp."""
 
 
-def _remember(client: redis.Redis, timeline: Timeline, told_stamp: int) -> None:
+def _remember(client: redis.Redis, timeline: StreamTimeline, told_stamp: int) -> None:
     try:
         script = client.register_script(_REMEMBER)
         script(

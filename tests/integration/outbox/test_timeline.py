@@ -15,7 +15,7 @@ from ops.recovery import find_lost_events, write_lost_events
 from scheduler.deadlines import DeadlineScheduler
 from tests.support import sample_commands
 from tests.support.sample_commands import LONG_AGO
-from tests.support.snapshots import Snapshot
+from tests.support.snapshots import DatabaseSnapshot
 from tests.support.store_harness import StoreHarness
 from tests.support.stories import START, span
 from workers.database import schema
@@ -45,7 +45,7 @@ def set_back(harness: StoreHarness, redis_client: redis.Redis) -> StoreHarness:
     """Give a database from before an order was accepted, when all of that was published."""
     harness.admit().offer("o1")
     Relay(harness.engine, redis_client).run_once()
-    snapshot = Snapshot(harness.engine)
+    snapshot = DatabaseSnapshot(harness.engine)
     harness.ask("accept_order", "creator", order_id="o1")
     harness.offer("o2")
     Relay(harness.engine, redis_client).run_once()
@@ -59,7 +59,7 @@ def test_what_was_published_is_there_until_the_database_is_set_back(
     assert find_setback(harness.engine, redis_client) is None
     harness.admit().offer("o1")
     assert find_setback(harness.engine, redis_client) is None
-    snapshot = Snapshot(harness.engine)
+    snapshot = DatabaseSnapshot(harness.engine)
     Relay(harness.engine, redis_client).run_once()
     # What was recorded, and published after the copy was made, is no loss.
     snapshot.restore()
@@ -155,7 +155,7 @@ def test_an_event_that_is_told_again_keeps_the_id_of_its_timeline(
 def test_set_back_to_before_a_timeline_the_next_has_another_number(
     set_back: StoreHarness, redis_client: redis.Redis
 ) -> None:
-    snapshot = Snapshot(set_back.engine)
+    snapshot = DatabaseSnapshot(set_back.engine)
     begin(set_back, redis_client)
     snapshot.restore()
     setback = find_setback(set_back.engine, redis_client)
