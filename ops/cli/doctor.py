@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 import redis
@@ -16,6 +18,7 @@ from sqlalchemy import Engine, text
 from models import calendar
 from models.errors import EarnestError, Unavailable
 from ops import terminal
+from ops.private_files import mode_for_others, state_paths
 from workers.database.engine import LOCK_NOTICE_S, has_one_writer, open_database, reading, writing
 from workers.database.migrations import is_current
 from workers.outbox import streams as event_streams
@@ -42,6 +45,11 @@ SKEW_WARN_S, SKEW_FAIL_S = 0.5, 5.0
 
 DISK_WARN_BYTES, DISK_FAIL_BYTES = 1_000_000_000, 100_000_000
 """Bytes that should be free where the state is kept."""
+
+SECRET_MASK, POLICY_MASK = 0o007, 0o002
+"""What others must not be able to do with a file of secrets, and with the policy.
+
+A group may: it is the service's, or, where the umask is 002, its owner's alone."""
 
 MAX_REASONS = 3
 """Reasons of quarantine worth a line: the most frequent ones."""
@@ -82,6 +90,7 @@ def examine(settings: Settings) -> list[HealthCheck]:
         "calendar": lambda: _check_calendar(settings),
         "clocks": lambda: _check_clocks(engine, redis_client),
         "disk": lambda: _check_disk(settings),
+        "private files": lambda: _check_modes(settings, engine),
         "processes": lambda: _check_processes(engine, redis_client),
         "quarantine": lambda: _check_quarantine(engine),
         "old messages": lambda: _check_leftovers(redis_client),
@@ -219,6 +228,28 @@ def _check_disk(settings: Settings) -> Iterator[HealthCheck]:
         "fail" if free_bytes < DISK_FAIL_BYTES else "warn" if free_bytes < DISK_WARN_BYTES else "ok"
     )
     yield HealthCheck("disk", state, f"{free_bytes / 1e9:.1f} GB free at {settings.var}")
+
+
+def _check_modes(settings: Settings, engine: Engine) -> Iterator[HealthCheck]:
+    """Look whether other users of the machine can read state or secrets, or write the policy."""
+    faults: list[tuple[str, str, Path]] = []
+    # A folder without any state of ours keeps no secret.
+    state = list(state_paths(settings.var))
+    if state and any(map(mode_for_others, (settings.var, *state))):
+        faults.append(("the state folder", "-R go-rwx", settings.var))
+    if settings.embedded_database:
+        database = Path(engine.url.database or "")
+        if database.parent != settings.var and mode_for_others(database):
+            faults.append(("the database", "go-rwx", database))
+    if settings.tokens and mode_for_others(settings.tokens) & SECRET_MASK:
+        faults.append(("the file of tokens", "o-rwx", settings.tokens))
+    if settings.policy and mode_for_others(settings.policy) & POLICY_MASK:
+        faults.append(("the policy", "o-w", settings.policy))
+    for name, mode, path in faults:
+        advice = f"`chmod {mode} {shlex.quote(str(path))}`"
+        yield HealthCheck("private files", "fail", f"{name} is open to other users: {advice}")
+    if not faults:
+        yield HealthCheck("private files", "ok", "no other user can read state or secrets")
 
 
 def _check_processes(engine: Engine, redis_client: redis.Redis) -> Iterator[HealthCheck]:

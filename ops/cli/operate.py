@@ -46,6 +46,7 @@ from ops.operate.bulk_runs import (
     plan_run,
 )
 from ops.operate.dry_run import ActionRequest, DryRunSummary
+from ops.private_files import private_umask
 from ops.terminal import MAX_ROWS, Progress, open_lines, read_instant
 from workers.client import CommandClient
 from workers.queries.order_filters import Selection
@@ -222,6 +223,7 @@ def _print_dry_run(context: OperatorContext, summary: DryRunSummary) -> int:
     return 0 if summary.applied else 1
 
 
+@private_umask()
 def perform(context: OperatorContext, bulk_request: BulkRequest, *, again: bool) -> int:
     """Write the plan down, carry it out, and say what became of it; without one, show why."""
     draft = BulkRunDraft(bulk_runs.runs_folder(context.settings.var), bulk_request.fingerprint())
@@ -233,6 +235,7 @@ def perform(context: OperatorContext, bulk_request: BulkRequest, *, again: bool)
     return execute_run(context, run, summary)
 
 
+@private_umask()
 def execute_run(
     context: OperatorContext, run: BulkRun, summary: DryRunSummary | None = None
 ) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 
 from ops.errors import UsageError
 from ops.local import process
+from ops.private_files import make_state_folder, private_umask
 from ops.terminal import open_lines
 from workers.runtime import configure_logs, policy_in_force, stop_on_signals
 from workers.settings import PREFIX, Settings, project_root
@@ -55,6 +56,7 @@ def simulate(settings: Settings, options: argparse.Namespace) -> int:
         return run(lines, policy, sys.stdout, sys.stderr)
 
 
+@private_umask()
 def migrate(settings: Settings, _: argparse.Namespace) -> int:
     """Create or update the schema."""
     from workers.database.engine import open_database
@@ -62,17 +64,29 @@ def migrate(settings: Settings, _: argparse.Namespace) -> int:
     from workers.server_checks import refuse_unsafe_postgresql
 
     engine = open_database(settings.database_url)
-    if settings.embedded_database and engine.url.database:
-        with reporting_file_errors():
-            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-    refuse_unsafe_postgresql(engine)
-    run(engine)
+    try:
+        if settings.embedded_database:
+            with reporting_file_errors():
+                _make_database_folder(settings, Path(engine.url.database or ""))
+        refuse_unsafe_postgresql(engine)
+        run(engine)
+    finally:
+        engine.dispose()
     return 0
+
+
+def _make_database_folder(settings: Settings, database: Path) -> None:
+    """Make the folder of SQLite's file; one that is not the state folder may hold other things."""
+    if database.parent == settings.var:
+        make_state_folder(settings.var)
+    else:
+        database.parent.mkdir(parents=True, exist_ok=True)
 
 
 def run_process(name: str, load: Callable[[], Callable[..., None]]) -> CommandFunction:
     """Make the command that runs one of the long-running processes."""
 
+    @private_umask()
     def run(settings: Settings, _: argparse.Namespace) -> int:
         stop_event = stop_on_signals()
         configure_logs(name)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ops.local import parent_death
+from ops.private_files import make_private_folder, private_umask
 from workers.settings import absolute, project_root, redis_socket
 
 LOG_LIMIT_BYTES = 10_000_000
@@ -83,13 +84,14 @@ class ManagedProcess:
             None if program.probe or program.once else open_readiness_socket(var, program.name)
         )
         self._environ = child_environ(environ, self._readiness_socket)
-        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self.log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         rotate_log(self.log)
 
     @property
     def pid(self) -> int:
         return self._process.pid if self._process else 0
 
+    @private_umask()
     def spawn(self) -> None:
         """Start the program, for the first time or again."""
         if self._readiness_socket:
@@ -200,15 +202,6 @@ def child_environ(
     if notify_socket:
         overrides["NOTIFY_SOCKET"] = str(notify_socket.path)
     return {name: value for name, value in environ.items() if name != "NOTIFY_SOCKET"} | overrides
-
-
-def make_private_folder(folder: Path) -> None:
-    """Make a folder nobody else can enter, or refuse one that somebody else made first."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    folder_stat = folder.lstat()
-    if folder_stat.st_uid != os.geteuid() or folder.is_symlink():
-        raise StartupError(f"{folder} belongs to somebody else; remove it or move EARNEST_VAR.")
-    folder.chmod(0o700)
 
 
 def rotate_log(log: Path) -> None:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import redis
 
-from ops.local.process import ManagedProcess, Program, StartupError, make_private_folder
+from ops.local.process import ManagedProcess, Program, StartupError
+from ops.private_files import make_private_folder
 from workers.settings import absolute, embedded_redis_url, redis_socket
 
 MIN_VERSION = (6, 2)  # The first with LMOVE and XAUTOCLAIM.

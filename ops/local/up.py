@@ -22,6 +22,7 @@ from ops.local.address import listen_on
 from ops.local.process import Program, StartupError
 from ops.local.redis_server import redis_program
 from ops.local.supervisor import LogFollower, StoppedEarlyError, Supervisor
+from ops.private_files import make_state_folder, private_umask
 from workers.settings import PREFIX, Settings
 
 START_TIMEOUT_S = 60.0
@@ -107,7 +108,7 @@ class LocalStack:
 
     def _run(self) -> None:
         try:
-            with locked(self.settings.var):
+            with private_umask(), locked(self.settings.var):
                 if self._is_earnest:
                     preflight(self.settings)
                 self._supervisor = Supervisor(
@@ -154,7 +155,7 @@ def earnest_program(name: str) -> Program:
 @contextmanager
 def locked(var: Path) -> Iterator[None]:
     """Claim a state folder for one supervisor; the claim ends with the process at latest."""
-    var.mkdir(parents=True, exist_ok=True)
+    make_state_folder(var)
     with (var / "up.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -114,7 +114,7 @@ def run_campaign(
 @contextmanager
 def temporary_settings(parent: Path, *, keep: bool) -> Iterator[Settings]:
     """Make a state folder of the demo's own, whatever else is up; remove it at the end."""
-    parent.mkdir(parents=True, exist_ok=True)
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     var = Path(tempfile.mkdtemp(prefix="demo-", dir=parent))
     try:
         # Its web process takes any free port: another Earnest may have the usual one.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -60,6 +61,10 @@ READ_TIMEOUT_MS = 15_000
 """How long SQLite's readers wait, where somebody has locked even them out."""
 
 
+PRIVATE_MODE = 0o600
+"""What a file of the database lets its owner do, and nobody else, whatever the umask."""
+
+
 LOCK_POLL_INTERVAL_S = 0.001
 
 
@@ -75,6 +80,7 @@ def open_database(
         engine = create_engine(
             url, pool_size=connections, max_overflow=0, pool_timeout=30, hide_parameters=True
         )
+        event.listen(engine, "do_connect", _create_private)
         event.listen(engine, "connect", partial(_prepare_sqlite, cache_kib))
         event.listen(engine, "begin", _begin_sqlite)
         return engine
@@ -101,7 +107,29 @@ def open_database(
     )
 
 
+def _create_private(_: object, __: object, arguments: Sequence[str], ___: object) -> None:
+    """Create the file for its owner alone; SQLite gives the files beside it the same mode.
+
+    Only one that is not there: to close a file that SQLite has open would drop its locks.
+    """
+    with suppress(OSError):
+        os.close(os.open(arguments[0], os.O_RDWR | os.O_CREAT | os.O_EXCL, PRIVATE_MODE))
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, PRIVATE_MODE)
+
+
 def _prepare_sqlite(cache_kib: int, connection: Any, _: object) -> None:  # noqa: ANN401 - a driver's
+    try:
+        _set_pragmas(connection, cache_kib)
+    except BaseException:
+        # Nobody else knows of it yet.
+        connection.close()
+        raise
+
+
+def _set_pragmas(connection: Any, cache_kib: int) -> None:  # noqa: ANN401 - a driver's
     # The driver's implicit BEGIN would come too late to be IMMEDIATE.
     connection.isolation_level = None
     for pragma in (
@@ -199,7 +227,8 @@ def _write_lock(engine: Engine, timeout_s: float) -> Iterator[None]:
     if not has_one_writer(engine) or file is None:
         yield
         return
-    with open(turn_path(file), "wb") as lock_file:  # noqa: PTH123 - as cheap as it gets, per commit
+    # Not `Path.open`: as cheap as it gets, per commit.
+    with open(turn_path(file), "wb", opener=_open_private) as lock_file:
         began_at = time.monotonic()
         has_noticed = False
         while not _try_lock(lock_file):

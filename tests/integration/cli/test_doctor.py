@@ -32,8 +32,10 @@ def run_command(
     redis_url: str,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> RunCommand:
-    """Give the command line, on this database and this Redis."""
+    """Give the command line, on this database and this Redis, with a state folder of its own."""
+    monkeypatch.setenv("EARNEST_VAR", str(tmp_path / "var"))
     event_streams.create_group(redis_client, EVENTS_STREAM, "mail", start="0")
     monkeypatch.setenv("EARNEST_REDIS_URL", redis_url)
     address = engine.url.render_as_string(hide_password=False)
