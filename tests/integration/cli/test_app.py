@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import redis
+from sqlalchemy.exc import DatabaseError
 
 from ops.cli.app import main
-from tests.support.command_line import run_earnest, start_earnest
+from tests.support.command_line import run_earnest, run_in_process, start_earnest
 from workers.database.engine import open_database, writing
 from workers.database.migrations import migrate
 
@@ -303,3 +304,40 @@ def test_a_number_of_workers_out_of_range_is_refused(tmp_path: Path, number: str
     result = run_earnest("up", "--var", tmp_path, f"--workers={number}")
     assert result.status == 2
     assert "1 to 64" in result.error_line()
+
+
+def open_descriptors(folder: Path) -> list[str]:
+    """List the files of a folder that this process has open."""
+    descriptors = Path("/proc/self/fd").iterdir()
+    files = [descriptor.readlink() for descriptor in descriptors if descriptor.is_symlink()]
+    return [str(file) for file in files if file.is_relative_to(folder)]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("migrate",),
+        ("orders",),
+        ("books",),
+        ("doctor",),
+        ("events", "replay", "--since", "2026-01-01T00:00Z"),
+        ("events", "replay", "--since", "yesterday"),
+    ],
+    ids=" ".join,
+)
+def test_a_command_leaves_no_connection_open(
+    tmp_path: Path, redis_url: str, arguments: tuple[str, ...]
+) -> None:
+    migrate_sqlite(tmp_path)
+    run_in_process(*arguments, "--var", tmp_path, "--redis-url", redis_url)
+    assert open_descriptors(tmp_path) == []
+
+
+def test_a_file_that_is_no_database_is_not_kept_open(tmp_path: Path) -> None:
+    file = tmp_path / "earnest.db"
+    file.write_text("long enough to look at " * 100)
+    engine = open_database(f"sqlite:///{file}")
+    with pytest.raises(DatabaseError) as error, engine.connect():
+        pass
+    del error
+    assert open_descriptors(tmp_path) == []
