@@ -5,6 +5,8 @@ Tables are plain text in columns that line up, whatever script it is in.
 
 from __future__ import annotations
 
+import json
+import re
 import sys
 import time
 import unicodedata
@@ -26,8 +28,10 @@ WIDE_CLASSES = "WF"
 ZERO_WIDTH_CATEGORIES = ("Mn", "Me", "Cf", "Cc")
 """The categories of characters that take none."""
 
-CONTROL_CATEGORIES = ("Cc", "Zl", "Zp")
-"""The categories of characters that end a line or command a terminal."""
+STEERING_CHARACTERS = re.compile(
+    r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+)
+"""What ends a line, commands a terminal, or turns the direction in which others are shown."""
 
 
 def display_width(text: str) -> int:
@@ -75,10 +79,22 @@ def _text(cell: Cell) -> str:
 
 def without_controls(text: str) -> str:
     """Take from a text what would break its line or steer the terminal."""
-    return "".join(
-        character if unicodedata.category(character) not in CONTROL_CATEGORIES else " "
-        for character in text
-    )
+    return STEERING_CHARACTERS.sub(" ", text)
+
+
+def lines_without_controls(text: str) -> str:
+    """Do the same for a text whose line breaks are wanted."""
+    return "\n".join(map(without_controls, text.split("\n")))
+
+
+def format_json(value: object) -> str:
+    """Write a value as JSON that is readable in every script, and that steers no terminal."""
+    return escape_controls(json.dumps(value, ensure_ascii=False))
+
+
+def escape_controls(json_text: str) -> str:
+    """Escape in a JSON text what would steer a terminal: what it means stays the same."""
+    return STEERING_CHARACTERS.sub(lambda match: f"\\u{ord(match[0]):04x}", json_text)
 
 
 def _line(row: Sequence[str], widths: Sequence[int], right_aligned: Sequence[bool]) -> str:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from models.errors import EarnestError, InvalidPolicy
+from ops import terminal
 from ops.cli import commands
 from ops.cli.commands import LazyParser
 from ops.errors import UsageError
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print_error(error: Exception, status: int) -> int:
-    print(f"earnest: {error}", file=sys.stderr)
+    print(terminal.lines_without_controls(f"earnest: {error}"), file=sys.stderr)
     return status
 
 

@@ -416,6 +416,9 @@ nothing is left to do it is archived again. It may be stopped at any moment, als
 """
 
 
+PLAIN_HELP = "CSV for programs: texts as they are, and no byte order mark"
+
+
 def _register_records(add_command: AddCommand) -> None:
     """Declare `export` and `archive`."""
     parser = add_command(
@@ -427,6 +430,7 @@ def _register_records(add_command: AddCommand) -> None:
     parser.add_argument(
         "--format", choices=("jsonl", "csv", "parquet"), default="jsonl", help="default: jsonl"
     )
+    parser.add_argument("--plain", action="store_true", help=PLAIN_HELP)
     parser.add_argument(
         "--output",
         metavar="FILE",
@@ -486,8 +490,9 @@ def _register_lists(add_command: AddCommand) -> None:
     format_options = parser.add_mutually_exclusive_group()
     format_options.add_argument("--json", action="store_true", help="one JSON object")
     format_options.add_argument(
-        "--csv", action="store_true", help="comma-separated values, with a head"
+        "--csv", action="store_true", help="comma-separated values, with a head, for a spreadsheet"
     )
+    parser.add_argument("--plain", action="store_true", help=PLAIN_HELP)
 
 
 INSTANT_EXAMPLE = "2026-03-02T10:00:00+08:00"

@@ -31,7 +31,7 @@ def list_dead_letters(settings: Settings, *, as_json: bool) -> int:
         dead_letters = failures.list_dead_letters(reader.store.engine)
     documents = [serialize_dead_letter(dead_letter) for dead_letter in dead_letters]
     if as_json:
-        print(json.dumps({"dead_letters": documents}, ensure_ascii=False))
+        print(terminal.format_json({"dead_letters": documents}))
         return 0
     rows = [_dead_letter_row(document) for document in documents]
     print(
@@ -46,7 +46,7 @@ def show_dead_letter(settings: Settings, letter_id: int, *, as_json: bool) -> in
         (dead_letter,) = _find_dead_letters(reader, [letter_id])
     document = serialize_dead_letter(dead_letter) | {"text": dead_letter.command}
     if as_json:
-        print(json.dumps(document, ensure_ascii=False))
+        print(terminal.format_json(document))
         return 0
     for name, value in document.items():
         # JSON, because a text may contain what a terminal obeys.
@@ -68,7 +68,7 @@ def replay_dead_letters(settings: Settings, letter_ids: Sequence[int], *, as_jso
         configure_logs("replay")
         outcomes = replay(reader, redis_client, dead_letters)
     if as_json:
-        print(json.dumps({"replayed": outcomes}, ensure_ascii=False))
+        print(terminal.format_json({"replayed": outcomes}))
     else:
         rows = [
             (outcome["letter"], outcome["command"], outcome["outcome"], outcome["reason"])
@@ -127,7 +127,7 @@ def show_quarantined(settings: Settings, item_id: int, *, as_json: bool) -> int:
         print(json.dumps(serialize_quarantined(item)))
         return 0
     for name, value in quarantine_head(item).items():
-        print(f"{name:<12}{value}")
+        print(terminal.without_controls(f"{name:<12}{value}"))
     print(f"{'kept':<12}{len(item.payload)} bytes\n\n{escaped_payload(item)}")
     return 0
 

@@ -49,7 +49,7 @@ def tail_events(settings: Settings, options: argparse.Namespace) -> int:
             if _matches(event, options) and (
                 options.count is None or printed_count < options.count
             ):
-                print(json.dumps(event, ensure_ascii=False) if options.json else _event_line(event))
+                print(terminal.format_json(event) if options.json else _event_line(event))
                 printed_count += 1
         # What is read through a pipe should come as it happens.
         print(end="", flush=True)

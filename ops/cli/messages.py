@@ -122,7 +122,7 @@ def _print_outcome(entry: SubmittedLine, body: dict[str, Any]) -> None:
     names, optional_names = ("sender", "outcome", "reason"), ("detail", "limits", "first", "shares")
     line = {"line": entry.line, "id": body["command_id"]} | {name: body[name] for name in names}
     line |= {name: body[name] for name in optional_names if body.get(name)}
-    print(json.dumps(line, ensure_ascii=False), flush=True)
+    print(terminal.format_json(line), flush=True)
 
 
 def show_queues(settings: Settings, *, as_json: bool) -> int:
@@ -152,7 +152,8 @@ def show_queues(settings: Settings, *, as_json: bool) -> int:
     print(f"Aside: {status['quarantine']} in quarantine, {status['dead_letters']} dead letters.")
     for group in consumer_groups:
         late_note = " TOO FAR BEHIND" if group.behind else ""
-        print(f"{group.stream}, group {group.name}: {group.lag + group.pending} unread{late_note}")
+        line = f"{group.stream}, group {group.name}: {group.lag + group.pending} unread{late_note}"
+        print(terminal.without_controls(line))
     return 0
 
 
@@ -162,7 +163,8 @@ def _print_stalled(stalled_commands: list[dict[str, Any]]) -> None:
         behind = stalled["behind"] or "a row that somebody else has locked"
         about = ", ".join(stalled["about"])
         age = f"{stalled['seconds']:.1f} s"
-        print(f"STALLED: {stalled['command']}, {age}, about {about}, behind {behind}.")
+        line = f"STALLED: {stalled['command']}, {age}, about {about}, behind {behind}."
+        print(terminal.without_controls(line))
     if len(stalled_commands) > MAX_STALLED_SHOWN:
         print(f"STALLED: {len(stalled_commands) - MAX_STALLED_SHOWN} more commands.")
 

@@ -30,13 +30,13 @@ def show_books(settings: Settings, *, as_json: bool) -> int:
     if as_json:
         findings = [asdict(finding) for finding in report.findings]
         audit = {"ok": not findings, "orders": report.orders, "findings": findings}
-        print(json.dumps({"ledger": ledger, "audit": audit}, ensure_ascii=False))
+        print(terminal.format_json({"ledger": ledger, "audit": audit}))
         return 1 if report.findings else 0
     print(terminal.draw_table("Money (fen)", ("account", "balance"), list(ledger.items())))
     print(f"\nSum {sum(ledger.values())}. Audited {report.orders} orders: ", end="")
     print("the books are right." if not report.findings else f"{len(report.findings)} findings:")
     for finding in report.findings:
-        print(f"  {finding.law}, {finding.where}: {finding.detail}")
+        print(terminal.without_controls(f"  {finding.law}, {finding.where}: {finding.detail}"))
     return 1 if report.findings else 0
 
 
@@ -52,9 +52,7 @@ def show_audit(settings: Settings, *, as_json: bool) -> int:
             "delivery": asdict(delivery),
             "findings": [asdict(finding) for finding in findings],
         }
-        print(
-            json.dumps({"ok": not findings} | audited_counts | report_details, ensure_ascii=False)
-        )
+        print(terminal.format_json({"ok": not findings} | audited_counts | report_details))
         return 1 if findings else 0
     rows = [(name.replace("_", " "), str(value)) for name, value in asdict(delivery).items()]
     print(terminal.draw_table("Delivery", ("what", "value"), rows))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import getpass
-import json
 import re
 import sys
 from argparse import Namespace
@@ -314,7 +313,7 @@ def abandon_run(settings: Settings, name: str, *, as_json: bool) -> int:
 
 
 def _print_json(document: dict[str, Any]) -> None:
-    print(json.dumps(document, ensure_ascii=False))
+    print(terminal.format_json(document))
 
 
 FIELD_PREFIX = "said_"
@@ -466,7 +465,7 @@ def show_operator_log(settings: Settings, options: Namespace) -> int:
         entries = operator_log(reader.store.engine, log_filter)
         if options.json:
             for event, _ in entries:
-                print(json.dumps(event.published() | {"about": event.subject}, ensure_ascii=False))
+                print(terminal.format_json(event.published() | {"about": event.subject}))
             return 0
         first_entries = list(islice(entries, MAX_ROWS + 1))
     rows = [_log_row(*entry) for entry in first_entries[:MAX_ROWS]]

@@ -93,7 +93,7 @@ def show_order(settings: Settings, order_id: str, *, as_json: bool) -> int:
         events = [event.published() for event in reader.timeline(order_id)]
     if as_json:
         document = {"orders": {order_id: serialize_order(order)}, "events": events}
-        print(json.dumps(document, ensure_ascii=False))
+        print(terminal.format_json(document))
         return 0
     print(
         terminal.draw_table(f"Order {order_id} (amounts in fen)", ORDER_HEADS, [_order_row(order)])
@@ -124,7 +124,7 @@ def list_tasks(settings: Settings, order_filter: OrderFilter, options: argparse.
         raise UsageError(f"--{error}") from None
     if options.json:
         documents = [serialize_task(task) for task in page.tasks]
-        print(json.dumps({"tasks": documents, "next": page.cursor}, ensure_ascii=False))
+        print(terminal.format_json({"tasks": documents, "next": page.cursor}))
         return 0
     rows = [_task_row(task) for task in page.tasks]
     print(
@@ -221,5 +221,5 @@ def show_explanation(settings: Settings, order_id: str, *, as_json: bool) -> int
         explanation = explain_order(reader.store, order_id, at=at, watermark=watermark)
     if explanation is None:
         raise UsageError(f"no order {order_id}: `earnest orders list` shows those there are")
-    print(json.dumps(explanation, ensure_ascii=False) if as_json else render_text(explanation))
+    print(terminal.format_json(explanation) if as_json else render_text(explanation))
     return 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -15,6 +14,7 @@ from ops import terminal
 from ops.context import now_and_watermark, open_reader
 from ops.errors import UsageError
 from ops.serializers import serialize_report
+from ops.spreadsheets import BYTE_ORDER_MARK, PLAIN_WITHOUT_CSV, spreadsheet_cell
 from ops.terminal import MAX_ROWS
 from workers.queries.reports import ZONE, NoSuchGrouping, ReportName, ReportRequest
 from workers.queries.reports.grouping import Grouping, ReportRow
@@ -35,6 +35,8 @@ EMPTY_REPORT = "Nothing to report."
 
 def show_report(settings: Settings, options: argparse.Namespace) -> int:
     """Print a report as it is added up: however many rows it has, they need no memory."""
+    if options.plain and not options.csv:
+        raise UsageError(PLAIN_WITHOUT_CSV)
     by = None if options.by is None else Grouping(options.by)
     with open_reader(settings) as reader, connect(settings.redis_url) as redis_client:
         engine = reader.store.engine
@@ -43,19 +45,27 @@ def show_report(settings: Settings, options: argparse.Namespace) -> int:
             report = ReportRequest(ReportName(options.name), by, at, timedelta(hours=options.hours))
         except NoSuchGrouping as error:
             raise UsageError(f"--{error}") from None
-        write = _write_json if options.json else _write_csv if options.csv else _write_table
+        write_csv = _write_plain_csv if options.plain else _write_csv
+        write = _write_json if options.json else write_csv if options.csv else _write_table
         write(report, report.rows(engine))
     return 0
 
 
 def _write_json(report: ReportRequest, rows: Iterator[ReportRow]) -> None:
-    print(json.dumps(serialize_report(report), ensure_ascii=False)[:-1], end=', "rows": [')
+    print(terminal.format_json(serialize_report(report))[:-1], end=', "rows": [')
     for number, row in enumerate(rows):
-        print(", " if number else "", json.dumps(row, ensure_ascii=False), sep="", end="")
+        print(", " if number else "", terminal.format_json(row), sep="", end="")
     print("]}")
 
 
 def _write_csv(report: ReportRequest, rows: Iterator[ReportRow]) -> None:
+    """Write CSV for people, who open it in a spreadsheet."""
+    print(BYTE_ORDER_MARK, end="")
+    shown_rows = ({name: spreadsheet_cell(row[name]) for name in row} for row in rows)
+    _write_plain_csv(report, shown_rows)
+
+
+def _write_plain_csv(report: ReportRequest, rows: Iterator[ReportRow]) -> None:
     writer = csv.DictWriter(sys.stdout, report.columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

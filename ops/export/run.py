@@ -14,7 +14,8 @@ from models.errors import Unavailable
 from ops.context import open_reader
 from ops.errors import UsageError
 from ops.export.checkpoint import Checkpoint
-from ops.export.text_files import StdoutWriter, TextFileWriter
+from ops.export.text_files import PLAIN_CSV, StdoutWriter, TextFileWriter
+from ops.spreadsheets import PLAIN_WITHOUT_CSV
 from ops.terminal import Progress
 from workers.database.repository import Store
 from workers.queries.exports import EXPORTS, BadExportCursor, Export, ExportPage, export_pages
@@ -73,7 +74,10 @@ def _write_pages(store: Store, kind: Export, options: Namespace) -> Checkpoint:
 
 
 def _open_writer(kind: Export, options: Namespace) -> AbstractContextManager[ExportWriter]:
-    checkpoint = Checkpoint(export=kind.name, format=options.format, after=options.after)
+    if options.plain and options.format != "csv":
+        raise UsageError(PLAIN_WITHOUT_CSV)
+    output_format = PLAIN_CSV if options.plain else options.format
+    checkpoint = Checkpoint(export=kind.name, format=output_format, after=options.after)
     if options.format == "parquet":
         if options.output is None:
             raise UsageError("parquet: --output FOLDER is wanted, since it is written in parts")

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +14,8 @@ from typing import Any, BinaryIO, Self
 
 from ops.errors import UsageError
 from ops.export.checkpoint import Checkpoint, locked, read_checkpoint, sync, write_checkpoint
+from ops.spreadsheets import BYTE_ORDER_MARK, spreadsheet_cell
+from ops.terminal import escape_controls
 from workers.queries.export_columns import ExportColumns, ValueKind
 from workers.queries.exports import ExportPage, ExportRecord
 from workers.timestamps import optional_text
@@ -46,15 +48,26 @@ def encode_jsonl(columns: ExportColumns, records: Sequence[ExportRecord]) -> str
         plain = zip(names, _cell_values(columns, record), strict=False)
         line = json.dumps(dict(plain), ensure_ascii=False, separators=(",", ":"))
         json_members = "".join(f',"{name}":{record[index]}' for index, name in json_columns)
-        lines.append(f"{line[:-1]}{json_members}}}\n")
+        lines.append(escape_controls(f"{line[:-1]}{json_members}}}") + "\n")
     return "".join(lines)
 
 
 def encode_csv(columns: ExportColumns, records: Sequence[ExportRecord]) -> str:
-    """Write CSV: an empty field is absence, true and false are words."""
+    """Write CSV for people, who open it in a spreadsheet."""
+    return _csv_text(
+        map(spreadsheet_cell, _csv_values(_cell_values(columns, record))) for record in records
+    )
+
+
+def encode_plain_csv(columns: ExportColumns, records: Sequence[ExportRecord]) -> str:
+    """Write CSV for programs, which take every text as it is."""
+    return _csv_text(_csv_values(_cell_values(columns, record)) for record in records)
+
+
+def _csv_text(rows: Iterable[Iterable[object]]) -> str:
+    """Write rows of CSV: an empty field is absence, true and false are words."""
     text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerows(map(_csv_values, (_cell_values(columns, record) for record in records)))
+    csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue()
 
 
@@ -62,14 +75,23 @@ def _csv_values(values: list[Any]) -> list[Any]:
     return [str(value).lower() if isinstance(value, bool) else value for value in values]
 
 
-def encode_csv_header(columns: ExportColumns, _: Sequence[ExportRecord] = ()) -> str:
-    """Write the first line of a CSV file."""
+def encode_csv_header(columns: ExportColumns, records: Sequence[ExportRecord] = ()) -> str:
+    """Write the first line of a CSV file for people."""
+    return BYTE_ORDER_MARK + encode_plain_csv_header(columns, records)
+
+
+def encode_plain_csv_header(columns: ExportColumns, _: Sequence[ExportRecord] = ()) -> str:
+    """Write the first line of a CSV file for programs."""
     return ",".join(column.name for column in columns) + "\n"
 
+
+PLAIN_CSV = "plain csv"
+"""A format of its own, so that no file is begun as one kind of CSV and goes on as the other."""
 
 ENCODERS: dict[str, tuple[Encoder | None, Encoder]] = {
     "jsonl": (None, encode_jsonl),
     "csv": (encode_csv_header, encode_csv),
+    PLAIN_CSV: (encode_plain_csv_header, encode_plain_csv),
 }
 """For each format: what comes first, and how records are written."""
 

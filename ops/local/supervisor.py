@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
+from ops import terminal
 from ops.local.process import ManagedProcess, Program, StartupError, exit_code_text, rotate_log
 
 TICK_INTERVAL_S = 0.05
@@ -211,7 +212,7 @@ class LogFollower:
     def _print(self, name: str, line: str) -> None:
         # On stderr: stdout is for results.
         if not self.quiet:
-            print(f"{name:<10}| {line}", file=sys.stderr, flush=True)
+            print(f"{name:<10}| {terminal.without_controls(line)}", file=sys.stderr, flush=True)
 
     def _new_lines(self, log: Path) -> Iterable[str]:
         if self.quiet or not log.exists():

@@ -28,6 +28,7 @@ from models.reasons import RejectionReason
 from models.service.handlers import expire_parked, handle
 from models.service.outcome import JudgedCommand, recorded_events
 from models.service.unit_of_work import RecordedEvents, UnitOfWork, up_to
+from ops import terminal
 from ops.json_schema import JsonObject
 from ops.order_views import serialize_order
 
@@ -236,4 +237,4 @@ def simulate(lines: Iterable[str], policy: Policy, out: TextIO, err: TextIO) -> 
 
 
 def _print_line(line: JsonObject, out: TextIO) -> None:
-    print(json.dumps(line, ensure_ascii=False), file=out)
+    print(terminal.format_json(line), file=out)

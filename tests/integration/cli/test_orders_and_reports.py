@@ -9,10 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine, func, update
 
-from tests.support.command_line import CommandResult, run_earnest
+from ops.spreadsheets import BYTE_ORDER_MARK
+from tests.support.command_line import CommandResult, run_earnest, run_in_process
 from tests.support.datasets.every_situation import every_situation, write_story
 from tests.support.datasets.simultaneous_orders import creator_rows, order_rows, write_rows
+from tests.support.store_harness import StoreHarness
+from workers.database import schema
 from workers.database.engine import open_database
 from workers.database.migrations import migrate
 from workers.database.repository import Store
@@ -107,6 +111,7 @@ INVALID_OPTIONS = {
     "no such report": ("reports", "horoscope"),
     "no such part": ("reports", "money", "--by", "hour"),
     "two forms": ("reports", "money", "--json", "--csv"),
+    "plain, but not CSV": ("reports", "money", "--plain"),
 }
 
 
@@ -138,9 +143,10 @@ def test_a_report_says_the_same_in_every_form(
     report = json.loads(run_earnest(*arguments, "--json", *database_options).out)
     columns = ("mcn", *COLUMNS[name])
     assert (report["report"], report["by"], report["zone"]) == (name, by, "Asia/Shanghai")
-    rows = list(
-        csv.DictReader(io.StringIO(run_earnest(*arguments, "--csv", *database_options).out))
-    )
+    csv_text = run_earnest(*arguments, "--csv", "--plain", *database_options).out
+    rows = list(csv.DictReader(io.StringIO(csv_text)))
+    for_people = run_earnest(*arguments, "--csv", *database_options).out
+    assert for_people == BYTE_ORDER_MARK + csv_text
     assert rows == [
         {column: "" if row[column] is None else str(row[column]) for column in columns}
         for row in report["rows"]
@@ -224,3 +230,41 @@ def test_a_refund_that_is_none_and_a_status_that_is_none_are_told_as_such(
     assert "known are requested, failed" in result.error_line()
     table = run_earnest("refunds", "--status", "failed", *database_options)
     assert "Refunds (amounts in fen)" in table.out
+
+
+STEERING_NAME = "\x9b31m\u202egnihton"
+"""What turns a terminal red, and the rest of the line around."""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("orders", "show", "o1", "--json"),
+        ("orders", "--json"),
+        ("orders", "show", "o1"),
+        ("tasks", "--json"),
+        ("tasks",),
+        ("explain", "o1", "--json"),
+        ("explain", "o1"),
+        ("export", "orders"),
+        ("export", "events"),
+        ("export", "orders", "--format", "csv"),
+    ],
+    ids=" ".join,
+)
+def test_a_text_steers_no_terminal_and_is_not_lost_to_a_program(
+    sqlite_engine: Engine, arguments: tuple[str, ...]
+) -> None:
+    harness = StoreHarness(engine=sqlite_engine).admit()
+    harness.offer("o1")
+    # As a version may have kept them that did not refuse such texts yet.
+    bodies = func.replace(schema.events.c.body, "春季", STEERING_NAME)
+    with sqlite_engine.begin() as connection:
+        connection.execute(update(schema.orders).values(name=STEERING_NAME))
+        connection.execute(update(schema.events).values(body=bodies))
+    url = sqlite_engine.url.render_as_string(hide_password=False)
+    # An export writes bytes, which only a process of its own can be asked for.
+    run = run_earnest if "export" in arguments else run_in_process
+    result = run(*arguments, "--database-url", url, "--redis-url", NOWHERE)
+    assert result.status == 0, result.err
+    assert not set("\x9b\u202e") & set(result.out)

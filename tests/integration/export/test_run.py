@@ -54,7 +54,8 @@ class ExportRunner:
         if form == "parquet":
             rows = [row for part in sorted(path.glob("*.parquet")) for row in records(part)]
         elif form == "csv":
-            rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+            # With the mark for spreadsheets, or without.
+            rows = list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
         else:
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [{name: as_text(value) for name, value in row.items()} for row in rows]
@@ -230,6 +231,11 @@ REFUSED_ARGUMENTS = {
         ["events", "--format", "csv", "--output", "ours"],
         "belongs to an export of events as jsonl",
     ),
+    "CSV for programs, behind CSV for people": (
+        ["events", "--format", "csv", "--plain", "--output", "for people"],
+        "belongs to an export of events as csv",
+    ),
+    "plain, but not CSV": (["events", "--plain", "--output", "new"], "only CSV has a form"),
     "another beginning": (["events", "--after", "7", "--output", "ours"], "begin another"),
     "a file that lost something": (["events", "--output", "short"], "is shorter than"),
     "no such folder": (["events", "--output", "nowhere/events"], "No such file or directory"),
@@ -247,6 +253,7 @@ def test_arguments_that_would_spoil_an_export_are_refused(
     (sqlite_export_runner.folder / "full" / "theirs").write_text("theirs")
     sqlite_export_runner.write("events", "jsonl", "ours")
     sqlite_export_runner.write("events", "jsonl", "short")
+    sqlite_export_runner.write("events", "csv", "for people")
     os.truncate(sqlite_export_runner.folder / "short", 10)
     names = [
         sqlite_export_runner.folder / word if before == "--output" else word

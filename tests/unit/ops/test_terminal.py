@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from ops.terminal import display_width, draw_table, shorten
+import json
+
+import pytest
+
+from ops.terminal import (
+    display_width,
+    draw_table,
+    format_json,
+    lines_without_controls,
+    shorten,
+    without_controls,
+)
 
 
 def test_a_chinese_character_takes_two_columns() -> None:
@@ -37,3 +48,37 @@ def test_a_terminal_table_may_be_empty() -> None:
 
 def test_a_name_cannot_steer_the_terminal() -> None:
     assert "\x1b" not in draw_table("T", ("who",), [("\x1b[2J\n",)])
+
+
+STEERING_TEXTS = {
+    "an escape": "\x1b[2J",
+    "a control sequence in one byte": "\x9b2J",
+    "the end of a line": "\x85",
+    "another line": "\u2028",
+    "a deletion": "\x7f",
+    "an override of direction": "\u202e",
+    "an isolate": "\u2067",
+}
+
+
+@pytest.mark.parametrize("kind", STEERING_TEXTS)
+def test_json_steers_no_terminal_and_means_the_same(kind: str) -> None:
+    text = STEERING_TEXTS[kind]
+    json_text = format_json({"name": f"{text}达人"})
+    assert text[0] not in json_text
+    assert "达人" in json_text
+    assert json.loads(json_text) == {"name": f"{text}达人"}
+
+
+@pytest.mark.parametrize("kind", STEERING_TEXTS)
+def test_a_line_for_people_keeps_what_can_be_read_and_no_more(kind: str) -> None:
+    text = STEERING_TEXTS[kind]
+    assert without_controls(f"a{text[0]}b") == "a b"
+    assert lines_without_controls(f"a{text[0]}b\nc") == "a b\nc"
+
+
+def test_scripts_and_emoji_are_shown_as_they_are() -> None:
+    text = "达人 e\u0301 👩\u200d🎨 שלום"
+    assert without_controls(text) == text
+    assert json.loads(format_json(text)) == text
+    assert format_json(text) == f'"{text}"'
