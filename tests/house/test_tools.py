@@ -44,8 +44,10 @@ def test_the_tool_finds_nothing(tool: str) -> None:
 
 
 LOCKED = {
-    "requirements.lock": ("requirements.in", "requirements-dev.in"),
+    "requirements.lock": ("requirements.in",),
+    "requirements-dev.lock": ("requirements-dev.in",),
     "requirements-analysts.lock": ("requirements-analysts.in",),
+    "requirements-audit.lock": ("requirements-audit.in",),
 }
 
 
@@ -71,9 +73,19 @@ def test_everything_asked_for_is_locked(name: str) -> None:
 
 
 def test_analysts_read_with_the_arrow_that_we_write_with() -> None:
-    writer_lock, analyst_lock = ((ROOT / name).read_text() for name in LOCKED)
+    writer_lock = (ROOT / "requirements.lock").read_text()
+    analyst_lock = (ROOT / "requirements-analysts.lock").read_text()
     (version,) = re.findall(r"^pyarrow==\S+", writer_lock, flags=re.MULTILINE)
     assert version in analyst_lock
+
+
+def test_what_runs_and_what_tests_it_are_locked_apart() -> None:
+    runtime_lock = (ROOT / "requirements.lock").read_text()
+    runtime_packages = packages("requirements.lock")
+    assert runtime_packages & packages("requirements-dev.lock") == set()
+    # The comments of the lock name who wants a package: `# via`, and lines that begin with `#   `.
+    dependents = re.findall(r"^    # (?:via |  )(\S.*)$", runtime_lock, flags=re.MULTILINE)
+    assert set(dependents) <= runtime_packages | {"-r requirements.in"}
 
 
 def packages(name: str) -> set[str]:
