@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -15,7 +17,8 @@ import yaml
 
 from ops.cli.runtime import PROCESSES
 from ops.local.up import earnest_programs
-from workers.settings import SETTING_NAMES, project_root
+from ops.web.auth import read_tokens
+from workers.settings import SETTING_NAMES, Settings, project_root
 
 DEPLOY = project_root() / "deploy"
 UNITS = sorted((DEPLOY / "systemd").iterdir())
@@ -92,8 +95,70 @@ def test_compose_runs_every_kind_of_process_with_settings_that_exist() -> None:
 def test_compose_files_that_are_mounted_exist() -> None:
     services = load_yaml(DEPLOY / "compose.yaml")["services"]
     mounts = [mount for service in services.values() for mount in service.get("volumes", ())]
-    local = [mount.partition(":")[0] for mount in mounts if mount.startswith(".")]
-    assert [path for path in local if not (DEPLOY / path).exists()] == []
+    local = {mount.partition(":")[0] for mount in mounts if mount.startswith(".")}
+    assert {path for path in local if not (DEPLOY / path).exists()} == {"./redis.users.acl"}
+
+
+def test_a_container_of_ours_has_no_rights_and_writes_to_its_state_folder_only() -> None:
+    services = load_yaml(DEPLOY / "compose.yaml")["services"]
+    for service in (service for service in services.values() if service["image"] == "earnest"):
+        assert service["read_only"] is True
+        assert service["user"] == "10001:10001"
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert service["volumes"] == ["state:/var/lib/earnest"]
+    assert "--uid 10001 " in (DEPLOY / "Dockerfile").read_text("utf-8")
+
+
+def test_compose_lets_nobody_in_without_a_password_of_their_own() -> None:
+    services = load_yaml(DEPLOY / "compose.yaml")["services"]
+    assert "--aclfile /etc/redis/users.acl" in services["redis"]["command"]
+    for kind in KINDS - {"migrate"}:
+        environment = services[kind]["environment"]
+        password = "${REDIS_" + kind.upper() + "_PASSWORD:?run ./make_secrets}"
+        assert environment["EARNEST_REDIS_URL"] == f"redis://{kind}:{password}@redis:6379/0"
+        assert environment["EARNEST_SIGNING_KEYS"].startswith("${EARNEST_SIGNING_KEYS:?")
+
+
+def make_secrets(folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(DEPLOY / "make_secrets")]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+
+
+def test_secrets_are_made_once_for_every_variable_that_compose_wants(tmp_path: Path) -> None:
+    previous_umask = os.umask(0)
+    try:
+        assert make_secrets(tmp_path).returncode == 0
+    finally:
+        os.umask(previous_umask)
+    modes = {path.name: f"{path.stat().st_mode & 0o777:o}" for path in tmp_path.iterdir()}
+    # The users of Redis are digests of 32 random bytes, and the server's own user must read them.
+    others_read = {"redis.users.acl": "644"}
+    assert modes == dict.fromkeys((".env", "tokens", "metrics_token"), "600") | others_read
+    lines = (tmp_path / ".env").read_text().splitlines()
+    values = dict(line.split("=", 1) for line in lines)
+    compose = (DEPLOY / "compose.yaml").read_text("utf-8")
+    assert set(re.findall(r"\$\{(\w+):\?", compose)) <= values.keys()
+    assert len(set(values.values())) == len(values)
+    Settings.read({"EARNEST_SIGNING_KEYS": values["EARNEST_SIGNING_KEYS"]})
+    read_tokens(tmp_path / "tokens")
+    acl = (tmp_path / "redis.users.acl").read_text()
+    for name, value in values.items():
+        if name.startswith("REDIS_"):
+            assert "#" + hashlib.sha256(value.encode()).hexdigest() in acl
+    assert "change-me" not in acl
+    refused = make_secrets(tmp_path)
+    assert refused.returncode != 0
+    assert "there already, and kept: .env" in refused.stderr
+    assert (tmp_path / ".env").read_text().splitlines() == lines
+
+
+def test_no_secret_goes_into_an_image_or_a_commit(tmp_path: Path) -> None:
+    make_secrets(tmp_path)
+    for ignore_file in (".gitignore", ".dockerignore"):
+        ignored = (project_root() / ignore_file).read_text().split()
+        for path in tmp_path.iterdir():
+            assert f"deploy/{path.name}" in [line.lstrip("/") for line in ignored]
 
 
 def test_the_image_copies_every_package_and_nothing_that_is_not_there() -> None:
