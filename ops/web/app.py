@@ -22,6 +22,7 @@ from ops.local.address import listen_on
 from ops.web import errors as web_errors
 from ops.web import openapi
 from ops.web.auth import SecurityMiddleware
+from ops.web.connections import ConnectionLimits, connection_class
 from ops.web.dependencies import MAX_CONNECTIONS, AppContext, open_context
 from ops.web.routes import commands as command_routes
 from ops.web.routes import debts as debt_routes
@@ -39,7 +40,12 @@ SHUTDOWN_TIMEOUT_S = 5
 log = structlog.get_logger()
 
 
-def run(settings: Settings, stop_event: threading.Event, ready: Callable[[], None]) -> None:
+def run(
+    settings: Settings,
+    stop_event: threading.Event,
+    ready: Callable[[], None],
+    limits: ConnectionLimits | None = None,
+) -> None:
     """Serve until told to stop; answer those who are waiting first."""
     listener = listen_on(settings.web_bind)
     context = open_context(settings)
@@ -50,8 +56,8 @@ def run(settings: Settings, stop_event: threading.Event, ready: Callable[[], Non
         access_log=False,
         server_header=False,
         timeout_graceful_shutdown=SHUTDOWN_TIMEOUT_S,
-        timeout_keep_alive=30,
-        limit_concurrency=2_000,
+        http=connection_class((limits or ConnectionLimits()).within_open_files()),
+        ws="none",
     )
     server = uvicorn.Server(config)
     server_thread = threading.Thread(target=server.run, args=([listener],), daemon=True)

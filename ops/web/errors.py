@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from models.errors import TransientError
 
@@ -108,6 +109,11 @@ def install_handlers(app: FastAPI) -> None:
         log.warning("request.failed", error=str(error)[:300])
         detail = "a server is away: nothing was changed, try again in a moment"
         return Problem(503, detail, headers={"Retry-After": str(RETRY_AFTER_S)}).response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_disconnect(_: Request, __: ClientDisconnect) -> JSONResponse:
+        # Nobody reads it. That a sender went away is no error of ours, and nothing was changed.
+        return Problem(400, "the body ended before its end").response()
 
     @app.exception_handler(Exception)
     async def on_unexpected_error(_: Request, error: Exception) -> JSONResponse:

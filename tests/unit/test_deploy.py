@@ -18,6 +18,9 @@ import yaml
 from ops.cli.runtime import PROCESSES
 from ops.local.up import earnest_programs
 from ops.web.auth import read_tokens
+from ops.web.connections import ConnectionLimits
+from ops.web.routes.commands import MAX_WAIT_S
+from ops.web.submissions import MAX_BODY_BYTES
 from workers.settings import SETTING_NAMES, Settings, project_root
 
 DEPLOY = project_root() / "deploy"
@@ -90,6 +93,45 @@ def test_compose_runs_every_kind_of_process_with_settings_that_exist() -> None:
     names = set(services)
     for service in services.values():
         assert set(service.get("depends_on", {})) <= names
+
+
+def test_only_the_proxy_leads_to_the_web_process() -> None:
+    services = load_yaml(DEPLOY / "compose.yaml")["services"]
+    assert "ports" not in services["web"]
+    assert services["proxy"]["ports"] == ["127.0.0.1:8000:8000"]
+
+
+def proxy_setting(pattern: str) -> int:
+    """Read a number of the proxy's settings."""
+    text = (DEPLOY / "nginx" / "nginx.conf").read_text("utf-8")
+    (value,) = re.findall(pattern, text)
+    return int(value)
+
+
+def test_the_proxy_fits_the_limits_of_the_web_process() -> None:
+    limits = ConnectionLimits()
+    # Otherwise it would send on connections that are closed already.
+    kept_s = proxy_setting(r"keepalive 64;\n[^}]*keepalive_timeout (\d+)s;")
+    assert kept_s < limits.idle_timeout_s
+    assert proxy_setting(r"client_header_timeout (\d+)s") <= limits.header_timeout_s
+    assert proxy_setting(r"client_max_body_size (\d+)m") * 1024 * 1024 == MAX_BODY_BYTES
+    assert proxy_setting(r"proxy_read_timeout (\d+)s") > MAX_WAIT_S
+
+
+def test_nginx_finds_nothing_wrong_with_the_proxy(tmp_path: Path) -> None:
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        pytest.skip("nginx is not installed")
+    text = (DEPLOY / "nginx" / "nginx.conf").read_text("utf-8")
+    # The name of the web process is known to the containers alone, and folders differ by packager.
+    kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    folders = "".join(f"{kind}_temp_path {tmp_path}/{kind};" for kind in kinds)
+    text = text.replace("web:8000", "127.0.0.1:8000").replace("http {", f"http {{ {folders}", 1)
+    (tmp_path / "nginx.conf").write_text(text, "utf-8")
+    command = [program, "-t", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf")]
+    command += ["-e", "stderr", "-g", f"pid {tmp_path}/pid;"]
+    completed_process = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert completed_process.returncode == 0, completed_process.stderr
 
 
 def test_compose_files_that_are_mounted_exist() -> None:
