@@ -27,6 +27,9 @@ from workers.settings import Settings, SettingsError
 STAFF_ROLES = frozenset({"operator", "platform"})
 """Roles that look after the whole, and so may look at all of it."""
 
+OBSERVER = "observer"
+"""A role of tokens alone: it reads everything and asks nothing, as monitoring and auditors do."""
+
 MIN_TOKEN_CHARACTERS = 16
 """Characters of a token that is not to be guessed."""
 
@@ -61,8 +64,12 @@ class Caller:
         return any(grant.role == by.role and grant.id in (None, by.id) for grant in self.grants)
 
     def is_staff(self) -> bool:
-        """Tell whether everything may be looked at."""
+        """Tell whether the whole is this caller's to look after."""
         return self.trusted or any(grant.role in STAFF_ROLES for grant in self.grants)
+
+    def is_observing(self) -> bool:
+        """Tell whether everything may be looked at: by the staff, and by observers."""
+        return self.is_staff() or any(grant.role == OBSERVER for grant in self.grants)
 
     def operator_id(self) -> str | None:
         """Return the name under which this caller operates, or None for somebody who may not."""
@@ -70,8 +77,8 @@ class Caller:
         return operator_ids[0] if operator_ids else None
 
     def may_see_all(self) -> bool:
-        """Tell whether no order is hidden: for the staff, and for systems that serve everybody."""
-        return self.is_staff() or any(
+        """Tell whether no order is hidden: from observers, and systems that serve everybody."""
+        return self.is_observing() or any(
             grant.id is None or grant.role == "payments" for grant in self.grants
         )
 
@@ -224,7 +231,7 @@ def read_tokens(path: Path) -> list[tuple[bytes, Grant]]:
             continue
         party, _, token = line.strip().partition(" ")
         role, _, party_id = party.partition("/")
-        if role not in SENDER_ROLES or len(words) != len(("who", "token")):
+        if role not in SENDER_ROLES | {OBSERVER} or len(words) != len(("who", "token")):
             raise SettingsError(f"EARNEST_TOKENS line {line_number}: `role[/id] token` is wanted")
         if len(token.strip()) < MIN_TOKEN_CHARACTERS:
             raise SettingsError(

@@ -101,3 +101,12 @@ def _staff(caller: CurrentCaller) -> Caller:
 
 
 StaffCaller = Annotated[Caller, Depends(_staff)]
+
+
+def _observing(caller: CurrentCaller) -> Caller:
+    if not caller.is_observing():
+        raise Problem(403, "this is for operators, the platform and observers")
+    return caller
+
+
+ObservingCaller = Annotated[Caller, Depends(_observing)]

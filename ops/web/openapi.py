@@ -17,7 +17,8 @@ of them. A command is answered with **202** after it is durably kept; its outcom
 later, at `GET /commands/{id}?wait=5`. Sending a command again under the same id is always safe.
 
 Tokens are bearer tokens; each speaks for one role, and perhaps for one party of that role. What a
-command says in `by` is held against the token, never believed. Instants are ISO 8601 with an
+command says in `by` is held against the token, never believed. A token of an `observer` reads
+everything and hands in nothing. Instants are ISO 8601 with an
 offset, amounts are whole fen (1/100 CNY).
 """
 

@@ -10,16 +10,19 @@ from __future__ import annotations
 import asyncio
 import json
 import queue
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import TypeVar
 
 import redis
 import structlog
 from fastapi import Request
+from pydantic import BaseModel, ValidationError
 from sqlalchemy import Engine, func, select
 
 from models.commands import AnyCommand
@@ -27,6 +30,7 @@ from models.commands.parsing import (
     MAX_COMMAND_BYTES,
     CommandTooLong,
     MalformedCommand,
+    has_duplicate_field,
     parse_command,
 )
 from models.errors import TransientError
@@ -80,12 +84,42 @@ async def read_bytes(request: Request, max_bytes: int = MAX_BODY_BYTES) -> bytes
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != JSON_TYPE:
         raise Problem(415, f"Content-Type: {JSON_TYPE} is wanted")
+    too_long = Problem(413, f"a body of at most {max_bytes} bytes is wanted")
+    if _announced_length(request) > max_bytes:
+        raise too_long
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > max_bytes:
-            raise Problem(413, f"a body of at most {max_bytes} bytes is wanted")
+            raise too_long
     return bytes(body)
+
+
+BodyModel = TypeVar("BodyModel", bound=BaseModel)
+
+
+async def read_model(request: Request, model: type[BodyModel], max_bytes: int) -> BodyModel:
+    """Read a body as strictly as commands are read; raise `Problem` 413, 415, or 422 by field."""
+    raw = await read_bytes(request, max_bytes)
+    try:
+        body = model.model_validate_json(raw)
+    except ValidationError as invalid:
+        errors = invalid.errors(include_input=False, include_url=False)
+        faults = [
+            Fault(field=".".join(map(str, error["loc"])) or "body", detail=error["msg"])
+            for error in errors
+        ]
+        detail = "; ".join(map(fault_text, faults))
+        raise Problem(422, detail, errors=faults) from None
+    if has_duplicate_field(raw):
+        fault = Fault(field="body", detail="a field is there twice")
+        raise Problem(422, fault_text(fault), errors=[fault])
+    return body
+
+
+def _announced_length(request: Request) -> int:
+    digits = request.headers.get("content-length", "")
+    return int(digits) if re.fullmatch("[0-9]{1,18}", digits) else 0
 
 
 def read_body(

@@ -39,6 +39,7 @@ mcn/m1             agency-token-000001
 provider/m1        provider-token-0001
 client             every-client-token-1
 platform           platform-token-0001
+observer/audit     observer-token-0001
 payments           payments-token-0001
 client/c2            two-parties-token-01
 creator/k1           two-parties-token-01

@@ -174,8 +174,8 @@ async def get_command(
     """Say where a command stands; with `wait`, not before it is settled or the time is over.
 
     An id belongs to its sender: a token reads the commands of those it speaks for. Operators, the
-    platform, and whoever speaks for several name whose they mean, by `role` and `sender`; they need
-    not where only one of them has used the id.
+    platform, observers, and whoever speaks for several name whose they mean, by `role` and
+    `sender`; they need not where only one of them has used the id.
     """
     lookup = _lookup(caller, command_id, role, sender)
     statuses = await context.outcome_waiter.find(lookup, wait)
@@ -197,13 +197,13 @@ def _lookup(
 ) -> CommandLookup:
     """Say whose command is meant; raise `Problem` 403 where it is none of the caller's."""
     if role is not None and sender_id is not None:
-        if not caller.is_staff() and not caller.may_speak_for(Party(role=role, id=sender_id)):
+        if not caller.is_observing() and not caller.may_speak_for(Party(role=role, id=sender_id)):
             raise Problem(403, f"this token does not speak for {role} {sender_id}")
         return CommandLookup(command_id, (f"{role}:{sender_id}",))
     if role is not None or sender_id is not None:
         field, missing = ("sender", "role") if role is None else ("role", "sender")
         raise _problem_422(missing, f"who sent it is said by both: {field} is there alone")
-    if caller.is_staff():
+    if caller.is_observing():
         return CommandLookup(command_id, (UNKNOWN,), SENDER_ROLES | {UNATTRIBUTED})
     senders = [f"{grant.role}:{grant.id}" for grant in caller.grants if grant.id is not None]
     roles = frozenset(grant.role for grant in caller.grants if grant.id is None)

@@ -18,7 +18,7 @@ from prometheus_client.registry import Collector
 
 from models import calendar
 from models.errors import TransientError
-from ops.web.dependencies import AppContext, Context, StaffCaller
+from ops.web.dependencies import AppContext, Context, ObservingCaller
 from ops.web.errors import error_responses
 from workers.database.engine import reading
 from workers.outbox import counters as event_counters
@@ -68,7 +68,7 @@ Family = CounterMetricFamily | GaugeMetricFamily | HistogramMetricFamily
     },
     operation_id="get_metrics",
 )
-def metrics(context: Context, _: StaffCaller) -> Response:
+def metrics(context: Context, _: ObservingCaller) -> Response:
     """Write everything worth watching, in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(PipelineCollector(context))

@@ -11,7 +11,7 @@ import structlog
 from anyio import to_thread
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import JSONResponse
-from pydantic import Field, ValidationError
+from pydantic import Field
 from sqlalchemy import Engine
 
 from models.commands import AnyCommand
@@ -20,11 +20,11 @@ from models.fields import CommandId, Note, StrictModel
 from ops.json_schema import JsonObject
 from ops.operate.actions import ORDER_FIELD, OperatorAction, actions_in, debt_actions
 from ops.operate.dry_run import ActionRequest, dry_run_commands, find_action
-from ops.web.dependencies import AppContext, Context, CurrentCaller, StaffCaller
+from ops.web.dependencies import AppContext, Context, CurrentCaller, ObservingCaller, StaffCaller
 from ops.web.errors import Fault, Problem, fault_text
 from ops.web.routes.ops_page import OperatorId
 from ops.web.routes.orders import OrderId
-from ops.web.submissions import faults_of, read_bytes, submission_of
+from ops.web.submissions import faults_of, read_model, submission_of
 from workers.queries import debts
 from workers.queries.reader import Reader
 
@@ -50,7 +50,7 @@ class OperatorActionBody(StrictModel):
 
 
 @router.get("/powers")
-def list_actions(context: Context, _: StaffCaller, order_id: OrderId) -> JsonObject:
+def list_actions(context: Context, _: ObservingCaller, order_id: OrderId) -> JsonObject:
     """List what the table allows an operator while the order is where it is."""
     order = Reader(context.store).order(order_id)
     if order is None:
@@ -79,16 +79,7 @@ def _serialize_action(action: OperatorAction) -> JsonObject:
 
 
 async def _read_action(request: Request) -> OperatorActionBody:
-    try:
-        return OperatorActionBody.model_validate_json(await read_bytes(request, MAX_BODY_BYTES))
-    except ValidationError as error:
-        errors = error.errors(include_input=False, include_url=False)
-        faults = [
-            Fault(field=".".join(map(str, details["loc"])), detail=details["msg"])
-            for details in errors
-        ]
-        detail = "; ".join(map(fault_text, faults))
-        raise Problem(422, detail, errors=faults) from None
+    return await read_model(request, OperatorActionBody, MAX_BODY_BYTES)
 
 
 RequestedAction = Annotated[OperatorActionBody, Depends(_read_action)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Annotated
 
@@ -16,10 +15,10 @@ from ops import serializers
 from ops.explain.account import explain_order
 from ops.json_schema import JsonObject
 from ops.operate import dead_letters
-from ops.web.dependencies import AppContext, Context, CurrentCaller, StaffCaller
-from ops.web.errors import Fault, Problem
+from ops.web.dependencies import AppContext, Context, CurrentCaller, ObservingCaller
+from ops.web.errors import Problem
 from ops.web.routes.orders import ID_PATTERN, OrderId, serialize_listed_order
-from ops.web.submissions import read_bytes
+from ops.web.submissions import read_model
 from workers.database.engine import reading
 from workers.outbox import counters as event_counters
 from workers.processing import failures
@@ -41,7 +40,7 @@ MAX_ACTION_BYTES = 10_000
 
 
 @router.get("/overview")
-def overview(context: Context, caller: StaffCaller) -> JsonObject:
+def overview(context: Context, caller: ObservingCaller) -> JsonObject:
     """Show how the whole is doing."""
     with reading(context.engine) as connection:
         totals = event_counters.read_counters(connection)
@@ -82,7 +81,7 @@ def _distribution(totals: dict[str, dict[str, int]], name: str) -> JsonObject:
 
 
 @router.get("/asides")
-def dead_letters_and_quarantine(context: Context, _: StaffCaller) -> JsonObject:
+def dead_letters_and_quarantine(context: Context, _: ObservingCaller) -> JsonObject:
     """Show what was set aside: dead letters, and what was no message."""
     return {
         "dead_letters": [
@@ -98,7 +97,7 @@ def dead_letters_and_quarantine(context: Context, _: StaffCaller) -> JsonObject:
 
 @router.get("/search")
 def search(
-    context: Context, _: StaffCaller, q: Annotated[str, Query(max_length=200)] = ""
+    context: Context, _: ObservingCaller, q: Annotated[str, Query(max_length=200)] = ""
 ) -> JsonObject:
     """Find orders by their own id, their client's or their creator's."""
     search_id = q.strip()
@@ -118,7 +117,7 @@ def search(
 
 
 @router.get("/orders/{order_id}")
-def explanation(context: Context, _: StaffCaller, order_id: OrderId) -> JsonObject:
+def explanation(context: Context, _: ObservingCaller, order_id: OrderId) -> JsonObject:
     """Account for one order."""
     account = explain_order(
         context.store, order_id, at=context.now(), watermark=context.watermark()
@@ -150,12 +149,7 @@ OperatorId = Annotated[str, Depends(_operator_id)]
 
 
 async def _operator_and_action(request: Request, operator: OperatorId) -> tuple[str, ActionBody]:
-    try:
-        body = json.loads(await read_bytes(request, MAX_ACTION_BYTES))
-        return operator, ActionBody.model_validate(body)
-    except ValueError:
-        fault = Fault(field="reason", detail="3 to 1000 characters are wanted")
-        raise Problem(422, "a reason is wanted", errors=[fault]) from None
+    return operator, await read_model(request, ActionBody, MAX_ACTION_BYTES)
 
 
 OperatorAndAction = Annotated[tuple[str, ActionBody], Depends(_operator_and_action)]

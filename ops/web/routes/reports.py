@@ -1,4 +1,4 @@
-"""Reports over HTTP: for operators and the platform, one at a time."""
+"""Reports over HTTP: for operators, the platform and observers, one at a time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from ops.serializers import serialize_report
-from ops.web.dependencies import AppContext, Context, StaffCaller
+from ops.web.dependencies import AppContext, Context, ObservingCaller
 from ops.web.errors import Problem, error_responses
 from workers.queries.reports import ReportName, ReportRequest
 from workers.queries.reports.grouping import Grouping
@@ -135,7 +135,7 @@ REPORT_ERRORS = error_responses(401, 403, 422, 429, 503)
     responses=REPORT_ERRORS,
     operation_id="report_funnel",
 )
-def get_funnel(context: Context, _: StaffCaller, by: BreakdownQuery = None) -> dict[str, Any]:
+def get_funnel(context: Context, _: ObservingCaller, by: BreakdownQuery = None) -> dict[str, Any]:
     """Say how many orders come how far, and how long each step takes."""
     return _make_report(context, ReportName.FUNNEL, by)
 
@@ -147,7 +147,7 @@ def get_funnel(context: Context, _: StaffCaller, by: BreakdownQuery = None) -> d
     responses=REPORT_ERRORS,
     operation_id="report_endings",
 )
-def get_endings(context: Context, _: StaffCaller, by: BreakdownQuery = None) -> dict[str, Any]:
+def get_endings(context: Context, _: ObservingCaller, by: BreakdownQuery = None) -> dict[str, Any]:
     """Say how orders ended, and why."""
     return _make_report(context, ReportName.ENDINGS, by)
 
@@ -159,7 +159,7 @@ def get_endings(context: Context, _: StaffCaller, by: BreakdownQuery = None) -> 
     responses=REPORT_ERRORS,
     operation_id="report_money",
 )
-def get_money(context: Context, _: StaffCaller, by: BreakdownQuery = None) -> dict[str, Any]:
+def get_money(context: Context, _: ObservingCaller, by: BreakdownQuery = None) -> dict[str, Any]:
     """Add up what was received, refunded, forfeited, kept, owed and paid."""
     return _make_report(context, ReportName.MONEY, by)
 
@@ -173,7 +173,7 @@ def get_money(context: Context, _: StaffCaller, by: BreakdownQuery = None) -> di
 )
 def get_forecast(
     context: Context,
-    _: StaffCaller,
+    _: ObservingCaller,
     by: Literal["state", "hour", "client", "creator", "mcn", "task_type"] = "state",
     hours: Annotated[int, Query(ge=1, le=MAX_HOURS)] = 24,
 ) -> dict[str, Any]:
