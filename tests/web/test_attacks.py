@@ -25,6 +25,7 @@ from workers.settings import Settings
 TIMEOUT_S = 60
 MAX_P99_S = 1.0
 MIN_REQUESTS = 100
+ASKING_INTERVAL_S = 0.01
 
 MIB = 1024 * 1024
 LONGEST_BODY_BYTES = 4 * MIB
@@ -88,7 +89,21 @@ def others_are_served(port: int) -> Iterator[None]:
         asker.join(TIMEOUT_S)
     assert not asker.is_alive()
     assert statuses == {200}
-    assert sorted(durations_s)[len(durations_s) * 99 // 100] < MAX_P99_S
+    assert percentile_99(durations_s) < MAX_P99_S
+
+
+def percentile_99(durations_s: list[float]) -> float:
+    """Return what 99 of 100 requests would have stayed under, had there been one every 10 ms.
+
+    Whoever asks one after the other asks least while it is slow: each long wait stands for those
+    that would have begun, and waited, during it.
+    """
+    at_each_interval = sorted(
+        duration_s - n * ASKING_INTERVAL_S
+        for duration_s in durations_s
+        for n in range(int(duration_s / ASKING_INTERVAL_S) + 1)
+    )
+    return at_each_interval[len(at_each_interval) * 99 // 100]
 
 
 @pytest.mark.parametrize("path", ["/commands", "/ops/api/orders/o1/act", "/nowhere"])
