@@ -166,6 +166,7 @@ const PAIRS = {
   "suspense.resolved": ["Suspense resolved", "待查款已处理"],
   "operator.acted": ["Operator acted", "操作员操作"],
   "operator.alerted": ["Operator alerted", "通知操作员"],
+  "stream.timeline_began": ["A new timeline has begun", "事件流重新开始"],
   "creator.reminded": ["Creator reminded", "提醒达人"],
   "client.reminded": ["Client reminded", "提醒客户"],
   "command.settled": ["Command settled", "指令已处理"],

@@ -28,7 +28,7 @@ from workers.inbox import Submission
 from workers.outbox import relay
 from workers.outbox import streams as event_streams
 from workers.outbox.relay import Relay
-from workers.outbox.streams import SERVER_ID_KEY
+from workers.outbox.streams import PUBLISHED_KEY, SERVER_ID_KEY
 from workers.processing import wakeups
 from workers.queries import monitoring
 from workers.queue import redelivery
@@ -105,6 +105,12 @@ def is_refused(client: redis.Redis, *command: object) -> bool:
         # What a script may not do, it says in its own words.
         return "ermission" in str(error) or "NOPERM" in str(error)
     return False
+
+
+@pytest.fixture
+def nothing_published(connect_as: ConnectAs) -> None:
+    """Let nothing have been published by the databases of other tests."""
+    connect_as("relay").hset(PUBLISHED_KEY, "position", 0)
 
 
 def test_redis_refuses_connections_without_a_user(acl_redis_url: str) -> None:
@@ -306,6 +312,7 @@ def test_a_worker_may_carry_over_what_an_old_version_left(connect_as: ConnectAs)
     assert carry_over(client) == 0
 
 
+@pytest.mark.usefixtures("nothing_published")
 def test_events_are_published_by_one_and_read_by_another(
     connect_as: ConnectAs, sqlite_engine: Engine
 ) -> None:
@@ -318,6 +325,7 @@ def test_events_are_published_by_one_and_read_by_another(
     assert reader.xack(event_streams.EVENTS_STREAM, "g", entries[0][0]) == 1
 
 
+@pytest.mark.usefixtures("nothing_published")
 def test_the_relay_may_publish_republish_and_trim(
     connect_as: ConnectAs, sqlite_engine: Engine
 ) -> None:
