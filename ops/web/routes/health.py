@@ -17,6 +17,7 @@ from ops.web.dependencies import AppContext, Context
 from workers.database.migrations import is_current
 from workers.outbox.timeline import find_setback
 from workers.queries import monitoring
+from workers.settings import SettingsError
 
 router = APIRouter(tags=["operating"])
 
@@ -97,6 +98,8 @@ def _within(delay_s: float, limit_s: float) -> str:
 def _readiness_checks(context: AppContext) -> dict[str, str]:
     try:
         schema = "ok" if is_current(context.engine) else "another version"
+    except SettingsError:
+        schema = "a newer version"
     except TransientError:
         return {"database": "away"}
     return {

@@ -15,6 +15,7 @@ from tests.support.concurrency import at_once, engines_for
 from workers.database import schema
 from workers.database.engine import open_database, reading, writing
 from workers.database.migrations import is_current, migrate
+from workers.settings import SettingsError
 
 
 def describe_tables(engine: Engine) -> dict[str, Any]:
@@ -85,6 +86,14 @@ def test_an_empty_database_is_not_current_until_it_is_migrated(database_url: str
     migrate(engine)
     assert is_current(engine)
     engine.dispose()
+
+
+def test_a_database_of_a_newer_version_is_told_apart_in_one_line(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for look in (is_current, migrate):
+        with pytest.raises(SettingsError, match=r"newer version: its schema is 9999.* up to \d{4}"):
+            look(engine)
 
 
 def test_two_processes_that_migrate_at_once_both_find_it_done(database_url: str) -> None:
