@@ -17,7 +17,7 @@ from workers.signing import Keyring
 log = structlog.get_logger()
 
 
-MAX_TAKEN = 1_024
+MAX_TAKEN = 1_500
 """Messages a process may have taken from a queue: a batch at work, and those held back."""
 
 
