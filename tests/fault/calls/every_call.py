@@ -79,8 +79,10 @@ def fail_calls(
     policy, timeline = moments(name)
     pipeline, failures = InProcessPipeline(database_url, redis_url, policy), CallFailures()
     try:
-        empty: TableRows = {table: [] for table in pipeline.save()}
-        pipeline.restore(empty)
+        left_by_others = pipeline.save()
+        empty: TableRows = {table: [] for table in left_by_others}
+        # A database is migrated with its first timeline in it.
+        pipeline.restore(empty | {"timelines": left_by_others["timelines"]})
         pipeline.processor.store.adopt_policy()
         for n, moment in enumerate(timeline[: max(moment_indexes) + 1]):
             before = pipeline.save()
