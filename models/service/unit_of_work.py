@@ -228,7 +228,6 @@ class UnitOfWork(Obligations):
         for index, key, previous in reversed(self.journal or []):
             tracked_dicts[index].restore(key, previous)
         del self.postings[self.postings_at_savepoint :]
-        self.savepoint()
 
     def tracked_dicts(self) -> tuple[TrackedDict[Any], ...]:
         """Return everything that a command may change, but for the postings."""

@@ -97,6 +97,22 @@ def test_a_share_is_applied_or_goes_back_as_the_table_says(row: dict[str, str]) 
     assert audit(story) == []
 
 
+def test_once_a_forfeit_is_released_no_payment_undoes_the_forfeiture() -> None:
+    story = story_of("forfeited_unpaid")
+    ended_at = story.order().entered_at
+    whole = {"parts": [{"to": "platform", "amount_fen": DEPOSIT}], "reason": "nobody objects"}
+    released = story.ask(
+        "release_forfeit", "operator", ended_at + span("3d"), order_id="o1", **whole
+    )
+    assert released.reason is None
+    # A dead letter that is replayed is judged as of when it came.
+    in_time = format_instant(ended_at - MICRO)
+    story.pay("p_now", {"o1": TOTAL}, ended_at + span("2h"), paid_at=in_time)
+    assert story.unapplied_reasons() == [UnappliedReason.ORDER_CLOSED]
+    assert story.order().state is State.FORFEITED
+    assert audit(story) == []
+
+
 def test_the_offer_begins_when_we_hear_of_the_deposit_and_not_when_it_was_paid() -> None:
     story = story_of("awaiting_deposit")
     reported_at = story.now + span("40m")

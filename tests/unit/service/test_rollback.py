@@ -42,7 +42,7 @@ def test_after_a_rollback_everything_is_as_at_the_savepoint(step: str) -> None:
     story.uow.rollback()
     assert contents(story.uow) == before
     del story.events[event_count:]
-    # The rollback is a savepoint, too: what comes next can be undone in its turn.
+    # The savepoint stays: what comes next can be undone in its turn.
     cancel(story)
     story.uow.rollback()
     assert contents(story.uow) == before
