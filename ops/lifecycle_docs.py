@@ -105,18 +105,22 @@ side sends the money and tells what became of it; operators hold payouts. Each i
    what is owed. `refund.failed` or `payout.failed` opens the next attempt: send it under the new
    `reference`. An operator is told at once (`refund_failed`, `payout_failed`).
 4. What is reported under the reference of an earlier attempt changes nothing: `already_confirmed`.
-   So nobody sends the next attempt before it is certain that the one before has not left.
+   So nobody sends the next attempt before it is certain that the one before has not left, or is
+   back. Money that left twice is the payment side's to recover: the books know of one attempt.
 
 A client's refund `rf_…` may be followed by `rf_…~2` of the same payment and order: that is another
 refund, not another attempt. An operator is told after `unconfirmed_window` of what is owed and not
 held; the wait begins anew with a failure or a release.
 
-An operator may hold a payout that is owed, and only what is held can be reversed: in favour of the
-order's client (a refund `rv_<payout_id>`, with `payment_id` null) or of the platform. A hold stands
-beside the status: a failure leaves it, and money that was confirmed all the same (an operator is
-told at once: `paid_while_held`) and comes back is held again. A confirmation of what has ended is
-`wrong_state`, and an operator is told that the money moved (`moved_after_end`): the books do not
-show it until it is back, or settled outside. `limits.state` of a refusal is the status.
+An operator may hold a payout that is owed, and only what is held can be reversed: in favour of
+the order's client (a refund `rv_<payout_id>`, with `payment_id` null) or of the platform. The
+whole of it moves, from `payable` to `refunds_payable` or to `platform_income`; the order, its fee
+and the other side's payout stay as they are. Hold and release leave the attempt and its reference
+alone. A hold stands beside the status: a failure leaves it, and money that was confirmed all the
+same (an operator is told at once: `paid_while_held`) and comes back is held again. A confirmation
+of what has ended is `wrong_state`, and an operator is told that the money moved
+(`moved_after_end`): the books never show it, since what has ended owes nothing, so it is brought
+back, or settled, outside. `limits.state` of a refusal is the status.
 
 | a payout that is | confirm | fail | hold | release | reverse |
 |---|---|---|---|---|---|
@@ -128,10 +132,12 @@ show it until it is back, or settled outside. `limits.state` of a refusal is the
 ## Money that no order takes
 
 - **For an order that nobody has placed.** The notice is settled at once, its share waits in
-  suspense. If the order is placed within `placement_grace` by whom the payment names, or by anybody
-  where it names nobody, or within `late_notice_window` by the client that it names, the share is
-  judged as of the placement. Anybody else's order never gets it. An operator is told when the grace
-  is over (`unknown_order`), and resolves it: back to the payment's client, or to another order.
+  suspense. If the order is placed within `placement_grace` by whom the payment names, or by
+  anybody where it names nobody, or within `late_notice_window` by the client that it names, the
+  share is judged as of the placement. Both count from the receipt of the notice. Anybody else's
+  order never gets it. An operator is told once, when the grace is over (`unknown_order`), and
+  resolves it: back to the payment's client, where one is known, or to another order. Until then
+  it waits, for ever.
 - **Wrong.** A notice in yuan for fen, or for another merchant, is voided by an operator
   (`void_payment`): its postings are reversed, its refunds end `voided`. That is refused as
   `payment_in_use` once an order has taken a share, or a refund of it is confirmed; then the money
@@ -141,11 +147,13 @@ show it until it is back, or settled outside. `limits.state` of a refusal is the
 ## Another day
 
 Either side proposes another `expected_publish_at` (`propose_schedule`), the other agrees to just
-that instant (`agree_schedule`); an operator sets one alone (`reschedule_order`). A proposal ends
-after `proposal_window`, at its own instant, with the state, or with the next proposal; nobody
-withdraws it. The new day replaces the old one for costs and windows from then on. A deadline that
-hangs on it moves with it and never becomes earlier; while the clock is stopped, what is left grows
-as much. Reminders whose time is still to come are sent for the new deadline.
+that instant (`agree_schedule`, else `schedule_mismatch`; with no proposal open,
+`nothing_proposed`); an operator sets one alone (`reschedule_order`). It is an instant within a
+year, and changed as often as they like. A proposal ends after `proposal_window`, at the instant
+that it proposes, with the state, or with the next proposal; nobody withdraws it. The new day
+replaces the old one for costs and windows from then on. A deadline that hangs on it moves with it
+and never becomes earlier; while the clock is stopped, what is left grows as much. Reminders whose
+time is still to come are sent for the new deadline.
 """
 
 WINDOWS_NOTE = """

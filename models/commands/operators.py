@@ -74,7 +74,7 @@ class ResumeClock(OrderCommand):
 
 
 class RescheduleOrder(OrderCommand):
-    """Set another day for the publication, as both sides want it."""
+    """Set another day for the publication, with the consent of both sides, which nothing checks."""
 
     kind: Literal["reschedule_order"]
     expected_publish_at: Instant
