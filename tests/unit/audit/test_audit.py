@@ -11,11 +11,13 @@ import pytest
 
 from models.audit import MoneyTotals, audit_order, audit_payment, audit_totals
 from models.audit.ledger_checks import EventPosting
-from models.audit.order_checks import Finding, check_sequence
+from models.audit.order_checks import Finding, check_creator, check_sequence
+from models.errors import BrokenInvariant
 from models.events.event import Event
 from models.ledger import Posting
 from models.lifecycle import State
 from models.obligations import Payout, Refund
+from models.orders.evolve import evolve
 from models.orders.order import Holding, Order
 from models.policy import Policy
 from tests.support.stories import (
@@ -378,3 +380,24 @@ def test_escrow_that_the_orders_do_not_hold_is_named_by_the_audit() -> None:
     totals = MoneyTotals()
     totals.count_order(replace(story_of("offered").order(), held=(Holding("p", 3),)))
     assert {finding.law for finding in audit_totals([], totals)} == {"escrow"}
+
+
+def test_a_creators_events_that_cannot_be_folded_are_named_by_the_audit() -> None:
+    story = story_of("offered")
+    events = [event for event in story.events if event.subject == "creator:k1"]
+    repeated = [*events, replace(events[0], sequence=len(events) + 1)]
+    creator = story.uow.creators["k1"]
+    assert list(check_creator(creator, events)) == []
+    for broken in (repeated + repeated, [replace(events[0], sequence=2)]):
+        (finding,) = check_creator(creator, broken)
+        assert (finding.law, finding.where) == ("replay", "creator:k1")
+        assert "cannot be folded" in finding.detail
+
+
+def test_no_event_is_folded_out_of_its_turn() -> None:
+    story = story_of("offered")
+    order = story.order()
+    event = [event for event in story.events if event.order_id == "o1"][-1]
+    for sequence in (order.sequence, order.sequence + 2):
+        with pytest.raises(BrokenInvariant, match="does not follow order:o1"):
+            evolve(order, replace(event, sequence=sequence))

@@ -7,9 +7,11 @@ import pytest
 from models.fields import format_instant
 from models.lifecycle import (
     ENFORCE_DEADLINE,
+    ROLES_BY_COMMAND,
     STATES_BY_COMMAND,
     SYSTEM_REQUESTS,
     TRANSITIONS,
+    Role,
     State,
 )
 from models.reasons import RejectionReason
@@ -299,3 +301,13 @@ def test_a_policy_is_frozen_on_the_order_it_was_placed_under() -> None:
     story.ask("accept_order", "creator", order_id="o1", revised_amount_fen=120_000)
     assert story.order().total_fen == 126_000
     assert story.order().deposit_fen == DEPOSIT
+
+
+def test_a_role_that_nobody_thought_of_may_ask_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    story = story_of("offered")
+    refused = story.ask("nudge_creator", "platform", order_id="o1")
+    assert refused.reason == RejectionReason.NOT_ALLOWED
+    # Not even where the table lists it, and nobody says whose orders it may speak for.
+    monkeypatch.setitem(ROLES_BY_COMMAND, "nudge_creator", frozenset({Role.PLATFORM}))
+    refused = story.ask("nudge_creator", "platform", order_id="o1")
+    assert refused.reason == RejectionReason.NOT_ALLOWED
