@@ -83,9 +83,12 @@ def test_a_fuzzer_finds_no_server_error_and_no_broken_promise(
 
 
 def ten_thousand_commands() -> list[dict[str, Any]]:
-    """Write ten thousand commands: some creators, and many orders, half of them cancelled."""
+    """Write ten thousand commands: some creators, and many orders, half of them cancelled.
+
+    Ten clients place them: one may have a thousand that are not paid.
+    """
     platform = {"role": "platform", "id": "p"}
-    client = {"role": "client", "id": "c1"}
+    clients = [{"role": "client", "id": f"c{n}"} for n in range(10)]
     creators = [
         {"kind": "register_creator", "by": platform, "creator_id": f"k{n}", "name": f"K{n}"}
         | {"contract": "direct"}
@@ -93,12 +96,15 @@ def ten_thousand_commands() -> list[dict[str, Any]]:
     ]
     task = {"name": "N", "task_type": "xigua", "industry": "I", "brief": "B"}
     orders = [
-        {"kind": "place_order", "by": client, "order_id": f"o{n}", "creator_id": f"k{n % 200}"}
+        {"kind": "place_order", "by": clients[n % 10], "order_id": f"o{n}"}
+        | {"creator_id": f"k{n % 200}"}
         | task
         | {"amount_fen": 1_000 + n, "prepay_deposit": True}
         for n in range(4_900)
     ]
-    ends = [{"kind": "cancel_order", "by": client, "order_id": f"o{n}"} for n in range(4_900)]
+    ends = [
+        {"kind": "cancel_order", "by": clients[n % 10], "order_id": f"o{n}"} for n in range(4_900)
+    ]
     bodies: list[dict[str, Any]] = [*creators, *orders, *ends]
     assert len(bodies) == COMMAND_COUNT
     return [body | {"id": f"command-{n:05}"} for n, body in enumerate(bodies)]
