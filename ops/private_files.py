@@ -21,6 +21,7 @@ STATE_NAMES = (
     "log",
     "redis",
     "bulk",
+    "recover",
 )
 """What Earnest keeps in a state folder. Anything else that lies there is not ours to change."""
 

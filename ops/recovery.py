@@ -14,6 +14,7 @@ import redis
 from sqlalchemy import Engine
 
 from models.errors import Unavailable
+from models.events.notifications import CommandSettled, TimelineBegan
 from models.fields import parse_instant
 from workers.outbox.streams import EVENTS_STREAM
 from workers.outbox.timeline import known_events
@@ -26,26 +27,24 @@ Published = dict[str, Any]
 MONEY_EVENTS = ("payment.", "refund.", "payout.", "suspense.")
 """What begins the names of events about money that has moved, or is to."""
 
-TIMELINE_BEGAN = "stream.timeline_began"
-
 
 @dataclass(slots=True)
 class LostEvents:
     """What the streams still hold and the database lacks, in the order in which it was told.
 
-    `told_stamp` is the largest stamp that any sender was told of, lost or not; `first_kept_at` is
+    `last_stamp` is the largest stamp that any sender has heard of, lost or not; `first_kept_at` is
     when the oldest event was written that the streams still hold: what is older cannot be compared.
     """
 
     events: list[Published] = field(default_factory=list)
     compared: int = 0
-    told_stamp: int = 0
+    last_stamp: int = 0
     first_kept_at: str | None = None
 
     @property
     def commands(self) -> list[dict[str, Any]]:
         """Return the outcomes that senders were told: they may send these commands again."""
-        return [event["data"] for event in self.events if event["type"] == "command.settled"]
+        return [event["data"] for event in self.events if event["type"] == CommandSettled.type]
 
     @property
     def money(self) -> list[Published]:
@@ -70,11 +69,11 @@ def find_lost_events(engine: Engine, client: redis.Redis) -> LostEvents:
         names = [_name_of(event) for event in page]
         known = {(name, kind, at) for name, kind, at in known_events(engine, names)}
         for name, event in zip(names, page, strict=True):
-            if event["type"] == "command.settled":
-                lost.told_stamp = max(lost.told_stamp, int(name.rpartition("/")[2]))
+            if event["type"] == CommandSettled.type:
+                lost.last_stamp = max(lost.last_stamp, int(name.rpartition("/")[2]))
             if (name, event["type"], parse_instant(event["time"])) not in known:
                 lost.events.append(event)
-            elif event["type"] == TIMELINE_BEGAN:
+            elif event["type"] == TimelineBegan.type:
                 # What was lost before that was dealt with then.
                 lost.events.clear()
     return lost

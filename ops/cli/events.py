@@ -128,7 +128,7 @@ def recover(settings: Settings, options: argparse.Namespace) -> int:
             files = write_lost_events(lost, folder)
         if setback is not None and options.yes:
             by = f"operator:{operator_name(options.operator)}"
-            timeline = begin_timeline(engine, redis_client, by, options.reason, lost.told_stamp)
+            timeline = begin_timeline(engine, redis_client, by, options.reason, lost.last_stamp)
     if options.json:
         summary = {
             "behind": None if setback is None else str(setback),
@@ -138,7 +138,7 @@ def recover(settings: Settings, options: argparse.Namespace) -> int:
             "files": list(map(str, files)),
             "timeline": timeline and timeline.number,
         }
-        print(json.dumps(summary, ensure_ascii=False))
+        print(terminal.format_json(summary))
     else:
         _print_recovery(setback, lost, files, timeline)
     return 1 if setback is not None and timeline is None else 0

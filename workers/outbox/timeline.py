@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import redis
 import structlog
-from sqlalchemy import Connection, Engine, func, select, text, union_all, update
+from sqlalchemy import Connection, Engine, func, select, text, update
 
 from models.errors import Unavailable
 from models.events.event import Event
@@ -137,12 +137,12 @@ def _timelines_and_event(position: int) -> Any:  # noqa: ANN401 - a statement of
 
 
 def begin_timeline(
-    engine: Engine, client: redis.Redis, by: str, note: str, told_stamp: int
+    engine: Engine, client: redis.Redis, by: str, note: str, last_stamp: int
 ) -> StreamTimeline:
     """Begin a new timeline, whose first event tells consumers what to forget.
 
-    What was recorded and not published comes after it. `told_stamp` is the largest that senders
-    were told of: those to come are larger. Raise `Unavailable` while Redis is away: then ask again.
+    What was recorded and not published comes after it. `last_stamp` is the largest that senders
+    have heard of: those to come are larger. Raise `Unavailable` while Redis is away.
     """
     published, recorded_at = read_last_published(client), now_us()
     with writing(engine) as connection:
@@ -172,10 +172,10 @@ def begin_timeline(
             for position, event in enumerate(events, first)
         ]
         bulk.insert(connection, schema.events, rows)
-        _go_on_after(connection)
+        _advance_positions(connection)
         row = {"number": timeline.number, "identity": timeline.identity, "began_at": recorded_at}
         bulk.insert(connection, schema.timelines, [row])
-    _remember(client, timeline, told_stamp)
+    _record_in_redis(client, timeline, last_stamp)
     log.warning("timeline.began", timeline=timeline.number, by=by, because=note)
     return timeline
 
@@ -206,7 +206,7 @@ def _move_unpublished(connection: Connection, first: int) -> None:
         connection.execute(update(table).where(unpublished).values(moved))
 
 
-def _go_on_after(connection: Connection) -> None:
+def _advance_positions(connection: Connection) -> None:
     """Let the positions to come be larger than all that were given; SQLite does so by itself."""
     if connection.dialect.name == "postgresql":
         largest = "(SELECT max(position) FROM events)"
@@ -214,7 +214,7 @@ def _go_on_after(connection: Connection) -> None:
         connection.execute(text(f"SELECT setval({sequence}, {largest})"))
 
 
-_REMEMBER = """
+_RECORD_SCRIPT = """
 redis.call('DEL', KEYS[1])
 redis.call('HSET', KEYS[1], 'timeline', ARGV[1], 'number', ARGV[2], 'position', '0', 'event', '')
 if tonumber(redis.call('GET', KEYS[2]) or '0') < tonumber(ARGV[3]) then
@@ -224,11 +224,11 @@ end
 """KEYS: what was published last, and the last stamp; ARGV: the new timeline, the least stamp."""
 
 
-def _remember(client: redis.Redis, timeline: StreamTimeline, told_stamp: int) -> None:
+def _record_in_redis(client: redis.Redis, timeline: StreamTimeline, last_stamp: int) -> None:
     try:
-        script = client.register_script(_REMEMBER)
+        script = client.register_script(_RECORD_SCRIPT)
         script(
-            keys=[PUBLISHED_KEY, STAMP_KEY], args=[timeline.identity, timeline.number, told_stamp]
+            keys=[PUBLISHED_KEY, STAMP_KEY], args=[timeline.identity, timeline.number, last_stamp]
         )
     except redis.RedisError as error:
         raise Unavailable(f"Redis does not answer: {error}") from error
@@ -237,16 +237,11 @@ def _remember(client: redis.Redis, timeline: StreamTimeline, told_stamp: int) ->
 def known_events(engine: Engine, names: Sequence[str]) -> Iterator[tuple[str, str, datetime]]:
     """Give those events, named `subject/sequence`, that the database has: type and instant too."""
     subjects = sorted({name.rpartition("/")[0] for name in names})
-    wanted = set(names)
-    tables = (schema.events, archive_schema.events)
-    columns = [
-        select(table.c.subject, table.c.sequence, table.c.type, table.c.at).where(
-            table.c.subject.in_(subjects)
-        )
-        for table in tables
-    ]
+    names_asked = set(names)
+    table = archive_schema.with_archive(schema.events).c
+    query = select(table.subject, table.sequence, table.type, table.at)
     with reading(engine) as connection:
-        for row in connection.execute(union_all(*columns)):
+        for row in connection.execute(query.where(table.subject.in_(subjects))):
             name = f"{row.subject}/{row.sequence}"
-            if name in wanted:
+            if name in names_asked:
                 yield name, row.type, from_us(row.at)

@@ -73,13 +73,13 @@ def test_a_database_that_was_set_back_publishes_nothing(
     setback = find_setback(set_back.engine, redis_client)
     assert setback is not None
     assert "was published and is not in the database" in str(setback)
-    told_before = stream_events(redis_client)
+    published_before = stream_events(redis_client)
     # As many as were lost: their positions are taken again.
     for number in range(3, 9):
         set_back.settle_alone(sample_commands.place(f"o{number}"), START + span("2h"))
     with pytest.raises(DatabaseSetBack):
         Relay(set_back.engine, redis_client).run_once()
-    assert stream_events(redis_client) == told_before
+    assert stream_events(redis_client) == published_before
 
 
 def test_no_deadline_ends_while_the_database_is_behind(
@@ -106,7 +106,7 @@ def test_another_database_is_known_for_one(redis_client: redis.Redis, tmp_path: 
 
 def begin(harness: StoreHarness, redis_client: redis.Redis) -> None:
     lost = find_lost_events(harness.engine, redis_client)
-    begin_timeline(harness.engine, redis_client, BY, NOTE, lost.told_stamp)
+    begin_timeline(harness.engine, redis_client, BY, NOTE, lost.last_stamp)
     assert find_setback(harness.engine, redis_client) is None
     while Relay(harness.engine, redis_client).run_once():
         pass
@@ -115,41 +115,41 @@ def begin(harness: StoreHarness, redis_client: redis.Redis) -> None:
 def test_a_new_timeline_never_gives_an_id_or_a_position_again(
     set_back: StoreHarness, redis_client: redis.Redis
 ) -> None:
-    told_before = stream_events(redis_client)
+    published_before = stream_events(redis_client)
     with reading(set_back.engine) as connection:
         kept = connection.execute(select(schema.events.c.position)).scalars().all()
     set_back.settle_alone(sample_commands.accept(), START + span("2h"))
     begin(set_back, redis_client)
-    told_after = stream_events(redis_client)[len(told_before) :]
-    assert told_after[0]["type"] == "stream.timeline_began"
-    assert told_after[0]["id"] == "timeline:2/1~2"
-    ids_before = {event["id"] for event in told_before}
-    assert ids_before.isdisjoint(event["id"] for event in told_after)
+    published_after = stream_events(redis_client)[len(published_before) :]
+    assert published_after[0]["type"] == "stream.timeline_began"
+    assert published_after[0]["id"] == "timeline:2/1~2"
+    ids_before = {event["id"] for event in published_before}
+    assert ids_before.isdisjoint(event["id"] for event in published_after)
     # What it says to forget is what the database does not know.
-    ids = [event["id"] for event in told_before]
-    assert ids.index(told_after[0]["data"]["last_event"]) == len(kept) - 1
-    assert [event["type"] for event in told_after[2:]] == ["order.accepted", "command.settled"]
+    ids = [event["id"] for event in published_before]
+    assert ids.index(published_after[0]["data"]["last_event"]) == len(kept) - 1
+    assert [event["type"] for event in published_after[2:]] == ["order.accepted", "command.settled"]
     with reading(set_back.engine) as connection:
         query = select(schema.events.c.position).order_by(schema.events.c.position)
         positions = connection.execute(query).scalars().all()
-    assert min(set(positions) - set(kept)) > len(told_before)
+    assert min(set(positions) - set(kept)) > len(published_before)
 
 
-def test_an_event_that_is_told_again_keeps_the_id_of_its_timeline(
+def test_an_event_that_is_published_again_keeps_the_id_of_its_timeline(
     set_back: StoreHarness, redis_client: redis.Redis
 ) -> None:
     begin(set_back, redis_client)
     set_back.settle_alone(sample_commands.accept(), START + span("2h"))
     Relay(set_back.engine, redis_client).run_once()
-    told = stream_events(redis_client)
+    published = stream_events(redis_client)
     redis_client.delete(EVENTS_STREAM)
     timeline = read_timeline(set_back.engine)
     for page in recorded_events(set_back.engine, LONG_AGO, None):
         publish(redis_client, page, timeline)
-    told_again = {event["id"]: event["data"] for event in stream_events(redis_client)}
-    assert told_again.items() <= {event["id"]: event["data"] for event in told}.items()
-    assert any(name.endswith("~2") for name in told_again)
-    assert "order:o1/1" in told_again
+    published_again = {event["id"]: event["data"] for event in stream_events(redis_client)}
+    assert published_again.items() <= {event["id"]: event["data"] for event in published}.items()
+    assert any(name.endswith("~2") for name in published_again)
+    assert "order:o1/1" in published_again
 
 
 def test_set_back_to_before_a_timeline_the_next_has_another_number(
@@ -169,9 +169,9 @@ def test_stamps_go_on_above_all_that_were_told(
     set_back: StoreHarness, redis_client: redis.Redis
 ) -> None:
     redis_client.set(STAMP_KEY, 5)
-    told = max(set_back.stamps)
+    last_stamp = max(set_back.stamps)
     begin(set_back, redis_client)
-    assert int(redis_client.get(STAMP_KEY) or 0) == told
+    assert int(redis_client.get(STAMP_KEY) or 0) == last_stamp
 
 
 def test_what_was_lost_is_written_for_whoever_sent_it(
