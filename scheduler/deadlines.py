@@ -9,7 +9,7 @@ import redis
 import structlog
 from sqlalchemy import Engine
 
-from workers.outbox.timeline import refuse_setback
+from workers.outbox.timeline import require_timeline
 from workers.processing import wakeups
 from workers.processing.wakeups import count_due
 from workers.queue.messages import UNSIGNED
@@ -101,7 +101,7 @@ class DeadlineScheduler:
         while not wakeups.nothing_due(self.engine, watermark):
             if not is_checked:
                 # What a database has forgotten may have been in time.
-                refuse_setback(self.engine, self.client)
+                require_timeline(self.engine, self.client)
                 is_checked = True
             if wakeups.count_waiting(self.client) >= MAX_WAITING_MESSAGES:
                 break

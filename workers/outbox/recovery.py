@@ -15,7 +15,7 @@ from models.fields import MICROSECOND
 from workers.database import archive_schema, schema
 from workers.database.engine import reading
 from workers.outbox.streams import SERVER_ID_KEY, publish, replace_server_id
-from workers.outbox.timeline import read_timeline, refuse_setback
+from workers.outbox.timeline import require_timeline
 from workers.timestamps import now_us, to_us
 
 log = structlog.get_logger()
@@ -72,8 +72,7 @@ class StreamRecovery:
             self.client.set(SERVER_ID_KEY, resending_id)
         except redis.RedisError as error:
             raise Unavailable(str(error)) from error
-        refuse_setback(self.engine, self.client)
-        event_count, timeline = 0, read_timeline(self.engine)
+        event_count, timeline = 0, require_timeline(self.engine, self.client)
         for page in _pages(self.engine, _recent_events(self.engine, since, whole=known_id is None)):
             if not publish(self.client, page, timeline, resending_id):
                 raise Unavailable("Redis forgets what it is told again")

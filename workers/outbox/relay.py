@@ -21,7 +21,7 @@ from workers.outbox.counters import count_events
 from workers.outbox.recovery import StreamRecovery
 from workers.outbox.retention import Retention
 from workers.outbox.streams import EVENTS_STREAM, OWN_SERVER_ID, StreamTimeline, publish
-from workers.outbox.timeline import read_timeline, refuse_setback
+from workers.outbox.timeline import require_timeline
 from workers.queue.redis import connect
 from workers.runtime import RateLimiter
 from workers.server_checks import check_servers
@@ -120,8 +120,7 @@ class Relay:
         if not event_rows:
             self.recovery.refresh()
             return 0
-        refuse_setback(self.engine, self.client)
-        timeline = read_timeline(self.engine)
+        timeline = require_timeline(self.engine, self.client)
         if not publish(self.client, event_rows, timeline, OWN_SERVER_ID):
             self.recovery.refresh()
             if not publish(self.client, event_rows, timeline, OWN_SERVER_ID):

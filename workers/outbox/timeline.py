@@ -94,29 +94,36 @@ def find_setback(engine: Engine, client: redis.Redis) -> Setback | None:
 
     Raise `Unavailable` where one of the two is away.
     """
-    published = read_last_published(client)
-    if published is None:
-        return None
-    with reading(engine, once=True) as connection:
-        rows = connection.execute(_timelines_and_event(published.position)).all()
-    numbers = {row.identity: row.number for row in rows}
-    number = numbers.get(published.timeline.identity)
-    if number is not None and number < rows[-1].number:
-        # A new timeline has begun, and nothing of it was published yet.
-        return None
-    name = f"{rows[-1].subject}/{rows[-1].sequence}"
-    if number is not None and (published.position == 0 or name == published.event):
-        return None
-    with reading(engine, once=True) as connection:
-        last_recorded_at = connection.execute(select(func.max(schema.events.c.recorded_at)))
-        return Setback(published, last_recorded_at.scalar(), is_foreign=number is None)
+    return _compare(engine, client)[1]
 
 
-def refuse_setback(engine: Engine, client: redis.Redis) -> None:
-    """Raise `DatabaseSetBack` where the database lacks what was published."""
-    setback = find_setback(engine, client)
+def require_timeline(engine: Engine, client: redis.Redis) -> StreamTimeline:
+    """Return the present timeline; raise `DatabaseSetBack` where what was published is missing."""
+    timeline, setback = _compare(engine, client)
     if setback is not None:
         raise DatabaseSetBack(str(setback))
+    return timeline
+
+
+def _compare(engine: Engine, client: redis.Redis) -> tuple[StreamTimeline, Setback | None]:
+    """Read the present timeline, and compare the database with what was published last."""
+    published = read_last_published(client)
+    if published is None:
+        return read_timeline(engine), None
+    with reading(engine, once=True) as connection:
+        rows = connection.execute(_timelines_and_event(published.position)).all()
+    timeline = StreamTimeline(rows[-1].number, rows[-1].identity)
+    numbers = {row.identity: row.number for row in rows}
+    number = numbers.get(published.timeline.identity)
+    if number is not None and number < timeline.number:
+        # A new timeline has begun, and nothing of it was published yet.
+        return timeline, None
+    name = f"{rows[-1].subject}/{rows[-1].sequence}"
+    if number is not None and (published.position == 0 or name == published.event):
+        return timeline, None
+    with reading(engine, once=True) as connection:
+        last_recorded_at = connection.execute(select(func.max(schema.events.c.recorded_at)))
+        return timeline, Setback(published, last_recorded_at.scalar(), is_foreign=number is None)
 
 
 def _timelines_and_event(position: int) -> Any:  # noqa: ANN401 - a statement of many columns
